@@ -7,32 +7,17 @@ messages and `framecast.yaml.example` are all made from that declaration.
 from __future__ import annotations
 
 import difflib
-import functools
-import math
 import os
-import re
-import reprlib
 import textwrap
-import types
-import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from dataclasses import fields as dataclass_fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from framecast.errors import ConfigError
+from framecast.settings import ENV_PREFIX, FieldSpec, Rule, Section, prefix, specs
+from framecast.yamlfile import compose, node_value, pairs
 
-if TYPE_CHECKING:
-    import yaml
-
-ENV_PREFIX = "FRAMECAST_"
-NONE_WORDS = ("none", "null", "~")
-BOOL_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-LONGEST_NUMBER = 300
-YAML_TAG = "tag:yaml.org,2002:"
 EXAMPLE_HEADER = """\
 # Every setting of framecast with its default. Copy the file, keep the lines you change, and pass
 # it with --config. A flag (--set train.lr=3e-4) wins over an environment variable
@@ -40,30 +25,7 @@ EXAMPLE_HEADER = """\
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What a setting means and, beyond its type, which values it takes."""
-
-    help: str
-    at_least: float | None = None
-    above: float | None = None
-    below: float | None = None
-    odd: bool = False
-    pattern: str = ""
-    pattern_text: str = ""
-
-
-class _Section:
-    """Checks every field where the object is made, so a section that exists is valid."""
-
-    SECTION: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        for spec in _specs(type(self)):
-            object.__setattr__(self, spec.name, spec.check(getattr(self, spec.name)))
-
-
-@dataclass(frozen=True)
-class DataConfig(_Section):
+class DataConfig(Section):
     """How clips become training and validation windows."""
 
     SECTION: ClassVar[str] = "data"
@@ -90,7 +52,10 @@ class DataConfig(_Section):
     ] = 0.25
     split: Annotated[
         Literal["auto", "time", "clip"],
-        Rule("Hold out the end of every clip (time) or whole clips; auto: clip from 5 clips on."),
+        Rule(
+            "Hold out the end of every clip (time) or whole clips (clip); auto: clip from 5 clips "
+            "on, or when no clip is long enough to be cut."
+        ),
     ] = "auto"
     color: Annotated[
         Literal["auto", "gray", "rgb"],
@@ -117,7 +82,7 @@ class DataConfig(_Section):
 
 
 @dataclass(frozen=True)
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """The network."""
 
     SECTION: ClassVar[str] = "model"
@@ -139,7 +104,7 @@ class ModelConfig(_Section):
 
 
 @dataclass(frozen=True)
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """The training loop."""
 
     SECTION: ClassVar[str] = "train"
@@ -199,164 +164,14 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
-SECTIONS: dict[str, type[_Section]] = {
+SECTIONS: dict[str, type[Section]] = {
     section.SECTION: section for section in (DataConfig, ModelConfig, TrainConfig)
 }
 
 
-@dataclass(frozen=True)
-class FieldSpec:
-    """One setting as declared above; reads and checks its values."""
-
-    section: str
-    name: str
-    default: object
-    rule: Rule
-    kinds: tuple[type, ...]
-    literals: tuple[str | int, ...]
-
-    @property
-    def dotted(self) -> str:
-        """The setting's full name, `train.lr`."""
-        return f"{self.section}.{self.name}"
-
-    @property
-    def env(self) -> str:
-        """The environment variable that sets it, `FRAMECAST_TRAIN_LR`."""
-        return f"{ENV_PREFIX}{self.section}_{self.name}".upper()
-
-    @property
-    def help(self) -> str:
-        """The setting's one sentence."""
-        return self.rule.help
-
-    @property
-    def expects(self) -> str:
-        """The values it takes, in words: `an integer >= 1 or auto`."""
-        rule = self.rule
-        limits = ((">", rule.above), (">=", rule.at_least), ("<", rule.below))
-        bounds = " and".join(f" {sign} {limit}" for sign, limit in limits if limit is not None)
-        words = {
-            int: f"an {'odd ' if rule.odd else ''}integer{bounds}",
-            float: f"a number{bounds}",
-            bool: "true or false",
-            str: rule.pattern_text,
-            tuple: f"a list of integers{bounds} such as [64, 64]",
-            type(None): "none",
-        }
-        if not self.kinds:
-            return "one of " + ", ".join(map(str, self.literals))
-        return " or ".join([*(words[kind] for kind in self.kinds), *map(str, self.literals)])
-
-    def check(self, value: object, where: str = "") -> object:
-        """The value in the field's own type; ConfigError `data.horizon: expected ..., got ...`.
-
-        `where` names the origin of the value in front of the error.
-        """
-        try:
-            return self._convert(value)
-        except ValueError:
-            raise self._refusal(_shown(value), where) from None
-
-    def parse(self, text: str, where: str = "", *, quoted: bool = False) -> object:
-        """Read the text of a flag, a variable or a YAML scalar; the field's type decides how.
-
-        Reading by type rather than by YAML's own rules is what makes `1e-3` a number, `no` a word
-        and `012` an error. `quoted` text is a string, never a number or true/false.
-        """
-        try:
-            return self._convert(self._read(text.strip(), quoted))
-        except ValueError:
-            got = f'"{text}" in quotes' if quoted else text.strip() or "nothing"
-            raise self._refusal(got, where) from None
-
-    def _read(self, text: str, quoted: bool) -> object:
-        named = {str(literal): literal for literal in self.literals}
-        if text in named and not (quoted and type(named[text]) is int):
-            return named[text]
-        if type(None) in self.kinds and text.lower() in NONE_WORDS:
-            return None
-        if quoted or str in self.kinds:
-            return text
-        if bool in self.kinds:
-            return BOOL_WORDS.get(text.lower(), text)
-        if tuple in self.kinds:
-            inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-            return [_number(item.strip()) for item in inside.split(",")]
-        return _number(text)
-
-    def _convert(self, value: object) -> object:
-        kind = type(value)
-        if any(kind is type(literal) and value == literal for literal in self.literals):
-            return value
-        if kind in (bool, type(None)) and kind in self.kinds:
-            return value
-        if kind is str and str in self.kinds and re.fullmatch(self.rule.pattern, value):
-            return value
-        if kind in (list, tuple) and tuple in self.kinds and value:
-            if all(type(item) is int and self._in_range(item) for item in value):
-                return tuple(value)
-        elif kind is int and int in self.kinds and self._in_range(value):
-            return value
-        elif kind in (int, float) and float in self.kinds and self._in_range(float(value)):
-            return float(value)
-        raise ValueError
-
-    def _in_range(self, number: float) -> bool:
-        rule = self.rule
-        return (
-            (type(number) is int or math.isfinite(number))
-            and (rule.at_least is None or number >= rule.at_least)
-            and (rule.above is None or number > rule.above)
-            and (rule.below is None or number < rule.below)
-            and not (rule.odd and number % 2 == 0)
-        )
-
-    def _refusal(self, got: str, where: str) -> ConfigError:
-        words = [str(literal) for literal in self.literals if isinstance(literal, str)]
-        close = difflib.get_close_matches(got, words, n=1)
-        return ConfigError(
-            f"{_prefix(where)}{self.dotted}: expected {self.expects}, got {got}",
-            remedy=f"did you mean {close[0]}?" if close else "",
-        )
-
-
-def _prefix(where: str) -> str:
-    return f"{where}: " if where else ""
-
-
-def _shown(value: object) -> str:
-    plain = {True: "true", False: "false", None: "none"}
-    return plain[value] if value is None or type(value) is bool else reprlib.repr(value)
-
-
-def _number(text: str) -> int | float | str:
-    """The number a text spells, or the text itself."""
-    if len(text) <= LONGEST_NUMBER and INTEGER.fullmatch(text):
-        return int(text)
-    return float(text) if NUMBER.fullmatch(text) else text
-
-
-@functools.cache
-def _specs(section: type[_Section]) -> tuple[FieldSpec, ...]:
-    hints = typing.get_type_hints(section, include_extras=True)
-    specs = []
-    for declared in dataclass_fields(section):
-        annotation, rule = typing.get_args(hints[declared.name])
-        union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-        members = typing.get_args(annotation) if union else (annotation,)
-        choices = [m for m in members if typing.get_origin(m) is Literal]
-        kinds = tuple(typing.get_origin(m) or m for m in members if m not in choices)
-        literals = tuple(word for choice in choices for word in typing.get_args(choice))
-        specs.append(
-            FieldSpec(section.SECTION, declared.name, declared.default, rule, kinds, literals)
-        )
-    return tuple(specs)
-
-
 def fields() -> tuple[FieldSpec, ...]:
     """Every setting, in the order of the example file."""
-    return tuple(spec for section in SECTIONS.values() for spec in _specs(section))
+    return tuple(spec for section in SECTIONS.values() for spec in specs(section))
 
 
 def to_dict(config: Config) -> dict[str, dict[str, object]]:
@@ -376,10 +191,10 @@ def from_dict(values: Mapping[str, object]) -> Config:
     Raises ConfigError for unknown names, wrong types and values out of range.
     """
     settings: dict[str, object] = {}
-    for section, entries in values.items():
-        if section not in SECTIONS or not isinstance(entries, Mapping):
-            raise _unknown_section(str(section))
-        for name, value in entries.items():
+    for section, entries in _entries(values, "settings"):
+        if section not in SECTIONS:
+            raise _unknown_section(section)
+        for name, value in _entries(entries, section):
             spec = _find(f"{section}.{name}")
             settings[spec.dotted] = spec.check(value)
     return _build(settings)
@@ -388,18 +203,18 @@ def from_dict(values: Mapping[str, object]) -> Config:
 def load_config(
     path: Path | None = None,
     overrides: Sequence[str | tuple[str, object, str]] = (),
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = os.environ,
 ) -> Config:
     """The settings of a run; a flag wins over the environment, that over the file, over defaults.
 
     `path` is a YAML file. `overrides` are `"train.lr=1e-3"` (from --set) or
     `("train.lr", 1e-3, "--lr")`, a named flag the user gave; of several for one setting the last
-    wins. `env` (`os.environ` when None) holds `FRAMECAST_TRAIN_LR` and the like.
+    wins. `env` holds `FRAMECAST_TRAIN_LR` and the like.
     Raises ConfigError for what cannot be read, is unknown, of the wrong type or out of range, even
     where a stronger layer would have replaced it; the message says where it was set.
     """
     settings = _read_file(Path(path)) if path is not None else {}
-    settings |= _read_env(os.environ if env is None else env)
+    settings |= _read_env(env or {})
     for override in overrides:
         settings |= _read_override(override)
     return _build(settings)
@@ -419,7 +234,7 @@ def example_yaml() -> str:
     defaults = to_dict(Config())
     for name, section in SECTIONS.items():
         lines += ["", f"# {section.__doc__}", f"{name}:"]
-        for spec in _specs(section):
+        for spec in specs(section):
             sentence = f"{spec.help} ({spec.expects})"
             lines += textwrap.wrap(sentence, 100, initial_indent="  # ", subsequent_indent="  # ")
             lines.append("  " + _yaml_line(spec.name, defaults[name][spec.name]))
@@ -433,10 +248,16 @@ def _yaml_line(key: str, value: object) -> str:
     return f"{key}: {text.removesuffix('...' + chr(10)).strip()}"
 
 
+def _entries(values: object, name: str) -> list[tuple[str, object]]:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{name}: expected a mapping, got {values!r:.80}")
+    return [(str(key), value) for key, value in values.items()]
+
+
 def _build(settings: Mapping[str, object]) -> Config:
     sections = {
         name: section(
-            **{s.name: settings[s.dotted] for s in _specs(section) if s.dotted in settings}
+            **{s.name: settings[s.dotted] for s in specs(section) if s.dotted in settings}
         )
         for name, section in SECTIONS.items()
     }
@@ -455,10 +276,10 @@ def _find(dotted: str, where: str = "") -> FieldSpec:
     if close:
         remedy = f"did you mean {close[0]}?"
     elif section in SECTIONS:
-        remedy = f"{section} has " + ", ".join(s.name for s in _specs(SECTIONS[section]))
+        remedy = f"{section} has " + ", ".join(s.name for s in specs(SECTIONS[section]))
     else:
         remedy = "settings are named section.name, with the sections " + ", ".join(SECTIONS)
-    raise ConfigError(f"{_prefix(where)}{dotted}: unknown setting", remedy=remedy)
+    raise ConfigError(f"{prefix(where)}{dotted}: unknown setting", remedy=remedy)
 
 
 def _unknown_section(key: str, where: str = "") -> ConfigError:
@@ -471,7 +292,7 @@ def _unknown_section(key: str, where: str = "") -> ConfigError:
         remedy = f"did you mean {close[0]}?"
     else:
         remedy = "the sections are " + ", ".join(SECTIONS)
-    return ConfigError(f"{_prefix(where)}{key}: unknown section", remedy=remedy)
+    return ConfigError(f"{prefix(where)}{key}: unknown section", remedy=remedy)
 
 
 def _read_env(env: Mapping[str, str]) -> dict[str, object]:
@@ -506,75 +327,11 @@ def _read_override(override: str | tuple[str, object, str]) -> dict[str, object]
 
 def _read_file(path: Path) -> dict[str, object]:
     settings: dict[str, object] = {}
-    root = _compose(path)
-    for section, line, entries in _pairs(root, str(path), "the file"):
+    root = compose(path)
+    for section, line, entries in pairs(root, str(path), "the file"):
         if section not in SECTIONS:
             raise _unknown_section(section, f"{path}:{line}")
-        for name, name_line, node in _pairs(entries, str(path), section):
+        for name, name_line, node in pairs(entries, str(path), section):
             spec = _find(f"{section}.{name}", f"{path}:{name_line}")
-            settings[spec.dotted] = _node_value(node, spec, f"{path}:{node.start_mark.line + 1}")
+            settings[spec.dotted] = node_value(node, spec, f"{path}:{node.start_mark.line + 1}")
     return settings
-
-
-def _compose(path: Path) -> yaml.Node | None:
-    import yaml  # noqa: PLC0415  (importing config stays free of it)
-
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        return yaml.compose(text, Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: {(error.strerror or str(error)).lower()}", remedy="check the path of --config"
-        ) from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{path}:{line}: not UTF-8 text", remedy="save it as UTF-8") from None
-    except yaml.reader.ReaderError as error:
-        line = text[: error.position].count("\n") + 1
-        raise ConfigError(
-            f"{path}:{line}: not YAML: character {error.character:#04x}", remedy="remove it"
-        ) from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise ConfigError(f"{path}:{mark.line + 1}: not YAML: {error.problem}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: not a configuration: nested too deeply") from None
-
-
-def _pairs(node: yaml.Node | None, path: str, name: str) -> Iterator[tuple[str, int, yaml.Node]]:
-    """Key, its line and its value's node; an empty mapping may be written as nothing at all."""
-    if node is None or node.tag == YAML_TAG + "null":
-        return
-    line = node.start_mark.line + 1
-    if node.id != "mapping":
-        raise ConfigError(
-            f"{path}:{line}: {name}: expected settings as `name: value` lines, got {_found(node)}"
-        )
-    lines: dict[str, int] = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        if key_node.id != "scalar":
-            raise ConfigError(f"{path}:{line}: expected a setting's name, got {_found(key_node)}")
-        key = key_node.value
-        if key in lines:
-            raise ConfigError(
-                f"{path}:{line}: {key}: set twice, first on line {lines[key]}", remedy="keep one"
-            )
-        lines[key] = line
-        yield key, line, value_node
-
-
-def _node_value(node: yaml.Node, spec: FieldSpec, where: str) -> object:
-    if node.id == "sequence" and all(item.id == "scalar" for item in node.value):
-        return spec.parse(", ".join(item.value for item in node.value), where)
-    if node.id == "scalar" and node.tag == YAML_TAG + "null":
-        return spec.check(None, where)
-    if node.id == "scalar" and node.tag.startswith(YAML_TAG):
-        return spec.parse(node.value, where, quoted=node.style is not None)
-    raise ConfigError(f"{where}: {spec.dotted}: expected {spec.expects}, got {_found(node)}")
-
-
-def _found(node: yaml.Node) -> str:
-    if node.id == "scalar":
-        return node.value if node.tag.startswith(YAML_TAG) else f"the YAML tag {node.tag}"
-    return {"sequence": "a list", "mapping": "a mapping"}[node.id]

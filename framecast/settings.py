@@ -1,0 +1,204 @@
+"""How a setting is declared, checked and read from text; `config.py` declares the settings.
+
+A section is a frozen dataclass whose fields are `name: Annotated[type, Rule(...)] = default`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+import re
+import reprlib
+import types
+import typing
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
+
+from framecast.errors import ConfigError
+
+ENV_PREFIX = "FRAMECAST_"
+NONE_WORDS = ("none", "null", "~")
+BOOL_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+LONGEST_NUMBER = 300
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a setting means and, beyond its type, which values it takes.
+
+    `at_least`, `above` and `below` bound a number or each number of a list; a string matches
+    `pattern` as a whole, which `pattern_text` says in words.
+    """
+
+    help: str
+    at_least: float | None = None
+    above: float | None = None
+    below: float | None = None
+    odd: bool = False
+    pattern: str = ""
+    pattern_text: str = ""
+
+
+class Section:
+    """A group of settings; checks its fields where it is made, so one that exists is valid."""
+
+    SECTION: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for spec in specs(type(self)):
+            object.__setattr__(self, spec.name, spec.check(getattr(self, spec.name)))
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One setting as its section declares it; reads and checks its values."""
+
+    section: str
+    name: str
+    default: object
+    rule: Rule
+    kinds: tuple[type, ...]
+    literals: tuple[str | int, ...]
+
+    @property
+    def dotted(self) -> str:
+        """The setting's full name, `train.lr`."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def env(self) -> str:
+        """The environment variable that sets it, `FRAMECAST_TRAIN_LR`."""
+        return f"{ENV_PREFIX}{self.section}_{self.name}".upper()
+
+    @property
+    def help(self) -> str:
+        """The setting's one sentence."""
+        return self.rule.help
+
+    @property
+    def expects(self) -> str:
+        """The values it takes, in words: `an integer >= 1 or auto`."""
+        rule = self.rule
+        limits = ((">", rule.above), (">=", rule.at_least), ("<", rule.below))
+        bounds = " and".join(f" {sign} {limit}" for sign, limit in limits if limit is not None)
+        words = {
+            int: f"an {'odd ' if rule.odd else ''}integer{bounds}",
+            float: f"a number{bounds}",
+            bool: "true or false",
+            str: rule.pattern_text,
+            tuple: f"a list of integers{bounds} such as [64, 64]",
+            type(None): "none",
+        }
+        if not self.kinds:
+            return "one of " + ", ".join(map(str, self.literals))
+        return " or ".join([*(words[kind] for kind in self.kinds), *map(str, self.literals)])
+
+    def check(self, value: object, where: str = "") -> object:
+        """The value in the field's own type; ConfigError `data.horizon: expected ..., got ...`.
+
+        `where` names the origin of the value in front of the error.
+        """
+        try:
+            return self._convert(value)
+        except (ValueError, OverflowError):
+            raise self._refusal(_shown(value), where) from None
+
+    def parse(self, text: str, where: str = "", *, quoted: bool = False) -> object:
+        """Read the text of a flag, a variable or a YAML scalar; the field's type decides how.
+
+        Reading by type rather than by YAML's own rules is what makes `1e-3` a number, `no` a word
+        and `012` an error. `quoted` text is a string, never a number or true/false.
+        """
+        try:
+            return self._convert(self._read(text.strip(), quoted))
+        except (ValueError, OverflowError):
+            got = f'"{text}" in quotes' if quoted else text.strip() or "nothing"
+            raise self._refusal(got, where) from None
+
+    def _read(self, text: str, quoted: bool) -> object:
+        named = {str(literal): literal for literal in self.literals}
+        if text in named and not (quoted and type(named[text]) is int):
+            return named[text]
+        if type(None) in self.kinds and text.lower() in NONE_WORDS:
+            return None
+        if quoted or str in self.kinds:
+            return text
+        if bool in self.kinds:
+            return BOOL_WORDS.get(text.lower(), text)
+        if tuple in self.kinds:
+            inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+            return [_number(item.strip()) for item in inside.split(",")]
+        return _number(text)
+
+    def _convert(self, value: object) -> object:
+        kind = type(value)
+        if any(kind is type(literal) and value == literal for literal in self.literals):
+            return value
+        if kind in (bool, type(None)) and kind in self.kinds:
+            return value
+        if kind is str and str in self.kinds and re.fullmatch(self.rule.pattern, value):
+            return value
+        if kind in (list, tuple) and tuple in self.kinds and value:
+            if all(type(item) is int and self._in_range(item) for item in value):
+                return tuple(value)
+        elif kind is int and int in self.kinds and self._in_range(value):
+            return value
+        elif kind in (int, float) and float in self.kinds and self._in_range(float(value)):
+            return float(value)
+        raise ValueError
+
+    def _in_range(self, number: float) -> bool:
+        rule = self.rule
+        return (
+            (type(number) is int or math.isfinite(number))
+            and (rule.at_least is None or number >= rule.at_least)
+            and (rule.above is None or number > rule.above)
+            and (rule.below is None or number < rule.below)
+            and not (rule.odd and number % 2 == 0)
+        )
+
+    def _refusal(self, got: str, where: str) -> ConfigError:
+        words = [str(literal) for literal in self.literals if isinstance(literal, str)]
+        close = difflib.get_close_matches(got, words, n=1)
+        return ConfigError(
+            f"{prefix(where)}{self.dotted}: expected {self.expects}, got {got}",
+            remedy=f"did you mean {close[0]}?" if close else "",
+        )
+
+
+def prefix(where: str) -> str:
+    """The origin of a value as an error message begins with it."""
+    return f"{where}: " if where else ""
+
+
+def _shown(value: object) -> str:
+    plain = {True: "true", False: "false", None: "none"}
+    return plain[value] if value is None or type(value) is bool else reprlib.repr(value)
+
+
+def _number(text: str) -> int | float | str:
+    """The number a text spells, or the text itself."""
+    if len(text) <= LONGEST_NUMBER and INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if NUMBER.fullmatch(text) else text
+
+
+@functools.cache
+def specs(section: type[Section]) -> tuple[FieldSpec, ...]:
+    """The settings a section declares, in order."""
+    hints = typing.get_type_hints(section, include_extras=True)
+    specs = []
+    for declared in fields(section):
+        annotation, rule = typing.get_args(hints[declared.name])
+        union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+        members = typing.get_args(annotation) if union else (annotation,)
+        choices = [m for m in members if typing.get_origin(m) is Literal]
+        kinds = tuple(typing.get_origin(m) or m for m in members if m not in choices)
+        literals = tuple(word for choice in choices for word in typing.get_args(choice))
+        specs.append(
+            FieldSpec(section.SECTION, declared.name, declared.default, rule, kinds, literals)
+        )
+    return tuple(specs)
