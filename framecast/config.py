@@ -265,16 +265,12 @@ def _build(settings: Mapping[str, object]) -> Config:
 
 
 def _find(dotted: str, where: str = "") -> FieldSpec:
-    known = {spec.dotted: spec for spec in fields()}
-    if dotted in known:
-        return known[dotted]
-    section, _, name = dotted.rpartition(".")
-    by_name = {spec.name: spec.dotted for spec in fields()}
-    close = (
-        [by_name[name]] if name in by_name else difflib.get_close_matches(dotted, known, n=1)
-    ) or [by_name[hit] for hit in difflib.get_close_matches(name, by_name, n=1)]
-    if close:
-        remedy = f"did you mean {close[0]}?"
+    for spec in fields():
+        if spec.dotted == dotted:
+            return spec
+    section = dotted.partition(".")[0]
+    if close := _nearest(dotted):
+        remedy = f"did you mean {close.dotted}?"
     elif section in SECTIONS:
         remedy = f"{section} has " + ", ".join(s.name for s in specs(SECTIONS[section]))
     else:
@@ -282,14 +278,25 @@ def _find(dotted: str, where: str = "") -> FieldSpec:
     raise ConfigError(f"{prefix(where)}{dotted}: unknown setting", remedy=remedy)
 
 
-def _unknown_section(key: str, where: str = "") -> ConfigError:
+def _nearest(key: str) -> FieldSpec | None:
+    """The setting of that name in another section, or else the one spelled most alike."""
     name = key.rpartition(".")[2]
-    homes = [spec for spec in fields() if spec.name == name]
+    by_dotted = {spec.dotted: spec for spec in fields()}
+    by_name = {spec.name: spec for spec in fields()}
+    if name in by_name:
+        return by_name[name]
+    for wanted, known in ((key, by_dotted), (name, by_name)):
+        for close in difflib.get_close_matches(wanted, known, n=1):
+            return known[close]
+    return None
+
+
+def _unknown_section(key: str, where: str = "") -> ConfigError:
     close = difflib.get_close_matches(key, SECTIONS, n=1)
-    if homes:
-        remedy = f"write {name}: under {homes[0].section}:"
-    elif close:
+    if close and "." not in key:
         remedy = f"did you mean {close[0]}?"
+    elif setting := _nearest(key):
+        remedy = f"write {setting.name}: under {setting.section}:"
     else:
         remedy = "the sections are " + ", ".join(SECTIONS)
     return ConfigError(f"{prefix(where)}{key}: unknown section", remedy=remedy)
@@ -300,10 +307,10 @@ def _read_env(env: Mapping[str, str]) -> dict[str, object]:
     settings = {}
     for variable in sorted(name for name in env if name.startswith(ENV_PREFIX)):
         if variable not in known:
-            close = difflib.get_close_matches(variable, known, n=1)
+            close = _nearest(variable.removeprefix(ENV_PREFIX).lower())
             raise ConfigError(
                 f"{variable}: no setting has this environment variable",
-                remedy=f"did you mean {close[0]}?" if close else "unset it",
+                remedy=f"did you mean {close.env}?" if close else "unset it",
             )
         spec = known[variable]
         settings[spec.dotted] = spec.parse(env[variable], variable)
