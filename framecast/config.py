@@ -235,9 +235,9 @@ def example_yaml() -> str:
     for name, section in SECTIONS.items():
         lines += ["", f"# {section.__doc__}", f"{name}:"]
         for spec in specs(section):
-            sentence = f"{spec.help} ({spec.expects})"
-            lines += textwrap.wrap(sentence, 100, initial_indent="  # ", subsequent_indent="  # ")
-            lines.append("  " + _yaml_line(spec.name, defaults[name][spec.name]))
+            lines += textwrap.wrap(spec.help, 98, initial_indent="  # ", subsequent_indent="  # ")
+            line = _yaml_line(spec.name, defaults[name][spec.name])
+            lines.append(f"  {line}  # {spec.expects}")
     return "\n".join(lines) + "\n"
 
 

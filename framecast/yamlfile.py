@@ -23,7 +23,7 @@ def compose(path: Path) -> yaml.Node | None:
     import yaml  # noqa: PLC0415  (importing config stays free of it)
 
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8")
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise ConfigError(

@@ -271,6 +271,10 @@ def test_a_file_without_settings_gives_the_defaults(load, text):
     assert load(text) == Config()
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_key(load):
+    assert load("\ufefftrain:\n  seed: 7\n").train.seed == 7
+
+
 def test_a_missing_file_and_a_directory(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: no such file or directory; check"):
         load_config(tmp_path / "none.yaml", env={})

@@ -122,6 +122,11 @@ def test_plan_windows_equals_brute_force(start, length, span, stride, breaks):
     assert plan_windows(part, 3, span, stride, breaks) == expected
 
 
+def test_a_break_before_the_last_frame_counts():
+    assert plan_windows(range(3, 10), 0, span=7, stride=1, breaks=[9]) == []
+    assert plan_windows(range(3, 10), 0, span=7, stride=1, breaks=[3, 10]) == [Window(0, 3)]
+
+
 def test_plan_windows_starts_anew_behind_a_break():
     starts = [w.start for w in plan_windows(range(2, 30), 5, span=6, stride=3, breaks=[13, 40])]
     assert starts == [2, 5, 13, 16, 19, 22]
