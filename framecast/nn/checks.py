@@ -1,0 +1,84 @@
+"""What a ConvLSTM layer refuses, each with the rule, what was received, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from framecast.nn.recurrence import State
+from framecast.nn.shapes import effective_kernel
+
+_AXES = {1: ("length",), 2: ("height", "width")}
+
+
+def to_data_format(value: str | None) -> str:
+    """Normalise to "channels_first" or "channels_last", which None stands for."""
+    data_format = "channels_last" if value is None else str(value).lower()
+    if data_format not in ("channels_first", "channels_last"):
+        rule = 'data_format must be "channels_first" or "channels_last"'
+        raise ValueError(f"{rule}; received {value!r}")
+    return data_format
+
+
+def to_rate(value: float, name: str) -> float:
+    """Accept a dropout rate in [0, 1); at 1 nothing would be left to learn from."""
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{name} must be at least 0 and less than 1; received {value}")
+    return float(value)
+
+
+def check_inputs(layer: str, inputs: Tensor, data_format: str, rank: int) -> None:
+    """Refuse a sequence with the wrong number of axes, no steps, or no floating-point numbers."""
+    last = data_format == "channels_last"
+    axes = ("batch", "time", *_AXES[rank], "channels")
+    axes = axes if last else ("batch", "time", "channels", *_AXES[rank])
+    rule = f"{layer} takes {rank + 3} axes ({', '.join(axes)})"
+    if inputs.ndim == rank + 2:
+        raise ValueError(
+            f"{rule}; received shape {tuple(inputs.shape)}; give the layer in front "
+            "return_sequences=True, or add the missing axis with unsqueeze"
+        )
+    if inputs.ndim != rank + 3:
+        raise ValueError(f"{rule}; received shape {tuple(inputs.shape)}")
+    if inputs.shape[1] == 0:
+        raise ValueError(f"{layer} needs at least one time step; received {tuple(inputs.shape)}")
+    if not inputs.is_floating_point():
+        raise ValueError(
+            f"{layer} takes floating-point numbers; received {inputs.dtype}; convert with "
+            ".float(), frames scaled to [0, 1]"
+        )
+
+
+def check_fits(
+    sizes: Sequence[int], kernel_size: Sequence[int], dilation_rate: Sequence[int]
+) -> None:
+    """Refuse sizes that a convolution without padding cannot be laid over once."""
+    spans = [effective_kernel(*axis) for axis in zip(kernel_size, dilation_rate, strict=True)]
+    if any(size < span for size, span in zip(sizes, spans, strict=True)):
+        raise ValueError(
+            f'padding="valid" needs a size of {tuple(spans)} or more, the kernel with its '
+            f'dilation; received {tuple(sizes)}; use padding="same" or a smaller kernel'
+        )
+
+
+def check_mask(mask: Tensor, batch: int, steps: int) -> Tensor:
+    """Refuse a mask that is not (batch, time); returns it as truth values."""
+    if mask.shape != (batch, steps):
+        raise ValueError(
+            f"mask must be (batch, time) = ({batch}, {steps}); received {tuple(mask.shape)}"
+        )
+    return mask.bool()
+
+
+def check_state(state: Sequence[Tensor], shape: Sequence[int]) -> State:
+    """Refuse a state that is not h and c, both of `shape`."""
+    if not isinstance(state, (list, tuple)) or len(state) != 2:
+        raise ValueError(f"initial_state must be [h, c]; received {type(state).__name__}")
+    for name, tensor in zip("hc", state, strict=True):
+        if tensor.shape != tuple(shape):
+            raise ValueError(
+                f"{name} of initial_state must be {tuple(shape)}; received {tuple(tensor.shape)}"
+            )
+    h_BFHW, c_BFHW = state
+    return h_BFHW, c_BFHW

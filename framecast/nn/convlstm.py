@@ -1,0 +1,439 @@
+"""ConvLSTM2D and ConvLSTM1D with the names, defaults and semantics of Keras 3.
+
+The equations and the legend of the axes stand in `recurrence.py`, beside the arithmetic.
+Source of the semantics: `keras/src/layers/rnn/conv_lstm.py` and `rnn.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from framecast.nn import shapes
+from framecast.nn.activations import get_activation
+from framecast.nn.checks import (
+    check_fits,
+    check_inputs,
+    check_mask,
+    check_state,
+    to_data_format,
+    to_rate,
+)
+from framecast.nn.recurrence import State, convolve, gates, normalize_channels, recur
+from framecast.nn.regularizers import get_regularizer
+from framecast.nn.weights import WeightRules
+
+
+_GAINS = ("input_gain", "recurrent_gain", "cell_gain")
+
+
+class DropoutMasks(NamedTuple):
+    """What one sequence is multiplied by: 0 or 1 / (1 - rate), one mask for each of the gates."""
+
+    inputs_4BCHW: Tensor | None = None
+    state_4BFHW: Tensor | None = None
+
+
+class ConvLSTM(nn.Module):
+    """ConvLSTM layer over `rank` spatial axes; use ConvLSTM2D or ConvLSTM1D.
+
+    Keras' arguments, with Keras' defaults and meaning: the convolution of the input takes
+    `strides`, `padding` ("valid" or "same") and `dilation_rate`, that of the state keeps the
+    size; even kernels pad one more at the bottom and right; the bias of the forget gate starts
+    at 1 with `unit_forget_bias`; `dropout` and `recurrent_dropout` draw four masks per call,
+    shared by all steps; `seed` fixes them; a `stateful` layer carries its state from call to
+    call until `reset_state()`; `go_backwards` gives the outputs in reversed order; a step that
+    `mask` leaves out holds the state and repeats the last output, or gives zeros with
+    `zero_output_for_mask`. `data_format` None is "channels_last".
+
+    Arguments beyond Keras: `in_channels` (inferred at first use when None), `peephole` and
+    `layer_norm` (see `recurrence.py`), `device` and `dtype` of the weights.
+
+    Differences to Keras: a dropout rate of 1 is refused, where Keras drops nothing;
+    `reset_state()` lets a stateful layer take another batch size; the spatial size may change
+    between calls; "softmax" always goes over the channels; callables given as activations see
+    (batch, channels, ...), all others see Keras' layouts; `unroll` is taken and changes nothing,
+    the loop over time is always a Python loop.
+
+    Weights: `kernel` (4F,C,h,w), `recurrent_kernel` (4F,F,h,w), `bias` (4F), gates i, f, c, o;
+    `peephole` (3F), gates i, f, o; `input_gain`, `recurrent_gain` (4F), `cell_gain`,
+    `cell_shift` (F). ValueError for arguments that mean nothing.
+    """
+
+    rank: ClassVar[int]
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Iterable[int],
+        strides: int | Iterable[int] = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | Iterable[int] = 1,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        *,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        in_channels: int | None = None,
+        peephole: bool = False,
+        layer_norm: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self._set_geometry(filters, kernel_size, strides, padding, data_format, dilation_rate)
+        self.activation = get_activation(activation, "activation")
+        self.recurrent_activation = get_activation(recurrent_activation, "recurrent_activation")
+        self.use_bias, self.unit_forget_bias = use_bias, unit_forget_bias
+        parse = WeightRules.parse
+        self.rules = {
+            "kernel": parse("kernel", kernel_initializer, kernel_regularizer, kernel_constraint),
+            "recurrent_kernel": parse(
+                "recurrent", recurrent_initializer, recurrent_regularizer, recurrent_constraint
+            ),
+            "bias": parse("bias", bias_initializer, bias_regularizer, bias_constraint),
+        }
+        self.activity_regularizer = get_regularizer(activity_regularizer, "activity_regularizer")
+        self.dropout = to_rate(dropout, "dropout")
+        self.recurrent_dropout = to_rate(recurrent_dropout, "recurrent_dropout")
+        self.seed = seed
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.go_backwards, self.stateful, self.unroll = go_backwards, stateful, unroll
+        self.zero_output_for_mask = zero_output_for_mask
+        self._make_tensors(in_channels, peephole, layer_norm, {"device": device, "dtype": dtype})
+
+    def _set_geometry(
+        self,
+        filters: int,
+        kernel_size: int | Iterable[int],
+        strides: int | Iterable[int],
+        padding: str,
+        data_format: str | None,
+        dilation_rate: int | Iterable[int],
+    ) -> None:
+        (self.filters,) = shapes.to_sizes(filters, 1, "filters")
+        self.kernel_size = shapes.to_sizes(kernel_size, self.rank, "kernel_size")
+        self.strides = shapes.to_sizes(strides, self.rank, "strides")
+        self.padding = shapes.to_padding(padding)
+        self.data_format = to_data_format(data_format)
+        self.dilation_rate = shapes.to_sizes(dilation_rate, self.rank, "dilation_rate")
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                "strides > 1 do not go with dilation_rate > 1; received "
+                f"strides={self.strides}, dilation_rate={self.dilation_rate}; set one of them to 1"
+            )
+
+    def _make_tensors(
+        self, in_channels: int | None, peephole: bool, layer_norm: bool, factory: dict[str, Any]
+    ) -> None:
+        if layer_norm and self.filters == 1:
+            raise ValueError(
+                "layer_norm needs 2 filters or more, since one channel normalised alone is always "
+                "0; received filters=1; use more filters or layer_norm=False"
+            )
+        self.layer_norm = layer_norm
+        gate_channels = 4 * self.filters
+        self.kernel: nn.Parameter = UninitializedParameter(**factory)
+        self.recurrent_kernel = nn.Parameter(
+            torch.empty((gate_channels, self.filters, *self.kernel_size), **factory)
+        )
+        optional = {
+            "bias": gate_channels * self.use_bias,
+            "peephole": 3 * self.filters * peephole,
+            "input_gain": gate_channels * layer_norm,
+            "recurrent_gain": gate_channels * layer_norm,
+            "cell_gain": self.filters * layer_norm,
+            "cell_shift": self.filters * layer_norm,
+        }
+        for name, size in optional.items():
+            parameter = nn.Parameter(torch.empty(size, **factory)) if size else None
+            self.register_parameter(name, parameter)
+        self.register_buffer("_carried_h_BFHW", None, persistent=False)
+        self.register_buffer("_carried_c_BFHW", None, persistent=False)
+        self._activity_loss: Tensor | None = None
+        self._masks_drawn = 0
+        if in_channels is not None:
+            (in_channels,) = shapes.to_sizes(in_channels, 1, "in_channels")
+            self.kernel.materialize((gate_channels, in_channels, *self.kernel_size))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw all weights anew; peepholes and shifts start at 0, gains at 1."""
+        for name, parameter in self.named_parameters(recurse=False):
+            if isinstance(parameter, UninitializedParameter):
+                continue
+            if name in self.rules:
+                self.rules[name].initialize(parameter)
+            else:
+                parameter.fill_(1.0 if name in _GAINS else 0.0)
+        if self.bias is not None and self.unit_forget_bias:
+            self.bias[self.filters : 2 * self.filters] = 1.0
+
+    @property
+    def in_channels(self) -> int | None:
+        """Channels of the input; None until they are given, loaded or seen."""
+        return None if isinstance(self.kernel, UninitializedParameter) else self.kernel.shape[1]
+
+    def _infer_channels(self, found: int) -> None:
+        if self.in_channels is None:
+            self.kernel.materialize((4 * self.filters, found, *self.kernel_size))
+            self.rules["kernel"].initialize(self.kernel)
+        if found != self.in_channels:
+            axis = "first" if self.data_format == "channels_first" else "last"
+            raise ValueError(
+                f"{type(self).__name__} was made for {self.in_channels} input channels; received "
+                f"{found}; its data_format is channels_{axis}, check the order of the axes"
+            )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        kernel = state_dict.get(f"{prefix}kernel")
+        if self.in_channels is None and kernel is not None:
+            self.kernel.materialize(tuple(kernel.shape))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        initial_state: Sequence[Tensor] | None = None,
+        mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        """Run the layer over a sequence.
+
+        `inputs` are (B,T,H,W,C), or (B,T,C,H,W) with channels_first; `initial_state` is h and c
+        with their axes in the same order; `mask` (B,T) is not 0 where a step counts; `training`
+        switches dropout, None follows train() and eval(). Returns the output of the last step, of
+        all steps with `return_sequences`, and with `return_state` (output, h, c). ValueError for
+        shapes that do not fit.
+        """
+        check_inputs(type(self).__name__, inputs, self.data_format, self.rank)
+        x_BTCHW = self._to_channels_first(inputs)
+        masks = self.sample_dropout(x_BTCHW[:, 0], training)
+        use_BT = None if mask is None else check_mask(mask, *x_BTCHW.shape[:2])
+        if self.go_backwards:
+            x_BTCHW = x_BTCHW.flip(1)
+            use_BT = None if use_BT is None else use_BT.flip(1)
+        z_BTGHW = self._convolve_inputs(x_BTCHW, masks)
+        output, h_BFHW, c_BFHW = recur(
+            lambda z_BGHW, h, c: self._advance(z_BGHW, h, c, masks),
+            z_BTGHW,
+            *self._first_state(initial_state, x_BTCHW, z_BTGHW),
+            use_BT=use_BT,
+            zero_output_for_mask=self.zero_output_for_mask,
+            return_sequences=self.return_sequences,
+        )
+        if self.stateful:
+            self._carried_h_BFHW, self._carried_c_BFHW = h_BFHW.detach(), c_BFHW.detach()
+        results = (output, h_BFHW, c_BFHW) if self.return_state else (output,)
+        output, *states = map(self._from_channels_first, results)
+        if self.activity_regularizer is not None:
+            penalties = [self.activity_regularizer(r) / r.shape[0] for r in (output, *states)]
+            self._activity_loss = torch.stack(penalties).sum()
+        return (output, *states) if self.return_state else output
+
+    def step(
+        self,
+        x_BCHW: Tensor,
+        state: State | None = None,
+        masks: DropoutMasks = DropoutMasks(),  # noqa: B008 (immutable)
+    ) -> State:
+        """Advance by one step, channels first: (B,C,H,W) and h, c (B,F,H',W') give new h and c.
+
+        `state` None is zeros. Dropout applies through `masks` only, drawn once per sequence with
+        `sample_dropout`. A stateful layer's own state is neither read nor written.
+        """
+        z_BGHW = self._convolve_inputs(x_BCHW.unsqueeze(1), masks)[:, 0]
+        h_BFHW, c_BFHW = (
+            self._zeros(x_BCHW.shape[0], z_BGHW.shape[2:], x_BCHW) if state is None else state
+        )
+        return self._advance(z_BGHW, h_BFHW, c_BFHW, masks)
+
+    def _convolve_inputs(self, x_BTCHW: Tensor, masks: DropoutMasks) -> Tensor:
+        """W_x * X + b of all steps in one convolution: (B,T,G,H',W')."""
+        self._infer_channels(x_BTCHW.shape[2])
+        if self.padding == "valid":
+            check_fits(x_BTCHW.shape[3:], self.kernel_size, self.dilation_rate)
+        batch_and_time, dropout = x_BTCHW.shape[:2], masks.inputs_4BCHW
+        if dropout is not None:
+            dropout = dropout.unsqueeze(2).expand(4, *x_BTCHW.shape).flatten(1, 2)
+        z_NGHW = convolve(
+            x_BTCHW.flatten(0, 1),
+            self.kernel,
+            None if self.layer_norm else self.bias,
+            self.strides,
+            self.dilation_rate,
+            self.padding,
+            dropout,
+        )
+        if self.layer_norm:
+            z_NGHW = normalize_channels(z_NGHW, 4, self.input_gain, self.bias)
+        return z_NGHW.unflatten(0, batch_and_time)
+
+    def _advance(
+        self, z_BGHW: Tensor, h_BFHW: Tensor, c_BFHW: Tensor, masks: DropoutMasks
+    ) -> State:
+        """One step from the inputs' share of the four sums to the next h and c."""
+        ones = (1,) * self.rank
+        recurrent_BGHW = convolve(
+            h_BFHW, self.recurrent_kernel, None, ones, ones, "same", masks.state_4BFHW
+        )
+        if self.layer_norm:
+            recurrent_BGHW = normalize_channels(recurrent_BGHW, 4, self.recurrent_gain)
+        return gates(
+            z_BGHW + recurrent_BGHW,
+            c_BFHW,
+            self.activation,
+            self.recurrent_activation,
+            self.peephole,
+            self._show if self.layer_norm else None,
+        )
+
+    def _show(self, c_BFHW: Tensor) -> Tensor:
+        return normalize_channels(c_BFHW, 1, self.cell_gain, self.cell_shift)
+
+    def sample_dropout(self, x_BCHW: Tensor, training: bool | None = None) -> DropoutMasks:
+        """Draw the masks of one sequence of steps like `x_BCHW`; None where nothing is dropped.
+
+        `training` None follows train() and eval().
+        """
+        if not (self.training if training is None else training):
+            return DropoutMasks()
+        batch, channels, *sizes = x_BCHW.shape
+        state_shape = (batch, self.filters, *self._state_sizes(sizes))
+        return DropoutMasks(
+            self._sample(self.dropout, (batch, channels, *sizes), x_BCHW),
+            self._sample(self.recurrent_dropout, state_shape, x_BCHW),
+        )
+
+    def _sample(self, rate: float, shape: Sequence[int], like: Tensor) -> Tensor | None:
+        if rate == 0.0:
+            return None
+        generator = None
+        if self.seed is not None and not like.is_meta:
+            generator = torch.Generator(like.device).manual_seed(self.seed + self._masks_drawn)
+            self._masks_drawn += 1
+        kept = like.new_empty((4, *shape)).bernoulli_(1 - rate, generator=generator)
+        return kept / (1 - rate)
+
+    def _state_sizes(self, sizes: Sequence[int]) -> list[int]:
+        geometry = zip(sizes, self.kernel_size, self.strides, self.dilation_rate, strict=True)
+        return [shapes.axis_output(*axis, self.padding) for axis in geometry]
+
+    def _zeros(self, batch: int, sizes: Sequence[int], like: Tensor) -> State:
+        shape = (batch, self.filters, *sizes)
+        return like.new_zeros(shape), like.new_zeros(shape)
+
+    def _first_state(
+        self, given: Sequence[Tensor] | None, x_BTCHW: Tensor, z_BTGHW: Tensor
+    ) -> State:
+        """State that a sequence starts from: the given one, the carried one, or zeros."""
+        shape = (x_BTCHW.shape[0], self.filters, *z_BTGHW.shape[3:])
+        if self._carried_h_BFHW is not None and self._carried_h_BFHW.shape != shape:
+            raise ValueError(
+                "a stateful layer keeps its batch and frame size from call to call; it holds "
+                f"{tuple(self._carried_h_BFHW.shape)}, these inputs need {shape}; call "
+                "reset_state() first"
+            )
+        if given is not None:
+            given = [self._to_channels_first(tensor.to(x_BTCHW.dtype)) for tensor in given]
+            return check_state(given, shape)
+        if self._carried_h_BFHW is not None:
+            return self._carried_h_BFHW, self._carried_c_BFHW
+        return self._zeros(x_BTCHW.shape[0], z_BTGHW.shape[3:], x_BTCHW)
+
+    def reset_state(self) -> None:
+        """Forget the state that a stateful layer carries; the next call starts from zeros."""
+        self._carried_h_BFHW = self._carried_c_BFHW = None
+
+    def regularization_losses(self) -> dict[str, Tensor]:
+        """Penalties to add to the loss, by weight, and "activity" for the outputs of the last call.
+
+        That of the outputs is divided by the batch size, those of the weights are not.
+        """
+        losses = {
+            name: self.rules[name].penalty(parameter)
+            for name, parameter in self.named_parameters(recurse=False)
+            if name in self.rules
+        }
+        losses["activity"] = self._activity_loss
+        return {name: loss for name, loss in losses.items() if loss is not None}
+
+    def apply_constraints(self) -> None:
+        """Project the weights, in place, to where their constraints want them; after each step."""
+        for name, parameter in self.named_parameters(recurse=False):
+            if name in self.rules:
+                self.rules[name].project(parameter)
+
+    def compute_mask(self, mask: Tensor | None) -> Tensor | None:
+        """Mask for the layer behind this one: the same for a sequence, None for a last output."""
+        return mask if self.return_sequences else None
+
+    def _to_channels_first(self, tensor: Tensor) -> Tensor:
+        last = self.data_format == "channels_last"
+        return tensor.movedim(-1, -1 - self.rank) if last else tensor
+
+    def _from_channels_first(self, tensor: Tensor) -> Tensor:
+        last = self.data_format == "channels_last"
+        return tensor.movedim(-1 - self.rank, -1) if last else tensor
+
+    def _zero_state(self, batch: int, sizes: Sequence[int], like: Tensor) -> State:
+        return self._zeros(batch, self._state_sizes(sizes), like)
+
+    def extra_repr(self) -> str:
+        """What tells one layer from another at a glance."""
+        return (
+            f"in_channels={self.in_channels}, filters={self.filters}, "
+            f"kernel_size={self.kernel_size}, strides={self.strides}, padding={self.padding!r}, "
+            f"data_format={self.data_format!r}, return_sequences={self.return_sequences}"
+        )
+
+
+class ConvLSTM1D(ConvLSTM):
+    """ConvLSTM over series of vectors: (B,T,L,C), or (B,T,C,L) with channels_first.
+
+    Arguments, differences to Keras and errors are those of `ConvLSTM`.
+    """
+
+    rank = 1
+
+    def zero_state(self, batch: int, length: int, like: Tensor) -> State:
+        """Zeros for h and c, each (B,F,L'), for inputs of `length`, of `like`'s dtype, device."""
+        return self._zero_state(batch, (length,), like)
+
+
+class ConvLSTM2D(ConvLSTM):
+    """ConvLSTM over sequences of images: (B,T,H,W,C), or (B,T,C,H,W) with channels_first.
+
+    Arguments, differences to Keras and errors are those of `ConvLSTM`.
+    """
+
+    rank = 2
+
+    def zero_state(self, batch: int, height: int, width: int, like: Tensor) -> State:
+        """Zeros for h and c, each (B,F,H',W'), for inputs of that size, like `like` in dtype."""
+        return self._zero_state(batch, (height, width), like)

@@ -1,0 +1,59 @@
+"""Penalties on weights and outputs by Keras' names, summed into the loss by whoever trains.
+
+Source: `keras/src/regularizers/regularizers.py`. Keras' OrthogonalRegularizer takes matrices only
+and so refuses every weight of a convolution; it has no name here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from framecast.nn.identifiers import resolve
+
+Regularizer = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class L1L2:
+    """`l1 sum|x| + l2 sum(x^2)`; ValueError for a factor that is negative or not finite."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, factor in (("l1", self.l1), ("l2", self.l2)):
+            if not (math.isfinite(factor) and factor >= 0):
+                raise ValueError(f"{name} must be a number >= 0; received {factor}")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.l1 * x.abs().sum() + self.l2 * x.square().sum()
+
+
+class L1(L1L2):
+    """`l1 sum|x|`."""
+
+    def __init__(self, l1: float = 0.01) -> None:
+        super().__init__(l1=l1)
+
+
+class L2(L1L2):
+    """`l2 sum(x^2)`."""
+
+    def __init__(self, l2: float = 0.01) -> None:
+        super().__init__(l2=l2)
+
+
+REGULARIZERS: Mapping[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1_l2": L1L2}
+
+
+def get_regularizer(identifier: object, argument: str) -> Regularizer | None:
+    """Regularizer for a name, a configuration or a callable; None for none.
+
+    A callable gets the weight in Keras' layout. Raises ValueError, naming the `argument`, for
+    what is none of these.
+    """
+    return resolve(argument, identifier, REGULARIZERS)
