@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from framecast.nn.identifiers import resolve
 
@@ -28,7 +28,7 @@ def hard_sigmoid_keras2(x: Tensor) -> Tensor:
 
 def leaky_relu(x: Tensor) -> Tensor:
     """x where positive, 0.2 x elsewhere: Keras' slope, not PyTorch's 0.01."""
-    return F.leaky_relu(x, negative_slope=0.2)
+    return functional.leaky_relu(x, negative_slope=0.2)
 
 
 def softmax(x: Tensor) -> Tensor:
@@ -57,36 +57,36 @@ def squareplus(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS: Mapping[str, Activation] = {
-    "celu": F.celu,
-    "elu": F.elu,
+    "celu": functional.celu,
+    "elu": functional.elu,
     "exponential": torch.exp,
-    "gelu": F.gelu,
-    "hard_shrink": F.hardshrink,
-    "hard_sigmoid": F.hardsigmoid,
+    "gelu": functional.gelu,
+    "hard_shrink": functional.hardshrink,
+    "hard_sigmoid": functional.hardsigmoid,
     "hard_sigmoid_keras2": hard_sigmoid_keras2,
-    "hard_silu": F.hardswish,
-    "hard_swish": F.hardswish,
-    "hard_tanh": F.hardtanh,
+    "hard_silu": functional.hardswish,
+    "hard_swish": functional.hardswish,
+    "hard_tanh": functional.hardtanh,
     "leaky_relu": leaky_relu,
     "linear": linear,
-    "log_sigmoid": F.logsigmoid,
+    "log_sigmoid": functional.logsigmoid,
     "log_softmax": log_softmax,
-    "mish": F.mish,
-    "relu": F.relu,
-    "relu6": F.relu6,
-    "selu": F.selu,
+    "mish": functional.mish,
+    "relu": functional.relu,
+    "relu6": functional.relu6,
+    "selu": functional.selu,
     "sigmoid": torch.sigmoid,
-    "silu": F.silu,
-    "soft_shrink": F.softshrink,
+    "silu": functional.silu,
+    "soft_shrink": functional.softshrink,
     "softmax": softmax,
-    "softplus": F.softplus,
-    "softsign": F.softsign,
+    "softplus": functional.softplus,
+    "softsign": functional.softsign,
     "sparse_plus": sparse_plus,
     "sparse_sigmoid": sparse_sigmoid,
     "squareplus": squareplus,
-    "swish": F.silu,
+    "swish": functional.silu,
     "tanh": torch.tanh,
-    "tanh_shrink": F.tanhshrink,
+    "tanh_shrink": functional.tanhshrink,
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from framecast.nn.recurrence import State
-from framecast.nn.shapes import effective_kernel
+from framecast.nn.shapes import ConvGeometry
 
 _AXES = {1: ("length",), 2: ("height", "width")}
 
@@ -50,14 +50,12 @@ def check_inputs(layer: str, inputs: Tensor, data_format: str, rank: int) -> Non
         )
 
 
-def check_fits(
-    sizes: Sequence[int], kernel_size: Sequence[int], dilation_rate: Sequence[int]
-) -> None:
+def check_fits(sizes: Sequence[int], geometry: ConvGeometry) -> None:
     """Refuse sizes that a convolution without padding cannot be laid over once."""
-    spans = [effective_kernel(*axis) for axis in zip(kernel_size, dilation_rate, strict=True)]
-    if any(size < span for size, span in zip(sizes, spans, strict=True)):
+    short = any(size < span for size, span in zip(sizes, geometry.spans, strict=True))
+    if geometry.padding == "valid" and short:
         raise ValueError(
-            f'padding="valid" needs a size of {tuple(spans)} or more, the kernel with its '
+            f'padding="valid" needs a size of {geometry.spans} or more, the kernel with its '
             f'dilation; received {tuple(sizes)}; use padding="same" or a smaller kernel'
         )
 

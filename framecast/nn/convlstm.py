@@ -7,7 +7,7 @@ Source of the semantics: `keras/src/layers/rnn/conv_lstm.py` and `rnn.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,19 +23,12 @@ from framecast.nn.checks import (
     to_data_format,
     to_rate,
 )
+from framecast.nn.dropout import NO_DROPOUT, DropoutMasks, sample_mask
 from framecast.nn.recurrence import State, convolve, gates, normalize_channels, recur
 from framecast.nn.regularizers import get_regularizer
 from framecast.nn.weights import WeightRules
 
-
 _GAINS = ("input_gain", "recurrent_gain", "cell_gain")
-
-
-class DropoutMasks(NamedTuple):
-    """What one sequence is multiplied by: 0 or 1 / (1 - rate), one mask for each of the gates."""
-
-    inputs_4BCHW: Tensor | None = None
-    state_4BFHW: Tensor | None = None
 
 
 class ConvLSTM(nn.Module):
@@ -66,7 +59,7 @@ class ConvLSTM(nn.Module):
 
     rank: ClassVar[int]
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 (Keras' order of arguments)
         self,
         filters: int,
         kernel_size: int | Iterable[int],
@@ -74,20 +67,20 @@ class ConvLSTM(nn.Module):
         padding: str = "valid",
         data_format: str | None = None,
         dilation_rate: int | Iterable[int] = 1,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
+        activation: object = "tanh",
+        recurrent_activation: object = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
+        kernel_initializer: object = "glorot_uniform",
+        recurrent_initializer: object = "orthogonal",
+        bias_initializer: object = "zeros",
         unit_forget_bias: bool = True,
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_regularizer: object = None,
+        recurrent_regularizer: object = None,
+        bias_regularizer: object = None,
+        activity_regularizer: object = None,
+        kernel_constraint: object = None,
+        recurrent_constraint: object = None,
+        bias_constraint: object = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int | None = None,
@@ -105,7 +98,16 @@ class ConvLSTM(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self._set_geometry(filters, kernel_size, strides, padding, data_format, dilation_rate)
+        (self.filters,) = shapes.to_sizes(filters, 1, "filters")
+        self.geometry = shapes.ConvGeometry.parse(
+            self.rank,
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            dilation_rate=dilation_rate,
+        )
+        self._state_geometry = shapes.ConvGeometry.parse(self.rank, kernel_size=kernel_size)
+        self.data_format = to_data_format(data_format)
         self.activation = get_activation(activation, "activation")
         self.recurrent_activation = get_activation(recurrent_activation, "recurrent_activation")
         self.use_bias, self.unit_forget_bias = use_bias, unit_forget_bias
@@ -126,27 +128,6 @@ class ConvLSTM(nn.Module):
         self.zero_output_for_mask = zero_output_for_mask
         self._make_tensors(in_channels, peephole, layer_norm, {"device": device, "dtype": dtype})
 
-    def _set_geometry(
-        self,
-        filters: int,
-        kernel_size: int | Iterable[int],
-        strides: int | Iterable[int],
-        padding: str,
-        data_format: str | None,
-        dilation_rate: int | Iterable[int],
-    ) -> None:
-        (self.filters,) = shapes.to_sizes(filters, 1, "filters")
-        self.kernel_size = shapes.to_sizes(kernel_size, self.rank, "kernel_size")
-        self.strides = shapes.to_sizes(strides, self.rank, "strides")
-        self.padding = shapes.to_padding(padding)
-        self.data_format = to_data_format(data_format)
-        self.dilation_rate = shapes.to_sizes(dilation_rate, self.rank, "dilation_rate")
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ValueError(
-                "strides > 1 do not go with dilation_rate > 1; received "
-                f"strides={self.strides}, dilation_rate={self.dilation_rate}; set one of them to 1"
-            )
-
     def _make_tensors(
         self, in_channels: int | None, peephole: bool, layer_norm: bool, factory: dict[str, Any]
     ) -> None:
@@ -159,7 +140,7 @@ class ConvLSTM(nn.Module):
         gate_channels = 4 * self.filters
         self.kernel: nn.Parameter = UninitializedParameter(**factory)
         self.recurrent_kernel = nn.Parameter(
-            torch.empty((gate_channels, self.filters, *self.kernel_size), **factory)
+            torch.empty((gate_channels, self.filters, *self.geometry.kernel_size), **factory)
         )
         optional = {
             "bias": gate_channels * self.use_bias,
@@ -178,7 +159,7 @@ class ConvLSTM(nn.Module):
         self._masks_drawn = 0
         if in_channels is not None:
             (in_channels,) = shapes.to_sizes(in_channels, 1, "in_channels")
-            self.kernel.materialize((gate_channels, in_channels, *self.kernel_size))
+            self.kernel.materialize((gate_channels, in_channels, *self.geometry.kernel_size))
         self.reset_parameters()
 
     @torch.no_grad()
@@ -201,7 +182,7 @@ class ConvLSTM(nn.Module):
 
     def _infer_channels(self, found: int) -> None:
         if self.in_channels is None:
-            self.kernel.materialize((4 * self.filters, found, *self.kernel_size))
+            self.kernel.materialize((4 * self.filters, found, *self.geometry.kernel_size))
             self.rules["kernel"].initialize(self.kernel)
         if found != self.in_channels:
             axis = "first" if self.data_format == "channels_first" else "last"
@@ -210,7 +191,7 @@ class ConvLSTM(nn.Module):
                 f"{found}; its data_format is channels_{axis}, check the order of the axes"
             )
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: object) -> None:
         kernel = state_dict.get(f"{prefix}kernel")
         if self.in_channels is None and kernel is not None:
             self.kernel.materialize(tuple(kernel.shape))
@@ -257,10 +238,7 @@ class ConvLSTM(nn.Module):
         return (output, *states) if self.return_state else output
 
     def step(
-        self,
-        x_BCHW: Tensor,
-        state: State | None = None,
-        masks: DropoutMasks = DropoutMasks(),  # noqa: B008 (immutable)
+        self, x_BCHW: Tensor, state: State | None = None, masks: DropoutMasks = NO_DROPOUT
     ) -> State:
         """Advance by one step, channels first: (B,C,H,W) and h, c (B,F,H',W') give new h and c.
 
@@ -268,16 +246,14 @@ class ConvLSTM(nn.Module):
         `sample_dropout`. A stateful layer's own state is neither read nor written.
         """
         z_BGHW = self._convolve_inputs(x_BCHW.unsqueeze(1), masks)[:, 0]
-        h_BFHW, c_BFHW = (
-            self._zeros(x_BCHW.shape[0], z_BGHW.shape[2:], x_BCHW) if state is None else state
-        )
-        return self._advance(z_BGHW, h_BFHW, c_BFHW, masks)
+        if state is None:
+            state = self._zeros(x_BCHW.shape[0], z_BGHW.shape[2:], x_BCHW)
+        return self._advance(z_BGHW, *state, masks)
 
     def _convolve_inputs(self, x_BTCHW: Tensor, masks: DropoutMasks) -> Tensor:
         """W_x * X + b of all steps in one convolution: (B,T,G,H',W')."""
         self._infer_channels(x_BTCHW.shape[2])
-        if self.padding == "valid":
-            check_fits(x_BTCHW.shape[3:], self.kernel_size, self.dilation_rate)
+        check_fits(x_BTCHW.shape[3:], self.geometry)
         batch_and_time, dropout = x_BTCHW.shape[:2], masks.inputs_4BCHW
         if dropout is not None:
             dropout = dropout.unsqueeze(2).expand(4, *x_BTCHW.shape).flatten(1, 2)
@@ -285,9 +261,7 @@ class ConvLSTM(nn.Module):
             x_BTCHW.flatten(0, 1),
             self.kernel,
             None if self.layer_norm else self.bias,
-            self.strides,
-            self.dilation_rate,
-            self.padding,
+            self.geometry,
             dropout,
         )
         if self.layer_norm:
@@ -298,19 +272,18 @@ class ConvLSTM(nn.Module):
         self, z_BGHW: Tensor, h_BFHW: Tensor, c_BFHW: Tensor, masks: DropoutMasks
     ) -> State:
         """One step from the inputs' share of the four sums to the next h and c."""
-        ones = (1,) * self.rank
         recurrent_BGHW = convolve(
-            h_BFHW, self.recurrent_kernel, None, ones, ones, "same", masks.state_4BFHW
+            h_BFHW, self.recurrent_kernel, None, self._state_geometry, masks.state_4BFHW
         )
         if self.layer_norm:
             recurrent_BGHW = normalize_channels(recurrent_BGHW, 4, self.recurrent_gain)
         return gates(
             z_BGHW + recurrent_BGHW,
             c_BFHW,
-            self.activation,
-            self.recurrent_activation,
-            self.peephole,
-            self._show if self.layer_norm else None,
+            activation=self.activation,
+            recurrent_activation=self.recurrent_activation,
+            peephole=self.peephole,
+            show=self._show if self.layer_norm else None,
         )
 
     def _show(self, c_BFHW: Tensor) -> Tensor:
@@ -322,27 +295,18 @@ class ConvLSTM(nn.Module):
         `training` None follows train() and eval().
         """
         if not (self.training if training is None else training):
-            return DropoutMasks()
-        batch, channels, *sizes = x_BCHW.shape
-        state_shape = (batch, self.filters, *self._state_sizes(sizes))
+            return NO_DROPOUT
+        batch, _, *sizes = x_BCHW.shape
+        state_shape = (batch, self.filters, *self.geometry.output_sizes(sizes))
         return DropoutMasks(
-            self._sample(self.dropout, (batch, channels, *sizes), x_BCHW),
-            self._sample(self.recurrent_dropout, state_shape, x_BCHW),
+            sample_mask(self.dropout, x_BCHW.shape, x_BCHW, self._next_seed()),
+            sample_mask(self.recurrent_dropout, state_shape, x_BCHW, self._next_seed()),
         )
 
-    def _sample(self, rate: float, shape: Sequence[int], like: Tensor) -> Tensor | None:
-        if rate == 0.0:
-            return None
-        generator = None
-        if self.seed is not None and not like.is_meta:
-            generator = torch.Generator(like.device).manual_seed(self.seed + self._masks_drawn)
-            self._masks_drawn += 1
-        kept = like.new_empty((4, *shape)).bernoulli_(1 - rate, generator=generator)
-        return kept / (1 - rate)
-
-    def _state_sizes(self, sizes: Sequence[int]) -> list[int]:
-        geometry = zip(sizes, self.kernel_size, self.strides, self.dilation_rate, strict=True)
-        return [shapes.axis_output(*axis, self.padding) for axis in geometry]
+    def _next_seed(self) -> int | None:
+        self._masks_drawn += 1
+        # The hash of integers is the same everywhere, and keeps layers with seeds 1, 2, ... apart.
+        return None if self.seed is None else hash((self.seed, self._masks_drawn)) % 2**32
 
     def _zeros(self, batch: int, sizes: Sequence[int], like: Tensor) -> State:
         shape = (batch, self.filters, *sizes)
@@ -393,6 +357,10 @@ class ConvLSTM(nn.Module):
         """Mask for the layer behind this one: the same for a sequence, None for a last output."""
         return mask if self.return_sequences else None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the last call's penalty: its graph can neither be copied nor pickled."""
+        return {**self.__dict__, "_activity_loss": None}
+
     def _to_channels_first(self, tensor: Tensor) -> Tensor:
         last = self.data_format == "channels_last"
         return tensor.movedim(-1, -1 - self.rank) if last else tensor
@@ -402,13 +370,12 @@ class ConvLSTM(nn.Module):
         return tensor.movedim(-1 - self.rank, -1) if last else tensor
 
     def _zero_state(self, batch: int, sizes: Sequence[int], like: Tensor) -> State:
-        return self._zeros(batch, self._state_sizes(sizes), like)
+        return self._zeros(batch, self.geometry.output_sizes(sizes), like)
 
     def extra_repr(self) -> str:
         """What tells one layer from another at a glance."""
         return (
-            f"in_channels={self.in_channels}, filters={self.filters}, "
-            f"kernel_size={self.kernel_size}, strides={self.strides}, padding={self.padding!r}, "
+            f"in_channels={self.in_channels}, filters={self.filters}, {self.geometry}, "
             f"data_format={self.data_format!r}, return_sequences={self.return_sequences}"
         )
 

@@ -20,49 +20,46 @@ the order i, f, c, o, H rows, W columns (HW stands for one spatial axis as well)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from framecast.nn.activations import Activation
-from framecast.nn.shapes import axis_padding
+from framecast.nn.shapes import ConvGeometry
 
 State = tuple[Tensor, Tensor]
 Step = Callable[[Tensor, Tensor, Tensor], State]
-_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d}
+_CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d}
 
 
 def convolve(
     x_NCHW: Tensor,
     kernel: Tensor,
     bias: Tensor | None,
-    strides: Sequence[int],
-    dilation_rate: Sequence[int],
-    padding: str,
+    geometry: ConvGeometry,
     masks_4NCHW: Tensor | None = None,
 ) -> Tensor:
-    """Convolve for all gates at once, (N,C,H,W) to (N,G,H',W'), padded as Keras pads.
+    """Convolve for all gates at once, (N,C,H,W) to (N,G,H',W').
 
     With `masks_4NCHW` each gate sees the input through its own dropout mask.
     """
-    geometry = zip(x_NCHW.shape[2:], kernel.shape[2:], strides, dilation_rate, strict=True)
-    pads = [axis_padding(*axis, padding) for axis in geometry]
+    pads = geometry.pads(x_NCHW.shape[2:])
     if masks_4NCHW is not None:
         x_NCHW = torch.cat([x_NCHW * mask for mask in masks_4NCHW], 1)
     if all(before == after for before, after in pads):
-        width = [before for before, _ in pads]
+        padding = tuple(before for before, _ in pads)
     else:
-        x_NCHW = F.pad(x_NCHW, [side for pad in reversed(pads) for side in pad])
-        width = [0] * len(pads)
+        x_NCHW = functional.pad(x_NCHW, [side for pad in reversed(pads) for side in pad])
+        padding = (0,) * len(pads)
     return _CONVOLUTIONS[len(pads)](
         x_NCHW,
         kernel,
         bias,
-        stride=tuple(strides),
-        padding=tuple(width),
-        dilation=tuple(dilation_rate),
+        stride=geometry.strides,
+        padding=padding,
+        dilation=geometry.dilation_rate,
         groups=1 if masks_4NCHW is None else 4,
     )
 
@@ -75,13 +72,14 @@ def normalize_channels(
     Then scale and shift each channel; epsilon is 1e-5.
     """
     x_BHWgc = x_BCHW.movedim(1, -1).unflatten(-1, (groups, -1))
-    x_BHWC = F.layer_norm(x_BHWgc, x_BHWgc.shape[-1:]).flatten(-2) * gain
+    x_BHWC = functional.layer_norm(x_BHWgc, x_BHWgc.shape[-1:]).flatten(-2) * gain
     return (x_BHWC if shift is None else x_BHWC + shift).movedim(-1, 1)
 
 
 def gates(
     z_BGHW: Tensor,
     c_BFHW: Tensor,
+    *,
     activation: Activation,
     recurrent_activation: Activation,
     peephole: Tensor | None = None,

@@ -12,7 +12,8 @@ as Keras and TensorFlow define them (`keras/src/backend/torch/nn.py: _compute_pa
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 PADDINGS = ("valid", "same")
 
@@ -48,29 +49,67 @@ def to_padding(value: str) -> str:
     return padding
 
 
-def effective_kernel(kernel: int, dilation: int) -> int:
-    """Samples that one output sample spans: d(k - 1) + 1."""
-    return dilation * (kernel - 1) + 1
+@dataclass(frozen=True)
+class ConvGeometry:
+    """Where a convolution over one or more spatial axes looks, and how much it gives."""
+
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: str
+    dilation_rate: tuple[int, ...]
+
+    @classmethod
+    def parse(
+        cls,
+        rank: int,
+        *,
+        kernel_size: int | Iterable[int],
+        strides: int | Iterable[int] = 1,
+        padding: str = "same",
+        dilation_rate: int | Iterable[int] = 1,
+    ) -> ConvGeometry:
+        """Normalise a layer's arguments for `rank` axes; ValueError for those that mean nothing."""
+        geometry = cls(
+            to_sizes(kernel_size, rank, "kernel_size"),
+            to_sizes(strides, rank, "strides"),
+            to_padding(padding),
+            to_sizes(dilation_rate, rank, "dilation_rate"),
+        )
+        if max(geometry.strides) > 1 and max(geometry.dilation_rate) > 1:
+            raise ValueError(
+                "strides > 1 do not go with dilation_rate > 1; received strides="
+                f"{geometry.strides}, dilation_rate={geometry.dilation_rate}; set one of them to 1"
+            )
+        return geometry
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """Effective kernel: samples that one output sample looks at, along each axis."""
+        axes = zip(self.kernel_size, self.dilation_rate, strict=True)
+        return tuple(dilation * (kernel - 1) + 1 for kernel, dilation in axes)
+
+    def pads(self, sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """Zeros added before and after each axis of an input of these `sizes`.
+
+        With stride 1 they do not depend on the sizes, which keeps traced graphs free of them.
+        """
+        axes = zip(sizes, self.spans, self.strides, strict=True)
+        return tuple(self._pad(*axis) for axis in axes)
+
+    def _pad(self, length: int, span: int, stride: int) -> tuple[int, int]:
+        if self.padding == "valid":
+            return 0, 0
+        total = span - 1
+        if stride > 1:
+            total = max(0, (_ceil_divide(length, stride) - 1) * stride + span - length)
+        return total // 2, total - total // 2
+
+    def output_sizes(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """Size that each axis of an input of these `sizes` keeps; 0 where the kernel never fits."""
+        lost = [span - 1 if self.padding == "valid" else 0 for span in self.spans]
+        axes = zip(sizes, lost, self.strides, strict=True)
+        return tuple(max(0, _ceil_divide(size - less, stride)) for size, less, stride in axes)
 
 
-def axis_padding(
-    length: int, kernel: int, stride: int, dilation: int, padding: str
-) -> tuple[int, int]:
-    """Zeros added before and after an axis of `length` samples.
-
-    With stride 1 they do not depend on the length, which keeps traced graphs free of it.
-    """
-    if padding == "valid":
-        return 0, 0
-    total = effective_kernel(kernel, dilation) - 1
-    if stride > 1:
-        outputs = (length + stride - 1) // stride
-        total = max(0, (outputs - 1) * stride + effective_kernel(kernel, dilation) - length)
-    return total // 2, total - total // 2
-
-
-def axis_output(length: int, kernel: int, stride: int, dilation: int, padding: str) -> int:
-    """Samples that a convolution gives along an axis of `length` samples; 0 if it does not fit."""
-    if padding == "valid":
-        length -= effective_kernel(kernel, dilation) - 1
-    return max(0, (length + stride - 1) // stride)
+def _ceil_divide(dividend: int, divisor: int) -> int:
+    return (dividend + divisor - 1) // divisor
