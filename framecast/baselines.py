@@ -1,0 +1,48 @@
+"""Classical forecasts with the model's own signature: what a network has to beat.
+
+Context (B, Tc, C, H, W) in [0, 1] and a horizon in, that many (B, C, H, W) frames out, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from framecast.nn.motion import advect, warp
+
+FLOW_SMOOTHING = 3.0
+"""Gaussian width in pixels that takes the outliers out of the DIS flow before extrapolation."""
+
+
+def persistence(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
+    """Repeat the last frame."""
+    for _ in range(horizon):
+        yield context_BTCHW[:, -1]
+
+
+def optical_flow(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
+    """Carry the last frame along the dense optical flow between the last two (OpenCV DIS, medium).
+
+    Extrapolated semi-Lagrangian, as in Germann & Zawadzki (2002). A single context frame stands still.
+    """
+    last_BCHW = context_BTCHW[:, -1]
+    velocity_B2HW = _dis_velocity(context_BTCHW).to(last_BCHW)
+    displacement_B2HW = torch.zeros_like(velocity_B2HW)
+    for _ in range(horizon):
+        displacement_B2HW = advect(displacement_B2HW, velocity_B2HW)
+        yield warp(last_BCHW, displacement_B2HW)
+
+
+def _dis_velocity(context_BTCHW: Tensor) -> Tensor:
+    """Velocity (B, 2, H, W) in pixels per frame from the last two frames."""
+    grey_BTHW = (context_BTCHW[:, -2:].mean(dim=2) * 255).round().to(torch.uint8).cpu().numpy()
+    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    fields = []
+    for pair_THW in grey_BTHW:
+        flow_HW2 = estimator.calc(pair_THW[0], pair_THW[-1], None)
+        fields.append(cv2.GaussianBlur(flow_HW2, (0, 0), FLOW_SMOOTHING))
+    return torch.from_numpy(np.stack(fields)).permute(0, 3, 1, 2)

@@ -1,0 +1,126 @@
+"""The one file format: a trained model, the settings it was trained with, and what resuming needs.
+
+Plain data (dicts, numbers, strings, tensors) written by `torch.save` and read with `weights_only`, so a
+file from a stranger cannot run code.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from framecast.config import Config, from_dict, to_dict
+from framecast.errors import CheckpointError, ConfigError, OutputError
+from framecast.nn.forecaster import Forecaster, build_forecaster
+
+FORMAT, VERSION = "framecast", 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Contents of a model file.
+
+    `config` is fully resolved (no "auto" horizon); `clip` describes the training frames (`channels`,
+    `height`, `width`); `weights` are the ones to forecast with; `scores` holds validation figures by
+    name; `progress` is what resuming needs (optimizer, raw weights, counters), None in a released model.
+    """
+
+    config: Config
+    clip: dict[str, int]
+    weights: dict[str, Tensor]
+    scores: dict[str, float]
+    progress: dict[str, Any] | None = None
+
+    def forecaster(self, device: str = "cpu") -> Forecaster:
+        """Build the network with these weights, in eval mode on `device`.
+
+        Raises CheckpointError when the weights do not fit the network the settings describe.
+        """
+        network = build_forecaster(self.config.model, self.clip["channels"])
+        try:
+            network.load_state_dict(self.weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(
+                f"the weights do not fit model.name {self.config.model.name}: {reason}",
+                remedy="the file was changed after training; use the original",
+            ) from error
+        return network.to(device).eval()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically: the file is the old one or the new one, never a part.
+
+    Raises OutputError when the folder cannot be written.
+    """
+    contents = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": to_dict(checkpoint.config),
+        "clip": dict(checkpoint.clip),
+        "weights": checkpoint.weights,
+        "scores": dict(checkpoint.scores),
+        "progress": checkpoint.progress,
+    }
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with draft.open("wb") as file:
+            torch.save(contents, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: cannot be written ({reason})") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, or a run folder's `best.pt`; tensors arrive on the CPU.
+
+    Raises CheckpointError when there is none, when the file is something else, damaged, or newer than
+    this framecast.
+    """
+    file = path / "best.pt" if path.is_dir() else path
+    if not file.exists():
+        raise CheckpointError(
+            f"{path}: no model here" if path.is_dir() else f"{path}: no such file",
+            remedy="give a .pt file or a run folder that `framecast train` wrote",
+        )
+    try:
+        contents = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(
+            f"{file}: cannot be read as a model", remedy="it is damaged or not a PyTorch file"
+        ) from error
+    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{file}: a PyTorch file, but not a framecast model",
+            remedy="give a .pt file that `framecast train` wrote",
+        )
+    if contents["version"] > VERSION:
+        raise CheckpointError(
+            f"{file}: format version {contents['version']}, newer than {VERSION}",
+            remedy="upgrade framecast",
+        )
+    return _from_contents(file, contents)
+
+
+def _from_contents(file: Path, contents: dict[str, Any]) -> Checkpoint:
+    try:
+        return Checkpoint(
+            config=from_dict(contents["config"]),
+            clip=contents["clip"],
+            weights=contents["weights"],
+            scores=contents["scores"],
+            progress=contents["progress"],
+        )
+    except (KeyError, ConfigError) as error:
+        raise CheckpointError(f"{file}: incomplete or inconsistent ({error})") from error

@@ -1,0 +1,55 @@
+"""Where the numbers are crunched: the device, its precision, and running out of its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from framecast.errors import ResourceError
+
+
+def pick_device(setting: str) -> str:
+    """Resolve "auto" to cuda, mps or cpu, in this order; check that another choice is there.
+
+    Raises ResourceError when the machine has no such device.
+    """
+    mps = torch.backends.mps.is_available()
+    if setting == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    kind, _, number = setting.partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(mps)}[kind]
+    if int(number or 0) >= there:
+        raise ResourceError(
+            f"device {setting} is not on this machine ({kind} devices found: {there})",
+            remedy="use --device auto",
+        )
+    return setting
+
+
+def pick_precision(setting: str, device: str) -> str:
+    """Resolve "auto" to bfloat16 on CUDA, where it is faster, and to float32 elsewhere."""
+    if setting != "auto":
+        return setting
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def autocast(device: str, precision: str) -> torch.autocast:
+    """Context in which convolutions run at the given precision."""
+    enabled = precision == "bfloat16"
+    return torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def explained_memory(remedy: str) -> Iterator[None]:
+    """Turn a failed allocation, on the CPU or a device, into a ResourceError with this remedy."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ResourceError("out of memory", remedy=remedy) from error
+    except RuntimeError as error:
+        lacking = isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+        if not lacking:
+            raise
+        raise ResourceError("out of memory", remedy=remedy) from error

@@ -1,0 +1,104 @@
+"""Motion of a frame sequence and extrapolation along it, as differentiable tensor operations.
+
+The classical half of the default forecaster: dense optical flow (Lucas & Kanade 1981, coarse to fine,
+over all context frames at once) and semi-Lagrangian extrapolation as used in nowcasting (Germann &
+Zawadzki 2002). Plain convolutions and grid sampling, so it runs on any device, at any size, and inside
+an exported graph. Vectors are (x, y) in pixels per frame, pointing where things go.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WINDOW_SIGMA = 5.0
+"""Width in pixels of the Gaussian window a velocity is estimated over, at every pyramid level."""
+
+DAMPING = 1e-3
+"""Added to the structure tensor's diagonal: where nothing is seen, the coarser level's motion stays."""
+
+COARSEST_SIDE = 16
+"""The pyramid stops before a side would fall below half of this many pixels."""
+
+LEVELS, ITERATIONS = 5, 3
+MEMORY = 0.7
+"""Weight of each older frame pair relative to the next newer one."""
+
+
+def warp(image_BCHW: Tensor, displacement_B2HW: Tensor) -> Tensor:
+    """Sample an image bilinearly at `position + displacement`; (B, C, H, W) and (B, 2, H, W) in pixels.
+
+    Outside the frame the nearest border pixel counts.
+    """
+    _, _, H, W = image_BCHW.shape
+    kind = {"dtype": displacement_B2HW.dtype, "device": displacement_B2HW.device}
+    x_W, y_H1 = torch.arange(W, **kind), torch.arange(H, **kind).unsqueeze(1)
+    grid_BHW2 = torch.stack(
+        (
+            (x_W + displacement_B2HW[:, 0]) * (2 / max(W - 1, 1)) - 1,
+            (y_H1 + displacement_B2HW[:, 1]) * (2 / max(H - 1, 1)) - 1,
+        ),
+        dim=-1,
+    )
+    return F.grid_sample(image_BCHW, grid_BHW2, padding_mode="border", align_corners=True)
+
+
+def advect(displacement_B2HW: Tensor, velocity_B2HW: Tensor) -> Tensor:
+    """Lengthen backward trajectories by one frame: d'(x) = d(x - v) - v (semi-Lagrangian)."""
+    return warp(displacement_B2HW, -velocity_B2HW) - velocity_B2HW
+
+
+def lucas_kanade(frames_BTHW: Tensor) -> Tensor:
+    """Estimate one velocity field (B, 2, H, W) that explains the steps between the given frames.
+
+    `frames_BTHW` are grey frames in [0, 1]; newer pairs weigh more. One frame alone has no motion: zeros.
+    """
+    B, T, H, W = frames_BTHW.shape
+    if T == 1:
+        return frames_BTHW.new_zeros(B, 2, H, W)
+    pyramid = [frames_BTHW]
+    while len(pyramid) < LEVELS and min(pyramid[-1].shape[-2:]) >= COARSEST_SIDE:
+        blurred = gaussian_blur(pyramid[-1], 0.7)
+        pyramid.append(F.avg_pool2d(blurred, 2, ceil_mode=True, count_include_pad=False))
+    velocity_B2HW = pyramid[-1].new_zeros(B, 2, *pyramid[-1].shape[-2:])
+    for level_BTHW in reversed(pyramid):
+        size = level_BTHW.shape[-2:]
+        if velocity_B2HW.shape[-2:] != size:
+            velocity_B2HW = 2 * F.interpolate(velocity_B2HW, size=size, mode="bilinear")
+        for _ in range(ITERATIONS):
+            velocity_B2HW = velocity_B2HW + _increment(level_BTHW, velocity_B2HW)
+    return velocity_B2HW
+
+
+def _increment(frames_BTHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
+    """Solve the windowed least-squares problem for what `velocity` still misses, at most 2 pixels."""
+    B, T, H, W = frames_BTHW.shape
+    pairs = T - 1
+    older = frames_BTHW[:, :-1].reshape(B * pairs, 1, H, W)
+    newer = frames_BTHW[:, 1:].reshape(B * pairs, 1, H, W)
+    shift = velocity_B2HW.unsqueeze(1).expand(B, pairs, 2, H, W).reshape(B * pairs, 2, H, W)
+    moved = warp(older, -shift)
+    around = F.pad((moved + newer) / 2, (1, 1, 1, 1), mode="replicate")
+    gx = (around[:, :, 1:-1, 2:] - around[:, :, 1:-1, :-2]) / 2
+    gy = (around[:, :, 2:, 1:-1] - around[:, :, :-2, 1:-1]) / 2
+    gt = newer - moved
+    moments = torch.cat((gx * gx, gx * gy, gy * gy, gx * gt, gy * gt), dim=1)
+    weight_T = torch.tensor([MEMORY ** (pairs - 1 - i) for i in range(pairs)]).to(moments)
+    weighted = moments.view(B, pairs, 5, H, W) * (weight_T / weight_T.sum()).view(1, pairs, 1, 1, 1)
+    xx, xy, yy, xt, yt = gaussian_blur(weighted.sum(dim=1), WINDOW_SIGMA).unbind(dim=1)
+    xx, yy = xx + DAMPING, yy + DAMPING
+    determinant = xx * yy - xy * xy
+    dx, dy = (xy * yt - yy * xt) / determinant, (xy * xt - xx * yt) / determinant
+    return torch.stack((dx, dy), dim=1).clamp(-2, 2)
+
+
+def gaussian_blur(image_BCHW: Tensor, sigma: float) -> Tensor:
+    """Blur every channel with a Gaussian of `sigma` pixels, borders replicated; same shape out."""
+    C, radius = image_BCHW.shape[1], int(3 * sigma + 0.5)
+    offset = torch.arange(-radius, radius + 1).to(image_BCHW)
+    kernel = torch.exp(-(offset**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).expand(C, 1, -1)
+    padded = F.pad(image_BCHW, (radius,) * 4, mode="replicate")
+    rows = F.conv2d(padded, kernel.unsqueeze(2), groups=C)
+    return F.conv2d(rows, kernel.unsqueeze(3), groups=C)

@@ -1,0 +1,102 @@
+"""What a training run will do, worked out from headers alone: sizes, windows, batches. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from framecast.config import Config
+from framecast.errors import SourceError
+from framecast.video.pixels import target_size
+from framecast.video.base import SourceInfo
+from framecast.windows import ClipLength, Split, Window, plan_split
+
+VALIDATION_WINDOWS = 16
+"""At most this many windows, evenly spread over the held-out part, are scored after every epoch."""
+
+BATCH_PIXELS = 8 * 128 * 128
+"""Pixels per time step in a batch of automatic size."""
+
+STEPS_PER_EPOCH = (20, 100)
+"""Bounds of an automatic epoch, which otherwise shows as many pixels as the training windows hold."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before it starts: `config` has the automatic horizon, split and batches filled in.
+
+    `sizes` are the (H, W) each clip is trained at, `crop` the (H, W) of a training sample, `validation`
+    the windows scored after every epoch.
+    """
+
+    config: Config
+    infos: tuple[SourceInfo, ...]
+    sizes: tuple[tuple[int, int], ...]
+    channels: int
+    split: Split
+    crop: tuple[int, int]
+    validation: tuple[Window, ...]
+
+    @property
+    def batch_size(self) -> int:
+        return int(self.config.train.batch_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return int(self.config.train.steps_per_epoch)
+
+
+def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
+    """Plan a run over these clips.
+
+    Raises SourceError when the clips disagree in colour or are too few or too short for two windows.
+    """
+    channels = _channels(infos, config.data.color)
+    sizes = tuple(target_size(info.height, info.width, config.data.resize) for info in infos)
+    side = config.data.crop or max(max(size) for size in sizes)
+    crop = (min(side, *(size[0] for size in sizes)), min(side, *(size[1] for size in sizes)))
+    split = plan_split(
+        [ClipLength(info.frames, info.breaks) for info in infos],
+        config.data,
+        seed=config.train.seed,
+    )
+    batch_size = config.train.batch_size
+    if batch_size == "auto":
+        batch_size = min(max(BATCH_PIXELS // (crop[0] * crop[1]), 2), 16)
+    steps = config.train.steps_per_epoch
+    if steps == "auto":
+        areas = (sizes[window.clip] for window in split.train)
+        samples = sum(math.ceil(area[0] * area[1] / (crop[0] * crop[1])) for area in areas)
+        steps = min(max(math.ceil(samples / batch_size), STEPS_PER_EPOCH[0]), STEPS_PER_EPOCH[1])
+    resolved = replace(
+        config,
+        data=replace(
+            config.data,
+            horizon=split.horizon,
+            split=split.mode,
+        ),
+        train=replace(config.train, batch_size=batch_size, steps_per_epoch=steps),
+    )
+    chosen = spread(split.validation, VALIDATION_WINDOWS)
+    return Plan(resolved, tuple(infos), sizes, channels, split, crop, chosen)
+
+
+def _channels(infos: Sequence[SourceInfo], color: str) -> int:
+    if color != "auto":
+        return 1 if color == "gray" else 3
+    kinds = {info.channels: info for info in infos}
+    if len(kinds) > 1:
+        raise SourceError(
+            f"{kinds[1].path} is grey and {kinds[3].path} is in colour",
+            remedy="choose one for all with --color gray or --color rgb",
+        )
+    return next(iter(kinds))
+
+
+def spread(windows: Sequence[Window], most: int) -> tuple[Window, ...]:
+    """At most `most` of the windows, evenly spread, the first and the last among them."""
+    if len(windows) <= most:
+        return tuple(windows)
+    gaps = most - 1
+    return tuple(windows[round(number * (len(windows) - 1) / gaps)] for number in range(most))

@@ -1,0 +1,110 @@
+"""Run folders: where a training writes, one new numbered folder each, never an old one overwritten."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from framecast.config import Config, to_yaml
+from framecast.errors import CheckpointError, OutputError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one training run."""
+
+    path: Path
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the lowest validation error."""
+        return self.path / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint, with what resuming needs."""
+        return self.path / "last.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """One CSV row per epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def preview(self) -> Path:
+        """Input, prediction, truth and error of a validation window, side by side."""
+        return self.path / "preview.gif"
+
+    @property
+    def record(self) -> Path:
+        """Sources, their fingerprints and the versions of what ran, as JSON."""
+        return self.path / "run.json"
+
+    def write_settings(self, config: Config, record: Mapping[str, Any]) -> None:
+        """Write the resolved settings (config.yaml) and the record (run.json)."""
+        try:
+            (self.path / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+            self.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written ({error.strerror})") from error
+
+    def read_record(self) -> dict[str, Any]:
+        """The contents of run.json; CheckpointError when this is no run folder."""
+        try:
+            return json.loads(self.record.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.path}: not a run folder, run.json cannot be read",
+                remedy="give a folder that `framecast train` wrote, such as runs/train-1",
+            ) from error
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Add one row to metrics.csv, with the header first in a new file."""
+        try:
+            with self.metrics.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, fieldnames=list(row))
+                if file.tell() == 0:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            raise OutputError(f"{self.metrics}: cannot be written ({error.strerror})") from error
+
+
+def new_run(parent: Path) -> RunFolder:
+    """Create the first free of `parent`/train-1, train-2, ...; OutputError when it cannot be made."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            try:
+                (parent / f"train-{number}").mkdir()
+            except FileExistsError:
+                continue
+            break
+    except OSError as error:
+        raise OutputError(
+            f"{parent}: no run folder can be made here ({error.strerror})",
+            remedy="give a writable folder with --runs",
+        ) from error
+    return RunFolder(parent / f"train-{number}")
+
+
+def fingerprints(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Path, bytes and newest change of each source, to notice on resuming that it is another one."""
+    rows = []
+    for path in paths:
+        files = [entry for entry in path.iterdir() if entry.is_file()] if path.is_dir() else [path]
+        stats = [os.stat(file) for file in files]
+        rows.append(
+            {
+                "path": str(path.resolve()),
+                "files": len(files),
+                "bytes": sum(stat.st_size for stat in stats),
+            }
+        )
+    return rows

@@ -1,0 +1,357 @@
+"""The training loop: step, validate, keep the best, stop honestly. Emits events, prints nothing."""
+
+from __future__ import annotations
+
+import copy
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from framecast.baselines import optical_flow, persistence
+from framecast.checkpoint import Checkpoint, save_checkpoint
+from framecast.dataset import Batch, WindowShape, training_batches, whole_batches
+from framecast.device import autocast, explained_memory
+from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
+from framecast.metrics import score
+from framecast.nn.forecaster import build_forecaster
+from framecast.plan import Plan, spread
+from framecast.rollout import Predictor, rollout
+from framecast.runs import RunFolder
+
+WARM_UP, LAST_LR = 0.05, 0.01
+"""Share of the budget in which the learning rate rises; what is left of it at the end."""
+
+CALIBRATION_WINDOWS = 16
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimizer step: its number, its loss, and the share of the budget that is used, or None."""
+
+    step: int
+    loss: float
+    progress: float | None
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """One row of metrics.csv: errors are MSE on frames in [0, 1], means over all lead times."""
+
+    epoch: int
+    step: int
+    minutes: float
+    lr: float
+    train_loss: float | None
+    validation_mse: float
+    persistence_mse: float
+    flow_mse: float
+    improved: bool
+
+
+Event = StepDone | EpochDone
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished run says: the best epoch's errors per lead time beside the baselines'."""
+
+    epoch: int
+    steps: int
+    minutes: float
+    reason: str
+    validation_mse_T: tuple[float, ...]
+    persistence_mse_T: tuple[float, ...]
+    flow_mse_T: tuple[float, ...]
+
+
+@dataclass
+class Counters:
+    """Where a run stands; saved with it. `best_mse_T` is the best epoch's error per lead time."""
+
+    step: int = 0
+    epoch: int = 0
+    minutes: float = 0.0
+    best_epoch: int = 0
+    best_mse: float = math.inf
+    best_mse_T: tuple[float, ...] = ()
+
+
+class Trainer:
+    """One run over decoded clips, from the beginning or from where `resumed` stopped.
+
+    Two copies of the network: the one that is optimized, and the running average of its weights that is
+    validated and saved.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        clips: Sequence[np.ndarray],
+        run: RunFolder,
+        emit: Callable[[Event], None],
+        resumed: Checkpoint | None = None,
+    ) -> None:
+        self.plan, self.clips, self.run, self.emit = plan, clips, run, emit
+        self.settings, self.device = plan.config.train, plan.config.train.device
+        data = plan.config.data
+        self.shape = WindowShape(data.context_length, plan.split.horizon, data.frame_step)
+        torch.manual_seed(self.settings.seed)
+        self.network = build_forecaster(plan.config.model, plan.channels).to(self.device)
+        self.average = copy.deepcopy(self.network)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay
+        )
+        self.counters = Counters()
+        self.validation_minutes = 0.0
+        if resumed is not None:
+            self._restore(resumed)
+        self.persistence_T = self._validate(persistence)
+        self.flow_T = self._validate(optical_flow)
+
+    def train(self) -> TrainingResult:
+        """Run until the budget, the patience or the user ends it.
+
+        Raises DivergedError when the loss is no longer finite and InterruptedRunError on Ctrl-C; both
+        leave a usable `best.pt` and `last.pt` in the run folder.
+        """
+        if self.counters.step == 0:
+            self.network.calibrate(self._calibration_windows())
+            self.average.load_state_dict(self.network.state_dict())
+            self._close_epoch(None)
+        started = time.monotonic() - 60 * self.counters.minutes
+        batches, losses = self._batches(), []
+        with interrupts() as interrupted:
+            while (reason := self._reason_to_stop()) is None:
+                losses.append(self.step(next(batches)))
+                self.counters.minutes = (time.monotonic() - started) / 60
+                self.emit(StepDone(self.counters.step, losses[-1], self._progress()))
+                if interrupted:
+                    self._save_last()
+                    raise InterruptedRunError(
+                        f"stopped after step {self.counters.step}, {self.run.last} is saved",
+                        remedy=f"continue with: framecast train --resume {self.run.path}",
+                    )
+                if self.counters.step % self.plan.steps_per_epoch == 0 or self._out_of_time():
+                    self.counters.epoch += 1
+                    self._close_epoch(sum(losses) / len(losses))
+                    losses = []
+                    self.counters.minutes = (time.monotonic() - started) / 60
+        return self._result(reason)
+
+    def step(self, batch: Batch) -> float:
+        """Do one optimizer step and return its loss; DivergedError, weights untouched, if not finite."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr()
+        self.network.train()
+        batch = batch.to(self.device)
+        with (
+            explained_memory("use a smaller --batch-size or --crop"),
+            autocast(self.device, self.settings.precision),
+        ):
+            frames_BTCHW = self.network(batch.context_BTCHW, self.shape.horizon)
+            loss = LOSSES[self.settings.loss](frames_BTCHW.float(), batch.target_BTCHW)
+            self.optimizer.zero_grad()
+            loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            raise DivergedError(
+                f"the loss is no longer finite at step {self.counters.step + 1}; "
+                f"{self.run.best} holds the best model until here",
+                remedy="train again with a smaller --lr",
+            )
+        self.optimizer.step()
+        self.counters.step += 1
+        self._update_average()
+        return loss.item()
+
+    def _update_average(self) -> None:
+        decay = min(self.settings.ema, self.counters.step / (self.counters.step + 10))
+        with torch.no_grad():
+            for mean, weight in zip(
+                self.average.parameters(), self.network.parameters(), strict=True
+            ):
+                mean.lerp_(weight, 1 - decay)
+
+    def _close_epoch(self, train_loss: float | None) -> None:
+        """Validate, save, and tell."""
+        started = time.monotonic()
+        mse_T = self._validate(partial(rollout, self.average))
+        self.validation_minutes = (time.monotonic() - started) / 60
+        mse = mse_T.mean().item()
+        improved = mse < self.counters.best_mse
+        if improved:
+            self.counters.best_epoch, self.counters.best_mse = self.counters.epoch, mse
+            self.counters.best_mse_T = tuple(mse_T.tolist())
+            save_checkpoint(self.run.best, self._checkpoint())
+        self._save_last()
+        row = EpochDone(
+            epoch=self.counters.epoch,
+            step=self.counters.step,
+            minutes=self.counters.minutes,
+            lr=self._lr(),
+            train_loss=train_loss,
+            validation_mse=mse,
+            persistence_mse=self.persistence_T.mean().item(),
+            flow_mse=self.flow_T.mean().item(),
+            improved=improved,
+        )
+        self.run.append_metrics(asdict(row))
+        self.emit(row)
+
+    def _validate(self, predictor: Predictor) -> Tensor:
+        """MSE per lead time on the plan's validation windows, whole frames."""
+        pixels = 2 * self.plan.batch_size * self.plan.crop[0] * self.plan.crop[1]
+        batches = whole_batches(self.clips, self.plan.validation, self.shape, pixels)
+        with (
+            explained_memory("use a smaller --resize"),
+            autocast(self.device, self.settings.precision),
+        ):
+            return score(
+                predictor, (batch.to(self.device) for batch in batches), self.shape.horizon
+            )
+
+    def _batches(self) -> Iterator[Batch]:
+        return training_batches(
+            self.clips,
+            self.plan.split.train,
+            self.shape,
+            batch_size=self.plan.batch_size,
+            crop=self.plan.crop,
+            flip=self.plan.config.data.flip,
+            seed=self.settings.seed,
+            first_step=self.counters.step,
+        )
+
+    def _calibration_windows(self) -> Iterator[tuple[Tensor, Tensor]]:
+        windows = spread(self.plan.split.train, CALIBRATION_WINDOWS)
+        for batch in whole_batches(self.clips, windows, self.shape, pixels=1):
+            moved = batch.to(self.device)
+            yield moved.context_BTCHW, moved.target_BTCHW
+
+    def _progress(self) -> float | None:
+        """Share of the budget that is used, 0 to 1; None without a budget."""
+        shares = []
+        if self.settings.minutes is not None:
+            shares.append(self.counters.minutes / self.settings.minutes)
+        if self.settings.epochs is not None:
+            steps = self.settings.epochs * self.plan.steps_per_epoch
+            shares.append(self.counters.step / steps)
+        return min(max(shares), 1.0) if shares else None
+
+    def _lr(self) -> float:
+        """Linear warm-up, then a cosine down to almost nothing at the end of the budget."""
+        progress = self._progress()
+        if progress is None:
+            return self.settings.lr * min((self.counters.step + 1) / 100, 1)
+        if progress < WARM_UP:
+            return self.settings.lr * (0.05 + 0.95 * progress / WARM_UP)
+        fall = (progress - WARM_UP) / (1 - WARM_UP)
+        return self.settings.lr * (LAST_LR + (1 - LAST_LR) * (1 + math.cos(math.pi * fall)) / 2)
+
+    def _out_of_time(self) -> bool:
+        """Whether no more than the time for one validation is left."""
+        limit = self.settings.minutes
+        return limit is not None and self.counters.minutes + self.validation_minutes >= limit
+
+    def _reason_to_stop(self) -> str | None:
+        settings, counters = self.settings, self.counters
+        if settings.epochs is not None and counters.epoch >= settings.epochs:
+            return f"{settings.epochs} epochs are done"
+        if self._out_of_time():
+            return f"{settings.minutes:g} minutes are used"
+        if settings.patience and counters.epoch - counters.best_epoch >= settings.patience:
+            return f"no improvement for {settings.patience} epochs"
+        return None
+
+    def _result(self, reason: str) -> TrainingResult:
+        return TrainingResult(
+            self.counters.best_epoch,
+            self.counters.step,
+            self.counters.minutes,
+            reason,
+            self.counters.best_mse_T,
+            tuple(self.persistence_T.tolist()),
+            tuple(self.flow_T.tolist()),
+        )
+
+    def _checkpoint(self, progress: dict[str, Any] | None = None) -> Checkpoint:
+        height, width = self.plan.sizes[0]
+        scores = {
+            "validation_mse": self.counters.best_mse,
+            "persistence_mse": self.persistence_T.mean().item(),
+            "flow_mse": self.flow_T.mean().item(),
+        }
+        return Checkpoint(
+            self.plan.config,
+            {"channels": self.plan.channels, "height": height, "width": width},
+            _on_cpu(self.average.state_dict()),
+            scores,
+            progress,
+        )
+
+    def _save_last(self) -> None:
+        progress = {
+            "network": _on_cpu(self.network.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "counters": asdict(self.counters),
+            "random": torch.get_rng_state(),
+        }
+        save_checkpoint(self.run.last, self._checkpoint(progress))
+
+    def _restore(self, resumed: Checkpoint) -> None:
+        progress = resumed.progress
+        if progress is None:
+            raise CheckpointError(
+                f"{self.run.last}: holds a model but not the state of a training run",
+                remedy="resume a run folder with its last.pt as framecast wrote it",
+            )
+        self.average.load_state_dict(resumed.weights)
+        self.network.load_state_dict(progress["network"])
+        self.optimizer.load_state_dict(progress["optimizer"])
+        self.counters = Counters(**progress["counters"])
+        torch.set_rng_state(progress["random"])
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,
+    "mae": F.l1_loss,
+    "mix": lambda prediction, truth: F.mse_loss(prediction, truth) + F.l1_loss(prediction, truth),
+}
+
+
+def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+
+
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Collect Ctrl-C in a list instead of raising, so that a step is never half done.
+
+    A second Ctrl-C raises KeyboardInterrupt as usual. Does nothing outside the main thread.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, before)
