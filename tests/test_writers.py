@@ -285,6 +285,22 @@ def test_a_target_that_appears_while_writing_is_kept(tmp_path):
     assert entries(tmp_path) == ["a.npy"]
 
 
+def test_an_earlier_folder_comes_back_when_the_exchange_fails(tmp_path, monkeypatch):
+    folder = write_frames(tmp_path / "frames", moving_waves(5, 7, 8, 1), fps=1)
+    replace = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.suffix == ".part":
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OutputError, match="cannot write the PNG folder .Input/output error"):
+        write_frames(folder, moving_waves(2, 7, 8, 1), fps=1, overwrite=True)
+    assert len(entries(folder)) == 5
+    assert entries(tmp_path) == ["frames"]
+
+
 def test_a_folder_with_anything_else_in_it_is_never_overwritten(tmp_path):
     frames = moving_waves(2, 7, 8, 1)
     folder = write_frames(tmp_path / "frames", frames, fps=1)
