@@ -295,7 +295,7 @@ def test_an_earlier_folder_comes_back_when_the_exchange_fails(tmp_path, monkeypa
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", failing)
-    with pytest.raises(OutputError, match="cannot write the PNG folder .Input/output error"):
+    with pytest.raises(OutputError, match=r"cannot write the PNG folder \(Input/output error\)"):
         write_frames(folder, moving_waves(2, 7, 8, 1), fps=1, overwrite=True)
     assert len(entries(folder)) == 5
     assert entries(tmp_path) == ["frames"]
