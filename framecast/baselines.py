@@ -27,7 +27,8 @@ def persistence(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
 def optical_flow(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
     """Carry the last frame along the dense optical flow between the last two (OpenCV DIS, medium).
 
-    Extrapolated semi-Lagrangian, as in Germann & Zawadzki (2002). A single context frame stands still.
+    Extrapolated semi-Lagrangian, as in Germann & Zawadzki (2002). A single context frame stands
+    still.
     """
     last_BCHW = context_BTCHW[:, -1]
     velocity_B2HW = _dis_velocity(context_BTCHW).to(last_BCHW)

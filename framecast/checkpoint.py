@@ -1,7 +1,7 @@
 """The one file format: a trained model, the settings it was trained with, and what resuming needs.
 
-Plain data (dicts, numbers, strings, tensors) written by `torch.save` and read with `weights_only`, so a
-file from a stranger cannot run code.
+Plain data (dicts, numbers, strings, tensors) written by `torch.save` and read with `weights_only`,
+so a file from a stranger cannot run code.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ FORMAT, VERSION = "framecast", 1
 class Checkpoint:
     """Contents of a model file.
 
-    `config` is fully resolved (no "auto" horizon); `clip` describes the training frames (`channels`,
-    `height`, `width`); `weights` are the ones to forecast with; `scores` holds validation figures by
-    name; `progress` is what resuming needs (optimizer, raw weights, counters), None in a released model.
+    `config` is fully resolved (no "auto" horizon); `clip` describes the training frames
+    (`channels`, `height`, `width`); `weights` are the ones to forecast with; `scores` holds
+    validation figures by name; `progress` is what resuming needs (optimizer, raw weights,
+    counters), None in a released model.
     """
 
     config: Config
@@ -85,8 +86,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, or a run folder's `best.pt`; tensors arrive on the CPU.
 
-    Raises CheckpointError when there is none, when the file is something else, damaged, or newer than
-    this framecast.
+    Raises CheckpointError when there is none, when the file is something else, damaged, or newer
+    than this framecast.
     """
     file = path / "best.pt" if path.is_dir() else path
     if not file.exists():

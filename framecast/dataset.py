@@ -1,7 +1,8 @@
 """Windows of clips as torch batches.
 
-Clips are decoded and resized once into a memory-mapped file; a batch is assembled from slices of it. What
-a training batch holds is a pure function of the seed and the step, so a resumed run sees the same data.
+Clips are decoded and resized once into a memory-mapped file; a batch is assembled from slices of
+it. What a training batch holds is a pure function of the seed and the step, so a resumed run sees
+the same data.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from framecast.errors import ResourceError, SourceError
-from framecast.video.pixels import convert_color, resize, to_unit
+from framecast.errors import ResourceError
 from framecast.video.base import FrameSource
+from framecast.video.pixels import convert_color, resize, to_unit
 from framecast.windows import Window, window_span
 
 
@@ -63,8 +64,8 @@ def decode_clips(
 ) -> list[np.ndarray]:
     """Decode every clip once into `folder` as memory-mapped (T, H, W, C) arrays of its own dtype.
 
-    `sizes` are (H, W) per clip. `on_frame` is called after each frame. Raises ResourceError when the disk
-    has no room, SourceError when a clip holds fewer frames than its header says.
+    `sizes` are (H, W) per clip. `on_frame` is called after each frame. Raises ResourceError when
+    the disk has no room, CorruptSourceError when a clip cannot be read to its end.
     """
     shapes = [
         (source.info.frames, *size, channels) for source, size in zip(sources, sizes, strict=True)
@@ -83,20 +84,21 @@ def decode_clips(
     for number, (source, shape) in enumerate(zip(sources, shapes, strict=True)):
         path = folder / f"clip-{number}.npy"
         clip_THWC = np.lib.format.open_memmap(path, "w+", dtype=source.info.dtype, shape=shape)
-        read = 0
-        for frame_HWC in source.read():
-            if read == shape[0]:
-                break
-            clip_THWC[read] = resize(convert_color(frame_HWC, channels), *shape[1:3])
-            read += 1
+        for index, frame_HWC in enumerate(
+            fitted_frames(source, shape[1:3], channels, range(shape[0]))
+        ):
+            clip_THWC[index] = frame_HWC
             on_frame()
-        if read < shape[0]:
-            raise SourceError(
-                f"{source.info.path}: {read} frames could be read, {shape[0]} were announced",
-                remedy="re-encode the file",
-            )
         clips.append(clip_THWC)
     return clips
+
+
+def fitted_frames(
+    source: FrameSource, size: tuple[int, int], channels: int, frames: range
+) -> Iterator[np.ndarray]:
+    """Yield the numbered frames (H, W, C) of a clip at `size` and in `channels` colours."""
+    for frame_HWC in source.read(frames.start, frames.stop, frames.step):
+        yield resize(convert_color(frame_HWC, channels), *size)
 
 
 def training_batches(
@@ -112,8 +114,8 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Yield batches of random crops forever, from step `first_step` on.
 
-    Windows come in a new random order in every pass, each once a pass; crop (H, W) positions and mirrors
-    are drawn per sample.
+    Windows come in a new random order in every pass, each once a pass; crop (H, W) positions and
+    left-right mirrors are drawn per sample.
     """
     sample = first_step * batch_size
     while True:
@@ -133,7 +135,7 @@ def whole_batches(
     shape: WindowShape,
     pixels: int,
 ) -> Iterator[Batch]:
-    """Yield each window once, whole frames, in order; a batch holds one clip and about `pixels` pixels."""
+    """Yield each window once, whole, in order; a batch holds one clip and about `pixels` pixels."""
     group: list[Window] = []
     for window in windows:
         area = clips[window.clip].shape[1] * clips[window.clip].shape[2]
@@ -151,9 +153,7 @@ def collate(windows_THWC: Sequence[np.ndarray], context_length: int) -> Batch:
     return Batch(stacked_BTCHW[:, :context_length], stacked_BTCHW[:, context_length:])
 
 
-def frames_of(
-    clips: Sequence[np.ndarray], window: Window, shape: WindowShape
-) -> np.ndarray:
+def frames_of(clips: Sequence[np.ndarray], window: Window, shape: WindowShape) -> np.ndarray:
     """The frames (Tc + Th, H, W, C) of one window, as a view of the clip."""
     span = window_span(shape.context_length, shape.horizon, shape.frame_step)
     return clips[window.clip][window.start : window.start + span : shape.frame_step]
@@ -181,6 +181,4 @@ def _random_crop(
     cropped_THWC = frames_THWC[:, top : top + crop[0], left : left + crop[1]]
     if flip and draw.random() < 0.5:
         cropped_THWC = cropped_THWC[:, :, ::-1]
-    if flip and draw.random() < 0.5:
-        cropped_THWC = cropped_THWC[:, ::-1]
     return cropped_THWC

@@ -27,7 +27,6 @@ class MeanSquaredError:
         self.squares_T[lead - 1] += difference.square().sum().cpu()
         self.counts_T[lead - 1] += difference.numel()
 
-
     def compute(self) -> Tensor:
         """MSE per lead time (horizon,), float64; NaN where nothing was seen."""
         return self.squares_T / self.counts_T

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from framecast.config import Config
 from framecast.errors import SourceError
-from framecast.video.pixels import target_size
 from framecast.video.base import SourceInfo
+from framecast.video.pixels import target_size
 from framecast.windows import ClipLength, Split, Window, plan_split
 
 VALIDATION_WINDOWS = 16
@@ -19,15 +19,15 @@ BATCH_PIXELS = 8 * 128 * 128
 """Pixels per time step in a batch of automatic size."""
 
 STEPS_PER_EPOCH = (20, 100)
-"""Bounds of an automatic epoch, which otherwise shows as many pixels as the training windows hold."""
+"""Bounds of an automatic epoch, which else shows as many pixels as the training windows hold."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """A run before it starts: `config` has the automatic horizon, split and batches filled in.
 
-    `sizes` are the (H, W) each clip is trained at, `crop` the (H, W) of a training sample, `validation`
-    the windows scored after every epoch.
+    `sizes` are the (H, W) each clip is trained at, `crop` the (H, W) of a training sample,
+    `validation` the windows scored after every epoch.
     """
 
     config: Config
@@ -50,7 +50,8 @@ class Plan:
 def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     """Plan a run over these clips.
 
-    Raises SourceError when the clips disagree in colour or are too few or too short for two windows.
+    Raises SourceError when the clips disagree in colour or are too few or too short for two
+    windows.
     """
     channels = _channels(infos, config.data.color)
     sizes = tuple(target_size(info.height, info.width, config.data.resize) for info in infos)

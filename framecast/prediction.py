@@ -1,4 +1,4 @@
-"""A model and a clip in, the clip's future out: at its own size, colours and rate, frame by frame."""
+"""A model and a clip in, the clip's future out: at its own size, colours and rate."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from framecast.checkpoint import Checkpoint, load_checkpoint
 from framecast.device import autocast, explained_memory, pick_device, pick_precision
 from framecast.errors import CheckpointError, SourceError, UsageError
 from framecast.rollout import rollout
+from framecast.video.base import FrameSource
 from framecast.video.figures import comparison_video
 from framecast.video.pixels import from_unit, resize, target_size, to_unit
-from framecast.video.base import FrameSource
 
 DEFAULT_FPS = 10.0
 """Rate of a prediction whose source knows no time, such as a folder of frames."""
@@ -35,7 +35,8 @@ class LoadedForecaster:
         """Forecast `horizon` frames (horizon, H, W, C) after a context (Tc, H, W, C), Tc >= 1.
 
         uint8 or uint16 in, the same out; C is the model's (1 grey, 3 RGB), any H and W. Raises
-        CheckpointError for another C, ValueError for another shape or type, UsageError for horizon < 1.
+        CheckpointError for another C, ValueError for another shape or type, UsageError for horizon
+        < 1.
         """
         return np.stack(list(self.stream(context_THWC, horizon)))
 
@@ -103,8 +104,8 @@ def forecast_source(
 ) -> Forecast:
     """Predict a clip's frames after its last ones, or after `request.start`.
 
-    Raises SourceError when the clip is too short for the context (or for the truth, with `compare`),
-    CheckpointError when its channels are not the model's.
+    Raises SourceError when the clip is too short for the context (or for the truth, with
+    `compare`), CheckpointError when its channels are not the model's.
     """
     info, data = source.info, forecaster.config.data
     if info.channels != forecaster.channels:

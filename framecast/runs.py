@@ -1,10 +1,9 @@
-"""Run folders: where a training writes, one new numbered folder each, never an old one overwritten."""
+"""Run folders: a new numbered one for each training, never an old one overwritten."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -42,6 +41,11 @@ class RunFolder:
         return self.path / "preview.gif"
 
     @property
+    def settings(self) -> Path:
+        """The settings of the run, resolved, as YAML."""
+        return self.path / "config.yaml"
+
+    @property
     def record(self) -> Path:
         """Sources, their fingerprints and the versions of what ran, as JSON."""
         return self.path / "run.json"
@@ -49,7 +53,7 @@ class RunFolder:
     def write_settings(self, config: Config, record: Mapping[str, Any]) -> None:
         """Write the resolved settings (config.yaml) and the record (run.json)."""
         try:
-            (self.path / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+            self.settings.write_text(to_yaml(config), encoding="utf-8")
             self.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror})") from error
@@ -77,7 +81,7 @@ class RunFolder:
 
 
 def new_run(parent: Path) -> RunFolder:
-    """Create the first free of `parent`/train-1, train-2, ...; OutputError when it cannot be made."""
+    """Create the first free of `parent`/train-1, train-2, ...; OutputError when that fails."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for number in count(1):
@@ -95,11 +99,11 @@ def new_run(parent: Path) -> RunFolder:
 
 
 def fingerprints(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Path, bytes and newest change of each source, to notice on resuming that it is another one."""
+    """Path, files and bytes of each source, to notice on resuming that it is another one."""
     rows = []
     for path in paths:
         files = [entry for entry in path.iterdir() if entry.is_file()] if path.is_dir() else [path]
-        stats = [os.stat(file) for file in files]
+        stats = [file.stat() for file in files]
         rows.append(
             {
                 "path": str(path.resolve()),

@@ -22,13 +22,14 @@ from torch import Tensor
 from framecast.baselines import optical_flow, persistence
 from framecast.checkpoint import Checkpoint, save_checkpoint
 from framecast.dataset import Batch, WindowShape, training_batches, whole_batches
-from framecast.device import autocast, explained_memory
+from framecast.device import autocast, explained_memory, pick_device, pick_precision
 from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
 from framecast.metrics import score
 from framecast.nn.forecaster import build_forecaster
 from framecast.plan import Plan, spread
 from framecast.rollout import Predictor, rollout
 from framecast.runs import RunFolder
+from framecast.windows import Window
 
 WARM_UP, LAST_LR = 0.05, 0.01
 """Share of the budget in which the learning rate rises; what is left of it at the end."""
@@ -38,7 +39,7 @@ CALIBRATION_WINDOWS = 16
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimizer step: its number, its loss, and the share of the budget that is used, or None."""
+    """One optimizer step: its number, its loss, the share of the budget used (None: no budget)."""
 
     step: int
     loss: float
@@ -91,8 +92,8 @@ class Counters:
 class Trainer:
     """One run over decoded clips, from the beginning or from where `resumed` stopped.
 
-    Two copies of the network: the one that is optimized, and the running average of its weights that is
-    validated and saved.
+    Two copies of the network: the one that is optimized, and the running average of its weights
+    that is validated and saved.
     """
 
     def __init__(
@@ -104,9 +105,9 @@ class Trainer:
         resumed: Checkpoint | None = None,
     ) -> None:
         self.plan, self.clips, self.run, self.emit = plan, clips, run, emit
-        self.settings, self.device = plan.config.train, plan.config.train.device
-        data = plan.config.data
-        self.shape = WindowShape(data.context_length, plan.split.horizon, data.frame_step)
+        self.settings, self.shape = plan.config.train, window_shape(plan)
+        self.device = pick_device(self.settings.device)
+        self.precision = pick_precision(self.settings.precision, self.device)
         torch.manual_seed(self.settings.seed)
         self.network = build_forecaster(plan.config.model, plan.channels).to(self.device)
         self.average = copy.deepcopy(self.network)
@@ -117,21 +118,21 @@ class Trainer:
         self.validation_minutes = 0.0
         if resumed is not None:
             self._restore(resumed)
-        self.persistence_T = self._validate(persistence)
-        self.flow_T = self._validate(optical_flow)
 
     def train(self) -> TrainingResult:
         """Run until the budget, the patience or the user ends it.
 
-        Raises DivergedError when the loss is no longer finite and InterruptedRunError on Ctrl-C; both
-        leave a usable `best.pt` and `last.pt` in the run folder.
+        Raises DivergedError when the loss is no longer finite and InterruptedRunError on Ctrl-C;
+        both leave a usable `best.pt` and `last.pt` in the run folder.
         """
+        self.persistence_T = self._validate(persistence)
+        self.flow_T = self._validate(optical_flow)
         if self.counters.step == 0:
             self.network.calibrate(self._calibration_windows())
             self.average.load_state_dict(self.network.state_dict())
             self._close_epoch(None)
         started = time.monotonic() - 60 * self.counters.minutes
-        batches, losses = self._batches(), []
+        batches, losses = self.batches(self.plan.split.train), []
         with interrupts() as interrupted:
             while (reason := self._reason_to_stop()) is None:
                 losses.append(self.step(next(batches)))
@@ -151,14 +152,14 @@ class Trainer:
         return self._result(reason)
 
     def step(self, batch: Batch) -> float:
-        """Do one optimizer step and return its loss; DivergedError, weights untouched, if not finite."""
+        """Do one optimizer step and return its loss; DivergedError before it if not finite."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
         self.network.train()
         batch = batch.to(self.device)
         with (
             explained_memory("use a smaller --batch-size or --crop"),
-            autocast(self.device, self.settings.precision),
+            autocast(self.device, self.precision),
         ):
             frames_BTCHW = self.network(batch.context_BTCHW, self.shape.horizon)
             loss = LOSSES[self.settings.loss](frames_BTCHW.float(), batch.target_BTCHW)
@@ -216,16 +217,17 @@ class Trainer:
         batches = whole_batches(self.clips, self.plan.validation, self.shape, pixels)
         with (
             explained_memory("use a smaller --resize"),
-            autocast(self.device, self.settings.precision),
+            autocast(self.device, self.precision),
         ):
             return score(
                 predictor, (batch.to(self.device) for batch in batches), self.shape.horizon
             )
 
-    def _batches(self) -> Iterator[Batch]:
+    def batches(self, windows: Sequence[Window]) -> Iterator[Batch]:
+        """Training batches of these windows, from the step the run stands at."""
         return training_batches(
             self.clips,
-            self.plan.split.train,
+            windows,
             self.shape,
             batch_size=self.plan.batch_size,
             crop=self.plan.crop,
@@ -322,6 +324,12 @@ class Trainer:
         self.optimizer.load_state_dict(progress["optimizer"])
         self.counters = Counters(**progress["counters"])
         torch.set_rng_state(progress["random"])
+
+
+def window_shape(plan: Plan) -> WindowShape:
+    """How the plan's windows are cut out of the time axis."""
+    data = plan.config.data
+    return WindowShape(data.context_length, plan.split.horizon, data.frame_step)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -1,12 +1,14 @@
 """The networks that forecast: all encode a context into a state and step it one frame at a time.
 
-Axes: B batch, T time, N any leading axis, C image channels, H rows, W columns; on the network's grid of
-patch x patch pixels per cell: E embedding, F filters, with H and W the rows and columns of cells.
+Axes: B batch, T time, N any leading axis, C image channels, H rows, W columns; on the network's
+grid of patch x patch pixels per cell: E embedding, F filters, with H and W the rows and columns of
+cells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -47,7 +49,7 @@ class Forecaster(nn.Module):
         return torch.stack(frames, dim=1)
 
     def bounded(self, frame_BCHW: Tensor) -> Tensor:
-        """Clip to [0, 1] outside training, where a clip would hide the gradient of what lies beyond."""
+        """Clip to [0, 1], but not in training, where that would hide the gradient of what is beyond."""
         return frame_BCHW if self.training else frame_BCHW.clamp(0, 1)
 
 
@@ -60,7 +62,7 @@ class Stem(nn.Sequential):
     def __init__(self, channels: int, patch: int, embedding: int) -> None:
         widths = [channels, *stem_widths(patch, embedding)]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers.append(nn.Conv2d(before, after, 3, stride=min(patch, 2), padding=1))
             layers.append(nn.LeakyReLU(0.1))
         super().__init__(*layers)
@@ -127,7 +129,8 @@ class PlainState(NamedTuple):
 
 
 class PlainConvLSTM(Forecaster):
-    """A ConvLSTM2D encoder-forecaster that reads its own frames and predicts the change from the last.
+    """A ConvLSTM2D encoder-forecaster that reads its own frames and predicts the change from the
+    last.
 
     Nothing classical inside; the head starts at zero, so an untrained network is persistence.
     """
@@ -157,9 +160,9 @@ class PlainConvLSTM(Forecaster):
 class FlowState(NamedTuple):
     """What the flow forecaster carries: the last frame seen, how far it has moved, and the layers.
 
-    `surprise_BCHW` is what the motion failed to explain in the last frame, `displacement_B2HW` points
-    from a pixel of the newest forecast back to where it was in the last frame, `lead_B1HW` counts the
-    frames forecast so far (on the grid).
+    `surprise_BCHW` is what the motion failed to explain in the last frame, `displacement_B2HW`
+    points from a pixel of the newest forecast back to where it was in the last frame, `lead_B1HW`
+    counts the frames forecast so far (on the grid).
     """
 
     last_BCHW: Tensor
@@ -173,14 +176,15 @@ class FlowState(NamedTuple):
 class FlowConvLSTM(Forecaster):
     """Optical-flow extrapolation whose motion, blending, gain and residual ConvLSTM2D layers learn.
 
-    The encoder reads every context frame beside what the estimated motion fails to explain in it. At each
-    lead time the layers see the extrapolated frame and give, per grid cell: a correction of the velocity,
-    the weight between the moved and the unmoved last frame, and a gain; per pixel: a residual. The head
-    starts at zero: an untrained network is a fixed blend of persistence and optical flow.
+    The encoder reads every context frame beside what the estimated motion fails to explain in it.
+    At each lead time the layers see the extrapolated frame and give, per grid cell: a correction of
+    the velocity, the weight between the moved and the unmoved last frame, and a gain; per pixel: a
+    residual. The head starts at zero: an untrained network is a fixed blend of persistence and
+    optical flow.
     """
 
     BLEND_SCALE = 8.0
-    """Makes the blend weight's logit, which must travel farther than the other outputs, learn faster."""
+    """Makes the blend's logit, which must travel farther than the other outputs, learn faster."""
 
     def __init__(self, config: ModelConfig, channels: int) -> None:
         super().__init__()
@@ -211,7 +215,9 @@ class FlowConvLSTM(Forecaster):
     def step(self, state: FlowState) -> tuple[Tensor, FlowState]:
         lead_B1HW = state.lead_B1HW + 1
         seen_BCHW = self._moved(state, advect(state.displacement_B2HW, state.velocity_B2HW))
-        x_BEHW = torch.cat((self.stem(seen_BCHW), self._hints(state.velocity_B2HW, lead_B1HW)), dim=1)
+        x_BEHW = torch.cat(
+            (self.stem(seen_BCHW), self._hints(state.velocity_B2HW, lead_B1HW)), dim=1
+        )
         h_BFHW, layers = self.stack.step(x_BEHW, state.layers)
         maps, cells = self.head(h_BFHW).float().tensor_split((FLOW_MAPS,), dim=1)
         size = state.last_BCHW.shape[-2:]
@@ -248,7 +254,7 @@ class FlowConvLSTM(Forecaster):
 
     def _surprises(self, context_BTCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
         """Each frame minus its predecessor moved along; the first frame has none: zeros."""
-        B, T, C, H, W = context_BTCHW.shape
+        B, T, _, H, W = context_BTCHW.shape
         older = context_BTCHW[:, :-1].flatten(0, 1)
         shift = velocity_B2HW.unsqueeze(1).expand(B, T - 1, 2, H, W).flatten(0, 1)
         explained = warp(older, -shift).unflatten(0, (B, T - 1))
@@ -259,7 +265,7 @@ class FlowConvLSTM(Forecaster):
         return warp(torch.cat((state.last_BCHW, state.surprise_BCHW), dim=1), displacement_B2HW)
 
     def _hints(self, velocity_B2HW: Tensor, lead_B1HW: Tensor) -> Tensor:
-        """Velocity in cells per frame and lead time, squeezed to order 1, on the grid: (B, 3, H, W)."""
+        """Velocity in cells per frame and lead time / 12, on the grid: (B, 3, H, W)."""
         padded = pad_to_grid(velocity_B2HW, self.patch)
         return torch.cat((F.avg_pool2d(padded, self.patch) / self.patch, lead_B1HW / 12), dim=1)
 
@@ -277,5 +283,5 @@ FORECASTERS: dict[str, type[Forecaster]] = {
 
 
 def build_forecaster(config: ModelConfig, channels: int) -> Forecaster:
-    """Construct the network that `model.name` asks for, for frames of 1 (grey) or 3 (RGB) channels."""
+    """Construct the network `model.name` asks for, for frames of 1 (grey) or 3 (RGB) channels."""
     return FORECASTERS[config.name](config, channels)

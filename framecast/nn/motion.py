@@ -1,9 +1,10 @@
 """Motion of a frame sequence and extrapolation along it, as differentiable tensor operations.
 
-The classical half of the default forecaster: dense optical flow (Lucas & Kanade 1981, coarse to fine,
-over all context frames at once) and semi-Lagrangian extrapolation as used in nowcasting (Germann &
-Zawadzki 2002). Plain convolutions and grid sampling, so it runs on any device, at any size, and inside
-an exported graph. Vectors are (x, y) in pixels per frame, pointing where things go.
+The classical half of the default forecaster: dense optical flow (Lucas & Kanade 1981, coarse to
+fine, over all context frames at once) and semi-Lagrangian extrapolation as used in nowcasting
+(Germann & Zawadzki 2002). Plain convolutions and grid sampling, so it runs on any device, at any
+size, and inside an exported graph. Vectors are (x, y) in pixels per frame, pointing where things
+go.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ WINDOW_SIGMA = 5.0
 """Width in pixels of the Gaussian window a velocity is estimated over, at every pyramid level."""
 
 DAMPING = 1e-3
-"""Added to the structure tensor's diagonal: where nothing is seen, the coarser level's motion stays."""
+"""Added to the structure tensor's diagonal: where nothing is seen, the coarser motion stays."""
 
 COARSEST_SIDE = 16
 """The pyramid stops before a side would fall below half of this many pixels."""
@@ -27,7 +28,8 @@ MEMORY = 0.7
 
 
 def warp(image_BCHW: Tensor, displacement_B2HW: Tensor) -> Tensor:
-    """Sample an image bilinearly at `position + displacement`; (B, C, H, W) and (B, 2, H, W) in pixels.
+    """Sample an image bilinearly at `position + displacement`; (B, C, H, W) and (B, 2, H, W) in
+    pixels.
 
     Outside the frame the nearest border pixel counts.
     """
@@ -52,7 +54,8 @@ def advect(displacement_B2HW: Tensor, velocity_B2HW: Tensor) -> Tensor:
 def lucas_kanade(frames_BTHW: Tensor) -> Tensor:
     """Estimate one velocity field (B, 2, H, W) that explains the steps between the given frames.
 
-    `frames_BTHW` are grey frames in [0, 1]; newer pairs weigh more. One frame alone has no motion: zeros.
+    `frames_BTHW` are grey frames in [0, 1]; newer pairs weigh more. One frame alone has no motion:
+    zeros.
     """
     B, T, H, W = frames_BTHW.shape
     if T == 1:
@@ -72,7 +75,7 @@ def lucas_kanade(frames_BTHW: Tensor) -> Tensor:
 
 
 def _increment(frames_BTHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
-    """Solve the windowed least-squares problem for what `velocity` still misses, at most 2 pixels."""
+    """Solve the windowed least-squares problem for what the velocity misses, at most 2 pixels."""
     B, T, H, W = frames_BTHW.shape
     pairs = T - 1
     older = frames_BTHW[:, :-1].reshape(B * pairs, 1, H, W)

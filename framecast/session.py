@@ -1,0 +1,204 @@
+"""One training from paths to a finished run folder: open, plan, decode, train, preview."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import framecast
+from framecast.checkpoint import Checkpoint, load_checkpoint
+from framecast.config import Config, load_config, to_dict
+from framecast.dataset import decode_clips, fitted_frames, frames_of
+from framecast.errors import SourceError, UsageError
+from framecast.plan import Plan, make_plan
+from framecast.prediction import DEFAULT_FPS, LoadedForecaster
+from framecast.runs import RunFolder, fingerprints, new_run
+from framecast.training import Event, Trainer, TrainingResult, window_shape
+from framecast.video.base import FrameSource
+from framecast.video.figures import comparison_video
+from framecast.video.sources import open_sources
+from framecast.video.writers import write_frames
+from framecast.windows import Window
+
+RESUMABLE = {"train.minutes", "train.epochs", "train.patience", "train.device", "train.precision"}
+"""Settings that may differ when a run is resumed."""
+
+
+@dataclass(frozen=True)
+class FrameDecoded:
+    """One more frame is on disk, of `total` announced."""
+
+    total: int
+
+
+@dataclass(frozen=True)
+class Session:
+    """A training that can start: opened clips and a plan; `run` and `resumed` when it goes on."""
+
+    sources: tuple[FrameSource, ...]
+    plan: Plan
+    run: RunFolder | None = None
+    resumed: Checkpoint | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training: its folder, its figures."""
+
+    run: RunFolder
+    result: TrainingResult
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a dry run found: one real batch, forward, backward and optimizer step."""
+
+    device: str
+    parameters: int
+    loss: float
+    step_seconds: float
+    epoch_seconds: float
+    peak_bytes: int | None
+
+
+def prepare(paths: Sequence[Path], config: Config) -> Session:
+    """Open the clips and plan the run; reads headers only.
+
+    Raises SourceError when a path cannot be used or the clips are too short.
+    """
+    sources = open_sources(paths, color=config.data.color, keep_readable=config.data.keep_readable)
+    return Session(tuple(sources), make_plan([source.info for source in sources], config))
+
+
+def prepare_resume(run: Path, overrides: Sequence[str | tuple[str, object, str]]) -> Session:
+    """Take up a run where its `last.pt` stopped; the overrides may change its budget and device.
+
+    Raises CheckpointError when there is no run to resume, SourceError when its clips have changed,
+    UsageError for an override that would make it another run.
+    """
+    folder = RunFolder(run)
+    record, resumed = folder.read_record(), load_checkpoint(folder.last)
+    config = load_config(folder.settings, overrides)
+    changed = _differences(resumed.config, config) - RESUMABLE
+    if changed:
+        raise UsageError(
+            f"{', '.join(sorted(changed))} cannot change when a run is resumed",
+            remedy=f"only {', '.join(sorted(RESUMABLE))} can; or start a new run",
+        )
+    paths = [Path(row["path"]) for row in record["sources"]]
+    session = prepare(paths, config)
+    if fingerprints([source.info.path for source in session.sources]) != record["sources"]:
+        raise SourceError(
+            f"{run}: its source files have changed since the run began",
+            remedy="restore them, or start a new run",
+        )
+    return replace(session, run=folder, resumed=resumed)
+
+
+def rehearse(session: Session) -> Rehearsal:
+    """Do one real batch end to end, twice, and time the second; writes nothing that stays."""
+    plan, first = session.plan, session.plan.split.train[0]
+    excerpt_THWC = np.stack(
+        list(
+            fitted_frames(
+                session.sources[first.clip],
+                plan.sizes[first.clip],
+                plan.channels,
+                range(first.start, first.start + plan.split.span),
+            )
+        )
+    )
+    with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
+        trainer = Trainer(plan, [excerpt_THWC], RunFolder(Path(scratch)), lambda event: None)
+        batches = trainer.batches([Window(0, 0)])
+        trainer.step(next(batches))
+        started = time.monotonic()
+        loss = trainer.step(next(batches))
+        seconds = time.monotonic() - started
+    batch_pixels = plan.batch_size * plan.crop[0] * plan.crop[1]
+    areas = (plan.sizes[window.clip] for window in plan.validation)
+    forward_only = sum(height * width for height, width in areas) / batch_pixels / 3
+    return Rehearsal(
+        device=trainer.device,
+        parameters=sum(weight.numel() for weight in trainer.network.parameters()),
+        loss=loss,
+        step_seconds=seconds,
+        epoch_seconds=seconds * (plan.steps_per_epoch + forward_only),
+        peak_bytes=_peak_bytes(trainer.device),
+    )
+
+
+def train(session: Session, runs: Path, emit: Callable[[Event | FrameDecoded], None]) -> Outcome:
+    """Decode the clips, train in a new folder below `runs` (or go on in the resumed one), preview.
+
+    Raises what reading, training and writing raise; what was saved before stays.
+    """
+    plan = session.plan
+    with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
+        total = sum(info.frames for info in plan.infos)
+        clips = decode_clips(
+            session.sources,
+            plan.sizes,
+            plan.channels,
+            Path(scratch),
+            lambda: emit(FrameDecoded(total)),
+        )
+        run = session.run or new_run(runs)
+        run.write_settings(plan.config, _record(session))
+        trainer = Trainer(plan, clips, run, emit, session.resumed)
+        result = trainer.train()
+        _write_preview(plan, clips, run)
+    return Outcome(run, result)
+
+
+def _write_preview(plan: Plan, clips: Sequence[np.ndarray], run: RunFolder) -> None:
+    """Show the best model on the first validation window, beside the truth."""
+    forecaster = LoadedForecaster(load_checkpoint(run.best), plan.config.train.device)
+    shape, window = window_shape(plan), plan.validation[0]
+    seen_THWC, truth_THWC = np.split(frames_of(clips, window, shape), [shape.context_length])
+    prediction = forecaster.stream(seen_THWC, shape.horizon)
+    fps = (plan.infos[window.clip].fps or DEFAULT_FPS) / shape.frame_step
+    frames = comparison_video(seen_THWC, prediction, truth_THWC)
+    write_frames(run.preview, frames, fps=fps, overwrite=True)
+
+
+def _record(session: Session) -> dict[str, Any]:
+    return {
+        "framecast": framecast.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "sources": fingerprints([source.info.path for source in session.sources]),
+    }
+
+
+def _differences(before: Config, after: Config) -> set[str]:
+    """Dotted names of the settings that differ."""
+    one, other = to_dict(before), to_dict(after)
+    return {
+        f"{section}.{name}"
+        for section, values in one.items()
+        for name, value in values.items()
+        if other[section][name] != value
+    }
+
+
+def _peak_bytes(device: str) -> int | None:
+    """Most memory used so far: of the device on CUDA, else of this process; None if unknown."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource  # noqa: PLC0415 - Unix only
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
