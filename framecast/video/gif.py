@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-import av
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from framecast.errors import SourceError
 from framecast.video.base import (
@@ -27,30 +29,34 @@ GIF_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError)
 """What Pillow raises, according to where a GIF is broken."""
 
 
+@dataclass(frozen=True)
+class GifBlocks:
+    """What the blocks of a GIF say, without decoding: its size and each complete frame's delay."""
+
+    height: int
+    width: int
+    delays_ms: tuple[int, ...]
+    complete: bool
+    """Whether the trailer was reached; a file without it is cut short."""
+
+
 class GifSource(FrameSource):
     """The frames of a GIF; each builds on those before it, so reading starts from the first."""
 
     def __init__(self, path: Path, color: Color, keep_readable: bool) -> None:
-        """Count the frames and read their delays without decoding them.
+        """Walk the blocks, decode the first frames.
 
         keep_readable decodes the whole GIF once to find where it stops being readable.
-        Raises SourceError when it is no GIF, CorruptSourceError when its first frame is damaged.
+        Raises SourceError when it is no GIF, CorruptSourceError when it is cut short.
         """
         self._path = path
-        notes: list[str] = []
-        try:
-            with Image.open(path, formats=["GIF"]) as image:
-                frames = int(image.n_frames)  # type: ignore[attr-defined]
-                width, height = image.size
-        except UnidentifiedImageError as error:
-            found = "is not a GIF" if path.stat().st_size else "is empty"
-            raise SourceError(f"{path}: {found}", remedy="check what the file is") from error
-        except (PermissionError, FileNotFoundError) as error:
-            raise unreadable(path, error) from error
-        except GIF_ERRORS as error:
-            raise CutShortError(path, 0, str(error)) from error
+        notes = ["palette pictures (GIF holds at most 256 colours a frame)"]
+        blocks = _walk_blocks(path)
+        frames = len(blocks.delays_ms)
+        if frames == 0 or not (blocks.complete or keep_readable):
+            raise CutShortError(path, frames, "the file ends in it")
         if keep_readable:
-            frames = self._readable(frames, notes)
+            frames = self._readable(frames, blocks.complete, notes)
         transparent, grey = self._probe(min(frames, GREY_PROBES))
         if transparent:
             notes.append("transparent pixels are shown black")
@@ -61,12 +67,12 @@ class GifSource(FrameSource):
             kind="gif",
             frames=frames,
             exact=True,
-            height=height,
-            width=width,
+            height=blocks.height,
+            width=blocks.width,
             channels=choose_channels(color, 1 if grey else 3),
             dtype="uint8",
-            fps=_frame_rate(path, notes),
-            notes=("palette pictures (GIF holds at most 256 colours a frame)", *notes),
+            fps=_frame_rate(blocks.delays_ms, notes),
+            notes=tuple(notes),
         )
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
@@ -85,16 +91,18 @@ class GifSource(FrameSource):
                 if number in numbers:
                     yield np.asarray(image.convert("RGBA"))
 
-    def _readable(self, frames: int, notes: list[str]) -> int:
+    def _readable(self, frames: int, complete: bool, notes: list[str]) -> int:
         """Decode everything once; return how many frames can be, and note where it ended."""
-        count = 0
+        count, problem = 0, "" if complete else "the file ends there"
         try:
             for _ in self._compose(range(frames)):
                 count += 1
         except CutShortError as error:
             if count == 0:
                 raise
-            notes.append(kept_note(self._path, count, error.reason))
+            problem = error.reason
+        if problem:
+            notes.append(kept_note(self._path, count, problem))
         return count
 
     def _probe(self, count: int) -> tuple[bool, bool]:
@@ -105,25 +113,77 @@ class GifSource(FrameSource):
         return transparent, grey
 
 
-def _frame_rate(path: Path, notes: list[str]) -> float | None:
-    """Return 1 / the usual delay; FFmpeg reads the delays, which Pillow only does by decoding.
+def _walk_blocks(path: Path) -> GifBlocks:
+    """Read the structure of the format (GIF89a specification, 1990); Pillow would have to decode.
 
     A delay of 0 or 10 ms counts as 100 ms, as browsers play it.
     """
     try:
-        with av.open(str(path.absolute()), format="gif") as container:
-            stream = container.streams.video[0]
-            delays = [
-                float(packet.duration * stream.time_base)
-                for packet in container.demux(stream)
-                if packet.size and packet.duration and stream.time_base
-            ]
-    except av.FFmpegError:
-        return None
-    if not delays:
-        return None
-    usual = statistics.median_low(delays)
-    if len(set(delays)) > 1:
-        shown = f"{1000 * min(delays):.0f} to {1000 * max(delays):.0f} ms"
-        notes.append(f"frame delays vary from {shown}; played back at {1000 * usual:.0f} ms")
-    return 1.0 / usual
+        with path.open("rb") as file:
+            screen = file.read(13)
+            if screen[:6] not in (b"GIF87a", b"GIF89a"):
+                found = "is not a GIF" if screen else "is empty"
+                raise SourceError(f"{path}: {found}", remedy="check what the file is")
+            if len(screen) < 13:
+                raise CutShortError(path, 0, "the file ends in its header")
+            _skip_palette(file, screen[10])
+            delays, complete = _walk_frames(file)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    width, height = struct.unpack("<HH", screen[6:10])
+    return GifBlocks(height, width, delays, complete)
+
+
+def _walk_frames(file: BinaryIO) -> tuple[tuple[int, ...], bool]:
+    """Return the delay of each complete frame in ms, and whether the trailer was reached."""
+    delays: list[int] = []
+    delay = 0
+    while kind := file.read(1):
+        if kind == b";":
+            return tuple(delays), True
+        if kind == b"!":
+            label = file.read(1)
+            content = _read_chunk(file)
+            if label == b"\xf9" and len(content) >= 3:
+                delay = 10 * int.from_bytes(content[1:3], "little")
+            if content and not _skip_chunks(file):
+                break
+        elif kind == b",":
+            place = file.read(9)
+            if len(place) < 9:
+                break
+            _skip_palette(file, place[8])
+            file.read(1)  # the LZW code size
+            if not _skip_chunks(file):
+                break
+            delays.append(delay if delay > 10 else 100)
+    return tuple(delays), False
+
+
+def _skip_palette(file: BinaryIO, flags: int) -> None:
+    if flags & 0x80:
+        file.read(3 << (flags & 7) + 1)
+
+
+def _read_chunk(file: BinaryIO) -> bytes:
+    length = file.read(1)
+    return file.read(length[0]) if length else b""
+
+
+def _skip_chunks(file: BinaryIO) -> bool:
+    """Pass over chunks to the empty one that ends them; False when the file ends before it."""
+    while length := file.read(1):
+        if length == b"\x00":
+            return True
+        if len(file.read(length[0])) < length[0]:
+            return False
+    return False
+
+
+def _frame_rate(delays_ms: tuple[int, ...], notes: list[str]) -> float:
+    """Return the frames per second of the usual delay."""
+    usual = statistics.median_low(delays_ms)
+    if len(set(delays_ms)) > 1:
+        shown = f"{min(delays_ms)} to {max(delays_ms)} ms"
+        notes.append(f"frame delays vary from {shown}; played back at {usual} ms")
+    return 1000 / usual

@@ -73,14 +73,16 @@ class VideoSource(FrameSource):
         with _open(path) as container:
             stream = container.streams.video[0]
             scan = _scan_packets(container, stream)
+            if scan.cut_at is not None and not keep_readable:
+                raise CutShortError(path, scan.cut_at, scan.problem)
+            if stream.format is None:
+                raise CutShortError(path, 0, scan.problem or "no frame can be decoded")
             parts = stream.format.components
             grey = stream.format.name.startswith("gray")
             fps = stream.average_rate or stream.guessed_rate
         depth = max(part.bits for part in parts)
         self._format = ("gray" if grey else "rgb24", "gray16le" if grey else "rgb48le")[depth > 8]
         self._times, self._keyframes = scan.times, scan.keyframes
-        if scan.cut_at is not None and not keep_readable:
-            raise CutShortError(path, scan.cut_at, scan.problem)
         frames, exact = scan.frames, scan.exact
         if keep_readable or (not exact and frames <= DECODED_COUNT_LIMIT):
             frames, exact = self._count_by_decoding(scan, keep_readable, notes), True
