@@ -110,7 +110,8 @@ def unreadable(path: Path, error: OSError) -> SourceError:
         return SourceError(f"{path}: no such file or folder", remedy="check the path")
     if isinstance(error, PermissionError):
         return SourceError(f"{path}: permission to read it is denied", remedy="run chmod u+r on it")
-    return SourceError(f"{path}: cannot be read ({error.strerror or error})")
+    found = error.strerror or error
+    return SourceError(f"{path}: cannot be read ({found})", remedy="check the path and its disk")
 
 
 def kept_note(path: Path, frames: int, reason: str) -> str:
