@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from framecast.nn.recurrence import State
 from framecast.nn.shapes import ConvGeometry
 
 _AXES = {1: ("length",), 2: ("height", "width")}
@@ -69,14 +68,13 @@ def check_mask(mask: Tensor, batch: int, steps: int) -> Tensor:
     return mask.bool()
 
 
-def check_state(state: Sequence[Tensor], shape: Sequence[int]) -> State:
+def check_state(state: Sequence[Tensor], shape: Sequence[int]) -> None:
     """Refuse a state that is not h and c, both of `shape`."""
     if not isinstance(state, (list, tuple)) or len(state) != 2:
-        raise ValueError(f"initial_state must be [h, c]; received {type(state).__name__}")
+        length = len(state) if isinstance(state, (list, tuple)) else 1
+        raise ValueError(f"initial_state must be two tensors, [h, c]; received {length}")
     for name, tensor in zip("hc", state, strict=True):
         if tensor.shape != tuple(shape):
             raise ValueError(
                 f"{name} of initial_state must be {tuple(shape)}; received {tuple(tensor.shape)}"
             )
-    h_BFHW, c_BFHW = state
-    return h_BFHW, c_BFHW

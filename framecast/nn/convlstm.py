@@ -59,7 +59,7 @@ class ConvLSTM(nn.Module):
 
     rank: ClassVar[int]
 
-    def __init__(  # noqa: PLR0917 (Keras' order of arguments)
+    def __init__(
         self,
         filters: int,
         kernel_size: int | Iterable[int],
@@ -185,10 +185,10 @@ class ConvLSTM(nn.Module):
             self.kernel.materialize((4 * self.filters, found, *self.geometry.kernel_size))
             self.rules["kernel"].initialize(self.kernel)
         if found != self.in_channels:
-            axis = "first" if self.data_format == "channels_first" else "last"
             raise ValueError(
                 f"{type(self).__name__} was made for {self.in_channels} input channels; received "
-                f"{found}; its data_format is channels_{axis}, check the order of the axes"
+                f"{found}; check the order of the axes (data_format is {self.data_format!r}, "
+                "step() takes channels first)"
             )
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: object) -> None:
@@ -324,8 +324,11 @@ class ConvLSTM(nn.Module):
                 "reset_state() first"
             )
         if given is not None:
-            given = [self._to_channels_first(tensor.to(x_BTCHW.dtype)) for tensor in given]
-            return check_state(given, shape)
+            batch, filters, *sizes = shape
+            last = self.data_format == "channels_last"
+            check_state(given, (batch, *sizes, filters) if last else shape)
+            h_BFHW, c_BFHW = (self._to_channels_first(t.to(x_BTCHW.dtype)) for t in given)
+            return h_BFHW, c_BFHW
         if self._carried_h_BFHW is not None:
             return self._carried_h_BFHW, self._carried_c_BFHW
         return self._zeros(x_BTCHW.shape[0], z_BTGHW.shape[3:], x_BTCHW)
@@ -362,22 +365,17 @@ class ConvLSTM(nn.Module):
         return {**self.__dict__, "_activity_loss": None}
 
     def _to_channels_first(self, tensor: Tensor) -> Tensor:
-        last = self.data_format == "channels_last"
-        return tensor.movedim(-1, -1 - self.rank) if last else tensor
+        first = self.data_format == "channels_first"
+        return tensor if first else tensor.movedim(-1, -1 - self.rank)
 
     def _from_channels_first(self, tensor: Tensor) -> Tensor:
-        last = self.data_format == "channels_last"
-        return tensor.movedim(-1 - self.rank, -1) if last else tensor
-
-    def _zero_state(self, batch: int, sizes: Sequence[int], like: Tensor) -> State:
-        return self._zeros(batch, self.geometry.output_sizes(sizes), like)
+        first = self.data_format == "channels_first"
+        return tensor if first else tensor.movedim(-1 - self.rank, -1)
 
     def extra_repr(self) -> str:
-        """What tells one layer from another at a glance."""
-        return (
-            f"in_channels={self.in_channels}, filters={self.filters}, {self.geometry}, "
-            f"data_format={self.data_format!r}, return_sequences={self.return_sequences}"
-        )
+        """Say what tells one layer from another."""
+        channels = f"in_channels={self.in_channels}, filters={self.filters}"
+        return f"{channels}, {self.geometry}, data_format={self.data_format!r}"
 
 
 class ConvLSTM1D(ConvLSTM):
@@ -390,7 +388,7 @@ class ConvLSTM1D(ConvLSTM):
 
     def zero_state(self, batch: int, length: int, like: Tensor) -> State:
         """Zeros for h and c, each (B,F,L'), for inputs of `length`, of `like`'s dtype, device."""
-        return self._zero_state(batch, (length,), like)
+        return self._zeros(batch, self.geometry.output_sizes((length,)), like)
 
 
 class ConvLSTM2D(ConvLSTM):
@@ -403,4 +401,4 @@ class ConvLSTM2D(ConvLSTM):
 
     def zero_state(self, batch: int, height: int, width: int, like: Tensor) -> State:
         """Zeros for h and c, each (B,F,H',W'), for inputs of that size, like `like` in dtype."""
-        return self._zero_state(batch, (height, width), like)
+        return self._zeros(batch, self.geometry.output_sizes((height, width)), like)
