@@ -112,13 +112,19 @@ def test_the_forget_bias_is_one_and_the_others_come_from_the_initializer(unit_fo
     assert bias.tolist() == pytest.approx([0.03, 0.03, forget, forget, 0.03, 0.03, 0.03, 0.03])
 
 
+# Keras rounds the factor of L1 to float32, so those here are the same in both.
 PENALTIES = [
-    ("l1", "l1"),
     ("l2", "L2"),
-    (L1(0.3), keras.regularizers.L1(0.3)),
+    (L1(0.25), keras.regularizers.L1(0.25)),
     (L2(0.2), keras.regularizers.L2(0.2)),
     (L1L2(0.1, 0.4), keras.regularizers.L1L2(0.1, 0.4)),
 ]
+
+
+@pytest.mark.parametrize("name", ["l1", "l2", "l1_l2", "L1", "L2", "L1L2"])
+def test_a_penalty_by_name_has_the_factors_of_keras(name):
+    ours, config = get_regularizer(name, "a"), keras.regularizers.get(name).get_config()
+    assert (ours.l1, ours.l2) == pytest.approx((config.get("l1", 0.0), config.get("l2", 0.0)))
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PENALTIES, ids=str)
