@@ -30,7 +30,7 @@ def write_folder(folder, clip, pattern="frame{}.png"):
     return folder
 
 
-def write_video(path, clip, codec="libx264", *, rotation=0, pixels="yuv420p", layout="rgb24"):
+def write_video(path, clip, codec="libx264", *, pixels="yuv420p", layout="rgb24"):
     """Encode at 12.5 fps with B-frames and a key frame every 4, which puts seeking to the test."""
     options = {"crf": "1", "bf": "2"} if codec == "libx264" else {}
     movflags = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
@@ -39,8 +39,6 @@ def write_video(path, clip, codec="libx264", *, rotation=0, pixels="yuv420p", la
         stream.height, stream.width = clip.shape[1:3]
         stream.pix_fmt = pixels
         stream.gop_size = 4
-        if rotation:
-            stream.set_display_rotation(rotation)
         for frame in clip:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format=layout)))
         container.mux(stream.encode())

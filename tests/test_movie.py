@@ -1,5 +1,6 @@
 """Video files: exact counts and rates, frames as other decoders see them, damage named."""
 
+import struct
 from fractions import Fraction
 
 import av
@@ -79,13 +80,21 @@ def test_spans_outside_the_clip_are_refused_at_once(tmp_path, span):
         source.read(*span)
 
 
-def test_rotation_is_honoured(tmp_path):
-    path = write_video(tmp_path / "phone.mp4", smooth_clip(), rotation=90)
+@pytest.mark.parametrize(("turn", "quarters"), [((0, 1, -1, 0), -1), ((0, -1, 1, 0), 1)])
+def test_rotation_is_honoured(tmp_path, turn, quarters):
+    path = write_video(tmp_path / "phone.mp4", smooth_clip())
+    flat = read_all(open_source(path))
+    data = bytearray(path.read_bytes())
+    # the display matrix of the track header box, ISO/IEC 14496-12: rows (a b u), (c d v)
+    matrix = data.index(b"tkhd") + 44
+    a, b, c, d = (value << 16 for value in turn)
+    struct.pack_into(">6i", data, matrix, a, b, 0, c, d, 0)
+    path.write_bytes(data)
     source = open_source(path)
     assert (source.info.height, source.info.width) == (W, H)
     frames = read_all(source)
-    reference = decode_with_opencv(path)
-    assert np.abs(frames.astype(int) - reference).max() <= 2
+    np.testing.assert_array_equal(frames, np.rot90(flat, quarters, axes=(1, 2)))
+    assert np.abs(frames.astype(int) - decode_with_opencv(path)).max() <= 2
 
 
 def test_grey_content_is_found_and_colour_may_be_asked_for(tmp_path):
