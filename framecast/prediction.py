@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from framecast.checkpoint import Checkpoint, load_checkpoint
+from framecast.config import DataConfig
 from framecast.device import autocast, explained_memory, pick_device, pick_precision
-from framecast.errors import CheckpointError, SourceError, UsageError
+from framecast.errors import CheckpointError, OutputError, SourceError, UsageError
 from framecast.rollout import rollout
-from framecast.video.base import FrameSource
+from framecast.video.base import FrameSource, SourceInfo
 from framecast.video.figures import comparison_video
 from framecast.video.pixels import from_unit, resize, target_size, to_unit
+from framecast.video.sources import open_source
+from framecast.video.writers import open_writer
 
 DEFAULT_FPS = 10.0
 """Rate of a prediction whose source knows no time, such as a folder of frames."""
@@ -79,24 +84,81 @@ def load_forecaster(path: str | Path, device: str = "auto") -> LoadedForecaster:
 class Request:
     """What to predict of a clip.
 
-    `start` is the index of the first context frame; None: the clip's last frames, or with `compare`
-    the last whose future is known. `horizon` in frames.
+    `horizon` in frames, None: as trained. `start` is the index of the first context frame; None:
+    the clip's last frames, or with `compare` the last whose future is known. `fps` None: the clip's
+    own. `color` converts the frames before anything else; `keep_readable` accepts damaged clips.
     """
 
-    horizon: int
+    horizon: int | None = None
     start: int | None = None
     compare: bool = False
+    fps: float | None = None
+    color: Literal["gray", "rgb"] | None = None
+    keep_readable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.horizon is not None and self.horizon < 1:
+            raise UsageError(
+                f"--horizon {self.horizon}: nothing to predict", remedy="use 1 or more"
+            )
+        if self.start is not None and self.start < 0:
+            raise UsageError(f"--start {self.start}: frames are counted from 0")
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Frames to come and how to show them: `frames` yields (H, W, C), `fps` is their rate."""
+    """Frames to come and how to show them: `frames` yields `count` of (H, W, C) at rate `fps`."""
 
     frames: Iterator[np.ndarray]
     count: int
     fps: float
-    start: int
     notes: tuple[str, ...]
+
+
+def predict_file(
+    forecaster: LoadedForecaster,
+    path: Path,
+    target: Path,
+    request: Request,
+    overwrite: bool = False,
+    on_frame: Callable[[str, int], None] = lambda name, total: None,
+) -> tuple[str, ...]:
+    """Predict one clip into a file or PNG folder and return what is worth noting.
+
+    `on_frame` is called with the clip's name and the number of frames to come, for each of them.
+    Raises what reading, predicting and writing raise; a target is never left half written.
+    """
+    color = request.color or forecaster.config.data.color
+    source = open_source(path, color=color, keep_readable=request.keep_readable)
+    forecast = forecast_source(forecaster, source, request)
+    with open_writer(target, fps=forecast.fps, overwrite=overwrite) as writer:
+        for frame_HWC in forecast.frames:
+            writer.write(frame_HWC)
+            on_frame(path.name, forecast.count)
+    return (*forecast.notes, *writer.notes)
+
+
+def name_outputs(sources: Sequence[Path], output: Path | None, suffix: str) -> list[Path]:
+    """Where each prediction goes: `output` itself for one source, inside it for several.
+
+    Without an output: beside the working directory's files, named after the clip. Folders are made.
+    Raises UsageError when two sources would get the same name.
+    """
+    if len(sources) == 1 and output is not None:
+        return [output]
+    ending = "" if suffix == "png" else f".{suffix}"
+    folder = output or Path()
+    targets = [folder / f"{source.resolve().stem}-prediction{ending}" for source in sources]
+    twice = [str(target) for target, times in Counter(targets).items() if times > 1]
+    if twice:
+        raise UsageError(
+            f"several sources would be written to {twice[0]}", remedy="predict them one by one"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+    return targets
 
 
 def forecast_source(
@@ -115,32 +177,42 @@ def forecast_source(
             f"{forecaster.channels}",
             remedy=f"convert the frames with --color {wanted}",
         )
-    future = request.horizon if request.compare else 0
+    horizon = request.horizon or int(data.horizon)
+    future = horizon if request.compare else 0
     reach = (data.context_length + future - 1) * data.frame_step + 1
     start = info.frames - reach if request.start is None else request.start
     if start < 0 or start + reach > info.frames:
         raise SourceError(
-            f"{info.path}: frames {max(start, 0)} to {max(start, 0) + reach - 1} are needed "
-            f"({data.context_length} of context{', then the truth' if future else ''}), "
-            f"the clip has {info.frames}",
-            remedy="use a longer clip"
-            + (", an earlier --start" if request.start else "")
-            + (", or a smaller --horizon" if future else ""),
+            f"{info.path}: has {info.frames} frames, {max(start, 0) + reach} are needed "
+            f"({_needs(data, max(start, 0), future)})",
+            remedy=_remedy(request),
         )
     cut = start + data.context_length * data.frame_step
     context_THWC = np.stack(list(source.read(start, cut - data.frame_step + 1, data.frame_step)))
-    frames = forecaster.stream(context_THWC, request.horizon)
-    count = request.horizon
+    frames, count = forecaster.stream(context_THWC, horizon), horizon
     if request.compare:
         truth = source.read(cut, start + reach, data.frame_step)
-        frames = comparison_video(context_THWC, frames, truth)
-        count += data.context_length
-    notes = []
-    if info.fps is None:
-        notes.append(f"{info.path} knows no frame rate; shown at {DEFAULT_FPS:g} per second")
-    if request.horizon > int(data.horizon):
-        notes.append(
-            f"horizon {request.horizon} goes beyond the {data.horizon} the model was trained on"
-        )
-    fps = (info.fps or DEFAULT_FPS) / data.frame_step
-    return Forecast(frames, count, fps, start, (*info.notes, *notes))
+        frames, count = comparison_video(context_THWC, frames, truth), count + data.context_length
+    fps = request.fps or (info.fps or DEFAULT_FPS) / data.frame_step
+    return Forecast(frames, count, fps, (*info.notes, *_notes(request, horizon, info, data)))
+
+
+def _needs(data: DataConfig, start: int, future: int) -> str:
+    parts = [f"{start} before the start"] if start else []
+    parts.append(f"{data.context_length} of context")
+    parts += [f"{future} of truth"] if future else []
+    step = f", every {data.frame_step}th" if data.frame_step > 1 else ""
+    return " + ".join(parts) + step
+
+
+def _remedy(request: Request) -> str:
+    ways = ["an earlier --start"] if request.start else []
+    ways += ["a smaller --horizon"] if request.compare else []
+    return f"use {', '.join([*ways, 'a longer clip'])}".replace(", a longer", " or a longer")
+
+
+def _notes(request: Request, horizon: int, info: SourceInfo, data: DataConfig) -> Iterator[str]:
+    if info.fps is None and request.fps is None:
+        yield f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps"
+    if horizon > int(data.horizon):
+        yield f"horizon {horizon} goes beyond the {data.horizon} frames the model was trained on"

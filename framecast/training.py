@@ -39,8 +39,9 @@ CALIBRATION_WINDOWS = 16
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimizer step: its number, its loss, the share of the budget used (None: no budget)."""
+    """One optimizer step, its loss, and the share of the budget used (None: no budget)."""
 
+    epoch: int
     step: int
     loss: float
     progress: float | None
@@ -137,7 +138,11 @@ class Trainer:
             while (reason := self._reason_to_stop()) is None:
                 losses.append(self.step(next(batches)))
                 self.counters.minutes = (time.monotonic() - started) / 60
-                self.emit(StepDone(self.counters.step, losses[-1], self._progress()))
+                self.emit(
+                    StepDone(
+                        self.counters.epoch + 1, self.counters.step, losses[-1], self._progress()
+                    )
+                )
                 if interrupted:
                     self._save_last()
                     raise InterruptedRunError(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from framecast.config import ModelConfig
 from framecast.nn.convlstm import ConvLSTM2D
-from framecast.nn.motion import advect, lucas_kanade, warp
+from framecast.nn.motion import advect, coverage, lucas_kanade, warp
 from framecast.nn.trace import FLOW_HINTS, FLOW_MAPS, stem_widths
 
 LayerStates = tuple[tuple[Tensor, Tensor], ...]
@@ -49,7 +49,7 @@ class Forecaster(nn.Module):
         return torch.stack(frames, dim=1)
 
     def bounded(self, frame_BCHW: Tensor) -> Tensor:
-        """Clip to [0, 1], but not in training, where that would hide the gradient of what is beyond."""
+        """Clip to [0, 1], except in training, where that would hide gradients."""
         return frame_BCHW if self.training else frame_BCHW.clamp(0, 1)
 
 
@@ -200,24 +200,25 @@ class FlowConvLSTM(Forecaster):
         embedded_BTEHW = over_time(self.stem, torch.cat((context_BTCHW, surprise_BTCHW), dim=2))
         layers = self.stack.zero_state(embedded_BTEHW[:, 0])
         lead_B1HW = torch.zeros_like(embedded_BTEHW[:, 0, :1])
-        hints = self._hints(velocity_B2HW, lead_B1HW)
+        still_B2HW = torch.zeros_like(velocity_B2HW)
+        hints = self._hints(velocity_B2HW, still_B2HW, lead_B1HW)
         for x_BEHW in embedded_BTEHW.unbind(dim=1):
             _, layers = self.stack.step(torch.cat((x_BEHW, hints), dim=1), layers)
         return FlowState(
             context_BTCHW[:, -1],
             surprise_BTCHW[:, -1],
             velocity_B2HW,
-            torch.zeros_like(velocity_B2HW),
+            still_B2HW,
             lead_B1HW,
             layers,
         )
 
     def step(self, state: FlowState) -> tuple[Tensor, FlowState]:
         lead_B1HW = state.lead_B1HW + 1
-        seen_BCHW = self._moved(state, advect(state.displacement_B2HW, state.velocity_B2HW))
-        x_BEHW = torch.cat(
-            (self.stem(seen_BCHW), self._hints(state.velocity_B2HW, lead_B1HW)), dim=1
-        )
+        expected_B2HW = advect(state.displacement_B2HW, state.velocity_B2HW)
+        seen_BCHW = warp(torch.cat((state.last_BCHW, state.surprise_BCHW), dim=1), expected_B2HW)
+        hints = self._hints(state.velocity_B2HW, expected_B2HW, lead_B1HW)
+        x_BEHW = torch.cat((self.stem(seen_BCHW), hints), dim=1)
         h_BFHW, layers = self.stack.step(x_BEHW, state.layers)
         maps, cells = self.head(h_BFHW).float().tensor_split((FLOW_MAPS,), dim=1)
         size = state.last_BCHW.shape[-2:]
@@ -255,19 +256,22 @@ class FlowConvLSTM(Forecaster):
     def _surprises(self, context_BTCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
         """Each frame minus its predecessor moved along; the first frame has none: zeros."""
         B, T, _, H, W = context_BTCHW.shape
+        if T == 1:
+            return torch.zeros_like(context_BTCHW)
         older = context_BTCHW[:, :-1].flatten(0, 1)
         shift = velocity_B2HW.unsqueeze(1).expand(B, T - 1, 2, H, W).flatten(0, 1)
         explained = warp(older, -shift).unflatten(0, (B, T - 1))
         return F.pad(context_BTCHW[:, 1:] - explained, (0, 0, 0, 0, 0, 0, 1, 0))
 
-    def _moved(self, state: FlowState, displacement_B2HW: Tensor) -> Tensor:
-        """The last frame and its surprise, both carried along: (B, 2C, H, W)."""
-        return warp(torch.cat((state.last_BCHW, state.surprise_BCHW), dim=1), displacement_B2HW)
+    def _hints(self, velocity_B2HW: Tensor, displacement_B2HW: Tensor, lead_B1HW: Tensor) -> Tensor:
+        """What the layers are told beside the picture, on the grid: (B, 4, H, W).
 
-    def _hints(self, velocity_B2HW: Tensor, lead_B1HW: Tensor) -> Tensor:
-        """Velocity in cells per frame and lead time / 12, on the grid: (B, 3, H, W)."""
-        padded = pad_to_grid(velocity_B2HW, self.patch)
-        return torch.cat((F.avg_pool2d(padded, self.patch) / self.patch, lead_B1HW / 12), dim=1)
+        Velocity in cells per frame, lead time / 12, and how much of a cell came from inside the
+        frame.
+        """
+        fields = torch.cat((velocity_B2HW / self.patch, coverage(displacement_B2HW)), dim=1)
+        on_grid = F.avg_pool2d(pad_to_grid(fields, self.patch), self.patch)
+        return torch.cat((on_grid, lead_B1HW / 12), dim=1)
 
     def _spread(self, maps_BMHW: Tensor, size: tuple[int, int]) -> Tensor:
         """Interpolate per-cell maps to pixels, the padding cropped off."""

@@ -34,21 +34,32 @@ def warp(image_BCHW: Tensor, displacement_B2HW: Tensor) -> Tensor:
     Outside the frame the nearest border pixel counts.
     """
     _, _, H, W = image_BCHW.shape
-    kind = {"dtype": displacement_B2HW.dtype, "device": displacement_B2HW.device}
-    x_W, y_H1 = torch.arange(W, **kind), torch.arange(H, **kind).unsqueeze(1)
+    x_BHW, y_BHW = _positions(displacement_B2HW)
     grid_BHW2 = torch.stack(
-        (
-            (x_W + displacement_B2HW[:, 0]) * (2 / max(W - 1, 1)) - 1,
-            (y_H1 + displacement_B2HW[:, 1]) * (2 / max(H - 1, 1)) - 1,
-        ),
-        dim=-1,
+        (x_BHW * (2 / max(W - 1, 1)) - 1, y_BHW * (2 / max(H - 1, 1)) - 1), dim=-1
     )
     return F.grid_sample(image_BCHW, grid_BHW2, padding_mode="border", align_corners=True)
+
+
+def coverage(displacement_B2HW: Tensor) -> Tensor:
+    """1 where `position + displacement` lies inside the frame, else 0: (B, 1, H, W)."""
+    _, _, H, W = displacement_B2HW.shape
+    x_BHW, y_BHW = _positions(displacement_B2HW)
+    inside = (x_BHW >= 0) & (x_BHW <= W - 1) & (y_BHW >= 0) & (y_BHW <= H - 1)
+    return inside.unsqueeze(1).to(displacement_B2HW.dtype)
 
 
 def advect(displacement_B2HW: Tensor, velocity_B2HW: Tensor) -> Tensor:
     """Lengthen backward trajectories by one frame: d'(x) = d(x - v) - v (semi-Lagrangian)."""
     return warp(displacement_B2HW, -velocity_B2HW) - velocity_B2HW
+
+
+def _positions(displacement_B2HW: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns and rows (B, H, W) in pixels that displacements point to."""
+    _, _, H, W = displacement_B2HW.shape
+    kind = {"dtype": displacement_B2HW.dtype, "device": displacement_B2HW.device}
+    x_W, y_H1 = torch.arange(W, **kind), torch.arange(H, **kind).unsqueeze(1)
+    return x_W + displacement_B2HW[:, 0], y_H1 + displacement_B2HW[:, 1]
 
 
 def lucas_kanade(frames_BTHW: Tensor) -> Tensor:

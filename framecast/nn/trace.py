@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-FLOW_HINTS = 3
-"""Grid channels the flow forecaster adds to its embedding: velocity x, velocity y, lead time."""
+FLOW_HINTS = 4
+"""Grid channels beside the flow forecaster's embedding: velocity x, y, lead time, coverage."""
 
 FLOW_MAPS = 4
 """Per-cell outputs of the flow forecaster's head: velocity correction x, y, blend logit, gain."""

@@ -1,0 +1,311 @@
+"""The commands. Each body loads settings, makes one call and renders the result."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from framecast.errors import FramecastError, PartialFailureError, UsageError
+
+app = typer.Typer(
+    name="framecast",
+    help="Predict the next frames of a video or frame sequence.",
+    epilog="Exit codes: 0 done, 1 unexpected failure, 2 usage or settings, 3 input frames, 4 model "
+    "file, 5 output, 6 training diverged, 7 some of several sources failed, 8 export differs, "
+    "9 out of memory, disk or device, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Frame folders, videos, GIFs, .npy/.npz arrays, or folders of them.",
+        show_default=False,
+    ),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings, as framecast.yaml.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. train.lr=1e-3; repeatable."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+
+
+def setting(flag: str, text: str) -> typer.models.OptionInfo:
+    """An option for a configuration value; its check and default are the setting's own."""
+    return typer.Option(flag, help=text, metavar="VALUE", show_default=False)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    if version:
+        from framecast import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[SOURCE]...",
+            help="Frame folders, videos, GIFs, .npy/.npz arrays, or folders of them.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    minutes: Annotated[str | None, setting("--minutes", "Wall-clock budget.")] = None,
+    epochs: Annotated[str | None, setting("--epochs", "Number of epochs.")] = None,
+    patience: Annotated[
+        str | None, setting("--patience", "Epochs without improvement before stopping.")
+    ] = None,
+    model: Annotated[str | None, setting("--model", "flow-convlstm or convlstm.")] = None,
+    context_length: Annotated[
+        str | None, setting("--context-length", "Frames seen before predicting.")
+    ] = None,
+    horizon: Annotated[str | None, setting("--horizon", "Frames predicted in training.")] = None,
+    frame_step: Annotated[
+        str | None, setting("--frame-step", "Use every Nth frame of the clips.")
+    ] = None,
+    resize: Annotated[str | None, setting("--resize", "auto, none or HxW.")] = None,
+    crop: Annotated[str | None, setting("--crop", "Side of training crops; 0: whole.")] = None,
+    color: Annotated[str | None, setting("--color", "auto, gray or rgb.")] = None,
+    batch_size: Annotated[str | None, setting("--batch-size", "Windows per step, or auto.")] = None,
+    lr: Annotated[str | None, setting("--lr", "Highest learning rate.")] = None,
+    seed: Annotated[str | None, setting("--seed", "Random seed.")] = None,
+    device: Annotated[str | None, setting("--device", "auto, cpu, cuda, cuda:N or mps.")] = None,
+    keep_readable: Annotated[
+        bool, typer.Option("--keep-readable", help="Leave out damaged frames, do not stop.")
+    ] = False,
+    runs: Annotated[Path, typer.Option(help="Where the numbered run folders go.")] = Path("runs"),
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan, try one batch, write nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Train a model on clips and keep the one with the lowest held-out error.
+
+    Example: framecast train ./frames --minutes 10
+    """
+    from framecast import console, session
+
+    flags = {
+        "train.minutes": ("--minutes", minutes),
+        "train.epochs": ("--epochs", epochs),
+        "train.patience": ("--patience", patience),
+        "model.name": ("--model", model),
+        "data.context_length": ("--context-length", context_length),
+        "data.horizon": ("--horizon", horizon),
+        "data.frame_step": ("--frame-step", frame_step),
+        "data.resize": ("--resize", resize),
+        "data.crop": ("--crop", crop),
+        "data.color": ("--color", color),
+        "train.batch_size": ("--batch-size", batch_size),
+        "train.lr": ("--lr", lr),
+        "train.seed": ("--seed", seed),
+        "train.device": ("--device", device),
+        "data.keep_readable": ("--keep-readable", keep_readable or None),
+    }
+    overrides = read_overrides(settings, flags)
+    if resume is not None:
+        if sources or config:
+            raise UsageError(
+                "--resume takes its sources and settings from the run", remedy="give only the run"
+            )
+        prepared = session.prepare_resume(resume, overrides)
+    else:
+        prepared = session.prepare(needed(sources), load_settings(config, overrides))
+    if not quiet:
+        console.show_plan(prepared.plan)
+    if dry_run:
+        console.show_rehearsal(session.rehearse(prepared))
+        return
+    with console.Display(quiet) as display:
+        outcome = session.train(prepared, runs, display.training_event)
+    console.show_outcome(outcome)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model file or run folder.", show_default=False)],
+    sources: Sources,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help=".gif, .mp4 or .npy file, or a folder for PNGs; with several sources: the folder "
+            "that gets one result each.",
+            show_default=False,
+        ),
+    ] = None,
+    horizon: Annotated[
+        int | None, typer.Option(help="Frames to predict; default: as trained.", show_default=False)
+    ] = None,
+    start: Annotated[
+        int | None,
+        typer.Option(help="First context frame; default: the clip's last frames are the context."),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show input, prediction, truth and error.")
+    ] = False,
+    format_: Annotated[
+        Literal["gif", "mp4", "png", "npy"],
+        typer.Option("--format", help="Of results that -o does not name."),
+    ] = "gif",
+    fps: Annotated[
+        float | None, typer.Option(help="Frames per second; default: the source's.")
+    ] = None,
+    color: Annotated[
+        Literal["gray", "rgb"] | None, typer.Option(help="Convert the frames first.")
+    ] = None,
+    device: Device = "auto",
+    keep_readable: Annotated[
+        bool, typer.Option("--keep-readable", help="Use what is readable of damaged clips.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Predict the frames after a clip's last ones, into a GIF, MP4, PNG folder or NPY file.
+
+    Example: framecast predict runs/train-1 clip.mp4 --horizon 24 -o future.mp4
+    """
+    from framecast import console, prediction
+
+    request = prediction.Request(horizon, start, compare, fps, color, keep_readable)
+    forecaster = prediction.load_forecaster(model, device)
+    targets = prediction.name_outputs(sources, output, format_)
+    failures = []
+    for source, target in zip(sources, targets, strict=True):
+        try:
+            with console.Display() as display:
+                notes = prediction.predict_file(
+                    forecaster, source, target, request, overwrite, display.frame
+                )
+            console.show_notes(notes)
+            console.show_result(str(target))
+        except FramecastError as error:
+            if len(sources) == 1:
+                raise
+            console.show_error(error)
+            failures.append(source)
+    if failures:
+        raise PartialFailureError(
+            f"{len(failures)} of {len(sources)} sources failed: {', '.join(map(str, failures))}"
+        )
+
+
+@app.command("inspect-shapes")
+def inspect_shapes(
+    target: Annotated[
+        Path | None,
+        typer.Argument(help="Frames, a model, or a framecast.yaml.", show_default=False),
+    ] = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Frame size when no frames are given.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="Channels when no frames are given: 1 or 3.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Print every tensor on a clip's way, with named axes, padding, parameters and memory.
+
+    Example: framecast inspect-shapes ./frames --set model.patch=4
+    """
+    from framecast import console, inspection
+
+    report = inspection.inspect_target(target, config, settings or [], size, channels)
+    console.show_inspection(report, as_json=json)
+
+
+@app.command()
+def export(
+    source: Annotated[
+        Path, typer.Argument(help="A model file or run folder; or frames.", show_default=False)
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Of a model: .onnx, .pt2, .torchscript; of frames: .gif, .mp4, .npy, a folder.",
+            show_default=False,
+        ),
+    ],
+    horizon: Annotated[int | None, typer.Option(help="Frames the exported model gives.")] = None,
+    context_length: Annotated[int | None, typer.Option(help="Frames it is given.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Frame size; default: as trained.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames per second of a video.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn a model into ONNX, torch.export or TorchScript, checked; or frames into a video.
+
+    Example: framecast export runs/train-1 -o model.onnx
+    """
+    from framecast import console
+    from framecast import export as room
+
+    request = room.Request(horizon, context_length, size, fps)
+    report = room.export(source, output, request, overwrite)
+    console.show_notes(report.notes)
+    console.show_result(str(report.path))
+
+
+def load_settings(config: Path | None, overrides: list[str | tuple[str, object, str]]) -> object:
+    """Settings from file, environment, and flags, in rising order."""
+    from framecast.config import load_config
+
+    return load_config(config, overrides)
+
+
+def read_overrides(
+    settings: list[str] | None, flags: dict[str, tuple[str, object]]
+) -> list[str | tuple[str, object, str]]:
+    """--set values, then the named flags that were given."""
+    named = [(key, value, flag) for key, (flag, value) in flags.items() if value is not None]
+    return [*(settings or []), *named]
+
+
+def needed(sources: list[Path] | None) -> list[Path]:
+    if not sources:
+        raise UsageError("no SOURCE given", remedy="name a frame folder, video, GIF or array")
+    return sources
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code. The one place where errors become text."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(arguments, prog_name="framecast")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except FramecastError as error:
+        if "--debug" in arguments:
+            raise
+        from framecast.console import show_error
+
+        show_error(error)
+        return error.exit_code
+    return 0
