@@ -121,7 +121,7 @@ PENALTIES = [
 ]
 
 
-@pytest.mark.parametrize("name", ["l1", "l2", "l1_l2", "L1", "L2", "L1L2"])
+@pytest.mark.parametrize("name", ["l1", "l2", "l1l2", "L1", "L2", "L1L2"])
 def test_a_penalty_by_name_has_the_factors_of_keras(name):
     ours, config = get_regularizer(name, "a"), keras.regularizers.get(name).get_config()
     assert (ours.l1, ours.l2) == pytest.approx((config.get("l1", 0.0), config.get("l2", 0.0)))
@@ -211,7 +211,7 @@ def test_the_bias_is_projected_too():
         (get_activation, "tahn", r"activation: there is no 'tahn'; did you mean 'tanh'\?"),
         (get_initializer, "glorot", "there is no 'glorot'; did you mean 'glorot_"),
         (get_initializer, None, "must not be None; zeros is"),
-        (get_regularizer, "l3", "there is no 'l3'; known are l1, l1_l2, l2"),
+        (get_regularizer, "l3", "there is no 'l3'; known are l1, l1l2, l2"),
         (get_regularizer, 0.01, "must be a name, a mapping or a callable; received 0.01"),
         (get_constraint, "clip", "there is no 'clip'; known are max_norm, min_max_norm"),
     ],

@@ -47,7 +47,7 @@ class L2(L1L2):
         super().__init__(l2=l2)
 
 
-REGULARIZERS: Mapping[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1_l2": L1L2}
+REGULARIZERS: Mapping[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1l2": L1L2}
 
 
 def get_regularizer(identifier: object, argument: str) -> Regularizer | None:
