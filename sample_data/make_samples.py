@@ -24,7 +24,7 @@ RAIN_GRADIENT = np.array([[0.0, 0.006], [-0.012, 0.0]])  # rotation and shear, p
 RAIN_FPS, SHAPES_FPS, PENDULUM_FPS = 10, 15, 20
 
 
-def rain_frames(frames: int = 72, size: int = 96) -> Iterator[np.ndarray]:
+def rain_frames(frames: int = 108, size: int = 96) -> Iterator[np.ndarray]:
     """Radar-like showers carried by a steady flow, growing and fading; grey uint8.
 
     The intensity is a sum of waves, looked up where the flow brought each pixel from: motion is

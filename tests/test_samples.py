@@ -46,7 +46,7 @@ def read_mp4(path: Path) -> np.ndarray:
 
 def test_committed_rain_is_what_the_script_makes(fresh):
     committed = read_folder(SAMPLES / "rain")
-    assert committed.shape == (72, 96, 96)
+    assert committed.shape == (108, 96, 96)
     assert committed.dtype == np.uint8
     assert np.array_equal(committed, read_folder(fresh / "rain"))
 
