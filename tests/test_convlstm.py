@@ -7,14 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from goldens import make_convlstm
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from framecast.nn.convlstm import ConvLSTM1D, ConvLSTM2D
 from framecast.nn.dropout import DropoutMasks
-from framecast.nn.shapes import ConvGeometry, to_sizes
 from framecast.nn.weights import from_keras_layout, to_keras_layout
 
 B, T, C, H, W, F = 2, 5, 3, 7, 8, 6
@@ -410,36 +407,6 @@ def test_a_stateful_layer_refuses_another_size_and_says_how_to_go_on():
     layer(frames())
     with pytest.raises(ValueError, match=r"holds \(2, 6, 7, 8\).*need \(1, 6, 7, 8\).*reset_state"):
         layer(frames(batch=1))
-
-
-@settings(max_examples=300, derandomize=True, database=None, deadline=None)
-@given(
-    kernel=st.integers(1, 6),
-    stride=st.integers(1, 4),
-    dilation=st.integers(1, 4),
-    padding=st.sampled_from(["valid", "same"]),
-    length=st.integers(1, 40),
-)
-def test_sizes_are_those_of_the_convolution(kernel, stride, dilation, padding, length):
-    geometry = ConvGeometry((kernel,), (stride,), padding, (dilation,))
-    ((before, after),) = geometry.pads((length,))
-    assert 0 <= after - before <= 1
-    assert padding == "same" or before == after == 0
-    padded = length + before + after
-    if padded < geometry.spans[0]:
-        assert geometry.output_sizes((length,)) == (0,)
-        return
-    x = torch.zeros(1, 1, padded, device="meta")
-    weight = torch.zeros(1, 1, kernel, device="meta")
-    found = nn.functional.conv1d(x, weight, stride=stride, dilation=dilation).shape[-1]
-    assert geometry.output_sizes((length,)) == (found,)
-
-
-@pytest.mark.parametrize(
-    ("value", "sizes"), [(3, (3, 3)), ([4, 5], (4, 5)), (iter((1, 2)), (1, 2))]
-)
-def test_sizes_are_normalised(value, sizes):
-    assert to_sizes(value, 2, "kernel_size") == sizes
 
 
 def test_masks_of_a_layer_without_dropout_are_absent():

@@ -7,6 +7,7 @@ Source of the semantics: `keras/src/layers/rnn/conv_lstm.py` and `rnn.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -257,13 +258,8 @@ class ConvLSTM(nn.Module):
         batch_and_time, dropout = x_BTCHW.shape[:2], masks.inputs_4BCHW
         if dropout is not None:
             dropout = dropout.unsqueeze(2).expand(4, *x_BTCHW.shape).flatten(1, 2)
-        z_NGHW = convolve(
-            x_BTCHW.flatten(0, 1),
-            self.kernel,
-            None if self.layer_norm else self.bias,
-            self.geometry,
-            dropout,
-        )
+        bias = None if self.layer_norm else self.bias
+        z_NGHW = convolve(x_BTCHW.flatten(0, 1), self.kernel, bias, self.geometry, dropout)
         if self.layer_norm:
             z_NGHW = normalize_channels(z_NGHW, 4, self.input_gain, self.bias)
         return z_NGHW.unflatten(0, batch_and_time)
@@ -275,19 +271,18 @@ class ConvLSTM(nn.Module):
         recurrent_BGHW = convolve(
             h_BFHW, self.recurrent_kernel, None, self._state_geometry, masks.state_4BFHW
         )
+        show = None
         if self.layer_norm:
             recurrent_BGHW = normalize_channels(recurrent_BGHW, 4, self.recurrent_gain)
+            show = partial(normalize_channels, groups=1, gain=self.cell_gain, shift=self.cell_shift)
         return gates(
             z_BGHW + recurrent_BGHW,
             c_BFHW,
             activation=self.activation,
             recurrent_activation=self.recurrent_activation,
             peephole=self.peephole,
-            show=self._show if self.layer_norm else None,
+            show=show,
         )
-
-    def _show(self, c_BFHW: Tensor) -> Tensor:
-        return normalize_channels(c_BFHW, 1, self.cell_gain, self.cell_shift)
 
     def sample_dropout(self, x_BCHW: Tensor, training: bool | None = None) -> DropoutMasks:
         """Draw the masks of one sequence of steps like `x_BCHW`; None where nothing is dropped.
