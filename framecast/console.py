@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from framecast.session import FrameDecoded, Outcome, Rehearsal
     from framecast.training import EpochDone, Event, StepDone
 
-messages = Console(stderr=True, highlight=False)
+messages = Console(stderr=True, highlight=False, soft_wrap=True)
 results = Console(highlight=False, soft_wrap=True)
 
 
 def show_error(error: Exception) -> None:
     """One line for a user's mistake."""
-    messages.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+    messages.print(f"[bold red]error:[/] {escape(str(error))}")
 
 
 def show_notes(notes: Iterable[str]) -> None:
     """Remarks that change nothing but are worth knowing."""
     for note in notes:
-        messages.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+        messages.print(f"[yellow]note:[/] {escape(note)}")
 
 
 def show_result(text: str) -> None:

@@ -41,6 +41,11 @@ class RunFolder:
         return self.path / "preview.gif"
 
     @property
+    def strip(self) -> Path:
+        """The same window as one still picture."""
+        return self.path / "preview.png"
+
+    @property
     def settings(self) -> Path:
         """The settings of the run, resolved, as YAML."""
         return self.path / "config.yaml"

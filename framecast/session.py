@@ -24,7 +24,8 @@ from framecast.prediction import DEFAULT_FPS, LoadedForecaster
 from framecast.runs import RunFolder, fingerprints, new_run
 from framecast.training import Event, Trainer, TrainingResult, window_shape
 from framecast.video.base import FrameSource
-from framecast.video.figures import comparison_video
+from framecast.video.figures import comparison_video, contact_strip
+from framecast.video.images import write_picture
 from framecast.video.sources import open_sources
 from framecast.video.writers import write_frames
 from framecast.windows import Window
@@ -165,10 +166,11 @@ def _write_preview(plan: Plan, clips: Sequence[np.ndarray], run: RunFolder) -> N
     forecaster = LoadedForecaster(load_checkpoint(run.best), plan.config.train.device)
     shape, window = window_shape(plan), plan.validation[0]
     seen_THWC, truth_THWC = np.split(frames_of(clips, window, shape), [shape.context_length])
-    prediction = forecaster.stream(seen_THWC, shape.horizon)
+    future_THWC = forecaster.predict(seen_THWC, shape.horizon)
     fps = (plan.infos[window.clip].fps or DEFAULT_FPS) / shape.frame_step
-    frames = comparison_video(seen_THWC, prediction, truth_THWC)
+    frames = comparison_video(seen_THWC, future_THWC, truth_THWC)
     write_frames(run.preview, frames, fps=fps, overwrite=True)
+    write_picture(run.strip, contact_strip(seen_THWC, future_THWC, truth_THWC))
 
 
 def _record(session: Session) -> dict[str, Any]:

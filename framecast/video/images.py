@@ -1,4 +1,4 @@
-"""One image file: what its header says, and its pixels.
+"""One image file: what its header says, its pixels, and writing one.
 
 Pillow reads everything, because it refuses truncated files; OpenCV only 16-bit colour, which
 Pillow would reduce to 8 bits.
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from framecast.errors import SourceError
+from framecast.errors import OutputError, SourceError
 from framecast.video.base import unreadable
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -151,3 +151,19 @@ def _read_deep_color(path: Path, header: ImageHeader) -> np.ndarray:
     if header.channels == 1:
         return stored[:, :, :1]
     return stored[:, :, 2::-1]  # BGR(A) to RGB
+
+
+def write_picture(path: Path, frame_HWC: np.ndarray) -> None:
+    """Write one uint8 or uint16 picture, grey or RGB, as PNG, replacing `path` when it is whole.
+
+    Raises OutputError when the folder cannot be written.
+    """
+    pixels = frame_HWC[..., 0] if frame_HWC.shape[2] == 1 else frame_HWC[..., ::-1]
+    _, data = cv2.imencode(".png", np.ascontiguousarray(pixels))
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
