@@ -194,7 +194,9 @@ class FlowConvLSTM(Forecaster):
         self.head = zero_conv(config.filters[-1], FLOW_MAPS + channels * config.patch**2)
 
     def encode(self, context_BTCHW: Tensor) -> FlowState:
-        with torch.autocast(context_BTCHW.device.type, enabled=False):
+        device = context_BTCHW.device.type
+        # Meta tensors, which carry shapes only, have no autocast of their own.
+        with torch.autocast("cpu" if device == "meta" else device, enabled=False):
             velocity_B2HW = lucas_kanade(context_BTCHW.float().mean(dim=2))
             surprise_BTCHW = self._surprises(context_BTCHW.float(), velocity_B2HW)
         embedded_BTEHW = over_time(self.stem, torch.cat((context_BTCHW, surprise_BTCHW), dim=2))
