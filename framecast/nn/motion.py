@@ -13,16 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WINDOW_SIGMA = 5.0
-"""Width in pixels of the Gaussian window a velocity is estimated over, at every pyramid level."""
+from framecast.nn.trace import (
+    COARSEST_SIDE,
+    ITERATIONS,
+    LEVELS,
+    PYRAMID_SIGMA,
+    WINDOW_SIGMA,
+    blur_radius,
+)
 
 DAMPING = 1e-3
 """Added to the structure tensor's diagonal: where nothing is seen, the coarser motion stays."""
 
-COARSEST_SIDE = 16
-"""The pyramid stops before a side would fall below half of this many pixels."""
-
-LEVELS, ITERATIONS = 5, 3
 MEMORY = 0.7
 """Weight of each older frame pair relative to the next newer one."""
 
@@ -73,7 +75,7 @@ def lucas_kanade(frames_BTHW: Tensor) -> Tensor:
         return frames_BTHW.new_zeros(B, 2, H, W)
     pyramid = [frames_BTHW]
     while len(pyramid) < LEVELS and min(pyramid[-1].shape[-2:]) >= COARSEST_SIDE:
-        blurred = gaussian_blur(pyramid[-1], 0.7)
+        blurred = gaussian_blur(pyramid[-1], PYRAMID_SIGMA)
         pyramid.append(F.avg_pool2d(blurred, 2, ceil_mode=True, count_include_pad=False))
     velocity_B2HW = pyramid[-1].new_zeros(B, 2, *pyramid[-1].shape[-2:])
     for level_BTHW in reversed(pyramid):
@@ -109,7 +111,7 @@ def _increment(frames_BTHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
 
 def gaussian_blur(image_BCHW: Tensor, sigma: float) -> Tensor:
     """Blur every channel with a Gaussian of `sigma` pixels, borders replicated; same shape out."""
-    C, radius = image_BCHW.shape[1], int(3 * sigma + 0.5)
+    C, radius = image_BCHW.shape[1], blur_radius(sigma)
     offset = torch.arange(-radius, radius + 1).to(image_BCHW)
     kernel = torch.exp(-(offset**2) / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).expand(C, 1, -1)

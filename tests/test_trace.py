@@ -1,0 +1,239 @@
+"""The trace against the real networks: every shape, call, weight, MAC and byte."""
+
+import contextlib
+import weakref
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from framecast.config import ModelConfig
+from framecast.nn import forecaster
+from framecast.nn.convlstm import ConvLSTM2D
+from framecast.nn.rows import channels_last, size, totals
+from framecast.nn.trace import trace_network
+from framecast.rollout import rollout
+
+FUNCTIONS = ("lucas_kanade", "pad_to_grid", "advect", "warp", "to_pixels")
+METHODS = ("surprises", "hints", "spread")
+
+MODELS = st.builds(
+    ModelConfig,
+    name=st.sampled_from(["flow-convlstm", "convlstm"]),
+    filters=st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple),
+    kernel_size=st.sampled_from([1, 3, 5]),
+    patch=st.sampled_from([1, 2, 4, 8, 16]),
+)
+SIZES = st.fixed_dictionaries(
+    {
+        "batch": st.integers(1, 4),
+        "context_length": st.integers(1, 6),
+        "horizon": st.integers(1, 4),
+        "channels": st.sampled_from([1, 3]),
+        "height": st.integers(1, 70),
+        "width": st.integers(1, 70),
+    }
+)
+drawn = given(model=MODELS, sizes=SIZES)
+FLOW, PLAIN = ModelConfig(filters=(6, 9), patch=4), ModelConfig("convlstm", (6, 9), 5, 2)
+ONE = {"batch": 2, "context_length": 5, "horizon": 4, "channels": 3, "height": 37, "width": 22}
+
+
+def build(model, channels, device):
+    with torch.device(device):
+        return forecaster.build_forecaster(model, channels)
+
+
+def context_of(sizes, device):
+    names = ("batch", "context_length", "channels", "height", "width")
+    return torch.rand([sizes[name] for name in names], device=device)
+
+
+def lengths(axes):
+    return tuple(length for _, length in axes)
+
+
+class Recorder:
+    """Notes the outermost calls of modules without children, layers and the networks' functions."""
+
+    def __init__(self, network):
+        self.calls, self.inside = Counter(), False
+        self.network, self.undo = network, contextlib.ExitStack()
+
+    def __enter__(self):
+        for name, module in self.network.named_modules():
+            if isinstance(module, ConvLSTM2D):
+                self._wrap(module, "step", name)
+            elif not list(module.children()):
+                self._wrap(module, "forward", name)
+        for name in FUNCTIONS:
+            self._wrap(forecaster, name, name)
+        for name in METHODS:
+            if hasattr(self.network, f"_{name}"):
+                self._wrap(self.network, f"_{name}", name)
+        return self
+
+    def __exit__(self, *_):
+        self.undo.close()
+
+    def _wrap(self, owner, attribute, name):
+        real = getattr(owner, attribute)
+
+        def recorded(x, *rest):
+            if self.inside:
+                return real(x, *rest)
+            self.inside = True
+            gives = real(x, *rest)
+            self.inside = False
+            shapes = [tuple(t.shape) for t in (gives if isinstance(gives, tuple) else (gives,))]
+            assert len(set(shapes)) == 1
+            self.calls[name, tuple(x.shape), shapes[0], len(shapes)] += 1
+            return gives
+
+        setattr(owner, attribute, recorded)
+        undo = setattr if owner is forecaster else lambda o, a, _: delattr(o, a)
+        self.undo.callback(undo, owner, attribute, real)
+
+
+@drawn
+@settings(max_examples=100, derandomize=True, deadline=None)
+def test_every_row_is_a_call_of_the_network_and_every_call_a_row(model, sizes):
+    rows = trace_network(model, **sizes)
+    network = build(model, sizes["channels"], "meta")
+    context_BTCHW = context_of(sizes, "meta")
+    with Recorder(network) as encode:
+        state = network.encode(context_BTCHW)
+    with Recorder(network) as step:
+        frame_BCHW, _ = network.step(state)
+    horizon = sizes["horizon"]
+    for phase, recorded in (("encode", encode), ("step", step)):
+        traced = Counter()
+        for row in rows:
+            if row.phase == phase and row.name != "frame":
+                call = (row.name, lengths(row.takes), lengths(row.gives), row.tensors)
+                traced[call] += row.calls * (1 if phase == "encode" else Fraction(1, horizon))
+        assert traced == recorded.calls
+    assert rows[-1].name == "frame"
+    assert lengths(rows[-1].gives) == tuple(frame_BCHW.shape)
+    layers = [row for row in rows if row.name.startswith("stack.layers") and row.phase == "step"]
+    for row, state_of_layer in zip(layers, state.layers, strict=True):
+        assert {tuple(t.shape) for t in state_of_layer} == {lengths(row.gives)}
+
+
+@drawn
+@settings(max_examples=60, derandomize=True, deadline=None)
+def test_every_weight_is_listed_and_counted_once(model, sizes):
+    rows = trace_network(model, **sizes)
+    traced = {f"{row.name}.{name}": shape for row in rows for name, shape in row.parameters}
+    network = build(model, sizes["channels"], "meta")
+    assert traced == {name: tuple(p.shape) for name, p in network.named_parameters()}
+    count = sum(p.numel() for p in network.parameters())
+    assert totals(rows).parameters == count
+    assert totals(rows).weight_bytes == 4 * count
+
+
+@drawn
+@settings(max_examples=40, derandomize=True, deadline=None)
+def test_sums_are_torch_flops_and_the_bytes_that_autograd_saves(model, sizes):
+    """On a real forward pass; a MAC is two FLOPs; storages of weights and batch do not count."""
+    network, context_BTCHW = build(model, sizes["channels"], "cpu"), context_of(sizes, "cpu")
+    shape = list(context_BTCHW.shape)
+    target_BTCHW = torch.rand([shape[0], sizes["horizon"], *shape[2:]])
+    given_ = [*network.parameters(), context_BTCHW, target_BTCHW]
+    known = {tensor.untyped_storage().data_ptr() for tensor in given_}
+    saved, kept = {}, []
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage.nbytes()
+        kept.append(tensor)  # else its address could be given away again
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with hooks, FlopCounterMode(display=False) as counter:
+        F.mse_loss(network(context_BTCHW, sizes["horizon"]), target_BTCHW)
+    sums = totals(trace_network(model, **sizes))
+    assert sums.training_bytes == sum(saved.values())
+    assert 2 * sums.macs == counter.get_total_flops()
+
+
+class LiveBytes(TorchDispatchMode):
+    """Follows the storages of all tensors that operations make, until they are freed."""
+
+    def __init__(self):
+        super().__init__()
+        self.live, self.now, self.peak = set(), 0, 0
+
+    def know(self, tensor):
+        storage = tensor.untyped_storage()
+        key, count = id(storage), storage.nbytes()
+        if key not in self.live:
+            self.live.add(key)
+            self.now += count
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._forget, key, count)
+
+    def _forget(self, key, count):
+        self.live.remove(key)
+        self.now -= count
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self.know(tensor)
+        return result
+
+
+@pytest.mark.parametrize("patch", [1, 4, 8])
+@pytest.mark.parametrize("name", ["flow-convlstm", "convlstm"])
+@pytest.mark.parametrize(
+    "shape", [(1, 6, 1, 188, 172), (1, 4, 3, 90, 160), (3, 5, 1, 96, 64), (2, 1, 3, 61, 50)]
+)
+def test_prediction_bytes_are_within_10_percent_of_the_tensors_alive_at_once(name, patch, shape):
+    """Frames of some 50 pixels and more; buffers inside PyTorch's convolutions come on top."""
+    model = ModelConfig(name, (24, 40), 3, patch)
+    names = ("batch", "context_length", "channels", "height", "width")
+    sizes = dict(zip(names, shape, strict=True)) | {"horizon": 3}
+    network, context_BTCHW = build(model, sizes["channels"], "cpu"), context_of(sizes, "cpu")
+    weights = [parameter.untyped_storage() for parameter in network.parameters()]
+    with LiveBytes() as measured:
+        measured.live.update(map(id, weights))
+        measured.know(context_BTCHW)
+        for _ in rollout(network, context_BTCHW, 3):
+            pass
+    estimate = totals(trace_network(model, **sizes)).prediction_bytes
+    assert estimate == pytest.approx(measured.peak, rel=0.1)
+
+
+def test_padding_is_what_the_grid_lacks():
+    rows = trace_network(FLOW, **ONE)
+    pads = {row.padding for row in rows if row.name == "pad_to_grid"}
+    assert pads == {(0, 3, 0, 2)}
+    kernel = {row.padding for row in trace_network(PLAIN, **ONE) if "layers" in row.name}
+    assert kernel == {(2, 2, 2, 2)}
+
+
+def test_golden_rows():
+    rows = {(row.phase, row.name): row for row in trace_network(FLOW, **ONE)}
+    stem = rows["encode", "stem.2"]
+    assert stem.takes == (("N", 10), ("E", 6), ("H", 20), ("W", 12))
+    assert channels_last(stem.gives) == (("N", 10), ("H", 10), ("W", 6), ("E", 6))
+    layer = rows["step", "stack.layers.1"]
+    assert dict(layer.parameters)["kernel"] == (36, 6, 3, 3)
+    assert layer.parameter_count == 36 * 6 * 9 + 36 * 9 * 9 + 36
+    assert layer.bytes == 4 * 2 * (2 * 9 * 10 * 6)
+    assert layer.calls == 4
+    assert size(rows["step", "head"].gives) == 2 * (4 + 3 * 16) * 10 * 6
+
+
+def test_a_plain_network_with_one_context_frame_steps_nothing_before_the_first_forecast():
+    rows = trace_network(PLAIN, **{**ONE, "context_length": 1})
+    assert not [row for row in rows if row.phase == "encode" and "layers" in row.name]
