@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from framecast.config import Config
 from framecast.errors import SourceError
-from framecast.video.base import SourceInfo
-from framecast.video.pixels import target_size
+from framecast.video.sizes import target_size
 from framecast.windows import ClipLength, Split, Window, plan_split
+
+if TYPE_CHECKING:
+    from framecast.video.base import SourceInfo
 
 VALIDATION_WINDOWS = 16
 """At most this many windows, evenly spread over the held-out part, are scored after every epoch."""
@@ -53,18 +56,15 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     Raises SourceError when the clips disagree in colour or are too few or too short for two
     windows.
     """
-    channels = _channels(infos, config.data.color)
+    channels = common_channels(infos, config.data.color)
     sizes = tuple(target_size(info.height, info.width, config.data.resize) for info in infos)
-    side = config.data.crop or max(max(size) for size in sizes)
-    crop = (min(side, *(size[0] for size in sizes)), min(side, *(size[1] for size in sizes)))
+    crop = training_crop(sizes, config.data.crop)
     split = plan_split(
         [ClipLength(info.frames, info.breaks) for info in infos],
         config.data,
         seed=config.train.seed,
     )
-    batch_size = config.train.batch_size
-    if batch_size == "auto":
-        batch_size = min(max(BATCH_PIXELS // (crop[0] * crop[1]), 2), 16)
+    batch_size = resolve_batch(config.train.batch_size, crop)
     steps = config.train.steps_per_epoch
     if steps == "auto":
         areas = (sizes[window.clip] for window in split.train)
@@ -83,7 +83,22 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     return Plan(resolved, tuple(infos), sizes, channels, split, crop, chosen)
 
 
-def _channels(infos: Sequence[SourceInfo], color: str) -> int:
+def training_crop(sizes: Sequence[tuple[int, int]], side: int) -> tuple[int, int]:
+    """Height and width of the crops: squares of `side`, no larger than any frame; 0: as large."""
+    rows, columns = zip(*sizes, strict=True)
+    side = side or max(*rows, *columns)
+    return min(side, *rows), min(side, *columns)
+
+
+def resolve_batch(setting: int | Literal["auto"], crop: tuple[int, int]) -> int:
+    """Windows in a batch; "auto": 2 to 16, so that it shows about BATCH_PIXELS."""
+    if setting != "auto":
+        return setting
+    return min(max(BATCH_PIXELS // (crop[0] * crop[1]), 2), 16)
+
+
+def common_channels(infos: Sequence[SourceInfo], color: str) -> int:
+    """Channels all clips are worked on in; SourceError when `color` is auto and theirs differ."""
     if color != "auto":
         return 1 if color == "gray" else 3
     kinds = {info.channels: info for info in infos}

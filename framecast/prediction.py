@@ -18,7 +18,8 @@ from framecast.errors import CheckpointError, OutputError, SourceError, UsageErr
 from framecast.rollout import rollout
 from framecast.video.base import FrameSource, SourceInfo
 from framecast.video.figures import comparison_video
-from framecast.video.pixels import from_unit, resize, target_size, to_unit
+from framecast.video.pixels import from_unit, resize, to_unit
+from framecast.video.sizes import target_size
 from framecast.video.sources import open_source
 from framecast.video.writers import open_writer
 

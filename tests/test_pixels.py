@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framecast.errors import ConfigError
 from framecast.video import pixels
 
 T, C, H, W = 5, 3, 7, 8
@@ -61,27 +60,6 @@ def test_wrong_types_and_axes_are_refused(clip):
         pixels.to_unit(clip[0])
     with pytest.raises(ValueError, match="got shape \\(7, 8\\)"):
         pixels.from_unit(np.zeros((H, W)), np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("size", "setting", "expected"),
-    [
-        ((1081, 1920), "none", (1081, 1920)),
-        ((768, 431), "auto", (768, 431)),
-        ((1080, 1920), "auto", (432, 768)),
-        ((1920, 1081), "auto", (768, 432)),
-        ((5000, 3), "auto", (768, 2)),
-        ((7, 8), "96x160", (96, 160)),
-    ],
-)
-def test_target_size(size, setting, expected):
-    assert pixels.target_size(*size, setting) == expected
-
-
-@pytest.mark.parametrize("setting", ["96", "0x5", "96X160", "96x160x3", "-1x4", "big", ""])
-def test_target_size_refuses_what_is_no_size(setting):
-    with pytest.raises(ConfigError, match=r"data.resize: .*; write it like 96x160"):
-        pixels.target_size(7, 8, setting)
 
 
 def test_shrinking_by_a_whole_factor_averages_areas():

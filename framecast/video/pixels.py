@@ -5,15 +5,10 @@ Also the few things done to pixels on their way: resize, grey <-> RGB, 8 <-> 16 
 
 from __future__ import annotations
 
-import re
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from framecast.errors import ConfigError
-
-AUTO_LONGEST_SIDE = 768
 DEPTHS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 """The integer types of frames on disk, with the value that stands for full brightness."""
 
@@ -55,30 +50,6 @@ def from_unit(frame: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     wide = np.clip(frame.astype(np.promote_types(frame.dtype, np.float32)), 0.0, 1.0)
     pixels = np.rint(wide * scale).astype(dtype)
     return np.ascontiguousarray(np.moveaxis(pixels, -3, -1))
-
-
-def target_size(height: int, width: int, setting: str) -> tuple[int, int]:
-    """Return the (height, width) that `data.resize` asks for.
-
-    setting: "none", "HxW" such as "96x160", or "auto": unchanged unless the longest side exceeds
-    768 pixels, then shrunk to 768 with the aspect kept and both sides even.
-    Raises ConfigError for anything else.
-    """
-    if setting == "none":
-        return height, width
-    if setting == "auto":
-        longest = max(height, width)
-        if longest <= AUTO_LONGEST_SIDE:
-            return height, width
-        scale = AUTO_LONGEST_SIDE / longest
-        return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
-    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", setting)
-    if match is None:
-        raise ConfigError(
-            f"data.resize: expected auto, none or HEIGHTxWIDTH, got {setting!r}",
-            remedy="write it like 96x160",
-        )
-    return int(match[1]), int(match[2])
 
 
 def resize(frame: np.ndarray, height: int, width: int) -> np.ndarray:

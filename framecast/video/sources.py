@@ -17,7 +17,6 @@ from framecast.video.listing import (
     IMAGE_SUFFIXES,
     list_folder,
 )
-from framecast.video.movie import VideoSource
 
 __all__ = ["Color", "FrameSource", "SourceInfo", "open_source", "open_sources"]
 
@@ -99,6 +98,9 @@ def _open_clip(path: Path, color: Color, keep_readable: bool) -> FrameSource:
     if suffix in GIF_SUFFIXES:
         return GifSource(path, color, keep_readable)
     if suffix in CLIP_SUFFIXES:
+        # PyAV takes longer to load than all the rest, and only videos need it.
+        from framecast.video.movie import VideoSource  # noqa: PLC0415
+
         return VideoSource(path, color, keep_readable)
     if suffix in IMAGE_SUFFIXES:
         raise SourceError(
