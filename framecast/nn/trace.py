@@ -155,7 +155,7 @@ class _Way:
         bottom, right = (full - side for full, side in zip(self.padded, self.frame, strict=True))
         kept = learnt_inputs * size(takes) + calls * size(gives)
         padding = (0, bottom, 0, right)
-        operation = "repeat the last row and column"
+        operation = "repeat the last row and column" if bottom or right else "nothing to pad"
         more = beside - size(takes)
         self.add("pad_to_grid", operation, takes, gives, beside=more, padding=padding, kept=kept)
         stride = min(self.model.patch, 2)
