@@ -15,11 +15,12 @@ from framecast.windows import ClipLength, Split, Window, plan_split
 if TYPE_CHECKING:
     from framecast.video.base import SourceInfo
 
-VALIDATION_WINDOWS = 16
-"""At most this many windows, evenly spread over the held-out part, are scored after every epoch."""
-
 BATCH_PIXELS = 8 * 128 * 128
 """Pixels per time step in a batch of automatic size."""
+
+VALIDATION_WINDOWS, VALIDATION_BATCHES = (4, 16), 12
+"""Held-out windows scored after every epoch, evenly spread: as many as hold the pixels of this many
+batches, but no fewer and no more than these."""
 
 STEPS_PER_EPOCH = (20, 100)
 """Bounds of an automatic epoch, which else shows as many pixels as the training windows hold."""
@@ -79,8 +80,11 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
         ),
         train=replace(config.train, batch_size=batch_size, steps_per_epoch=steps),
     )
-    chosen = spread(split.validation, VALIDATION_WINDOWS)
-    return Plan(resolved, tuple(infos), sizes, channels, split, crop, chosen)
+    area = max(height * width for height, width in sizes)
+    fewest, most = VALIDATION_WINDOWS
+    scored = min(max(VALIDATION_BATCHES * BATCH_PIXELS // area, fewest), most)
+    validation = spread(split.validation, scored)
+    return Plan(resolved, tuple(infos), sizes, channels, split, crop, validation)
 
 
 def training_crop(sizes: Sequence[tuple[int, int]], side: int) -> tuple[int, int]:

@@ -126,13 +126,13 @@ class Trainer:
         Raises DivergedError when the loss is no longer finite and InterruptedRunError on Ctrl-C;
         both leave a usable `best.pt` and `last.pt` in the run folder.
         """
+        started = time.monotonic() - 60 * self.counters.minutes
         self.persistence_T = self._validate(persistence)
         self.flow_T = self._validate(optical_flow)
         if self.counters.step == 0:
             self.network.calibrate(self._calibration_windows())
             self.average.load_state_dict(self.network.state_dict())
             self._close_epoch(None)
-        started = time.monotonic() - 60 * self.counters.minutes
         batches, losses = self.batches(self.plan.split.train), []
         with interrupts() as interrupted:
             while (reason := self._reason_to_stop()) is None:
