@@ -17,6 +17,9 @@ from framecast.nn.motion import advect, warp
 FLOW_SMOOTHING = 3.0
 """Gaussian width in pixels that takes the outliers out of the DIS flow before extrapolation."""
 
+LEAST_SIDE = 16
+"""Sides in pixels below which DIS refuses frames; smaller ones are extended by their edges."""
+
 
 def persistence(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
     """Repeat the last frame."""
@@ -43,7 +46,10 @@ def _dis_velocity(context_BTCHW: Tensor) -> Tensor:
     grey_BTHW = (context_BTCHW[:, -2:].mean(dim=2) * 255).round().to(torch.uint8).cpu().numpy()
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     fields = []
+    height, width = grey_BTHW.shape[2:]
+    below, beside = max(LEAST_SIDE - height, 0), max(LEAST_SIDE - width, 0)
     for pair_THW in grey_BTHW:
-        flow_HW2 = estimator.calc(pair_THW[0], pair_THW[-1], None)
+        wide_THW = np.pad(pair_THW, ((0, 0), (0, below), (0, beside)), mode="edge")
+        flow_HW2 = estimator.calc(wide_THW[0], wide_THW[-1], None)[:height, :width]
         fields.append(cv2.GaussianBlur(flow_HW2, (0, 0), FLOW_SMOOTHING))
     return torch.from_numpy(np.stack(fields)).permute(0, 3, 1, 2)
