@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from framecast.errors import FramecastError, PartialFailureError, UsageError
+from framecast.errors import (
+    FramecastError,
+    InterruptedRunError,
+    PartialFailureError,
+    UsageError,
+)
 
 app = typer.Typer(
     name="framecast",
@@ -16,7 +26,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 unexpected failure, 2 usage or settings, 3 input frames, 4 model "
     "file, 5 output, 6 training diverged, 7 some of several sources failed, 8 export differs, "
     "9 out of memory, disk or device, 130 interrupted.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -47,6 +56,7 @@ def setting(flag: str, text: str) -> typer.models.OptionInfo:
 
 @app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
@@ -55,6 +65,9 @@ def root(
 
         typer.echo(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(UsageError.exit_code)
 
 
 @app.command()
@@ -148,10 +161,11 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A model file or run folder.", show_default=False)],
     sources: Sources,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
+            metavar="PATH",
             help=".gif, .mp4 or .npy file, or a folder for PNGs; with several sources: the folder "
             "that gets one result each.",
             show_default=False,
@@ -200,7 +214,7 @@ def predict(
                     forecaster, source, target, request, overwrite, display.frame
                 )
             console.show_notes(notes)
-            console.show_result(str(target))
+            console.show_result(target)
         except FramecastError as error:
             if len(sources) == 1:
                 raise
@@ -294,18 +308,50 @@ def needed(sources: list[Path] | None) -> list[Path]:
     return sources
 
 
+WrongCommandLine = typer.BadParameter.__base__
+"""Any misuse of the command line; Typer exports only one kind of it by name."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. The one place where errors become text."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments, prog_name="framecast")
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
+        return run(arguments)
     except FramecastError as error:
-        if "--debug" in arguments:
-            raise
         from framecast.console import show_error
 
+        if "--debug" in arguments:
+            traceback.print_exc()
         show_error(error)
         return error.exit_code
-    return 0
+
+
+def run(arguments: list[str]) -> int:
+    """Let Typer call the command; what it raises for misuse and Ctrl-C becomes an error of ours."""
+    try:
+        with terminable():
+            code = app(arguments, prog_name="framecast", standalone_mode=False) or 0
+    except WrongCommandLine as misuse:
+        command = misuse.ctx.command_path if misuse.ctx else "framecast"
+        message = " ".join(misuse.format_message().split()).rstrip(".")
+        raise UsageError(message, remedy=f"see {command} --help") from misuse
+    except typer.Abort:
+        code = InterruptedRunError.exit_code
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    if code == InterruptedRunError.exit_code:
+        raise InterruptedRunError("interrupted", remedy="give the same command to start again")
+    return code
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that nothing temporary is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -11,30 +11,39 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from framecast.plan import Plan
     from framecast.session import FrameDecoded, Outcome, Rehearsal
     from framecast.training import EpochDone, Event, StepDone
 
-messages = Console(stderr=True, highlight=False, soft_wrap=True)
-results = Console(highlight=False, soft_wrap=True)
+messages = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+results = Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 def show_error(error: Exception) -> None:
     """One line for a user's mistake."""
-    messages.print(f"[bold red]error:[/] {escape(str(error))}")
+    messages.print(Text.assemble(("error:", "bold red"), f" {one_line(str(error))}"))
 
 
 def show_notes(notes: Iterable[str]) -> None:
     """Remarks that change nothing but are worth knowing."""
     for note in notes:
-        messages.print(f"[yellow]note:[/] {escape(note)}")
+        messages.print(Text.assemble(("note:", "yellow"), f" {one_line(note)}"))
 
 
 def show_result(text: str) -> None:
     """A line on stdout: what a program that called us wants to read."""
-    results.print(text, markup=False)
+    results.print(one_line(text), markup=False)
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks, control characters and undecodable bytes of names escaped."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def show_plan(plan: Plan) -> None:
@@ -52,7 +61,7 @@ def show_plan(plan: Plan) -> None:
         table.add_column(column, justify=justify)
     for info, size in zip(plan.infos, plan.sizes, strict=True):
         table.add_row(
-            escape(info.path.name),
+            Text(one_line(info.path.name)),
             f"{info.frames}" if info.exact else f"about {info.frames}",
             f"{info.height} x {info.width}",
             f"{size[0]} x {size[1]}",
@@ -126,7 +135,7 @@ class Display:
         self.live = messages.is_terminal and not quiet
         self.quiet = quiet
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[text]}"),
@@ -185,7 +194,7 @@ class Display:
 
     def _task(self, name: str, total: int | None) -> int:
         if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=total, text="")
+            self.tasks[name] = self.progress.add_task(one_line(name), total=total, text="")
         return self.tasks[name]
 
 

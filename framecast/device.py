@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from framecast.errors import ResourceError
+from framecast.errors import ResourceError, UsageError
 
 
 def pick_device(setting: str) -> str:
     """Resolve "auto" to cuda, mps or cpu, in this order; check that another choice is there.
 
-    Raises ResourceError when the machine has no such device.
+    Raises UsageError for anything else, ResourceError when the machine has no such device.
     """
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", setting):
+        raise UsageError(f"device {setting}: unknown", remedy="use auto, cpu, cuda, cuda:N or mps")
     mps = torch.backends.mps.is_available()
     if setting == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"

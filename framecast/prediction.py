@@ -119,7 +119,7 @@ class Forecast:
 def predict_file(
     forecaster: LoadedForecaster,
     path: Path,
-    target: Path,
+    target: str | Path,
     request: Request,
     overwrite: bool = False,
     on_frame: Callable[[str, int], None] = lambda name, total: None,
@@ -139,18 +139,19 @@ def predict_file(
     return (*forecast.notes, *writer.notes)
 
 
-def name_outputs(sources: Sequence[Path], output: Path | None, suffix: str) -> list[Path]:
+def name_outputs(sources: Sequence[Path], output: str | None, suffix: str) -> list[str]:
     """Where each prediction goes: `output` itself for one source, inside it for several.
 
-    Without an output: beside the working directory's files, named after the clip. Folders are made.
-    Raises UsageError when two sources would get the same name.
+    Without an output: in the working directory, named after the clip. Folders are made; names end
+    in a slash where PNGs go into a folder. Raises UsageError when two sources would get the same
+    name, OutputError when the folder cannot be made.
     """
     if len(sources) == 1 and output is not None:
         return [output]
-    ending = "" if suffix == "png" else f".{suffix}"
-    folder = output or Path()
-    targets = [folder / f"{source.resolve().stem}-prediction{ending}" for source in sources]
-    twice = [str(target) for target, times in Counter(targets).items() if times > 1]
+    ending = "/" if suffix == "png" else f".{suffix}"
+    folder = Path(output or "")
+    targets = [f"{folder / _clip_name(source)}-prediction{ending}" for source in sources]
+    twice = [target for target, times in Counter(targets).items() if times > 1]
     if twice:
         raise UsageError(
             f"several sources would be written to {twice[0]}", remedy="predict them one by one"
@@ -158,8 +159,17 @@ def name_outputs(sources: Sequence[Path], output: Path | None, suffix: str) -> l
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+        raise OutputError(
+            f"{folder}: no folder can be made here ({error.strerror})",
+            remedy="give another one with -o",
+        ) from error
     return targets
+
+
+def _clip_name(source: Path) -> str:
+    """A folder's name, a file's name without its suffix."""
+    path = source.resolve()
+    return path.name if path.is_dir() else path.stem
 
 
 def forecast_source(
