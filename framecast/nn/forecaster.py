@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from framecast.config import ModelConfig
 from framecast.nn.convlstm import ConvLSTM2D
 from framecast.nn.motion import advect, coverage, lucas_kanade, warp
-from framecast.nn.trace import FLOW_HINTS, FLOW_MAPS, stem_widths
+from framecast.nn.trace import FLOW_HINTS, FLOW_MAPS, paint_side, stem_widths
 
 LayerStates = tuple[tuple[Tensor, Tensor], ...]
 """(h_BFHW, c_BFHW) of each ConvLSTM2D layer, on the network's grid."""
@@ -75,11 +75,23 @@ class Stem(nn.Sequential):
 class Stack(nn.Module):
     """ConvLSTM2D layers one above the other, stepped together; the state is each layer's (h, c)."""
 
-    def __init__(self, channels: int, filters: tuple[int, ...], kernel_size: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        filters: tuple[int, ...],
+        kernel_size: int,
+        *,
+        peephole: bool = False,
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             ConvLSTM2D(
-                width, kernel_size, padding="same", data_format="channels_first", in_channels=before
+                width,
+                kernel_size,
+                padding="same",
+                data_format="channels_first",
+                in_channels=before,
+                peephole=peephole,
             )
             for before, width in zip((channels, *filters), filters, strict=False)
         )
@@ -103,9 +115,31 @@ def pad_to_grid(frames_NCHW: Tensor, patch: int) -> Tensor:
     return F.pad(frames_NCHW, (0, -W % patch, 0, -H % patch), mode="replicate")
 
 
-def to_pixels(cells_NCHW: Tensor, patch: int, size: tuple[int, int]) -> Tensor:
-    """Unfold (N, C * patch^2, H, W) cells into (N, C, *size) pixels, the padding cropped off."""
-    return F.pixel_shuffle(cells_NCHW, patch)[..., : size[0], : size[1]]
+class ToPixels(nn.Module):
+    """Paint cells (N, F, H, W) as pixels (N, C, *size), the grid's padding cropped off.
+
+    Each cell paints a patch of twice its own side that fades out linearly, so that neighbours blend
+    and no edges show; a transposed convolution. Starts out painting zeros.
+    """
+
+    def __init__(self, filters: int, channels: int, patch: int) -> None:
+        super().__init__()
+        side = paint_side(patch)
+        self.patch = patch
+        self.weight = nn.Parameter(torch.zeros(filters, channels, side, side))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        ramp = 1 - (torch.arange(side) - (side - 1) / 2).abs() / patch
+        self.register_buffer("taper", ramp * ramp.unsqueeze(1), persistent=False)
+
+    def forward(self, cells_NFHW: Tensor, size: tuple[int, int]) -> Tensor:
+        pixels_NCHW = F.conv_transpose2d(
+            cells_NFHW,
+            self.weight * self.taper,
+            self.bias,
+            stride=self.patch,
+            padding=self.patch // 2,
+        )
+        return pixels_NCHW[..., : size[0], : size[1]]
 
 
 def over_time(function: Callable[[Tensor], Tensor], frames_BTCHW: Tensor) -> Tensor:
@@ -140,7 +174,7 @@ class PlainConvLSTM(Forecaster):
         self.patch = config.patch
         self.stem = Stem(channels, config.patch, config.filters[0])
         self.stack = Stack(config.filters[0], config.filters, config.kernel_size)
-        self.head = zero_conv(config.filters[-1], channels * config.patch**2)
+        self.paint = ToPixels(config.filters[-1], channels, config.patch)
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
         embedded_BTEHW = over_time(self.stem, context_BTCHW)
@@ -151,8 +185,7 @@ class PlainConvLSTM(Forecaster):
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:
         h_BFHW, layers = self.stack.step(self.stem(state.last_BCHW), state.layers)
-        size = state.last_BCHW.shape[-2:]
-        change_BCHW = to_pixels(self.head(h_BFHW), self.patch, size)
+        change_BCHW = self.paint(h_BFHW, state.last_BCHW.shape[-2:])
         frame_BCHW = self.bounded(state.last_BCHW + change_BCHW)
         return frame_BCHW, PlainState(frame_BCHW, layers)
 
@@ -191,7 +224,8 @@ class FlowConvLSTM(Forecaster):
         self.patch, embedding = config.patch, config.filters[0]
         self.stem = Stem(2 * channels, config.patch, embedding)
         self.stack = Stack(embedding + FLOW_HINTS, config.filters, config.kernel_size)
-        self.head = zero_conv(config.filters[-1], FLOW_MAPS + channels * config.patch**2)
+        self.head = zero_conv(config.filters[-1], FLOW_MAPS)
+        self.paint = ToPixels(config.filters[-1], channels, config.patch)
 
     def encode(self, context_BTCHW: Tensor) -> FlowState:
         device = context_BTCHW.device.type
@@ -222,16 +256,16 @@ class FlowConvLSTM(Forecaster):
         hints = self._hints(state.velocity_B2HW, expected_B2HW, lead_B1HW)
         x_BEHW = torch.cat((self.stem(seen_BCHW), hints), dim=1)
         h_BFHW, layers = self.stack.step(x_BEHW, state.layers)
-        maps, cells = self.head(h_BFHW).float().tensor_split((FLOW_MAPS,), dim=1)
         size = state.last_BCHW.shape[-2:]
-        turn, logit, gain = self._spread(maps, size).tensor_split((2, 3), dim=1)
+        maps_B4HW = self._spread(self.head(h_BFHW).float(), size)
+        turn, logit, gain = maps_B4HW.tensor_split((2, 3), dim=1)
 
         velocity_B2HW = state.velocity_B2HW + turn
         displacement_B2HW = advect(state.displacement_B2HW, velocity_B2HW)
         moved_BCHW = warp(state.last_BCHW, displacement_B2HW)
         weight = torch.sigmoid(self.BLEND_SCALE * logit)
         blend_BCHW = state.last_BCHW + weight * (moved_BCHW - state.last_BCHW)
-        frame_BCHW = (1 + gain) * blend_BCHW + to_pixels(cells, self.patch, size)
+        frame_BCHW = (1 + gain) * blend_BCHW + self.paint(h_BFHW, size).float()
         after = state._replace(
             velocity_B2HW=velocity_B2HW,
             displacement_B2HW=displacement_B2HW,

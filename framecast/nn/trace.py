@@ -40,6 +40,11 @@ def stem_widths(patch: int, embedding: int) -> tuple[int, ...]:
     return (*(min(16 * 2**i, embedding) for i in range(halvings - 1)), embedding)
 
 
+def paint_side(patch: int) -> int:
+    """Side of the patch that a cell paints: twice its own, so that neighbours overlap."""
+    return 1 if patch == 1 else 2 * patch
+
+
 def grid_size(height: int, width: int, patch: int) -> tuple[int, int]:
     """Rows and columns of cells that cover a frame."""
     return -(-height // patch), -(-width // patch)
@@ -213,8 +218,7 @@ class _Way:
             newer += 2 * size(gives)
 
     def add_head(self, maps: int) -> Axes:
-        takes = self.cells("F", self.model.filters[-1])
-        gives = self.cells("C", maps + self.C * self.model.patch**2)
+        takes, gives = self.cells("F", self.model.filters[-1]), self.cells("C", maps)
         weight = (gives[1][1], takes[1][1], 1, 1)
         self.add(
             "head",
@@ -225,6 +229,21 @@ class _Way:
             macs=size(gives) * weight[1],
         )
         return gives
+
+    def add_paint(self) -> None:
+        """From cells to pixels, in overlapping patches; the padding is cropped off."""
+        takes, gives = self.cells("F", self.model.filters[-1]), self.image(self.C)
+        side = paint_side(self.model.patch)
+        weight = (takes[1][1], self.C, side, side)
+        self.add(
+            "paint",
+            f"ConvTranspose2d {side}x{side}, stride {self.model.patch}, padding cropped off",
+            takes,
+            gives,
+            beside=size(self.image(self.C, padded=True)) - size(gives),
+            parameters=(("weight", weight), ("bias", (self.C,))),
+            macs=size(takes) * math.prod(weight[1:]),
+        )
 
 
 def _encode_plain(way: _Way) -> None:
@@ -243,12 +262,10 @@ def _step_plain(way: _Way) -> None:
     way.add_stem(way.C, 0, beside=0, learnt_inputs=way.Th - 1, keeps_output=True)
     way.add_layers("E", embedding, calls=way.Th, keeps_input=False)
     way.held += way.state
-    cells, frame = way.add_head(0), way.image(way.C)
-    shuffled = size(way.image(way.C, padded=True))
-    unfold = f"cells to {way.model.patch}x{way.model.patch} pixels, padding cropped off"
-    way.add("to_pixels", unfold, cells, frame, beside=shuffled - size(frame))
+    way.add_paint()
+    frame, painted = way.image(way.C), size(way.image(way.C, padded=True))
     kept = way.Th * size(frame)
-    way.add("frame", "last frame + change", frame, frame, beside=shuffled, kept=kept)
+    way.add("frame", "last frame + change", frame, frame, beside=painted, kept=kept)
 
 
 def _encode_flow(way: _Way) -> None:
@@ -353,16 +370,9 @@ def _step_flow(way: _Way) -> None:
     carry = "carry the last frame along"
     way.add("warp", carry, frame, frame, beside=2 * size(vectors), kept=Th * size(vectors))
     way.held += 2 * size(frame) + 2 * size(way.image(1))
-    shuffled = size(way.image(C, padded=True))
-    residual = way.cells("C", C * model.patch**2)
-    way.add(
-        "to_pixels",
-        "residual from cells to pixels, padding cropped off",
-        residual,
-        frame,
-        beside=shuffled,
-    )
+    way.add_paint()
+    painted = size(way.image(C, padded=True))
     # weight, 1 + gain; the difference to the last frame, the blend, and the frame itself
     kept = Th * (2 * size(way.image(1)) + 3 * size(frame))
     blend = "(1 + gain) x blend of moved and last frame + residual"
-    way.add("frame", blend, frame, frame, beside=shuffled, kept=kept)
+    way.add("frame", blend, frame, frame, beside=painted, kept=kept)
