@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from framecast.tensor_table import COLUMNS, Inspection
 
 if TYPE_CHECKING:
     from framecast.plan import Plan
@@ -198,17 +200,28 @@ class Display:
         return self.tasks[name]
 
 
-def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A plain table on stdout."""
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    results.print(table)
+def show_inspection(report: Inspection, as_json: bool) -> None:
+    """A clip's way in tables, or as one JSON document; on stdout."""
+    if as_json:
+        results.print_json(json.dumps(report.to_dict()))
+        return
+    lines = [line.cells for section in report.sections for line in section.lines]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *lines, strict=True)]
+    for section in report.sections:
+        results.print(f"[bold]{escape(section.title)}[/]")
+        results.print(f"[dim]{_aligned(COLUMNS, widths)}[/]")
+        for line in section.lines:
+            results.print(escape(_aligned(line.cells, widths)))
+            results.print(f"[dim]    {escape(line.remark)}[/]")
+        results.print()
+    for _, _, sentence in report.figures:
+        results.print(sentence, markup=False)
+    for warning in report.warnings:
+        results.print(f"[bold yellow]warning:[/] {escape(warning)}")
+    show_notes(report.notes)
 
 
-def show_paths(paths: Iterable[Path]) -> None:
-    """The files that were written, one per line on stdout."""
-    for path in paths:
-        show_result(str(path))
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    *texts, number = cells
+    columns = (text.ljust(width) for text, width in zip(texts, widths, strict=False))
+    return "  ".join((*columns, number.rjust(widths[-1])))

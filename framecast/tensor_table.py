@@ -8,15 +8,7 @@ from typing import Any
 from framecast.nn.rows import FLOAT_BYTES, Axes, channels_last, size
 
 ITEM_BYTES = {"uint8": 1, "uint16": 2, "float32": FLOAT_BYTES}
-COLUMNS = (
-    "tensor",
-    "what happens",
-    "channels_first",
-    "channels_last",
-    "padding",
-    "weights",
-    "size",
-)
+COLUMNS = ("tensor", "channels_first", "channels_last", "size")
 
 
 @dataclass(frozen=True)
@@ -40,18 +32,21 @@ class Line:
         return ITEM_BYTES[self.dtype] * self.tensors * size(self.gives)
 
     @property
-    def cells(self) -> tuple[str, ...]:
-        """The line as text, one for each of COLUMNS."""
-        operation = self.operation + (f"; {self.calls} times" if self.calls > 1 else "")
-        return (
-            self.name,
-            operation,
-            show_axes(self.gives),
-            show_axes(channels_last(self.gives)),
-            show_padding(self.padding),
-            ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in self.parameters),
-            show_bytes(self.bytes),
-        )
+    def cells(self) -> tuple[str, str, str, str]:
+        """The tensor as text, one for each of COLUMNS."""
+        first, last = show_axes(self.gives), show_axes(channels_last(self.gives))
+        return self.name, first, last, show_bytes(self.bytes)
+
+    @property
+    def remark(self) -> str:
+        """What happens, how often, with which padding and weights."""
+        padding = show_padding(self.padding)
+        parts = [
+            self.operation + (f" ({self.calls} times)" if self.calls > 1 else ""),
+            f"padding {padding}" if padding else "",
+            *(f"{name} {'x'.join(map(str, shape))}" for name, shape in self.parameters),
+        ]
+        return ", ".join(part for part in parts if part)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -72,14 +67,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """A stretch of the way, rendered as one table with COLUMNS."""
+    """A stretch of the way, a line a tensor."""
 
     title: str
     lines: tuple[Line, ...]
-
-    @property
-    def rows(self) -> tuple[tuple[str, ...], ...]:
-        return tuple(line.cells for line in self.lines)
 
 
 @dataclass(frozen=True)

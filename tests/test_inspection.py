@@ -133,8 +133,8 @@ def test_settings_alone_assume_a_size_and_say_so(tmp_path):
 
 def test_both_channel_orders_hold_the_same_axes_everywhere(clip):
     for section in inspect_target(clip, None, SETTINGS).sections:
-        assert all(len(row) == len(COLUMNS) for row in section.rows)
         for line in section.lines:
+            assert len(line.cells) == len(COLUMNS)
             first, last = (line.to_dict()[f"channels_{order}"] for order in ("first", "last"))
             assert first == last  # as mappings, which have no order
             spatial = [letter for letter in last if letter in "HW"]
@@ -146,15 +146,10 @@ def test_both_channel_orders_hold_the_same_axes_everywhere(clip):
 def test_text_and_json_of_one_line(clip):
     inspection = inspect_target(clip, None, (*SETTINGS, *SMALL))
     step = next(section for section in inspection.sections if "step" in section.title)
-    row = next(row for row in step.rows if row[0] == "stem.0")
-    assert row == (
-        "stem.0",
-        "Conv2d 3x3, stride 2; 4 times",
-        "B=2 E=5 H=10 W=10",
-        "B=2 H=10 W=10 E=5",
-        "1 on each side",
-        "weight 5x6x3x3, bias 5",
-        "4.0 kB",
+    line = next(line for line in step.lines if line.name == "stem.0")
+    assert line.cells == ("stem.0", "B=2 E=5 H=10 W=10", "B=2 H=10 W=10 E=5", "4.0 kB")
+    assert line.remark == (
+        "Conv2d 3x3, stride 2 (4 times), padding 1 on each side, weight 5x6x3x3, bias 5"
     )
     found = json.loads(json.dumps(inspection.to_dict()))
     steps = next(section for section in found["sections"] if "step" in section["title"])
