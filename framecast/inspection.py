@@ -47,7 +47,7 @@ def inspect_target(
                 f"{target}: a model brings its own settings", remedy="leave out --config and --set"
             )
         return _inspect_model(target, given, channels)
-    if target is not None and target.suffix.lower() in (".yaml", ".yml"):
+    if target is not None and {".yaml", ".yml"} & set(target.suffixes):
         if config is not None:
             raise UsageError(f"two settings files: {target} and {config}", remedy="give one")
         target, config = None, target
