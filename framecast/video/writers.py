@@ -7,12 +7,10 @@ in, so an error or Ctrl-C leaves the target as it was.
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 import os
 import re
 import secrets
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from fractions import Fraction
@@ -23,7 +21,8 @@ import av
 import cv2
 import numpy as np
 
-from framecast.errors import FramecastError, OutputError, ResourceError, UsageError
+from framecast.errors import OutputError, UsageError
+from framecast.targets import check_parent, check_target, exists_already, write_error
 
 GIF_TICK = Fraction(1, 100)  # seconds
 GIF_SHORTEST = 2  # browsers play a delay of one tick as ten
@@ -76,7 +75,7 @@ class FrameWriter(ABC):
                 self._open(self._temporary, frame_HWC)
             self._append(frame_HWC)
         except (OSError, av.FFmpegError) as error:
-            raise self._explained(error) from error
+            raise write_error(self.path, self.kind, error) from error
         self.frames += 1
 
     def __exit__(self, exception: type[BaseException] | None, *_: object) -> None:
@@ -85,7 +84,7 @@ class FrameWriter(ABC):
             if exception is None:
                 self._commit(temporary)
         except (OSError, av.FFmpegError) as failure:
-            raise self._explained(failure) from failure
+            raise write_error(self.path, self.kind, failure) from failure
         finally:
             self._discard(temporary)
 
@@ -98,12 +97,7 @@ class FrameWriter(ABC):
 
     def _check_target(self) -> None:
         """Raise OutputError unless the target can be made here and nothing would be lost."""
-        if self.path.is_dir():
-            problem = f"{self.path} is a folder, a {self.kind} is one file"
-            raise OutputError(problem, remedy="choose another name")
-        if self.path.exists() and not self.overwrite:
-            raise _exists(self.path)
-        _check_parent(self.path)
+        check_target(self.path, self.kind, self.overwrite)
 
     def _check_frame(self, frame: np.ndarray) -> None:
         if frame.ndim != 3 or frame.shape[2] not in (1, 3) or 0 in frame.shape:
@@ -113,13 +107,6 @@ class FrameWriter(ABC):
         self._like = self._like or like
         if like != self._like:
             raise ValueError(f"frame {self.frames} is {like}, the ones before are {self._like}")
-
-    def _explained(self, error: Exception) -> FramecastError:
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            problem = f"{self.path}: the disk is full"
-            return ResourceError(problem, remedy="free some space or write elsewhere")
-        reason = getattr(error, "strerror", None) or error
-        return OutputError(f"{self.path}: cannot write the {self.kind} ({reason})")
 
     @abstractmethod
     def _open(self, temporary: Path, first: np.ndarray) -> None:
@@ -235,7 +222,7 @@ class PngWriter(FrameWriter):
         if self.path.is_dir():
             entries = list(self.path.iterdir())
             if entries and not self.overwrite:
-                raise _exists(self.path)
+                raise exists_already(self.path)
             foreign = [entry.name for entry in entries if not _is_frame_file(entry)]
             if foreign:
                 problem = f"{self.path} holds {min(foreign)}, which is no frame of framecast"
@@ -243,7 +230,7 @@ class PngWriter(FrameWriter):
         elif self.path.exists():
             problem = f"{self.path} is a file, PNG frames need a folder"
             raise OutputError(problem, remedy="choose another name")
-        _check_parent(self.path)
+        check_parent(self.path)
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         temporary.mkdir()
@@ -372,21 +359,6 @@ def _palette_graph(height: int, width: int) -> av.filter.Graph:
 def _check_dtype(frame: np.ndarray) -> None:
     if frame.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"expected a uint8 or uint16 frame, got {frame.dtype}")
-
-
-def _exists(path: Path) -> OutputError:
-    return OutputError(f"{path} exists already", remedy="choose another name or allow overwriting")
-
-
-def _check_parent(path: Path) -> None:
-    folder = path.parent
-    if not folder.is_dir():
-        raise OutputError(f"{path}: there is no folder {folder}", remedy="create it first")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write in {folder} ({error.strerror})") from error
 
 
 def _is_frame_file(entry: Path) -> bool:
