@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shlex
 import signal
 import threading
 import time
@@ -123,7 +124,8 @@ class Trainer:
     def train(self) -> TrainingResult:
         """Run until the budget, the patience or the user ends it.
 
-        Raises DivergedError when the loss is no longer finite and InterruptedRunError on Ctrl-C;
+        Raises DivergedError when the loss is no longer finite and InterruptedRunError on Ctrl-C
+        or SIGTERM;
         both leave a usable `best.pt` and `last.pt` in the run folder.
         """
         started = time.monotonic() - 60 * self.counters.minutes
@@ -143,17 +145,18 @@ class Trainer:
                         self.counters.epoch + 1, self.counters.step, losses[-1], self._progress()
                     )
                 )
-                if interrupted:
-                    self._save_last()
-                    raise InterruptedRunError(
-                        f"stopped after step {self.counters.step}, {self.run.last} is saved",
-                        remedy=f"continue with: framecast train --resume {self.run.path}",
-                    )
                 if self.counters.step % self.plan.steps_per_epoch == 0 or self._out_of_time():
                     self.counters.epoch += 1
                     self._close_epoch(sum(losses) / len(losses))
                     losses = []
                     self.counters.minutes = (time.monotonic() - started) / 60
+                if interrupted:
+                    self._save_last()
+                    path = shlex.quote(str(self.run.path))
+                    raise InterruptedRunError(
+                        f"stopped after step {self.counters.step}, {self.run.last} is saved",
+                        remedy=f"continue with: framecast train --resume {path}",
+                    )
         return self._result(reason)
 
     def step(self, batch: Batch) -> float:
@@ -350,9 +353,9 @@ def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C in a list instead of raising, so that a step is never half done.
+    """Collect Ctrl-C and SIGTERM in a list instead of raising, so that a step is never half done.
 
-    A second Ctrl-C raises KeyboardInterrupt as usual. Does nothing outside the main thread.
+    A second one raises KeyboardInterrupt. Does nothing outside the main thread.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -361,10 +364,12 @@ def interrupts() -> Iterator[list[int]]:
 
     def remember(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in before:
+            signal.signal(each, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, remember)
+    before = {each: signal.signal(each, remember) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

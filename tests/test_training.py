@@ -132,16 +132,17 @@ def test_best_is_the_lowest_validation_error_and_metrics_hold_every_epoch(tmp_pa
     assert [event.step for event in events if isinstance(event, StepDone)] == list(range(1, 16))
 
 
-def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path):
+@pytest.mark.parametrize("last_step", [8, 10], ids=["within an epoch", "at its end"])
+def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, last_step):
     whole = make_trainer(tmp_path / "a", "train.epochs=3")
     whole.train()
 
-    def stop_in_the_middle_of_epoch_two(event):
-        if isinstance(event, StepDone) and event.step == 8:
+    def stop_in_epoch_two(event):
+        if isinstance(event, StepDone) and event.step == last_step:
             os.kill(os.getpid(), signal.SIGINT)
 
-    cut = make_trainer(tmp_path / "b", "train.epochs=3", emit=stop_in_the_middle_of_epoch_two)
-    with pytest.raises(InterruptedRunError, match="stopped after step 8") as stopped:
+    cut = make_trainer(tmp_path / "b", "train.epochs=3", emit=stop_in_epoch_two)
+    with pytest.raises(InterruptedRunError, match=f"stopped after step {last_step},") as stopped:
         cut.train()
     assert f"framecast train --resume {cut.run.path}" in str(stopped.value)
 
