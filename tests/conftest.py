@@ -1,0 +1,73 @@
+"""What the tests of the command line share: a way to run it, small clips, small trained models."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import smooth_clip, write_folder, write_video
+
+# Rich looks at these when framecast.console is imported, and a user's settings are no test's.
+for name in [*os.environ]:
+    if name.startswith("FRAMECAST_") or name in {"FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM"}:
+        del os.environ[name]
+os.environ.update(COLUMNS="120", NO_COLOR="1", TERM="dumb")
+
+from framecast.cli import main  # noqa: E402  (after the environment is clean)
+
+FRAMES, HEIGHT, WIDTH = 20, 18, 26
+CONTEXT, HORIZON = 3, 4
+
+TINY = (
+    "--set=model.filters=[3]",
+    "--set=model.patch=4",
+    f"--context-length={CONTEXT}",
+    f"--horizon={HORIZON}",
+    "--epochs=1",
+    "--set=train.steps_per_epoch=2",
+    "--batch-size=2",
+    "--device=cpu",
+    "--quiet",
+)
+"""Flags that make a training last a moment."""
+
+
+@pytest.fixture
+def run(capfd):
+    """Call the command line in this process: `run("train", clip)` gives code, out and err."""
+
+    def call(*arguments):
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return code, *capfd.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory) -> Path:
+    """color.mp4 at 12.5 per second, grey.npy, and grey/ with PNG frames; all of one size."""
+    folder = tmp_path_factory.mktemp("clips")
+    color_THWC = smooth_clip(FRAMES, HEIGHT, WIDTH)
+    write_video(folder / "color.mp4", color_THWC)
+    np.save(folder / "grey.npy", color_THWC[..., 1])
+    write_folder(folder / "grey", color_THWC[..., 1])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def color_run(clips, tmp_path_factory) -> Path:
+    """The run folder of a model for colour frames."""
+    return trained(clips / "color.mp4", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def grey_run(clips, tmp_path_factory) -> Path:
+    """The run folder of a model for grey frames."""
+    return trained(clips / "grey.npy", tmp_path_factory)
+
+
+def trained(clip, tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    assert main(["train", str(clip), "--runs", str(runs), *TINY]) == 0
+    return runs / "train-1"
