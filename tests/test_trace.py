@@ -20,7 +20,7 @@ from framecast.nn.rows import channels_last, size, totals
 from framecast.nn.trace import trace_network
 from framecast.rollout import rollout
 
-FUNCTIONS = ("lucas_kanade", "pad_to_grid", "advect", "warp", "to_pixels")
+FUNCTIONS = ("lucas_kanade", "pad_to_grid", "advect", "warp")
 METHODS = ("surprises", "hints", "spread")
 
 MODELS = st.builds(
@@ -105,12 +105,13 @@ class Recorder:
 @settings(max_examples=100, derandomize=True, deadline=None)
 def test_every_row_is_a_call_of_the_network_and_every_call_a_row(model, sizes):
     rows = trace_network(model, **sizes)
-    network = build(model, sizes["channels"], "meta")
-    context_BTCHW = context_of(sizes, "meta")
-    with Recorder(network) as encode:
-        state = network.encode(context_BTCHW)
-    with Recorder(network) as step:
-        frame_BCHW, _ = network.step(state)
+    network = build(model, sizes["channels"], "cpu")
+    context_BTCHW = context_of(sizes, "cpu")
+    with torch.inference_mode():
+        with Recorder(network) as encode:
+            state = network.encode(context_BTCHW)
+        with Recorder(network) as step:
+            frame_BCHW, _ = network.step(state)
     horizon = sizes["horizon"]
     for phase, recorded in (("encode", encode), ("step", step)):
         traced = Counter()
@@ -145,7 +146,7 @@ def test_sums_are_torch_flops_and_the_bytes_that_autograd_saves(model, sizes):
     network, context_BTCHW = build(model, sizes["channels"], "cpu"), context_of(sizes, "cpu")
     shape = list(context_BTCHW.shape)
     target_BTCHW = torch.rand([shape[0], sizes["horizon"], *shape[2:]])
-    given_ = [*network.parameters(), context_BTCHW, target_BTCHW]
+    given_ = [*network.parameters(), *network.buffers(), context_BTCHW, target_BTCHW]
     known = {tensor.untyped_storage().data_ptr() for tensor in given_}
     saved, kept = {}, []
 
@@ -231,9 +232,20 @@ def test_golden_rows():
     assert layer.parameter_count == 36 * 6 * 9 + 36 * 9 * 9 + 36
     assert layer.bytes == 4 * 2 * (2 * 9 * 10 * 6)
     assert layer.calls == 4
-    assert size(rows["step", "head"].gives) == 2 * (4 + 3 * 16) * 10 * 6
+    assert size(rows["step", "head"].gives) == 2 * 4 * 10 * 6
+    paint = rows["step", "paint"]
+    assert paint.gives == (("B", 2), ("C", 3), ("H", 37), ("W", 22))
+    assert dict(paint.parameters) == {"weight": (9, 3, 8, 8), "bias": (3,)}
+    assert paint.macs == 2 * 10 * 6 * 9 * 3 * 8 * 8
 
 
 def test_a_plain_network_with_one_context_frame_steps_nothing_before_the_first_forecast():
     rows = trace_network(PLAIN, **{**ONE, "context_length": 1})
     assert not [row for row in rows if row.phase == "encode" and "layers" in row.name]
+
+
+@pytest.mark.parametrize("model", [FLOW, PLAIN])
+def test_networks_run_on_the_meta_device_where_tensors_are_shapes_alone(model):
+    network = build(model, ONE["channels"], "meta")
+    frames_BTCHW = network(context_of(ONE, "meta"), 2)
+    assert tuple(frames_BTCHW.shape) == (2, 2, 3, 37, 22)

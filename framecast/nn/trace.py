@@ -235,14 +235,16 @@ class _Way:
         takes, gives = self.cells("F", self.model.filters[-1]), self.image(self.C)
         side = paint_side(self.model.patch)
         weight = (takes[1][1], self.C, side, side)
+        tapered = math.prod(weight)
         self.add(
             "paint",
             f"ConvTranspose2d {side}x{side}, stride {self.model.patch}, padding cropped off",
             takes,
             gives,
-            beside=size(self.image(self.C, padded=True)) - size(gives),
+            beside=size(self.image(self.C, padded=True)) - size(gives) + tapered,
             parameters=(("weight", weight), ("bias", (self.C,))),
             macs=size(takes) * math.prod(weight[1:]),
+            kept=self.Th * tapered,
         )
 
 
