@@ -1,0 +1,239 @@
+"""A model as ONNX, torch.export or TorchScript, checked against PyTorch; frames as a video.
+
+Exported networks take `context` (B, Tc, C, H, W), float32 in [0, 1], and return `frames`
+(B, horizon, C, H, W) in [0, 1]. Any B; the other sizes are fixed, because the number of pyramid
+levels that motion is estimated on depends on H and W.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import framecast
+from framecast.checkpoint import Checkpoint, load_checkpoint
+from framecast.device import explained_memory
+from framecast.errors import ExportMismatchError, UsageError
+from framecast.formats import MODEL_FORMATS, FixedRollout, Run, pick_format, quiet
+from framecast.nn.forecaster import Forecaster
+from framecast.prediction import DEFAULT_FPS
+from framecast.rollout import rollout
+from framecast.targets import check_target, write_error
+from framecast.video.base import FrameSource
+from framecast.video.sizes import parse_size
+from framecast.video.sources import open_source
+from framecast.video.writers import open_writer
+
+TOLERANCE = 1e-3
+"""Largest accepted difference from PyTorch: a quarter of the step between two levels of uint8."""
+
+TRACED_BATCH, CHECKED_BATCHES = 2, (1, 3)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to export: `horizon`, `context_length` and `size` ("HxW") of a model, None as trained;
+    `fps` of a video, None the frames' own.
+    """
+
+    horizon: int | None = None
+    context_length: int | None = None
+    size: str | None = None
+    fps: float | None = None
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """The file or folder made, what is worth noting, and how far a model's frames are from
+    PyTorch's at most; None where that could not be checked, and for frames.
+    """
+
+    path: Path
+    notes: tuple[str, ...]
+    difference: float | None = None
+
+
+def export(
+    source: Path, output: str | Path, request: Request, overwrite: bool = False
+) -> ExportReport:
+    """Export a model, or convert frames where `output` is no name for a model.
+
+    Raises UsageError for a request that does not fit what is exported, and what `load_checkpoint`,
+    `export_model`, `open_source` and `export_frames` raise.
+    """
+    if Path(output).suffix.lower() in MODEL_FORMATS:
+        if request.fps is not None:
+            raise UsageError("--fps is for frames, a model has no frame rate")
+        size = request.size and parse_size(request.size, "--size: expected HEIGHTxWIDTH")
+        return export_model(
+            load_checkpoint(source),
+            Path(output),
+            horizon=request.horizon,
+            context_length=request.context_length,
+            size=size or None,
+            overwrite=overwrite,
+        )
+    if source.suffix == ".pt" or (source / "best.pt").is_file():
+        raise UsageError(
+            f"{output}: a model cannot become a file of this kind",
+            remedy=f"end the name in {', '.join(MODEL_FORMATS)}",
+        )
+    for name in ("horizon", "context_length", "size"):
+        if getattr(request, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is for models, {source} is not one")
+    return export_frames(open_source(source), output, fps=request.fps, overwrite=overwrite)
+
+
+def export_frames(
+    source: FrameSource, path: str | Path, *, fps: float | None = None, overwrite: bool = False
+) -> ExportReport:
+    """Write a clip's frames as GIF, MP4, NPY or PNG folder, one frame in memory at a time.
+
+    `fps` None is the clip's own rate. Raises what reading raises and what `open_writer` raises.
+    """
+    info, notes = source.info, list(source.info.notes)
+    is_played = Path(path).suffix.lower() in (".gif", ".mp4")
+    if is_played and fps is None and info.fps is None:
+        notes.append(f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps")
+    rate = fps if fps is not None else info.fps or DEFAULT_FPS
+    with open_writer(path, fps=rate, overwrite=overwrite) as writer:
+        for frame_HWC in source.read():
+            writer.write(frame_HWC)
+    return ExportReport(writer.path, (*notes, *writer.notes))
+
+
+def export_model(
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    horizon: int | None = None,
+    context_length: int | None = None,
+    size: tuple[int, int] | None = None,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write the network as .onnx, .pt2 or .torchscript once it gives the frames PyTorch gives.
+
+    `horizon` and `context_length` in frames and `size` (H, W) in pixels default to those trained
+    with. The file is loaded again and run on moving blobs at batch sizes 1 and 3.
+
+    Raises UsageError for an unknown suffix, a number below 1 or missing packages, OutputError for a
+    target that exists or cannot be written, ExportMismatchError when a frame differs by more than
+    1e-3, ResourceError for lack of memory or disk; then nothing is left on disk.
+    """
+    file_format = pick_format(path)
+    data, clip = checkpoint.config.data, checkpoint.clip
+    horizon = int(data.horizon) if horizon is None else horizon
+    length = data.context_length if context_length is None else context_length
+    shape = (length, clip["channels"], *(size or (clip["height"], clip["width"])))
+    if horizon < 1 or min(shape) < 1:
+        raise UsageError(
+            f"horizon {horizon}, context length {length}, size {shape[2]}x{shape[3]}: "
+            "each must be 1 or more"
+        )
+    check_target(path, "model", overwrite)
+    network = checkpoint.forecaster().requires_grad_(False)
+    metadata = _metadata(checkpoint, shape, horizon)
+    with explained_memory("use a smaller --size"):
+        references = _references(network, horizon, shape)
+    try:
+        with (
+            explained_memory("use a smaller --size"),
+            quiet(),
+            tempfile.TemporaryDirectory(dir=path.parent, prefix=".framecast-") as folder,
+        ):
+            draft, example_BTCHW = Path(folder) / path.name, moving_blobs(TRACED_BATCH, *shape)
+            with torch.no_grad():
+                file_format.save(FixedRollout(network, horizon), example_BTCHW, metadata, draft)
+                difference = _largest_difference(file_format.load(draft), references)
+            if difference is not None and not difference <= TOLERANCE:
+                raise ExportMismatchError(
+                    f"{path}: {file_format.title} gives frames that differ from PyTorch's by up to "
+                    f"{difference:.2g}, more than {TOLERANCE:g}",
+                    remedy="nothing was written; choose another format",
+                )
+            check_target(path, "model", overwrite)
+            draft.replace(path)
+    except OSError as error:
+        raise write_error(path, "model", error) from error
+    return ExportReport(path, tuple(_notes(shape, horizon, difference)), difference)
+
+
+def moving_blobs(
+    batch: int, length: int, channels: int, height: int, width: int, seed: int = 0
+) -> Tensor:
+    """Smooth blobs in steady motion: (batch, length, channels, height, width) in [0, 1].
+
+    Each sequence and channel has three of its own, up to 2 pixels per frame fast.
+    """
+    random = torch.Generator().manual_seed(seed)
+
+    def draw(low: float, high: float) -> Tensor:
+        """A number for each blob: (batch, 1, channels, 1, 1, 3)."""
+        return low + (high - low) * torch.rand(batch, 1, channels, 1, 1, 3, generator=random)
+
+    t = torch.arange(length).view(1, -1, 1, 1, 1, 1)
+    y, x = torch.arange(height).view(-1, 1, 1), torch.arange(width).view(-1, 1)
+    row = draw(0, height) + draw(-2, 2) * t
+    column = draw(0, width) + draw(-2, 2) * t
+    radius = draw(0.1, 0.3) * max(height, width)
+    blobs = draw(0.3, 0.9) * torch.exp(-((y - row) ** 2 + (x - column) ** 2) / radius**2)
+    return blobs.amax(dim=-1)
+
+
+def _references(
+    network: Forecaster, horizon: int, shape: tuple[int, ...]
+) -> list[tuple[Tensor, Tensor]]:
+    """Contexts of each checked batch size, and the frames PyTorch gives for them."""
+    contexts = [moving_blobs(batch, *shape, seed=batch) for batch in CHECKED_BATCHES]
+    return [(given, torch.stack(list(rollout(network, given, horizon)), 1)) for given in contexts]
+
+
+def _largest_difference(run: Run | None, references: list[tuple[Tensor, Tensor]]) -> float | None:
+    """How far exported frames are from PyTorch's at most; infinite for frames of another shape."""
+    if run is None:
+        return None
+    largest = 0.0
+    for context_BTCHW, expected_BTCHW in references:
+        found_BTCHW = run(context_BTCHW)
+        if found_BTCHW.shape != expected_BTCHW.shape:
+            return math.inf
+        difference = (found_BTCHW - expected_BTCHW).abs().max().item()
+        largest = math.inf if math.isnan(difference) else max(largest, difference)
+    return largest
+
+
+def _metadata(checkpoint: Checkpoint, shape: tuple[int, ...], horizon: int) -> dict[str, str]:
+    length, channels, height, width = shape
+    return {
+        "framecast_version": framecast.__version__,
+        "model": checkpoint.config.model.name,
+        "context_length": str(length),
+        "horizon": str(horizon),
+        "frame_step": str(checkpoint.config.data.frame_step),
+        "channels": str(channels),
+        "color_order": "gray" if channels == 1 else "RGB",
+        "height": str(height),
+        "width": str(width),
+        "value_range": "[0, 1]",
+        "axes": "batch, time, channels, height, width",
+    }
+
+
+def _notes(shape: tuple[int, ...], horizon: int, difference: float | None) -> Iterator[str]:
+    length, *frame = (str(number) for number in shape)
+    yield f"takes context (B, {', '.join([length, *frame])}), float32 in [0, 1], any B"
+    yield f"returns frames (B, {', '.join([str(horizon), *frame])}) in [0, 1]"
+    if difference is None:
+        yield (
+            "not checked against PyTorch: onnxruntime is not installed; run "
+            'pip install "framecast[export]" and export again'
+        )
+    else:
+        batches = " and ".join(map(str, CHECKED_BATCHES))
+        yield f"differs from PyTorch by at most {difference:.1e} at batch sizes {batches}"
