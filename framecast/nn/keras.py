@@ -197,8 +197,9 @@ def _build(
         )
     except CheckpointError as error:
         raise CheckpointError(f"{file.path}: {error.message}", remedy=error.remedy) from error
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{file.path}: {configuration.key}: {error}") from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{file.path}: {configuration.key}: {reason}") from error
     # On the meta device no number of the configuration can ask for memory before it is checked.
     _check_fits(file, layer, stored)
     _fill(layer.to_empty(device="cpu"), stored)

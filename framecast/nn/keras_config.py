@@ -184,10 +184,13 @@ def _from_identifier(name: str, value: object, get: Callable[[Any, str], Any]) -
         config = value.get("config")
         # Older initializers also name the dtype of what they draw.
         known = {k: v for k, v in config.items() if k != "dtype"} if config else {}
-        value = {"class_name": value.get("class_name"), "config": known}
+        class_name = value.get("class_name")
+        # These two are functions here.
+        name_here = {"Zeros": "zeros", "Ones": "ones"}.get(class_name, class_name)
+        value = {"class_name": name_here, "config": known}
     try:
         return get(value, name)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         return None
 
 
@@ -222,8 +225,9 @@ def to_keras_config(layer: ConvLSTM) -> dict[str, Any]:
 
 def check_exportable(layer: ConvLSTM) -> None:
     """Refuse (UsageError) a layer that computes what no Keras layer does."""
-    for option in ("peephole", "layer_norm"):
-        if getattr(layer, option) is not None and getattr(layer, option) is not False:
+    used = {"peephole": layer.peephole is not None, "layer_norm": layer.layer_norm}
+    for option, value in used.items():
+        if value:
             raise UsageError(
                 f"Keras' {type(layer).__name__} has no {option}, so this layer cannot be one",
                 remedy=f"use a layer with {option}=False",

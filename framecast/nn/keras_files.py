@@ -120,12 +120,10 @@ def _from_h5(path: Path, h5: Any, config: str | bytes | None, version: str) -> K
     if parsed is not None and not isinstance(parsed, dict):
         raise CheckpointError(f"{path}: the configuration is no JSON object but {parsed!r:.40}")
     groups: dict[str, dict[str, Any]] = {}
-    for name, dataset in _datasets(path, h5):
+    for name, dataset in _datasets(path, h5, set()):
         parent, _, base = name.rpartition("/")
         groups.setdefault(parent, {})[base.partition(":")[0]] = dataset
-    legacy = not any(parent.endswith("cell/vars") for parent in groups) and (
-        "layer_names" in h5.get("model_weights", h5).attrs or "model_config" in h5.attrs
-    )
+    legacy = not any(parent.endswith("cell/vars") for parent in groups)
     layers = tuple(
         layer
         for parent, datasets in sorted(groups.items())
@@ -167,8 +165,10 @@ def _check_expansion(path: Path, name: str, size: int, stored: int) -> None:
         )
 
 
-def _datasets(path: Path, group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Paths and data sets of a file, reached by hard links alone; optimizers are passed over."""
+def _datasets(
+    path: Path, group: Any, seen: set[int], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Paths and data sets of a file, each reached once; optimizers are passed over."""
     h5py = import_h5py()
     for key in group:
         name = f"{prefix}{key}"
@@ -180,12 +180,17 @@ def _datasets(path: Path, group: Any, prefix: str = "") -> Iterator[tuple[str, A
         if not prefix and key in _OPTIMIZERS:
             continue
         item = group[key]
+        address = h5py.h5o.get_info(item.id).addr
+        if address in seen:
+            raise CheckpointError(
+                f"{path}: {name} is a link to something that was read already",
+                remedy="Keras writes no links; save the model again",
+            )
+        seen.add(address)
         if isinstance(item, h5py.Dataset):
             yield name, item
-        elif name.count("/") > 50:
-            raise CheckpointError(f"{path}: groups are nested more than 50 deep, or in a circle")
         else:
-            yield from _datasets(path, item, f"{name}/")
+            yield from _datasets(path, item, seen, f"{name}/")
 
 
 def _stored_layer(

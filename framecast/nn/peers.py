@@ -45,7 +45,7 @@ def load_ndrplz(source: Source, prefix: str | None = None) -> list[ConvLSTM2D]:
             "recurrent_kernel": weight[:, weight.shape[1] - filters :],
         }
         if "conv.bias" in cell:
-            parts["bias"] = cell["conv.bias"]
+            parts["bias"] = _weight(at, cell, "conv.bias", axes=1)
         # From i, f, o, g to i, f, g, o.
         parts = {
             name: torch.cat([tensor[: 2 * filters], *tensor[2 * filters :].chunk(2)[::-1]])
@@ -148,13 +148,18 @@ def _cells(
     return found[0], [stack[index] for index in range(len(stack))]
 
 
-def _weight(at: str, cell: dict[str, Tensor], name: str) -> Tensor:
+def _weight(at: str, cell: dict[str, Tensor], name: str, axes: int = 4) -> Tensor:
     weight = cell.get(name)
-    if weight is None or weight.ndim != 4 or not weight.is_floating_point():
+    if weight is None or weight.ndim != axes or not weight.is_floating_point():
         found = "nothing" if weight is None else f"{weight.dtype} {tuple(weight.shape)}"
         raise CheckpointError(
-            f"{at}.{name}: expected the weights of a 2D convolution, found {found}",
+            f"{at}.{name}: expected numbers on {axes} axes, found {found}",
             remedy="the checkpoint is incomplete or another model's",
+        )
+    if not weight.isfinite().all():
+        raise CheckpointError(
+            f"{at}.{name}: holds numbers that are not finite",
+            remedy="the training diverged or the file is damaged; use an earlier one",
         )
     return weight
 
