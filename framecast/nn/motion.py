@@ -100,6 +100,8 @@ def _increment(frames_BTHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
     gy = (around[:, :, 2:, 1:-1] - around[:, :, :-2, 1:-1]) / 2
     gt = newer - moved
     moments = torch.cat((gx * gx, gx * gy, gy * gy, gx * gt, gy * gt), dim=1)
+    # What came from outside the frame is a repeated border, which says nothing about motion.
+    moments = moments * coverage(-shift)
     weight_T = torch.tensor([MEMORY ** (pairs - 1 - i) for i in range(pairs)]).to(moments)
     weighted = moments.view(B, pairs, 5, H, W) * (weight_T / weight_T.sum()).view(1, pairs, 1, 1, 1)
     xx, xy, yy, xt, yt = gaussian_blur(weighted.sum(dim=1), WINDOW_SIGMA).unbind(dim=1)
