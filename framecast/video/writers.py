@@ -7,7 +7,6 @@ in, so an error or Ctrl-C leaves the target as it was.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import secrets
@@ -26,6 +25,7 @@ from framecast.targets import check_parent, check_target, exists_already, write_
 
 GIF_TICK = Fraction(1, 100)  # seconds
 GIF_SHORTEST = 2  # browsers play a delay of one tick as ten
+FPS_RANGE = (0.002, 1000)  # what GIF delays and MP4 time bases hold
 H264_CRF = 17  # visually lossless
 FRAME_FILE = re.compile(r"frame_\d{4,}\.png")
 
@@ -306,10 +306,13 @@ def open_writer(path: str | Path, *, fps: float, overwrite: bool = False) -> Fra
     replaced when the new one is complete; a folder only if it holds nothing but such frames.
 
     Raises OutputError for an unknown suffix, a target that exists or cannot be written, UsageError
-    for an fps that is not finite and positive.
+    for an fps out of range.
     """
-    if not (math.isfinite(fps) and fps > 0):
-        raise UsageError(f"expected a frame rate above 0 per second, got {fps:g}")
+    if not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
+        raise UsageError(
+            f"expected a frame rate of {FPS_RANGE[0]} to {FPS_RANGE[1]} per second, got {fps:g}",
+            remedy="set it with --fps",
+        )
     is_folder = str(path).endswith(("/", os.sep))
     path = Path(path)
     suffix = "" if is_folder else path.suffix.lower()
