@@ -7,7 +7,8 @@ so a file from a stranger cannot run code.
 from __future__ import annotations
 
 import os
-import pickle
+import textwrap
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,10 @@ class Checkpoint:
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
+            reason = textwrap.shorten(str(error), 240, placeholder=" ...")
             raise CheckpointError(
-                f"the weights do not fit model.name {self.config.model.name}: {reason}",
-                remedy="the file was changed after training; use the original",
+                f"the weights do not fit model.name {self.config.model.name} ({reason})",
+                remedy="use the original file, or train again with this framecast",
             ) from error
         return network.to(device).eval()
 
@@ -95,33 +96,54 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path}: no model here" if path.is_dir() else f"{path}: no such file",
             remedy="give a .pt file or a run folder that `framecast train` wrote",
         )
-    try:
-        contents = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise CheckpointError(
-            f"{file}: cannot be read as a model", remedy="it is damaged or not a PyTorch file"
-        ) from error
+    contents = _load_plain_data(file)
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise CheckpointError(
             f"{file}: a PyTorch file, but not a framecast model",
             remedy="give a .pt file that `framecast train` wrote",
         )
-    if contents["version"] > VERSION:
+    version = contents.get("version")
+    if version != VERSION:
         raise CheckpointError(
-            f"{file}: format version {contents['version']}, newer than {VERSION}",
+            f"{file}: format version {version}, this framecast reads {VERSION}",
             remedy="upgrade framecast",
         )
     return _from_contents(file, contents)
 
 
+def _load_plain_data(file: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles by strangers, which are refused
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{file}: permission to read it is denied", remedy="run chmod u+r on it"
+        ) from error
+    except Exception as error:  # whatever the bytes of another file make the unpickler do
+        raise CheckpointError(
+            f"{file}: damaged, or not a model",
+            remedy="give a .pt file that `framecast train` wrote",
+        ) from error
+
+
 def _from_contents(file: Path, contents: dict[str, Any]) -> Checkpoint:
     try:
-        return Checkpoint(
+        checkpoint = Checkpoint(
             config=from_dict(contents["config"]),
             clip=contents["clip"],
             weights=contents["weights"],
             scores=contents["scores"],
             progress=contents["progress"],
         )
-    except (KeyError, ConfigError) as error:
-        raise CheckpointError(f"{file}: incomplete or inconsistent ({error})") from error
+        if checkpoint.clip["channels"] not in (1, 3) or checkpoint.config.data.horizon == "auto":
+            raise ValueError(f"clip {checkpoint.clip}, horizon {checkpoint.config.data.horizon}")
+        for name, tensor in checkpoint.weights.items():
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f"{name} holds NaN or infinite weights")
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        raise CheckpointError(
+            f"{file}: incomplete or inconsistent ({type(error).__name__}: {error})",
+            remedy="use the original file, or train again with this framecast",
+        ) from error
+    return checkpoint

@@ -78,7 +78,11 @@ class LoadedForecaster:
 
 def load_forecaster(path: str | Path, device: str = "auto") -> LoadedForecaster:
     """Load a model file or a run folder's best model; CheckpointError when it is neither."""
-    return LoadedForecaster(load_checkpoint(Path(path)), device)
+    checkpoint = load_checkpoint(Path(path))
+    try:
+        return LoadedForecaster(checkpoint, device)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy) from error
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,9 @@ class Request:
                 f"--horizon {self.horizon}: nothing to predict", remedy="use 1 or more"
             )
         if self.start is not None and self.start < 0:
-            raise UsageError(f"--start {self.start}: frames are counted from 0")
+            raise UsageError(
+                f"--start {self.start}: frames are counted from 0", remedy="use 0 or more"
+            )
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,9 @@ def forecast_source(
     if request.compare:
         truth = source.read(cut, start + reach, data.frame_step)
         frames, count = comparison_video(context_THWC, frames, truth), count + data.context_length
-    fps = request.fps or (info.fps or DEFAULT_FPS) / data.frame_step
+    fps = request.fps
+    if fps is None:
+        fps = (info.fps or DEFAULT_FPS) / data.frame_step
     return Forecast(frames, count, fps, (*info.notes, *_notes(request, horizon, info, data)))
 
 

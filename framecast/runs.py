@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -66,8 +67,10 @@ class RunFolder:
     def read_record(self) -> dict[str, Any]:
         """The contents of run.json; CheckpointError when this is no run folder."""
         try:
-            return json.loads(self.record.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+            [row["path"] for row in record["sources"]]
+            return record
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise CheckpointError(
                 f"{self.path}: not a run folder, run.json cannot be read",
                 remedy="give a folder that `framecast train` wrote, such as runs/train-1",
@@ -85,6 +88,15 @@ class RunFolder:
             raise OutputError(f"{self.metrics}: cannot be written ({error.strerror})") from error
 
 
+def check_runs_folder(parent: Path) -> None:
+    """Raise OutputError now if `new_run` will not be able to make a folder in `parent`."""
+    nearest = next(folder for folder in (parent, *parent.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        raise _no_run_folder(parent, f"{nearest} is a file")
+    if not os.access(nearest, os.W_OK):
+        raise _no_run_folder(parent, f"{nearest} is read-only")
+
+
 def new_run(parent: Path) -> RunFolder:
     """Create the first free of `parent`/train-1, train-2, ...; OutputError when that fails."""
     try:
@@ -96,11 +108,15 @@ def new_run(parent: Path) -> RunFolder:
                 continue
             break
     except OSError as error:
-        raise OutputError(
-            f"{parent}: no run folder can be made here ({error.strerror})",
-            remedy="give a writable folder with --runs",
-        ) from error
+        raise _no_run_folder(parent, error.strerror) from error
     return RunFolder(parent / f"train-{number}")
+
+
+def _no_run_folder(parent: Path, reason: str) -> OutputError:
+    return OutputError(
+        f"{parent}: no run folder can be made here ({reason})",
+        remedy="give a writable folder with --runs",
+    )
 
 
 def fingerprints(paths: Sequence[Path]) -> list[dict[str, Any]]:

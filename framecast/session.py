@@ -18,10 +18,11 @@ import framecast
 from framecast.checkpoint import Checkpoint, load_checkpoint
 from framecast.config import Config, load_config, to_dict
 from framecast.dataset import decode_clips, fitted_frames, frames_of
+from framecast.device import pick_device
 from framecast.errors import SourceError, UsageError
 from framecast.plan import Plan, make_plan
 from framecast.prediction import DEFAULT_FPS, LoadedForecaster
-from framecast.runs import RunFolder, fingerprints, new_run
+from framecast.runs import RunFolder, check_runs_folder, fingerprints, new_run
 from framecast.training import Event, Trainer, TrainingResult, window_shape
 from framecast.video.base import FrameSource
 from framecast.video.figures import comparison_video, contact_strip
@@ -74,8 +75,10 @@ class Rehearsal:
 def prepare(paths: Sequence[Path], config: Config) -> Session:
     """Open the clips and plan the run; reads headers only.
 
-    Raises SourceError when a path cannot be used or the clips are too short.
+    Raises ResourceError when the device is not there, SourceError when a path cannot be used or
+    the clips are too short.
     """
+    pick_device(config.train.device)
     sources = open_sources(paths, color=config.data.color, keep_readable=config.data.keep_readable)
     return Session(tuple(sources), make_plan([source.info for source in sources], config))
 
@@ -144,6 +147,8 @@ def train(session: Session, runs: Path, emit: Callable[[Event | FrameDecoded], N
     Raises what reading, training and writing raise; what was saved before stays.
     """
     plan = session.plan
+    if session.run is None:
+        check_runs_folder(runs)
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
         total = sum(info.frames for info in plan.infos)
         clips = decode_clips(

@@ -327,11 +327,17 @@ class Trainer:
                 f"{self.run.last}: holds a model but not the state of a training run",
                 remedy="resume a run folder with its last.pt as framecast wrote it",
             )
-        self.average.load_state_dict(resumed.weights)
-        self.network.load_state_dict(progress["network"])
-        self.optimizer.load_state_dict(progress["optimizer"])
-        self.counters = Counters(**progress["counters"])
-        torch.set_rng_state(progress["random"])
+        try:
+            self.average.load_state_dict(resumed.weights)
+            self.network.load_state_dict(progress["network"])
+            self.optimizer.load_state_dict(progress["optimizer"])
+            self.counters = Counters(**progress["counters"])
+            torch.set_rng_state(progress["random"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{self.run.last}: its training state does not fit this framecast",
+                remedy="start a new run",
+            ) from error
 
 
 def window_shape(plan: Plan) -> WindowShape:
