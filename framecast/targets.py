@@ -33,7 +33,7 @@ def check_parent(path: Path) -> None:
 
 def exists_already(path: Path) -> OutputError:
     """Return the error for a target that would be overwritten unasked."""
-    return OutputError(f"{path} exists already", remedy="choose another name or allow overwriting")
+    return OutputError(f"{path} exists already", remedy="choose another name or pass --overwrite")
 
 
 def write_error(path: Path, kind: str, error: Exception) -> FramecastError:

@@ -159,7 +159,7 @@ def test_an_existing_file_is_replaced_only_when_asked(run, clips, grey_run, tmp_
     target.write_text("precious")
     code, out, err = run("predict", grey_run, clips / "grey.npy", "-o", target)
     assert (code, out) == (5, "")
-    assert err == f"error: {target} exists already; choose another name or allow overwriting\n"
+    assert err == f"error: {target} exists already; choose another name or pass --overwrite\n"
     assert files(tmp_path) == {target: b"precious"}
     assert run("predict", grey_run, clips / "grey.npy", "-o", target, "--overwrite")[0] == 0
     assert read(target).shape == (HORIZON, HEIGHT, WIDTH, 1)
