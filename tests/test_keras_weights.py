@@ -1,7 +1,5 @@
 """ConvLSTM layers from and to files of Keras, held against Keras' own outputs."""
 
-import builtins
-import json
 import os
 import zipfile
 from pathlib import Path
@@ -15,10 +13,24 @@ import numpy as np
 import pytest
 import torch
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+from keras_models import (
+    C,
+    F,
+    T,
+    assert_same,
+    call,
+    changed,
+    inputs,
+    keras_model,
+    rewrite,
+    saved,
+    scramble,
+)
 
-from framecast.errors import CheckpointError, FramecastError, OutputError, UsageError
+from framecast.errors import CheckpointError, OutputError, UsageError
 from framecast.nn.activations import hard_sigmoid_keras2
 from framecast.nn.convlstm import ConvLSTM1D, ConvLSTM2D
+from framecast.nn.initializers import Orthogonal
 from framecast.nn.keras import (
     load_keras_layers,
     load_keras_weights,
@@ -27,7 +39,6 @@ from framecast.nn.keras import (
 )
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")
-B, T, C, SIZES, F = 2, 5, 3, (7, 8), 6
 OURS = {1: ConvLSTM1D, 2: ConvLSTM2D}
 THEIRS = {1: keras.layers.ConvLSTM1D, 2: keras.layers.ConvLSTM2D}
 VARIANTS = {
@@ -57,39 +68,6 @@ VARIANTS = {
 def split(arguments):
     arguments = {"filters": F, "kernel_size": 3, **arguments}
     return arguments.pop("rank", 2), arguments
-
-
-def inputs(arguments, rank=2, channels=C, sizes=SIZES):
-    last = arguments.get("data_format") != "channels_first"
-    sizes = sizes[:rank]
-    shape = (*sizes, channels) if last else (channels, *sizes)
-    return torch.randn(B, T, *shape, generator=torch.Generator().manual_seed(0))
-
-
-def scramble(model):
-    """Give every weight its own value; states stay small."""
-    rng = np.random.default_rng(5)
-    for variable in model.weights:
-        variable.assign(rng.normal(0.05, 0.3, variable.shape))
-    return model
-
-
-def keras_model(*layers, x):
-    return scramble(keras.Sequential([keras.layers.Input(x.shape[1:]), *layers]))
-
-
-def call(layer, x):
-    with torch.no_grad():
-        found = layer(x)
-    return found if isinstance(found, (list, tuple)) else [found]
-
-
-def assert_same(ours, theirs, bound=1e-5):
-    assert len(ours) == len(theirs)
-    for our, their in zip(ours, theirs, strict=True):
-        assert our.shape == their.shape
-        assert their.abs().max() > 1e-3
-        assert (our - their).abs().max() <= bound * their.abs().max()
 
 
 @pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
@@ -317,31 +295,6 @@ def test_what_keras_has_not_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def rewrite(source, target, **members):
-    """Copy an archive with some members replaced, or left out where None."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
-        for name in old.namelist():
-            value = members.get(name.replace(".", "_"), old.read(name))
-            if value is not None:
-                new.writestr(name, value)
-    return target
-
-
-def saved(tmp_path, **arguments):
-    """A saved model with one layer, its inputs, and its configuration."""
-    x = inputs(arguments)
-    model = keras_model(keras.layers.ConvLSTM2D(F, 3, **arguments, name="rain"), x=x)
-    path = tmp_path / "model.keras"
-    model.save(path)
-    with zipfile.ZipFile(path) as archive:
-        return path, x, model, json.loads(archive.read("config.json"))
-
-
-def changed(config, **arguments):
-    config["config"]["layers"][1]["config"].update(arguments)
-    return json.dumps(config)
-
-
 def test_hard_sigmoid_of_an_archive_by_keras_2_has_its_old_meaning(tmp_path):
     path, x, _, _ = saved(tmp_path, recurrent_activation="hard_sigmoid")
     (new,) = load_keras_layers(path).values()
@@ -399,169 +352,21 @@ def test_weights_that_keras_2_wrote_alone_are_read(tmp_path):
             assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_code_in_a_file_is_refused_or_left_out_and_never_run(tmp_path):
+def test_an_initializer_that_keras_renamed_is_known(tmp_path):
     path, x, model, config = saved(tmp_path)
-    code = {"class_name": "__lambda__", "config": {"value": ["4wEAAAA=", None, None]}}
-    own = {"module": "my.own", "class_name": "Ours", "config": {}, "registered_name": "my>Ours"}
-    for value in (code, own, "my_function"):
-        file = rewrite(path, tmp_path / "code.keras", config_json=changed(config, activation=value))
-        with pytest.raises(CheckpointError, match=r"rain: activation .* never run"):
-            load_keras_layers(file)
-    text = changed(
-        config, activation="tanh", kernel_initializer=code, bias_regularizer=own, seed=own
-    )
-    file = rewrite(path, tmp_path / "rules.keras", config_json=text)
-    with pytest.warns(UserWarning) as caught:
-        (layer,) = load_keras_layers(file).values()
-    said = [str(w.message) for w in caught if "left out" in str(w.message)]
-    assert [
-        name for name in ("kernel_initializer", "bias_regularizer", "seed") if name in str(said)
-    ]
-    assert len(said) == 3
+    old = {"class_name": "OrthogonalInitializer", "config": {"gain": 0.5, "seed": 3}}
+    text = changed(config, recurrent_initializer=old)
+    (layer,) = load_keras_layers(rewrite(path, tmp_path / "old.keras", config_json=text)).values()
+    assert layer.rules["recurrent_kernel"].initializer == Orthogonal(0.5, 3)
     assert_same(call(layer, x), call(model, x))
 
 
-def test_what_is_skipped_is_said(tmp_path):
-    x = inputs({}).unsqueeze(4)
-    model = keras_model(
-        keras.layers.ConvLSTM3D(2, 1, return_sequences=True, name="volume"),
-        keras.layers.Reshape((T, *SIZES, 2)),
-        keras.layers.ConvLSTM2D(F, 3, name="rain"),
-        x=x,
-    )
-    model.save(tmp_path / "model.keras")
-    with pytest.warns(UserWarning, match="volume: a ConvLSTM3D .* was skipped"):
-        assert list(load_keras_layers(tmp_path / "model.keras")) == ["rain"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"filters": F + 1}, "do not fit"),
-        ({"filters": 10**6}, "do not fit"),
-        ({"filters": 10**12}, "rain: .* overflow"),
-        ({"kernel_size": [9, 9]}, "do not fit"),
-        ({"use_bias": False}, "do not fit"),
-        ({"strides": 0}, "rain: strides"),
-        ({"dropout": 1.0}, "rain: dropout"),
-        ({"activation": "softmax", "data_format": "channels_first"}, "goes over the width"),
-    ],
-    ids=str,
-)
-def test_a_configuration_that_means_nothing_is_refused(tmp_path, arguments, message):
-    path, *_, config = saved(tmp_path)
-    file = rewrite(path, tmp_path / "bad.keras", config_json=changed(config, **arguments))
-    with pytest.raises(CheckpointError, match=message):
-        load_keras_layers(file)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "{}", "[]", '"a"', '{"config": 3}', '{"config": {"layers": [3]}}', "[" * 100_000),
-        '{"config": {"layers": [{"class_name": "ConvLSTM2D", "config": 5}]}}',
-    ],
-    ids=range(8),
-)
-def test_a_configuration_that_is_none_is_refused(tmp_path, text):
-    path, *_ = saved(tmp_path)
-    with pytest.raises(CheckpointError, match=r"bad\.keras"):
-        load_keras_layers(rewrite(path, tmp_path / "bad.keras", config_json=text))
-
-
-def test_damaged_and_missing_files_are_checkpoint_errors(tmp_path):
-    path, *_ = saved(tmp_path)
-    whole = path.read_bytes()
-    broken = tmp_path / "broken.keras"
-    for cut in range(0, len(whole), len(whole) // 40):
-        broken.write_bytes(whole[:cut])
-        with pytest.raises(CheckpointError, match=r"broken\.keras"):
-            load_keras_layers(broken)
-    for member in ("metadata_json", "config_json", "model_weights_h5"):
-        with pytest.raises(CheckpointError, match="the archive holds no"):
-            load_keras_layers(rewrite(path, broken, **{member: None}))
-    with pytest.raises(CheckpointError, match="no such file"):
-        load_keras_layers(tmp_path / "none.keras")
-    with pytest.raises(CheckpointError, match="no such file"):
-        load_keras_layers(tmp_path)
-    zeros = bytes(300 * 2**20)
-    with pytest.raises(CheckpointError, match=r"config\.json claims 314572800 bytes"):
-        load_keras_layers(rewrite(path, broken, config_json=zeros))
-
-
-def test_flipped_bytes_give_a_checkpoint_error_or_finite_weights(tmp_path):
-    path, *_ = saved(tmp_path)
-    with zipfile.ZipFile(path) as archive:
-        archive.extract("model.weights.h5", tmp_path)
-    whole = (tmp_path / "model.weights.h5").read_bytes()
-    rng = np.random.default_rng(1)
-    refused = 0
-    for _ in range(60):
-        data = np.frombuffer(whole, np.uint8).copy()
-        places = rng.integers(0, min(len(data), 8000), 20)
-        data[places] ^= rng.integers(1, 256, 20, dtype=np.uint8)
-        file = rewrite(path, tmp_path / "flipped.keras", model_weights_h5=data.tobytes())
-        try:
-            (layer,) = load_keras_layers(file).values()
-            assert all(parameter.isfinite().all() for parameter in layer.parameters())
-        except CheckpointError:
-            refused += 1
-    assert refused > 20
-
-
-def plant(tmp_path, act):
-    """A weights file whose data set 0 was taken away and `act(file, its path)` called."""
-    path = tmp_path / "planted.weights.h5"
-    layer = ConvLSTM2D(F, 3, in_channels=C)
-    save_keras_weights({"rain": layer}, path, overwrite=True)
-    name = "layers/conv_lstm2d/cell/vars/0"
-    with h5py.File(path, "a") as file:
-        kernel = file[name][()]
-        del file[name]
-        act(file, name, kernel)
-    return layer, path
-
-
-PLANTED = {
-    "is a link": lambda f, name, k: f.__setitem__(name, h5py.ExternalLink("/etc/passwd", "x")),
-    "is a link to": lambda f, name, k: f.__setitem__(name, h5py.SoftLink("/layers")),
-    "in another file": lambda f, name, k: f.create_dataset(
-        name, k.shape, k.dtype, external=[("/etc/hostname", 0, k.nbytes)]
-    ),
-    "claims": lambda f, name, k: f.create_dataset(
-        name, (3, 3, 10**12, 4 * F), "f4", chunks=(3, 3, 1, 4 * F)
-    ),
-    "not weights": lambda f, name, k: f.create_dataset(name, data=k.astype("i4")),
-    "not finite": lambda f, name, k: f.create_dataset(name, data=k * np.inf),
-    "read already": lambda f, name, k: f.__setitem__("layers/again", f["layers"]),
-    "0 ConvLSTM layers": lambda f, name, k: f.create_dataset(name, data=k[..., :-1]),
-}
-
-
-@pytest.mark.parametrize("message", PLANTED)
-def test_what_reaches_out_of_a_file_or_past_memory_is_refused(tmp_path, message):
-    layer, path = plant(tmp_path, PLANTED[message])
-    with pytest.raises(CheckpointError, match=message):
-        load_keras_weights(layer, path)
-
-
-def test_big_endian_and_compressed_weights_are_read(tmp_path):
-    layer, path = plant(
-        tmp_path, lambda f, name, k: f.create_dataset(name, data=k.astype(">f4"), compression=9)
-    )
-    again = ConvLSTM2D(F, 3)
-    load_keras_weights(again, path)
-    assert torch.equal(again.kernel, layer.kernel)
-
-
-def test_without_h5py_the_way_to_install_it_is_said(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def fail(name, *rest):
-        if name == "h5py":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", fail)
-    with pytest.raises(FramecastError, match=r'pip install "framecast\[keras\]"'):
-        load_keras_layers(tmp_path)
+def test_the_list_of_layers_may_have_the_name_it_had_in_keras_2_12(tmp_path):
+    path, x, model, _ = saved(tmp_path)
+    weights = tmp_path / "old.weights.h5"
+    model.save_weights(weights)
+    with h5py.File(weights, "a") as file:
+        file.move("layers", "_layer_checkpoint_dependencies")
+    old = rewrite(path, tmp_path / "old.keras", model_weights_h5=weights.read_bytes())
+    (layer,) = load_keras_layers(old).values()
+    assert_same(call(layer, x), call(model, x))

@@ -26,6 +26,8 @@ _GETTERS = {
     "regularizer": (get_regularizer, REGULARIZERS),
     "constraint": (get_constraint, CONSTRAINTS),
 }
+# Two are functions here, one is a class that Keras renamed.
+_OTHER_NAMES = {"Zeros": "zeros", "Ones": "ones", "OrthogonalInitializer": "orthogonal"}
 
 
 @dataclass(frozen=True)
@@ -185,9 +187,7 @@ def _from_identifier(name: str, value: object, get: Callable[[Any, str], Any]) -
         # Older initializers also name the dtype of what they draw.
         known = {k: v for k, v in config.items() if k != "dtype"} if config else {}
         class_name = value.get("class_name")
-        # These two are functions here.
-        name_here = {"Zeros": "zeros", "Ones": "ones"}.get(class_name, class_name)
-        value = {"class_name": name_here, "config": known}
+        value = {"class_name": _OTHER_NAMES.get(class_name, class_name), "config": known}
     try:
         return get(value, name)
     except (ValueError, TypeError, AttributeError):

@@ -93,8 +93,7 @@ def read_keras_file(path: Path) -> KerasFile:
     try:
         if not zipfile.is_zipfile(path):
             with h5py.File(path, "r") as h5:
-                config, version = _attribute(h5, "model_config"), _legacy_version(h5)
-                return _from_h5(path, h5, config, version)
+                return _from_h5(path, h5, _attribute(h5, "model_config"))
         with zipfile.ZipFile(path) as archive:
             metadata = json.loads(_member(path, archive, "metadata.json"))
             config = _member(path, archive, "config.json")
@@ -115,7 +114,7 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _from_h5(path: Path, h5: Any, config: str | bytes | None, version: str) -> KerasFile:
+def _from_h5(path: Path, h5: Any, config: str | bytes | None, version: str = "") -> KerasFile:
     parsed = None if config is None else json.loads(config)
     if parsed is not None and not isinstance(parsed, dict):
         raise CheckpointError(f"{path}: the configuration is no JSON object but {parsed!r:.40}")
@@ -129,10 +128,11 @@ def _from_h5(path: Path, h5: Any, config: str | bytes | None, version: str) -> K
         for parent, datasets in sorted(groups.items())
         if (layer := _stored_layer(path, h5, parent, datasets, legacy)) is not None
     )
-    return KerasFile(path, parsed, layers, legacy, keras2=int(version.partition(".")[0]) < 3)
+    major = int((version or _h5_version(h5)).partition(".")[0])
+    return KerasFile(path, parsed, layers, legacy, keras2=major < 3)
 
 
-def _legacy_version(h5: Any) -> str:
+def _h5_version(h5: Any) -> str:
     """Version of the Keras that wrote a bare HDF5 file; those that say nothing are old."""
     found = _attribute(h5, "keras_version")
     if found is None and "model_weights" in h5:
