@@ -352,9 +352,12 @@ def test_weights_that_keras_2_wrote_alone_are_read(tmp_path):
             assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_an_initializer_that_keras_renamed_is_known(tmp_path):
+def test_an_initializer_as_older_keras_wrote_it_is_known(tmp_path):
     path, x, model, config = saved(tmp_path)
-    old = {"class_name": "OrthogonalInitializer", "config": {"gain": 0.5, "seed": 3}}
+    old = {
+        "class_name": "OrthogonalInitializer",
+        "config": {"gain": 0.5, "seed": 3, "dtype": "float32"},
+    }
     text = changed(config, recurrent_initializer=old)
     (layer,) = load_keras_layers(rewrite(path, tmp_path / "old.keras", config_json=text)).values()
     assert layer.rules["recurrent_kernel"].initializer == Orthogonal(0.5, 3)
