@@ -18,7 +18,8 @@ from torch import Tensor
 
 from framecast.config import Config, from_dict, to_dict
 from framecast.errors import CheckpointError, ConfigError, OutputError
-from framecast.nn.forecaster import Forecaster, build_forecaster
+from framecast.nn.forecaster import Forecaster
+from framecast.nn.networks import build_forecaster
 
 FORMAT, VERSION = "framecast", 1
 
@@ -44,7 +45,8 @@ class Checkpoint:
 
         Raises CheckpointError when the weights do not fit the network the settings describe.
         """
-        network = build_forecaster(self.config.model, self.clip["channels"])
+        size = (self.clip["height"], self.clip["width"])
+        network = build_forecaster(self.config.model, self.clip["channels"], size)
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:

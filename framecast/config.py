@@ -88,19 +88,45 @@ class ModelConfig(Section):
     SECTION: ClassVar[str] = "model"
 
     name: Annotated[
-        Literal["flow-convlstm", "convlstm"],
-        Rule("Architecture; flow-convlstm starts from the motion between the context frames."),
+        Literal["flow-convlstm", "convlstm", "cnn-lstm", "fc-lstm", "shi2015"],
+        Rule(
+            "Architecture; flow-convlstm starts from the motion between the context frames, "
+            "shi2015 is the network of the ConvLSTM paper, cnn-lstm and fc-lstm are tied to one "
+            "frame size."
+        ),
     ] = "flow-convlstm"
     filters: Annotated[
-        tuple[int, ...], Rule("Hidden channels, one ConvLSTM2D layer for each number.", at_least=1)
+        tuple[int, ...],
+        Rule(
+            "Hidden channels, one ConvLSTM2D layer for each number; in cnn-lstm of the grid before "
+            "the LSTM (first) and behind it (last); unused by fc-lstm.",
+            at_least=1,
+        ),
     ] = (64, 64)
     kernel_size: Annotated[
-        int, Rule("Side of the convolution kernels, in cells.", at_least=1, odd=True)
+        int,
+        Rule(
+            "Side of the ConvLSTM2D layers' kernels, in cells; unused by cnn-lstm and fc-lstm.",
+            at_least=1,
+            odd=True,
+        ),
     ] = 3
     patch: Annotated[
         Literal[1, 2, 4, 8, 16],
-        Rule("Side of the square of pixels that is one cell of the network's grid."),
+        Rule(
+            "Side of the square of pixels that is one cell of the network's grid; always 4 in "
+            "shi2015, unused by fc-lstm."
+        ),
     ] = 8
+    units: Annotated[
+        tuple[int, ...],
+        Rule("Units of cnn-lstm and fc-lstm, one LSTM layer for each number.", at_least=1),
+    ] = (256,)
+
+    @property
+    def tied_to_size(self) -> bool:
+        """Whether the network has weights for every place of a frame, and so works at one size."""
+        return self.name in ("cnn-lstm", "fc-lstm")
 
 
 @dataclass(frozen=True)
@@ -127,8 +153,11 @@ class TrainConfig(Section):
     weight_decay: Annotated[float, Rule("Weight decay of AdamW.", at_least=0)] = 1e-4
     clip_norm: Annotated[float, Rule("Largest norm of the gradient of one step.", above=0)] = 1.0
     loss: Annotated[
-        Literal["mse", "mae", "mix"],
-        Rule("Training loss: mean squared error, mean absolute error, or the mean of both."),
+        Literal["mse", "mae", "mix", "bce"],
+        Rule(
+            "Training loss: mean squared error, mean absolute error, their sum, or binary cross-"
+            "entropy, which is for shi2015 alone."
+        ),
     ] = "mse"
     ema: Annotated[
         float,
@@ -162,6 +191,14 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        if self.train.loss == "bce" and self.model.name != "shi2015":
+            raise ConfigError(
+                "train.loss: bce needs frames strictly between 0 and 1, which model.name "
+                f"{self.model.name} does not give",
+                remedy="set model.name to shi2015 or train.loss to mse",
+            )
 
 
 SECTIONS: dict[str, type[Section]] = {

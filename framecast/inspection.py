@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from framecast.config import Config, load_config
 from framecast.errors import SourceError, UsageError
 from framecast.nn.rows import Axes, Row, Totals, totals
-from framecast.nn.trace import grid_size, trace_network
+from framecast.nn.trace import trace_network
+from framecast.nn.widths import grid_size
 from framecast.plan import Plan, common_channels, make_plan, resolve_batch, training_crop
 from framecast.tensor_table import Inspection, Line, Section, show_bytes
 from framecast.video.sizes import parse_size, target_size

@@ -26,7 +26,7 @@ from framecast.dataset import Batch, WindowShape, training_batches, whole_batche
 from framecast.device import autocast, explained_memory, pick_device, pick_precision
 from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
 from framecast.metrics import score
-from framecast.nn.forecaster import build_forecaster
+from framecast.nn.networks import build_forecaster
 from framecast.plan import Plan, spread
 from framecast.rollout import Predictor, rollout
 from framecast.runs import RunFolder
@@ -111,7 +111,8 @@ class Trainer:
         self.device = pick_device(self.settings.device)
         self.precision = pick_precision(self.settings.precision, self.device)
         torch.manual_seed(self.settings.seed)
-        self.network = build_forecaster(plan.config.model, plan.channels).to(self.device)
+        self.network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
+        self.network.to(self.device)
         self.average = copy.deepcopy(self.network)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay

@@ -21,7 +21,7 @@ from framecast.errors import (
     UsageError,
 )
 from framecast.export import Request, export, export_model, moving_blobs
-from framecast.nn.forecaster import build_forecaster
+from framecast.nn.networks import build_forecaster
 from framecast.video.sources import open_source
 
 HEIGHT, WIDTH, CONTEXT, HORIZON = 22, 30, 3, 2
@@ -45,7 +45,7 @@ def make_checkpoint(name="convlstm", patch=4, channels=1):
     ]
     config = load_config(None, settings, {})
     torch.manual_seed(7)
-    network = build_forecaster(config.model, channels)
+    network = build_forecaster(config.model, channels, (HEIGHT, WIDTH))
     with torch.no_grad():
         for weight in network.parameters():
             if not weight.any():

@@ -16,7 +16,7 @@ from framecast.config import Config, load_config
 from framecast.dataset import decode_clips, training_batches
 from framecast.errors import CheckpointError, ConfigError, SourceError, UsageError
 from framecast.inspection import inspect_clips, inspect_target
-from framecast.nn.forecaster import build_forecaster
+from framecast.nn.networks import build_forecaster
 from framecast.plan import make_plan
 from framecast.prediction import load_forecaster
 from framecast.tensor_table import COLUMNS, show_bytes
@@ -40,7 +40,7 @@ def clip(tmp_path):
 def model(tmp_path):
     config = load_config(None, (*SETTINGS, *SMALL, "train.device=cpu"), {})
     torch.manual_seed(0)
-    weights = build_forecaster(config.model, C).state_dict()
+    weights = build_forecaster(config.model, C, (21, 34)).state_dict()
     path = tmp_path / "model.pt"
     save_checkpoint(
         path, Checkpoint(config, {"channels": C, "height": 21, "width": 34}, weights, {})

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from framecast.config import ModelConfig
@@ -30,10 +29,7 @@ from framecast.nn.forecaster import (
 )
 from framecast.nn.recurrence import State, convolve, gates
 from framecast.nn.shapes import ConvGeometry
-from framecast.nn.trace import grid_size
-
-PATCH_2015 = 4
-"""Side of the patches that the nowcasting network of 2015 folds into channels."""
+from framecast.nn.widths import PATCH_2015, grid_size
 
 
 class StateOnlyConvLSTM2D(nn.Module):
@@ -95,22 +91,23 @@ class Shi2015(Forecaster):
     has the paper's 7,585,296 parameters.
     """
 
-    def __init__(self, config: ModelConfig, channels: int, size: tuple[int, int]) -> None:
+    def __init__(self, config: ModelConfig, channels: int) -> None:
         super().__init__()
         cell = channels * PATCH_2015**2
+        self.fold, self.unfold = nn.PixelUnshuffle(PATCH_2015), nn.PixelShuffle(PATCH_2015)
         self.core = EncoderForecaster(cell, config.filters, config.kernel_size)
         self.head = nn.Conv2d(sum(config.filters), cell, 1)
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
-        return PlainState(
-            context_BTCHW[:, -1], self.core.encode(over_time(self._fold, context_BTCHW))
-        )
+        cells_BTCHW = over_time(self._folded, context_BTCHW)
+        return PlainState(context_BTCHW[:, -1], self.core.encode(cells_BTCHW))
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:
         layers = self.core.step(state.layers)
-        cells = torch.sigmoid(self.head(torch.cat([h_BFHW for h_BFHW, _ in layers], dim=1)))
+        cells_BCHW = self.head(torch.cat([h_BFHW for h_BFHW, _ in layers], dim=1))
         H, W = state.last_BCHW.shape[-2:]
-        frame_BCHW = F.pixel_shuffle(cells, PATCH_2015)[..., :H, :W]
+        # In float32: near 1 the steps of bfloat16 are as large as those of 8-bit pixels.
+        frame_BCHW = torch.sigmoid(self.unfold(cells_BCHW).float())[..., :H, :W]
         return frame_BCHW, PlainState(frame_BCHW, layers)
 
     @torch.no_grad()
@@ -119,8 +116,8 @@ class Shi2015(Forecaster):
         means = torch.stack([target_BTCHW.mean() for _, target_BTCHW in windows])
         self.head.bias.fill_(torch.logit(means.mean().clamp(0.01, 0.99)))
 
-    def _fold(self, frames_NCHW: Tensor) -> Tensor:
-        return F.pixel_unshuffle(pad_to_grid(frames_NCHW, PATCH_2015), PATCH_2015)
+    def _folded(self, frames_NCHW: Tensor) -> Tensor:
+        return self.fold(pad_to_grid(frames_NCHW, PATCH_2015))
 
 
 class SizedForecaster(Forecaster):
@@ -136,7 +133,7 @@ class SizedForecaster(Forecaster):
             found, made = (f"{H}x{W}" for H, W in (frames.shape[-2:], self.size))
             raise CheckpointError(
                 f"{self.name} is tied to the frame size {made} it was made for, found {found}",
-                remedy=f"use --resize {made}, or a convlstm model, which works at any size",
+                remedy=f"resize them to {made}, or train a convlstm model, which works at any size",
             )
 
 
@@ -158,14 +155,16 @@ class FcLstm(SizedForecaster):
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
         self.check_size(context_BTCHW)
-        cells_BTD11 = context_BTCHW.flatten(2)[..., None, None]
-        return PlainState(context_BTCHW[:, -1], self.core.encode(cells_BTD11))
+        return PlainState(context_BTCHW[:, -1], self.core.encode(self._flatten(context_BTCHW)))
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:
         layers = self.core.step(state.layers)
         change_BD = self.head(layers[-1][0].flatten(1))
         frame_BCHW = self.bounded(state.last_BCHW + change_BD.view_as(state.last_BCHW))
         return frame_BCHW, PlainState(frame_BCHW, layers)
+
+    def _flatten(self, context_BTCHW: Tensor) -> Tensor:
+        return context_BTCHW.flatten(2)[..., None, None]
 
 
 class CnnLstm(SizedForecaster):
@@ -187,17 +186,20 @@ class CnnLstm(SizedForecaster):
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
         self.check_size(context_BTCHW)
-        cells_BTD11 = over_time(self._flatten, context_BTCHW)
+        cells_BTD11 = over_time(self._embed, context_BTCHW)
         layers = self.stack.zero_state(cells_BTD11[:, 0])
         for x_BD11 in cells_BTD11[:, :-1].unbind(dim=1):
             _, layers = self.stack.step(x_BD11, layers)
         return PlainState(context_BTCHW[:, -1], layers)
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:
-        h_BU11, layers = self.stack.step(self._flatten(state.last_BCHW), state.layers)
+        h_BU11, layers = self.stack.step(self._embed(state.last_BCHW), state.layers)
         cells_BFHW = self.dense(h_BU11.flatten(1)).unflatten(1, self.grid)
         frame_BCHW = self.bounded(state.last_BCHW + self.paint(cells_BFHW, self.size))
         return frame_BCHW, PlainState(frame_BCHW, layers)
 
-    def _flatten(self, frames_NCHW: Tensor) -> Tensor:
-        return self.stem(frames_NCHW).flatten(1)[..., None, None]
+    def _embed(self, frames_NCHW: Tensor) -> Tensor:
+        return self._flatten(self.stem(frames_NCHW))
+
+    def _flatten(self, cells_NEHW: Tensor) -> Tensor:
+        return cells_NEHW.flatten(1)[..., None, None]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from framecast.config import ModelConfig
 from framecast.nn.convlstm import ConvLSTM2D
 from framecast.nn.motion import advect, coverage, lucas_kanade, warp
-from framecast.nn.trace import FLOW_HINTS, FLOW_MAPS, paint_side, stem_widths
+from framecast.nn.widths import FLOW_HINTS, FLOW_MAPS, paint_side, stem_widths
 
 LayerStates = tuple[tuple[Tensor, Tensor], ...]
 """(h_BFHW, c_BFHW) of each ConvLSTM2D layer, on the network's grid."""
@@ -314,14 +314,3 @@ class FlowConvLSTM(Forecaster):
         if self.patch > 1:
             maps_BMHW = F.interpolate(maps_BMHW, scale_factor=self.patch, mode="bilinear")
         return maps_BMHW[..., : size[0], : size[1]]
-
-
-FORECASTERS: dict[str, type[Forecaster]] = {
-    "flow-convlstm": FlowConvLSTM,
-    "convlstm": PlainConvLSTM,
-}
-
-
-def build_forecaster(config: ModelConfig, channels: int) -> Forecaster:
-    """Construct the network `model.name` asks for, for frames of 1 (grey) or 3 (RGB) channels."""
-    return FORECASTERS[config.name](config, channels)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from framecast.nn.trace import (
+from framecast.nn.widths import (
     COARSEST_SIDE,
     ITERATIONS,
     LEVELS,

@@ -65,6 +65,11 @@ class Totals:
     training_bytes: int
     prediction_bytes: int
 
+    @property
+    def optimizer_bytes(self) -> int:
+        """Weights, their gradients, two moments of AdamW, and the running average that is saved."""
+        return 5 * self.weight_bytes
+
 
 def size(axes: Axes) -> int:
     """Numbers in a tensor with these axes."""
@@ -73,6 +78,8 @@ def size(axes: Axes) -> int:
 
 def channels_last(axes: Axes) -> Axes:
     """The same tensor with its channels behind rows and columns, as Keras and files have it."""
+    if axes[-2:][0][0] != "H":  # vectors have neither
+        return axes
     return (*axes[:-3], *axes[-2:], axes[-3])
 
 

@@ -1,0 +1,52 @@
+"""Numbers that the networks and their traces share: widths, patches, grids. No torch."""
+
+from __future__ import annotations
+
+from framecast.config import ModelConfig
+
+FLOW_HINTS = 4
+"""Grid channels beside the flow forecaster's embedding: velocity x, y, lead time, coverage."""
+
+FLOW_MAPS = 4
+"""Per-cell outputs of the flow forecaster's head: velocity correction x, y, blend logit, gain."""
+
+PYRAMID_SIGMA, WINDOW_SIGMA = 0.7, 5.0
+"""Widths in pixels of two Gaussians: the blur between two levels of the motion pyramid, and the
+window that a velocity is estimated over, at every level."""
+
+COARSEST_SIDE = 16
+"""The pyramid stops before a side would fall below half of this many pixels."""
+
+LEVELS, ITERATIONS = 5, 3
+
+PATCH_2015 = 4
+"""Side of the patches that the network of Shi et al., 2015, folds into channels."""
+
+
+def stem_widths(patch: int, embedding: int) -> tuple[int, ...]:
+    """Output channels of the stem's convolutions: doubling from 16, the embedding last.
+
+    One convolution for every halving of the resolution; one at full resolution when patch is 1.
+    """
+    halvings = max(patch.bit_length() - 1, 1)
+    return (*(min(16 * 2**i, embedding) for i in range(halvings - 1)), embedding)
+
+
+def paint_side(patch: int) -> int:
+    """Side of the patch that a cell paints: twice its own, so that neighbours overlap."""
+    return 1 if patch == 1 else 2 * patch
+
+
+def grid_size(height: int, width: int, patch: int) -> tuple[int, int]:
+    """Rows and columns of cells that cover a frame."""
+    return -(-height // patch), -(-width // patch)
+
+
+def blur_radius(sigma: float) -> int:
+    """Pixels that a Gaussian blur looks at on each side."""
+    return int(3 * sigma + 0.5)
+
+
+def patch_of(model: ModelConfig) -> int:
+    """Side in pixels of a cell of the network's grid; 1 for a network without a grid."""
+    return {"shi2015": PATCH_2015, "fc-lstm": 1}.get(model.name, model.patch)
