@@ -23,8 +23,9 @@ class MeanSquaredError:
 
     def update(self, lead: int, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> None:
         """Add the frames of lead time `lead` (1 .. horizon)."""
-        difference = prediction_BCHW.double() - truth_BCHW.double()
-        self.squares_T[lead - 1] += difference.square().sum().cpu()
+        # To the CPU first, as MPS knows no float64.
+        difference = prediction_BCHW.cpu().double() - truth_BCHW.cpu().double()
+        self.squares_T[lead - 1] += difference.square().sum()
         self.counts_T[lead - 1] += difference.numel()
 
     def compute(self) -> Tensor:
