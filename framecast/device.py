@@ -10,6 +10,9 @@ import torch
 
 from framecast.errors import ResourceError, UsageError
 
+_LACKING = re.compile("can't allocate memory|not enough memory|out of memory")
+"""How PyTorch says it on Unix, on Windows, and on MPS."""
+
 
 def pick_device(setting: str) -> str:
     """Resolve "auto" to cuda, mps or cpu, in this order; check that another choice is there.
@@ -52,7 +55,6 @@ def explained_memory(remedy: str) -> Iterator[None]:
     except MemoryError as error:
         raise ResourceError("out of memory", remedy=remedy) from error
     except RuntimeError as error:
-        lacking = isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
-        if not lacking:
+        if not (isinstance(error, torch.OutOfMemoryError) or _LACKING.search(str(error))):
             raise
         raise ResourceError("out of memory", remedy=remedy) from error
