@@ -1,47 +1,110 @@
-"""The classical forecasts: repeating the last frame, and optical flow on frames of any size."""
+"""Baselines against the same method written with SciPy, and on textures whose future is known."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+from textures import translating
 
 from framecast.baselines import optical_flow, persistence
 
+B, T, C, H, W = 2, 5, 3, 41, 54
+HORIZON = 4
 
-def drifting(height, width, frames=3, speed=1.0):
-    """A smooth pattern that moves right by `speed` pixels per frame: (1, T, 1, H, W)."""
-    row, column = np.mgrid[:height, :width].astype(np.float32)
-    pictures = [
-        0.5 + 0.4 * np.sin(0.35 * (column - speed * t)) * np.cos(0.3 * row) for t in range(frames)
-    ]
-    return torch.from_numpy(np.stack(pictures)[None, :, None].astype(np.float32))
+
+def clip(velocity, frames=T + HORIZON, size=(H, W), seed=0):
+    """A translating texture in three different colours: (1, T, C, H, W)."""
+    grey_THW = translating(frames, *size, velocity, seed=seed)
+    return torch.stack([grey_THW, 0.6 * grey_THW, 1 - grey_THW], dim=1)[None]
+
+
+def sample(field_HW, dx, dy):
+    y, x = np.mgrid[: field_HW.shape[0], : field_HW.shape[1]]
+    return ndimage.map_coordinates(field_HW, [y + dy, x + dx], order=1, mode="nearest")
+
+
+def extrapolated(context_TCHW, horizon):
+    """DIS flow between the last two frames, smoothed, then followed backwards frame by frame."""
+    before, last = context_TCHW[-2:].numpy().astype(np.float64)
+    grey = [np.rint(frame.mean(axis=0) * 255).astype(np.uint8) for frame in (before, last)]
+    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow_HW2 = estimator.calc(*grey, None).astype(np.float64)
+    # OpenCV mirrors without repeating the edge, and lets the Gaussian end after 4 sigma.
+    vx, vy = np.moveaxis(
+        ndimage.gaussian_filter(flow_HW2, (3, 3, 0), mode="mirror", truncate=4.0), -1, 0
+    )
+    dx, dy = -vx, -vy
+    for _ in range(horizon):
+        yield np.stack([sample(channel, dx, dy) for channel in last])
+        dx, dy = sample(dx, -vx, -vy) - vx, sample(dy, -vx, -vy) - vy
+
+
+def errors(predictor, context, truth):
+    """MSE per lead time."""
+    frames = predictor(context, truth.shape[1])
+    leads = truth.unbind(dim=1)
+    return [torch.mean((f - t) ** 2).item() for f, t in zip(frames, leads, strict=True)]
 
 
 def test_persistence_repeats_the_last_frame():
-    clip_BTCHW = drifting(5, 7)
-    frames = list(persistence(clip_BTCHW, 4))
-    assert len(frames) == 4
-    assert all(torch.equal(frame, clip_BTCHW[:, -1]) for frame in frames)
+    context = torch.rand(B, T, C, H, W)
+    frames = list(persistence(context, 3))
+    assert len(frames) == 3
+    assert all(torch.equal(frame, context[:, -1]) for frame in frames)
 
 
-def test_optical_flow_carries_the_pattern_on():
-    clip_BTCHW = drifting(48, 64, frames=6)
-    truth_BTCHW = clip_BTCHW[:, 3:]
-    flow = torch.stack(list(optical_flow(clip_BTCHW[:, :3], 3)), dim=1)
-    still = torch.stack(list(persistence(clip_BTCHW[:, :3], 3)), dim=1)
-    inner = (..., slice(8, -8), slice(8, -8))
-    error, reference = ((x - truth_BTCHW)[inner].square().mean() for x in (flow, still))
-    assert error < 0.1 * reference
+def test_optical_flow_is_dis_followed_backwards_for_every_clip_of_a_batch():
+    context = torch.cat([clip((2.5, 1.5)), clip((-1.2, 0.4), seed=1)])[:, :T]
+    frames = list(optical_flow(context, HORIZON))
+    assert len(frames) == HORIZON
+    for b in range(B):
+        for frame, expected in zip(frames, extrapolated(context[b], HORIZON), strict=True):
+            np.testing.assert_allclose(frame[b], expected, atol=2e-4)
 
 
-# The sizes that OpenCV's DIS refuses, 12 x 2000 among them.
-@pytest.mark.parametrize("size", [(1, 1), (1, 32), (32, 1), (3, 5), (11, 11), (12, 2000)])
-def test_optical_flow_takes_frames_of_any_size(size):
-    frames = list(optical_flow(drifting(*size), 2))
-    assert [frame.shape for frame in frames] == [(1, 1, *size)] * 2
-    assert all(torch.isfinite(frame).all() for frame in frames)
+def test_the_first_frame_is_opencvs_own_remap_of_the_last():
+    context = clip((2.5, 1.5))[:, :T]
+    grey = (context[0, -2:].mean(dim=1) * 255).round().byte().numpy()
+    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = cv2.GaussianBlur(estimator.calc(*grey, None), (0, 0), 3.0)
+    y, x = np.mgrid[:H, :W].astype(np.float32)
+    last_HWC = context[0, -1].permute(1, 2, 0).numpy()
+    maps = (x - flow[..., 0], y - flow[..., 1])
+    expected = cv2.remap(last_HWC, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    frame = next(optical_flow(context, 1))
+    # OpenCV rounds positions to 1/32 of a pixel.
+    np.testing.assert_allclose(frame[0].permute(1, 2, 0), expected, atol=0.01)
+
+
+@pytest.mark.parametrize("velocity", [(0.6, -0.35), (2.5, 1.5)])
+def test_optical_flow_is_far_better_than_persistence_where_things_translate(velocity):
+    frames = clip(velocity, size=(64, 80))
+    context, truth = frames[:, :T], frames[:, T:]
+    flow, still = errors(optical_flow, context, truth), errors(persistence, context, truth)
+    assert len(flow) == HORIZON
+    assert all(f < 0.2 * s for f, s in zip(flow, still, strict=True))
+
+
+# Sizes that OpenCV's DIS refuses, 12 x 2000 among them.
+@pytest.mark.parametrize(
+    "size", [(1, 1), (3, 5), (7, 2), (11, 11), (32, 1), (1, 32), (15, 40), (12, 2000)]
+)
+def test_frames_too_small_for_dis_are_taken(size):
+    context = torch.rand(B, 3, C, *size)
+    frames = list(optical_flow(context, 2))
+    assert [frame.shape for frame in frames] == [(B, C, *size)] * 2
+    assert all(((frame >= 0) & (frame <= 1)).all() for frame in frames)
+
+
+def test_small_frames_still_move():
+    frames = clip((1.0, 0.0), size=(9, 30), seed=3)
+    context, truth = frames[:, :T], frames[:, T:]
+    flow, still = errors(optical_flow, context, truth), errors(persistence, context, truth)
+    assert flow[0] < 0.3 * still[0]
 
 
 def test_one_context_frame_stands_still():
-    clip_BTCHW = drifting(24, 20, frames=1)
-    for frame_BCHW in optical_flow(clip_BTCHW, 2):
-        torch.testing.assert_close(frame_BCHW, clip_BTCHW[:, 0], atol=1e-6, rtol=0)
+    context = clip((2.5, 1.5))[:, :1]
+    for frame in optical_flow(context, 3):
+        torch.testing.assert_close(frame, context[:, 0], atol=1e-6, rtol=0)
