@@ -227,7 +227,8 @@ def test_a_refused_value_names_its_line(load, setting, text, says):
         ),
         (
             "model:\n  xyzzy: 3\n",
-            "cfg.yaml:2: model.xyzzy: unknown setting; model has name, filters, kernel_size, patch, units",
+            "cfg.yaml:2: model.xyzzy: unknown setting; model has name, filters, kernel_size, patch, "
+            "units",
         ),
         ("\ntrian:\n  lr: 3\n", "cfg.yaml:2: trian: unknown section; did you mean train?"),
         ("\nlearn: 3\n", "cfg.yaml:2: learn: unknown section; the sections are data, model, train"),
@@ -409,6 +410,7 @@ def _value_of(spec):
         "data.resize": st.sampled_from(["auto", "none", "7x8", "1080x1920"]),
         "data.crop": st.integers(0, 10**6),
         "model.filters": st.lists(st.integers(1, 10**4), min_size=1).map(tuple),
+        "model.units": st.lists(st.integers(1, 10**4), min_size=1).map(tuple),
         "model.kernel_size": st.integers(0, 50).map(lambda n: 2 * n + 1),
         "train.minutes": st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
         "train.weight_decay": st.floats(0, allow_infinity=False),
@@ -428,11 +430,15 @@ def _value_of(spec):
     return st.one_of(choices, *(by_kind[kind] for kind in spec.kinds))
 
 
-CONFIGS = st.fixed_dictionaries({spec.dotted: _value_of(spec) for spec in fields()}).map(
-    lambda values: Config(
-        *(
-            cls(**{k.split(".")[1]: v for k, v in values.items() if k.startswith(cls.SECTION)})
-            for cls in (DataConfig, ModelConfig, TrainConfig)
+CONFIGS = (
+    st.fixed_dictionaries({spec.dotted: _value_of(spec) for spec in fields()})
+    .filter(lambda values: values["train.loss"] != "bce" or values["model.name"] == "shi2015")
+    .map(
+        lambda values: Config(
+            *(
+                cls(**{k.split(".")[1]: v for k, v in values.items() if k.startswith(cls.SECTION)})
+                for cls in (DataConfig, ModelConfig, TrainConfig)
+            )
         )
     )
 )
@@ -453,6 +459,16 @@ def test_round_trips_are_exact(tmp_path_factory, config):
     assert load_config(None, flags, {}) == config
 
 
+def test_cross_entropy_is_refused_for_networks_whose_frames_reach_0_and_1():
+    message = "train.loss: bce needs frames strictly between 0 and 1, which model.name convlstm"
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, ["train.loss=bce", "model.name=convlstm"], {})
+    with pytest.raises(ConfigError, match="bce needs frames"):
+        from_dict({"train": {"loss": "bce"}})
+    settings = ["train.loss=bce", "model.name=shi2015"]
+    assert load_config(None, settings, {}).train.loss == "bce"
+
+
 def test_settings_left_out_of_a_dict_take_their_defaults():
     assert from_dict({"train": {"seed": 7}}) == Config(train=TrainConfig(seed=7))
 
@@ -465,7 +481,7 @@ def test_the_example_file_is_the_codes_own():
 
 def test_every_setting_is_described_for_help():
     specs = {spec.dotted: spec for spec in fields()}
-    assert len(specs) == 11 + 4 + 13
+    assert len(specs) == 11 + 5 + 13
     assert all(spec.help.endswith(".") and spec.expects for spec in specs.values())
     assert specs["data.horizon"].default == "auto"
     assert specs["data.horizon"].env == "FRAMECAST_DATA_HORIZON"
