@@ -1,0 +1,264 @@
+"""Windows as batches: the right pixels, each window once a pass, the same for every resumed run."""
+
+import itertools
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from media import T, read_all, smooth_clip, write_folder, write_video
+from PIL import Image
+
+from framecast import dataset
+from framecast.dataset import (
+    Batch,
+    WindowShape,
+    collate,
+    decode_clips,
+    fitted_frames,
+    frames_of,
+    training_batches,
+    whole_batches,
+)
+from framecast.errors import CorruptSourceError, ResourceError
+from framecast.video.sources import open_source
+from framecast.windows import Window
+
+C = 3
+SHAPE = WindowShape(context_length=2, horizon=3, frame_step=2)
+SPAN = 9
+
+
+def numbered_clip(clip, frames, height, width, dtype=np.uint16):
+    """Pixels that tell clip, frame, row, column and channel: every value occurs once."""
+    t, y, x, c = np.ogrid[:frames, :height, :width, :C]
+    return (((clip * 20 + t) * 13 + y) * 14 * C + x * C + c).astype(dtype)
+
+
+CLIPS = [numbered_clip(0, 20, 11, 13), numbered_clip(1, 15, 9, 12), numbered_clip(2, 9, 13, 8)]
+WINDOWS = [
+    Window(clip, start)
+    for clip, frames in enumerate(CLIPS)
+    for start in range(len(frames) - SPAN + 1)
+]
+CROP = (7, 8)
+
+
+def drawn_batches(count, clips=CLIPS, windows=WINDOWS, **changes):
+    kind = {"batch_size": 4, "crop": CROP, "flip": True, "seed": 5} | changes
+    return list(itertools.islice(training_batches(clips, windows, SHAPE, **kind), count))
+
+
+def placed(sample_TCHW):
+    """Where a sample of the numbered clips was cut: clip, first frame, row, column, mirrored."""
+    pixels_TCHW = np.rint(sample_TCHW.numpy().astype(float) * 65535).astype(int)
+    mirrored = pixels_TCHW[0, 0, 0, 0] > pixels_TCHW[0, 0, 0, 1]
+    number = pixels_TCHW[0, 0, 0, -1 if mirrored else 0] // C
+    column = number % 14
+    row = number // 14 % 13
+    frame = number // (14 * 13)
+    return frame // 20, frame % 20, row, column, bool(mirrored)
+
+
+def cut_out(clip, start, row, column, mirrored):
+    """The same sample cut by hand, scaled to [0, 1]."""
+    frames = [start + 2 * k for k in range(5)]
+    cut = CLIPS[clip][frames][:, row : row + CROP[0], column : column + CROP[1]]
+    cut = cut[:, :, ::-1] if mirrored else cut
+    return torch.from_numpy((cut / 65535).astype(np.float32)).permute(0, 3, 1, 2)
+
+
+def whole_samples(batches):
+    """Samples (Tc + Th, C, H, W) in the order they were drawn."""
+    for batch in batches:
+        yield from torch.cat([batch.context_BTCHW, batch.target_BTCHW], dim=1)
+
+
+def same(one, other):
+    return torch.equal(one.context_BTCHW, other.context_BTCHW) and torch.equal(
+        one.target_BTCHW, other.target_BTCHW
+    )
+
+
+def test_a_sample_is_its_windows_frames_cut_and_mirrored_left_to_right_only():
+    batches = drawn_batches(15)
+    for batch in batches:
+        assert batch.context_BTCHW.shape == (4, 2, C, *CROP)
+        assert batch.target_BTCHW.shape == (4, 3, C, *CROP)
+    for sample in whole_samples(batches):
+        torch.testing.assert_close(sample, cut_out(*placed(sample)), rtol=1e-6, atol=0)
+
+
+def test_every_window_comes_once_a_pass_in_another_order():
+    assert len(WINDOWS) == 12 + 7 + 1
+    samples = [placed(sample)[:2] for sample in whole_samples(drawn_batches(15))]
+    passes = [samples[first : first + len(WINDOWS)] for first in (0, 20, 40)]
+    for visited in passes:
+        assert sorted(visited) == sorted((window.clip, window.start) for window in WINDOWS)
+    assert len({tuple(visited) for visited in passes}) == 3
+    assert passes[0] != sorted(passes[0])
+
+
+def test_crops_reach_everywhere_and_mirrors_come_half_the_time():
+    places = [placed(sample) for sample in whole_samples(drawn_batches(200))]
+    of_first = [place for place in places if place[0] == 0]
+    assert {row for _, _, row, _, _ in of_first} == set(range(11 - 7 + 1))
+    assert {column for _, _, _, column, _ in of_first} == set(range(13 - 8 + 1))
+    assert {column for clip, _, _, column, _ in places if clip == 2} == {0}
+    assert 0.44 < np.mean([mirrored for *_, mirrored in places]) < 0.56
+    corners = Counter((row, column) for _, _, row, column, _ in of_first)
+    assert max(corners.values()) < 4 * min(corners.values())
+
+
+def test_without_flip_nothing_is_mirrored():
+    assert not any(placed(s)[4] for s in whole_samples(drawn_batches(10, flip=False)))
+
+
+@pytest.mark.parametrize("skipped", [1, 4, 5, 13])
+def test_a_resumed_run_sees_what_it_would_have_seen(skipped):
+    """20 windows in batches of 3: batches and passes do not end together."""
+    whole = drawn_batches(16, batch_size=3)
+    rest = drawn_batches(16 - skipped, batch_size=3, first_step=skipped)
+    assert all(same(one, other) for one, other in zip(whole[skipped:], rest, strict=True))
+
+
+def test_another_seed_draws_other_orders_crops_and_mirrors():
+    one, other = ([placed(s) for s in whole_samples(drawn_batches(5, seed=n))] for n in (5, 6))
+    for part in (slice(0, 2), slice(2, 4), slice(4, 5)):
+        assert [place[part] for place in one] != [place[part] for place in other]
+
+
+def test_the_batch_size_does_not_change_the_samples():
+    by_two, by_five = (list(whole_samples(drawn_batches(n, batch_size=10 // n))) for n in (2, 5))
+    assert all(torch.equal(one, other) for one, other in zip(by_two, by_five, strict=True))
+
+
+@given(height=st.integers(1, 9), width=st.integers(1, 9), data=st.data())
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_crops_of_any_size_stay_inside(height, width, data):
+    crop = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
+    clip = np.random.default_rng(0).integers(1, 256, (SPAN, height, width, 1), dtype=np.uint8)
+    (batch,) = drawn_batches(1, [clip], [Window(0, 0)], crop=crop)
+    assert batch.context_BTCHW.shape[-2:] == crop
+    # A slice that left the frame would come out smaller; none of the clip's pixels is 0.
+    assert (batch.target_BTCHW > 0).all()
+
+
+def test_frames_of_a_window_are_a_view_of_the_clip():
+    frames = frames_of(CLIPS, Window(1, 4), SHAPE)
+    np.testing.assert_array_equal(frames, CLIPS[1][[4, 6, 8, 10, 12]])
+    assert np.shares_memory(frames, CLIPS[1])
+
+
+def test_whole_batches_give_every_window_in_order_one_clip_at_a_time():
+    areas = [clip.shape[1] * clip.shape[2] for clip in CLIPS]
+    batches = list(whole_batches(CLIPS, WINDOWS, SHAPE, pixels=5 * areas[0] + areas[0] // 2))
+    # 5.5 x 143 pixels hold 5 windows of the first clip and 7 of the second (108 each).
+    assert [len(batch.context_BTCHW) for batch in batches] == [5, 5, 2, 7, 1]
+    samples = [sample for batch in batches for sample in whole_samples([batch])]
+    for window, sample in zip(WINDOWS, samples, strict=True):
+        frames = CLIPS[window.clip][[window.start + 2 * k for k in range(5)]]
+        expected = (frames / 65535).astype(np.float32).transpose(0, 3, 1, 2)
+        np.testing.assert_allclose(sample, expected, rtol=1e-6)
+
+
+def test_whole_batches_hold_one_window_at_least():
+    windows = [Window(0, 0), Window(2, 0), Window(0, 3)]
+    batches = list(whole_batches(CLIPS, windows, SHAPE, pixels=1))
+    assert [tuple(batch.target_BTCHW.shape) for batch in batches] == [
+        (1, 3, C, 11, 13),
+        (1, 3, C, 13, 8),
+        (1, 3, C, 11, 13),
+    ]
+    assert list(whole_batches(CLIPS, [], SHAPE, pixels=1)) == []
+
+
+def test_collate_scales_8_bits_and_cuts_the_context_off():
+    windows = [np.full((5, 2, 4, 1), level, np.uint8) for level in (51, 255)]
+    windows[1][2:] = 102
+    batch = collate(windows, 2)
+    assert batch.context_BTCHW.shape == (2, 2, 1, 2, 4)
+    assert batch.context_BTCHW[:, 0, 0, 0, 0].tolist() == pytest.approx([0.2, 1.0])
+    assert batch.target_BTCHW[:, 0, 0, 0, 0].tolist() == pytest.approx([0.2, 0.4])
+
+
+@pytest.mark.parametrize(
+    "wrong", [torch.zeros(2, 3, 4, 5), torch.zeros(2, 3, 1, 4, 5, dtype=torch.float64)]
+)
+def test_a_batch_refuses_other_shapes_and_types(wrong):
+    right = torch.zeros(2, 3, 1, 4, 5)
+    with pytest.raises(ValueError, match=r"target_BTCHW must be float32 \(B, T, C, H, W\); rec"):
+        Batch(right, wrong)
+    assert repr(Batch(right, right[:, :2])) == (
+        "Batch(context_BTCHW=(2, 3, 1, 4, 5), target_BTCHW=(2, 2, 1, 4, 5))"
+    )
+
+
+def test_decoded_clips_are_the_sources_frames_at_their_size_and_depth(tmp_path):
+    clip_THWC = smooth_clip()
+    deep_THW = (np.arange(T * 5 * 6).reshape(T, 5, 6) * 200).astype(np.uint16)
+    np.save(tmp_path / "deep.npy", deep_THW)
+    folder = open_source(write_folder(tmp_path / "frames", clip_THWC))
+    video = open_source(write_video(tmp_path / "clip.mp4", clip_THWC))
+    deep = open_source(tmp_path / "deep.npy")
+    seen = []
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    sizes = [(14, 22), (7, 11), (5, 6)]
+    clips = decode_clips([folder, video, deep], sizes, 3, scratch, lambda: seen.append(1))
+    assert len(seen) == 3 * T
+    assert [clip.shape for clip in clips] == [(T, *size, 3) for size in sizes]
+    assert [str(clip.dtype) for clip in clips] == ["uint8", "uint8", "uint16"]
+    assert all(isinstance(clip, np.memmap) for clip in clips)
+    np.testing.assert_array_equal(clips[0], clip_THWC)
+    # Half the size by area: the mean of 2x2 blocks.
+    blocks = read_all(video).reshape(T, 7, 2, 11, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(clips[1], blocks, atol=0.5)
+    np.testing.assert_array_equal(clips[2], np.repeat(deep_THW[..., None], 3, axis=3))
+
+
+def test_decoding_to_grey_takes_the_luma(tmp_path):
+    clip_THWC = smooth_clip(3)
+    source = open_source(write_folder(tmp_path / "frames", clip_THWC))
+    (clip,) = decode_clips([source], [(14, 22)], 1, tmp_path)
+    luma = clip_THWC @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(clip[..., 0], luma, atol=0.51)
+
+
+def test_fitted_frames_are_the_numbered_ones(tmp_path):
+    clip_THWC = smooth_clip()
+    source = open_source(write_folder(tmp_path / "frames", clip_THWC))
+    frames = list(fitted_frames(source, (14, 22), 3, range(1, 8, 3)))
+    np.testing.assert_array_equal(np.stack(frames), clip_THWC[[1, 4, 7]])
+
+
+def test_a_full_disk_is_seen_before_anything_is_written(tmp_path, monkeypatch):
+    source = open_source(write_folder(tmp_path / "frames", smooth_clip()))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    needed = T * 14 * 22 * 3
+    usage = {"total": 10**9, "used": 0}
+    monkeypatch.setattr(
+        dataset.shutil, "disk_usage", lambda path: SimpleNamespace(**usage, free=needed - 1)
+    )
+    with pytest.raises(ResourceError, match=rf"decoded frames need 0.0 GB in {scratch}") as caught:
+        decode_clips([source], [(14, 22)], 3, scratch)
+    assert caught.value.exit_code == 9
+    assert "smaller --resize" in str(caught.value)
+    assert not list(scratch.iterdir())
+    monkeypatch.setattr(
+        dataset.shutil, "disk_usage", lambda path: SimpleNamespace(**usage, free=needed)
+    )
+    decode_clips([source], [(14, 22)], 3, scratch)
+
+
+def test_a_clip_that_breaks_off_is_an_error_and_no_black_frames(tmp_path):
+    source = open_source(write_folder(tmp_path / "frames", smooth_clip()))
+    Image.fromarray(np.zeros((14, 22, 3), np.uint8)).save(tmp_path / "frames/frame5.png")
+    data = (tmp_path / "frames/frame5.png").read_bytes()
+    (tmp_path / "frames/frame5.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(CorruptSourceError, match=r"frame5\.png: frame 5 cannot be read"):
+        decode_clips([source], [(14, 22)], 3, tmp_path)
