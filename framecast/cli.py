@@ -87,7 +87,9 @@ def train(
     patience: Annotated[
         str | None, setting("--patience", "Epochs without improvement before stopping.")
     ] = None,
-    model: Annotated[str | None, setting("--model", "flow-convlstm or convlstm.")] = None,
+    model: Annotated[
+        str | None, setting("--model", "flow-convlstm, convlstm, cnn-lstm, fc-lstm or shi2015.")
+    ] = None,
     context_length: Annotated[
         str | None, setting("--context-length", "Frames seen before predicting.")
     ] = None,

@@ -81,6 +81,13 @@ def show_plan(plan: Plan) -> None:
         f"{plan.config.model.name}, batches of {plan.batch_size} crops of "
         f"{plan.crop[0]} x {plan.crop[1]}, {plan.steps_per_epoch} steps per epoch"
     )
+    if plan.config.model.tied_to_size:
+        show_notes(
+            [
+                f"{plan.config.model.name} is tied to frames of {plan.config.data.resize}, which "
+                "it is trained on whole; clips of other sizes are resized to it when predicted"
+            ]
+        )
     show_notes(note for info in plan.infos for note in info.notes)
     if split.unused:
         names = ", ".join(plan.infos[number].path.name for number in split.unused)

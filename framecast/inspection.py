@@ -11,11 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framecast.config import Config, load_config
-from framecast.errors import SourceError, UsageError
+from framecast.errors import ResourceError, SourceError, UsageError
 from framecast.nn.rows import Axes, Row, Totals, totals
 from framecast.nn.trace import trace_network
-from framecast.nn.widths import grid_size
-from framecast.plan import Plan, common_channels, make_plan, resolve_batch, training_crop
+from framecast.nn.widths import grid_size, patch_of
+from framecast.plan import (
+    Plan,
+    check_memory,
+    common_channels,
+    make_plan,
+    resolve_batch,
+    training_crop,
+)
 from framecast.tensor_table import Inspection, Line, Section, show_bytes
 from framecast.video.sizes import parse_size, target_size
 from framecast.windows import LONGEST_AUTO_HORIZON, window_span
@@ -91,7 +98,7 @@ def inspect_clips(infos: Sequence[SourceInfo], config: Config) -> Inspection:
         config,
         channels,
         sizes[largest],
-        training_crop(sizes, config.data.crop),
+        training_crop(sizes, _crop_side(config)),
         1 if horizon == "auto" else horizon,
         (infos[largest].height, infos[largest].width),
         infos[largest].dtype,
@@ -121,9 +128,13 @@ def inspect_settings(
         notes.append(f"data.horizon auto: {horizon} assumed, short clips get less")
     stored = frame or EXAMPLE_SIZE
     worked = target_size(*stored, config.data.resize)
-    crop = training_crop([worked], config.data.crop)
+    crop = training_crop([worked], _crop_side(config))
     run = _Run(config, channels, worked, crop, horizon, stored, "uint8")
     return run.inspection((_window_section(run, None),), [], notes)
+
+
+def _crop_side(config: Config) -> int:
+    return 0 if config.model.tied_to_size else config.data.crop
 
 
 def _is_model(target: Path) -> bool:
@@ -207,7 +218,8 @@ class _Run:
     def _forecast_section(self, prediction: tuple[Row, ...]) -> Section:
         length = self.config.data.context_length
         context = self.frames(1, length, self.frame)
-        pad = next(row for row in prediction if row.name == "pad_to_grid")
+        # The fully connected LSTM has no grid to pad to.
+        pads = [row for row in prediction if row.name == "pad_to_grid"][:1]
         whole = (
             f"pixels, {'scaled back to' if self.stored != self.frame else 'at'} the clip's own size"
         )
@@ -216,10 +228,13 @@ class _Run:
             "prediction of one clip, whole frames",
             (
                 Line("context", "the clip's last frames, in [0, 1]", context),
-                Line(pad.name, pad.operation, pad.gives, takes=pad.takes, padding=pad.padding),
+                *(
+                    Line(pad.name, pad.operation, pad.gives, takes=pad.takes, padding=pad.padding)
+                    for pad in pads
+                ),
                 Line(
                     "frame",
-                    "padding cropped off, clipped to [0, 1]",
+                    f"{'padding cropped off, ' if pads else ''}in [0, 1]",
                     prediction[-1].gives,
                     calls=self.horizon,
                 ),
@@ -228,7 +243,8 @@ class _Run:
         )
 
     def _warnings(self) -> list[str]:
-        patch, found = self.config.model.patch, []
+        model, found = self.config.model, []
+        patch = patch_of(model)
         crops = self.crop != self.frame
         for what, frame in (("training crops", self.crop),) * crops + (("frames", self.frame),):
             bottom, right = (-side % patch for side in frame)
@@ -237,26 +253,32 @@ class _Run:
             if added:
                 found.append(
                     f"{what} of {_by(frame)} are padded by {' and '.join(added)}, since "
-                    f"model.patch is {patch}{_unpadded(frame, patch, crops=what != 'frames')}"
+                    f"{'the patch of shi2015' if model.name == 'shi2015' else 'model.patch'} is "
+                    f"{patch}{_unpadded(frame, patch, crops=what != 'frames')}"
                 )
-        grid, kernel = grid_size(*self.crop, patch), self.config.model.kernel_size
-        if min(grid) < kernel:
+        grid, kernel = grid_size(*self.crop, patch), model.kernel_size
+        if min(grid) < kernel and not model.tied_to_size:
             found.append(
                 f"training samples of {_by(self.crop)} pixels are {_by(grid)} cells, less than "
-                f"the {kernel} x {kernel} kernel covers; use a smaller model.patch"
+                f"the {kernel} x {kernel} kernel covers; use a smaller "
+                + ("model.kernel_size" if model.name == "shi2015" else "model.patch")
             )
-        if self.config.data.context_length == 1 and self.config.model.name == "flow-convlstm":
+        if self.config.data.context_length == 1 and model.name == "flow-convlstm":
             found.append(
                 "one context frame shows no motion, so flow-convlstm starts from standstill; "
                 "set data.context_length to 2 or more, or model.name to convlstm"
             )
+        try:
+            check_memory(model, self.channels, self.crop)
+        except ResourceError as error:
+            found.append(str(error))
         return found
 
 
 def _unpadded(frame: tuple[int, int], patch: int, *, crops: bool) -> str:
     whole = [side // patch * patch for side in frame]
     if not all(whole):
-        return "; use a smaller model.patch"
+        return "; use larger frames or a smaller model.patch"
     if crops:
         return f"; data.crop={min(whole)} needs none"
     return f"; data.resize={whole[0]}x{whole[1]} needs none"
@@ -328,16 +350,15 @@ def _network_section(title: str, rows: Sequence[Row], phase: str) -> Section:
 
 
 def _figures(training: Totals, prediction: Totals, batch: int) -> tuple[tuple[str, int, str], ...]:
-    # Weights, their gradients, two moments of AdamW, and the running average that is saved.
-    optimizer = 5 * training.weight_bytes
+    optimizer = training.optimizer_bytes
     return (
         ("parameters", training.parameters, f"{training.parameters:,} parameters"),
         ("weight_bytes", training.weight_bytes, f"{show_bytes(training.weight_bytes)} of weights"),
         (
             "training_macs",
             training.macs,
-            f"{training.macs / 1e9:,.2f} billion multiply-adds in the convolutions of one training "
-            f"forward pass ({batch} windows)",
+            f"{training.macs / 1e9:,.2f} billion multiply-adds in convolutions and dense layers of "
+            f"one training forward pass ({batch} windows)",
         ),
         (
             "training_activation_bytes",

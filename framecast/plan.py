@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from framecast.config import Config
-from framecast.errors import SourceError
+from framecast.config import Config, DataConfig, ModelConfig
+from framecast.errors import ResourceError, SourceError
+from framecast.nn.rows import totals
+from framecast.nn.trace import trace_network
 from framecast.video.sizes import target_size
 from framecast.windows import ClipLength, Split, Window, plan_split
 
@@ -29,6 +32,8 @@ STEPS_PER_EPOCH = (20, 100)
 @dataclass(frozen=True)
 class Plan:
     """A run before it starts: `config` has the automatic horizon, split and batches filled in.
+
+    For a network tied to its frame size it says that size too, and that crops are whole frames.
 
     `sizes` are the (H, W) each clip is trained at, `crop` the (H, W) of a training sample,
     `validation` the windows scored after every epoch.
@@ -54,11 +59,13 @@ class Plan:
 def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     """Plan a run over these clips.
 
-    Raises SourceError when the clips disagree in colour or are too few or too short for two
-    windows.
+    Raises SourceError when the clips disagree in colour, or in size for a network tied to one, or
+    are too few or too short for two windows.
     """
     channels = common_channels(infos, config.data.color)
     sizes = tuple(target_size(info.height, info.width, config.data.resize) for info in infos)
+    if config.model.tied_to_size:
+        config = replace(config, data=_one_size(config, infos, sizes))
     crop = training_crop(sizes, config.data.crop)
     split = plan_split(
         [ClipLength(info.frames, info.breaks) for info in infos],
@@ -87,11 +94,63 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     return Plan(resolved, tuple(infos), sizes, channels, split, crop, validation)
 
 
+def _one_size(
+    config: Config, infos: Sequence[SourceInfo], sizes: Sequence[tuple[int, int]]
+) -> DataConfig:
+    """Fix the one size that all clips have, for those predicted later too."""
+    made = f"{sizes[0][0]}x{sizes[0][1]}"
+    for info, (height, width) in zip(infos, sizes, strict=True):
+        if (height, width) != sizes[0]:
+            raise SourceError(
+                f"{config.model.name} is tied to one frame size, but {infos[0].path} has {made} "
+                f"and {info.path} has {height}x{width}",
+                remedy=f"bring all to one size with --resize {made}, or use --model convlstm",
+            )
+    return replace(config.data, resize=made, crop=0)
+
+
 def training_crop(sizes: Sequence[tuple[int, int]], side: int) -> tuple[int, int]:
     """Height and width of the crops: squares of `side`, no larger than any frame; 0: as large."""
     rows, columns = zip(*sizes, strict=True)
     side = side or max(*rows, *columns)
     return min(side, *rows), min(side, *columns)
+
+
+def check_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> None:
+    """Raise ResourceError when the weights alone cannot be trained on this machine.
+
+    `size` is the (H, W) trained at. Passes where the system does not tell how much memory it has.
+    """
+    height, width = size
+    sums = totals(
+        trace_network(
+            model,
+            batch=1,
+            context_length=1,
+            horizon=1,
+            channels=channels,
+            height=height,
+            width=width,
+        )
+    )
+    memory = machine_memory()
+    if memory is not None and sums.optimizer_bytes > memory:
+        raise ResourceError(
+            f"{model.name} on frames of {height} x {width} has {sums.parameters:,} parameters, "
+            f"whose training takes {sums.optimizer_bytes / 1e9:,.1f} GB; this machine has "
+            f"{memory / 1e9:,.1f} GB",
+            remedy="use a smaller --resize, or --model convlstm"
+            if model.tied_to_size
+            else "use smaller model.filters",
+        )
+
+
+def machine_memory() -> int | None:
+    """Bytes of memory that this machine has; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def resolve_batch(setting: int | Literal["auto"], crop: tuple[int, int]) -> int:

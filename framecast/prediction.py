@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from framecast.checkpoint import Checkpoint, load_checkpoint
-from framecast.config import DataConfig
+from framecast.config import Config, DataConfig
 from framecast.device import autocast, explained_memory, pick_device, pick_precision
 from framecast.errors import CheckpointError, OutputError, SourceError, UsageError
 from framecast.rollout import rollout
@@ -213,7 +213,9 @@ def forecast_source(
     fps = request.fps
     if fps is None:
         fps = (info.fps or DEFAULT_FPS) / data.frame_step
-    return Forecast(frames, count, fps, (*info.notes, *_notes(request, horizon, info, data)))
+    return Forecast(
+        frames, count, fps, (*info.notes, *_notes(request, horizon, info, forecaster.config))
+    )
 
 
 def _needs(data: DataConfig, start: int, future: int) -> str:
@@ -230,7 +232,13 @@ def _remedy(request: Request) -> str:
     return f"use {', '.join([*ways, 'a longer clip'])}".replace(", a longer", " or a longer")
 
 
-def _notes(request: Request, horizon: int, info: SourceInfo, data: DataConfig) -> Iterator[str]:
+def _notes(request: Request, horizon: int, info: SourceInfo, config: Config) -> Iterator[str]:
+    data, size = config.data, f"{info.height}x{info.width}"
+    if config.model.tied_to_size and size != data.resize:
+        yield (
+            f"{config.model.name} works at {data.resize} alone: {info.path} is resized from {size} "
+            "to it, and its prediction back"
+        )
     if info.fps is None and request.fps is None:
         yield f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps"
     if horizon > int(data.horizon):

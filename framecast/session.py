@@ -20,7 +20,7 @@ from framecast.config import Config, load_config, to_dict
 from framecast.dataset import decode_clips, fitted_frames, frames_of
 from framecast.device import pick_device
 from framecast.errors import SourceError, UsageError
-from framecast.plan import Plan, make_plan
+from framecast.plan import Plan, check_memory, make_plan
 from framecast.prediction import DEFAULT_FPS, LoadedForecaster
 from framecast.runs import RunFolder, check_runs_folder, fingerprints, new_run
 from framecast.training import Event, Trainer, TrainingResult, window_shape
@@ -75,12 +75,14 @@ class Rehearsal:
 def prepare(paths: Sequence[Path], config: Config) -> Session:
     """Open the clips and plan the run; reads headers only.
 
-    Raises ResourceError when the device is not there, SourceError when a path cannot be used or
-    the clips are too short.
+    Raises ResourceError when the device is not there, SourceError when a path cannot be used, and
+    what `make_plan` and `check_memory` raise.
     """
     pick_device(config.train.device)
     sources = open_sources(paths, color=config.data.color, keep_readable=config.data.keep_readable)
-    return Session(tuple(sources), make_plan([source.info for source in sources], config))
+    plan = make_plan([source.info for source in sources], config)
+    check_memory(config.model, plan.channels, plan.crop)
+    return Session(tuple(sources), plan)
 
 
 def prepare_resume(run: Path, overrides: Sequence[str | tuple[str, object, str]]) -> Session:

@@ -111,9 +111,10 @@ class Trainer:
         self.device = pick_device(self.settings.device)
         self.precision = pick_precision(self.settings.precision, self.device)
         torch.manual_seed(self.settings.seed)
-        self.network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
-        self.network.to(self.device)
-        self.average = copy.deepcopy(self.network)
+        with explained_memory("use a smaller --resize, or --model convlstm"):
+            network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
+            self.network = network.to(self.device)
+            self.average = copy.deepcopy(self.network)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay
         )
@@ -347,10 +348,17 @@ def window_shape(plan: Plan) -> WindowShape:
     return WindowShape(data.context_length, plan.split.horizon, data.frame_step)
 
 
+def cross_entropy(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Mean binary cross-entropy in nats of frames in [0, 1]; Shi et al., 2015, sum instead."""
+    with torch.autocast(prediction.device.type, enabled=False):  # which refuses it
+        return F.binary_cross_entropy(prediction, truth)
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": F.mse_loss,
     "mae": F.l1_loss,
     "mix": lambda prediction, truth: F.mse_loss(prediction, truth) + F.l1_loss(prediction, truth),
+    "bce": cross_entropy,
 }
 
 

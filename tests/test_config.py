@@ -227,8 +227,8 @@ def test_a_refused_value_names_its_line(load, setting, text, says):
         ),
         (
             "model:\n  xyzzy: 3\n",
-            "cfg.yaml:2: model.xyzzy: unknown setting; model has name, filters, kernel_size, patch, "
-            "units",
+            "cfg.yaml:2: model.xyzzy: unknown setting; model has name, filters, kernel_size, "
+            "patch, units",
         ),
         ("\ntrian:\n  lr: 3\n", "cfg.yaml:2: trian: unknown section; did you mean train?"),
         ("\nlearn: 3\n", "cfg.yaml:2: learn: unknown section; the sections are data, model, train"),
