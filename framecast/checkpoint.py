@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import textwrap
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{path}: cannot be written ({reason})") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -138,8 +140,11 @@ def _from_contents(file: Path, contents: dict[str, Any]) -> Checkpoint:
             scores=contents["scores"],
             progress=contents["progress"],
         )
-        if checkpoint.clip["channels"] not in (1, 3) or checkpoint.config.data.horizon == "auto":
-            raise ValueError(f"clip {checkpoint.clip}, horizon {checkpoint.config.data.horizon}")
+        channels, *sides = (checkpoint.clip[name] for name in ("channels", "height", "width"))
+        if channels not in (1, 3) or not all(isinstance(side, int) and side > 0 for side in sides):
+            raise ValueError(f"clip {checkpoint.clip}")
+        if checkpoint.config.data.horizon == "auto":
+            raise ValueError("horizon auto")
         for name, tensor in checkpoint.weights.items():
             if not torch.isfinite(tensor).all():
                 raise ValueError(f"{name} holds NaN or infinite weights")
