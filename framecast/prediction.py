@@ -53,20 +53,23 @@ class LoadedForecaster:
         size = target_size(height, width, self.config.data.resize)
         small_THWC = np.stack([resize(frame, *size) for frame in context_THWC])
         context_BTCHW = torch.from_numpy(to_unit(small_THWC))[None].to(self.device)
-        with (
-            explained_memory("use --device cpu, or train with a smaller data.resize"),
-            autocast(self.device, self.precision),
-        ):
-            for frame_BCHW in rollout(self.network, context_BTCHW, horizon):
-                frame_HWC = from_unit(frame_BCHW[0].float().cpu().numpy(), context_THWC.dtype)
-                yield resize(frame_HWC, height, width)
+        frames = rollout(self.network, context_BTCHW, horizon)
+        for _ in range(horizon):
+            # Left before every yield, since whoever reads the frames computes in between.
+            with (
+                explained_memory("use --device cpu, or train with a smaller data.resize"),
+                autocast(self.device, self.precision),
+            ):
+                frame_BCHW = next(frames)
+            frame_HWC = from_unit(frame_BCHW[0].float().cpu().numpy(), context_THWC.dtype)
+            yield resize(frame_HWC, height, width)
 
     def _check(self, context_THWC: np.ndarray, horizon: int) -> None:
         if horizon < 1:
             raise UsageError(f"horizon {horizon}: nothing to predict", remedy="use 1 or more")
-        if context_THWC.ndim != 4 or len(context_THWC) < 1:
+        if context_THWC.ndim != 4 or context_THWC.size == 0:
             raise ValueError(
-                f"context must be (T, H, W, C) with T >= 1; received shape {context_THWC.shape}"
+                f"context must be (T, H, W, C), none of them 0; received shape {context_THWC.shape}"
             )
         if context_THWC.shape[3] != self.channels:
             raise CheckpointError(
