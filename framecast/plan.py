@@ -139,7 +139,7 @@ def check_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> No
             f"{model.name} on frames of {height} x {width} has {sums.parameters:,} parameters, "
             f"whose training takes {sums.optimizer_bytes / 1e9:,.1f} GB; this machine has "
             f"{memory / 1e9:,.1f} GB",
-            remedy="use a smaller --resize, or --model convlstm"
+            remedy="use a smaller --resize or model.units, or --model convlstm"
             if model.tied_to_size
             else "use smaller model.filters",
         )
