@@ -1,0 +1,319 @@
+"""The forecasting networks: where they start, what they hold to, and that all of each learns."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from textures import translating
+
+from framecast.baselines import persistence
+from framecast.config import ModelConfig
+from framecast.nn.forecaster import Stem, ToPixels, pad_to_grid
+from framecast.nn.motion import advect, lucas_kanade, warp
+from framecast.nn.networks import build_forecaster
+
+B, T, C, H, W, FILTERS, HORIZON = 2, 5, 3, 7, 8, 6, 4
+NAMES = ("flow-convlstm", "convlstm")
+both = pytest.mark.parametrize("name", NAMES)
+
+
+def build(name, channels=C, *, patch=4, filters=(FILTERS, 5), kernel_size=3, seed=0, std=0.0):
+    """A network as training starts it; with `std`, every weight drawn, so that no part is idle."""
+    torch.manual_seed(seed)
+    network = build_forecaster(ModelConfig(name, filters, kernel_size, patch), channels, (H, W))
+    if std:
+        for weight in network.parameters():
+            torch.nn.init.normal_(weight, std=std)
+    return network.eval()
+
+
+def clip(batch=B, frames=T, channels=C, height=H, width=W, seed=0):
+    shape = (batch, frames, channels, height, width)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def textures(velocity, seeds=(0, 1), frames=T + HORIZON, size=(48, 56)):
+    """Context and target of translating textures in two colours."""
+    grey_BTHW = torch.stack([translating(frames, *size, velocity, seed=seed) for seed in seeds])
+    clips_BTCHW = torch.stack((grey_BTHW, 1 - 0.5 * grey_BTHW), dim=2)
+    return clips_BTCHW[:, :T], clips_BTCHW[:, T:]
+
+
+def pure_flow(context_BTCHW, horizon):
+    """The last frame carried along the estimated motion (B, horizon, C, H, W)."""
+    velocity_B2HW = lucas_kanade(context_BTCHW.mean(dim=2))
+    displacement_B2HW, frames = torch.zeros_like(velocity_B2HW), []
+    for _ in range(horizon):
+        displacement_B2HW = advect(displacement_B2HW, velocity_B2HW)
+        frames.append(warp(context_BTCHW[:, -1], displacement_B2HW))
+    return torch.stack(frames, dim=1)
+
+
+def predicted(network, context_BTCHW, horizon=HORIZON):
+    with torch.no_grad():
+        return network(context_BTCHW, horizon)
+
+
+def mse(one, other):
+    return F.mse_loss(one, other).item()
+
+
+def tensors(state):
+    """All leaves of a nested state; anything but tuples and tensors fails."""
+    if isinstance(state, torch.Tensor):
+        return [state]
+    assert isinstance(state, tuple)
+    return list(itertools.chain.from_iterable(tensors(part) for part in state))
+
+
+def test_an_untrained_convlstm_is_persistence_to_the_bit():
+    context = clip()
+    frames = predicted(build("convlstm"), context)
+    for k, still in enumerate(persistence(context, HORIZON)):
+        assert torch.equal(frames[:, k], still)
+
+
+def test_an_untrained_flow_convlstm_is_halfway_between_persistence_and_flow():
+    context, _ = textures((1.5, -0.75))
+    halfway = (pure_flow(context, HORIZON) + context[:, -1:]) / 2
+    network = build("flow-convlstm", 2)
+    torch.testing.assert_close(predicted(network, context), halfway, atol=1e-6, rtol=0)
+
+
+def test_calibrated_on_translating_textures_it_is_nearly_pure_flow():
+    network = build("flow-convlstm", 2)
+    network.calibrate([textures((1.5, -0.75), seeds=(2, 3))])
+    context, target = textures((1.5, -0.75))
+    frames, flow = predicted(network, context), pure_flow(context, HORIZON)
+    still = context[:, -1:].expand_as(target)
+    assert mse(frames, flow) < 0.01 * mse(still, flow)
+    # What enters at the border within 4 frames cannot be known.
+    inner = (..., slice(8, -8), slice(8, -8))
+    assert mse(frames[inner], target[inner]) < 0.01 * mse(still[inner], target[inner])
+
+
+def test_calibrated_where_things_stop_moving_it_is_nearly_persistence():
+    network = build("flow-convlstm", 2)
+    context, target = textures((1.5, -0.75))
+    still = context[:, -1:].expand_as(target)
+    network.calibrate([(context, still)])
+    frames, flow = predicted(network, context), pure_flow(context, HORIZON)
+    assert mse(frames, still) < 0.001 * mse(flow, still)
+
+
+def test_calibrated_on_a_static_noisy_clip_it_moves_nothing_and_loses_nothing():
+    draw = torch.Generator().manual_seed(0)
+    picture = translating(1, 48, 56, (0.0, 0.0))[None, :, None]
+    clips = picture + 0.05 * torch.randn(3, T + HORIZON, 1, 48, 56, generator=draw)
+    context, target = clips[:, :T], clips[:, T:]
+    network = build("flow-convlstm", 1).train()
+    network.calibrate([(context, target)])
+    frames, still = predicted(network, context), context[:, -1:].expand_as(target)
+    assert mse(frames, still) < 0.25 * mse(target, still)
+    assert mse(frames, target) <= mse(still, target)
+
+
+def test_the_calibrated_blend_is_the_least_squares_optimum():
+    """Against NumPy's own solution over all pixels, frames and windows at once."""
+    windows = [textures((1.5, -0.75), frames=T + 2), textures((0.3, 2.0), seeds=(4,))]
+    draw = torch.Generator().manual_seed(1)
+    windows = [
+        (
+            context,
+            0.4 * target + 0.6 * context[:, -1:] + 0.1 * torch.rand(target.shape, generator=draw),
+        )
+        for context, target in windows
+    ]
+    changes, wanted = [], []
+    for context, target in windows:
+        last = context[:, -1:]
+        changes.append((pure_flow(context, target.shape[1]) - last).flatten())
+        wanted.append((target - last).flatten())
+    changes_N1 = torch.cat(changes).double()[:, None].numpy()
+    (optimum,), *_ = np.linalg.lstsq(changes_N1, torch.cat(wanted).double().numpy(), rcond=None)
+    assert 0.1 < optimum < 0.9
+    network = build("flow-convlstm", 2).train()
+    network.calibrate(windows)
+    context = windows[0][0]
+    last = context[:, -1:]
+    blend = last + optimum * (pure_flow(context, HORIZON) - last)
+    torch.testing.assert_close(predicted(network, context), blend.float(), atol=1e-5, rtol=0)
+
+
+def test_calibrating_on_nothing_that_moves_stays_halfway():
+    network = build("flow-convlstm")
+    network.calibrate([(torch.zeros(B, T, C, H, W), clip(frames=3))])
+    assert network.head.bias[2].item() == 0.0
+    network.calibrate([])
+    assert network.head.bias[2].item() == 0.0
+
+
+@given(
+    name=st.sampled_from(NAMES),
+    patch=st.sampled_from([1, 2, 4, 8, 16]),
+    filters=st.lists(st.integers(1, 7), min_size=1, max_size=3).map(tuple),
+    kernel_size=st.sampled_from([1, 3, 5]),
+    sizes=st.tuples(st.integers(1, 3), st.integers(1, 6), st.sampled_from([1, 3])),
+    frame=st.tuples(st.integers(1, 37), st.integers(1, 37)),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_any_context_length_and_frame_size_gives_frames_of_that_size_in_0_to_1(
+    name, patch, filters, kernel_size, sizes, frame
+):
+    batch, length, channels = sizes
+    network = build(name, channels, patch=patch, filters=filters, kernel_size=kernel_size, std=0.5)
+    frames = predicted(network, clip(batch, length, channels, *frame), 3)
+    assert frames.shape == (batch, 3, channels, *frame)
+    assert frames.dtype == torch.float32
+    assert ((frames >= 0) & (frames <= 1)).all()
+
+
+@both
+@pytest.mark.parametrize("frame", [(1, 1), (1, 33), (5, 3), (16, 17)])
+def test_the_smallest_frames_work(name, frame):
+    frames = predicted(build(name, patch=8, std=0.3), clip(B, 1, C, *frame), 2)
+    assert frames.shape == (B, 2, C, *frame)
+    assert torch.isfinite(frames).all()
+
+
+@both
+def test_in_training_frames_are_not_clipped(name):
+    network, context = build(name, std=0.2), clip()
+    for bias in (-3.0, 3.0):
+        torch.nn.init.constant_(network.paint.bias, bias)
+        free = network.train()(context, 1)
+        assert ((free < 0) if bias < 0 else (free > 1)).all()
+        torch.testing.assert_close(predicted(network.eval(), context, 1), free.clamp(0, 1))
+
+
+@both
+def test_a_clips_forecast_does_not_depend_on_the_others_in_its_batch(name):
+    network, context = build(name, std=0.2), clip(batch=3, height=21, width=18)
+    together = predicted(network, context)
+    for b in range(3):
+        alone = predicted(network, context[b : b + 1])
+        torch.testing.assert_close(together[b : b + 1], alone, atol=2e-5, rtol=0)
+
+
+@both
+def test_a_frame_does_not_depend_on_how_many_follow(name):
+    network, context = build(name, std=0.2), clip()
+    far = predicted(network, context, 6)
+    for horizon in (1, 3):
+        torch.testing.assert_close(predicted(network, context, horizon), far[:, :horizon])
+    assert not torch.equal(far[:, 0], far[:, 1])
+
+
+@both
+def test_stepping_leaves_the_state_it_started_from_as_it_was(name):
+    network, context = build(name, std=0.2), clip()
+    given_, kept = context.clone(), []
+    with torch.no_grad():
+        state = network.encode(context)
+        kept = [tensor.clone() for tensor in tensors(state)]
+        frame, after = network.step(state)
+        again, _ = network.step(state)
+    assert torch.equal(frame, again)
+    assert torch.equal(context, given_)
+    assert all(torch.equal(one, two) for one, two in zip(tensors(state), kept, strict=True))
+    changed = [not torch.equal(a, b) for a, b in zip(tensors(state), tensors(after), strict=True)]
+    assert any(changed)
+
+
+@both
+def test_the_state_is_tensors_in_tuples_that_keep_their_shapes(name):
+    network = build(name, std=0.2)
+    with torch.no_grad():
+        state = network.encode(clip())
+        _, after = network.step(state)
+    assert [t.shape for t in tensors(state)] == [t.shape for t in tensors(after)]
+    assert [t.dtype for t in tensors(state)] == [t.dtype for t in tensors(after)]
+    assert all(len(tensor) == B for tensor in tensors(state))
+
+
+@both
+@pytest.mark.parametrize("place", range(T))
+def test_every_context_frame_has_a_say(name, place):
+    network, context = build(name, std=0.3), clip()
+    other = context.clone()
+    other[:, place] = 1 - other[:, place]
+    assert (predicted(network, context) - predicted(network, other)).abs().max() > 1e-6
+
+
+@both
+def test_gradients_reach_every_single_weight(name):
+    network = build(name, std=0.3).train()
+    frames = network(clip(frames=3, height=19, width=22), 3)
+    F.mse_loss(frames, clip(frames=3, height=19, width=22, seed=1)).backward()
+    for weight_name, weight in network.named_parameters():
+        assert weight.grad is not None, weight_name
+        assert (weight.grad != 0).all(), weight_name
+
+
+@both
+def test_at_the_start_gradients_reach_what_paints(name):
+    """All else follows once these have left zero."""
+    network = build(name).train()
+    F.mse_loss(network(clip(), 2), clip(frames=2, seed=1)).backward()
+    assert (network.paint.weight.grad != 0).any()
+    if name == "flow-convlstm":
+        assert (network.head.weight.grad.flatten(1) != 0).any(dim=1).all()
+
+
+@both
+def test_gradients_are_the_numerical_ones(name, monkeypatch):
+    """In float64, where the flow forecaster's float() for half precision must not cut in."""
+    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)
+    network = build(name, 1, patch=2, filters=(2,), std=0.3).double().train()
+    context = translating(2, 6, 7, (0.7, 0.4))[None, :, None].double()
+    names, weights = zip(*network.named_parameters(), strict=True)
+
+    def forward(*values):
+        named = dict(zip(names, values, strict=True))
+        return torch.func.functional_call(network, named, (context, 2))
+
+    assert torch.autograd.gradcheck(forward, weights, fast_mode=True, eps=1e-7, atol=1e-4)
+
+
+@pytest.mark.parametrize("patch", [2, 4, 8])
+def test_cells_that_agree_are_painted_without_edges(patch):
+    """Inside the frame the patches fade into each other as bilinear interpolation does."""
+    paint = ToPixels(1, 1, patch)
+    assert not paint(torch.rand(1, 1, 3, 4), (3 * patch, 4 * patch)).any()
+    torch.nn.init.ones_(paint.weight)
+    cells = torch.rand(1, 1, 5, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        painted = paint(cells, (5 * patch, 6 * patch))
+    smooth = F.interpolate(cells, scale_factor=patch, mode="bilinear")
+    inside = (..., slice(patch // 2, -patch // 2), slice(patch // 2, -patch // 2))
+    torch.testing.assert_close(painted[inside], smooth[inside])
+
+
+def test_painting_crops_what_the_grid_added():
+    paint = ToPixels(FILTERS, C, 4)
+    torch.nn.init.normal_(paint.weight)
+    cells = clip(B, 1, FILTERS, 2, 2)[:, 0]
+    whole, cropped = paint(cells, (8, 8)), paint(cells, (H, 5))
+    torch.testing.assert_close(cropped, whole[..., :H, :5])
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4, 8, 16])
+def test_the_stem_makes_whole_cells_of_repeated_borders(patch):
+    frames = clip(B, 1, C, 19, 22)[:, 0]
+    padded = pad_to_grid(frames, patch)
+    rows, columns = -(-19 // patch), -(-22 // patch)
+    assert padded.shape == (B, C, rows * patch, columns * patch)
+    expected = np.pad(
+        frames, ((0, 0), (0, 0), (0, rows * patch - 19), (0, columns * patch - 22)), mode="edge"
+    )
+    np.testing.assert_array_equal(padded, expected)
+    assert Stem(C, patch, FILTERS)(frames).shape == (B, FILTERS, rows, columns)
+
+
+def test_far_lead_times_stay_finite():
+    frames = predicted(build("flow-convlstm", std=0.3), clip(), 200)
+    assert torch.isfinite(frames).all()
