@@ -284,7 +284,8 @@ def export(
     from framecast import export as room
 
     request = room.Request(horizon, context_length, size, fps)
-    report = room.export(source, output, request, overwrite)
+    with console.working("exporting, and checking a model against PyTorch"):
+        report = room.export(source, output, request, overwrite)
     console.show_notes(report.notes)
     console.show_result(str(report.path))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,17 @@ def one_line(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Say what takes its time: a spinner on a terminal, else one line."""
+    if messages.is_terminal:
+        with messages.status(text):
+            yield
+    else:
+        messages.print(f"{text} ...", markup=False)
+        yield
 
 
 def show_plan(plan: Plan) -> None:
