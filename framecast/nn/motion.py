@@ -25,10 +25,6 @@ from framecast.nn.widths import (
 DAMPING = 1e-3
 """Added to the structure tensor's diagonal: where nothing is seen, the coarser motion stays."""
 
-CONTRAST, FAINTEST = 0.2, 1e-3
-"""Standard deviation that a clip's pixels are scaled to, since damping would hold back the motion
-of a dim one; and the noise below which there is nothing to scale up."""
-
 MEMORY = 0.7
 """Weight of each older frame pair relative to the next newer one."""
 
@@ -77,9 +73,7 @@ def lucas_kanade(frames_BTHW: Tensor) -> Tensor:
     B, T, H, W = frames_BTHW.shape
     if T == 1:
         return frames_BTHW.new_zeros(B, 2, H, W)
-    variance, mean = torch.var_mean(frames_BTHW, dim=(1, 2, 3), correction=0, keepdim=True)
-    scale = CONTRAST * torch.rsqrt(variance + FAINTEST**2)
-    pyramid = [(frames_BTHW - mean) * scale]
+    pyramid = [frames_BTHW]
     while len(pyramid) < LEVELS and min(pyramid[-1].shape[-2:]) >= COARSEST_SIDE:
         blurred = gaussian_blur(pyramid[-1], PYRAMID_SIGMA)
         pyramid.append(F.avg_pool2d(blurred, 2, ceil_mode=True, count_include_pad=False))
