@@ -84,6 +84,8 @@ def test_the_forecasters_first_layer_is_a_layer_that_sees_zeros():
     layer = ConvLSTM2D(
         5, 3, padding="same", data_format="channels_first", in_channels=1, peephole=True
     )
+    assert torch.equal(first.bias, layer.bias)
+    assert torch.equal(first.peephole, layer.peephole)
     with torch.no_grad():
         for name, parameter in first.named_parameters():
             torch.nn.init.normal_(parameter)
@@ -261,7 +263,14 @@ def test_every_network_is_inspected(name):
     assert bool([text for text in other.warnings if "is tied to" in text]) == (name in TIED)
 
 
-def test_cross_entropy_is_the_mean_in_nats_also_under_autocast():
+def test_cross_entropy_is_the_mean_in_nats_and_computed_without_autocast(monkeypatch):
+    real = F.binary_cross_entropy
+
+    def refuses_autocast(*tensors):  # as on CUDA
+        assert not torch.is_autocast_enabled("cpu")
+        return real(*tensors)
+
+    monkeypatch.setattr(F, "binary_cross_entropy", refuses_autocast)
     prediction, truth = torch.tensor([0.25, 0.9]), torch.tensor([1.0, 0.0])
     with torch.autocast("cpu", torch.bfloat16):
         loss = cross_entropy(prediction, truth)
