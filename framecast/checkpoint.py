@@ -6,6 +6,7 @@ so a file from a stranger cannot run code.
 
 from __future__ import annotations
 
+import errno
 import os
 import textwrap
 import warnings
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from framecast.config import Config, from_dict, to_dict
-from framecast.errors import CheckpointError, ConfigError, OutputError
+from framecast.errors import CheckpointError, ConfigError, OutputError, ResourceError
 from framecast.nn.forecaster import Forecaster
 from framecast.nn.networks import build_forecaster
 
@@ -62,7 +63,7 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically: the file is the old one or the new one, never a part.
 
-    Raises OutputError when the folder cannot be written.
+    Raises ResourceError when the disk is full, OutputError when the folder cannot be written.
     """
     contents = {
         "format": FORMAT,
@@ -81,6 +82,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     except (OSError, RuntimeError) as error:
+        # PyTorch's writer turns a full disk into a RuntimeError of its own.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if getattr(cause, "errno", None) == errno.ENOSPC:
+            raise ResourceError(
+                f"{path}: the disk is full", remedy="free some space and resume the run"
+            ) from error
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{path}: cannot be written ({reason})") from error
     finally:

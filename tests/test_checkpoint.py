@@ -1,5 +1,6 @@
 """The model file: an exact round trip, never half written, never code, and clear refusals."""
 
+import errno
 import os
 import pickle
 import random
@@ -13,7 +14,7 @@ import torch
 from models import random_checkpoint
 
 from framecast.checkpoint import load_checkpoint, save_checkpoint
-from framecast.errors import CheckpointError, OutputError
+from framecast.errors import CheckpointError, OutputError, ResourceError
 
 
 def progress():
@@ -111,7 +112,7 @@ def test_permissions_follow_the_umask(tmp_path):
 @pytest.mark.parametrize(
     ("error", "raised"),
     [
-        (OSError(28, "No space left on device"), OutputError),
+        (OSError(errno.EIO, "Input/output error"), OutputError),
         (RuntimeError("PytorchStreamWriter failed writing file"), OutputError),
         (KeyboardInterrupt(), KeyboardInterrupt),
     ],
@@ -140,6 +141,27 @@ def test_a_save_that_fails_keeps_the_old_file_and_leaves_no_part(
     if raised is OutputError:
         assert str(caught.value).startswith(f"{model}: cannot be written (")
         assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["as it is", "by PyTorch's writer"])
+def test_a_full_disk_is_said_and_keeps_the_old_file(model, monkeypatch, wrapped):
+    before = model.read_bytes()
+
+    def refuse(contents, file):
+        file.write(b"half")
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            if wrapped:
+                raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904  (as PyTorch does)
+            raise
+
+    checkpoint = load_checkpoint(model)
+    monkeypatch.setattr(torch, "save", refuse)
+    with pytest.raises(ResourceError, match="the disk is full; free some space"):
+        save_checkpoint(model, checkpoint)
+    assert model.read_bytes() == before
+    assert [*model.parent.iterdir()] == [model]
 
 
 def test_another_save_replaces_the_file(model):

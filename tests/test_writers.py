@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import struct
 from fractions import Fraction
@@ -395,4 +396,22 @@ def test_a_full_disk_is_a_resource_error(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ResourceError, match="the disk is full; free some space"):
         write_frames(tmp_path / "frames", moving_waves(2, 7, 8, 1), fps=1)
+    assert entries(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_under_an_npy_is_said_and_leaves_nothing(tmp_path):
+    class Full:
+        def write(self, *_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        close = seek = write
+
+    with (
+        pytest.raises(ResourceError, match="the disk is full; free some space"),
+        open_writer(tmp_path / "out.npy", fps=10) as writer,
+    ):
+        writer.write(np.zeros((4, 6, 1), np.uint8))
+        writer._file.close()
+        writer._file = Full()
+        writer.write(np.zeros((4, 6, 1), np.uint8))
     assert entries(tmp_path) == []

@@ -291,7 +291,9 @@ class NpyWriter(FrameWriter):
 
     def _discard(self, temporary: Path) -> None:
         if self._file is not None:
-            self._file.close()
+            # Closing flushes what a full disk refused before; that error is the one to report.
+            with contextlib.suppress(OSError):
+                self._file.close()
         temporary.unlink(missing_ok=True)
 
 
