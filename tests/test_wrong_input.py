@@ -245,7 +245,7 @@ WRONG = {
     "unknown model name": (
         lambda here: ["train", here.clips / "grey", "--model", "convlsm"],
         USAGE,
-        "--model: model.name: expected one of flow-convlstm, convlstm, got convlsm",
+        "got convlsm",
         "did you mean convlstm?",
     ),
     "resize nonsense": (
