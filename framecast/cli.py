@@ -260,10 +260,11 @@ def export(
         Path, typer.Argument(help="A model file or run folder; or frames.", show_default=False)
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Option(
             "--output",
             "-o",
+            metavar="PATH",
             help="Of a model: .onnx, .pt2, .torchscript; of frames: .gif, .mp4, .npy, a folder.",
             show_default=False,
         ),

@@ -107,6 +107,11 @@ def test_predictions_have_the_clips_size_colours_and_rate(run, clips, color_run,
     assert len([*tmp_path.iterdir()]) == 1
 
 
+def test_frames_are_exported_into_a_folder_whose_name_has_a_dot(run, clips, tmp_path):
+    assert run("export", clips / "grey.npy", "-o", f"{tmp_path}/frames.d/")[0] == 0
+    assert np.array_equal(read(tmp_path / "frames.d")[..., 0], np.load(clips / "grey.npy"))
+
+
 def test_horizon_is_as_trained_and_the_rate_as_asked(run, clips, color_run, tmp_path):
     target = tmp_path / "out.mp4"
     code, _, err = run("predict", color_run, clips / "color.mp4", "-o", target, "--fps", 7)

@@ -550,6 +550,25 @@ WRONG = {
         "--resume takes its sources and settings from the run",
         "give only the run",
     ),
+    # shapes
+    "nothing to inspect": (
+        lambda here: ["inspect-shapes", here.tmp / "none"],
+        SOURCE,
+        "none: no such file or folder",
+        "check the path",
+    ),
+    "a size to inspect that is none": (
+        lambda here: ["inspect-shapes", "--size", "96x"],
+        USAGE,
+        "--size: expected HEIGHTxWIDTH, got '96x'",
+        "write it like 96x160",
+    ),
+    "a patch to inspect that is none": (
+        lambda here: ["inspect-shapes", here.clips / "grey", "--set", "model.patch=3"],
+        USAGE,
+        "--set model.patch=3: model.patch: expected one of 1, 2, 4, 8, 16, got 3",
+        "",
+    ),
     # outputs
     "output exists": (
         lambda here: predicting(
@@ -598,6 +617,47 @@ WRONG = {
 }
 
 
+# Name: as above; these come after a line that says what is being done.
+WRONG_EXPORTS = {
+    "no model and no frames": (
+        lambda here: ["export", here.tmp / "none", "-o", here.tmp / "out.gif"],
+        SOURCE,
+        "none: no such file or folder",
+        "check the path",
+    ),
+    "text named .pt": (
+        lambda here: ["export", text(here, "model.pt"), "-o", here.tmp / "out.pt2"],
+        MODEL,
+        "model.pt: damaged, or not a model",
+        "give a .pt file that `framecast train` wrote",
+    ),
+    "a model as a video": (
+        lambda here: ["export", here.grey_run, "-o", here.tmp / "out.mp4"],
+        USAGE,
+        "out.mp4: a model cannot become a file of this kind",
+        "end the name in .onnx, .pt2, .torchscript",
+    ),
+    "frames as another kind of file": (
+        lambda here: ["export", here.clips / "grey", "-o", here.tmp / "out.webm"],
+        OUTPUT,
+        "out.webm: cannot write .webm files",
+        "use .gif, .mp4 or .npy, or end the path in / for a folder of PNG frames",
+    ),
+    "a size that is none": (
+        lambda here: ["export", here.grey_run, "-o", here.tmp / "out.pt2", "--size", "4*4"],
+        USAGE,
+        "--size: expected HEIGHTxWIDTH, got '4*4'",
+        "write it like 96x160",
+    ),
+    "output exists": (
+        lambda here: ["export", here.grey_run, "-o", text(here, "out.pt2")],
+        OUTPUT,
+        "out.pt2 exists already",
+        "choose another name or pass --overwrite",
+    ),
+}
+
+
 def state(folder):
     return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
 
@@ -615,3 +675,18 @@ def test_wrong_input_is_one_clear_line_with_its_exit_code(run, here, kind):
     assert says in err
     assert remedy in err.partition(says)[2]
     assert (state(here.tmp), state(here.grey_run)) == before
+
+
+@pytest.mark.parametrize("kind", WRONG_EXPORTS)
+def test_wrong_exports_end_in_one_clear_line_with_its_exit_code(run, here, kind):
+    build, expected, says, remedy = WRONG_EXPORTS[kind]
+    arguments = build(here)
+    before = state(here.tmp)
+    code, out, err = run(*arguments)
+    assert (code, out) == (expected, ""), err
+    assert "Traceback" not in err
+    last = err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert remedy in last.partition(says)[2]
+    assert says in last
+    assert state(here.tmp) == before
