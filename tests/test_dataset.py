@@ -236,23 +236,21 @@ def test_fitted_frames_are_the_numbered_ones(tmp_path):
 
 
 def test_a_full_disk_is_seen_before_anything_is_written(tmp_path, monkeypatch):
-    source = open_source(write_folder(tmp_path / "frames", smooth_clip()))
+    colour = open_source(write_folder(tmp_path / "frames", smooth_clip()))
+    np.save(tmp_path / "deep.npy", np.zeros((T, 5, 6), np.uint16))
+    sources, sizes = [colour, open_source(tmp_path / "deep.npy")], [(14, 22), (5, 6)]
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    needed = T * 14 * 22 * 3
-    usage = {"total": 10**9, "used": 0}
-    monkeypatch.setattr(
-        dataset.shutil, "disk_usage", lambda path: SimpleNamespace(**usage, free=needed - 1)
-    )
+    needed = T * (14 * 22 + 2 * 5 * 6) * 3
+    usage = SimpleNamespace(total=10**9, used=0, free=needed - 1)
+    monkeypatch.setattr(dataset.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(ResourceError, match=rf"decoded frames need 0.0 GB in {scratch}") as caught:
-        decode_clips([source], [(14, 22)], 3, scratch)
+        decode_clips(sources, sizes, 3, scratch)
     assert caught.value.exit_code == 9
     assert "smaller --resize" in str(caught.value)
     assert not list(scratch.iterdir())
-    monkeypatch.setattr(
-        dataset.shutil, "disk_usage", lambda path: SimpleNamespace(**usage, free=needed)
-    )
-    decode_clips([source], [(14, 22)], 3, scratch)
+    usage.free = needed
+    assert len(decode_clips(sources, sizes, 3, scratch)) == 2
 
 
 def test_a_clip_that_breaks_off_is_an_error_and_no_black_frames(tmp_path):

@@ -77,6 +77,14 @@ def test_an_untrained_convlstm_is_persistence_to_the_bit():
         assert torch.equal(frames[:, k], still)
 
 
+def test_a_convlstm_reads_its_own_frames_and_adds_to_the_last():
+    network, context = build("convlstm"), 0.5 * clip()
+    torch.nn.init.constant_(network.paint.bias, 0.0625)
+    frames = predicted(network, context)
+    for k in range(HORIZON):
+        torch.testing.assert_close(frames[:, k], context[:, -1] + 0.0625 * (k + 1))
+
+
 def test_an_untrained_flow_convlstm_is_halfway_between_persistence_and_flow():
     context, _ = textures((1.5, -0.75))
     halfway = (pure_flow(context, HORIZON) + context[:, -1:]) / 2

@@ -123,6 +123,12 @@ def test_lucas_kanade_recovers_a_translation(velocity):
     assert off.max() < 2.5
 
 
+def test_lucas_kanade_follows_an_eighth_of_the_frame():
+    found = lucas_kanade(translating(4, 96, 131, (0.0, 12.0))[None])[0]
+    off = torch.hypot(found[0], found[1] - 12.0)
+    assert off.median() < 0.06
+
+
 def test_lucas_kanade_recovers_a_slow_rotation():
     height, width, omega = 96, 131, 0.02
     frames = moving_texture(4, height, width, lambda y, x, t: turned_back(height, width, omega, t))

@@ -131,6 +131,7 @@ def test_more_windows_are_validated_on_small_frames():
     # 12 batches of 8 x 128 x 128 pixels, between 4 and 16 windows
     assert counts == [16, 16, 6, 9]
     assert len(plan(info(400, 1000, 1000), data__resize="none").validation) == 4
+    assert len(plan(info(400, 512, 512), info(400, 64, 64)).validation) == 6
 
 
 def test_large_frames_are_shrunk():
