@@ -145,6 +145,32 @@ def check_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> No
         )
 
 
+def check_batch(plan: Plan) -> None:
+    """Raise ResourceError when a training batch keeps more for its backward pass than memory holds.
+
+    Counts float32 on the CPU. Passes where the system does not tell how much memory it has.
+    """
+    height, width = plan.crop
+    sums = totals(
+        trace_network(
+            plan.config.model,
+            batch=plan.batch_size,
+            context_length=plan.config.data.context_length,
+            horizon=plan.split.horizon,
+            channels=plan.channels,
+            height=height,
+            width=width,
+        )
+    )
+    needed, memory = sums.training_bytes + sums.optimizer_bytes, machine_memory()
+    if memory is not None and needed > memory:
+        raise ResourceError(
+            f"a training batch of {plan.batch_size} crops of {height} x {width} takes "
+            f"{needed / 1e9:,.1f} GB; this machine has {memory / 1e9:,.1f} GB",
+            remedy="use a smaller --batch-size or --crop",
+        )
+
+
 def machine_memory() -> int | None:
     """Bytes of memory that this machine has; None where the system does not tell."""
     try:

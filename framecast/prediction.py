@@ -54,13 +54,18 @@ class LoadedForecaster:
         small_THWC = np.stack([resize(frame, *size) for frame in context_THWC])
         context_BTCHW = torch.from_numpy(to_unit(small_THWC))[None].to(self.device)
         frames = rollout(self.network, context_BTCHW, horizon)
-        for _ in range(horizon):
+        for lead in range(1, horizon + 1):
             # Left before every yield, since whoever reads the frames computes in between.
             with (
                 explained_memory("use --device cpu, or train with a smaller data.resize"),
                 autocast(self.device, self.precision),
             ):
                 frame_BCHW = next(frames)
+            if not torch.isfinite(frame_BCHW).all():
+                raise CheckpointError(
+                    f"the model's prediction {lead} frames ahead is not finite",
+                    remedy="use a smaller --horizon, or train again with a smaller --lr",
+                )
             frame_HWC = from_unit(frame_BCHW[0].float().cpu().numpy(), context_THWC.dtype)
             yield resize(frame_HWC, height, width)
 

@@ -20,7 +20,7 @@ from framecast.config import Config, load_config, to_dict
 from framecast.dataset import decode_clips, fitted_frames, frames_of
 from framecast.device import pick_device
 from framecast.errors import SourceError, UsageError
-from framecast.plan import Plan, check_memory, make_plan
+from framecast.plan import Plan, check_batch, check_memory, make_plan
 from framecast.prediction import DEFAULT_FPS, LoadedForecaster
 from framecast.runs import RunFolder, check_runs_folder, fingerprints, new_run
 from framecast.training import Event, Trainer, TrainingResult, window_shape
@@ -76,12 +76,14 @@ def prepare(paths: Sequence[Path], config: Config) -> Session:
     """Open the clips and plan the run; reads headers only.
 
     Raises ResourceError when the device is not there, SourceError when a path cannot be used, and
-    what `make_plan` and `check_memory` raise.
+    what `make_plan`, `check_memory` and `check_batch` raise.
     """
-    pick_device(config.train.device)
+    device = pick_device(config.train.device)
     sources = open_sources(paths, color=config.data.color, keep_readable=config.data.keep_readable)
     plan = make_plan([source.info for source in sources], config)
     check_memory(config.model, plan.channels, plan.crop)
+    if device == "cpu":
+        check_batch(plan)
     return Session(tuple(sources), plan)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -127,39 +127,42 @@ class Trainer:
         """Run until the budget, the patience or the user ends it.
 
         Raises DivergedError when the loss is no longer finite and InterruptedRunError on Ctrl-C
-        or SIGTERM;
-        both leave a usable `best.pt` and `last.pt` in the run folder.
+        or SIGTERM; both leave a usable `best.pt` and `last.pt` in the run folder.
         """
         started = time.monotonic() - 60 * self.counters.minutes
-        self.persistence_T = self._validate(persistence)
-        self.flow_T = self._validate(optical_flow)
-        if self.counters.step == 0:
-            self.network.calibrate(self._calibration_windows())
-            self.average.load_state_dict(self.network.state_dict())
-            self._close_epoch(None)
         batches, losses = self.batches(self.plan.split.train), []
         with interrupts() as interrupted:
+            self._start()
             while (reason := self._reason_to_stop()) is None:
+                if interrupted:
+                    self._save_and_stop()
                 losses.append(self.step(next(batches)))
                 self.counters.minutes = (time.monotonic() - started) / 60
-                self.emit(
-                    StepDone(
-                        self.counters.epoch + 1, self.counters.step, losses[-1], self._progress()
-                    )
-                )
-                if self.counters.step % self.plan.steps_per_epoch == 0 or self._out_of_time():
-                    self.counters.epoch += 1
+                epoch, step = self.counters.epoch + 1, self.counters.step
+                self.emit(StepDone(epoch, step, losses[-1], self._progress()))
+                if step % self.plan.steps_per_epoch == 0 or self._out_of_time():
+                    self.counters.epoch = epoch
                     self._close_epoch(sum(losses) / len(losses))
                     losses = []
                     self.counters.minutes = (time.monotonic() - started) / 60
-                if interrupted:
-                    self._save_last()
-                    path = shlex.quote(str(self.run.path))
-                    raise InterruptedRunError(
-                        f"stopped after step {self.counters.step}, {self.run.last} is saved",
-                        remedy=f"continue with: framecast train --resume {path}",
-                    )
         return self._result(reason)
+
+    def _start(self) -> None:
+        """Score the baselines and, in a new run, the network before its first step."""
+        self.persistence_T = self._validate(persistence)
+        self.flow_T = self._validate(optical_flow)
+        if not self.counters.best_mse_T:
+            self.network.calibrate(self._calibration_windows())
+            self.average.load_state_dict(self.network.state_dict())
+            self._close_epoch(None)
+
+    def _save_and_stop(self) -> NoReturn:
+        self._save_last()
+        path = shlex.quote(str(self.run.path))
+        raise InterruptedRunError(
+            f"stopped after step {self.counters.step}, {self.run.last} is saved",
+            remedy=f"continue with: framecast train --resume {path}",
+        )
 
     def step(self, batch: Batch) -> float:
         """Do one optimizer step and return its loss; DivergedError before it if not finite."""

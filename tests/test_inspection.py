@@ -191,7 +191,8 @@ def test_text_and_json_of_one_line(clip):
         (
             [info(height=9)],
             ["model.patch=16"],
-            "^frames of 9 x 50 .* since model.patch is 16; use larger frames or a smaller model.patch",
+            "^frames of 9 x 50 .* since model.patch is 16; use larger frames or a smaller "
+            "model.patch",
         ),
         ([info(height=9)], [], "9 x 50 pixels are 2 x 7 cells, less than the 3 x 3 kernel covers"),
         ([info()], ["data.context_length=1"], "one context frame shows no motion"),

@@ -46,6 +46,21 @@ def test_predicts_the_networks_frames_in_the_type_and_size_given(name, channels,
     assert len(np.unique(future)) > 20
 
 
+def test_a_prediction_that_is_not_finite_is_refused_with_its_lead_time():
+    forecaster = LoadedForecaster(random_checkpoint(3, "model.name=convlstm"), "cpu")
+    healthy, calls = forecaster.network.step, itertools.count(1)
+
+    def step(state):
+        frame_BCHW, after = healthy(state)
+        return (frame_BCHW * np.nan if next(calls) == 3 else frame_BCHW), after
+
+    forecaster.network.step = step
+    frames = forecaster.stream(pixels(T, H, W, C), HORIZON)
+    assert len(list(itertools.islice(frames, 2))) == 2
+    with pytest.raises(CheckpointError, match="prediction 3 frames ahead is not finite"):
+        next(frames)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (13, 6), (40, 41)])
 @pytest.mark.parametrize("length", [1, 2, 9])
 def test_any_size_and_any_number_of_context_frames(size, length):

@@ -157,6 +157,24 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, last_
     assert steps == [0, 5, 10, 15]
 
 
+def test_an_interrupt_before_the_first_step_can_be_resumed_too(tmp_path):
+    def stop_at_once(event):
+        if isinstance(event, EpochDone):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    whole = make_trainer(tmp_path / "a", "train.epochs=1")
+    whole.train()
+    cut = make_trainer(tmp_path / "b", "train.epochs=1", emit=stop_at_once)
+    with pytest.raises(InterruptedRunError, match="stopped after step 0"):
+        cut.train()
+    resumed = load_checkpoint(cut.run.last)
+    make_trainer(tmp_path / "b", "train.epochs=1", run=cut.run, resumed=resumed).train()
+    expected, found = load_checkpoint(whole.run.last), load_checkpoint(cut.run.last)
+    assert all(torch.equal(found.weights[name], expected.weights[name]) for name in found.weights)
+    steps = [int(row["step"]) for row in csv.DictReader(cut.run.metrics.open())]
+    assert steps == [0, 5]
+
+
 def test_same_seed_same_model_other_seed_another(tmp_path):
     def weights(folder, seed):
         trainer = make_trainer(tmp_path / folder, "train.epochs=1", f"train.seed={seed}")

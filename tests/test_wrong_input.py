@@ -193,6 +193,12 @@ WRONG = {
         "device cuda:99 is not on this machine",
         "use --device auto",
     ),
+    "batch that no memory holds": (
+        lambda here: [*training(here, here.clips / "grey.npy"), "--batch-size", "100000000"],
+        9,
+        "a training batch of 100000000 crops of",
+        "use a smaller --batch-size or --crop",
+    ),
     "absent device to train on": (
         lambda here: [*training(here, here.clips / "grey.npy"), "--device", "cuda:99"],
         RESOURCE,

@@ -1,0 +1,91 @@
+"""The README's commands do what they say, in the order they stand there."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from framecast import errors
+from framecast.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SMALL = ["--epochs", "1", "--set", "train.steps_per_epoch=1", "--set", "model.filters=[4]"]
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def framecast_commands():
+    """Every `framecast ...` of the shell blocks, also between `&&`."""
+    for block in blocks("sh"):
+        for line in block.splitlines():
+            for command in line.split("&&"):
+                words = shlex.split(command, comments=True)
+                if words[:1] == ["framecast"]:
+                    yield words[1:]
+
+
+def shortened(words):
+    """The same command with a budget of one step, or a short horizon: a test has no minutes."""
+    words = list(words)
+    if words[:2] == ["export", "runs/train-1"]:
+        return [*words, "--horizon", "1", "--context-length", "2", "--size", "24x16"]
+    if words[0] != "train" or "--dry-run" in words:
+        return words
+    if "--minutes" in words:
+        place = words.index("--minutes")
+        del words[place : place + 2]
+    return [*words, *(["--epochs", "2"] if "--resume" in words else SMALL)]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "sample_data", folder / "sample_data")
+    shutil.copy(ROOT / "framecast.yaml.example", folder)
+    return folder
+
+
+def test_commands_run_in_the_order_of_the_readme(workplace, monkeypatch, capfd):
+    monkeypatch.chdir(workplace)
+    commands = list(framecast_commands())
+    assert {words[0] for words in commands} == {"train", "predict", "inspect-shapes", "export"}
+    for words in commands:
+        assert main(shortened(words)) == 0, (words, capfd.readouterr().err)
+    for name in re.findall(r"-o (\S+)", "".join(blocks("sh"))):
+        assert (workplace / name).exists(), name
+    for name in re.findall(r"`(\w+\.(?:pt|gif|png|csv|yaml|json))`", README.split("## Predict")[0]):
+        found = (workplace / "runs/train-1" / name, workplace / name)
+        assert any(path.exists() for path in found), name
+
+
+def test_python_example_predicts(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    names = {"context_THWC": np.full((6, 40, 56, 1), 90, dtype=np.uint8)}
+    exec(blocks("python")[0], names)
+    assert names["future_THWC"].shape == (12, 40, 56, 1)
+    assert names["future_THWC"].dtype == np.uint8
+
+
+def test_the_table_of_exit_codes_is_that_of_the_errors():
+    def codes(kind):
+        return {kind.exit_code}.union(*(codes(child) for child in kind.__subclasses__()))
+
+    table = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    assert table == codes(errors.FramecastError) | {0}
+
+
+def test_pictures_and_links_point_at_files():
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    command = re.search(r"<!-- tests -->\n```sh\n(.*?)\n```", README, re.DOTALL).group(1)
+    assert command.endswith("pytest -n 2")
+    assert "<!-- tests -->" in (ROOT / ".ci/run").read_text(encoding="utf-8")
