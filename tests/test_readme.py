@@ -85,6 +85,15 @@ def test_pictures_and_links_point_at_files():
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
+def test_the_house_names_every_room():
+    house = README.split("## The house")[1]
+    rooms = [path for path in (ROOT / "framecast").rglob("*.py") if path.name != "__init__.py"]
+    assert len(rooms) > 20
+    assert [path.name for path in rooms if path.name not in house] == []
+    for name in re.findall(r"\b(\w+\.py)\b", house):
+        assert name in {path.name for path in rooms}, name
+
+
 def test_ci_runs_the_test_command_of_the_readme():
     command = re.search(r"<!-- tests -->\n```sh\n(.*?)\n```", README, re.DOTALL).group(1)
     assert command.endswith("pytest -n 2")
