@@ -12,6 +12,8 @@ for name in [*os.environ]:
     if name.startswith("FRAMECAST_") or name in {"FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM"}:
         del os.environ[name]
 os.environ.update(COLUMNS="120", NO_COLOR="1", TERM="dumb")
+# Tests run side by side, one a core; more threads than cores wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from framecast.cli import main  # noqa: E402  (after the environment is clean)
 
