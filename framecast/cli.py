@@ -242,14 +242,36 @@ def inspect_shapes(
     channels: Annotated[
         int | None, typer.Option(help="Channels when no frames are given: 1 or 3.")
     ] = None,
+    input_: Annotated[
+        str | None,
+        typer.Option("--input", metavar="B,T,H,W,C", help="Sizes fed to the layers below."),
+    ] = None,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer", metavar="SETTINGS", help='E.g. "filters=64 kernel=5 strides=2"; repeatable.'
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Samples that stateful layers are fed in batches.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Print every tensor on a clip's way, with named axes, padding, parameters and memory.
 
     Example: framecast inspect-shapes ./frames --set model.patch=4
     """
-    from framecast import console, inspection
+    from framecast import console, inspection, layer_inspection
 
+    if input_ is not None or layers or samples is not None:
+        if target or config or settings or size or channels:
+            raise UsageError(
+                "--input, --layer and --samples describe layers alone",
+                remedy="leave out frames, models and their settings",
+            )
+        stack = layer_inspection.inspect_layers(input_, layers or [], samples)
+        console.show_layers(stack, as_json=json)
+        return
     report = inspection.inspect_target(target, config, settings or [], size, channels)
     console.show_inspection(report, as_json=json)
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from framecast.tensor_table import COLUMNS, Inspection
 
 if TYPE_CHECKING:
+    from framecast.layer_inspection import StackReport
     from framecast.plan import Plan
     from framecast.session import FrameDecoded, Outcome, Rehearsal
     from framecast.training import EpochDone, Event, StepDone
@@ -238,6 +239,19 @@ def show_inspection(report: Inspection, as_json: bool) -> None:
     for warning in report.warnings:
         results.print(f"[bold yellow]warning:[/] {escape(warning)}")
     show_notes(report.notes)
+
+
+def show_layers(report: StackReport, as_json: bool) -> None:
+    """ConvLSTM2D layers in a row, or as one JSON document; on stdout."""
+    if as_json:
+        results.print_json(json.dumps(report.to_dict()))
+        return
+    for number, layer in enumerate(report.layers, start=1):
+        results.print(f"[bold]layer {number}: ConvLSTM2D[/]")
+        for line in layer.lines:
+            results.print(f"  {line}", markup=False)
+    for warning in report.warnings:
+        results.print(f"[bold yellow]warning:[/] {escape(warning)}")
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

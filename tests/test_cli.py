@@ -26,7 +26,7 @@ OPTIONS = {
     "--resume --runs --seed --set -q sources",
     "predict": "--color --compare --device --format --fps --horizon --keep-readable --output "
     "--overwrite --start -o model sources",
-    "inspect-shapes": "--channels --config --json --set --size target",
+    "inspect-shapes": "--channels --config --input --json --layer --samples --set --size target",
     "export": "--context-length --fps --horizon --output --overwrite --size -o source",
 }
 

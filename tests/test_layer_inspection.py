@@ -1,0 +1,280 @@
+"""Layers described in numbers: equal to the real ones, and mistakes found before anything runs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_trace import LiveBytes
+from torch.utils.flop_counter import FlopCounterMode
+
+from framecast.layer_inspection import inspect_layers
+from framecast.layer_settings import parse_layers
+from framecast.nn.convlstm import ConvLSTM2D
+
+pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
+
+
+@st.composite
+def layer_settings(draw):
+    strided = draw(st.booleans())
+    layer = {
+        "filters": draw(st.integers(1, 6)),
+        "kernel_size": draw(pairs),
+        "strides": draw(pairs) if strided else (1, 1),
+        "dilation_rate": (1, 1) if strided else draw(pairs),
+        "padding": draw(st.sampled_from(("valid", "same"))),
+        "data_format": draw(st.sampled_from(("channels_last", "channels_first"))),
+    }
+    flags = ("use_bias", "return_sequences", "peephole")
+    return layer | {name: draw(st.booleans()) for name in flags}
+
+
+def text(layer):
+    values = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in layer.items()
+    }
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def shape(axes, layer):
+    """Axes, channels first, as a tensor of the layer's data_format has them."""
+    first = tuple(length for _, length in axes)
+    last = layer["data_format"] == "channels_last"
+    return (*first[:-3], *first[-2:], first[-3]) if last else first
+
+
+def build(layer, channels, device):
+    return ConvLSTM2D(**layer, in_channels=channels, device=device)
+
+
+@given(layer_settings(), st.lists(st.integers(1, 21), min_size=5, max_size=5))
+@settings(max_examples=250, derandomize=True, deadline=None)
+def test_shapes_parameters_and_macs_are_the_real_ones(layer, sizes):
+    report = inspect_layers(",".join(map(str, sizes)), [text(layer)]).layers[0]
+    channels = dict(report.takes)["C"]
+    assert shape(report.takes, layer) == tuple(sizes)
+    real = build(layer, channels, "meta")
+    weights = {name: tuple(weight.shape) for name, weight in real.named_parameters()}
+    assert dict(report.parameters) == weights
+    assert report.parameter_count == sum(weight.numel() for weight in real.parameters())
+    inputs = torch.empty(sizes, device="meta")
+    if 0 in dict(report.gives).values():
+        with pytest.raises(ValueError, match="needs a size of"):
+            real(inputs)
+        return
+    with FlopCounterMode(display=False) as counter:
+        output = real(inputs)
+    assert tuple(output.shape) == shape(report.gives, layer)
+    assert 2 * report.macs == counter.get_total_flops()
+    (top, bottom), (left, right) = real.geometry.pads([dict(report.takes)[side] for side in "HW"])
+    assert report.padding == (top, bottom, left, right)
+
+
+MEMORY = [
+    ((2, 5, 17, 28, 3), "filters=6 kernel=3 padding=same return_sequences=true"),
+    ((2, 5, 37, 28, 3), "filters=6 kernel=5,3 strides=2"),
+    ((3, 7, 27, 18, 2), "filters=8 kernel=3 padding=same peephole=true return_sequences=true"),
+    ((1, 4, 24, 40, 16), "filters=5 kernel=3 dilation_rate=2 return_sequences=true"),
+    ((2, 6, 16, 36, 4), "filters=7 kernel=4 padding=same return_sequences=true"),
+    ((2, 6, 26, 36, 2), "filters=7 kernel=3 padding=same strides=3 data_format=channels_first"),
+    ((2, 5, 37, 28, 3), "filters=6 kernel=3 dropout=0.2 recurrent_dropout=0.3"),
+]
+
+
+def real_layer(report, words):
+    parsed = parse_layers([words])[0]
+    geometry = parsed.geometry
+    names = ("kernel_size", "strides", "padding", "dilation_rate")
+    arguments = {name: getattr(geometry, name) for name in names}
+    names = ("filters", "data_format", "dropout", "recurrent_dropout", "return_sequences")
+    arguments |= {name: getattr(parsed, name) for name in (*names, "peephole")}
+    return ConvLSTM2D(**arguments, in_channels=dict(report.takes)["C"])
+
+
+@pytest.mark.parametrize(("sizes", "words"), MEMORY)
+def test_training_bytes_are_within_10_percent_of_what_autograd_saves(sizes, words):
+    report = inspect_layers(",".join(map(str, sizes)), [words]).layers[0]
+    real, saved, kept = real_layer(report, words), {}, []
+    known = {weight.untyped_storage().data_ptr() for weight in real.parameters()}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage.nbytes()
+        kept.append(tensor)  # else its address could be given away again
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        real(torch.rand(sizes), training=True)
+    assert report.training_bytes == pytest.approx(sum(saved.values()), rel=0.1)
+
+
+@pytest.mark.parametrize(("sizes", "words"), MEMORY)
+def test_prediction_bytes_are_within_10_percent_of_the_tensors_alive_at_once(sizes, words):
+    report = inspect_layers(",".join(map(str, sizes)), [words]).layers[0]
+    real = real_layer(report, words)
+    weights = [weight.untyped_storage() for weight in real.parameters()]
+    with torch.no_grad(), LiveBytes() as measured:
+        measured.live.update(map(id, weights))
+        inputs = torch.rand(sizes)
+        measured.know(inputs)
+        real(inputs, training=False)
+    assert report.prediction_bytes == pytest.approx(measured.peak, rel=0.1)
+
+
+BIG = "8,10,64,64,1"
+
+
+def fed(sizes, *layers, options=()):
+    """Arguments that feed an input to layers."""
+    return ["--input", sizes, *options, *(word for layer in layers for word in ("--layer", layer))]
+
+
+MISTAKES = {
+    "collapse": (
+        fed(
+            "8,10,12,64,1",
+            "filters=4 kernel=5 strides=2 return_sequences=true",
+            "filters=4 kernel=5",
+        ),
+        0,
+        "layer 2 collapses to nothing: its kernel covers 5 x 5 and its input is 4 x 30; use an "
+        "--input of 13 x 13 or more, padding=same or a smaller kernel",
+    ),
+    "4D into 5D": (
+        fed(BIG, "filters=4 kernel=3", "filters=4 kernel=3"),
+        0,
+        "layer 2 wants 5 axes (batch, time, ...) and layer 1 gives 4, its last step only; set "
+        "return_sequences=true in layer 1",
+    ),
+    "stateful batch": (
+        fed(BIG, "filters=4 kernel=3 stateful=true", options=("--samples", "100")),
+        0,
+        "layer 1 is stateful and keeps its batch of 8, but 100 samples leave a last batch of 4; "
+        "use a batch of 5, 96 samples, or stateful=false",
+    ),
+    "rest that no kernel sees": (
+        fed(BIG, "filters=4 kernel=5,4 strides=3,2"),
+        0,
+        "layer 1 never sees the last 2 of 64 rows: kernels of 5 every 3 end before them; pad 1 "
+        "rows, crop 2, or set padding=same",
+    ),
+    "channels first, read as last": (
+        fed("8,10,1,64,64", "filters=4 kernel=3 padding=same"),
+        0,
+        "--input 8,10,1,64,64 looks channels_first: read as channels_last its frames have 64 "
+        "channels, the other way 1; set data_format=channels_first",
+    ),
+    "channels last, read as first": (
+        fed(BIG, "filters=4 kernel=3 padding=same data_format=channels_first"),
+        0,
+        "looks channels_last: read as channels_first its frames have 64 channels, the other way "
+        "1; set data_format=channels_last",
+    ),
+    "formats that change": (
+        fed(
+            BIG,
+            "filters=4 kernel=3 return_sequences=true",
+            "filters=4 kernel=3 data_format=channels_first",
+        ),
+        0,
+        "layer 2 reads channels_first and layer 1 gives channels_last; set "
+        "data_format=channels_last in layer 2",
+    ),
+    "4D input": (
+        fed("8,64,64,1", "filters=4 kernel=3"),
+        2,
+        "4 axes, and ConvLSTM2D takes 5: batch or time is missing; one clip of 8 frames is "
+        "--input 1,8,64,64,1, 8 clips of one frame are --input 8,1,64,64,1",
+    ),
+    "strides with dilation": (
+        fed(BIG, "filters=4 kernel=3 strides=2 dilation_rate=2"),
+        2,
+        "--layer 1: strides > 1 do not go with dilation_rate > 1; received strides=(2, 2), "
+        "dilation_rate=(2, 2); set one of them to 1",
+    ),
+    "dropout of 1": (
+        fed(BIG, "filters=4 kernel=3 recurrent_dropout=1"),
+        2,
+        "--layer 1: recurrent_dropout must be at least 0 and less than 1, at which nothing would "
+        "be left to learn from; received 1; use e.g. recurrent_dropout=0.2",
+    ),
+    "unknown setting": (
+        fed(BIG, "filters=4 kernel=3 stride=2"),
+        2,
+        "--layer 1: stride is no setting that changes shapes, weights or memory; did you mean "
+        "strides?",
+    ),
+    "filters missing": (
+        fed(BIG, "kernel=3"),
+        2,
+        "--layer 1: filters is missing; add filters=64",
+    ),
+    "layer missing": (fed(BIG), 2, "--layer is missing; add e.g. --layer "),
+    "layers beside frames": (
+        ["frames", *fed(BIG, "filters=4 kernel=3")],
+        2,
+        "--input, --layer and --samples describe layers alone; leave out frames",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_planted_mistakes_are_found_and_explained(run, arguments, code, message):
+    found, out, err = run("inspect-shapes", *arguments)
+    assert found == code
+    assert message in (err if code else out)
+
+
+def test_from_the_named_size_on_no_layer_collapses():
+    layers = ["filters=4 kernel=5 strides=2 return_sequences=true", "filters=4 kernel=5"]
+    for side, gives in ((12, 0), (13, 1)):
+        report = inspect_layers(f"8,10,{side},{side},1", layers)
+        assert dict(report.layers[-1].gives)["H"] == gives
+        assert any("collapses" in warning for warning in report.warnings) == (gives == 0)
+
+
+def test_right_layers_need_no_warning_and_print_their_figures(run):
+    layers = ["filters=64 kernel=5 strides=2 return_sequences=true", "filters=3 kernel=4,3"]
+    arguments = fed("8,10,65,65,1", *layers)
+    code, out, _ = run("inspect-shapes", *arguments)
+    assert code == 0
+    assert "warning" not in out
+    assert "H: ceil((65 - 1*(5-1)) / 2) = 31" in out
+    assert "kernel 256x1x5x5 = 6,400" in out
+    assert "channels_last B=8 T=10 H=31 W=31 F=64, channels_first B=8 T=10 F=64 H=31 W=31" in out
+    code, out, _ = run("inspect-shapes", *arguments, "--json")
+    found = json.loads(out)
+    assert found == inspect_layers("8,10,65,65,1", layers).to_dict()
+    assert found["layers"][1]["output"]["channels_last"] == {"B": 8, "H": 28, "W": 29, "F": 3}
+
+
+def test_the_receptive_field_is_where_gradients_arrive():
+    layers = ["filters=2 kernel=3,2 strides=2,1 return_sequences=true", "filters=2 kernel=2,3"]
+    report = inspect_layers("1,3,40,39,1", layers).layers[-1]
+    first = ConvLSTM2D(2, (3, 2), (2, 1), return_sequences=True, in_channels=1)
+    second = ConvLSTM2D(2, (2, 3), in_channels=2)
+    inputs = torch.rand((1, 3, 40, 39, 1), requires_grad=True)
+    second(first(inputs))[0, 9, 18].sum().backward()
+    for lag in range(3):
+        touched = inputs.grad[0, 2 - lag, ..., 0].nonzero()
+        extent = (touched.max(0).values - touched.min(0).values + 1).tolist()
+        assert extent == [
+            sees + lag * reach for sees, reach in zip(report.sees, report.reaches, strict=True)
+        ]
+
+
+def test_layers_are_inspected_without_torch():
+    script = (
+        "import sys; from framecast.cli import main; assert main(['inspect-shapes', '--input', "
+        "'8,10,64,64,1', '--layer', 'filters=4 kernel=3']) == 0; assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
