@@ -23,6 +23,8 @@ FEW_CHANNELS = 4
 class LayerReport:
     """One layer; axes channels first, `padding` top, bottom, left, right, bytes in float32.
 
+    `states` are the axes of h and of c where return_state gives them too, else none.
+
     `training_bytes` is what autograd keeps for the backward pass, the input included;
     `prediction_bytes` the most that exists at once without gradients, weights apart. `sees` is how
     many rows and columns of the input's newest frame an output depends on, `reaches` how many
@@ -31,6 +33,7 @@ class LayerReport:
 
     takes: Axes
     gives: Axes
+    states: Axes
     padding: tuple[int, int, int, int]
     formulas: tuple[str, str]
     parameters: tuple[tuple[str, tuple[int, ...]], ...]
@@ -45,6 +48,11 @@ class LayerReport:
         return sum(math.prod(shape) for _, shape in self.parameters)
 
     @property
+    def _tensors(self) -> dict[str, Axes]:
+        states = {"h and c": self.states} if self.states else {}
+        return {"input": self.takes, "output": self.gives, **states}
+
+    @property
     def lines(self) -> tuple[str, ...]:
         """The layer as text, a line a figure."""
         weights = ", ".join(
@@ -55,7 +63,7 @@ class LayerReport:
             *(
                 f"{name:7} channels_last {show_axes(channels_last(axes))}, "
                 f"channels_first {show_axes(axes)}"
-                for name, axes in (("input", self.takes), ("output", self.gives))
+                for name, axes in self._tensors.items()
             ),
             f"padding {show_padding(self.padding) or 'none'}",
             f"size    {'; '.join(self.formulas)}",
@@ -70,7 +78,7 @@ class LayerReport:
         return {
             **{
                 name: {"channels_last": dict(channels_last(axes)), "channels_first": dict(axes)}
-                for name, axes in (("input", self.takes), ("output", self.gives))
+                for name, axes in self._tensors.items()
             },
             "padding": dict(zip(("top", "bottom", "left", "right"), self.padding, strict=True)),
             "formulas": list(self.formulas),
@@ -172,6 +180,7 @@ def _walk(layer: LayerSettings, takes: Axes, view: _View) -> tuple[LayerReport, 
     report = LayerReport(
         takes,
         gives,
+        (takes[0], *gives[-3:]) if layer.return_state else (),
         (top, bottom, left, right),
         tuple(_formula(layer, axis, takes, gives) for axis in (0, 1)),
         (("kernel", (4 * F, C, *kernel)), ("recurrent_kernel", (4 * F, F, *kernel)), *optional),
@@ -185,13 +194,14 @@ def _walk(layer: LayerSettings, takes: Axes, view: _View) -> tuple[LayerReport, 
 
 
 def _formula(layer: LayerSettings, axis: int, takes: Axes, gives: Axes) -> str:
-    geometry, (letter, length), result = layer.geometry, takes[axis - 2], gives[axis - 2][1]
+    geometry, (letter, length) = layer.geometry, takes[axis - 2]
     stride, kernel = geometry.strides[axis], geometry.kernel_size[axis]
     if geometry.padding == "same":
-        return f"{letter}: ceil({length} / {stride}) = {result}"
+        return f"{letter}: ceil({length} / {stride}) = {gives[axis - 2][1]}"
     less = f"{geometry.dilation_rate[axis]}*({kernel}-1)"
-    floor = " at least 0, so" if length < geometry.spans[axis] else ""
-    return f"{letter}: ceil(({length} - {less}) / {stride}) ={floor} {result}"
+    computed = -((geometry.spans[axis] - 1 - length) // stride)
+    nothing = ", so nothing is left" if computed < 1 else ""
+    return f"{letter}: ceil(({length} - {less}) / {stride}) = {computed}{nothing}"
 
 
 def _padded(frame: Sequence[int], pads: Sequence[tuple[int, int]]) -> int:
@@ -278,8 +288,8 @@ def _layer_warnings(number: int, stack: Sequence[LayerSettings], takes: Axes) ->
             if unseen:
                 found.append(
                     f"{name} never sees the last {unseen} of {length} {side}: kernels of {span} "
-                    f"every {stride} end before them; pad {stride - unseen} {side}, crop {unseen}, "
-                    "or set padding=same"
+                    f"every {stride} end before them; pad {side} by {stride - unseen}, crop them "
+                    f"by {unseen}, or set padding=same"
                 )
     return found
 

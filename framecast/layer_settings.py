@@ -111,7 +111,7 @@ def _integers(name: str, text: str) -> tuple[int, ...]:
 
 
 def _filters(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"filters must be an integer of 1 or more; received {text!r}")
     return int(text)
 

@@ -1,8 +1,11 @@
 """Layers described in numbers: equal to the real ones, and mistakes found before anything runs."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -161,8 +164,8 @@ MISTAKES = {
     "rest that no kernel sees": (
         fed(BIG, "filters=4 kernel=5,4 strides=3,2"),
         0,
-        "layer 1 never sees the last 2 of 64 rows: kernels of 5 every 3 end before them; pad 1 "
-        "rows, crop 2, or set padding=same",
+        "layer 1 never sees the last 2 of 64 rows: kernels of 5 every 3 end before them; pad "
+        "rows by 1, crop them by 2, or set padding=same",
     ),
     "channels first, read as last": (
         fed("8,10,1,64,64", "filters=4 kernel=3 padding=same"),
@@ -215,6 +218,11 @@ MISTAKES = {
         2,
         "--layer 1: filters is missing; add filters=64",
     ),
+    "filters that are none": (
+        fed(BIG, "filters=0 kernel=3"),
+        2,
+        "--layer 1: filters must be an integer of 1 or more; received '0'",
+    ),
     "layer missing": (fed(BIG), 2, "--layer is missing; add e.g. --layer "),
     "layers beside frames": (
         ["frames", *fed(BIG, "filters=4 kernel=3")],
@@ -252,6 +260,21 @@ def test_right_layers_need_no_warning_and_print_their_figures(run):
     found = json.loads(out)
     assert found == inspect_layers("8,10,65,65,1", layers).to_dict()
     assert found["layers"][1]["output"]["channels_last"] == {"B": 8, "H": 28, "W": 29, "F": 3}
+
+
+def test_states_are_shown_where_they_are_returned_and_sizes_below_zero_are_explained():
+    layer = inspect_layers(BIG, ["filters=3 kernel=3,5 return_state=true return_sequences=true"])
+    shown = "h and c channels_last B=8 H=62 W=60 F=3, channels_first B=8 F=3 H=62 W=60"
+    assert shown in layer.layers[0].lines
+    small = inspect_layers("8,10,3,64,1", ["filters=3 kernel=7 strides=2"]).layers[0]
+    assert small.formulas[0] == "H: ceil((3 - 1*(7-1)) / 2) = -1, so nothing is left"
+
+
+def test_the_readme_shows_the_real_output(run):
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    pattern = r"^framecast ([^\n]* --layer [^\n]*)\n```\n\n```text\n(.*?)```"
+    shown = re.search(pattern, text, re.MULTILINE | re.DOTALL)
+    assert run(*shlex.split(shown[1])) == (0, shown[2], "")
 
 
 def test_the_receptive_field_is_where_gradients_arrive():
