@@ -349,7 +349,7 @@ def test_frames_become_a_video_at_the_rate_asked_for_or_a_named_default(tmp_path
         ("clip.npy", "out.gif", Request(horizon=3), UsageError, "--horizon is for models"),
         ("clip.npy", "o.gif", Request(context_length=3), UsageError, "--context-length is for mod"),
         ("clip.npy", "out.gif", Request(size="3x4"), UsageError, "--size is for models"),
-        ("clip.npy", "out.onnx", Request(), CheckpointError, "clip.npy: cannot be read as a model"),
+        ("clip.npy", "out.onnx", Request(), CheckpointError, "clip.npy: damaged, or not a model"),
     ],
 )
 def test_options_that_do_not_fit_what_is_exported_are_refused(
