@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from framecast import errors
 from framecast.cli import main
@@ -43,29 +42,19 @@ def shortened(words):
     return [*words, *(["--epochs", "2"] if "--resume" in words else SMALL)]
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("readme")
-    shutil.copytree(ROOT / "sample_data", folder / "sample_data")
-    shutil.copy(ROOT / "framecast.yaml.example", folder)
-    return folder
-
-
-def test_commands_run_in_the_order_of_the_readme(workplace, monkeypatch, capfd):
-    monkeypatch.chdir(workplace)
+def test_commands_and_python_run_in_the_order_of_the_readme(tmp_path, monkeypatch, capfd):
+    shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
+    shutil.copy(ROOT / "framecast.yaml.example", tmp_path)
+    monkeypatch.chdir(tmp_path)
     commands = list(framecast_commands())
     assert {words[0] for words in commands} == {"train", "predict", "inspect-shapes", "export"}
     for words in commands:
         assert main(shortened(words)) == 0, (words, capfd.readouterr().err)
     for name in re.findall(r"-o (\S+)", "".join(blocks("sh"))):
-        assert (workplace / name).exists(), name
+        assert (tmp_path / name).exists(), name
     for name in re.findall(r"`(\w+\.(?:pt|gif|png|csv|yaml|json))`", README.split("## Predict")[0]):
-        found = (workplace / "runs/train-1" / name, workplace / name)
+        found = (tmp_path / "runs/train-1" / name, tmp_path / name)
         assert any(path.exists() for path in found), name
-
-
-def test_python_example_predicts(workplace, monkeypatch):
-    monkeypatch.chdir(workplace)
     names = {"context_THWC": np.full((6, 40, 56, 1), 90, dtype=np.uint8)}
     exec(blocks("python")[0], names)
     assert names["future_THWC"].shape == (12, 40, 56, 1)
