@@ -24,6 +24,7 @@ from framecast.video.base import (
     SourceInfo,
     choose_channels,
     kept_note,
+    readable_start,
     unreadable,
 )
 
@@ -73,7 +74,9 @@ class ArraySource(FrameSource):
             notes.append(kept_note(path, held, f"{frames} frames are announced"))
             frames = held
         if keep_readable:
-            frames = self._readable(frames, notes)
+            frames, problem = readable_start(self._decode(range(frames)))
+            if problem:
+                notes.append(kept_note(path, frames, problem))
         deep = header.dtype.kind == "f" or header.dtype.itemsize == 2
         self.info = SourceInfo(
             path=path,
@@ -137,17 +140,6 @@ class ArraySource(FrameSource):
         if header.fortran and held < header.shape[0]:
             return 0  # each frame is spread over the whole file
         return min(header.shape[0], held)
-
-    def _readable(self, frames: int, notes: list[str]) -> int:
-        count = 0
-        try:
-            for _ in self._decode(range(frames)):
-                count += 1
-        except SourceError as error:
-            if count == 0:
-                raise
-            notes.append(kept_note(self._path, count, str(error.__cause__)))
-        return count
 
 
 def _read_header(path: Path, notes: list[str]) -> ArrayHeader:

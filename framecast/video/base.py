@@ -114,6 +114,20 @@ def unreadable(path: Path, error: OSError) -> SourceError:
     return SourceError(f"{path}: cannot be read ({found})", remedy="check the path and its disk")
 
 
+def readable_start(frames: Iterator[np.ndarray]) -> tuple[int, str]:
+    """Decode everything once; return how many frames can be, and why no more: "" at a whole clip's
+    end. Raises the SourceError of a clip whose first frame cannot be decoded."""
+    count = 0
+    try:
+        for _ in frames:
+            count += 1
+    except SourceError as error:
+        if count == 0:
+            raise
+        return count, error.reason if isinstance(error, CutShortError) else str(error.__cause__)
+    return count, ""
+
+
 def kept_note(path: Path, frames: int, reason: str) -> str:
     """Return the note for a clip of which only the readable start is used."""
     return f"{path.name} stops being readable at frame {frames} ({reason}); the rest is left out"

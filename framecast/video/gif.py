@@ -21,6 +21,7 @@ from framecast.video.base import (
     choose_channels,
     kept_note,
     looks_grey,
+    readable_start,
     unreadable,
 )
 
@@ -56,7 +57,9 @@ class GifSource(FrameSource):
         if frames == 0 or not (blocks.complete or keep_readable):
             raise CutShortError(path, frames, "the file ends in it")
         if keep_readable:
-            frames = self._readable(frames, blocks.complete, notes)
+            frames, problem = readable_start(self._compose(range(frames)))
+            if problem or not blocks.complete:
+                notes.append(kept_note(path, frames, problem or "the file ends there"))
         transparent, grey = self._probe(min(frames, GREY_PROBES))
         if transparent:
             notes.append("transparent pixels are shown black")
@@ -90,20 +93,6 @@ class GifSource(FrameSource):
                     raise CutShortError(self._path, number, str(error)) from error
                 if number in numbers:
                     yield np.asarray(image.convert("RGBA"))
-
-    def _readable(self, frames: int, complete: bool, notes: list[str]) -> int:
-        """Decode everything once; return how many frames can be, and note where it ended."""
-        count, problem = 0, "" if complete else "the file ends there"
-        try:
-            for _ in self._compose(range(frames)):
-                count += 1
-        except CutShortError as error:
-            if count == 0:
-                raise
-            problem = error.reason
-        if problem:
-            notes.append(kept_note(self._path, count, problem))
-        return count
 
     def _probe(self, count: int) -> tuple[bool, bool]:
         transparent, grey = False, True

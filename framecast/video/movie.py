@@ -21,6 +21,7 @@ from framecast.video.base import (
     choose_channels,
     kept_note,
     looks_grey,
+    readable_start,
     unreadable,
 )
 
@@ -156,14 +157,10 @@ class VideoSource(FrameSource):
         return number, itertools.chain([head], frames)
 
     def _count_by_decoding(self, scan: PacketScan, keep_readable: bool, notes: list[str]) -> int:
-        count, problem = 0, scan.problem
-        try:
-            for _ in self._frames_from(0):
-                count += 1
-        except CutShortError as error:
-            if count == 0 or not keep_readable:
-                raise
-            problem = problem or error.reason
+        if not keep_readable:
+            return sum(1 for _ in self._frames_from(0))
+        count, reason = readable_start(self._frames_from(0))
+        problem = scan.problem or reason
         if not problem and scan.exact and count < scan.frames:
             problem = f"{scan.frames} frames are announced"
         if problem:
