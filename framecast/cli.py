@@ -114,7 +114,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, try one batch, write nothing.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print paths and errors only.")
+    ] = False,
 ) -> None:
     """Train a model on clips and keep the one with the lowest held-out error.
 
@@ -155,7 +157,7 @@ def train(
         return
     with console.Display(quiet) as display:
         outcome = session.train(prepared, runs, display.training_event)
-    console.show_outcome(outcome)
+    console.show_outcome(outcome, quiet)
 
 
 @app.command()

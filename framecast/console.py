@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from framecast.layer_inspection import StackReport
     from framecast.plan import Plan
     from framecast.session import FrameDecoded, Outcome, Rehearsal
-    from framecast.training import EpochDone, Event, StepDone
+    from framecast.training import EpochDone, Event, StepDone, TrainingResult
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 results = Console(highlight=False, soft_wrap=True, emoji=False)
@@ -117,9 +117,16 @@ def show_rehearsal(rehearsal: Rehearsal) -> None:
     )
 
 
-def show_outcome(outcome: Outcome) -> None:
-    """The held-out errors per lead time beside the classical ones, the verdict, and the paths."""
-    result = outcome.result
+def show_outcome(outcome: Outcome, quiet: bool) -> None:
+    """The paths on stdout; unless quiet, the held-out errors beside the classical ones first."""
+    if not quiet:
+        _show_scores(outcome.result)
+    for path in (outcome.run.best, outcome.run.preview):
+        show_result(str(path))
+
+
+def _show_scores(result: TrainingResult) -> None:
+    """The held-out errors per lead time beside the classical ones, and the verdict."""
     table = Table(
         title=f"held-out MSE x 1000 (frames in 0..1), best epoch {result.epoch}",
         title_justify="left",
@@ -138,8 +145,6 @@ def show_outcome(outcome: Outcome) -> None:
     messages.print(f"stopped after {result.steps} steps, {result.minutes:.1f} min: {result.reason}")
     for name, mean in zip(("the last frame repeated", "optical flow"), means[1:], strict=True):
         messages.print(_verdict(name, means[0], mean))
-    for path in (outcome.run.best, outcome.run.preview):
-        show_result(str(path))
 
 
 def _verdict(name: str, model: float, reference: float) -> str:
