@@ -13,6 +13,7 @@ from typing import Any
 
 from framecast.config import Config, to_yaml
 from framecast.errors import CheckpointError, OutputError
+from framecast.targets import write_error
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,15 @@ class RunFolder:
         return self.path / "run.json"
 
     def write_settings(self, config: Config, record: Mapping[str, Any]) -> None:
-        """Write the resolved settings (config.yaml) and the record (run.json)."""
+        """Write the resolved settings (config.yaml) and the record (run.json).
+
+        Raises ResourceError when the disk is full, OutputError when it refuses otherwise.
+        """
         try:
             self.settings.write_text(to_yaml(config), encoding="utf-8")
             self.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written ({error.strerror})") from error
+            raise write_error(self.path, "run's settings", error) from error
 
     def read_record(self) -> dict[str, Any]:
         """The contents of run.json; CheckpointError when this is no run folder."""
@@ -77,7 +81,10 @@ class RunFolder:
             ) from error
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Add one row to metrics.csv, with the header first in a new file."""
+        """Add one row to metrics.csv, with the header first in a new file.
+
+        Raises ResourceError when the disk is full, OutputError when it refuses otherwise.
+        """
         try:
             with self.metrics.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, fieldnames=list(row))
@@ -85,7 +92,7 @@ class RunFolder:
                     writer.writeheader()
                 writer.writerow(row)
         except OSError as error:
-            raise OutputError(f"{self.metrics}: cannot be written ({error.strerror})") from error
+            raise write_error(self.metrics, "metrics", error) from error
 
 
 def check_runs_folder(parent: Path) -> None:

@@ -1,13 +1,15 @@
 """Run folders: numbered, never used twice, also when several runs begin at once."""
 
 import csv
+import errno
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from framecast.config import load_config
-from framecast.errors import CheckpointError, OutputError
+from framecast.errors import CheckpointError, OutputError, ResourceError
 from framecast.runs import RunFolder, fingerprints, new_run
 
 
@@ -72,9 +74,22 @@ def test_a_folder_that_is_no_run_is_a_checkpoint_error(tmp_path, text):
 
 def test_settings_that_cannot_be_written_are_an_output_error(tmp_path):
     run = RunFolder(tmp_path / "gone")
-    with pytest.raises(OutputError, match="gone: cannot be written"):
+    with pytest.raises(OutputError, match="gone: cannot write the run's settings"):
         run.write_settings(load_config(None, (), {}), {})
-    with pytest.raises(OutputError, match=r"metrics\.csv: cannot be written"):
+    with pytest.raises(OutputError, match=r"metrics\.csv: cannot write the metrics"):
+        run.append_metrics({"epoch": 1})
+
+
+def test_a_full_disk_is_a_resource_error(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = new_run(tmp_path)
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(ResourceError, match="train-1: the disk is full; free some space"):
+        run.write_settings(load_config(None, (), {}), {})
+    monkeypatch.setattr(csv.DictWriter, "writerow", full)
+    with pytest.raises(ResourceError, match=r"metrics\.csv: the disk is full"):
         run.append_metrics({"epoch": 1})
 
 

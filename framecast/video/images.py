@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from framecast.errors import OutputError, SourceError
+from framecast.errors import SourceError
+from framecast.targets import write_error
 from framecast.video.base import unreadable
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -156,7 +157,7 @@ def _read_deep_color(path: Path, header: ImageHeader) -> np.ndarray:
 def write_picture(path: Path, frame_HWC: np.ndarray) -> None:
     """Write one uint8 or uint16 picture, grey or RGB, as PNG, replacing `path` when it is whole.
 
-    Raises OutputError when the folder cannot be written.
+    Raises ResourceError when the disk is full, OutputError when it refuses otherwise.
     """
     pixels = frame_HWC[..., 0] if frame_HWC.shape[2] == 1 else frame_HWC[..., ::-1]
     _, data = cv2.imencode(".png", np.ascontiguousarray(pixels))
@@ -166,4 +167,4 @@ def write_picture(path: Path, frame_HWC: np.ndarray) -> None:
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        raise write_error(path, "picture", error) from error
