@@ -322,8 +322,8 @@ def test_an_empty_folder_and_a_trailing_slash_take_png_frames(tmp_path):
 @pytest.mark.parametrize(
     ("name", "fps", "kind", "text"),
     [
-        ("out.webm", 10, OutputError, "cannot write .webm files; use .gif, .mp4 or .npy"),
-        ("out.png", 10, OutputError, "end the path in / for a folder of PNG frames"),
+        ("out.webm", 10, UsageError, "cannot write .webm files; use .gif, .mp4 or .npy"),
+        ("out.png", 10, UsageError, "end the path in / for a folder of PNG frames"),
         ("missing/out.gif", 10, OutputError, "there is no folder"),
         ("folder.gif", 10, OutputError, "folder.gif is a folder, a GIF is one file"),
         ("file", 10, OutputError, "file is a file, PNG frames need a folder"),

@@ -600,7 +600,7 @@ WRONG = {
     ),
     "output of an unknown kind": (
         lambda here: predicting(here, here.clips / "grey", output="out.webm"),
-        OUTPUT,
+        USAGE,
         "out.webm: cannot write .webm files",
         "use .gif, .mp4 or .npy, or end the path in / for a folder of PNG frames",
     ),
@@ -645,7 +645,7 @@ WRONG_EXPORTS = {
     ),
     "frames as another kind of file": (
         lambda here: ["export", here.clips / "grey", "-o", here.tmp / "out.webm"],
-        OUTPUT,
+        USAGE,
         "out.webm: cannot write .webm files",
         "use .gif, .mp4 or .npy, or end the path in / for a folder of PNG frames",
     ),

@@ -307,8 +307,8 @@ def open_writer(path: str | Path, *, fps: float, overwrite: bool = False) -> Fra
     folder of PNG frames. `fps` is in frames per second. With `overwrite` an earlier file is
     replaced when the new one is complete; a folder only if it holds nothing but such frames.
 
-    Raises OutputError for an unknown suffix, a target that exists or cannot be written, UsageError
-    for an fps out of range.
+    Raises UsageError for an unknown suffix or an fps out of range, OutputError for a target that
+    exists or cannot be written.
     """
     if not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
         raise UsageError(
@@ -319,7 +319,7 @@ def open_writer(path: str | Path, *, fps: float, overwrite: bool = False) -> Fra
     path = Path(path)
     suffix = "" if is_folder else path.suffix.lower()
     if suffix not in WRITERS:
-        raise OutputError(
+        raise UsageError(
             f"{path}: cannot write {suffix} files",
             remedy="use .gif, .mp4 or .npy, or end the path in / for a folder of PNG frames",
         )
