@@ -104,9 +104,10 @@ class ModelConfig(Section):
         ),
     ] = (64, 64)
     kernel_size: Annotated[
-        int,
+        int | tuple[int, ...],
         Rule(
-            "Side of the ConvLSTM2D layers' kernels, in cells; unused by cnn-lstm and fc-lstm.",
+            "Side of the ConvLSTM2D layers' kernels, in cells, or a list with one for each layer; "
+            "unused by cnn-lstm and fc-lstm.",
             at_least=1,
             odd=True,
         ),
@@ -122,6 +123,24 @@ class ModelConfig(Section):
         tuple[int, ...],
         Rule("Units of cnn-lstm and fc-lstm, one LSTM layer for each number.", at_least=1),
     ] = (256,)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.kernel_size
+        if isinstance(given, tuple) and not self.tied_to_size and len(given) != len(self.filters):
+            raise ConfigError(
+                f"model.kernel_size: expected a list of {len(self.filters)}, one for each layer of "
+                f"model.filters {list(self.filters)}, got {list(given)}",
+                remedy="give one integer for all layers, or as many as there are filters",
+            )
+
+    @property
+    def kernel_sizes(self) -> tuple[int, ...]:
+        """Side of each layer's kernel; 1 where the layers are LSTMs."""
+        if self.tied_to_size:
+            return (1,) * len(self.units)
+        given = self.kernel_size
+        return given if isinstance(given, tuple) else (given,) * len(self.filters)
 
     @property
     def tied_to_size(self) -> bool:

@@ -256,7 +256,7 @@ class _Run:
                     f"{'the patch of shi2015' if model.name == 'shi2015' else 'model.patch'} is "
                     f"{patch}{_unpadded(frame, patch, crops=what != 'frames')}"
                 )
-        grid, kernel = grid_size(*self.crop, patch), model.kernel_size
+        grid, kernel = grid_size(*self.crop, patch), max(model.kernel_sizes)
         if min(grid) < kernel and not model.tied_to_size:
             found.append(
                 f"training samples of {_by(self.crop)} pixels are {_by(grid)} cells, less than "

@@ -84,12 +84,13 @@ class FieldSpec:
         rule = self.rule
         limits = ((">", rule.above), (">=", rule.at_least), ("<", rule.below))
         bounds = " and".join(f" {sign} {limit}" for sign, limit in limits if limit is not None)
+        odd = "odd " if rule.odd else ""
         words = {
-            int: f"an {'odd ' if rule.odd else ''}integer{bounds}",
+            int: f"an {odd}integer{bounds}",
             float: f"a number{bounds}",
             bool: "true or false",
             str: rule.pattern_text,
-            tuple: f"a list of integers{bounds} such as [64, 64]",
+            tuple: f"a list of {odd}integers{bounds} such as {'[5, 3]' if odd else '[64, 64]'}",
             type(None): "none",
         }
         if not self.kinds:
@@ -128,8 +129,9 @@ class FieldSpec:
             return text
         if bool in self.kinds:
             return BOOL_WORDS.get(text.lower(), text)
-        if tuple in self.kinds:
-            inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        bracketed = text.startswith("[") and text.endswith("]")
+        if tuple in self.kinds and (bracketed or "," in text or int not in self.kinds):
+            inside = text[1:-1] if bracketed else text
             return [_number(item.strip()) for item in inside.split(",")]
         return _number(text)
 

@@ -16,7 +16,7 @@ from framecast.errors import CheckpointError, ResourceError, SourceError
 from framecast.inspection import inspect_clips, inspect_settings
 from framecast.nn.alternatives import CnnLstm, EncoderForecaster, FcLstm, Shi2015
 from framecast.nn.convlstm import ConvLSTM2D
-from framecast.nn.forecaster import Stack
+from framecast.nn.forecaster import grid_stack
 from framecast.nn.networks import NETWORKS, build_forecaster
 from framecast.plan import check_memory, make_plan
 from framecast.training import cross_entropy
@@ -52,6 +52,17 @@ def test_shi2015_has_the_papers_parameters(filters, count):
     assert parameter_count("shi2015", (96, 80), filters=filters, kernel_size=5) == count
 
 
+def test_every_layer_has_a_kernel_of_its_own():
+    """Counted by hand: 4F (C + F) k^2 + 4F, and 3F more where there are peepholes."""
+    filters, kernels = (5, 7, 4), (5, 1, 3)
+    convlstm = random_network("convlstm", filters=filters, kernel_size=kernels)
+    counts = [sum(w.numel() for w in layer.parameters()) for layer in convlstm.stack.layers]
+    assert counts == [4 * 5 * (10 * 25 + 1), 4 * 7 * (12 + 1), 4 * 4 * (11 * 9 + 1)]
+    core = random_network("shi2015", filters=filters, kernel_size=kernels).core
+    sides = [layer.kernel.shape[-1] for layer in (*core.encoder.layers, *core.rest.layers)]
+    assert (sides, core.first.recurrent_kernel.shape[-1]) == ([5, 1, 3, 1, 3], 5)
+
+
 def test_fc_lstm_has_the_papers_parameters():
     assert parameter_count("fc-lstm", (64, 64), units=(2048, 2048)) == 142_667_776
 
@@ -59,7 +70,7 @@ def test_fc_lstm_has_the_papers_parameters():
 def test_an_lstm_is_a_convlstm_with_1x1_kernels_on_one_cell():
     D, widths = 7, (U, U)
     torch.manual_seed(0)
-    stack, lstm = Stack(D, widths, 1), torch.nn.LSTM(D, U, num_layers=2, batch_first=True)
+    stack, lstm = grid_stack(D, widths, (1, 1)), torch.nn.LSTM(D, U, num_layers=2, batch_first=True)
     with torch.no_grad():
         for number, layer in enumerate(stack.layers):
             torch.nn.init.normal_(layer.bias)
@@ -80,7 +91,7 @@ def test_an_lstm_is_a_convlstm_with_1x1_kernels_on_one_cell():
 
 
 def test_the_forecasters_first_layer_is_a_layer_that_sees_zeros():
-    first = EncoderForecaster(C, (5, 7), 3).first
+    first = EncoderForecaster(C, (5, 7), (3, 3)).first
     layer = ConvLSTM2D(
         5, 3, padding="same", data_format="channels_first", in_channels=1, peephole=True
     )

@@ -171,7 +171,17 @@ def test_yaml_values(load, setting, text, value):
         ("data.flip", "1", "expected true or false, got 1"),
         ("data.flip", "'yes'", 'expected true or false, got "yes" in quotes'),
         ("data.crop", "-1", "expected an integer >= 0, got -1"),
-        ("model.kernel_size", "4", "expected an odd integer >= 1, got 4"),
+        (
+            "model.kernel_size",
+            "4",
+            "expected an odd integer >= 1 or a list of odd integers >= 1 such as [5, 3], got 4",
+        ),
+        (
+            "model.kernel_size",
+            "[3, 4]",
+            "expected an odd integer >= 1 or a list of odd integers >= 1 such as [5, 3], "
+            "got [3, 4]",
+        ),
         ("model.patch", "3", "expected one of 1, 2, 4, 8, 16, got 3"),
         ("model.patch", "'4'", 'expected one of 1, 2, 4, 8, 16, got "4" in quotes'),
         ("model.filters", "[]", "expected a list of integers >= 1 such as [64, 64], got []"),
@@ -393,6 +403,22 @@ def test_an_integer_beyond_floats_is_refused():
         load_config(None, ["train.minutes=" + "9" * 400], {})
 
 
+def test_kernels_are_one_for_all_layers_or_one_for_each(load):
+    assert load("model:\n  kernel_size: 5\n").model.kernel_sizes == (5, 5)
+    each = load("model:\n  kernel_size: [5, 3]\n").model
+    assert (each.kernel_size, each.kernel_sizes) == ((5, 3), (5, 3))
+    by_flag = load_config(overrides=["model.kernel_size=7,1"], env={}).model
+    assert by_flag.kernel_sizes == (7, 1)
+    lstm = ModelConfig("fc-lstm", kernel_size=(5, 3, 1), units=(4, 4, 4, 4))
+    assert lstm.kernel_sizes == (1, 1, 1, 1)
+    with pytest.raises(ConfigError) as caught:
+        load("model:\n  filters: [8]\n  kernel_size: [5, 3]\n")
+    assert str(caught.value) == (
+        "model.kernel_size: expected a list of 1, one for each layer of model.filters [8], "
+        "got [5, 3]; give one integer for all layers, or as many as there are filters"
+    )
+
+
 def test_a_section_checks_itself_and_is_frozen():
     with pytest.raises(ConfigError, match=r"^model\.filters: expected a list of integers >= 1"):
         ModelConfig(filters=())
@@ -405,13 +431,14 @@ def test_a_section_checks_itself_and_is_frozen():
 
 def _value_of(spec):
     """Valid values of a setting, written independently of the code that checks them."""
+    odd = st.integers(0, 50).map(lambda n: 2 * n + 1)
     special = {
         "data.validation_fraction": st.floats(0, 1, exclude_min=True, exclude_max=True),
         "data.resize": st.sampled_from(["auto", "none", "7x8", "1080x1920"]),
         "data.crop": st.integers(0, 10**6),
         "model.filters": st.lists(st.integers(1, 10**4), min_size=1).map(tuple),
         "model.units": st.lists(st.integers(1, 10**4), min_size=1).map(tuple),
-        "model.kernel_size": st.integers(0, 50).map(lambda n: 2 * n + 1),
+        "model.kernel_size": odd | st.lists(odd, min_size=1, max_size=3).map(tuple),
         "train.minutes": st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
         "train.weight_decay": st.floats(0, allow_infinity=False),
         "train.ema": st.floats(0, 1, exclude_max=True),
@@ -430,9 +457,17 @@ def _value_of(spec):
     return st.one_of(choices, *(by_kind[kind] for kind in spec.kinds))
 
 
+def _with_as_many_kernels_as_layers(values):
+    kernels, layers = values["model.kernel_size"], len(values["model.filters"])
+    if isinstance(kernels, tuple):
+        values["model.kernel_size"] = (kernels * layers)[:layers]
+    return values
+
+
 CONFIGS = (
     st.fixed_dictionaries({spec.dotted: _value_of(spec) for spec in fields()})
     .filter(lambda values: values["train.loss"] != "bce" or values["model.name"] == "shi2015")
+    .map(_with_as_many_kernels_as_layers)
     .map(
         lambda values: Config(
             *(

@@ -26,14 +26,21 @@ from framecast.rollout import rollout
 FUNCTIONS = ("lucas_kanade", "pad_to_grid", "advect", "warp")
 METHODS = ("surprises", "hints", "spread", "flatten")
 
-MODELS = st.builds(
-    ModelConfig,
-    name=st.sampled_from([*NETWORKS]),
-    filters=st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple),
-    kernel_size=st.sampled_from([1, 3, 5]),
-    patch=st.sampled_from([1, 2, 4, 8, 16]),
-    units=st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple),
-)
+
+@st.composite
+def models(draw):
+    filters = tuple(draw(st.lists(st.integers(1, 40), min_size=1, max_size=3)))
+    kernel = st.sampled_from([1, 3, 5])
+    each = st.lists(kernel, min_size=len(filters), max_size=len(filters)).map(tuple)
+    return ModelConfig(
+        name=draw(st.sampled_from([*NETWORKS])),
+        filters=filters,
+        kernel_size=draw(kernel | each),
+        patch=draw(st.sampled_from([1, 2, 4, 8, 16])),
+        units=tuple(draw(st.lists(st.integers(1, 40), min_size=1, max_size=3))),
+    )
+
+
 SIZES = st.fixed_dictionaries(
     {
         "batch": st.integers(1, 4),
@@ -44,7 +51,7 @@ SIZES = st.fixed_dictionaries(
         "width": st.integers(1, 70),
     }
 )
-drawn = given(model=MODELS, sizes=SIZES)
+drawn = given(model=models(), sizes=SIZES)
 FLOW, PLAIN = ModelConfig(filters=(6, 9), patch=4), ModelConfig("convlstm", (6, 9), 5, 2)
 ONE = {"batch": 2, "context_length": 5, "horizon": 4, "channels": 3, "height": 37, "width": 22}
 

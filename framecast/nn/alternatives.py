@@ -19,16 +19,16 @@ from framecast.config import ModelConfig
 from framecast.errors import CheckpointError
 from framecast.nn.forecaster import (
     Forecaster,
-    LayerStates,
     PlainState,
-    Stack,
     Stem,
     ToPixels,
+    grid_stack,
     over_time,
     pad_to_grid,
 )
 from framecast.nn.recurrence import State, convolve, gates
 from framecast.nn.shapes import ConvGeometry
+from framecast.nn.stack import States
 from framecast.nn.widths import PATCH_2015, grid_size
 
 
@@ -65,20 +65,26 @@ class EncoderForecaster(nn.Module):
     Works on cells (B, D, H, W); the forecaster's first layer is driven by its state alone.
     """
 
-    def __init__(self, channels: int, filters: tuple[int, ...], kernel_size: int) -> None:
+    def __init__(
+        self, channels: int, filters: tuple[int, ...], kernel_sizes: tuple[int, ...]
+    ) -> None:
         super().__init__()
-        self.encoder = Stack(channels, filters, kernel_size, peephole=True)
-        self.first = StateOnlyConvLSTM2D(filters[0], kernel_size)
-        self.rest = Stack(filters[0], filters[1:], kernel_size, peephole=True)
+        self.encoder = grid_stack(channels, filters, kernel_sizes, peephole=True)
+        self.first = StateOnlyConvLSTM2D(filters[0], kernel_sizes[0])
+        self.rest = None
+        if len(filters) > 1:
+            self.rest = grid_stack(filters[0], filters[1:], kernel_sizes[1:], peephole=True)
 
-    def encode(self, cells_BTDHW: Tensor) -> LayerStates:
+    def encode(self, cells_BTDHW: Tensor) -> States:
         layers = self.encoder.zero_state(cells_BTDHW[:, 0])
         for x_BDHW in cells_BTDHW.unbind(dim=1):
             _, layers = self.encoder.step(x_BDHW, layers)
         return layers
 
-    def step(self, layers: LayerStates) -> LayerStates:
+    def step(self, layers: States) -> States:
         first = self.first.step(layers[0])
+        if self.rest is None:
+            return (first,)
         _, rest = self.rest.step(first[0], layers[1:])
         return (first, *rest)
 
@@ -95,7 +101,7 @@ class Shi2015(Forecaster):
         super().__init__()
         cell = channels * PATCH_2015**2
         self.fold, self.unfold = nn.PixelUnshuffle(PATCH_2015), nn.PixelShuffle(PATCH_2015)
-        self.core = EncoderForecaster(cell, config.filters, config.kernel_size)
+        self.core = EncoderForecaster(cell, config.filters, config.kernel_sizes)
         self.head = nn.Conv2d(sum(config.filters), cell, 1)
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
@@ -148,7 +154,7 @@ class FcLstm(SizedForecaster):
     def __init__(self, config: ModelConfig, channels: int, size: tuple[int, int]) -> None:
         super().__init__(config.name, channels, size)
         numbers = channels * size[0] * size[1]
-        self.core = EncoderForecaster(numbers, config.units, kernel_size=1)
+        self.core = EncoderForecaster(numbers, config.units, config.kernel_sizes)
         self.head = nn.Linear(config.units[-1], numbers)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -180,7 +186,9 @@ class CnnLstm(SizedForecaster):
         self.grid = (config.filters[-1], *grid_size(*size, config.patch))
         _, rows, columns = self.grid
         self.stem = Stem(channels, config.patch, config.filters[0])
-        self.stack = Stack(config.filters[0] * rows * columns, config.units, kernel_size=1)
+        self.stack = grid_stack(
+            config.filters[0] * rows * columns, config.units, config.kernel_sizes
+        )
         self.dense = nn.Linear(config.units[-1], self.grid[0] * rows * columns)
         self.paint = ToPixels(config.filters[-1], channels, config.patch)
 

@@ -7,7 +7,7 @@ cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,12 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from framecast.config import ModelConfig
-from framecast.nn.convlstm import ConvLSTM2D
 from framecast.nn.motion import advect, coverage, lucas_kanade, warp
+from framecast.nn.stack import ConvLSTMStack, States
 from framecast.nn.widths import FLOW_HINTS, FLOW_MAPS, paint_side, stem_widths
-
-LayerStates = tuple[tuple[Tensor, Tensor], ...]
-"""(h_BFHW, c_BFHW) of each ConvLSTM2D layer, on the network's grid."""
 
 
 class Forecaster(nn.Module):
@@ -72,41 +69,20 @@ class Stem(nn.Sequential):
         return super().forward(pad_to_grid(frames_NCHW, self.patch))
 
 
-class Stack(nn.Module):
-    """ConvLSTM2D layers one above the other, stepped together; the state is each layer's (h, c)."""
-
-    def __init__(
-        self,
-        channels: int,
-        filters: tuple[int, ...],
-        kernel_size: int,
-        *,
-        peephole: bool = False,
-    ) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(
-            ConvLSTM2D(
-                width,
-                kernel_size,
-                padding="same",
-                data_format="channels_first",
-                in_channels=before,
-                peephole=peephole,
-            )
-            for before, width in zip((channels, *filters), filters, strict=False)
-        )
-
-    def zero_state(self, like_BEHW: Tensor) -> LayerStates:
-        B, _, H, W = like_BEHW.shape
-        return tuple(layer.zero_state(B, H, W, like_BEHW) for layer in self.layers)
-
-    def step(self, x_BEHW: Tensor, states: LayerStates) -> tuple[Tensor, LayerStates]:
-        after = []
-        for layer, state in zip(self.layers, states, strict=True):
-            h_BFHW, c_BFHW = layer.step(x_BEHW, state)
-            after.append((h_BFHW, c_BFHW))
-            x_BEHW = h_BFHW
-        return x_BEHW, tuple(after)
+def grid_stack(
+    channels: int,
+    filters: Sequence[int],
+    kernel_sizes: Sequence[int],
+    *,
+    peephole: bool = False,
+) -> ConvLSTMStack:
+    """ConvLSTM2D layers that keep the grid's size, stepped together."""
+    shared = {"padding": "same", "data_format": "channels_first", "peephole": peephole}
+    layers = [
+        {"filters": width, "kernel_size": side, **shared}
+        for width, side in zip(filters, kernel_sizes, strict=True)
+    ]
+    return ConvLSTMStack(layers, in_channels=channels)
 
 
 def pad_to_grid(frames_NCHW: Tensor, patch: int) -> Tensor:
@@ -159,7 +135,7 @@ class PlainState(NamedTuple):
     """What the plain forecaster carries: the newest frame and each layer's (h, c)."""
 
     last_BCHW: Tensor
-    layers: LayerStates
+    layers: States
 
 
 class PlainConvLSTM(Forecaster):
@@ -173,7 +149,7 @@ class PlainConvLSTM(Forecaster):
         super().__init__()
         self.patch = config.patch
         self.stem = Stem(channels, config.patch, config.filters[0])
-        self.stack = Stack(config.filters[0], config.filters, config.kernel_size)
+        self.stack = grid_stack(config.filters[0], config.filters, config.kernel_sizes)
         self.paint = ToPixels(config.filters[-1], channels, config.patch)
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
@@ -203,7 +179,7 @@ class FlowState(NamedTuple):
     velocity_B2HW: Tensor
     displacement_B2HW: Tensor
     lead_B1HW: Tensor
-    layers: LayerStates
+    layers: States
 
 
 class FlowConvLSTM(Forecaster):
@@ -223,7 +199,7 @@ class FlowConvLSTM(Forecaster):
         super().__init__()
         self.patch, embedding = config.patch, config.filters[0]
         self.stem = Stem(2 * channels, config.patch, embedding)
-        self.stack = Stack(embedding + FLOW_HINTS, config.filters, config.kernel_size)
+        self.stack = grid_stack(embedding + FLOW_HINTS, config.filters, config.kernel_sizes)
         self.head = zero_conv(config.filters[-1], FLOW_MAPS)
         self.paint = ToPixels(config.filters[-1], channels, config.patch)
 

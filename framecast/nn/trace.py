@@ -47,7 +47,7 @@ def _encode_plain(way: Way) -> None:
     way.held += steps * size(takes) + way.state
     if steps:
         way.add_layers(
-            "stack.layers", takes, model.filters, model.kernel_size, calls=steps, held_input=True
+            "stack.layers", takes, model.filters, model.kernel_sizes, calls=steps, held_input=True
         )
 
 
@@ -56,7 +56,7 @@ def _step_plain(way: Way) -> None:
     way.held = size(way.context) + size(way.image(way.C)) + way.state
     takes = way.cells("E", model.filters[0])
     way.add_stem(way.C, 0, beside=0, learnt_inputs=way.Th - 1, keeps_output=True)
-    way.add_layers("stack.layers", takes, model.filters, model.kernel_size, calls=way.Th)
+    way.add_layers("stack.layers", takes, model.filters, model.kernel_sizes, calls=way.Th)
     way.held += way.state
     way.add_paint()
     _add_changed_frame(way, size(way.image(way.C, padded=True)))
@@ -75,14 +75,18 @@ def _encode_cnn_lstm(way: Way) -> None:
     takes = _add_flatten(way, way.B * way.T)
     way.held += steps * size(takes) + way.state
     if steps:
-        way.add_layers("stack.layers", takes, model.units, 1, calls=steps, held_input=True)
+        way.add_layers(
+            "stack.layers", takes, model.units, model.kernel_sizes, calls=steps, held_input=True
+        )
 
 
 def _step_cnn_lstm(way: Way) -> None:
     model = way.model
     way.held = size(way.context) + size(way.image(way.C)) + way.state
     way.add_stem(way.C, 0, beside=0, learnt_inputs=way.Th - 1, keeps_output=True)
-    way.add_layers("stack.layers", _add_flatten(way, 0), model.units, 1, calls=way.Th)
+    way.add_layers(
+        "stack.layers", _add_flatten(way, 0), model.units, model.kernel_sizes, calls=way.Th
+    )
     way.held += way.state
     cells = size(way.cells("F", model.filters[-1]))
     way.add_dense("dense", cells // way.B, kept=way.Th * cells)
@@ -110,7 +114,7 @@ def _encode_fc_lstm(way: Way) -> None:
         "core.encoder.layers",
         (gives[0], *row),
         way.model.units,
-        1,
+        way.model.kernel_sizes,
         calls=way.T,
         held_input=True,
     )
@@ -119,7 +123,9 @@ def _encode_fc_lstm(way: Way) -> None:
 def _step_fc_lstm(way: Way) -> None:
     frame, units = way.image(way.C), way.model.units
     way.held = size(way.context) + size(frame) + way.state
-    _add_forecaster(way, (("B", way.B), ("U", units[0]), ("H", 1), ("W", 1)), units, 1)
+    _add_forecaster(
+        way, (("B", way.B), ("U", units[0]), ("H", 1), ("W", 1)), units, way.model.kernel_sizes
+    )
     way.add_dense("head", size(frame) // way.B)
     _add_changed_frame(way, size(frame))
 
@@ -136,7 +142,7 @@ def _encode_shi2015(way: Way) -> None:
         "core.encoder.layers",
         folded,
         model.filters,
-        model.kernel_size,
+        model.kernel_sizes,
         calls=way.T,
         keeps_input=True,
         held_input=True,
@@ -147,7 +153,7 @@ def _step_shi2015(way: Way) -> None:
     model, padded, frame = way.model, way.image(way.C, padded=True), way.image(way.C)
     way.held = size(way.context) + size(padded) + way.state
     cells = way.cells("F", model.filters[0])
-    _add_forecaster(way, cells, model.filters, model.kernel_size, keeps_output=False)
+    _add_forecaster(way, cells, model.filters, model.kernel_sizes, keeps_output=False)
     states = way.Th * size(way.cells("F", sum(model.filters)))
     folded = way.add_head(sum(model.filters), way.C * PATCH_2015**2, kept=states)
     way.add("unfold", f"channels into {PATCH_2015}x{PATCH_2015} patches", folded, padded)
@@ -157,16 +163,21 @@ def _step_shi2015(way: Way) -> None:
 
 
 def _add_forecaster(
-    way: Way, takes: Axes, filters: tuple[int, ...], kernel: int, *, keeps_output: bool = True
+    way: Way,
+    takes: Axes,
+    filters: tuple[int, ...],
+    kernels: tuple[int, ...],
+    *,
+    keeps_output: bool = True,
 ) -> None:
     """The second stack of an encoder-forecaster, whose first layer has no input."""
     alone = len(filters) == 1
-    way.add_state_only("core.first", takes, kernel, keeps_output=keeps_output or not alone)
+    way.add_state_only("core.first", takes, kernels[0], keeps_output=keeps_output or not alone)
     way.add_layers(
         "core.rest.layers",
         takes,
         filters[1:],
-        kernel,
+        kernels[1:],
         calls=way.Th,
         keeps_output=keeps_output,
         held_input=True,

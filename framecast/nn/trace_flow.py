@@ -37,7 +37,7 @@ def encode_flow(way: Way) -> None:
     way.held += way.state
     takes = way.cells("C", model.filters[0] + FLOW_HINTS)
     way.add_layers(
-        "stack.layers", takes, model.filters, model.kernel_size, calls=T, keeps_input=True
+        "stack.layers", takes, model.filters, model.kernel_sizes, calls=T, keeps_input=True
     )
 
 
@@ -103,7 +103,7 @@ def step_flow(way: Way) -> None:
     way.add_stem(2 * C, 0, beside=0, learnt_inputs=later, keeps_output=False)
     takes = way.cells("C", model.filters[0] + FLOW_HINTS)
     way.add_layers(
-        "stack.layers", takes, model.filters, model.kernel_size, calls=Th, keeps_input=True
+        "stack.layers", takes, model.filters, model.kernel_sizes, calls=Th, keeps_input=True
     )
     way.held += way.state
     cells = way.add_head(model.filters[-1], FLOW_MAPS)

@@ -137,7 +137,7 @@ class Way:
         path: str,
         takes: Axes,
         filters: Sequence[int],
-        kernel: int,
+        kernels: Sequence[int],
         *,
         calls: int,
         keeps_input: bool = False,
@@ -152,8 +152,8 @@ class Way:
         h is kept where what reads it needs it (`keeps_output`). `newer` counts the new h and c of
         layers below.
         """
-        (top, bottom), (left, right) = self._pads(kernel, takes)
-        for number, width in enumerate(filters):
+        for number, (width, kernel) in enumerate(zip(filters, kernels, strict=True)):
+            (top, bottom), (left, right) = self._pads(kernel, takes)
             gives, before = self._layer_output(takes, width), takes[1][1]
             kept = calls * size(takes) if number == 0 and keeps_input else 0
             read = keeps_output or number < len(filters) - 1
