@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from framecast.nn.convlstm import ConvLSTM1D, ConvLSTM2D
+    from framecast.nn.keras import (
+        load_keras_layers,
+        load_keras_weights,
+        save_keras_weights,
+        to_keras_config,
+    )
+    from framecast.nn.peers import load_ndrplz, load_openstl
+    from framecast.nn.series import subsequences
+    from framecast.nn.stack import ConvLSTMStack
     from framecast.prediction import LoadedForecaster, load_forecaster
 
 __version__ = "0.1.0"
@@ -18,10 +27,32 @@ __version__ = "0.1.0"
 _HOMES = {
     "ConvLSTM1D": "framecast.nn.convlstm",
     "ConvLSTM2D": "framecast.nn.convlstm",
+    "ConvLSTMStack": "framecast.nn.stack",
     "LoadedForecaster": "framecast.prediction",
     "load_forecaster": "framecast.prediction",
+    "load_keras_layers": "framecast.nn.keras",
+    "load_keras_weights": "framecast.nn.keras",
+    "load_ndrplz": "framecast.nn.peers",
+    "load_openstl": "framecast.nn.peers",
+    "save_keras_weights": "framecast.nn.keras",
+    "subsequences": "framecast.nn.series",
+    "to_keras_config": "framecast.nn.keras",
 }
-__all__ = ["ConvLSTM1D", "ConvLSTM2D", "LoadedForecaster", "__version__", "load_forecaster"]
+__all__ = [
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTMStack",
+    "LoadedForecaster",
+    "__version__",
+    "load_forecaster",
+    "load_keras_layers",
+    "load_keras_weights",
+    "load_ndrplz",
+    "load_openstl",
+    "save_keras_weights",
+    "subsequences",
+    "to_keras_config",
+]
 
 
 def __getattr__(name: str) -> Any:

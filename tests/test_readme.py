@@ -1,12 +1,19 @@
 """The README's commands do what they say, in the order they stand there."""
 
+import os
 import re
 import shlex
 import shutil
 from pathlib import Path
 
-import numpy as np
+os.environ["KERAS_BACKEND"] = "torch"
+os.environ["KERAS_TORCH_DEVICE"] = "cpu"
 
+import keras
+import numpy as np
+import torch
+
+import framecast
 from framecast import errors
 from framecast.cli import main
 
@@ -59,6 +66,33 @@ def test_commands_and_python_run_in_the_order_of_the_readme(tmp_path, monkeypatc
     exec(blocks("python")[0], names)
     assert names["future_THWC"].shape == (12, 40, 56, 1)
     assert names["future_THWC"].dtype == np.uint8
+
+
+def test_the_python_of_the_layer_runs_in_the_order_of_the_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ours = framecast.ConvLSTM2D(4, 3, in_channels=2)
+    sequential = [
+        keras.layers.Input((5, 7, 8, 2)),
+        keras.layers.ConvLSTM2D.from_config(framecast.to_keras_config(ours)),
+    ]
+    keras.Sequential(sequential).save("model.keras")
+    conv = {"weight": torch.rand(4 * 6, 3 + 6, 3, 3), "bias": torch.rand(4 * 6)}
+    torch.save({f"cell_list.0.conv.{name}": w for name, w in conv.items()}, "ndrplz.pt")
+    names = {"framecast": framecast, "torch": torch}
+    _, *of_the_layer = blocks("python")
+    assert len(of_the_layer) == 4
+    for block in of_the_layer:
+        exec(block, names)
+    for name, shape in {
+        "output_BTHWF": (2, 5, 48, 64, 16),
+        "h_BHWF": (2, 48, 64, 16),
+        "later_BHWF": (2, 24, 32, 8),
+        "days_BTSC": (2, 7, 24, 3),
+        "output_BSF": (2, 24, 8),
+    }.items():
+        assert names[name].shape == shape, name
+    assert (tmp_path / "back.weights.h5").exists()
+    assert names["encoder"](torch.rand(2, 5, 3, 7, 8)).shape == (2, 5, 6, 7, 8)
 
 
 def test_the_table_of_exit_codes_is_that_of_the_errors():

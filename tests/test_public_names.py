@@ -1,0 +1,48 @@
+"""What `import framecast` offers: a list that changes on purpose only, and costs nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+import framecast
+
+NAMES = {
+    "ConvLSTM1D": "class",
+    "ConvLSTM2D": "class",
+    "ConvLSTMStack": "class",
+    "LoadedForecaster": "class",
+    "load_forecaster": "function",
+    "load_keras_layers": "function",
+    "load_keras_weights": "function",
+    "load_ndrplz": "function",
+    "load_openstl": "function",
+    "save_keras_weights": "function",
+    "subsequences": "function",
+    "to_keras_config": "function",
+}
+
+
+def test_the_public_names_are_these():
+    assert set(framecast.__all__) == {*NAMES, "__version__"} == set(dir(framecast))
+
+
+@pytest.mark.parametrize(("name", "kind"), NAMES.items())
+def test_a_public_name_is_what_it_says_and_is_documented(name, kind):
+    found = getattr(framecast, name)
+    assert found.__name__ == name
+    assert isinstance(found, type) == (kind == "class")
+    assert found.__doc__
+
+
+def test_a_name_that_is_none_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'framecast' has no attribute 'ConvLSTM3D'"):
+        framecast.ConvLSTM3D  # noqa: B018
+
+
+def test_importing_framecast_imports_neither_torch_nor_numpy():
+    script = "import framecast, sys; assert not {'torch', 'numpy'} & set(sys.modules), sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
