@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from framecast.errors import UsageError
+from framecast.layer_memory import numbers_alive
 from framecast.layer_settings import EXAMPLE_INPUT, LayerSettings, parse_input, parse_layers
 from framecast.nn.rows import FLOAT_BYTES, Axes, channels_last, size
 from framecast.tensor_table import show_axes, show_bytes, show_padding
@@ -160,8 +161,14 @@ def _walk(layer: LayerSettings, takes: Axes, view: _View) -> tuple[LayerReport, 
     gives = (*steps, ("F", F), ("H", rows), ("W", columns))
     (top, bottom), (left, right) = geometry.pads(frame)
     kernel = geometry.kernel_size
-    optional = (("bias", (4 * F,)),) * layer.use_bias + (("peephole", (3 * F,)),) * layer.peephole
-    training, prediction = _numbers_alive(layer, takes, B * F * rows * columns)
+    gains = (("input_gain", 4 * F), ("recurrent_gain", 4 * F), ("cell_gain", F), ("cell_shift", F))
+    vectors = (
+        (("bias", 4 * F),) * layer.use_bias
+        + (("peephole", 3 * F),) * layer.peephole
+        + gains * layer.layer_norm
+    )
+    optional = tuple((name, (count,)) for name, count in vectors)
+    training, prediction = numbers_alive(layer, takes, B * F * rows * columns)
     sees, reaches, apart = zip(
         *(
             (seen + (span - 1) * step, max(reach, (side - 1) * step * stride), step * stride)
@@ -202,37 +209,6 @@ def _formula(layer: LayerSettings, axis: int, takes: Axes, gives: Axes) -> str:
     computed = -((geometry.spans[axis] - 1 - length) // stride)
     nothing = ", so nothing is left" if computed < 1 else ""
     return f"{letter}: ceil(({length} - {less}) / {stride}) = {computed}{nothing}"
-
-
-def _padded(frame: Sequence[int], pads: Sequence[tuple[int, int]]) -> int:
-    """Numbers per channel that are convolved: padding that differs by side makes a copy."""
-    if all(before == after for before, after in pads):
-        return math.prod(frame)
-    axes = zip(frame, pads, strict=True)
-    return math.prod(length + before + after for length, (before, after) in axes)
-
-
-def _numbers_alive(layer: LayerSettings, takes: Axes, state: int) -> tuple[int, int]:
-    """Numbers kept for the backward pass, and alive at most without one; `state` is those of h."""
-    (_, B), (_, T), (_, C), *rest = takes
-    frame = tuple(length for _, length in rest)
-    pads, given = layer.geometry.pads(frame), size(takes)
-    padded = B * T * C * _padded(frame, pads)
-    grid = layer.geometry.output_sizes(frame)
-    reach = tuple(((side - 1) // 2, side // 2) for side in layer.geometry.kernel_size)
-    shown = B * layer.filters * _padded(grid, reach)
-    inputs = 4 * padded if layer.dropout else padded
-    shown_steps = 4 * T * shown + 4 * state if layer.recurrent_dropout else T * shown
-    # Each step keeps i, f, the candidate, o, tanh(c), and the c it starts from.
-    training = inputs + shown_steps + (6 * T + layer.peephole) * state
-    copy = padded if padded != given else 0
-    sums, outputs = 4 * T * state, (T - 1) * state if layer.return_sequences else 0
-    # A step: the first and the last h and c, two sets of sums for 4 gates, the new c, o, tanh(c)
-    # and h; outputs so far hold the last h.
-    last = 0 if T == 1 else 1 if layer.return_sequences else 2
-    stepping = sums + outputs + (14 + last + 3 * layer.peephole) * state
-    stacking = sums + 2 * (outputs + state) + 3 * state if layer.return_sequences else 0
-    return training, given + max(copy + sums, stepping, stacking)
 
 
 def _input_warnings(

@@ -1,19 +1,27 @@
 """ConvLSTM2D layers given as text, "filters=64 kernel=5 strides=2", and the input they are fed.
 
-Only arguments that change shapes, weights or memory are taken. Knows no torch.
+Every argument of the layer is read and held against the layer's own rules; those that change
+shapes, weights or memory are kept. Knows no torch.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 
 from framecast.errors import UsageError
+from framecast.nn.checks import to_data_format, to_layer_norm, to_rate
+from framecast.nn.identifiers import check_name
+from framecast.nn.names import (
+    ACTIVATION_COSTS,
+    CONSTRAINT_NAMES,
+    INITIALIZER_NAMES,
+    REGULARIZER_NAMES,
+)
 from framecast.nn.shapes import ConvGeometry, to_sizes
 
-FORMATS = ("channels_last", "channels_first")
 EXAMPLE_INPUT = "--input 8,10,64,64,1"
 
 
@@ -24,6 +32,8 @@ class LayerSettings:
     filters: int
     geometry: ConvGeometry
     data_format: str = "channels_last"
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
     use_bias: bool = True
     dropout: float = 0.0
     recurrent_dropout: float = 0.0
@@ -31,6 +41,7 @@ class LayerSettings:
     return_state: bool = False
     stateful: bool = False
     peephole: bool = False
+    layer_norm: bool = False
 
 
 def parse_input(text: str) -> tuple[int, ...]:
@@ -83,8 +94,10 @@ def _parse_layer(number: int, text: str) -> LayerSettings:
             raise UsageError(f"{where}: {name} is missing", remedy=f"add {example}")
     given.setdefault("padding", "valid")
     geometry = {name: given.pop(name) for name in _GEOMETRY if name in given}
+    kept = {field.name: given[field.name] for field in fields(LayerSettings) if field.name in given}
     try:
-        return LayerSettings(geometry=ConvGeometry.parse(2, **geometry), **given)
+        _check_together(given)
+        return LayerSettings(geometry=ConvGeometry.parse(2, **geometry), **kept)
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from None
 
@@ -96,29 +109,38 @@ def _unknown(where: str, word: str, is_setting: bool) -> UsageError:
         )
     near = difflib.get_close_matches(word, (*_READERS, "kernel"), 1, 0.5)
     return UsageError(
-        f"{where}: {word} is no setting that changes shapes, weights or memory",
+        f"{where}: {word} is no argument of ConvLSTM2D",
         remedy=f"did you mean {near[0]}?" if near else f"there are {', '.join(_READERS)}",
     )
 
 
-def _integers(name: str, text: str) -> tuple[int, ...]:
-    parts = text.strip("()[]").split(",")
+def _check_together(given: dict[str, object]) -> None:
+    filters = given["filters"]
+    to_layer_norm(given.get("layer_norm", False), filters)
+    orthogonal = str(given.get("bias_initializer")).lower() == "orthogonal"
+    if orthogonal and given.get("use_bias", True):
+        raise ValueError(
+            f"orthogonal weights need two or more axes; received shape {(4 * filters,)}; use "
+            "another initializer for a bias"
+        )
+
+
+def _integers(text: str) -> object:
+    """The integer or integers a text spells, or else the text, which the layer's rules refuse."""
     try:
-        sizes = [int(part) for part in parts]
+        sizes = [int(part) for part in text.strip("()[]").split(",")]
     except ValueError:
-        raise ValueError(f"{name} must be integers, e.g. 3 or 3,5; received {text!r}") from None
-    return to_sizes(sizes[0] if len(sizes) == 1 else sizes, 2, name)
+        return text
+    return sizes[0] if len(sizes) == 1 else tuple(sizes)
 
 
 def _filters(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"filters must be an integer of 1 or more; received {text!r}")
-    return int(text)
+    return to_sizes(_integers(text), 1, "filters")[0]
 
 
 def _flag(name: str, text: str) -> bool:
     if text.lower() not in ("true", "false"):
-        raise ValueError(f"{name} must be true or false; received {text!r}")
+        raise ValueError(f"{name} must be true or false; received {text!r}; write {name}=true")
     return text.lower() == "true"
 
 
@@ -126,30 +148,47 @@ def _rate(name: str, text: str) -> float:
     try:
         rate = float(text)
     except ValueError:
-        rate = -1.0
-    if not 0.0 <= rate < 1.0:
-        raise ValueError(
-            f"{name} must be at least 0 and less than 1, at which nothing would be left to learn "
-            f"from; received {text}; use e.g. {name}=0.2"
-        )
-    return rate
+        return to_rate(text, name)
+    return to_rate(rate, name)
 
 
-def _format(text: str) -> str:
-    if text.lower() not in FORMATS:
-        raise ValueError(f"data_format must be {' or '.join(FORMATS)}; received {text!r}")
-    return text.lower()
+def _seed(text: str) -> int | None:
+    if text.lower() == "none":
+        return None
+    if not text.isdecimal():
+        raise ValueError(f"seed must be an integer or none; received {text!r}; use e.g. seed=1")
+    return int(text)
+
+
+def _name(argument: str, known: Iterable[str], nothing: str | None, text: str) -> str | None:
+    """A name that is known; `none` where the argument may be left empty, which is `nothing`."""
+    if text.lower() == "none" and nothing is not None:
+        return nothing
+    check_name(argument, text, known)
+    return text
 
 
 _GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate")
+_WEIGHTS = ("kernel", "recurrent", "bias")
+_RATES = ("dropout", "recurrent_dropout")
+_FLAGS = (
+    *("use_bias", "unit_forget_bias", "return_sequences", "return_state", "go_backwards"),
+    *("stateful", "unroll", "zero_output_for_mask", "peephole", "layer_norm"),
+)
+_ACTIVATIONS = ("activation", "recurrent_activation")
+_REGULARIZERS = tuple(f"{name}_regularizer" for name in (*_WEIGHTS, "activity"))
+_INITIALIZERS = tuple(f"{name}_initializer" for name in _WEIGHTS)
+_CONSTRAINTS = tuple(f"{name}_constraint" for name in _WEIGHTS)
 _READERS: dict[str, Callable[[str], object]] = {
     "filters": _filters,
-    **{name: partial(_integers, name) for name in ("kernel_size", "strides", "dilation_rate")},
+    **dict.fromkeys(("kernel_size", "strides", "dilation_rate"), _integers),
     "padding": str,
-    "data_format": _format,
-    **{name: partial(_rate, name) for name in ("dropout", "recurrent_dropout")},
-    **{
-        name: partial(_flag, name)
-        for name in ("use_bias", "return_sequences", "return_state", "stateful", "peephole")
-    },
+    "data_format": to_data_format,
+    **{name: partial(_name, name, ACTIVATION_COSTS, "linear") for name in _ACTIVATIONS},
+    **{name: partial(_flag, name) for name in _FLAGS},
+    **{name: partial(_rate, name) for name in _RATES},
+    "seed": _seed,
+    **{name: partial(_name, name, INITIALIZER_NAMES, None) for name in _INITIALIZERS},
+    **{name: partial(_name, name, REGULARIZER_NAMES, "") for name in _REGULARIZERS},
+    **{name: partial(_name, name, CONSTRAINT_NAMES, "") for name in _CONSTRAINTS},
 }

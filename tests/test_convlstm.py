@@ -341,7 +341,10 @@ def test_gradients_of_what_keras_lacks_are_those_of_finite_differences():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"filters": 0}, r"filters must be .* at least 1; received 0"),
+        (
+            {"filters": 0},
+            r"filters must be an integer of 1 or more; received 0; use e.g. filters=3",
+        ),
         ({"filters": True}, r"filters must be .*received True"),
         ({"kernel_size": (3, 0)}, r"kernel_size must be an integer or 2 .*received \(3, 0\)"),
         ({"strides": (1, 2, 3)}, r"strides must be .*received \(1, 2, 3\)"),
@@ -349,7 +352,10 @@ def test_gradients_of_what_keras_lacks_are_those_of_finite_differences():
         ({"padding": "causal"}, r'padding must be "valid" or "same"; received \'causal\''),
         ({"data_format": "NCHW"}, r"data_format must be .*received 'NCHW'"),
         ({"strides": 2, "dilation_rate": 2}, r"strides=\(2, 2\), .*set one of them to 1"),
-        ({"dropout": 1.0}, r"dropout must be at least 0 and less than 1; received 1\.0"),
+        (
+            {"dropout": 1.0},
+            r"dropout must be at least 0 and less than 1.*received 1\.0; use e.g. dropout=0.2",
+        ),
         ({"dropout": -0.1}, r"dropout must be .*received -0\.1"),
         ({"recurrent_dropout": 1}, r"recurrent_dropout must be .*received 1"),
         ({"in_channels": 0}, r"in_channels must be .*received 0"),

@@ -1,5 +1,6 @@
 """Layers described in numbers: equal to the real ones, and mistakes found before anything runs."""
 
+import inspect
 import json
 import re
 import shlex
@@ -14,11 +15,42 @@ from hypothesis import strategies as st
 from test_trace import LiveBytes
 from torch.utils.flop_counter import FlopCounterMode
 
+from framecast.errors import UsageError
 from framecast.layer_inspection import inspect_layers
-from framecast.layer_settings import parse_layers
+from framecast.layer_settings import _READERS, parse_layers
+from framecast.nn import names
+from framecast.nn.activations import ACTIVATIONS
+from framecast.nn.constraints import CONSTRAINTS as CONSTRAINTS_BY_NAME
 from framecast.nn.convlstm import ConvLSTM2D
+from framecast.nn.initializers import INITIALIZERS
+from framecast.nn.regularizers import REGULARIZERS as REGULARIZERS_BY_NAME
 
+SIDE = st.integers(1, 21)
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
+
+
+FLAGS = (
+    *("use_bias", "unit_forget_bias", "return_sequences", "return_state", "go_backwards"),
+    *("stateful", "unroll", "zero_output_for_mask", "peephole", "layer_norm"),
+)
+REGULARIZERS, CONSTRAINTS = (None, "l1", "L1L2"), (None, "non_neg", "MaxNorm")
+RULES = {
+    "activation": (None, "relu", "elu"),
+    "recurrent_activation": ("hard_sigmoid", "tanh", "hard_sigmoid_keras2"),
+    "kernel_initializer": ("he_normal", "GlorotUniform"),
+    "recurrent_initializer": ("orthogonal", "zeros"),
+    "bias_initializer": ("ones", "random_normal"),
+    "kernel_regularizer": REGULARIZERS,
+    "recurrent_regularizer": REGULARIZERS,
+    "bias_regularizer": REGULARIZERS,
+    "activity_regularizer": (None, "l2"),
+    "kernel_constraint": CONSTRAINTS,
+    "recurrent_constraint": CONSTRAINTS,
+    "bias_constraint": CONSTRAINTS,
+    "dropout": (0.0, 0.25),
+    "recurrent_dropout": (0.0, 0.5),
+    "seed": (None, 3),
+}
 
 
 @st.composite
@@ -29,11 +61,14 @@ def layer_settings(draw):
         "kernel_size": draw(pairs),
         "strides": draw(pairs) if strided else (1, 1),
         "dilation_rate": (1, 1) if strided else draw(pairs),
-        "padding": draw(st.sampled_from(("valid", "same"))),
+        "padding": draw(st.sampled_from(("valid", "Same", "VALID"))),
         "data_format": draw(st.sampled_from(("channels_last", "channels_first"))),
     }
-    flags = ("use_bias", "return_sequences", "peephole")
-    return layer | {name: draw(st.booleans()) for name in flags}
+    layer |= {name: draw(st.booleans()) for name in FLAGS}
+    layer["layer_norm"] &= layer["filters"] > 1
+    if draw(st.booleans()):
+        layer |= {name: draw(st.sampled_from(values)) for name, values in RULES.items()}
+    return layer
 
 
 def text(layer):
@@ -55,7 +90,7 @@ def build(layer, channels, device):
     return ConvLSTM2D(**layer, in_channels=channels, device=device)
 
 
-@given(layer_settings(), st.lists(st.integers(1, 21), min_size=5, max_size=5))
+@given(layer_settings(), st.tuples(SIDE, st.integers(1, 5), SIDE, SIDE, SIDE))
 @settings(max_examples=250, derandomize=True, deadline=None)
 def test_shapes_parameters_and_macs_are_the_real_ones(layer, sizes):
     report = inspect_layers(",".join(map(str, sizes)), [text(layer)]).layers[0]
@@ -71,8 +106,11 @@ def test_shapes_parameters_and_macs_are_the_real_ones(layer, sizes):
             real(inputs)
         return
     with FlopCounterMode(display=False) as counter:
-        output = real(inputs)
+        outputs = real(inputs, training=False)
+    output, *states = outputs if layer["return_state"] else (outputs,)
     assert tuple(output.shape) == shape(report.gives, layer)
+    wanted = [shape(report.states, layer)] * 2 if layer["return_state"] else []
+    assert [tuple(state.shape) for state in states] == wanted
     assert 2 * report.macs == counter.get_total_flops()
     (top, bottom), (left, right) = real.geometry.pads([dict(report.takes)[side] for side in "HW"])
     assert report.padding == (top, bottom, left, right)
@@ -86,17 +124,80 @@ MEMORY = [
     ((2, 6, 16, 36, 4), "filters=7 kernel=4 padding=same return_sequences=true"),
     ((2, 6, 26, 36, 2), "filters=7 kernel=3 padding=same strides=3 data_format=channels_first"),
     ((2, 5, 37, 28, 3), "filters=6 kernel=3 dropout=0.2 recurrent_dropout=0.3"),
+    ((2, 5, 17, 28, 3), "filters=6 kernel=3 layer_norm=true return_sequences=true"),
+    ((2, 5, 37, 28, 3), "filters=6 kernel=3 layer_norm=true peephole=true activation=relu"),
+    ((2, 5, 17, 28, 3), "filters=6 kernel=3 activation=elu peephole=true return_state=true"),
+    ((2, 5, 17, 28, 3), "filters=6 kernel=3 recurrent_activation=hard_sigmoid peephole=true"),
+    *(
+        ((2, 5, 17, 28, 3), f"filters=6 kernel=3 {argument}={name} return_sequences=true")
+        for argument in ("activation", "recurrent_activation")
+        for name in names.ACTIVATION_COSTS
+    ),
 ]
 
 
+def test_every_argument_of_the_layer_is_drawn_and_read():
+    named = [*inspect.signature(ConvLSTM2D).parameters]
+    drawn = {"filters", "kernel_size", "strides", "dilation_rate", "padding", "data_format"}
+    assert drawn | {*FLAGS, *RULES} == {*named} - {"in_channels", "device", "dtype"}
+    assert {*_READERS} == {*named} - {"in_channels", "device", "dtype"}
+
+
+def test_the_names_read_without_torch_are_those_the_layer_knows():
+    def known(registry):
+        return {*registry} | {r.__name__ for r in registry.values() if inspect.isclass(r)}
+
+    assert {*names.ACTIVATION_COSTS} == known(ACTIVATIONS)
+    for found, registry in (
+        (names.INITIALIZER_NAMES, INITIALIZERS),
+        (names.REGULARIZER_NAMES, REGULARIZERS_BY_NAME),
+        (names.CONSTRAINT_NAMES, CONSTRAINTS_BY_NAME),
+    ):
+        assert {*found} == known(registry)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("filters", 0),
+        ("kernel_size", (3, 0)),
+        ("kernel_size", "three"),
+        ("strides", (1, 2, 3)),
+        ("dilation_rate", -1),
+        ("padding", "causal"),
+        ("data_format", "NCHW"),
+        ("activation", "tahn"),
+        ("recurrent_activation", "xyz"),
+        ("kernel_initializer", "glorot"),
+        ("recurrent_regularizer", "l3"),
+        ("bias_constraint", "clip"),
+        ("bias_initializer", "orthogonal"),
+        ("dropout", 1.0),
+        ("recurrent_dropout", -0.5),
+        ("dropout", "much"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_sentence_of_the_layer(argument, value):
+    layer = {"filters": 2, "kernel_size": 3, argument: value}
+    with pytest.raises(ValueError) as real:
+        ConvLSTM2D(**layer)
+    with pytest.raises(UsageError) as caught:
+        parse_layers([text(layer)])
+    assert str(caught.value) == f"--layer 1: {real.value}"
+
+
 def real_layer(report, words):
-    parsed = parse_layers([words])[0]
-    geometry = parsed.geometry
-    names = ("kernel_size", "strides", "padding", "dilation_rate")
-    arguments = {name: getattr(geometry, name) for name in names}
-    names = ("filters", "data_format", "dropout", "recurrent_dropout", "return_sequences")
-    arguments |= {name: getattr(parsed, name) for name in (*names, "peephole")}
-    return ConvLSTM2D(**arguments, in_channels=dict(report.takes)["C"])
+    """The layer of a text, whose numbers and flags are read as JSON."""
+    arguments = {"in_channels": dict(report.takes)["C"]}
+    for word in words.split():
+        name, value = word.split("=")
+        try:
+            value = tuple(json.loads(f"[{value}]"))
+            value = value[0] if len(value) == 1 else value
+        except json.JSONDecodeError:
+            pass  # a name stands for itself
+        arguments["kernel_size" if name == "kernel" else name] = value
+    return ConvLSTM2D(**arguments)
 
 
 @pytest.mark.parametrize(("sizes", "words"), MEMORY)
@@ -205,13 +306,12 @@ MISTAKES = {
         fed(BIG, "filters=4 kernel=3 recurrent_dropout=1"),
         2,
         "--layer 1: recurrent_dropout must be at least 0 and less than 1, at which nothing would "
-        "be left to learn from; received 1; use e.g. recurrent_dropout=0.2",
+        "be left to learn from; received 1.0; use e.g. recurrent_dropout=0.2",
     ),
     "unknown setting": (
         fed(BIG, "filters=4 kernel=3 stride=2"),
         2,
-        "--layer 1: stride is no setting that changes shapes, weights or memory; did you mean "
-        "strides?",
+        "--layer 1: stride is no argument of ConvLSTM2D; did you mean strides?",
     ),
     "filters missing": (
         fed(BIG, "kernel=3"),
@@ -221,7 +321,7 @@ MISTAKES = {
     "filters that are none": (
         fed(BIG, "filters=0 kernel=3"),
         2,
-        "--layer 1: filters must be an integer of 1 or more; received '0'",
+        "--layer 1: filters must be an integer of 1 or more; received 0; use e.g. filters=3",
     ),
     "layer missing": (fed(BIG), 2, "--layer is missing; add e.g. --layer "),
     "layers beside frames": (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from framecast.nn.shapes import ConvGeometry
+
+if TYPE_CHECKING:  # the rules on numbers alone are read without torch, by `layer_settings.py`
+    from torch import Tensor
 
 _AXES = {1: ("length",), 2: ("height", "width")}
 
@@ -16,15 +18,30 @@ def to_data_format(value: str | None) -> str:
     data_format = "channels_last" if value is None else str(value).lower()
     if data_format not in ("channels_first", "channels_last"):
         rule = 'data_format must be "channels_first" or "channels_last"'
-        raise ValueError(f"{rule}; received {value!r}")
+        remedy = "channels_last has the channels behind the sizes, channels_first in front of them"
+        raise ValueError(f"{rule}; received {value!r}; {remedy}")
     return data_format
 
 
 def to_rate(value: float, name: str) -> float:
     """Accept a dropout rate in [0, 1); at 1 nothing would be left to learn from."""
-    if not 0.0 <= value < 1.0:
-        raise ValueError(f"{name} must be at least 0 and less than 1; received {value}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
+        raise ValueError(
+            f"{name} must be at least 0 and less than 1, at which nothing would be left to learn "
+            f"from; received {value!r}; use e.g. {name}=0.2"
+        )
     return float(value)
+
+
+def to_layer_norm(value: bool, filters: int) -> bool:
+    """Refuse a normalisation over the channels where there is only one."""
+    if value and filters == 1:
+        raise ValueError(
+            "layer_norm needs 2 filters or more, since it takes from each channel the mean over "
+            "the channels, which leaves 0 of one alone; received filters=1; use more filters or "
+            "layer_norm=False"
+        )
+    return value
 
 
 def check_inputs(layer: str, inputs: Tensor, data_format: str, rank: int) -> None:
@@ -39,9 +56,13 @@ def check_inputs(layer: str, inputs: Tensor, data_format: str, rank: int) -> Non
             "return_sequences=True, or add the missing axis with unsqueeze"
         )
     if inputs.ndim != rank + 3:
-        raise ValueError(f"{rule}; received shape {tuple(inputs.shape)}")
+        remedy = "reorder or add axes with movedim and unsqueeze"
+        raise ValueError(f"{rule}; received shape {tuple(inputs.shape)}; {remedy}")
     if inputs.shape[1] == 0:
-        raise ValueError(f"{layer} needs at least one time step; received {tuple(inputs.shape)}")
+        raise ValueError(
+            f"{layer} needs at least one time step; received shape {tuple(inputs.shape)}; give it "
+            "a clip of one frame or more"
+        )
     if not inputs.is_floating_point():
         raise ValueError(
             f"{layer} takes floating-point numbers; received {inputs.dtype}; convert with "
@@ -63,7 +84,8 @@ def check_mask(mask: Tensor, batch: int, steps: int) -> Tensor:
     """Refuse a mask that is not (batch, time); returns it as truth values."""
     if mask.shape != (batch, steps):
         raise ValueError(
-            f"mask must be (batch, time) = ({batch}, {steps}); received {tuple(mask.shape)}"
+            f"mask must be (batch, time) = ({batch}, {steps}); received {tuple(mask.shape)}; give "
+            "it one truth value for each step of each sequence"
         )
     return mask.bool()
 
@@ -72,9 +94,13 @@ def check_state(state: Sequence[Tensor], shape: Sequence[int]) -> None:
     """Refuse a state that is not h and c, both of `shape`."""
     if not isinstance(state, (list, tuple)) or len(state) != 2:
         length = len(state) if isinstance(state, (list, tuple)) else 1
-        raise ValueError(f"initial_state must be two tensors, [h, c]; received {length}")
+        raise ValueError(
+            f"initial_state must be two tensors, [h, c]; received {length}; give it what the layer "
+            "returns with return_state=True"
+        )
     for name, tensor in zip("hc", state, strict=True):
         if tensor.shape != tuple(shape):
             raise ValueError(
-                f"{name} of initial_state must be {tuple(shape)}; received {tuple(tensor.shape)}"
+                f"{name} of initial_state must be {tuple(shape)}; received {tuple(tensor.shape)}; "
+                "its axes are those of one output, in the order of data_format"
             )

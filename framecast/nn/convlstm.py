@@ -22,6 +22,7 @@ from framecast.nn.checks import (
     check_mask,
     check_state,
     to_data_format,
+    to_layer_norm,
     to_rate,
 )
 from framecast.nn.dropout import NO_DROPOUT, DropoutMasks, sample_mask
@@ -132,12 +133,7 @@ class ConvLSTM(nn.Module):
     def _make_tensors(
         self, in_channels: int | None, peephole: bool, layer_norm: bool, factory: dict[str, Any]
     ) -> None:
-        if layer_norm and self.filters == 1:
-            raise ValueError(
-                "layer_norm needs 2 filters or more, since one channel normalised alone is always "
-                "0; received filters=1; use more filters or layer_norm=False"
-            )
-        self.layer_norm = layer_norm
+        self.layer_norm = to_layer_norm(layer_norm, self.filters)
         gate_channels = 4 * self.filters
         self.kernel: nn.Parameter = UninitializedParameter(**factory)
         self.recurrent_kernel = nn.Parameter(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -27,15 +27,24 @@ def resolve(kind: str, identifier: object, registry: Mapping[str, Any]) -> Calla
     if inspect.isclass(found):
         found = found(**config)
     if not callable(found):
-        raise ValueError(f"{kind} must be a name, a mapping or a callable; received {identifier!r}")
+        rule = f"{kind} must be a name, a mapping or a callable"
+        raise ValueError(f"{rule}; received {identifier!r}; use e.g. {next(iter(registry))!r}")
     return found
 
 
 def _by_name(kind: str, name: object, registry: Mapping[str, Any]) -> Callable:
     classes = {found.__name__: found for found in registry.values() if inspect.isclass(found)}
     known = {**classes, **registry}
+    check_name(kind, name, known)
+    return known[name]
+
+
+def check_name(kind: str, name: object, known: Iterable[str]) -> None:
+    """Refuse a name that is not among those `known`, with the nearest; ValueError names `kind`."""
+    known = list(known)
     if name in known:
-        return known[name]
+        return
     near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(registry))}"
+    listed = ", ".join(sorted(word for word in known if word.islower()))
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {listed}"
     raise ValueError(f"{kind}: there is no {name!r}; {hint}")

@@ -201,7 +201,10 @@ class Orthogonal:
 
     def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
         if len(shape) < 2:
-            raise ValueError(f"orthogonal weights need two or more axes; received shape {shape}")
+            raise ValueError(
+                f"orthogonal weights need two or more axes; received shape {shape}; use another "
+                "initializer for a bias"
+            )
         rows, columns = math.prod(shape[:-1]), shape[-1]
         tall = (max(rows, columns), min(rows, columns))
         q, r = torch.linalg.qr(RandomNormal(0.0, 1.0, self.seed)(tall, dtype))

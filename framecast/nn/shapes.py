@@ -23,15 +23,17 @@ def to_sizes(value: int | Iterable[int], rank: int, name: str) -> tuple[int, ...
 
     Raises ValueError naming the argument `name` when the count, a type or a value is wrong.
     """
-    rule = f"{name} must be an integer or {rank} integers, each at least 1"
+    several = f" or {rank} integers, each" if rank > 1 else ""
+    rule = f"{name} must be an integer{several} of 1 or more"
+    remedy = f"use e.g. {name}=3" + f" or {name}=({', '.join('3' * rank)})" * (rank > 1)
     try:
         sizes = tuple(map(_to_int, value)) if isinstance(value, Iterable) else (_to_int(value),)
     except TypeError:
-        raise ValueError(f"{rule}; received {value!r}") from None
+        raise ValueError(f"{rule}; received {value!r}; {remedy}") from None
     if not isinstance(value, Iterable):
         sizes *= rank
     if len(sizes) != rank or min(sizes, default=0) < 1:
-        raise ValueError(f"{rule}; received {value!r}")
+        raise ValueError(f"{rule}; received {value!r}; {remedy}")
     return sizes
 
 
@@ -45,7 +47,8 @@ def to_padding(value: str) -> str:
     """Normalise a padding mode, in any case, to `"valid"` or `"same"`; ValueError for others."""
     padding = value.lower() if isinstance(value, str) else value
     if padding not in PADDINGS:
-        raise ValueError(f'padding must be "valid" or "same"; received {value!r}')
+        remedy = '"same" keeps the size at stride 1, "valid" pads nothing'
+        raise ValueError(f'padding must be "valid" or "same"; received {value!r}; {remedy}')
     return padding
 
 
