@@ -373,7 +373,7 @@ def test_arguments_that_mean_nothing_are_refused(arguments, text):
     [
         ((B, C, H, W), {}, r"takes 5 axes \(batch, time, channels, .*return_sequences=True"),
         ((B, H, W), {}, r"takes 5 axes .*received shape \(2, 7, 8\)"),
-        ((B, 0, C, H, W), {}, r"at least one time step; received \(2, 0, 3, 7, 8\)"),
+        ((B, 0, C, H, W), {}, r"at least one time step; received shape \(2, 0, 3, 7, 8\)"),
         ((B, T, H, W, C), {}, r"made for 3 input channels; received 7; check the order of the ax"),
         ((B, T, C, 2, W), {"padding": "valid"}, r"size of \(3, 3\) or more.*received \(2, 8\); us"),
     ],

@@ -279,42 +279,6 @@ def test_every_argument_of_keras_has_its_name_its_place_and_its_default(rank):
     assert set(call) <= set(inspect.signature(ours_class.forward).parameters)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"kernel_size": (3, 3, 3)},
-        {"kernel_size": 0},
-        {"kernel_size": "three"},
-        {"strides": (1,)},
-        {"strides": -1},
-        {"dilation_rate": 0},
-        {"strides": 2, "dilation_rate": 3},
-        {"padding": "causal"},
-        {"data_format": "channels_middle"},
-        {"activation": "tahn"},
-        {"recurrent_activation": 3},
-        {"kernel_initializer": "glorot"},
-        {"bias_regularizer": "l3"},
-        {"recurrent_constraint": "max"},
-    ],
-    ids=str,
-)
-def test_what_keras_refuses_at_construction_is_refused(arguments):
-    given = {"filters": 2, "kernel_size": 3, **arguments}
-    with pytest.raises(ValueError):
-        keras.layers.ConvLSTM2D(**given)
-    with pytest.raises(ValueError, match=next(reversed(arguments))):
-        ConvLSTM2D(**given)
-
-
-def test_what_keras_refuses_of_a_stateful_layer_is_refused():
-    ours, theirs = (layer(2, 3, stateful=True) for layer in LAYERS[2])
-    for layer in (ours, theirs):
-        layer(torch.zeros(2, 3, 4, 5, 1))
-        with pytest.raises(ValueError, match="batch"):
-            layer(torch.zeros(3, 3, 4, 5, 1))
-
-
 @pytest.mark.parametrize("return_sequences", [True, False])
 def test_the_mask_goes_on_as_keras_passes_it(return_sequences):
     ours, theirs = (

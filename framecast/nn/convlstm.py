@@ -311,7 +311,7 @@ class ConvLSTM(nn.Module):
         if self._carried_h_BFHW is not None and self._carried_h_BFHW.shape != shape:
             raise ValueError(
                 "a stateful layer keeps its batch and frame size from call to call; it holds "
-                f"{tuple(self._carried_h_BFHW.shape)}, these inputs need {shape}; call "
+                f"{tuple(self._carried_h_BFHW.shape)}; received inputs that need {shape}; call "
                 "reset_state() first"
             )
         if given is not None:
