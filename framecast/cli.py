@@ -30,14 +30,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Sources = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="SOURCE...",
-        help="Frame folders, videos, GIFs, .npy/.npz arrays, or folders of them.",
-        show_default=False,
-    ),
-]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings, as framecast.yaml.")
 ]
@@ -163,15 +155,23 @@ def train(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A model file or run folder.", show_default=False)],
-    sources: Sources,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Frame folders, videos, GIFs, .npy/.npz arrays; with --stream also - (standard "
+            "input) and camera:N.",
+            show_default=False,
+        ),
+    ],
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="PATH",
-            help=".gif, .mp4 or .npy file, or a folder for PNGs; with several sources: the folder "
-            "that gets one result each.",
+            help=".gif, .mp4 or .npy file, folder for PNGs, or - for PNGs on standard output; with "
+            "several sources: the folder that gets one result each.",
             show_default=False,
         ),
     ] = None,
@@ -185,10 +185,23 @@ def predict(
     compare: Annotated[
         bool, typer.Option("--compare", help="Show input, prediction, truth and error.")
     ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream", help="After every frame, predict the one that is --horizon (1) ahead."
+        ),
+    ] = False,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Standard input is raw 8-bit frames of this size."),
+    ] = None,
     format_: Annotated[
         Literal["gif", "mp4", "png", "npy"],
         typer.Option("--format", help="Of results that -o does not name."),
     ] = "gif",
+    tile: Annotated[
+        int | None, typer.Option(help="Side of tiles in pixels; default: as memory needs it.")
+    ] = None,
     fps: Annotated[
         float | None, typer.Option(help="Frames per second; default: the source's.")
     ] = None,
@@ -205,22 +218,24 @@ def predict(
 
     Example: framecast predict runs/train-1 clip.mp4 --horizon 24 -o future.mp4
     """
-    from framecast import console, prediction
+    from framecast import console, nowcast, prediction
 
-    request = prediction.Request(horizon, start, compare, fps, color, keep_readable)
-    forecaster = prediction.load_forecaster(model, device)
+    request = prediction.Request(horizon, start, compare, fps, color, keep_readable, stream, size)
+    for source in sources:
+        request.check_source(str(source))
+    forecaster = prediction.load_forecaster(model, device, tile)
     targets = prediction.name_outputs(sources, output, format_)
+    predict_one = nowcast.nowcast_file if stream else prediction.predict_file
     failures = []
     for source, target in zip(sources, targets, strict=True):
         try:
             with console.Display() as display:
-                notes = prediction.predict_file(
-                    forecaster, source, target, request, overwrite, display.frame
-                )
+                notes = predict_one(forecaster, source, target, request, overwrite, display.frame)
             console.show_notes(notes)
-            console.show_result(target)
+            if target != "-":
+                console.show_result(target)
         except FramecastError as error:
-            if len(sources) == 1:
+            if len(sources) == 1 or isinstance(error, InterruptedRunError):
                 raise
             console.show_error(error)
             failures.append(source)

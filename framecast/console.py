@@ -193,8 +193,8 @@ class Display:
         }
         show[type(event).__name__](event)
 
-    def frame(self, name: str, total: int) -> None:
-        """Count one more frame of the named work."""
+    def frame(self, name: str, total: int | None) -> None:
+        """Count one more frame of the named work; None where nobody knows the total."""
         self.progress.advance(self._task(name, total))
 
     def _frame_decoded(self, event: FrameDecoded) -> None:

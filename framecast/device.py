@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from framecast.errors import ResourceError, UsageError
+from framecast.plan import machine_memory
 
 _LACKING = re.compile("can't allocate memory|not enough memory|out of memory")
 """How PyTorch says it on Unix, on Windows, and on MPS."""
@@ -39,6 +40,15 @@ def pick_precision(setting: str, device: str) -> str:
     if setting != "auto":
         return setting
     return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def prediction_memory(device: str) -> int | None:
+    """Bytes that a forecast may take: what is free on CUDA, half of the machine's memory elsewhere;
+    None where the system does not tell."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    memory = machine_memory()
+    return None if memory is None else memory // 2
 
 
 def autocast(device: str, precision: str) -> torch.autocast:

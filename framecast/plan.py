@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from framecast.config import Config, DataConfig, ModelConfig
 from framecast.errors import ResourceError, SourceError
-from framecast.nn.rows import totals
+from framecast.nn.rows import FLOAT_BYTES, totals
 from framecast.nn.trace import trace_network
+from framecast.nn.widths import smallest_tile
 from framecast.video.sizes import target_size
 from framecast.windows import ClipLength, Split, Window, plan_split
 
@@ -169,6 +170,45 @@ def check_batch(plan: Plan) -> None:
             f"{needed / 1e9:,.1f} GB; this machine has {memory / 1e9:,.1f} GB",
             remedy="use a smaller --batch-size or --crop",
         )
+
+
+def fitting_tile(
+    model: ModelConfig, channels: int, size: tuple[int, int], context_length: int, memory: int
+) -> int | None:
+    """Side of tiles whose forecast fits into `memory` bytes; None where whole frames (H, W) do.
+
+    Halves the longest side until it fits. Raises ResourceError when not even the smallest tiles
+    fit, or whole frames of a network tied to its frame size.
+    """
+
+    def needed(size: tuple[int, int], length: int) -> int:
+        rows = trace_network(
+            model,
+            batch=1,
+            context_length=length,
+            horizon=1,
+            channels=channels,
+            height=size[0],
+            width=size[1],
+        )
+        return totals(rows).prediction_bytes
+
+    whole = needed(size, context_length)
+    if whole <= memory:
+        return None
+    context = FLOAT_BYTES * context_length * channels * size[0] * size[1]
+    # Beside the tile under way: the context and every tile's state, of which a step holds two.
+    held = context + needed(size, 1) // 2
+    side = max(size) // 2
+    while held + needed((side, side), context_length) > memory:
+        side //= 2
+        if model.tied_to_size or side < smallest_tile(model):
+            raise ResourceError(
+                f"predicting frames of {size[0]} x {size[1]} takes {whole / 1e9:,.1f} GB whole and "
+                f"more than the {memory / 1e9:,.1f} GB there are in tiles",
+                remedy="train with a smaller --resize",
+            )
+    return side
 
 
 def machine_memory() -> int | None:

@@ -13,15 +13,25 @@ import torch
 
 from framecast.checkpoint import Checkpoint, load_checkpoint
 from framecast.config import Config, DataConfig
-from framecast.device import autocast, explained_memory, pick_device, pick_precision
+from framecast.device import (
+    autocast,
+    explained_memory,
+    pick_device,
+    pick_precision,
+    prediction_memory,
+)
 from framecast.errors import CheckpointError, OutputError, SourceError, UsageError
+from framecast.nn.tiles import TiledForecaster
+from framecast.nn.widths import patch_of, smallest_tile
+from framecast.plan import fitting_tile
 from framecast.rollout import rollout
 from framecast.video.base import FrameSource, SourceInfo
 from framecast.video.figures import comparison_video
+from framecast.video.live import STANDARD_INPUT, is_live, live_name
 from framecast.video.pixels import from_unit, resize, to_unit
 from framecast.video.sizes import target_size
 from framecast.video.sources import open_source
-from framecast.video.writers import open_writer
+from framecast.video.writers import STANDARD_OUTPUT, open_writer
 
 DEFAULT_FPS = 10.0
 """Rate of a prediction whose source knows no time, such as a folder of frames."""
@@ -30,12 +40,20 @@ DEFAULT_FPS = 10.0
 class LoadedForecaster:
     """A trained model, ready to forecast NumPy frames."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: str = "auto", tile: int | None = None
+    ) -> None:
+        """`tile` is the side in pixels of the tiles that larger frames are predicted in; None:
+        whole, or in tiles where memory does not hold them. Raises UsageError for tiles that are
+        too small or of a network that is tied to its frame size."""
         self.config = checkpoint.config
         self.channels = checkpoint.clip["channels"]
         self.device = pick_device(device)
         self.precision = pick_precision(self.config.train.precision, self.device)
         self.network = checkpoint.forecaster(self.device)
+        self.tile = tile
+        if tile is not None:
+            _check_tile(self.config, tile)
 
     def predict(self, context_THWC: np.ndarray, horizon: int) -> np.ndarray:
         """Forecast `horizon` frames (horizon, H, W, C) after a context (Tc, H, W, C), Tc >= 1.
@@ -52,8 +70,13 @@ class LoadedForecaster:
         height, width = context_THWC.shape[1:3]
         size = target_size(height, width, self.config.data.resize)
         small_THWC = np.stack([resize(frame, *size) for frame in context_THWC])
-        context_BTCHW = torch.from_numpy(to_unit(small_THWC))[None].to(self.device)
-        frames = rollout(self.network, context_BTCHW, horizon)
+        context_BTCHW = torch.from_numpy(to_unit(small_THWC))[None]
+        side = self.tile_side(height, width, len(context_THWC))
+        if side is None:
+            frames = rollout(self.network, context_BTCHW.to(self.device), horizon)
+        else:
+            tiled = TiledForecaster(self.network, self.config.model, side)
+            frames = rollout(tiled, context_BTCHW, horizon)
         for lead in range(1, horizon + 1):
             # Left before every yield, since whoever reads the frames computes in between.
             with (
@@ -68,6 +91,31 @@ class LoadedForecaster:
                 )
             frame_HWC = from_unit(frame_BCHW[0].float().cpu().numpy(), context_THWC.dtype)
             yield resize(frame_HWC, height, width)
+
+    def tile_side(self, height: int, width: int, length: int | None = None) -> int | None:
+        """Side of the tiles that frames of this size are predicted in; None: they are whole.
+
+        `length` counts the context frames, None: as trained. Raises ResourceError for frames that
+        memory does not hold in tiles either.
+        """
+        size = target_size(height, width, self.config.data.resize)
+        if self.tile is not None:
+            return self.tile if self.tile < max(size) else None
+        memory = prediction_memory(self.device)
+        if memory is None:
+            return None
+        length = length or self.config.data.context_length
+        return fitting_tile(self.config.model, self.channels, size, length, memory)
+
+    def check_channels(self, info: SourceInfo) -> None:
+        """Raise CheckpointError when a clip's channels are not the model's."""
+        if info.channels != self.channels:
+            wanted = "gray" if self.channels == 1 else "rgb"
+            raise CheckpointError(
+                f"{info.path}: has {info.channels} channels, the model was trained on "
+                f"{self.channels}",
+                remedy=f"convert the frames with --color {wanted}",
+            )
 
     def _check(self, context_THWC: np.ndarray, horizon: int) -> None:
         if horizon < 1:
@@ -84,13 +132,32 @@ class LoadedForecaster:
             )
 
 
-def load_forecaster(path: str | Path, device: str = "auto") -> LoadedForecaster:
-    """Load a model file or a run folder's best model; CheckpointError when it is neither."""
+def load_forecaster(
+    path: str | Path, device: str = "auto", tile: int | None = None
+) -> LoadedForecaster:
+    """Load a model file or a run folder's best model; CheckpointError when it is neither.
+
+    `tile` is the side in pixels of the tiles that frames are predicted in, None: as memory needs.
+    """
     checkpoint = load_checkpoint(Path(path))
     try:
-        return LoadedForecaster(checkpoint, device)
+        return LoadedForecaster(checkpoint, device, tile)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy) from error
+
+
+def _check_tile(config: Config, tile: int) -> None:
+    if config.model.tied_to_size:
+        raise UsageError(
+            f"--tile {tile}: {config.model.name} is tied to frames of {config.data.resize}, which "
+            "it cannot see in parts",
+            remedy="leave out --tile",
+        )
+    if tile < smallest_tile(config.model):
+        raise UsageError(
+            f"--tile {tile}: too small for a model with patches of {patch_of(config.model)}",
+            remedy=f"use {smallest_tile(config.model)} or more",
+        )
 
 
 @dataclass(frozen=True)
@@ -100,6 +167,8 @@ class Request:
     `horizon` in frames, None: as trained. `start` is the index of the first context frame; None:
     the clip's last frames, or with `compare` the last whose future is known. `fps` None: the clip's
     own. `color` converts the frames before anything else; `keep_readable` accepts damaged clips.
+    `stream` asks for a forecast after every frame; `size` (HxW) says that standard input is raw
+    frames.
     """
 
     horizon: int | None = None
@@ -108,6 +177,8 @@ class Request:
     fps: float | None = None
     color: Literal["gray", "rgb"] | None = None
     keep_readable: bool = False
+    stream: bool = False
+    size: str | None = None
 
     def __post_init__(self) -> None:
         if self.horizon is not None and self.horizon < 1:
@@ -117,6 +188,25 @@ class Request:
         if self.start is not None and self.start < 0:
             raise UsageError(
                 f"--start {self.start}: frames are counted from 0", remedy="use 0 or more"
+            )
+        if self.stream and self.compare:
+            raise UsageError(
+                "--compare needs frames that a stream has not seen yet", remedy="leave out --stream"
+            )
+
+    def check_source(self, source: str) -> None:
+        """Raise UsageError where what is asked for and the kind of the source do not fit."""
+        live = is_live(source)
+        if live and not self.stream:
+            raise UsageError(f"{source}: has no last frames to start from", remedy="add --stream")
+        if live and (self.start is not None or self.keep_readable):
+            raise UsageError(
+                f"{source}: --start and --keep-readable are for files", remedy="leave them out"
+            )
+        if self.size is not None and source != STANDARD_INPUT:
+            raise UsageError(
+                f"--size is for raw frames on standard input, {source} has a size of its own",
+                remedy="leave it out",
             )
 
 
@@ -143,14 +233,27 @@ def predict_file(
     `on_frame` is called with the clip's name and the number of frames to come, for each of them.
     Raises what reading, predicting and writing raise; a target is never left half written.
     """
-    color = request.color or forecaster.config.data.color
-    source = open_source(path, color=color, keep_readable=request.keep_readable)
+    source = open_clip(forecaster, path, request)
     forecast = forecast_source(forecaster, source, request)
     with open_writer(target, fps=forecast.fps, overwrite=overwrite) as writer:
         for frame_HWC in forecast.frames:
             writer.write(frame_HWC)
             on_frame(path.name, forecast.count)
-    return (*forecast.notes, *writer.notes)
+    return (*forecast.notes, *tile_notes(forecaster, source.info), *writer.notes)
+
+
+def tile_notes(forecaster: LoadedForecaster, info: SourceInfo) -> tuple[str, ...]:
+    """Say where a clip's frames are predicted in tiles."""
+    side = forecaster.tile_side(info.height, info.width)
+    return () if side is None else (f"predicted in tiles of {side} x {side} pixels",)
+
+
+def open_clip(forecaster: LoadedForecaster, path: Path, request: Request) -> FrameSource:
+    """Open a clip as the request and the model want it; CheckpointError where channels differ."""
+    color = request.color or forecaster.config.data.color
+    source = open_source(path, color=color, keep_readable=request.keep_readable)
+    forecaster.check_channels(source.info)
+    return source
 
 
 def name_outputs(sources: Sequence[Path], output: str | None, suffix: str) -> list[str]:
@@ -162,6 +265,11 @@ def name_outputs(sources: Sequence[Path], output: str | None, suffix: str) -> li
     """
     if len(sources) == 1 and output is not None:
         return [output]
+    if output == STANDARD_OUTPUT:
+        raise UsageError(
+            f"standard output holds one prediction, not {len(sources)}",
+            remedy="predict them one by one",
+        )
     ending = "/" if suffix == "png" else f".{suffix}"
     folder = Path(output or "")
     targets = [f"{folder / _clip_name(source)}-prediction{ending}" for source in sources]
@@ -181,7 +289,9 @@ def name_outputs(sources: Sequence[Path], output: str | None, suffix: str) -> li
 
 
 def _clip_name(source: Path) -> str:
-    """A folder's name, a file's name without its suffix."""
+    """A folder's name, a file's name without its suffix, or what a live source is called."""
+    if is_live(str(source)):
+        return live_name(str(source))
     path = source.resolve()
     return path.name if path.is_dir() else path.stem
 
@@ -192,16 +302,9 @@ def forecast_source(
     """Predict a clip's frames after its last ones, or after `request.start`.
 
     Raises SourceError when the clip is too short for the context (or for the truth, with
-    `compare`), CheckpointError when its channels are not the model's.
+    `compare`).
     """
     info, data = source.info, forecaster.config.data
-    if info.channels != forecaster.channels:
-        wanted = "gray" if forecaster.channels == 1 else "rgb"
-        raise CheckpointError(
-            f"{info.path}: has {info.channels} channels, the model was trained on "
-            f"{forecaster.channels}",
-            remedy=f"convert the frames with --color {wanted}",
-        )
     horizon = request.horizon or int(data.horizon)
     future = horizon if request.compare else 0
     reach = (data.context_length + future - 1) * data.frame_step + 1

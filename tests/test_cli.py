@@ -25,7 +25,7 @@ OPTIONS = {
     "--frame-step --horizon --keep-readable --lr --minutes --model --patience --quiet --resize "
     "--resume --runs --seed --set -q sources",
     "predict": "--color --compare --device --format --fps --horizon --keep-readable --output "
-    "--overwrite --start -o model sources",
+    "--overwrite --size --start --stream --tile -o model sources",
     "inspect-shapes": "--channels --config --input --json --layer --samples --set --size target",
     "export": "--context-length --fps --horizon --output --overwrite --size -o source",
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from framecast.config import ModelConfig
 
 FLOW_HINTS = 4
@@ -45,6 +47,16 @@ def grid_size(height: int, width: int, patch: int) -> tuple[int, int]:
 def blur_radius(sigma: float) -> int:
     """Pixels that a Gaussian blur looks at on each side."""
     return int(3 * sigma + 0.5)
+
+
+def tile_unit(model: ModelConfig) -> int:
+    """Pixels that tiles start at multiples of: whole cells of the grid and of the pyramid."""
+    return math.lcm(patch_of(model), 2 ** (LEVELS - 1))
+
+
+def smallest_tile(model: ModelConfig) -> int:
+    """Side in pixels below which a tile would be little else than overlap."""
+    return 4 * tile_unit(model)
 
 
 def patch_of(model: ModelConfig) -> int:

@@ -154,16 +154,22 @@ def _read_deep_color(path: Path, header: ImageHeader) -> np.ndarray:
     return stored[:, :, 2::-1]  # BGR(A) to RGB
 
 
+def encode_png(frame_HWC: np.ndarray) -> bytes:
+    """The bytes of a PNG image of a frame (H, W, 1 or 3), uint8 or uint16, exactly."""
+    grey = frame_HWC.shape[2] == 1
+    pixels = frame_HWC[..., 0] if grey else cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR)
+    # imencode, as imwrite returns False instead of saying why it failed.
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
 def write_picture(path: Path, frame_HWC: np.ndarray) -> None:
     """Write one uint8 or uint16 picture, grey or RGB, as PNG, replacing `path` when it is whole.
 
     Raises ResourceError when the disk is full, OutputError when it refuses otherwise.
     """
-    pixels = frame_HWC[..., 0] if frame_HWC.shape[2] == 1 else frame_HWC[..., ::-1]
-    _, data = cv2.imencode(".png", np.ascontiguousarray(pixels))
     draft = path.with_name(f".{path.name}.part")
     try:
-        draft.write_bytes(data)
+        draft.write_bytes(encode_png(frame_HWC))
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)

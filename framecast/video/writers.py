@@ -1,33 +1,25 @@
-"""Frames to GIF, MP4, PNG folders and NPY: frame by frame, and never half a file.
-
-Every writer works on a temporary neighbour of its target and renames it when the last frame is
-in, so an error or Ctrl-C leaves the target as it was.
-"""
+"""Frames to GIF, MP4, NPY, and by name to these or PNGs: frame by frame, and never half a file."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
-import secrets
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO
 
 import av
-import cv2
 import numpy as np
 
-from framecast.errors import OutputError, UsageError
-from framecast.targets import check_parent, check_target, exists_already, write_error
+from framecast.errors import UsageError
+from framecast.video.png import PngStreamWriter, PngWriter
+from framecast.video.writer import FrameWriter, check_dtype
 
 GIF_TICK = Fraction(1, 100)  # seconds
 GIF_SHORTEST = 2  # browsers play a delay of one tick as ten
 FPS_RANGE = (0.002, 1000)  # what GIF delays and MP4 time bases hold
 H264_CRF = 17  # visually lossless
-FRAME_FILE = re.compile(r"frame_\d{4,}\.png")
 
 
 def to_uint8(frame: np.ndarray) -> np.ndarray:
@@ -35,94 +27,10 @@ def to_uint8(frame: np.ndarray) -> np.ndarray:
 
     Raises ValueError for any other dtype.
     """
-    _check_dtype(frame)
+    check_dtype(frame)
     if frame.dtype == np.uint8:
         return frame
     return ((frame.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-class FrameWriter(ABC):
-    """Context manager that turns frames into one file or folder at `path`.
-
-    Frames are uint8 or uint16 arrays (H, W, C), C = 1 (grey) or 3 (RGB), all of the first one's
-    shape and dtype. `notes` says in plain sentences where the file had to differ from them,
-    `frames` counts them. The target appears when the `with` block ends without an exception.
-    """
-
-    kind: ClassVar[str]
-
-    def __init__(self, path: Path, *, fps: float, overwrite: bool) -> None:
-        self.path, self.fps, self.overwrite = path, fps, overwrite
-        self.frames = 0
-        self.notes: list[str] = []
-        self._temporary: Path | None = None
-        self._like: tuple[tuple[int, ...], np.dtype] | None = None  # first frame's shape, dtype
-        self._check_target()
-
-    def __enter__(self) -> FrameWriter:
-        self._temporary = self.path.parent / f".framecast-{secrets.token_hex(6)}.part"
-        return self
-
-    def write(self, frame_HWC: np.ndarray) -> None:
-        """Append one frame; raises ValueError for a wrong array, OutputError or ResourceError when
-        the disk refuses it.
-        """
-        if self._temporary is None:
-            raise RuntimeError("write() belongs inside the writer's `with` block")
-        self._check_frame(frame_HWC)
-        try:
-            if self.frames == 0:
-                self._open(self._temporary, frame_HWC)
-            self._append(frame_HWC)
-        except (OSError, av.FFmpegError) as error:
-            raise write_error(self.path, self.kind, error) from error
-        self.frames += 1
-
-    def __exit__(self, exception: type[BaseException] | None, *_: object) -> None:
-        temporary, self._temporary = self._temporary, None
-        try:
-            if exception is None:
-                self._commit(temporary)
-        except (OSError, av.FFmpegError) as failure:
-            raise write_error(self.path, self.kind, failure) from failure
-        finally:
-            self._discard(temporary)
-
-    def _commit(self, temporary: Path) -> None:
-        if self.frames == 0:
-            raise OutputError(f"{self.path}: there was no frame to write")
-        self._finish()
-        self._check_target()
-        temporary.replace(self.path)
-
-    def _check_target(self) -> None:
-        """Raise OutputError unless the target can be made here and nothing would be lost."""
-        check_target(self.path, self.kind, self.overwrite)
-
-    def _check_frame(self, frame: np.ndarray) -> None:
-        if frame.ndim != 3 or frame.shape[2] not in (1, 3) or 0 in frame.shape:
-            raise ValueError(f"expected a frame (H, W, 1 or 3), got shape {frame.shape}")
-        _check_dtype(frame)
-        like = (frame.shape, frame.dtype)
-        self._like = self._like or like
-        if like != self._like:
-            raise ValueError(f"frame {self.frames} is {like}, the ones before are {self._like}")
-
-    @abstractmethod
-    def _open(self, temporary: Path, first: np.ndarray) -> None:
-        """Start the temporary output for frames like `first`."""
-
-    @abstractmethod
-    def _append(self, frame: np.ndarray) -> None:
-        """Write one checked frame."""
-
-    @abstractmethod
-    def _finish(self) -> None:
-        """Write what is still pending and close."""
-
-    @abstractmethod
-    def _discard(self, temporary: Path) -> None:
-        """Close what is still open and remove what is left of the temporary output."""
 
 
 class _ContainerWriter(FrameWriter):
@@ -213,57 +121,6 @@ class Mp4Writer(_ContainerWriter):
         self._container.mux(self._stream.encode(picture))
 
 
-class PngWriter(FrameWriter):
-    """Folder of `frame_0000.png`, `frame_0001.png`, ...; 8 and 16 bits, grey and RGB, exactly."""
-
-    kind = "PNG folder"
-
-    def _check_target(self) -> None:
-        if self.path.is_dir():
-            entries = list(self.path.iterdir())
-            if entries and not self.overwrite:
-                raise exists_already(self.path)
-            foreign = [entry.name for entry in entries if not _is_frame_file(entry)]
-            if foreign:
-                problem = f"{self.path} holds {min(foreign)}, which is no frame of framecast"
-                raise OutputError(problem, remedy="choose an empty or a new folder")
-        elif self.path.exists():
-            problem = f"{self.path} is a file, PNG frames need a folder"
-            raise OutputError(problem, remedy="choose another name")
-        check_parent(self.path)
-
-    def _open(self, temporary: Path, first: np.ndarray) -> None:
-        temporary.mkdir()
-        self._folder = temporary
-
-    def _append(self, frame: np.ndarray) -> None:
-        pixels = frame[..., 0] if frame.shape[2] == 1 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-        # imencode, as imwrite returns False instead of saying why it failed.
-        _, data = cv2.imencode(".png", pixels)
-        (self._folder / f"frame_{self.frames:04d}.png").write_bytes(data)
-
-    def _finish(self) -> None:
-        """Nothing is pending: each frame is its own file."""
-
-    def _commit(self, temporary: Path) -> None:
-        if self.frames == 0 or not self.path.is_dir():
-            super()._commit(temporary)
-            return
-        self._check_target()
-        earlier = temporary.with_suffix(".old")
-        self.path.replace(earlier)
-        try:
-            temporary.replace(self.path)
-        except BaseException:
-            earlier.replace(self.path)
-            raise
-        _remove_frames(earlier)
-
-    def _discard(self, temporary: Path) -> None:
-        if temporary.is_dir():
-            _remove_frames(temporary)
-
-
 class NpyWriter(FrameWriter):
     """NumPy array (T, H, W, C), uint8 or uint16 as given."""
 
@@ -297,6 +154,8 @@ class NpyWriter(FrameWriter):
         temporary.unlink(missing_ok=True)
 
 
+STANDARD_OUTPUT = "-"
+
 WRITERS = {".gif": GifWriter, ".mp4": Mp4Writer, ".npy": NpyWriter, "": PngWriter}
 
 
@@ -304,8 +163,9 @@ def open_writer(path: str | Path, *, fps: float, overwrite: bool = False) -> Fra
     """Writer for `path`, chosen by its suffix; nothing is created before its `with` block.
 
     `.gif`, `.mp4` and `.npy` are files; a path without suffix, or one that ends in a slash, is a
-    folder of PNG frames. `fps` is in frames per second. With `overwrite` an earlier file is
-    replaced when the new one is complete; a folder only if it holds nothing but such frames.
+    folder of PNG frames, "-" standard output as a stream of PNG images. `fps` is in frames per
+    second. With `overwrite` an earlier file is replaced when the new one is complete; a folder only
+    if it holds nothing but such frames.
 
     Raises UsageError for an unknown suffix or an fps out of range, OutputError for a target that
     exists or cannot be written.
@@ -315,6 +175,8 @@ def open_writer(path: str | Path, *, fps: float, overwrite: bool = False) -> Fra
             f"expected a frame rate of {FPS_RANGE[0]} to {FPS_RANGE[1]} per second, got {fps:g}",
             remedy="set it with --fps",
         )
+    if str(path) == STANDARD_OUTPUT:
+        return PngStreamWriter(Path(path), fps=fps, overwrite=overwrite)
     is_folder = str(path).endswith(("/", os.sep))
     path = Path(path)
     suffix = "" if is_folder else path.suffix.lower()
@@ -359,19 +221,3 @@ def _palette_graph(height: int, width: int) -> av.filter.Graph:
     use.link_to(sink)
     graph.configure()
     return graph
-
-
-def _check_dtype(frame: np.ndarray) -> None:
-    if frame.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"expected a uint8 or uint16 frame, got {frame.dtype}")
-
-
-def _is_frame_file(entry: Path) -> bool:
-    return entry.is_file() and FRAME_FILE.fullmatch(entry.name) is not None
-
-
-def _remove_frames(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if _is_frame_file(entry):
-            entry.unlink()
-    folder.rmdir()
