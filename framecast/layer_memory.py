@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from framecast.layer_settings import LayerSettings
 from framecast.nn.names import ACTIVATION_COSTS
-from framecast.nn.rows import Axes, size
+from framecast.nn.rows import FLOAT_BYTES, Axes, size
+from framecast.nn.shapes import block_of
 
 
 def numbers_alive(layer: LayerSettings, takes: Axes, state: int) -> tuple[int, int]:
@@ -36,7 +37,25 @@ def numbers_alive(layer: LayerSettings, takes: Axes, state: int) -> tuple[int, i
     stepping = sums + outputs + (14 + last + 3 * layer.peephole) * state
     stacking = sums + 2 * (outputs + state) + 3 * state if layer.return_sequences else 0
     convolving = (3 if layer.layer_norm else 1) * sums
-    return training, given + max(copy + convolving, stepping, stacking)
+    if not layer.scanned:
+        return training, given + max(copy + convolving, stepping, stacking)
+    scanned, prediction = _scanned(layer, takes, state, copy)
+    return training if layer.dropout or layer.recurrent_dropout else scanned, prediction
+
+
+def _scanned(layer: LayerSettings, takes: Axes, state: int, copy: int) -> tuple[int, int]:
+    """The same for the recurrence as one operation; `copy` counts the input with its padding."""
+    (_, B), (_, T), (_, C), *_ = takes
+    given, F, kernel = size(takes), layer.filters, math.prod(layer.geometry.kernel_size)
+    # h, c and unless they are computed again the four gates of each step
+    training = given + (2 if layer.recompute else 6) * T * state
+    samples, steps = block_of(B, T, 4 * FLOAT_BYTES * state // B)
+    weights = 4 * F * kernel * (C + F) + 4 * F * layer.use_bias
+    block = samples * steps * 4 * state // B
+    frames = (given + copy) * samples * steps // (B * T)
+    outputs = (T if layer.return_sequences else 1) + 1
+    step = 4 * samples * state // B
+    return training, given + outputs * state + weights + frames + block + step
 
 
 def _padded(frame: Sequence[int], pads: Sequence[tuple[int, int]]) -> int:

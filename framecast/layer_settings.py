@@ -42,6 +42,13 @@ class LayerSettings:
     stateful: bool = False
     peephole: bool = False
     layer_norm: bool = False
+    recompute: bool = False
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the layer runs as one operation (`nn/scan.py`), dropout in training apart."""
+        usual = (self.activation, self.recurrent_activation) == ("tanh", "sigmoid")
+        return usual and not self.layer_norm
 
 
 def parse_input(text: str) -> tuple[int, ...]:
@@ -173,7 +180,7 @@ _WEIGHTS = ("kernel", "recurrent", "bias")
 _RATES = ("dropout", "recurrent_dropout")
 _FLAGS = (
     *("use_bias", "unit_forget_bias", "return_sequences", "return_state", "go_backwards"),
-    *("stateful", "unroll", "zero_output_for_mask", "peephole", "layer_norm"),
+    *("stateful", "unroll", "zero_output_for_mask", "peephole", "layer_norm", "recompute"),
 )
 _ACTIVATIONS = ("activation", "recurrent_activation")
 _REGULARIZERS = tuple(f"{name}_regularizer" for name in (*_WEIGHTS, "activity"))

@@ -31,7 +31,7 @@ pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
 
 FLAGS = (
     *("use_bias", "unit_forget_bias", "return_sequences", "return_state", "go_backwards"),
-    *("stateful", "unroll", "zero_output_for_mask", "peephole", "layer_norm"),
+    *("stateful", "unroll", "zero_output_for_mask", "peephole", "layer_norm", "recompute"),
 )
 REGULARIZERS, CONSTRAINTS = (None, "l1", "L1L2"), (None, "non_neg", "MaxNorm")
 RULES = {
@@ -124,6 +124,7 @@ MEMORY = [
     ((2, 6, 16, 36, 4), "filters=7 kernel=4 padding=same return_sequences=true"),
     ((2, 6, 26, 36, 2), "filters=7 kernel=3 padding=same strides=3 data_format=channels_first"),
     ((2, 5, 37, 28, 3), "filters=6 kernel=3 dropout=0.2 recurrent_dropout=0.3"),
+    ((2, 5, 17, 28, 3), "filters=6 kernel=3 recompute=true return_sequences=true"),
     ((2, 5, 17, 28, 3), "filters=6 kernel=3 layer_norm=true return_sequences=true"),
     ((2, 5, 37, 28, 3), "filters=6 kernel=3 layer_norm=true peephole=true activation=relu"),
     ((2, 5, 17, 28, 3), "filters=6 kernel=3 activation=elu peephole=true return_state=true"),

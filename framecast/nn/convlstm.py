@@ -11,8 +11,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch import Tensor
 
 from framecast.nn import shapes
 from framecast.nn.activations import get_activation
@@ -28,12 +27,11 @@ from framecast.nn.checks import (
 from framecast.nn.dropout import NO_DROPOUT, DropoutMasks, sample_mask
 from framecast.nn.recurrence import State, convolve, gates, normalize_channels, recur
 from framecast.nn.regularizers import get_regularizer
-from framecast.nn.weights import WeightRules
+from framecast.nn.scan import Plan, Weights, can_scan, scan
+from framecast.nn.weights import GateWeights, WeightRules
 
-_GAINS = ("input_gain", "recurrent_gain", "cell_gain")
 
-
-class ConvLSTM(nn.Module):
+class ConvLSTM(GateWeights):
     """ConvLSTM layer over `rank` spatial axes; use ConvLSTM2D or ConvLSTM1D.
 
     Keras' arguments, with Keras' defaults and meaning: the convolution of the input takes
@@ -46,7 +44,8 @@ class ConvLSTM(nn.Module):
     `zero_output_for_mask`. `data_format` None is "channels_last".
 
     Arguments beyond Keras: `in_channels` (inferred at first use when None), `peephole` and
-    `layer_norm` (see `recurrence.py`), `device` and `dtype` of the weights.
+    `layer_norm` (see `recurrence.py`), `device` and `dtype` of the weights, and `recompute`, which
+    keeps a third as much for the backward pass and convolves a second time in it.
 
     Differences to Keras: a dropout rate of 1 is refused, where Keras drops nothing;
     `reset_state()` lets a stateful layer take another batch size; the spatial size may change
@@ -96,6 +95,7 @@ class ConvLSTM(nn.Module):
         in_channels: int | None = None,
         peephole: bool = False,
         layer_norm: bool = False,
+        recompute: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -127,72 +127,13 @@ class ConvLSTM(nn.Module):
         self.seed = seed
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful, self.unroll = go_backwards, stateful, unroll
-        self.zero_output_for_mask = zero_output_for_mask
-        self._make_tensors(in_channels, peephole, layer_norm, {"device": device, "dtype": dtype})
-
-    def _make_tensors(
-        self, in_channels: int | None, peephole: bool, layer_norm: bool, factory: dict[str, Any]
-    ) -> None:
-        self.layer_norm = to_layer_norm(layer_norm, self.filters)
-        gate_channels = 4 * self.filters
-        self.kernel: nn.Parameter = UninitializedParameter(**factory)
-        self.recurrent_kernel = nn.Parameter(
-            torch.empty((gate_channels, self.filters, *self.geometry.kernel_size), **factory)
-        )
-        optional = {
-            "bias": gate_channels * self.use_bias,
-            "peephole": 3 * self.filters * peephole,
-            "input_gain": gate_channels * layer_norm,
-            "recurrent_gain": gate_channels * layer_norm,
-            "cell_gain": self.filters * layer_norm,
-            "cell_shift": self.filters * layer_norm,
-        }
-        for name, size in optional.items():
-            parameter = nn.Parameter(torch.empty(size, **factory)) if size else None
-            self.register_parameter(name, parameter)
+        self.zero_output_for_mask, self.recompute = zero_output_for_mask, recompute
         self.register_buffer("_carried_h_BFHW", None, persistent=False)
         self.register_buffer("_carried_c_BFHW", None, persistent=False)
         self._activity_loss: Tensor | None = None
         self._masks_drawn = 0
-        if in_channels is not None:
-            (in_channels,) = shapes.to_sizes(in_channels, 1, "in_channels")
-            self.kernel.materialize((gate_channels, in_channels, *self.geometry.kernel_size))
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw all weights anew; peepholes and shifts start at 0, gains at 1."""
-        for name, parameter in self.named_parameters(recurse=False):
-            if isinstance(parameter, UninitializedParameter):
-                continue
-            if name in self.rules:
-                self.rules[name].initialize(parameter)
-            else:
-                parameter.fill_(1.0 if name in _GAINS else 0.0)
-        if self.bias is not None and self.unit_forget_bias:
-            self.bias[self.filters : 2 * self.filters] = 1.0
-
-    @property
-    def in_channels(self) -> int | None:
-        """Channels of the input; None until they are given, loaded or seen."""
-        return None if isinstance(self.kernel, UninitializedParameter) else self.kernel.shape[1]
-
-    def _infer_channels(self, found: int) -> None:
-        if self.in_channels is None:
-            self.kernel.materialize((4 * self.filters, found, *self.geometry.kernel_size))
-            self.rules["kernel"].initialize(self.kernel)
-        if found != self.in_channels:
-            raise ValueError(
-                f"{type(self).__name__} was made for {self.in_channels} input channels; received "
-                f"{found}; check the order of the axes (data_format is {self.data_format!r}, "
-                "step() takes channels first)"
-            )
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: object) -> None:
-        kernel = state_dict.get(f"{prefix}kernel")
-        if self.in_channels is None and kernel is not None:
-            self.kernel.materialize(tuple(kernel.shape))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+        self.layer_norm = to_layer_norm(layer_norm, self.filters)
+        self._make_tensors(in_channels, peephole, layer_norm, {"device": device, "dtype": dtype})
 
     def forward(
         self,
@@ -213,18 +154,13 @@ class ConvLSTM(nn.Module):
         x_BTCHW = self._to_channels_first(inputs)
         masks = self.sample_dropout(x_BTCHW[:, 0], training)
         use_BT = None if mask is None else check_mask(mask, *x_BTCHW.shape[:2])
-        if self.go_backwards:
-            x_BTCHW = x_BTCHW.flip(1)
-            use_BT = None if use_BT is None else use_BT.flip(1)
-        z_BTGHW = self._convolve_inputs(x_BTCHW, masks)
-        output, h_BFHW, c_BFHW = recur(
-            lambda z_BGHW, h, c: self._advance(z_BGHW, h, c, masks),
-            z_BTGHW,
-            *self._first_state(initial_state, x_BTCHW, z_BTGHW),
-            use_BT=use_BT,
-            zero_output_for_mask=self.zero_output_for_mask,
-            return_sequences=self.return_sequences,
-        )
+        self._infer_channels(x_BTCHW.shape[2])
+        check_fits(x_BTCHW.shape[3:], self.geometry)
+        state = self._first_state(initial_state, x_BTCHW)
+        if use_BT is None and masks == NO_DROPOUT and self._can_scan(x_BTCHW, state):
+            output, h_BFHW, c_BFHW = self._scan(x_BTCHW, state)
+        else:
+            output, h_BFHW, c_BFHW = self._loop(x_BTCHW, state, masks, use_BT)
         if self.stateful:
             self._carried_h_BFHW, self._carried_c_BFHW = h_BFHW.detach(), c_BFHW.detach()
         results = (output, h_BFHW, c_BFHW) if self.return_state else (output,)
@@ -242,15 +178,49 @@ class ConvLSTM(nn.Module):
         `state` None is zeros. Dropout applies through `masks` only, drawn once per sequence with
         `sample_dropout`. A stateful layer's own state is neither read nor written.
         """
+        self._infer_channels(x_BCHW.shape[1])
+        check_fits(x_BCHW.shape[2:], self.geometry)
         z_BGHW = self._convolve_inputs(x_BCHW.unsqueeze(1), masks)[:, 0]
-        if state is None:
-            state = self._zeros(x_BCHW.shape[0], z_BGHW.shape[2:], x_BCHW)
-        return self._advance(z_BGHW, *state, masks)
+        h_BFHW, c_BFHW = state or self._zeros(x_BCHW.shape[0], z_BGHW.shape[2:], x_BCHW)
+        return self._advance(z_BGHW, h_BFHW, c_BFHW, masks)
+
+    def _loop(
+        self, x_BTCHW: Tensor, state: State | None, masks: DropoutMasks, use_BT: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Every option, with autograd's own operations: what `scan` is proved equal to."""
+        if self.go_backwards:
+            x_BTCHW = x_BTCHW.flip(1)
+            use_BT = None if use_BT is None else use_BT.flip(1)
+        z_BTGHW = self._convolve_inputs(x_BTCHW, masks)
+        h_BFHW, c_BFHW = state or self._zeros(x_BTCHW.shape[0], z_BTGHW.shape[3:], x_BTCHW)
+        return recur(
+            lambda z_BGHW, h, c: self._advance(z_BGHW, h, c, masks),
+            z_BTGHW,
+            h_BFHW,
+            c_BFHW,
+            use_BT=use_BT,
+            zero_output_for_mask=self.zero_output_for_mask,
+            return_sequences=self.return_sequences,
+        )
+
+    def _scan(self, x_BTCHW: Tensor, state: State | None) -> tuple[Tensor, Tensor, Tensor]:
+        weights = Weights(self.kernel, self.recurrent_kernel, self.bias, self.peephole)
+        plan = Plan(
+            self.geometry,
+            self._state_geometry,
+            self.go_backwards,
+            self.return_sequences,
+            self.recompute,
+        )
+        return scan(x_BTCHW, state, weights, plan)
+
+    def _can_scan(self, x_BTCHW: Tensor, state: State | None) -> bool:
+        usual = self.activation is torch.tanh and self.recurrent_activation is torch.sigmoid
+        tensors = (x_BTCHW, *(state or ()), *self.parameters(recurse=False))
+        return usual and not self.layer_norm and can_scan(tensors)
 
     def _convolve_inputs(self, x_BTCHW: Tensor, masks: DropoutMasks) -> Tensor:
         """W_x * X + b of all steps in one convolution: (B,T,G,H',W')."""
-        self._infer_channels(x_BTCHW.shape[2])
-        check_fits(x_BTCHW.shape[3:], self.geometry)
         batch_and_time, dropout = x_BTCHW.shape[:2], masks.inputs_4BCHW
         if dropout is not None:
             dropout = dropout.unsqueeze(2).expand(4, *x_BTCHW.shape).flatten(1, 2)
@@ -303,26 +273,28 @@ class ConvLSTM(nn.Module):
         shape = (batch, self.filters, *sizes)
         return like.new_zeros(shape), like.new_zeros(shape)
 
-    def _first_state(
-        self, given: Sequence[Tensor] | None, x_BTCHW: Tensor, z_BTGHW: Tensor
-    ) -> State:
-        """State that a sequence starts from: the given one, the carried one, or zeros."""
-        shape = (x_BTCHW.shape[0], self.filters, *z_BTGHW.shape[3:])
-        if self._carried_h_BFHW is not None and self._carried_h_BFHW.shape != shape:
+    def _first_state(self, given: Sequence[Tensor] | None, x_BTCHW: Tensor) -> State | None:
+        """State that a sequence starts from: the given one, the carried one, or None for zeros."""
+        carried = self._carried_h_BFHW
+        if given is None and carried is None:
+            return None
+        batch, filters, *sizes = shape = (
+            x_BTCHW.shape[0],
+            self.filters,
+            *self.geometry.output_sizes(x_BTCHW.shape[3:]),
+        )
+        if carried is not None and carried.shape != shape:
             raise ValueError(
                 "a stateful layer keeps its batch and frame size from call to call; it holds "
-                f"{tuple(self._carried_h_BFHW.shape)}; received inputs that need {shape}; call "
-                "reset_state() first"
+                f"{tuple(carried.shape)}; received inputs that need {shape}; call reset_state() "
+                "first"
             )
-        if given is not None:
-            batch, filters, *sizes = shape
-            last = self.data_format == "channels_last"
-            check_state(given, (batch, *sizes, filters) if last else shape)
-            h_BFHW, c_BFHW = (self._to_channels_first(t.to(x_BTCHW.dtype)) for t in given)
-            return h_BFHW, c_BFHW
-        if self._carried_h_BFHW is not None:
-            return self._carried_h_BFHW, self._carried_c_BFHW
-        return self._zeros(x_BTCHW.shape[0], z_BTGHW.shape[3:], x_BTCHW)
+        if given is None:
+            return carried, self._carried_c_BFHW
+        last = self.data_format == "channels_last"
+        check_state(given, (batch, *sizes, filters) if last else shape)
+        h_BFHW, c_BFHW = (self._to_channels_first(t.to(x_BTCHW.dtype)) for t in given)
+        return h_BFHW, c_BFHW
 
     def reset_state(self) -> None:
         """Forget the state that a stateful layer carries; the next call starts from zeros."""
@@ -340,12 +312,6 @@ class ConvLSTM(nn.Module):
         }
         losses["activity"] = self._activity_loss
         return {name: loss for name, loss in losses.items() if loss is not None}
-
-    def apply_constraints(self) -> None:
-        """Project the weights, in place, to where their constraints want them; after each step."""
-        for name, parameter in self.named_parameters(recurse=False):
-            if name in self.rules:
-                self.rules[name].project(parameter)
 
     def compute_mask(self, mask: Tensor | None) -> Tensor | None:
         """Mask for the layer behind this one: the same for a sequence, None for a last output."""

@@ -17,7 +17,7 @@ from framecast.nn.initializers import INITIALIZERS, get_initializer
 from framecast.nn.regularizers import REGULARIZERS, get_regularizer
 
 LAYERS: Mapping[str, type[ConvLSTM]] = {"ConvLSTM1D": ConvLSTM1D, "ConvLSTM2D": ConvLSTM2D}
-_OURS_ALONE = {"self", "in_channels", "peephole", "layer_norm", "device", "dtype"}
+_OURS_ALONE = {"self", "in_channels", "peephole", "layer_norm", "recompute", "device", "dtype"}
 _ARGUMENTS = [
     name for name in inspect.signature(ConvLSTM.__init__).parameters if name not in _OURS_ALONE
 ]

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 
 PADDINGS = ("valid", "same")
 
+BLOCK_BYTES = 8 * 2**20
+"""The gates of one block are at most this large, unless one sample and step of them is larger."""
+
 
 def to_sizes(value: int | Iterable[int], rank: int, name: str) -> tuple[int, ...]:
     """Normalise an integer or `rank` integers, all at least 1, to a tuple of `rank` integers.
@@ -116,3 +119,9 @@ class ConvGeometry:
 
 def _ceil_divide(dividend: int, divisor: int) -> int:
     return (dividend + divisor - 1) // divisor
+
+
+def block_of(batch: int, steps: int, bytes_each: int) -> tuple[int, int]:
+    """Samples and steps whose gates, `bytes_each`, are computed together: all samples first."""
+    fit = max(1, BLOCK_BYTES // max(1, bytes_each))
+    return min(batch, fit), min(steps, max(1, fit // max(1, batch)))

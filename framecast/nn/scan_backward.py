@@ -1,0 +1,250 @@
+"""The backward pass of `scan.py`, whose names and axes it shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from framecast.nn.recurrence import convolve
+from framecast.nn.scan_blocks import Plan, Weights, blocks, frames, scale_candidate
+from framecast.nn.shapes import ConvGeometry
+
+_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+
+
+def _retreat(
+    d_z_bGHW: Tensor,
+    z_bGHW: Tensor,
+    c_before: Tensor | None,
+    c_bFHW: Tensor,
+    d_h_bFHW: Tensor,
+    d_c_bFHW: Tensor,
+    weights: Weights,
+) -> None:
+    """Write the gradient of a step's sums, and turn that of c into that of the c before it."""
+    i, f, s, o = z_bGHW.chunk(4, 1)
+    d_i, d_f, d_s, d_o = d_z_bGHW.chunk(4, 1)
+    share = torch.mul(c_bFHW, -2, out=d_i).sigmoid_()
+    torch.addcmul(d_h_bFHW, d_h_bFHW, share, value=-2, out=d_o)
+    torch.mul(d_h_bFHW, o, out=d_f)
+    d_c_bFHW.add_(_sigmoid_backward(d_f, share, grad_input=d_f), alpha=4)
+    first = d_z_bGHW, z_bGHW
+    if weights.peephole is not None:
+        w_i, w_f, w_o = weights.peepholes(z_bGHW.ndim - 2)
+        d_c_bFHW.addcmul_(w_o, _sigmoid_backward(d_o, o, grad_input=d_o))
+        first = d_z_bGHW[:, : -o.shape[1]], z_bGHW[:, : -o.shape[1]]
+    torch.addcmul(d_c_bFHW, d_c_bFHW, s, value=-2, out=d_i)
+    if c_before is None:
+        d_f.zero_()
+    else:
+        torch.mul(d_c_bFHW, c_before, out=d_f)
+    torch.mul(d_c_bFHW, i, out=d_s)
+    _sigmoid_backward(*first, grad_input=first[0])
+    d_c_bFHW.mul_(f)
+    if weights.peephole is not None:
+        d_c_bFHW.addcmul_(w_i, d_i).addcmul_(w_f, d_f)
+
+
+@dataclass
+class _Part:
+    """Some steps of some samples: what they read, and the h and c before each of them."""
+
+    samples: slice
+    times: slice
+    x_NCHW: Tensor
+    h_MFHW: Tensor | None
+    """h before each step, the first left out where it is zeros."""
+    c_before: list[Tensor | None]
+
+
+class Backward:
+    """The gradients of one sequence, block by block, from the last step of each to the first."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        weights: Weights,
+        x_BTCHW: Tensor,
+        h_TBFHW: Tensor,
+        c_TBFHW: Tensor,
+        wanted: tuple[bool, ...],
+    ) -> None:
+        self.plan, self.weights = plan, weights
+        self.x_BTCHW, self.h_TBFHW, self.c_TBFHW = x_BTCHW, h_TBFHW, c_TBFHW
+        self.wants_x, self.wants_h, self.wants_c, *self.wants_weights = wanted
+        # Of what is differentiated by z, s = sigma(-2 z) is, so to say, sigma(z): the missing
+        # factor 4 of d tanh(z) / dz = 4 s (1 - s) comes with the weights.
+        self.scaled = weights.scaled(4.0)
+        self.d_x_BTCHW = torch.empty_like(x_BTCHW) if self.wants_x else None
+        self.d_weights: list[Tensor | None] = [None] * 4
+
+    def run(
+        self,
+        first: list[Tensor | None],
+        gates: list[Tensor],
+        received: tuple[Tensor | None, ...],
+    ) -> list[Tensor | None]:
+        """Gradients of x, of h and c before the `first` step and the weights, None if unwanted."""
+        d_shown_TBFHW, *d_last = received
+        d_first: list[list[Tensor]] = [[], []]
+        kept = iter(gates)
+        for samples, parts in blocks(self.h_TBFHW[0], len(self.h_TBFHW)):
+            state = [None if tensor is None else tensor[samples] for tensor in first]
+            d_state = [
+                torch.zeros_like(self.c_TBFHW[0, samples])
+                if d is None
+                else d[samples].clone(memory_format=torch.contiguous_format)
+                for d in d_last
+            ]
+            gates_of_parts = [next(kept, None) for _ in parts]
+            for times, z_NGHW in zip(reversed(parts), reversed(gates_of_parts), strict=True):
+                part = self._part(samples, times, state)
+                gates_NGHW = self._gates_again(part) if z_NGHW is None else z_NGHW
+                d_state = self._part_backward(part, gates_NGHW, d_state, d_shown_TBFHW)
+            for found, d in zip(d_first, d_state, strict=True):
+                found.append(d)
+        for d_weight in self.d_weights[:3]:
+            if d_weight is not None:
+                scale_candidate(d_weight, 4.0)
+        d_h_BFHW = torch.cat(d_first[0]) if self.wants_h else None
+        d_c_BFHW = torch.cat(d_first[1]) if self.wants_c else None
+        return [self.d_x_BTCHW, d_h_BFHW, d_c_BFHW, *self.d_weights]
+
+    def _part(self, samples: slice, times: slice, state: list[Tensor | None]) -> _Part:
+        """Gather what these steps read; `state` is what the first of all starts from."""
+        h_bFHW, c_bFHW = state
+        before = slice(max(0, times.start - 1), times.stop - 1)
+        h_nbFHW = self.h_TBFHW[before, samples]
+        c_before = [*self.c_TBFHW[before, samples]]
+        if times.start == 0:
+            c_before = [c_bFHW, *c_before]
+            if h_bFHW is not None:
+                h_nbFHW = torch.cat((h_bFHW.unsqueeze(0), h_nbFHW))
+        return _Part(
+            samples,
+            times,
+            frames(self.x_BTCHW, samples, times, self.plan.go_backwards),
+            h_nbFHW.flatten(0, 1) if len(h_nbFHW) else None,
+            c_before,
+        )
+
+    def _gates_again(self, part: _Part) -> Tensor:
+        """The gates of all steps of a part, from the h and c before each."""
+        scaled = self.weights.scaled(-2.0)
+        z_NGHW = convolve(part.x_NCHW, scaled.kernel, scaled.bias, self.plan.inputs)
+        if part.h_MFHW is not None:
+            z_MGHW = z_NGHW[-len(part.h_MFHW) :]
+            z_MGHW += convolve(part.h_MFHW, scaled.recurrent_kernel, None, self.plan.state)
+        if self.weights.peephole is not None:
+            w_i, w_f, w_o = self.weights.peepholes(z_NGHW.ndim - 2)
+            steps = z_NGHW.unflatten(0, (len(part.c_before), -1))
+            after = self.c_TBFHW[part.times, part.samples]
+            for z_bGHW, c_before, c_bFHW in zip(steps, part.c_before, after, strict=True):
+                i, f, _, o = z_bGHW.chunk(4, 1)
+                if c_before is not None:
+                    i.addcmul_(w_i, c_before)
+                    f.addcmul_(w_f, c_before)
+                o.addcmul_(w_o, c_bFHW)
+        return z_NGHW.sigmoid_()
+
+    def _part_backward(
+        self,
+        part: _Part,
+        z_NGHW: Tensor,
+        d_state: list[Tensor],
+        d_shown_TBFHW: Tensor | None,
+    ) -> list[Tensor]:
+        """From the gradients of the state behind a part to those of the state before it."""
+        d_h_bFHW, d_c_bFHW = d_state
+        d_z_NGHW = torch.empty_like(z_NGHW)
+        count = len(part.c_before)
+        d_steps, steps = (tensor.unflatten(0, (count, -1)) for tensor in (d_z_NGHW, z_NGHW))
+        for n in reversed(range(count)):
+            t = part.times.start + n
+            if d_shown_TBFHW is not None:
+                d_h_bFHW += d_shown_TBFHW[t, part.samples]
+            c_bFHW = self.c_TBFHW[t, part.samples]
+            before = part.c_before[n]
+            _retreat(d_steps[n], steps[n], before, c_bFHW, d_h_bFHW, d_c_bFHW, self.weights)
+            if self.wants_weights[3]:
+                self._add(3, _peephole_gradient(d_steps[n], before, c_bFHW))
+            if t > 0 or self.wants_h:
+                kernel = self.scaled.recurrent_kernel
+                d_h_bFHW = _convolve_backward(
+                    d_steps[n], d_c_bFHW, kernel, self.plan.state, (True, False, False)
+                )[0]
+        self._sum_up(part, d_z_NGHW)
+        return [d_h_bFHW, d_c_bFHW]
+
+    def _sum_up(self, part: _Part, d_z_NGHW: Tensor) -> None:
+        """Gradients of a part's frames and its share of those of the weights."""
+        wants_kernel, wants_recurrent, wants_bias, _ = self.wants_weights
+        if wants_recurrent and part.h_MFHW is not None:
+            d_z_MGHW = d_z_NGHW[-len(part.h_MFHW) :]
+            kernel = self.scaled.recurrent_kernel
+            wanted = (False, True, False)
+            self._add(
+                1, _convolve_backward(d_z_MGHW, part.h_MFHW, kernel, self.plan.state, wanted)[1]
+            )
+        wanted = (self.wants_x, wants_kernel, wants_bias)
+        if not any(wanted):
+            return
+        d_x_NCHW, d_kernel, d_bias = _convolve_backward(
+            d_z_NGHW, part.x_NCHW, self.scaled.kernel, self.plan.inputs, wanted
+        )
+        self._add(0, d_kernel)
+        self._add(2, d_bias)
+        if d_x_NCHW is not None:
+            d_x_bnCHW = d_x_NCHW.unflatten(0, (len(part.c_before), -1)).transpose(0, 1)
+            start, stop = part.times.start, part.times.stop
+            if self.plan.go_backwards:
+                d_x_bnCHW = d_x_bnCHW.flip(1)
+                start, stop = (self.x_BTCHW.shape[1] - t for t in (stop, start))
+            self.d_x_BTCHW[part.samples, start:stop] = d_x_bnCHW
+
+    def _add(self, index: int, share: Tensor | None) -> None:
+        if self.d_weights[index] is None:
+            self.d_weights[index] = share
+        elif share is not None:
+            self.d_weights[index] += share
+
+
+def _peephole_gradient(d_z_bGHW: Tensor, c_before: Tensor | None, c_bFHW: Tensor) -> Tensor:
+    """The gradient of W_ci, W_cf and W_co, (3F)."""
+    d_i, d_f, _, d_o = d_z_bGHW.chunk(4, 1)
+    places = (0, *range(2, d_o.ndim))
+    before = torch.zeros_like(c_bFHW) if c_before is None else c_before
+    pairs = ((d_i, before), (d_f, before), (d_o, c_bFHW))
+    return torch.cat([(d * c).sum(places) for d, c in pairs])
+
+
+def _convolve_backward(
+    d_z_NGHW: Tensor,
+    x_NCHW: Tensor,
+    kernel: Tensor,
+    geometry: ConvGeometry,
+    wanted: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of `convolve` by its input, its kernel and a bias, None where not `wanted`."""
+    pads = geometry.pads(x_NCHW.shape[2:])
+    sides = [side for pad in reversed(pads) for side in pad]
+    even = all(before == after for before, after in pads)
+    d_x_NCHW, d_kernel, d_bias = torch.ops.aten.convolution_backward(
+        d_z_NGHW,
+        x_NCHW if even else functional.pad(x_NCHW, sides),
+        kernel,
+        [len(kernel)],
+        geometry.strides,
+        [before if even else 0 for before, _ in pads],
+        geometry.dilation_rate,
+        False,
+        [0] * len(pads),
+        1,
+        wanted,
+    )
+    if d_x_NCHW is not None and not even:
+        d_x_NCHW = functional.pad(d_x_NCHW, [-side for side in sides])
+    return d_x_NCHW, d_kernel, d_bias

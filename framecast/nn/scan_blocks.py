@@ -1,0 +1,72 @@
+"""What both directions of `scan.py` share: its settings and weights, and how it cuts a sequence.
+
+Axes as in `scan.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from framecast.nn.shapes import ConvGeometry, block_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What stays the same over a sequence: where the two convolutions look, and what is wanted."""
+
+    inputs: ConvGeometry
+    state: ConvGeometry
+    go_backwards: bool = False
+    return_sequences: bool = True
+    recompute: bool = False
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A layer's weights, as the layer keeps them or with the candidate's times a factor."""
+
+    kernel: Tensor
+    recurrent_kernel: Tensor
+    bias: Tensor | None
+    peephole: Tensor | None
+
+    def scaled(self, factor: float) -> Weights:
+        """A copy, the candidate's rows of all but the peepholes times `factor`."""
+        copies = [
+            None if tensor is None else scale_candidate(tensor.clone(), factor)
+            for tensor in (self.kernel, self.recurrent_kernel, self.bias)
+        ]
+        return Weights(*copies, self.peephole)
+
+    def peepholes(self, rank: int) -> tuple[Tensor, ...]:
+        """W_ci, W_cf and W_co, to be multiplied with c."""
+        return self.peephole.view(3, -1, *(1,) * rank).unbind()
+
+
+def scale_candidate(tensor: Tensor, factor: float) -> Tensor:
+    tensor.chunk(4)[2].mul_(factor)
+    return tensor
+
+
+def blocks(h_BFHW: Tensor, steps: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Cut a batch of sequences: the samples of each block, and the steps of each part of it."""
+    batch = len(h_BFHW)
+    bytes_each = 4 * math.prod(h_BFHW.shape[1:]) * h_BFHW.element_size()
+    samples, length = block_of(batch, steps, bytes_each)
+    parts = [slice(t, min(t + length, steps)) for t in range(0, steps, length)]
+    for start in range(0, batch, samples):
+        yield slice(start, min(start + samples, batch)), parts
+
+
+def frames(x_BTCHW: Tensor, samples: slice, times: slice, go_backwards: bool) -> Tensor:
+    """What these steps of these samples read, (N,C,H,W), step by step."""
+    if go_backwards:
+        steps = x_BTCHW.shape[1]
+        x_bnCHW = x_BTCHW[samples, steps - times.stop : steps - times.start].flip(1)
+    else:
+        x_bnCHW = x_BTCHW[samples, times]
+    return x_bnCHW.transpose(0, 1).flatten(0, 1).contiguous()

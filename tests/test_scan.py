@@ -1,0 +1,158 @@
+"""The recurrence as one operation against the plain loop: values, gradients, and where it runs."""
+
+import itertools
+
+import pytest
+import torch
+
+from framecast.nn import convlstm, scan, shapes
+from framecast.nn.convlstm import ConvLSTM1D, ConvLSTM2D
+
+B, T, C, H, W, F = 2, 5, 3, 7, 8, 6
+DOUBLE = torch.float64
+VARIANTS = {
+    "plain": {"padding": "same"},
+    "valid, strided": {"strides": (2, 3)},
+    "dilated, no bias": {"dilation_rate": 2, "use_bias": False},
+    "even kernel": {"kernel_size": (2, 4), "padding": "same"},
+    "even kernel, strided": {"kernel_size": (4, 2), "padding": "same", "strides": 2},
+    "peephole": {"peephole": True, "padding": "same"},
+    "backwards": {"go_backwards": True, "padding": "same"},
+    "last output": {"return_sequences": False, "padding": "same"},
+    "channels last": {"data_format": "channels_last", "padding": "same"},
+    "recompute": {"recompute": True, "peephole": True, "go_backwards": True, "padding": "same"},
+}
+BLOCKS = {"a sample and step": 1, "some steps": 2 * 4 * B * F * H * W * 8, "all": 2**30}
+
+
+def make(dtype=DOUBLE, **arguments):
+    given = {"kernel_size": 3, "data_format": "channels_first", "return_sequences": True}
+    layer = ConvLSTM2D(F, **{**given, **arguments}, return_state=True, in_channels=C, dtype=dtype)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return layer
+
+
+def inputs_of(layer, dtype=DOUBLE, state=True):
+    torch.manual_seed(7)
+    sizes = layer.geometry.output_sizes((H, W))
+    shaped = [(B, T, C, H, W), *[(B, F, *sizes)] * (2 * state)]
+    if layer.data_format == "channels_last":
+        shaped = [(*shape[:-3], *shape[-2:], shape[-3]) for shape in shaped]
+    return [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shaped]
+
+
+def run(layer, x, *state):
+    """Outputs, the same without gradients, and the gradients of everything by random weights."""
+    outputs = layer(x, state or None)
+    with torch.no_grad():
+        again = layer(x, state or None)
+    torch.manual_seed(9)
+    loss = sum((output * torch.randn(output.shape, dtype=output.dtype)).sum() for output in outputs)
+    return outputs, again, torch.autograd.grad(loss, [x, *state, *layer.parameters()])
+
+
+def loops(monkeypatch):
+    monkeypatch.setattr(convlstm, "can_scan", lambda tensors: False)
+
+
+def scans(monkeypatch):
+    """Fail where the fast path is not taken."""
+    monkeypatch.setattr(ConvLSTM2D, "_loop", None)
+
+
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+@pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_values_and_gradients_are_those_of_the_loop(monkeypatch, name, state, block):
+    layer = make(**VARIANTS[name])
+    tensors = inputs_of(layer, state=state)
+    with monkeypatch.context() as patch:
+        patch.setattr(shapes, "BLOCK_BYTES", block)
+        scans(patch)
+        fast = run(layer, *tensors)
+    loops(monkeypatch)
+    for ours, theirs in zip(
+        itertools.chain(*fast), itertools.chain(*run(layer, *tensors)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_float32_is_as_close_to_the_truth_as_the_loop(monkeypatch):
+    exact, layer = make(), make(dtype=torch.float32)
+    tensors = inputs_of(exact)
+    truth = list(itertools.chain(*run(exact, *tensors)))
+    single = [tensor.detach().float().requires_grad_() for tensor in tensors]
+    errors = []
+    for patch in (scans, loops):
+        with monkeypatch.context() as patched:
+            patch(patched)
+            found = itertools.chain(*run(layer, *single))
+        pairs = zip(found, truth, strict=True)
+        errors.append(max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs))
+    assert errors[0] < max(2 * errors[1], 1e-6)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"peephole": True, "recompute": True}], ids=str)
+def test_gradients_are_those_of_finite_differences(monkeypatch, arguments):
+    scans(monkeypatch)
+    layer = ConvLSTM2D(
+        2, (2, 3), padding="same", in_channels=1, return_sequences=True, dtype=DOUBLE, **arguments
+    )
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    x, *state = (
+        torch.rand(shape, dtype=DOUBLE) for shape in [(1, 3, 2, 3, 1), *[(1, 2, 3, 2)] * 2]
+    )
+    tensors = [tensor.requires_grad_() for tensor in (x, *state, *layer.parameters())]
+    assert torch.autograd.gradcheck(lambda x, h, c, *_: layer(x, (h, c)), tensors)
+
+
+def test_only_what_is_asked_for_gets_a_gradient():
+    layer = make()
+    x, h, c = inputs_of(layer)
+    layer.requires_grad_(False)
+    layer.bias.requires_grad_()
+    layer(x.detach(), (h.detach(), c))[2].sum().backward()
+    assert h.grad is None and x.grad is None and layer.kernel.grad is None
+    assert c.grad.abs().max() > 0 and layer.bias.grad.abs().max() > 0
+
+
+def test_one_axis_goes_the_same_way(monkeypatch):
+    layer = ConvLSTM1D(F, 3, padding="same", return_sequences=True, in_channels=C, dtype=DOUBLE)
+    x = torch.rand(B, T, W, C, dtype=DOUBLE)
+    with monkeypatch.context() as patch:
+        patch.setattr(ConvLSTM1D, "_loop", None)
+        fast = layer(x)
+    loops(monkeypatch)
+    torch.testing.assert_close(fast, layer(x))
+
+
+def test_a_graph_that_is_kept_can_be_used_twice_but_not_differentiated():
+    layer = make(padding="same")
+    x, *_ = inputs_of(layer)
+    loss = layer(x)[0].square().sum()
+    first = torch.autograd.grad(loss, x, retain_graph=True)[0]
+    assert torch.equal(torch.autograd.grad(loss, x, retain_graph=True)[0], first)
+    (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_what_the_operation_does_not_know_goes_through_the_loop(monkeypatch):
+    monkeypatch.setattr(convlstm, "scan", None)
+    mask = torch.ones(B, T)
+    for arguments in ({"activation": "relu"}, {"recurrent_activation": "hard_sigmoid"}):
+        make(**arguments)(*inputs_of(make(**arguments), state=False))
+    for arguments in ({"layer_norm": True}, {"dropout": 0.5}, {"recurrent_dropout": 0.5}):
+        make(**arguments)(*inputs_of(make(), state=False))
+    make()(*inputs_of(make(), state=False), mask=mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        make(torch.float32)(*inputs_of(make(), torch.float32, state=False))
+    layer, (x,) = make(), inputs_of(make(), state=False)
+    torch.vmap(lambda x_TCHW: layer(x_TCHW.unsqueeze(0))[0])(x.detach())
+    assert not scan.can_scan([x.bfloat16()])
