@@ -99,6 +99,9 @@ def train(
     keep_readable: Annotated[
         bool, typer.Option("--keep-readable", help="Leave out damaged frames, do not stop.")
     ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep no decoded frames for later runs.")
+    ] = False,
     runs: Annotated[Path, typer.Option(help="Where the numbered run folders go.")] = Path("runs"),
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
@@ -132,6 +135,7 @@ def train(
         "train.seed": ("--seed", seed),
         "train.device": ("--device", device),
         "data.keep_readable": ("--keep-readable", keep_readable or None),
+        "data.cache_gb": ("--no-cache", 0.0 if no_cache else None),
     }
     overrides = read_overrides(settings, flags)
     if resume is not None:

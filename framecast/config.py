@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from framecast.errors import ConfigError
-from framecast.settings import ENV_PREFIX, FieldSpec, Rule, Section, prefix, specs
+from framecast.settings import ENV_PREFIX, FOLDER_VARIABLE, FieldSpec, Rule, Section, prefix, specs
 from framecast.yamlfile import compose, node_value, pairs
 
 EXAMPLE_HEADER = """\
@@ -79,6 +79,14 @@ class DataConfig(Section):
     keep_readable: Annotated[
         bool, Rule("Keep the frames before a corrupt one instead of stopping with an error.")
     ] = False
+    cache_gb: Annotated[
+        float,
+        Rule(
+            "Gigabytes of decoded frames kept on disk for later runs, those unused for longest "
+            "leaving first; 0: none.",
+            at_least=0,
+        ),
+    ] = 20.0
 
 
 @dataclass(frozen=True)
@@ -362,6 +370,8 @@ def _read_env(env: Mapping[str, str]) -> dict[str, object]:
     known = {spec.env: spec for spec in fields()}
     settings = {}
     for variable in sorted(name for name in env if name.startswith(ENV_PREFIX)):
+        if variable == FOLDER_VARIABLE:
+            continue
         if variable not in known:
             close = _nearest(variable.removeprefix(ENV_PREFIX).lower())
             raise ConfigError(

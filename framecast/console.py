@@ -19,8 +19,8 @@ from framecast.tensor_table import COLUMNS, Inspection
 if TYPE_CHECKING:
     from framecast.layer_inspection import StackReport
     from framecast.plan import Plan
-    from framecast.session import FrameDecoded, Outcome, Rehearsal
-    from framecast.training import EpochDone, Event, StepDone, TrainingResult
+    from framecast.session import ClipsReady, FrameDecoded, Outcome, Rehearsal, SessionEvent
+    from framecast.training import EpochDone, StepDone, TrainingResult
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 results = Console(highlight=False, soft_wrap=True, emoji=False)
@@ -184,10 +184,11 @@ class Display:
     ) -> None:
         self.progress.stop()
 
-    def training_event(self, event: Event | FrameDecoded) -> None:
+    def training_event(self, event: SessionEvent) -> None:
         """Show what a training emits, by the name of its type."""
         show = {
             "FrameDecoded": self._frame_decoded,
+            "ClipsReady": self._clips_ready,
             "StepDone": self._step_done,
             "EpochDone": self._epoch_done,
         }
@@ -199,6 +200,17 @@ class Display:
 
     def _frame_decoded(self, event: FrameDecoded) -> None:
         self.frame("decoding", event.total)
+
+    def _clips_ready(self, event: ClipsReady) -> None:
+        if self.quiet:
+            return
+        if event.note:
+            show_notes([event.note])
+        elif event.folder is not None:
+            messages.print(
+                f"decoded frames: {event.found} of {event.clips} clips were in {event.folder}",
+                markup=False,
+            )
 
     def _step_done(self, event: StepDone) -> None:
         self.progress.update(

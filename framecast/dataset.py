@@ -1,24 +1,20 @@
 """Windows of clips as torch batches.
 
-Clips are decoded and resized once into a memory-mapped file; a batch is assembled from slices of
-it. What a training batch holds is a pure function of the seed and the step, so a resumed run sees
-the same data.
+Clips are decoded and resized arrays mapped into memory; a batch is assembled from slices of them.
+What a training batch holds is a pure function of the seed and the step, so a resumed run sees the
+same data.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from framecast.errors import ResourceError
-from framecast.video.base import FrameSource
-from framecast.video.pixels import convert_color, resize, to_unit
+from framecast.video.pixels import to_unit
 from framecast.windows import Window, window_span
 
 
@@ -53,52 +49,6 @@ class WindowShape:
     context_length: int
     horizon: int
     frame_step: int
-
-
-def decode_clips(
-    sources: Sequence[FrameSource],
-    sizes: Sequence[tuple[int, int]],
-    channels: int,
-    folder: Path,
-    on_frame: Callable[[], None] = lambda: None,
-) -> list[np.ndarray]:
-    """Decode every clip once into `folder` as memory-mapped (T, H, W, C) arrays of its own dtype.
-
-    `sizes` are (H, W) per clip. `on_frame` is called after each frame. Raises ResourceError when
-    the disk has no room, CorruptSourceError when a clip cannot be read to its end.
-    """
-    shapes = [
-        (source.info.frames, *size, channels) for source, size in zip(sources, sizes, strict=True)
-    ]
-    needed = sum(
-        int(np.prod(shape)) * np.dtype(source.info.dtype).itemsize
-        for source, shape in zip(sources, shapes, strict=True)
-    )
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ResourceError(
-            f"decoded frames need {needed / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free",
-            remedy="use a smaller --resize, fewer clips, or set TMPDIR to a larger disk",
-        )
-    clips = []
-    for number, (source, shape) in enumerate(zip(sources, shapes, strict=True)):
-        path = folder / f"clip-{number}.npy"
-        clip_THWC = np.lib.format.open_memmap(path, "w+", dtype=source.info.dtype, shape=shape)
-        for index, frame_HWC in enumerate(
-            fitted_frames(source, shape[1:3], channels, range(shape[0]))
-        ):
-            clip_THWC[index] = frame_HWC
-            on_frame()
-        clips.append(clip_THWC)
-    return clips
-
-
-def fitted_frames(
-    source: FrameSource, size: tuple[int, int], channels: int, frames: range
-) -> Iterator[np.ndarray]:
-    """Yield the numbered frames (H, W, C) of a clip at `size` and in `channels` colours."""
-    for frame_HWC in source.read(frames.start, frames.stop, frames.step):
-        yield resize(convert_color(frame_HWC, channels), *size)
 
 
 def training_batches(

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 
 import framecast
+from framecast.cache import Store, cache_folder
 from framecast.checkpoint import Checkpoint, load_checkpoint
 from framecast.config import Config, load_config, to_dict
-from framecast.dataset import decode_clips, fitted_frames, frames_of
+from framecast.dataset import frames_of
+from framecast.decoding import decode_clips, fitted_frames
 from framecast.device import pick_device
 from framecast.errors import SourceError, UsageError
 from framecast.plan import Plan, check_batch, check_memory, make_plan
@@ -31,7 +33,10 @@ from framecast.video.sources import open_sources
 from framecast.video.writers import write_frames
 from framecast.windows import Window
 
-RESUMABLE = {"train.minutes", "train.epochs", "train.patience", "train.device", "train.precision"}
+RESUMABLE = {
+    *("train.minutes", "train.epochs", "train.patience", "train.device", "train.precision"),
+    "data.cache_gb",
+}
 """Settings that may differ when a run is resumed."""
 
 
@@ -40,6 +45,22 @@ class FrameDecoded:
     """One more frame is on disk, of `total` announced."""
 
     total: int
+
+
+@dataclass(frozen=True)
+class ClipsReady:
+    """All clips are decoded; `found` of `clips` were in the cache, which is in `folder`.
+
+    `folder` is None when no cache is used; `note` says why clips could not be kept in it.
+    """
+
+    clips: int
+    found: int
+    folder: Path | None
+    note: str
+
+
+SessionEvent = Event | FrameDecoded | ClipsReady
 
 
 @dataclass(frozen=True)
@@ -145,7 +166,7 @@ def rehearse(session: Session) -> Rehearsal:
     )
 
 
-def train(session: Session, runs: Path, emit: Callable[[Event | FrameDecoded], None]) -> Outcome:
+def train(session: Session, runs: Path, emit: Callable[[SessionEvent], None]) -> Outcome:
     """Decode the clips, train in a new folder below `runs` (or go on in the resumed one), preview.
 
     Raises what reading, training and writing raise; what was saved before stays.
@@ -154,20 +175,33 @@ def train(session: Session, runs: Path, emit: Callable[[Event | FrameDecoded], N
     if session.run is None:
         check_runs_folder(runs)
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
-        total = sum(info.frames for info in plan.infos)
-        clips = decode_clips(
-            session.sources,
-            plan.sizes,
-            plan.channels,
-            Path(scratch),
-            lambda: emit(FrameDecoded(total)),
-        )
+        clips = _decoded(session, Path(scratch), emit)
         run = session.run or new_run(runs)
         run.write_settings(plan.config, _record(session))
         trainer = Trainer(plan, clips, run, emit, session.resumed)
         result = trainer.train()
         _write_preview(plan, clips, run)
     return Outcome(run, result)
+
+
+def _decoded(
+    session: Session, scratch: Path, emit: Callable[[SessionEvent], None]
+) -> Sequence[np.ndarray]:
+    """Every clip of the plan as a memory map, from the cache where it is there."""
+    plan, limit = session.plan, session.plan.config.data.cache_gb
+    total = sum(info.frames for info in plan.infos)
+    cache = Store(cache_folder(), int(limit * 1e9)) if limit else None
+    decoded = decode_clips(
+        session.sources,
+        plan.sizes,
+        plan.channels,
+        scratch,
+        cache,
+        lambda: emit(FrameDecoded(total)),
+    )
+    folder = cache.folder if cache else None
+    emit(ClipsReady(len(decoded.clips), decoded.found, folder, decoded.note))
+    return decoded.clips
 
 
 def _write_preview(plan: Plan, clips: Sequence[np.ndarray], run: RunFolder) -> None:

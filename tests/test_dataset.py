@@ -2,29 +2,21 @@
 
 import itertools
 from collections import Counter
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media import T, read_all, smooth_clip, write_folder, write_video
-from PIL import Image
 
-from framecast import dataset
 from framecast.dataset import (
     Batch,
     WindowShape,
     collate,
-    decode_clips,
-    fitted_frames,
     frames_of,
     training_batches,
     whole_batches,
 )
-from framecast.errors import CorruptSourceError, ResourceError
-from framecast.video.sources import open_source
 from framecast.windows import Window
 
 C = 3
@@ -195,68 +187,3 @@ def test_a_batch_refuses_other_shapes_and_types(wrong):
     assert repr(Batch(right, right[:, :2])) == (
         "Batch(context_BTCHW=(2, 3, 1, 4, 5), target_BTCHW=(2, 2, 1, 4, 5))"
     )
-
-
-def test_decoded_clips_are_the_sources_frames_at_their_size_and_depth(tmp_path):
-    clip_THWC = smooth_clip()
-    deep_THW = (np.arange(T * 5 * 6).reshape(T, 5, 6) * 200).astype(np.uint16)
-    np.save(tmp_path / "deep.npy", deep_THW)
-    folder = open_source(write_folder(tmp_path / "frames", clip_THWC))
-    video = open_source(write_video(tmp_path / "clip.mp4", clip_THWC))
-    deep = open_source(tmp_path / "deep.npy")
-    seen = []
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    sizes = [(14, 22), (7, 11), (5, 6)]
-    clips = decode_clips([folder, video, deep], sizes, 3, scratch, lambda: seen.append(1))
-    assert len(seen) == 3 * T
-    assert [clip.shape for clip in clips] == [(T, *size, 3) for size in sizes]
-    assert [str(clip.dtype) for clip in clips] == ["uint8", "uint8", "uint16"]
-    assert all(isinstance(clip, np.memmap) for clip in clips)
-    np.testing.assert_array_equal(clips[0], clip_THWC)
-    # Half the size by area: the mean of 2x2 blocks.
-    blocks = read_all(video).reshape(T, 7, 2, 11, 2, 3).mean(axis=(2, 4))
-    np.testing.assert_allclose(clips[1], blocks, atol=0.5)
-    np.testing.assert_array_equal(clips[2], np.repeat(deep_THW[..., None], 3, axis=3))
-
-
-def test_decoding_to_grey_takes_the_luma(tmp_path):
-    clip_THWC = smooth_clip(3)
-    source = open_source(write_folder(tmp_path / "frames", clip_THWC))
-    (clip,) = decode_clips([source], [(14, 22)], 1, tmp_path)
-    luma = clip_THWC @ np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(clip[..., 0], luma, atol=0.51)
-
-
-def test_fitted_frames_are_the_numbered_ones(tmp_path):
-    clip_THWC = smooth_clip()
-    source = open_source(write_folder(tmp_path / "frames", clip_THWC))
-    frames = list(fitted_frames(source, (14, 22), 3, range(1, 8, 3)))
-    np.testing.assert_array_equal(np.stack(frames), clip_THWC[[1, 4, 7]])
-
-
-def test_a_full_disk_is_seen_before_anything_is_written(tmp_path, monkeypatch):
-    colour = open_source(write_folder(tmp_path / "frames", smooth_clip()))
-    np.save(tmp_path / "deep.npy", np.zeros((T, 5, 6), np.uint16))
-    sources, sizes = [colour, open_source(tmp_path / "deep.npy")], [(14, 22), (5, 6)]
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    needed = T * (14 * 22 + 2 * 5 * 6) * 3
-    usage = SimpleNamespace(total=10**9, used=0, free=needed - 1)
-    monkeypatch.setattr(dataset.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(ResourceError, match=rf"decoded frames need 0.0 GB in {scratch}") as caught:
-        decode_clips(sources, sizes, 3, scratch)
-    assert caught.value.exit_code == 9
-    assert "smaller --resize" in str(caught.value)
-    assert not list(scratch.iterdir())
-    usage.free = needed
-    assert len(decode_clips(sources, sizes, 3, scratch)) == 2
-
-
-def test_a_clip_that_breaks_off_is_an_error_and_no_black_frames(tmp_path):
-    source = open_source(write_folder(tmp_path / "frames", smooth_clip()))
-    Image.fromarray(np.zeros((14, 22, 3), np.uint8)).save(tmp_path / "frames/frame5.png")
-    data = (tmp_path / "frames/frame5.png").read_bytes()
-    (tmp_path / "frames/frame5.png").write_bytes(data[: len(data) // 2])
-    with pytest.raises(CorruptSourceError, match=r"frame5\.png: frame 5 cannot be read"):
-        decode_clips([source], [(14, 22)], 3, tmp_path)

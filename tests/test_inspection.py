@@ -13,7 +13,8 @@ import torch
 
 from framecast.checkpoint import Checkpoint, save_checkpoint
 from framecast.config import Config, load_config
-from framecast.dataset import decode_clips, training_batches
+from framecast.dataset import training_batches
+from framecast.decoding import decode_clips
 from framecast.errors import CheckpointError, ConfigError, SourceError, UsageError
 from framecast.inspection import inspect_clips, inspect_target
 from framecast.nn.networks import build_forecaster
@@ -67,7 +68,7 @@ def test_data_lines_are_what_the_data_set_gives(clip, tmp_path):
     config = load_config(None, (*SETTINGS, *SMALL), {})
     source = open_source(clip)
     plan = make_plan([source.info], config)
-    decoded = decode_clips([source], plan.sizes, plan.channels, tmp_path, lambda: None)
+    decoded = decode_clips([source], plan.sizes, plan.channels, tmp_path).clips
     batch = next(
         training_batches(
             decoded,
