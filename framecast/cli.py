@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Annotated, Literal
 import typer
 
 from framecast.errors import (
+    DivergedError,
     FramecastError,
     InterruptedRunError,
     PartialFailureError,
@@ -102,6 +104,9 @@ def train(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Keep no decoded frames for later runs.")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write into the run folder where the time went.")
+    ] = False,
     runs: Annotated[Path, typer.Option(help="Where the numbered run folders go.")] = Path("runs"),
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
@@ -146,14 +151,17 @@ def train(
         prepared = session.prepare_resume(resume, overrides)
     else:
         prepared = session.prepare(needed(sources), load_settings(config, overrides))
-    if not quiet:
+    main = is_main_process()
+    if main and not quiet:
         console.show_plan(prepared.plan)
     if dry_run:
-        console.show_rehearsal(session.rehearse(prepared))
+        if main:
+            console.show_rehearsal(session.rehearse(prepared))
         return
-    with console.Display(quiet) as display:
-        outcome = session.train(prepared, runs, display.training_event)
-    console.show_outcome(outcome, quiet)
+    with console.Display(quiet or not main) as display:
+        outcome = session.train(prepared, runs, display.training_event, profile)
+    if main:
+        console.show_outcome(outcome, quiet)
 
 
 @app.command()
@@ -355,6 +363,9 @@ def needed(sources: list[Path] | None) -> list[Path]:
     return sources
 
 
+SHARED_ERRORS = (UsageError, DivergedError, InterruptedRunError)
+"""Errors that all processes of one training raise together."""
+
 WrongCommandLine = typer.BadParameter.__base__
 """Any misuse of the command line; Typer exports only one kind of it by name."""
 
@@ -369,8 +380,14 @@ def main(arguments: list[str] | None = None) -> int:
 
         if "--debug" in arguments:
             traceback.print_exc()
-        show_error(error)
+        if is_main_process() or not isinstance(error, SHARED_ERRORS):
+            show_error(error)
         return error.exit_code
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that tells: alone, or the first that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def run(arguments: list[str]) -> int:

@@ -19,8 +19,8 @@ from framecast.tensor_table import COLUMNS, Inspection
 if TYPE_CHECKING:
     from framecast.layer_inspection import StackReport
     from framecast.plan import Plan
+    from framecast.progress import EpochDone, StepDone, TrainingResult
     from framecast.session import ClipsReady, FrameDecoded, Outcome, Rehearsal, SessionEvent
-    from framecast.training import EpochDone, StepDone, TrainingResult
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 results = Console(highlight=False, soft_wrap=True, emoji=False)

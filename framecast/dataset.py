@@ -7,8 +7,12 @@ same data.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
 
 import numpy as np
 import torch
@@ -61,22 +65,39 @@ def training_batches(
     flip: bool,
     seed: int,
     first_step: int = 0,
+    part: range | None = None,
 ) -> Iterator[Batch]:
     """Yield batches of random crops forever, from step `first_step` on.
 
     Windows come in a new random order in every pass, each once a pass; crop (H, W) positions and
-    left-right mirrors are drawn per sample.
+    left-right mirrors are drawn per sample. `part` are the samples of each batch that are wanted,
+    of 0 .. batch_size - 1; None: all.
     """
-    sample = first_step * batch_size
-    while True:
+    part = range(batch_size) if part is None else part
+    for step in count(first_step):
         yield collate(
             [
-                _random_crop(clips, windows, shape, crop, flip, seed, number)
-                for number in range(sample, sample + batch_size)
+                _random_crop(clips, windows, shape, crop, flip, seed, step * batch_size + sample)
+                for sample in part
             ],
             shape.context_length,
         )
-        sample += batch_size
+
+
+def prefetched(batches: Iterator[Batch], ahead: int = 2) -> Iterator[Batch]:
+    """Yield the same batches in the same order, each made in a thread while others are used.
+
+    At most `ahead` are made before they are asked for.
+    """
+    with ThreadPoolExecutor(1, "batches") as worker:
+        waiting = deque(worker.submit(next, batches, None) for _ in range(ahead))
+        try:
+            while (batch := waiting.popleft().result()) is not None:
+                waiting.append(worker.submit(next, batches, None))
+                yield batch
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def whole_batches(
@@ -113,6 +134,12 @@ def _whole(clips: Sequence[np.ndarray], group: list[Window], shape: WindowShape)
     return collate([frames_of(clips, window, shape) for window in group], shape.context_length)
 
 
+@lru_cache(maxsize=2)
+def _order(seed: int, passes: int, windows: int) -> np.ndarray:
+    """The windows' order in one pass; drawing it for every sample would take its time."""
+    return np.random.default_rng((seed, 0, passes)).permutation(windows)
+
+
 def _random_crop(
     clips: Sequence[np.ndarray],
     windows: Sequence[Window],
@@ -123,8 +150,7 @@ def _random_crop(
     number: int,
 ) -> np.ndarray:
     passes, place = divmod(number, len(windows))
-    order = np.random.default_rng((seed, 0, passes)).permutation(len(windows))
-    frames_THWC = frames_of(clips, windows[order[place]], shape)
+    frames_THWC = frames_of(clips, windows[_order(seed, passes, len(windows))[place]], shape)
     draw = np.random.default_rng((seed, 1, number))
     top = draw.integers(frames_THWC.shape[1] - crop[0] + 1)
     left = draw.integers(frames_THWC.shape[2] - crop[1] + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -33,11 +33,20 @@ class MeanSquaredError:
         return self.squares_T / self.counts_T
 
 
-def score(predictor: Predictor, batches: Iterable[Batch], horizon: int) -> Tensor:
-    """MSE per lead time (horizon,) of a forecaster or baseline over batches of windows."""
+def score(
+    predictor: Predictor,
+    batches: Iterable[Batch],
+    horizon: int,
+    merged: Callable[[Tensor], Tensor] = lambda sums: sums,
+) -> Tensor:
+    """MSE per lead time (horizon,) of a forecaster or baseline over batches of windows.
+
+    `merged` adds sums up over the processes that have other windows.
+    """
     total = MeanSquaredError(horizon)
     for batch in batches:
         frames = predictor(batch.context_BTCHW, horizon)
         for lead, prediction_BCHW in enumerate(frames, start=1):
             total.update(lead, prediction_BCHW, batch.target_BTCHW[:, lead - 1])
+    total.squares_T, total.counts_T = merged(total.squares_T), merged(total.counts_T)
     return total.compute()

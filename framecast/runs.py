@@ -57,6 +57,21 @@ class RunFolder:
         """Sources, their fingerprints and the versions of what ran, as JSON."""
         return self.path / "run.json"
 
+    @property
+    def profile(self) -> Path:
+        """Where the time went, by phase of the loop, as JSON."""
+        return self.path / "profile.json"
+
+    @property
+    def operators(self) -> Path:
+        """The operators that took most of a few steps, as a table."""
+        return self.path / "profile.txt"
+
+    @property
+    def trace(self) -> Path:
+        """Every operator of those steps, for Perfetto or chrome://tracing."""
+        return self.path / "profile-trace.json.gz"
+
     def write_settings(self, config: Config, record: Mapping[str, Any]) -> None:
         """Write the resolved settings (config.yaml) and the record (run.json).
 

@@ -21,11 +21,13 @@ from framecast.config import Config, load_config, to_dict
 from framecast.dataset import frames_of
 from framecast.decoding import decode_clips, fitted_frames
 from framecast.device import pick_device
+from framecast.distributed import Group, joined
 from framecast.errors import SourceError, UsageError
 from framecast.plan import Plan, check_batch, check_memory, make_plan
 from framecast.prediction import DEFAULT_FPS, LoadedForecaster
+from framecast.progress import Event, TrainingResult
 from framecast.runs import RunFolder, check_runs_folder, fingerprints, new_run
-from framecast.training import Event, Trainer, TrainingResult, window_shape
+from framecast.training import Trainer, window_shape
 from framecast.video.base import FrameSource
 from framecast.video.figures import comparison_video, contact_strip
 from framecast.video.images import write_picture
@@ -166,22 +168,39 @@ def rehearse(session: Session) -> Rehearsal:
     )
 
 
-def train(session: Session, runs: Path, emit: Callable[[SessionEvent], None]) -> Outcome:
+def train(
+    session: Session,
+    runs: Path,
+    emit: Callable[[SessionEvent], None],
+    profile: bool = False,
+) -> Outcome:
     """Decode the clips, train in a new folder below `runs` (or go on in the resumed one), preview.
 
-    Raises what reading, training and writing raise; what was saved before stays.
+    `profile` adds where the time went. Of the processes that torchrun started, all train and the
+    main one alone writes. Raises what reading, training and writing raise; what was saved before
+    stays.
     """
     plan = session.plan
     if session.run is None:
         check_runs_folder(runs)
-    with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="framecast-") as scratch,
+        joined(plan.config.train.device) as group,
+    ):
         clips = _decoded(session, Path(scratch), emit)
-        run = session.run or new_run(runs)
-        run.write_settings(plan.config, _record(session))
-        trainer = Trainer(plan, clips, run, emit, session.resumed)
-        result = trainer.train()
-        _write_preview(plan, clips, run)
+        run = session.run or _common_run(runs, group)
+        if group.main:
+            run.write_settings(plan.config, _record(session))
+        result = Trainer(plan, clips, run, emit, session.resumed, group, profile).train()
+        if group.main:
+            _write_preview(plan, clips, run, group.device)
     return Outcome(run, result)
+
+
+def _common_run(runs: Path, group: Group) -> RunFolder:
+    """A new run folder, one for all processes."""
+    made = str(new_run(runs).path) if group.main else ""
+    return RunFolder(Path(group.tell(made)))
 
 
 def _decoded(
@@ -204,9 +223,9 @@ def _decoded(
     return decoded.clips
 
 
-def _write_preview(plan: Plan, clips: Sequence[np.ndarray], run: RunFolder) -> None:
+def _write_preview(plan: Plan, clips: Sequence[np.ndarray], run: RunFolder, device: str) -> None:
     """Show the best model on the first validation window, beside the truth."""
-    forecaster = LoadedForecaster(load_checkpoint(run.best), plan.config.train.device)
+    forecaster = LoadedForecaster(load_checkpoint(run.best), device)
     shape, window = window_shape(plan), plan.validation[0]
     seen_THWC, truth_THWC = np.split(frames_of(clips, window, shape), [shape.context_length])
     future_THWC = forecaster.predict(seen_THWC, shape.horizon)

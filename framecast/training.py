@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import shlex
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict
 from functools import partial
-from types import FrameType
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,12 +20,16 @@ from torch import Tensor
 
 from framecast.baselines import optical_flow, persistence
 from framecast.checkpoint import Checkpoint, save_checkpoint
-from framecast.dataset import Batch, WindowShape, training_batches, whole_batches
+from framecast.dataset import Batch, WindowShape, prefetched, training_batches, whole_batches
 from framecast.device import autocast, explained_memory, pick_device, pick_precision
+from framecast.distributed import Group, peers_explained
 from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
+from framecast.interruption import interrupts
 from framecast.metrics import score
 from framecast.nn.networks import build_forecaster
 from framecast.plan import Plan, spread
+from framecast.profile import Profile, Stopwatch
+from framecast.progress import Counters, EpochDone, Event, StepDone, TrainingResult
 from framecast.rollout import Predictor, rollout
 from framecast.runs import RunFolder
 from framecast.windows import Window
@@ -38,64 +40,12 @@ WARM_UP, LAST_LR = 0.05, 0.01
 CALIBRATION_WINDOWS = 16
 
 
-@dataclass(frozen=True)
-class StepDone:
-    """One optimizer step, its loss, and the share of the budget used (None: no budget)."""
-
-    epoch: int
-    step: int
-    loss: float
-    progress: float | None
-
-
-@dataclass(frozen=True)
-class EpochDone:
-    """One row of metrics.csv: errors are MSE on frames in [0, 1], means over all lead times."""
-
-    epoch: int
-    step: int
-    minutes: float
-    lr: float
-    train_loss: float | None
-    validation_mse: float
-    persistence_mse: float
-    flow_mse: float
-    improved: bool
-
-
-Event = StepDone | EpochDone
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a finished run says: the best epoch's errors per lead time beside the baselines'."""
-
-    epoch: int
-    steps: int
-    minutes: float
-    reason: str
-    validation_mse_T: tuple[float, ...]
-    persistence_mse_T: tuple[float, ...]
-    flow_mse_T: tuple[float, ...]
-
-
-@dataclass
-class Counters:
-    """Where a run stands; saved with it. `best_mse_T` is the best epoch's error per lead time."""
-
-    step: int = 0
-    epoch: int = 0
-    minutes: float = 0.0
-    best_epoch: int = 0
-    best_mse: float = math.inf
-    best_mse_T: tuple[float, ...] = ()
-
-
 class Trainer:
     """One run over decoded clips, from the beginning or from where `resumed` stopped.
 
     Two copies of the network: the one that is optimized, and the running average of its weights
-    that is validated and saved.
+    that is validated and saved. Of several processes, each has a Trainer that does its share of
+    every batch and validation; all decide alike, and the main one of the group writes and emits.
     """
 
     def __init__(
@@ -105,16 +55,22 @@ class Trainer:
         run: RunFolder,
         emit: Callable[[Event], None],
         resumed: Checkpoint | None = None,
+        group: Group | None = None,
+        profile: bool = False,
     ) -> None:
         self.plan, self.clips, self.run, self.emit = plan, clips, run, emit
         self.settings, self.shape = plan.config.train, window_shape(plan)
-        self.device = pick_device(self.settings.device)
+        self.group = group or Group(pick_device(self.settings.device))
+        self.device, self.part = self.group.device, self.group.share(plan.batch_size)
+        self.watch = Stopwatch(self.device, exact=profile)
+        self.profile = Profile(self.device) if profile and self.group.main else None
         self.precision = pick_precision(self.settings.precision, self.device)
         torch.manual_seed(self.settings.seed)
         with explained_memory("use a smaller --resize, or --model convlstm"):
             network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
             self.network = network.to(self.device)
             self.average = copy.deepcopy(self.network)
+        self.trained = self.network
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay
         )
@@ -129,30 +85,45 @@ class Trainer:
         Raises DivergedError when the loss is no longer finite and InterruptedRunError on Ctrl-C
         or SIGTERM; both leave a usable `best.pt` and `last.pt` in the run folder.
         """
-        started = time.monotonic() - 60 * self.counters.minutes
-        batches, losses = self.batches(self.plan.split.train), []
-        with interrupts() as interrupted:
+        self._started, losses = time.monotonic() - 60 * self.counters.minutes, []
+        batches = prefetched(self.batches(self.plan.split.train))
+        with interrupts(once=self.group.size > 1) as interrupted, closing(batches):
             self._start()
             while (reason := self._reason_to_stop()) is None:
-                if interrupted:
+                if self.group.any(bool(interrupted)):
                     self._save_and_stop()
-                losses.append(self.step(next(batches)))
-                self.counters.minutes = (time.monotonic() - started) / 60
+                with self.watch.phase("data"):
+                    batch = next(batches)
+                losses.append(self.step(batch))
+                self._read_clock()
                 epoch, step = self.counters.epoch + 1, self.counters.step
-                self.emit(StepDone(epoch, step, losses[-1], self._progress()))
+                self._tell(StepDone(epoch, step, losses[-1], self._progress()))
                 if step % self.plan.steps_per_epoch == 0 or self._out_of_time():
                     self.counters.epoch = epoch
                     self._close_epoch(sum(losses) / len(losses))
                     losses = []
-                    self.counters.minutes = (time.monotonic() - started) / 60
+                    self._read_clock()
+        if self.profile is not None:
+            self.profile.write(self.run, self.watch)
         return self._result(reason)
+
+    def _read_clock(self) -> None:
+        """Take the time from the main process, so that all of them stop and slow down alike."""
+        self.counters.minutes = self.group.agree((time.monotonic() - self._started) / 60)
+
+    def _tell(self, event: Event) -> None:
+        if self.group.main:
+            self.emit(event)
 
     def _start(self) -> None:
         """Score the baselines and, in a new run, the network before its first step."""
         self.persistence_T = self._validate(persistence)
         self.flow_T = self._validate(optical_flow)
-        if not self.counters.best_mse_T:
+        new = not self.counters.best_mse_T
+        if new and self.group.main:
             self.network.calibrate(self._calibration_windows())
+        self.trained = self.group.wrap(self.network)
+        if new:
             self.average.load_state_dict(self.network.state_dict())
             self._close_epoch(None)
 
@@ -165,19 +136,36 @@ class Trainer:
         )
 
     def step(self, batch: Batch) -> float:
-        """Do one optimizer step and return its loss; DivergedError before it if not finite."""
+        """Do one optimizer step on this process's share of a batch; returns the whole one's loss.
+
+        Raises DivergedError before the optimizer's step if it is not finite.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
         self.network.train()
-        batch = batch.to(self.device)
         with (
+            peers_explained(),
             explained_memory("use a smaller --batch-size or --crop"),
             autocast(self.device, self.precision),
         ):
-            frames_BTCHW = self.network(batch.context_BTCHW, self.shape.horizon)
-            loss = LOSSES[self.settings.loss](frames_BTCHW.float(), batch.target_BTCHW)
-            self.optimizer.zero_grad()
-            loss.backward()
+            with self.watch.phase("forward"):
+                batch = batch.to(self.device)
+                frames_BTCHW = self.trained(batch.context_BTCHW, self.shape.horizon)
+                loss = LOSSES[self.settings.loss](frames_BTCHW.float(), batch.target_BTCHW)
+                # The gradients of all processes are averaged; their losses here are to be summed.
+                share = loss * (len(self.part) / self.plan.batch_size)
+            with self.watch.phase("backward"):
+                self.optimizer.zero_grad()
+                (share * self.group.size).backward()
+        with self.watch.phase("optimizer"):
+            loss = self.group.sum(share.detach())
+            self._descend(loss)
+        if self.profile is not None:
+            self.profile.step()
+        return loss.item()
+
+    def _descend(self, loss: Tensor) -> None:
+        """Clip the gradients and follow them, unless they or the loss are not finite."""
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise DivergedError(
@@ -188,7 +176,6 @@ class Trainer:
         self.optimizer.step()
         self.counters.step += 1
         self._update_average()
-        return loss.item()
 
     def _update_average(self) -> None:
         decay = min(self.settings.ema, self.counters.step / (self.counters.step + 10))
@@ -202,13 +189,13 @@ class Trainer:
         """Validate, save, and tell."""
         started = time.monotonic()
         mse_T = self._validate(partial(rollout, self.average))
-        self.validation_minutes = (time.monotonic() - started) / 60
+        self.validation_minutes = self.group.agree((time.monotonic() - started) / 60)
         mse = mse_T.mean().item()
         improved = mse < self.counters.best_mse
         if improved:
             self.counters.best_epoch, self.counters.best_mse = self.counters.epoch, mse
             self.counters.best_mse_T = tuple(mse_T.tolist())
-            save_checkpoint(self.run.best, self._checkpoint())
+            self._save(self.run.best, self._checkpoint())
         self._save_last()
         row = EpochDone(
             epoch=self.counters.epoch,
@@ -221,20 +208,22 @@ class Trainer:
             flow_mse=self.flow_T.mean().item(),
             improved=improved,
         )
-        self.run.append_metrics(asdict(row))
-        self.emit(row)
+        if self.group.main:
+            self.run.append_metrics(asdict(row))
+        self._tell(row)
 
     def _validate(self, predictor: Predictor) -> Tensor:
-        """MSE per lead time on the plan's validation windows, whole frames."""
+        """MSE per lead time on the plan's validation windows, whole frames, over all processes."""
         pixels = 2 * self.plan.batch_size * self.plan.crop[0] * self.plan.crop[1]
-        batches = whole_batches(self.clips, self.plan.validation, self.shape, pixels)
+        windows = self.group.every(self.plan.validation)
+        batches = whole_batches(self.clips, windows, self.shape, pixels)
         with (
+            self.watch.phase("validation"),
             explained_memory("use a smaller --resize"),
             autocast(self.device, self.precision),
         ):
-            return score(
-                predictor, (batch.to(self.device) for batch in batches), self.shape.horizon
-            )
+            ready = (batch.to(self.device) for batch in self.watch.timed("data", batches))
+            return score(predictor, ready, self.shape.horizon, self.group.sum)
 
     def batches(self, windows: Sequence[Window]) -> Iterator[Batch]:
         """Training batches of these windows, from the step the run stands at."""
@@ -247,6 +236,7 @@ class Trainer:
             flip=self.plan.config.data.flip,
             seed=self.settings.seed,
             first_step=self.counters.step,
+            part=self.part,
         )
 
     def _calibration_windows(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -323,7 +313,12 @@ class Trainer:
             "counters": asdict(self.counters),
             "random": torch.get_rng_state(),
         }
-        save_checkpoint(self.run.last, self._checkpoint(progress))
+        self._save(self.run.last, self._checkpoint(progress))
+
+    def _save(self, path: Path, checkpoint: Checkpoint) -> None:
+        if self.group.main:
+            with self.watch.phase("saving"):
+                save_checkpoint(path, checkpoint)
 
     def _restore(self, resumed: Checkpoint) -> None:
         progress = resumed.progress
@@ -367,27 +362,3 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-
-
-@contextmanager
-def interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list instead of raising, so that a step is never half done.
-
-    A second one raises KeyboardInterrupt. Does nothing outside the main thread.
-    """
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        for each in before:
-            signal.signal(each, signal.default_int_handler)
-
-    before = {each: signal.signal(each, remember) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

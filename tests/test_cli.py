@@ -22,8 +22,8 @@ from framecast.video.sources import open_source
 OPTIONS = {
     "framecast": "--debug --version",
     "train": "--batch-size --color --config --context-length --crop --device --dry-run --epochs "
-    "--frame-step --horizon --keep-readable --lr --minutes --model --no-cache --patience --quiet "
-    "--resize --resume --runs --seed --set -q sources",
+    "--frame-step --horizon --keep-readable --lr --minutes --model --no-cache --patience "
+    "--profile --quiet --resize --resume --runs --seed --set -q sources",
     "predict": "--color --compare --device --format --fps --horizon --keep-readable --output "
     "--overwrite --size --start --stream --tile -o model sources",
     "inspect-shapes": "--channels --config --input --json --layer --samples --set --size target",

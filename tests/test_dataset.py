@@ -1,6 +1,7 @@
 """Windows as batches: the right pixels, each window once a pass, the same for every resumed run."""
 
 import itertools
+import threading
 from collections import Counter
 
 import numpy as np
@@ -14,6 +15,7 @@ from framecast.dataset import (
     WindowShape,
     collate,
     frames_of,
+    prefetched,
     training_batches,
     whole_batches,
 )
@@ -126,6 +128,48 @@ def test_another_seed_draws_other_orders_crops_and_mirrors():
 def test_the_batch_size_does_not_change_the_samples():
     by_two, by_five = (list(whole_samples(drawn_batches(n, batch_size=10 // n))) for n in (2, 5))
     assert all(torch.equal(one, other) for one, other in zip(by_two, by_five, strict=True))
+
+
+def test_the_parts_of_a_batch_are_its_samples():
+    whole = list(whole_samples(drawn_batches(6)))
+    parts = [drawn_batches(6, part=part) for part in (range(0, 1), range(1, 4))]
+    shared = [sample for step in zip(*parts, strict=True) for sample in whole_samples(step)]
+    assert all(torch.equal(one, other) for one, other in zip(whole, shared, strict=True))
+
+
+def test_batches_made_ahead_are_the_same_in_the_same_order():
+    kind = {"batch_size": 4, "crop": CROP, "flip": True, "seed": 5}
+    ahead = prefetched(training_batches(CLIPS, WINDOWS, SHAPE, **kind))
+    taken = list(itertools.islice(ahead, 7))
+    ahead.close()
+    assert all(same(one, other) for one, other in zip(taken, drawn_batches(7), strict=True))
+
+
+def test_no_more_is_made_ahead_than_said_and_its_thread_ends():
+    made, threads = [], threading.active_count()
+
+    def batches():
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    ahead = prefetched(batches(), ahead=2)
+    assert [next(ahead), next(ahead)] == [0, 1]
+    ahead.close()
+    assert len(made) <= 4
+    assert threading.active_count() == threads
+    assert list(prefetched(iter([3, 1, 2]))) == [3, 1, 2]
+
+
+def test_what_goes_wrong_ahead_is_raised_where_it_is_used():
+    def batches():
+        yield 1
+        raise OSError("the disk is gone")
+
+    ahead = prefetched(batches())
+    assert next(ahead) == 1
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(ahead)
 
 
 @given(height=st.integers(1, 9), width=st.integers(1, 9), data=st.data())

@@ -48,9 +48,10 @@ def test_a_place_for_no_folder_is_an_output_error(tmp_path):
 def test_the_files_of_a_run_have_names_of_their_own(tmp_path):
     run = RunFolder(tmp_path)
     files = [run.best, run.last, run.metrics, run.preview, run.strip, run.settings, run.record]
+    files += [run.profile, run.operators, run.trace]
     assert [path.name for path in files] == [
         *("best.pt", "last.pt", "metrics.csv", "preview.gif", "preview.png"),
-        *("config.yaml", "run.json"),
+        *("config.yaml", "run.json", "profile.json", "profile.txt", "profile-trace.json.gz"),
     ]
     assert {path.parent for path in files} == {tmp_path}
 

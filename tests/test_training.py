@@ -12,9 +12,11 @@ import torch
 from framecast.checkpoint import load_checkpoint
 from framecast.config import load_config
 from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
+from framecast.interruption import interrupts
 from framecast.plan import make_plan
+from framecast.progress import EpochDone, StepDone
 from framecast.runs import new_run
-from framecast.training import EpochDone, StepDone, Trainer, interrupts
+from framecast.training import Trainer
 from framecast.video.base import SourceInfo
 
 TINY = (

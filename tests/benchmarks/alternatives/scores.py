@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 
 from framecast.config import load_config
+from framecast.progress import EpochDone, Event, StepDone
 from framecast.session import FrameDecoded, prepare, train
-from framecast.training import EpochDone, Event, StepDone
 
 
 @dataclass(frozen=True)

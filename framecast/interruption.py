@@ -1,0 +1,34 @@
+"""Ctrl-C and SIGTERM as something to ask for between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def interrupts(once: bool = False) -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM in a list instead of raising, so that a step is never half done.
+
+    A second one raises KeyboardInterrupt, except with `once`: torchrun passes on a Ctrl-C that the
+    terminal has sent already. Does nothing outside the main thread.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for each in before:
+            signal.signal(each, signal.SIG_IGN if once else signal.default_int_handler)
+
+    before = {each: signal.signal(each, remember) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,59 @@
+"""Where a training stands and what it reports: counters, events, results. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimizer step, its loss, and the share of the budget used (None: no budget)."""
+
+    epoch: int
+    step: int
+    loss: float
+    progress: float | None
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """One row of metrics.csv: errors are MSE on frames in [0, 1], means over all lead times."""
+
+    epoch: int
+    step: int
+    minutes: float
+    lr: float
+    train_loss: float | None
+    validation_mse: float
+    persistence_mse: float
+    flow_mse: float
+    improved: bool
+
+
+Event = StepDone | EpochDone
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished run says: the best epoch's errors per lead time beside the baselines'."""
+
+    epoch: int
+    steps: int
+    minutes: float
+    reason: str
+    validation_mse_T: tuple[float, ...]
+    persistence_mse_T: tuple[float, ...]
+    flow_mse_T: tuple[float, ...]
+
+
+@dataclass
+class Counters:
+    """Where a run stands; saved with it. `best_mse_T` is the best epoch's error per lead time."""
+
+    step: int = 0
+    epoch: int = 0
+    minutes: float = 0.0
+    best_epoch: int = 0
+    best_mse: float = math.inf
+    best_mse_T: tuple[float, ...] = ()

@@ -1,0 +1,142 @@
+"""Two processes train as one: the same weights, one run folder, one voice, one end."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import TINY
+
+from framecast.checkpoint import load_checkpoint
+from framecast.config import load_config
+from framecast.device import pick_device
+from framecast.distributed import Group, _own_device
+from framecast.errors import ResourceError, UsageError
+from framecast.nn.networks import NETWORKS, build_forecaster
+
+BATCH = 5
+FLAGS = [flag for flag in TINY if not flag.startswith(("--batch-size", "--epochs", "--quiet"))]
+
+
+def torchrun(*arguments, code="from framecast.cli import main; raise SystemExit(main())"):
+    """Two processes on this machine that run the command line; `code` may change it first."""
+    starter = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return subprocess.Popen(
+        [*starter, "--nproc-per-node=2", "--no-python", sys.executable, "-c", code]
+        + [str(argument) for argument in arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def rows(run):
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_processes_equal_one_on_the_same_batches_also_when_resumed(run, clips, tmp_path):
+    """Five windows a step: shares of two and three, which have to count by their number."""
+    common = ["train", clips / "color.mp4", *FLAGS, "--batch-size", BATCH]
+    assert run(*common, "--epochs", 2, "--runs", tmp_path / "one")[0] == 0
+    first = torchrun(*common, "--epochs", 1, "--runs", tmp_path / "two", "--profile")
+    out, err = first.communicate(timeout=300)
+    assert first.returncode == 0, err
+    two = tmp_path / "two/train-1"
+    assert out.splitlines() == [str(two / "best.pt"), str(two / "preview.gif")]
+    assert err.count("windows of ") == err.count("epoch   1 ") == 1
+    second = torchrun("train", "--resume", two, "--epochs", 2)
+    _, err = second.communicate(timeout=300)
+    assert second.returncode == 0, err
+    assert [path.name for path in (tmp_path / "two").iterdir()] == ["train-1"]
+
+    one = tmp_path / "one/train-1"
+    for name in ("best.pt", "last.pt"):
+        expected, found = load_checkpoint(one / name).weights, load_checkpoint(two / name).weights
+        for key, tensor in expected.items():
+            torch.testing.assert_close(found[key], tensor, rtol=1e-4, atol=1e-6, msg=key)
+    assert len(rows(two)) == 3
+    for expected, found in zip(rows(one), rows(two), strict=True):
+        assert (expected["epoch"], expected["step"]) == (found["epoch"], found["step"])
+        for name in ("train_loss", "validation_mse", "persistence_mse", "flow_mse"):
+            if expected[name]:
+                assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4), name
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_stopping_torchrun_saves_once_and_stops_both(clips, tmp_path, number):
+    process = torchrun("train", clips / "grey.npy", *FLAGS, "--batch-size", 2, "--runs", tmp_path)
+    seen = []
+    while not (line := process.stderr.readline()).startswith("epoch   1"):
+        assert line, seen
+        seen.append(line)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert err.count("error: stopped after step ") == 1
+    stopped = load_checkpoint(tmp_path / "train-1/last.pt").progress["counters"]["step"]
+    assert f"error: stopped after step {stopped}, " in err
+
+
+def test_an_error_in_one_process_ends_the_other_too(clips, tmp_path):
+    code = (
+        "import os\n"
+        "from framecast.cli import main\n"
+        "from framecast.errors import ResourceError\n"
+        "from framecast.training import Trainer\n"
+        "step = Trainer.step\n"
+        "def failing(self, batch):\n"
+        "    if self.group.rank == 1 and self.counters.step == 1:\n"
+        "        raise ResourceError('out of memory')\n"
+        "    return step(self, batch)\n"
+        "Trainer.step = failing\n"
+        "raise SystemExit(main())"
+    )
+    flags = ["--batch-size", 2, "--runs", tmp_path]
+    process = torchrun("train", clips / "grey.npy", *FLAGS, *flags, code=code)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "error: out of memory\n" in err
+    assert "Traceback" not in err.partition("torch/distributed")[0]
+
+
+def test_shares_cover_a_batch_once_and_too_small_a_batch_is_refused():
+    for size in (1, 2, 3, 5):
+        shares = [Group("cpu", rank, size).share(BATCH) for rank in range(size)]
+        assert [sample for share in shares for sample in share] == list(range(BATCH))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    with pytest.raises(UsageError, match="a batch of 5 windows cannot be shared by 6 proc") as told:
+        Group("cpu", 0, 6).share(BATCH)
+    assert "--batch-size 6 or more" in str(told.value)
+
+
+def test_windows_are_dealt_out_once():
+    dealt = [Group("cpu", rank, 3).every(range(7)) for rank in range(3)]
+    assert sorted(number for part in dealt for number in part) == list(range(7))
+    assert max(map(len, dealt)) == 3
+
+
+def test_each_process_has_a_device_of_its_own(monkeypatch):
+    assert _own_device("cpu", 1) == "cpu"
+    for setting in ("mps", "cuda:1"):
+        with pytest.raises(UsageError, match="several processes cannot share it"):
+            _own_device(setting, 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("auto") == "cuda"
+    assert _own_device("auto", 1) == "cuda:1"
+    with pytest.raises(ResourceError, match=r"cuda:2 is not on this machine .*found: 2"):
+        _own_device("cuda", 2)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_weight_gets_a_gradient_in_every_step(name):
+    """Otherwise the processes would wait for it, unless they looked for such weights every time."""
+    config = load_config(None, [f"model.name={name}", "model.filters=[6]", "model.units=[5]"], {})
+    network = build_forecaster(config.model, 3, (16, 24)).train()
+    network(torch.rand(2, 3, 3, 16, 24), 4).square().mean().backward()
+    assert [key for key, weight in network.named_parameters() if weight.grad is None] == []
