@@ -106,12 +106,17 @@ def joined(device: str) -> Iterator[Group]:
     """Meet the other processes that torchrun started; alone where it started none.
 
     `device` is the setting: "auto" takes this machine's GPU of this process's number, else the CPU.
-    Raises UsageError or ResourceError for a device that a process cannot have.
+    Raises UsageError for a half-set environment, and it or ResourceError for a device that this
+    process cannot have.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Group(pick_device(device))
         return
+    if "RANK" not in os.environ:
+        raise UsageError(
+            f"WORLD_SIZE is {size}, but RANK is not set", remedy="start the processes with torchrun"
+        )
     rank, local_rank = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
     group = Group(_own_device(device, local_rank), rank, size, local_rank)
     cuda = group.device.startswith("cuda")

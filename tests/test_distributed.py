@@ -42,7 +42,9 @@ def rows(run):
 def test_two_processes_equal_one_on_the_same_batches_also_when_resumed(run, clips, tmp_path):
     """Five windows a step: shares of two and three, which have to count by their number."""
     common = ["train", clips / "color.mp4", *FLAGS, "--batch-size", BATCH]
-    assert run(*common, "--epochs", 2, "--runs", tmp_path / "one")[0] == 0
+    one = tmp_path / "one/train-1"
+    assert run(*common, "--epochs", 1, "--runs", tmp_path / "one")[0] == 0
+    assert run("train", "--resume", one, "--epochs", 2)[0] == 0
     first = torchrun(*common, "--epochs", 1, "--runs", tmp_path / "two", "--profile")
     out, err = first.communicate(timeout=300)
     assert first.returncode == 0, err
@@ -54,7 +56,6 @@ def test_two_processes_equal_one_on_the_same_batches_also_when_resumed(run, clip
     assert second.returncode == 0, err
     assert [path.name for path in (tmp_path / "two").iterdir()] == ["train-1"]
 
-    one = tmp_path / "one/train-1"
     for name in ("best.pt", "last.pt"):
         expected, found = load_checkpoint(one / name).weights, load_checkpoint(two / name).weights
         for key, tensor in expected.items():
@@ -101,7 +102,8 @@ def test_an_error_in_one_process_ends_the_other_too(clips, tmp_path):
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "error: out of memory\n" in err
-    assert "Traceback" not in err.partition("torch/distributed")[0]
+    assert err.count("error: ") <= 2
+    assert load_checkpoint(tmp_path / "train-1/last.pt").progress["counters"]["step"] == 0
 
 
 def test_shares_cover_a_batch_once_and_too_small_a_batch_is_refused():
