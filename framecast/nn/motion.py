@@ -18,7 +18,6 @@ from framecast.nn.widths import (
     ITERATIONS,
     LEVELS,
     PYRAMID_SIGMA,
-    WINDOW_SIGMA,
     blur_radius,
 )
 
@@ -64,11 +63,12 @@ def _positions(displacement_B2HW: Tensor) -> tuple[Tensor, Tensor]:
     return x_W + displacement_B2HW[:, 0], y_H1 + displacement_B2HW[:, 1]
 
 
-def lucas_kanade(frames_BTHW: Tensor) -> Tensor:
+def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> Tensor:
     """Estimate one velocity field (B, 2, H, W) that explains the steps between the given frames.
 
-    `frames_BTHW` are grey frames in [0, 1]; newer pairs weigh more. One frame alone has no motion:
-    zeros.
+    `frames_BTHW` are grey frames in [0, 1]; newer pairs weigh more. `window_sigma` is the width in
+    pixels, at every level, of the Gaussian window that a velocity is estimated over: wide windows
+    are sure and coarse, narrow ones follow small things. One frame alone has no motion: zeros.
     """
     B, T, H, W = frames_BTHW.shape
     if T == 1:
@@ -83,11 +83,11 @@ def lucas_kanade(frames_BTHW: Tensor) -> Tensor:
         if velocity_B2HW.shape[-2:] != size:
             velocity_B2HW = 2 * F.interpolate(velocity_B2HW, size=size, mode="bilinear")
         for _ in range(ITERATIONS):
-            velocity_B2HW = velocity_B2HW + _increment(level_BTHW, velocity_B2HW)
+            velocity_B2HW = velocity_B2HW + _increment(level_BTHW, velocity_B2HW, window_sigma)
     return velocity_B2HW
 
 
-def _increment(frames_BTHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
+def _increment(frames_BTHW: Tensor, velocity_B2HW: Tensor, window_sigma: float) -> Tensor:
     """Solve the windowed least-squares problem for what the velocity misses, at most 2 pixels."""
     B, T, H, W = frames_BTHW.shape
     pairs = T - 1
@@ -104,7 +104,7 @@ def _increment(frames_BTHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
     moments = moments * coverage(-shift)
     weight_T = torch.tensor([MEMORY ** (pairs - 1 - i) for i in range(pairs)]).to(moments)
     weighted = moments.view(B, pairs, 5, H, W) * (weight_T / weight_T.sum()).view(1, pairs, 1, 1, 1)
-    xx, xy, yy, xt, yt = gaussian_blur(weighted.sum(dim=1), WINDOW_SIGMA).unbind(dim=1)
+    xx, xy, yy, xt, yt = gaussian_blur(weighted.sum(dim=1), window_sigma).unbind(dim=1)
     xx, yy = xx + DAMPING, yy + DAMPING
     determinant = xx * yy - xy * xy
     dx, dy = (xy * yt - yy * xt) / determinant, (xy * xt - xx * yt) / determinant

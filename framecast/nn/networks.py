@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from framecast.config import ModelConfig
 from framecast.nn.alternatives import CnnLstm, FcLstm, Shi2015
-from framecast.nn.forecaster import FlowConvLSTM, Forecaster, PlainConvLSTM
+from framecast.nn.flow import FlowConvLSTM
+from framecast.nn.forecaster import Forecaster, PlainConvLSTM
 
 NETWORKS: dict[str, Callable[..., Forecaster]] = {
     "flow-convlstm": FlowConvLSTM,

@@ -9,12 +9,25 @@ from framecast.config import ModelConfig
 FLOW_HINTS = 4
 """Grid channels beside the flow forecaster's embedding: velocity x, y, lead time, coverage."""
 
-FLOW_MAPS = 4
-"""Per-cell outputs of the flow forecaster's head: velocity correction x, y, blend logit, gain."""
+BLURS = (2.0, 6.0)
+"""Gaussian widths in pixels. What the flow forecaster carries along is the last frame, sharp and
+blurred to these, since small things are the first that cannot be known, and what the motion failed
+to explain in it, blurred to these: its growth and decay."""
 
-PYRAMID_SIGMA, WINDOW_SIGMA = 0.7, 5.0
-"""Widths in pixels of two Gaussians: the blur between two levels of the motion pyramid, and the
-window that a velocity is estimated over, at every level."""
+MOTIONS = ((5.0, None), (1.5, 2))
+"""The flow forecaster's motions: the window's width in pixels, and how many of the newest frames it
+looks at (None: the whole context)."""
+
+PICTURES = 1 + 2 * len(BLURS)
+
+GUESSES = len(MOTIONS) * PICTURES + 1
+"""Guesses that the flow forecaster mixes: every picture along every motion, and the last frame."""
+
+LEADS = 24
+"""Lead times with a mix of their own; later ones have the last one's."""
+
+PYRAMID_SIGMA = 0.7
+"""Width in pixels of the Gaussian blur between two levels of the motion pyramid."""
 
 COARSEST_SIDE = 16
 """The pyramid stops before a side would fall below half of this many pixels."""

@@ -1,0 +1,239 @@
+"""The default forecaster: classical guesses, mixed by ConvLSTM2D layers.
+
+Axes: B batch, T time (n lead times), K guesses, M motions, P pictures, C image channels, H rows, W
+columns; on the network's grid of patch x patch pixels per cell: E embedding, F filters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from framecast.config import ModelConfig
+from framecast.nn.forecaster import (
+    Forecaster,
+    Stem,
+    ToPixels,
+    grid_stack,
+    over_time,
+    pad_to_grid,
+    zero_conv,
+)
+from framecast.nn.motion import advect, coverage, gaussian_blur, lucas_kanade, warp
+from framecast.nn.stack import States
+from framecast.nn.widths import BLURS, FLOW_HINTS, GUESSES, LEADS, MOTIONS, PICTURES
+
+RIDGE = 1e-3
+"""How strongly the calibrated mix is drawn to plain extrapolation, relative to what it mixes."""
+
+FLOOR = 1e-4
+"""Mean squared error below which windows no longer count more for being easy; frames in [0, 1]."""
+
+
+class FlowState(NamedTuple):
+    """What the forecaster carries: what it has seen, how far that has moved, and the layers.
+
+    `pictures_BPHW` holds the last frame, sharp and blurred, what the first motion failed to explain
+    in it, blurred, and the same sharp; a displacement points from a pixel of the newest forecast back to where it was
+    in the last frame; `lead_B` counts the frames forecast so far.
+    """
+
+    pictures_BPHW: Tensor
+    velocities_BM2HW: Tensor
+    displacements_BM2HW: Tensor
+    lead_B: Tensor
+    layers: States
+
+
+class Outlook(NamedTuple):
+    """The classical part of `n` lead times: guesses, and what the layers are shown of them."""
+
+    guesses_BnKCHW: Tensor
+    seen_BnCHW: Tensor
+    displacements_BnM2HW: Tensor
+
+
+class FlowConvLSTM(Forecaster):
+    """Optical-flow extrapolation at several scales, mixed and corrected by ConvLSTM2D layers.
+
+    Guesses at each lead time are the last frame carried along each estimated motion
+    (semi-Lagrangian), sharp and blurred, its growth and decay carried along likewise, and the last
+    frame as it is. The forecast is their
+    weighted sum: weights of each lead time that `calibrate` solves for, plus what the layers add to
+    them cell by cell, plus a residual that they paint where the guesses disagree. The layers read
+    every context frame beside what the motion fails to explain in it, then the extrapolated frame
+    of every lead time. What they add starts at zero.
+    """
+
+    def __init__(self, config: ModelConfig, channels: int) -> None:
+        super().__init__()
+        self.patch, embedding = config.patch, config.filters[0]
+        self.stem = Stem(2 * channels, config.patch, embedding)
+        self.stack = grid_stack(embedding + FLOW_HINTS, config.filters, config.kernel_sizes)
+        self.head = zero_conv(config.filters[-1], GUESSES)
+        self.paint = ToPixels(config.filters[-1], channels, config.patch)
+        along_first_motion = torch.zeros(LEADS, GUESSES)
+        along_first_motion[:, 0] = 1
+        self.mix = nn.Parameter(along_first_motion)
+
+    def encode(self, context_BTCHW: Tensor) -> FlowState:
+        B, T, C, H, W = context_BTCHW.shape
+        seen = context_BTCHW.float()
+        device = seen.device.type
+        # Meta tensors, which carry shapes only, have no autocast of their own.
+        with torch.autocast("cpu" if device == "meta" else device, enabled=False):
+            velocities_BM2HW = self._velocities(seen)
+            surprise_BTCHW = self._surprises(seen, velocities_BM2HW[:, 0])
+        displacements_BM2HW = torch.zeros_like(velocities_BM2HW)
+        x_BTEHW = self._inputs(
+            torch.cat((seen, surprise_BTCHW), dim=2),
+            velocities_BM2HW[:, 0],
+            displacements_BM2HW[:, :1].expand(B, T, 2, H, W),
+            torch.zeros(B, T).to(seen),
+        )
+        layers = self.stack.zero_state(x_BTEHW[:, 0])
+        _, layers = self.stack(x_BTEHW, layers)
+        newest = (seen[:, -1], surprise_BTCHW[:, -1])
+        blurred = (gaussian_blur(picture, sigma) for picture in newest for sigma in BLURS)
+        return FlowState(
+            torch.cat((newest[0], *blurred, newest[1]), dim=1),
+            velocities_BM2HW,
+            displacements_BM2HW,
+            torch.zeros(B, dtype=torch.int64, device=seen.device),
+            layers,
+        )
+
+    def step(self, state: FlowState) -> tuple[Tensor, FlowState]:
+        frames_B1CHW, after = self._forecast(state, 1)
+        return frames_B1CHW[:, 0], after
+
+    def forward(self, context_BTCHW: Tensor, horizon: int) -> Tensor:
+        """All lead times in one pass, as (B, horizon, C, H, W): the frames of as many steps."""
+        return self._forecast(self.encode(context_BTCHW), horizon)[0]
+
+    def _forecast(self, state: FlowState, n: int) -> tuple[Tensor, FlowState]:
+        outlook = self._look_ahead(state, n)
+        B, _, _, C, H, W = outlook.guesses_BnKCHW.shape
+        lead_Bn = state.lead_B.unsqueeze(1) + torch.arange(1, n + 1, device=state.lead_B.device)
+        x_BnEHW = self._inputs(
+            outlook.seen_BnCHW,
+            state.velocities_BM2HW[:, 0],
+            outlook.displacements_BnM2HW[:, :, 0],
+            lead_Bn.to(outlook.seen_BnCHW),
+        )
+        h_BnFHW, layers = self.stack(x_BnEHW, state.layers)
+        h_NFHW = h_BnFHW.flatten(0, 1)
+        weights_BnKHW = over_time(lambda h: self._spread(self.head(h).float(), (H, W)), h_BnFHW)
+        mix_BnK = self.mix[(lead_Bn - 1).clamp(max=LEADS - 1)]
+        weights_BnKHW = weights_BnKHW + mix_BnK[..., None, None]
+        frames_BnCHW = (outlook.guesses_BnKCHW * weights_BnKHW.unsqueeze(3)).sum(dim=2)
+        doubt_BnKCHW = outlook.guesses_BnKCHW.std(dim=2, correction=0).mean(dim=2, keepdim=True)
+        doubt_B1nHW = over_time(self._smoothed, doubt_BnKCHW)
+        residual_BnCHW = self.paint(h_NFHW, (H, W)).float().unflatten(0, (B, n))
+        frames_BnCHW = frames_BnCHW + doubt_B1nHW * residual_BnCHW
+        after = state._replace(
+            displacements_BM2HW=outlook.displacements_BnM2HW[:, -1],
+            lead_B=lead_Bn[:, -1],
+            layers=layers,
+        )
+        return self.bounded(frames_BnCHW), after
+
+    def _look_ahead(self, state: FlowState, n: int) -> Outlook:
+        """Carry the pictures along every motion, frame after frame."""
+        C = state.pictures_BPHW.shape[1] // (PICTURES + 1)
+        last_BCHW = state.pictures_BPHW[:, :C]
+        ways = list(state.displacements_BM2HW.unbind(dim=1))
+        guesses, seen, displacements = [], [], []
+        for _ in range(n):
+            moved = []
+            for number, velocity_B2HW in enumerate(state.velocities_BM2HW.unbind(dim=1)):
+                ways[number] = advect(ways[number], velocity_B2HW)
+                # Only what the first motion left unexplained is shown to the layers.
+                pictures = state.pictures_BPHW if number == 0 else state.pictures_BPHW[:, :-C]
+                moved.append(warp(pictures, ways[number]))
+            seen.append(torch.cat((moved[0][:, :C], moved[0][:, -C:]), dim=1))
+            moved[0] = moved[0][:, :-C]
+            guesses.append(torch.cat((*moved, last_BCHW), dim=1).unflatten(1, (GUESSES, C)))
+            displacements.append(torch.stack(ways, dim=1))
+        return Outlook(*(torch.stack(parts, dim=1) for parts in (guesses, seen, displacements)))
+
+    @torch.no_grad()
+    def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Solve for the mix of guesses with the least squared error at each lead time on these.
+
+        A window's error counts relative to that of its last frame repeated, so that wild windows
+        do not drown the quiet ones; a ridge draws the mix to extrapolation along the first motion.
+        """
+        products, sums = 0.0, 0.0
+        for context_BTCHW, target_BTCHW in windows:
+            n = target_BTCHW.shape[1]
+            outlook = self._look_ahead(self.encode(context_BTCHW), n)
+            for guesses_nKCHW, target_nCHW in zip(
+                outlook.guesses_BnKCHW.cpu(), target_BTCHW.cpu(), strict=True
+            ):
+                guesses_nKP = guesses_nKCHW.flatten(2).double()
+                target_nP1 = target_nCHW.flatten(1).double().unsqueeze(2)
+                error_n11 = (guesses_nKP[:, -1:].mT - target_nP1).square().mean(1, keepdim=True)
+                scaled_nKP = guesses_nKP / (error_n11 + FLOOR)
+                products = products + scaled_nKP @ guesses_nKP.mT
+                sums = sums + scaled_nKP @ target_nP1
+        if isinstance(products, float):
+            return
+        strength = RIDGE * products.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
+        ridge_nKK = strength.view(-1, 1, 1) * torch.eye(GUESSES, dtype=torch.float64)
+        mix_nK = torch.linalg.solve(products + ridge_nKK, sums + ridge_nKK[:, :, :1]).squeeze(2)
+        leads = torch.arange(LEADS).clamp(max=len(mix_nK) - 1)
+        self.mix.copy_(mix_nK[leads])
+
+    def _velocities(self, context_BTCHW: Tensor) -> Tensor:
+        grey_BTHW = context_BTCHW.mean(dim=2)
+        newest = (grey_BTHW if frames is None else grey_BTHW[:, -frames:] for _, frames in MOTIONS)
+        return torch.stack(
+            [lucas_kanade(g, sigma) for g, (sigma, _) in zip(newest, MOTIONS, strict=True)], dim=1
+        )
+
+    def _surprises(self, context_BTCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
+        """Each frame minus its predecessor moved along; the first frame has none: zeros."""
+        B, T, _, H, W = context_BTCHW.shape
+        if T == 1:
+            return torch.zeros_like(context_BTCHW)
+        older = context_BTCHW[:, :-1].flatten(0, 1)
+        shift = velocity_B2HW.unsqueeze(1).expand(B, T - 1, 2, H, W).flatten(0, 1)
+        explained = warp(older, -shift).unflatten(0, (B, T - 1))
+        return F.pad(context_BTCHW[:, 1:] - explained, (0, 0, 0, 0, 0, 0, 1, 0))
+
+    def _inputs(
+        self,
+        seen_BTCHW: Tensor,
+        velocity_B2HW: Tensor,
+        displacement_BT2HW: Tensor,
+        lead_BT: Tensor,
+    ) -> Tensor:
+        """What the layers are told: the embedded picture and, per cell, four hints.
+
+        The velocity in cells per frame, how much of a cell comes from inside the frame, and the
+        lead time / 12. (B, T, E + 4, H, W) on the grid.
+        """
+        embedded_BTEHW = over_time(self.stem, seen_BTCHW)
+        inside_BT1HW = over_time(coverage, displacement_BT2HW)
+        velocity = (velocity_B2HW / self.patch).unsqueeze(1).expand_as(displacement_BT2HW)
+        hints_BT3HW = over_time(self._on_grid, torch.cat((velocity, inside_BT1HW), dim=2))
+        lead_BT1HW = (lead_BT / 12)[..., None, None, None].expand_as(hints_BT3HW[:, :, :1])
+        return torch.cat((embedded_BTEHW, hints_BT3HW, lead_BT1HW), dim=2)
+
+    def _on_grid(self, maps_NMHW: Tensor) -> Tensor:
+        """Mean over each cell's pixels."""
+        return F.avg_pool2d(pad_to_grid(maps_NMHW, self.patch), self.patch)
+
+    def _spread(self, maps_NMHW: Tensor, size: tuple[int, int]) -> Tensor:
+        """Interpolate per-cell maps to pixels, the padding cropped off."""
+        if self.patch > 1:
+            maps_NMHW = F.interpolate(maps_NMHW, scale_factor=self.patch, mode="bilinear")
+        return maps_NMHW[..., : size[0], : size[1]]
+
+    def _smoothed(self, maps_NMHW: Tensor) -> Tensor:
+        return self._spread(self._on_grid(maps_NMHW), maps_NMHW.shape[-2:])
