@@ -95,8 +95,7 @@ class FlowConvLSTM(Forecaster):
             displacements_BM2HW[:, :1].expand(B, T, 2, H, W),
             torch.zeros(B, T).to(seen),
         )
-        layers = self.stack.zero_state(x_BTEHW[:, 0])
-        _, layers = self.stack(x_BTEHW, layers)
+        _, layers = self.stack(x_BTEHW)
         newest = (seen[:, -1], surprise_BTCHW[:, -1])
         blurred = (gaussian_blur(picture, sigma) for picture in newest for sigma in BLURS)
         return FlowState(

@@ -75,13 +75,18 @@ def grid_stack(
     *,
     peephole: bool = False,
 ) -> ConvLSTMStack:
-    """ConvLSTM2D layers that keep the grid's size, stepped together."""
-    shared = {"padding": "same", "data_format": "channels_first", "peephole": peephole}
+    """ConvLSTM2D layers that keep the grid's size, run over sequences or stepped together."""
+    shared = {
+        "padding": "same",
+        "data_format": "channels_first",
+        "return_sequences": True,
+        "peephole": peephole,
+    }
     layers = [
         {"filters": width, "kernel_size": side, **shared}
         for width, side in zip(filters, kernel_sizes, strict=True)
     ]
-    return ConvLSTMStack(layers, in_channels=channels)
+    return ConvLSTMStack(layers, in_channels=channels, return_state=True)
 
 
 def pad_to_grid(frames_NCHW: Tensor, patch: int) -> Tensor:
