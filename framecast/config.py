@@ -98,7 +98,7 @@ class ModelConfig(Section):
     name: Annotated[
         Literal["flow-convlstm", "convlstm", "cnn-lstm", "fc-lstm", "shi2015"],
         Rule(
-            "Architecture; flow-convlstm starts from the motion between the context frames, "
+            "Architecture; flow-convlstm mixes extrapolations along the context frames' motion, "
             "shi2015 is the network of the ConvLSTM paper, cnn-lstm and fc-lstm are tied to one "
             "frame size."
         ),

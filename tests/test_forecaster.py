@@ -12,9 +12,12 @@ from textures import translating
 
 from framecast.baselines import persistence
 from framecast.config import ModelConfig
+from framecast.nn import flow
 from framecast.nn.forecaster import Stem, ToPixels, pad_to_grid
-from framecast.nn.motion import advect, lucas_kanade, warp
+from framecast.nn.motion import advect, gaussian_blur, lucas_kanade, warp
 from framecast.nn.networks import build_forecaster
+from framecast.nn.widths import GUESSES, LEADS
+from framecast.rollout import rollout
 
 B, T, C, H, W, FILTERS, HORIZON = 2, 5, 3, 7, 8, 6, 4
 NAMES = ("flow-convlstm", "convlstm")
@@ -45,7 +48,7 @@ def textures(velocity, seeds=(0, 1), frames=T + HORIZON, size=(48, 56)):
 
 def pure_flow(context_BTCHW, horizon):
     """The last frame carried along the estimated motion (B, horizon, C, H, W)."""
-    velocity_B2HW = lucas_kanade(context_BTCHW.mean(dim=2))
+    velocity_B2HW = lucas_kanade(context_BTCHW.mean(dim=2), 5.0)
     displacement_B2HW, frames = torch.zeros_like(velocity_B2HW), []
     for _ in range(horizon):
         displacement_B2HW = advect(displacement_B2HW, velocity_B2HW)
@@ -85,20 +88,48 @@ def test_a_convlstm_reads_its_own_frames_and_adds_to_the_last():
         torch.testing.assert_close(frames[:, k], context[:, -1] + 0.0625 * (k + 1))
 
 
-def test_an_untrained_flow_convlstm_is_halfway_between_persistence_and_flow():
+def test_an_untrained_flow_convlstm_extrapolates_along_the_first_motion():
     context, _ = textures((1.5, -0.75))
-    halfway = (pure_flow(context, HORIZON) + context[:, -1:]) / 2
     network = build("flow-convlstm", 2)
-    torch.testing.assert_close(predicted(network, context), halfway, atol=1e-6, rtol=0)
+    flow = pure_flow(context, HORIZON)
+    torch.testing.assert_close(predicted(network, context), flow, atol=1e-6, rtol=0)
+
+
+def guesses_of(network, context_BTCHW, horizon=HORIZON):
+    """What the network mixes: (B, horizon, K, C, H, W)."""
+    with torch.no_grad():
+        outlook = network._look_ahead(network.encode(context_BTCHW), horizon)
+    return outlook.guesses_BnKCHW
+
+
+def test_guesses_are_each_picture_along_each_motion_and_the_last_frame():
+    context, _ = textures((1.5, -0.75))
+    last, lead = context[:, -1], 2
+    found = guesses_of(build("flow-convlstm", 2), context)[:, lead]
+    velocities = [
+        lucas_kanade(context.mean(dim=2), 5.0),
+        lucas_kanade(context[:, -2:].mean(dim=2), 1.5),
+    ]
+    surprise = last - warp(context[:, -2], -velocities[0])
+    pictures = [last, *(gaussian_blur(p, sigma) for p in (last, surprise) for sigma in (2.0, 6.0))]
+    expected = []
+    for velocity in velocities:
+        way = torch.zeros_like(velocity)
+        for _ in range(lead + 1):
+            way = advect(way, velocity)
+        expected += [warp(picture, way) for picture in pictures]
+    expected.append(last)
+    assert found.shape[1] == len(expected) == GUESSES
+    for guess, wanted in zip(found.unbind(dim=1), expected, strict=True):
+        torch.testing.assert_close(guess, wanted, atol=1e-5, rtol=0)
 
 
 def test_calibrated_on_translating_textures_it_is_nearly_pure_flow():
     network = build("flow-convlstm", 2)
     network.calibrate([textures((1.5, -0.75), seeds=(2, 3))])
     context, target = textures((1.5, -0.75))
-    frames, flow = predicted(network, context), pure_flow(context, HORIZON)
+    frames = predicted(network, context)
     still = context[:, -1:].expand_as(target)
-    assert mse(frames, flow) < 0.01 * mse(still, flow)
     # What enters at the border within 4 frames cannot be known; damping holds motion back a little.
     inner = (..., slice(8, -8), slice(8, -8))
     assert mse(frames[inner], target[inner]) < 0.1 * mse(still[inner], target[inner])
@@ -107,57 +138,150 @@ def test_calibrated_on_translating_textures_it_is_nearly_pure_flow():
 def test_calibrated_where_things_stop_moving_it_is_nearly_persistence():
     network = build("flow-convlstm", 2)
     context, target = textures((1.5, -0.75))
-    still = context[:, -1:].expand_as(target)
+    still, flow = context[:, -1:].expand_as(target), pure_flow(context, HORIZON)
     network.calibrate([(context, still)])
-    frames, flow = predicted(network, context), pure_flow(context, HORIZON)
-    assert mse(frames, still) < 0.001 * mse(flow, still)
+    assert mse(predicted(network, context), still) < 0.01 * mse(flow, still)
 
 
-def test_calibrated_on_a_static_noisy_clip_it_moves_nothing_and_loses_nothing():
+def test_calibrated_on_a_static_noisy_clip_it_beats_its_last_frame():
+    """The noise of one frame says nothing about the next: blurred guesses leave most of it out."""
     draw = torch.Generator().manual_seed(0)
     picture = translating(1, 48, 56, (0.0, 0.0))[None, :, None]
     clips = picture + 0.05 * torch.randn(3, T + HORIZON, 1, 48, 56, generator=draw)
     context, target = clips[:, :T], clips[:, T:]
     network = build("flow-convlstm", 1).train()
     network.calibrate([(context, target)])
-    frames, still = predicted(network, context), context[:, -1:].expand_as(target)
-    assert mse(frames, still) < 0.25 * mse(target, still)
-    assert mse(frames, target) <= mse(still, target)
+    still = context[:, -1:].expand_as(target)
+    assert mse(predicted(network, context), target) < 0.8 * mse(still, target)
 
 
-def test_the_calibrated_blend_is_the_least_squares_optimum():
-    """Against NumPy's own solution over all pixels, frames and windows at once."""
-    windows = [textures((1.5, -0.75), frames=T + 2), textures((0.3, 2.0), seeds=(4,))]
-    draw = torch.Generator().manual_seed(1)
-    windows = [
-        (
-            context,
-            0.4 * target + 0.6 * context[:, -1:] + 0.1 * torch.rand(target.shape, generator=draw),
-        )
-        for context, target in windows
-    ]
-    changes, wanted = [], []
-    for context, target in windows:
-        last = context[:, -1:]
-        changes.append((pure_flow(context, target.shape[1]) - last).flatten())
-        wanted.append((target - last).flatten())
-    changes_N1 = torch.cat(changes).double()[:, None].numpy()
-    (optimum,), *_ = np.linalg.lstsq(changes_N1, torch.cat(wanted).double().numpy(), rcond=None)
-    assert 0.1 < optimum < 0.9
+@pytest.mark.parametrize("pair", [(0, GUESSES - 1), (1, 5), (6, 2)])
+def test_calibration_finds_a_mix_of_its_own_for_each_lead_time(pair, monkeypatch):
+    """Without the ridge, which draws it to extrapolation, to the last digits that float32 has."""
+    monkeypatch.setattr(flow, "RIDGE", 1e-12)
     network = build("flow-convlstm", 2).train()
+    wanted = torch.zeros(LEADS, GUESSES)
+    for lead in range(LEADS):
+        share = 0.7 + 0.1 * min(lead, HORIZON - 1)
+        wanted[lead, pair[0]], wanted[lead, pair[1]] = share, 1 - share
+    windows = []
+    for velocity, seeds in (((1.5, -0.75), (0, 1)), ((0.3, 2.0), (4,))):
+        context, _ = textures(velocity, seeds=seeds)
+        guesses = guesses_of(network, context)
+        windows.append((context, torch.einsum("bnkchw,nk->bnchw", guesses, wanted[:HORIZON])))
     network.calibrate(windows)
-    context = windows[0][0]
-    last = context[:, -1:]
-    blend = last + optimum * (pure_flow(context, HORIZON) - last)
-    torch.testing.assert_close(predicted(network, context), blend.float(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(network.mix.data, wanted, atol=0.02, rtol=0)
+    context, target = windows[0]
+    torch.testing.assert_close(predicted(network, context), target, atol=1e-4, rtol=0)
 
 
-def test_calibrating_on_nothing_that_moves_stays_halfway():
+def test_calibration_is_the_ridge_regression_that_numpy_solves():
+    """Rows scaled by 1 / persistence's error, and RIDGE's rows that ask for the first guess."""
+    draw = torch.Generator().manual_seed(1)
+    windows = [textures((1.5, -0.75), frames=T + 2), textures((0.3, 2.0), seeds=(4,))]
+    windows = [(c, t + 0.1 * torch.rand(t.shape, generator=draw)) for c, t in windows]
+    network = build("flow-convlstm", 2)
+    inputs = [guesses_of(network, context, HORIZON).double().numpy() for context, _ in windows]
+    network.calibrate(windows)
+    for lead in range(HORIZON):
+        rows, wanted = [], []
+        for guesses, (context, target) in zip(inputs, windows, strict=True):
+            for b in range(len(context) if lead < target.shape[1] else 0):
+                truth = target[b, lead].double().numpy()
+                error = np.mean((context[b, -1].double().numpy() - truth) ** 2)
+                scale = 1 / np.sqrt(error + 1e-4)
+                rows.append(scale * guesses[b, lead].reshape(GUESSES, -1).T)
+                wanted.append(scale * truth.ravel())
+        rows, wanted = np.concatenate(rows), np.concatenate(wanted)
+        strength = np.sqrt(1e-3 * np.square(rows).sum(axis=0).mean())
+        rows = np.concatenate((rows, strength * np.eye(GUESSES)))
+        wanted = np.concatenate((wanted, strength * np.eye(GUESSES)[0]))
+        optimum, *_ = np.linalg.lstsq(rows, wanted)
+        np.testing.assert_allclose(network.mix[lead].detach(), optimum, atol=1e-4)
+    assert (network.mix[HORIZON:] == network.mix[HORIZON - 1]).all()
+
+
+def test_quiet_and_wild_windows_count_alike():
+    """A quiet clip of things that stop, and a wild one 8 times as bright of things that go on."""
+    context, target = textures((1.5, -0.75))
+    quiet, still = context / 8, context[:, -1:].expand_as(target) / 8
+    windows = [(context, target), (quiet, still)]
+    alike = build("flow-convlstm", 2)
+    alike.calibrate(windows)
+    only_wild = build("flow-convlstm", 2)
+    only_wild.calibrate(windows[:1])
+    assert mse(predicted(alike, quiet), still) < 0.5 * mse(predicted(only_wild, quiet), still)
+
+
+def test_calibrating_on_nothing_leaves_the_mix_as_it_is():
     network = build("flow-convlstm")
-    network.calibrate([(torch.zeros(B, T, C, H, W), clip(frames=3))])
-    assert network.head.bias[2].item() == 0.0
+    before = network.mix.clone()
     network.calibrate([])
-    assert network.head.bias[2].item() == 0.0
+    assert torch.equal(network.mix, before)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
+def test_calibrating_on_constant_frames_keeps_them(value):
+    network = build("flow-convlstm")
+    frames = torch.full((B, T, C, H, W), value)
+    network.calibrate([(frames, frames[:, :3])])
+    assert torch.isfinite(network.mix).all()
+    torch.testing.assert_close(predicted(network, frames), frames[:, :HORIZON], atol=1e-3, rtol=0)
+
+
+def test_all_lead_times_in_one_pass_are_as_many_steps():
+    """Also those beyond the last lead time with a mix of its own."""
+    network, context, horizon = build("flow-convlstm", std=0.3), clip(), LEADS + 3
+    stepped = torch.stack(list(rollout(network, context, horizon)), dim=1)
+    torch.testing.assert_close(predicted(network, context, horizon), stepped, atol=1e-6, rtol=0)
+
+
+def test_each_lead_time_has_its_mix_and_later_ones_the_last():
+    context, network = clip(), build("flow-convlstm")
+    network.mix.data.zero_()
+    network.mix.data[:, -1] = torch.linspace(0, 1, LEADS)
+    frames = predicted(network, context, LEADS + 3)
+    for lead in range(LEADS + 3):
+        share = min(lead, LEADS - 1) / (LEADS - 1)
+        torch.testing.assert_close(frames[:, lead], share * context[:, -1])
+
+
+def test_nothing_is_painted_where_the_guesses_agree():
+    """As on empty frames; the residual is as large as the guesses, growth among them, differ."""
+    network = build("flow-convlstm", std=0.3)
+    empty = torch.zeros(B, T, C, 16, 40)
+    assert not predicted(network, empty).any()
+    empty[:, -1, :, 4:9, 7:12] += 0.4
+    network.head.weight.data.zero_()
+    network.head.bias.data.zero_()
+    network.mix.data.zero_()
+    torch.nn.init.constant_(network.paint.bias, 1.0)
+    painted = predicted(network, empty, 1)[:, 0]
+    assert painted[..., 4:9, 7:12].mean() > 0.05
+    # Beyond the largest blur's 18 pixels, and a cell, nothing differs.
+    assert not painted[..., 36:].any()
+
+
+def test_in_bfloat16_motion_and_guesses_stay_exact():
+    """Only what the layers add is rounded; an untrained network has nothing of it."""
+    network, (context, target) = build("flow-convlstm", 2), textures((1.5, -0.75))
+    network.calibrate([(context, target)])
+    exact = predicted(network, context)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = predicted(network, context)
+        state = network.encode(context)
+    assert rounded.dtype == state.pictures_BPHW.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("horizon", [1, LEADS + 2])
+def test_every_parameter_has_a_gradient_at_any_horizon(horizon):
+    """What training on several devices relies on; mixes of unused lead times have zeros."""
+    network = build("flow-convlstm").train()
+    F.mse_loss(network(clip(), horizon), clip(frames=horizon, seed=1)).backward()
+    assert all(weight.grad is not None for weight in network.parameters())
+    used = (network.mix.grad != 0).any(dim=1)
+    assert used.tolist() == [lead < horizon for lead in range(LEADS)]
 
 
 @given(
@@ -191,7 +315,7 @@ def test_the_smallest_frames_work(name, frame):
 @both
 def test_in_training_frames_are_not_clipped(name):
     network, context = build(name, std=0.2), clip()
-    for bias in (-3.0, 3.0):
+    for bias in (-90.0, 90.0):
         torch.nn.init.constant_(network.paint.bias, bias)
         free = network.train()(context, 1)
         assert ((free < 0) if bias < 0 else (free > 1)).all()
@@ -248,7 +372,7 @@ def test_the_state_is_tensors_in_tuples_that_keep_their_shapes(name):
 def test_the_layers_read_every_context_frame(name, place, monkeypatch):
     """Also where the estimated motion, which all frames enter, gives nothing away."""
     monkeypatch.setattr(
-        "framecast.nn.forecaster.lucas_kanade", lambda frames: torch.zeros_like(frames[:, :2])
+        "framecast.nn.flow.lucas_kanade", lambda frames, _: torch.zeros_like(frames[:, :2])
     )
     network, context = build(name, std=0.3), clip()
     other = context.clone()
@@ -259,8 +383,9 @@ def test_the_layers_read_every_context_frame(name, place, monkeypatch):
 @both
 def test_gradients_reach_every_single_weight(name):
     network = build(name, std=0.3).train()
-    frames = network(clip(frames=3, height=19, width=22), 3)
-    F.mse_loss(frames, clip(frames=3, height=19, width=22, seed=1)).backward()
+    horizon = LEADS if name == "flow-convlstm" else 3
+    frames = network(clip(frames=3, height=19, width=22), horizon)
+    F.mse_loss(frames, clip(frames=horizon, height=19, width=22, seed=1)).backward()
     for weight_name, weight in network.named_parameters():
         assert weight.grad is not None, weight_name
         assert (weight.grad != 0).all(), weight_name

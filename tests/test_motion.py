@@ -1,5 +1,7 @@
 """Motion and extrapolation against SciPy, against geometry and on textures of known motion."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from scipy import ndimage
 from textures import moving_texture, solid_body_rotation, translating, turned_back
 
 from framecast.nn.motion import advect, coverage, gaussian_blur, lucas_kanade, warp
+
+motion_of = partial(lucas_kanade, window_sigma=5.0)
 
 B, C, H, W = 2, 3, 7, 8
 TINY = [(1, 1), (3, 5), (7, 2), (1, 8), (33, 1)]
@@ -114,7 +118,7 @@ def test_advect_looks_up_the_trajectory_where_the_pixel_came_from():
 def test_lucas_kanade_recovers_a_translation(velocity):
     height, width = 96, 131
     frames = torch.stack([translating(4, height, width, velocity, seed=seed) for seed in (0, 1)])
-    found = lucas_kanade(frames).numpy()
+    found = motion_of(frames).numpy()
     assert found.shape == (2, 2, height, width)
     off = np.hypot(found[:, 0] - velocity[0], found[:, 1] - velocity[1])
     # Content leaves and enters by 24 pixels in all; even there the border must not pull.
@@ -124,7 +128,7 @@ def test_lucas_kanade_recovers_a_translation(velocity):
 
 
 def test_lucas_kanade_follows_an_eighth_of_the_frame():
-    found = lucas_kanade(translating(4, 96, 131, (0.0, 12.0))[None])[0]
+    found = motion_of(translating(4, 96, 131, (0.0, 12.0))[None])[0]
     off = torch.hypot(found[0], found[1] - 12.0)
     assert off.median() < 0.06
 
@@ -132,7 +136,7 @@ def test_lucas_kanade_follows_an_eighth_of_the_frame():
 def test_lucas_kanade_recovers_a_slow_rotation():
     height, width, omega = 96, 131, 0.02
     frames = moving_texture(4, height, width, lambda y, x, t: turned_back(height, width, omega, t))
-    found = lucas_kanade(frames[None])[0].numpy()
+    found = motion_of(frames[None])[0].numpy()
     truth = solid_body_rotation(height, width, omega)
     off = np.hypot(*(found - truth))
     assert np.hypot(*truth).max() > 1.5
@@ -144,25 +148,40 @@ def test_lucas_kanade_believes_newer_pairs_more():
     """A texture that speeds up from 1 to 2 pixels: the least squares lean to the newer pair."""
     place = [0.0, 1.0, 3.0]
     frames = moving_texture(3, 64, 80, lambda y, x, t: (y, x - place[t]))
-    inner = lucas_kanade(frames[None])[0, 0, 12:-12, 12:-12]
+    inner = motion_of(frames[None])[0, 0, 12:-12, 12:-12]
     assert inner.mean().item() == pytest.approx((2 + 0.7 * 1) / 1.7, abs=0.05)
 
 
 def test_lucas_kanade_gives_each_clip_its_own_motion():
     slow, fast = translating(3, 48, 56, (1.0, 0.0)), translating(3, 48, 56, (-3.0, 2.0), seed=1)
-    together = lucas_kanade(torch.stack((slow, fast)))
-    torch.testing.assert_close(together[:1], lucas_kanade(slow[None]), atol=1e-4, rtol=0)
-    torch.testing.assert_close(together[1:], lucas_kanade(fast[None]), atol=1e-4, rtol=0)
+    together = motion_of(torch.stack((slow, fast)))
+    torch.testing.assert_close(together[:1], motion_of(slow[None]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(together[1:], motion_of(fast[None]), atol=1e-4, rtol=0)
+
+
+def test_narrow_windows_follow_small_things_and_wide_ones_are_sure():
+    """Narrow: closer to the seam between halves that slide past each other; wide: in noise."""
+    up, down = (translating(3, 64, 80, (0.0, v), seed=3)[None] for v in (-1.0, 1.0))
+    frames = torch.cat((up[..., :40], down[..., 40:]), dim=-1)
+    truth = torch.cat((torch.full((40,), -1.0), torch.ones(40)))
+    seam = (0, 1, slice(12, -12), slice(32, 48))
+    off = [(lucas_kanade(frames, sigma) - truth)[seam] for sigma in (1.5, 5.0)]
+    assert off[0].square().mean() < 0.5 * off[1].square().mean()
+
+    noisy = translating(3, 64, 80, (1.0, -0.5))[None]
+    noisy = noisy + 0.03 * torch.randn(noisy.shape, generator=torch.Generator().manual_seed(2))
+    off = [(lucas_kanade(noisy, sigma) - uniform((1.0, -0.5), 64, 80)) for sigma in (1.5, 5.0)]
+    assert off[1].square().mean() < 0.5 * off[0].square().mean()
 
 
 def test_nothing_to_see_is_no_motion():
-    assert not lucas_kanade(torch.full((B, 5, 33, 40), 0.4)).abs().max() > 1e-6
-    assert torch.equal(lucas_kanade(random(B, 1, H, W)), torch.zeros(B, 2, H, W))
+    assert not motion_of(torch.full((B, 5, 33, 40), 0.4)).abs().max() > 1e-6
+    assert torch.equal(motion_of(random(B, 1, H, W)), torch.zeros(B, 2, H, W))
 
 
 @pytest.mark.parametrize("size", TINY)
 def test_tiny_frames_work(size):
-    velocity = lucas_kanade(random(B, 3, *size))
+    velocity = motion_of(random(B, 3, *size))
     assert velocity.shape == (B, 2, *size)
     assert torch.isfinite(velocity).all()
     assert torch.isfinite(advect(velocity, velocity)).all()
@@ -193,4 +212,4 @@ def test_gradients_of_warp_and_advect_are_the_numerical_ones():
 
 def test_gradients_of_estimated_motion_are_the_numerical_ones():
     frames = translating(3, 9, 11, (0.7, 0.4))[None].double().requires_grad_()
-    assert torch.autograd.gradcheck(lucas_kanade, (frames,), fast_mode=True, eps=1e-7, atol=1e-4)
+    assert torch.autograd.gradcheck(motion_of, (frames,), fast_mode=True, eps=1e-7, atol=1e-4)

@@ -37,9 +37,10 @@ FLOOR = 1e-4
 class FlowState(NamedTuple):
     """What the forecaster carries: what it has seen, how far that has moved, and the layers.
 
-    `pictures_BPHW` holds the last frame, sharp and blurred, what the first motion failed to explain
-    in it, blurred, and the same sharp; a displacement points from a pixel of the newest forecast back to where it was
-    in the last frame; `lead_B` counts the frames forecast so far.
+    `pictures_BPHW` holds the last frame, sharp and blurred, and what the first motion failed to
+    explain in it, blurred and sharp, each of C channels; a displacement points from a pixel of the
+    newest forecast back to where it was in the last frame; `lead_B` counts the frames forecast so
+    far.
     """
 
     pictures_BPHW: Tensor
@@ -62,11 +63,11 @@ class FlowConvLSTM(Forecaster):
 
     Guesses at each lead time are the last frame carried along each estimated motion
     (semi-Lagrangian), sharp and blurred, its growth and decay carried along likewise, and the last
-    frame as it is. The forecast is their
-    weighted sum: weights of each lead time that `calibrate` solves for, plus what the layers add to
-    them cell by cell, plus a residual that they paint where the guesses disagree. The layers read
-    every context frame beside what the motion fails to explain in it, then the extrapolated frame
-    of every lead time. What they add starts at zero.
+    frame as it is. The forecast is their weighted sum, with weights of each lead time that
+    `calibrate` solves for and to which the layers add cell by cell, plus a residual that they paint
+    in proportion to how much the guesses differ. The layers read every context frame beside what
+    the first motion fails to explain in it, then both carried to every lead time. What they add
+    starts at zero: an untrained network extrapolates along the first motion.
     """
 
     def __init__(self, config: ModelConfig, channels: int) -> None:
@@ -81,25 +82,24 @@ class FlowConvLSTM(Forecaster):
         self.mix = nn.Parameter(along_first_motion)
 
     def encode(self, context_BTCHW: Tensor) -> FlowState:
-        B, T, C, H, W = context_BTCHW.shape
+        B, T, _, H, W = context_BTCHW.shape
         seen = context_BTCHW.float()
         device = seen.device.type
         # Meta tensors, which carry shapes only, have no autocast of their own.
         with torch.autocast("cpu" if device == "meta" else device, enabled=False):
             velocities_BM2HW = self._velocities(seen)
             surprise_BTCHW = self._surprises(seen, velocities_BM2HW[:, 0])
+            pictures_BPHW = self._pictures(seen[:, -1], surprise_BTCHW[:, -1])
         displacements_BM2HW = torch.zeros_like(velocities_BM2HW)
         x_BTEHW = self._inputs(
             torch.cat((seen, surprise_BTCHW), dim=2),
             velocities_BM2HW[:, 0],
             displacements_BM2HW[:, :1].expand(B, T, 2, H, W),
-            torch.zeros(B, T).to(seen),
+            seen.new_zeros(B, T),
         )
         _, layers = self.stack(x_BTEHW)
-        newest = (seen[:, -1], surprise_BTCHW[:, -1])
-        blurred = (gaussian_blur(picture, sigma) for picture in newest for sigma in BLURS)
         return FlowState(
-            torch.cat((newest[0], *blurred, newest[1]), dim=1),
+            pictures_BPHW,
             velocities_BM2HW,
             displacements_BM2HW,
             torch.zeros(B, dtype=torch.int64, device=seen.device),
@@ -115,8 +115,9 @@ class FlowConvLSTM(Forecaster):
         return self._forecast(self.encode(context_BTCHW), horizon)[0]
 
     def _forecast(self, state: FlowState, n: int) -> tuple[Tensor, FlowState]:
+        """The next `n` frames (B, n, C, H, W), and the state behind the last of them."""
         outlook = self._look_ahead(state, n)
-        B, _, _, C, H, W = outlook.guesses_BnKCHW.shape
+        size = outlook.seen_BnCHW.shape[-2:]
         lead_Bn = state.lead_B.unsqueeze(1) + torch.arange(1, n + 1, device=state.lead_B.device)
         x_BnEHW = self._inputs(
             outlook.seen_BnCHW,
@@ -126,14 +127,12 @@ class FlowConvLSTM(Forecaster):
         )
         h_BnFHW, layers = self.stack(x_BnEHW, state.layers)
         h_NFHW = h_BnFHW.flatten(0, 1)
-        weights_BnKHW = over_time(lambda h: self._spread(self.head(h).float(), (H, W)), h_BnFHW)
+        weights_BnKHW = self._spread(self.head(h_NFHW).float(), size).unflatten(0, lead_Bn.shape)
         mix_BnK = self.mix[(lead_Bn - 1).clamp(max=LEADS - 1)]
         weights_BnKHW = weights_BnKHW + mix_BnK[..., None, None]
+        residual_BnCHW = self.paint(h_NFHW, size).float().unflatten(0, lead_Bn.shape)
         frames_BnCHW = (outlook.guesses_BnKCHW * weights_BnKHW.unsqueeze(3)).sum(dim=2)
-        doubt_BnKCHW = outlook.guesses_BnKCHW.std(dim=2, correction=0).mean(dim=2, keepdim=True)
-        doubt_B1nHW = over_time(self._smoothed, doubt_BnKCHW)
-        residual_BnCHW = self.paint(h_NFHW, (H, W)).float().unflatten(0, (B, n))
-        frames_BnCHW = frames_BnCHW + doubt_B1nHW * residual_BnCHW
+        frames_BnCHW = frames_BnCHW + self._doubt(outlook.guesses_BnKCHW) * residual_BnCHW
         after = state._replace(
             displacements_BM2HW=outlook.displacements_BnM2HW[:, -1],
             lead_B=lead_Bn[:, -1],
@@ -148,17 +147,22 @@ class FlowConvLSTM(Forecaster):
         ways = list(state.displacements_BM2HW.unbind(dim=1))
         guesses, seen, displacements = [], [], []
         for _ in range(n):
-            moved = []
             for number, velocity_B2HW in enumerate(state.velocities_BM2HW.unbind(dim=1)):
                 ways[number] = advect(ways[number], velocity_B2HW)
-                # Only what the first motion left unexplained is shown to the layers.
-                pictures = state.pictures_BPHW if number == 0 else state.pictures_BPHW[:, :-C]
-                moved.append(warp(pictures, ways[number]))
-            seen.append(torch.cat((moved[0][:, :C], moved[0][:, -C:]), dim=1))
-            moved[0] = moved[0][:, :-C]
-            guesses.append(torch.cat((*moved, last_BCHW), dim=1).unflatten(1, (GUESSES, C)))
-            displacements.append(torch.stack(ways, dim=1))
-        return Outlook(*(torch.stack(parts, dim=1) for parts in (guesses, seen, displacements)))
+                if number == 0:
+                    moved_BPHW = warp(state.pictures_BPHW, ways[0])
+                    # The sharp surprise is no guess: only the layers see it.
+                    seen += [moved_BPHW[:, :C], moved_BPHW[:, -C:]]
+                    guesses.append(moved_BPHW[:, :-C])
+                else:
+                    guesses.append(warp(state.pictures_BPHW[:, :-C], ways[number]))
+            guesses.append(last_BCHW)
+            displacements += ways
+        return Outlook(
+            torch.cat(guesses, dim=1).unflatten(1, (n, GUESSES, C)),
+            torch.cat(seen, dim=1).unflatten(1, (n, 2 * C)),
+            torch.stack(displacements, dim=1).unflatten(1, (n, len(MOTIONS))),
+        )
 
     @torch.no_grad()
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -166,27 +170,31 @@ class FlowConvLSTM(Forecaster):
 
         A window's error counts relative to that of its last frame repeated, so that wild windows
         do not drown the quiet ones; a ridge draws the mix to extrapolation along the first motion.
+        Lead times beyond the windows' longest have the mix of that; no windows change nothing.
         """
-        products, sums = 0.0, 0.0
+        products_nKK = torch.zeros(LEADS, GUESSES, GUESSES, dtype=torch.float64)
+        sums_nK1 = torch.zeros(LEADS, GUESSES, 1, dtype=torch.float64)
+        longest = 0
         for context_BTCHW, target_BTCHW in windows:
-            n = target_BTCHW.shape[1]
+            n = min(target_BTCHW.shape[1], LEADS)
+            longest = max(longest, n)
             outlook = self._look_ahead(self.encode(context_BTCHW), n)
             for guesses_nKCHW, target_nCHW in zip(
-                outlook.guesses_BnKCHW.cpu(), target_BTCHW.cpu(), strict=True
+                outlook.guesses_BnKCHW.cpu(), target_BTCHW[:, :n].cpu(), strict=True
             ):
-                guesses_nKP = guesses_nKCHW.flatten(2).double()
-                target_nP1 = target_nCHW.flatten(1).double().unsqueeze(2)
-                error_n11 = (guesses_nKP[:, -1:].mT - target_nP1).square().mean(1, keepdim=True)
-                scaled_nKP = guesses_nKP / (error_n11 + FLOOR)
-                products = products + scaled_nKP @ guesses_nKP.mT
-                sums = sums + scaled_nKP @ target_nP1
-        if isinstance(products, float):
+                guesses_nKD = guesses_nKCHW.flatten(2).double()
+                target_nD1 = target_nCHW.flatten(1).double().unsqueeze(2)
+                error_n11 = (guesses_nKD[:, -1:].mT - target_nD1).square().mean(1, keepdim=True)
+                scaled_nKD = guesses_nKD / (error_n11 + FLOOR)
+                products_nKK[:n] += scaled_nKD @ guesses_nKD.mT
+                sums_nK1[:n] += scaled_nKD @ target_nD1
+        if longest == 0:
             return
-        strength = RIDGE * products.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
-        ridge_nKK = strength.view(-1, 1, 1) * torch.eye(GUESSES, dtype=torch.float64)
-        mix_nK = torch.linalg.solve(products + ridge_nKK, sums + ridge_nKK[:, :, :1]).squeeze(2)
-        leads = torch.arange(LEADS).clamp(max=len(mix_nK) - 1)
-        self.mix.copy_(mix_nK[leads])
+        products_nKK, sums_nK1 = products_nKK[:longest], sums_nK1[:longest]
+        ridge_n = RIDGE * products_nKK.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
+        ridge_nKK = ridge_n.view(-1, 1, 1) * torch.eye(GUESSES, dtype=torch.float64)
+        mix_nK1 = torch.linalg.solve(products_nKK + ridge_nKK, sums_nK1 + ridge_nKK[:, :, :1])
+        self.mix.copy_(mix_nK1[torch.arange(LEADS).clamp(max=longest - 1), :, 0])
 
     def _velocities(self, context_BTCHW: Tensor) -> Tensor:
         grey_BTHW = context_BTCHW.mean(dim=2)
@@ -204,6 +212,11 @@ class FlowConvLSTM(Forecaster):
         shift = velocity_B2HW.unsqueeze(1).expand(B, T - 1, 2, H, W).flatten(0, 1)
         explained = warp(older, -shift).unflatten(0, (B, T - 1))
         return F.pad(context_BTCHW[:, 1:] - explained, (0, 0, 0, 0, 0, 0, 1, 0))
+
+    def _pictures(self, last_BCHW: Tensor, surprise_BCHW: Tensor) -> Tensor:
+        """What is carried along; all but the sharp surprise, which comes last, are guesses."""
+        blurred = [gaussian_blur(p, sigma) for p in (last_BCHW, surprise_BCHW) for sigma in BLURS]
+        return torch.cat((last_BCHW, *blurred, surprise_BCHW), dim=1)
 
     def _inputs(
         self,
@@ -234,5 +247,12 @@ class FlowConvLSTM(Forecaster):
             maps_NMHW = F.interpolate(maps_NMHW, scale_factor=self.patch, mode="bilinear")
         return maps_NMHW[..., : size[0], : size[1]]
 
-    def _smoothed(self, maps_NMHW: Tensor) -> Tensor:
-        return self._spread(self._on_grid(maps_NMHW), maps_NMHW.shape[-2:])
+    def _doubt(self, guesses_BnKCHW: Tensor) -> Tensor:
+        """How much the guesses differ, growth among them, smoothed over cells: (B, n, 1, H, W).
+
+        Their standard deviation; 0 where they all agree, as where nothing is and nothing comes.
+        """
+        doubt_Bn1HW = guesses_BnKCHW.std(dim=2, correction=0).mean(dim=2, keepdim=True)
+        cells_N1HW = self._on_grid(doubt_Bn1HW.flatten(0, 1))
+        size = guesses_BnKCHW.shape[-2:]
+        return self._spread(cells_N1HW, size).unflatten(0, guesses_BnKCHW.shape[:2])

@@ -64,7 +64,9 @@ def scan(
         h_SBFHW, h_BFHW, c_BFHW = _Scan.apply(plan, *tensors)
     else:
         h_SBFHW, c_SBFHW, _ = _forward(*tensors[:3], weights, plan, keep=False)
-        h_BFHW, c_BFHW = h_SBFHW[-1], c_SBFHW[-1]
+        # A view of the last step would hold on to all the others.
+        h_BFHW = h_SBFHW[-1] if len(h_SBFHW) == 1 else h_SBFHW[-1].clone()
+        c_BFHW = c_SBFHW[-1]
     return h_SBFHW.transpose(0, 1) if plan.return_sequences else h_BFHW, h_BFHW, c_BFHW
 
 

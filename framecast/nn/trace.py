@@ -58,7 +58,7 @@ def _step_plain(way: Way) -> None:
     way.add_stem(way.C, 0, beside=0, learnt_inputs=way.Th - 1, keeps_output=True)
     way.add_layers("stack.layers", takes, model.filters, model.kernel_sizes, calls=way.Th)
     way.held += way.state
-    way.add_paint()
+    way.add_paint(way.Th)
     _add_changed_frame(way, size(way.image(way.C, padded=True)))
 
 
@@ -90,7 +90,7 @@ def _step_cnn_lstm(way: Way) -> None:
     way.held += way.state
     cells = size(way.cells("F", model.filters[-1]))
     way.add_dense("dense", cells // way.B, kept=way.Th * cells)
-    way.add_paint()
+    way.add_paint(way.Th)
     _add_changed_frame(way, size(way.image(way.C, padded=True)))
 
 

@@ -1,71 +1,90 @@
-"""The flow forecaster's rows."""
+"""The flow forecaster's rows.
+
+Axes as in `flow.py`. Numbers alive are those of steps that predict one frame each; numbers kept
+those of one pass over all lead times, as in training.
+"""
 
 from __future__ import annotations
 
-import math
-
-from framecast.nn.rows import size
+from framecast.nn.rows import FLOAT_BYTES, Axes, size
+from framecast.nn.shapes import block_of
 from framecast.nn.way import Way
 from framecast.nn.widths import (
+    BLURS,
     COARSEST_SIDE,
     FLOW_HINTS,
-    FLOW_MAPS,
+    GUESSES,
     ITERATIONS,
+    LEADS,
     LEVELS,
+    MOTIONS,
+    PICTURES,
     PYRAMID_SIGMA,
-    WINDOW_SIGMA,
     blur_radius,
 )
 
 
 def encode_flow(way: Way) -> None:
-    B, T, C, model = way.B, way.T, way.C, way.model
-    vectors, frame = way.image(2), way.image(1)
-    pixels, pairs = size(frame), (T - 1) * size(frame)
-    way.held = size(way.context)
-    _add_motion(way, pairs)
-    way.held += size(vectors)
+    B, T, C = way.B, way.T, way.C
+    vectors, frame = way.image(2), way.image(C)
+    grey = T * size(way.image(1))
+    way.held = size(way.context) + grey
+    for sigma, frames in MOTIONS:
+        _add_motion(way, sigma, T if frames is None else min(T, frames))
+        way.held += size(vectors)
+    way.held -= grey
     unseen = "frames minus their predecessors moved along"
-    beside = (2 * C + 2) * pairs
-    way.add("surprises", unseen, way.context, way.context, beside=beside)
+    pairs = (T - 1) * size(way.image(1))
+    way.add("surprises", unseen, way.context, way.context, beside=(2 * C + 2) * pairs)
     way.held += size(way.context)
-    both = T * size(way.image(2 * C))
-    way.add_stem(2 * C, B * T, beside=both, learnt_inputs=0, keeps_output=False)
-    embedded = T * size(way.cells("E", model.filters[0]))
-    way.held += embedded + 2 * pixels
-    _add_hints(way, learnt=0)
-    way.held += way.state
-    takes = way.cells("C", model.filters[0] + FLOW_HINTS)
-    way.add_layers(
-        "stack.layers", takes, model.filters, model.kernel_sizes, calls=T, keeps_input=True
-    )
+    for picture in ("last frame", "its surprise"):
+        for sigma in BLURS:
+            operation = f"{picture}, Gaussian of {sigma:g} pixels"
+            macs = B * C * _blur_macs(*way.frame, sigma)
+            way.add(
+                "gaussian_blur",
+                operation,
+                frame,
+                frame,
+                beside=_blur_copies(way, C, sigma),
+                macs=macs,
+            )
+            way.held += size(frame)
+    # These and the two they were made of are put together; displacements start at zero.
+    way.held += 2 * size(frame) + len(MOTIONS) * size(vectors)
+    _add_inputs(way, T, frames=B * T)
+    _add_layers(way, T, first=True)
 
 
-def _add_motion(way: Way, pairs: int) -> None:
+def _add_motion(way: Way, sigma: float, frames: int) -> None:
     """Count the blurs' multiplications, and what the finest level of the pyramid needs at once."""
-    (height, width), macs, levels = way.frame, 0, 0
-    takes = (("B", way.B), ("T", way.T), ("H", height), ("W", width))
-    while way.T > 1:
+    (height, width), macs, levels, B = way.frame, 0, 0, way.B
+    takes = (("B", B), ("T", frames), ("H", height), ("W", width))
+    while frames > 1:
         levels += 1
-        macs += ITERATIONS * 5 * way.B * _blur_macs(height, width, WINDOW_SIGMA)
+        macs += ITERATIONS * 5 * B * _blur_macs(height, width, sigma)
         if levels == LEVELS or min(height, width) < COARSEST_SIDE:
             break
-        macs += way.B * way.T * _blur_macs(height, width, PYRAMID_SIGMA)
+        macs += B * frames * _blur_macs(height, width, PYRAMID_SIGMA)
         height, width = -(-height // 2), -(-width // 2)
-    reach = 2 * blur_radius(WINDOW_SIGMA)
-    rows, columns = (side + reach for side in way.frame)
     # gradients, differences and moments of every pair, twice; five moments of all, in the blur
-    copies = 4 if way.B > 1 and way.T > 2 else 0
-    beside = (15 + copies) * pairs + size(takes) // 3
-    beside += 5 * way.B * (2 * math.prod(way.frame) + rows * columns + rows * way.frame[1])
+    copies = 4 if B > 1 and frames > 2 else 0
+    beside = (15 + copies) * (frames - 1) * size(way.image(1)) + size(takes) // 3
+    beside += 2 * 5 * size(way.image(1)) + _blur_copies(way, 5, sigma)
     way.add(
         "lucas_kanade",
-        f"motion of the grey frames, {levels} pyramid levels",
+        f"motion of {frames} grey frames, windows of {sigma:g} pixels, {levels} pyramid levels",
         takes,
         way.image(2),
-        beside=beside if levels else 0,
+        beside=(beside if levels else 0) - size(takes),
         macs=macs,
     )
+
+
+def _blur_copies(way: Way, channels: int, sigma: float) -> int:
+    """Numbers beside a blur's input and output: the padded image, and that blurred one way."""
+    rows, columns = (side + 2 * blur_radius(sigma) for side in way.frame)
+    return channels * way.B * rows * (columns + way.frame[1])
 
 
 def _blur_macs(height: int, width: int, sigma: float) -> int:
@@ -73,61 +92,113 @@ def _blur_macs(height: int, width: int, sigma: float) -> int:
     return (2 * radius + 1) * width * (height + 2 * radius + height)
 
 
-def _add_hints(way: Way, learnt: int) -> None:
-    fields, padded = way.image(3), way.image(3, padded=True)
+def _add_inputs(way: Way, steps: int, *, frames: int = 0) -> None:
+    """What the layers are told of `steps` pictures, in N `frames` or those of the batch."""
+    both = steps * size(way.image(2 * way.C))
+    embedded = steps * size(way.cells("E", way.model.filters[0]))
+    way.add_stem(2 * way.C, frames, beside=both, learnt_inputs=0, keeps_output=False)
+    way.held += both + embedded
+    vectors, inside = way.image(2, frames=frames), way.image(1, frames=frames)
+    hints, cells = way.image(3, frames=frames), way.cells("C", 3)
     way.add(
-        "hints",
-        "velocity, coverage and lead time on the grid",
-        way.image(2),
-        way.cells("C", FLOW_HINTS),
-        beside=size(fields) + size(padded),
-        kept=learnt * (size(fields) + size(padded)),
+        "coverage", "which pixels come from inside the frame", vectors, inside, beside=size(vectors)
     )
+    way.held += size(inside)
+    means = (hints[0], *cells[1:])
+    padded = size(way.image(3, padded=True, frames=frames))
+    way.add("on_grid", "velocity and coverage, mean of each cell", hints, means, beside=padded)
+    way.held -= both + embedded + size(inside)
+
+
+def _add_layers(way: Way, steps: int, *, first: bool) -> None:
+    """ConvLSTM2D layers over `steps` in one call; `first` if they start from zeros."""
+    B, model = way.B, way.model
+    before = model.filters[0] + FLOW_HINTS
+    takes = _sequence(way, "C", before, steps)
+    calls = 1 if way.phase == "encode" else way.Th
+    for number, (width, kernel) in enumerate(zip(model.filters, model.kernel_sizes, strict=True)):
+        gives, state = _sequence(way, "F", width, steps), size(way.cells("F", width))
+        input_macs = 4 * steps * state * before * kernel**2
+        state_macs = 4 * (steps - first) * state * width * kernel**2
+        # h, c and four gates of every step; the state that a later pass starts from; the input
+        kept = calls * 6 * steps * state + (0 if first else 2 * state)
+        kept += calls * size(takes) if number == 0 else 0
+        weights = 4 * width * (kernel**2 * (before + width) + 1)
+        samples, together = block_of(B, steps, 4 * FLOAT_BYTES * state // B)
+        # Gates of a block, and what a step's state adds to them; the block's input, if copied
+        block = 4 * (together + (steps > first)) * samples * state // B
+        copied = samples > 1 and steps > 1
+        read = copied * size(takes) * samples * together // (B * steps)
+        (top, bottom), (left, right) = way.pads(kernel, takes)
+        way.add(
+            f"stack.layers.{number}",
+            f"ConvLSTM2D {kernel}x{kernel}, {width} filters: h of every step, the last h and c",
+            takes,
+            gives,
+            beside=state + weights + block + read - (size(takes) if number else 0),
+            parameters=(
+                ("kernel", (4 * width, before, kernel, kernel)),
+                ("recurrent_kernel", (4 * width, width, kernel, kernel)),
+                ("bias", (4 * width,)),
+            ),
+            padding=(top, bottom, left, right),
+            macs=input_macs + state_macs,
+            kept=kept,
+        )
+        # Behind a single step the output is the last h.
+        way.held += (size(takes) if number == 0 else 0) + size(gives) + (1 + (steps > 1)) * state
+        takes, before = gives, width
+
+
+def _sequence(way: Way, letter: str, channels: int, steps: int) -> Axes:
+    cells = way.cells(letter, channels)
+    return (cells[0], ("T", steps), *cells[1:])
 
 
 def step_flow(way: Way) -> None:
-    model, C, Th = way.model, way.C, way.Th
-    vectors, frame, both = way.image(2), way.image(C), way.image(2 * C)
-    later = Th - 1  # the first step starts from motion that no gradient flows into
-    # The newest frame and surprise are views: the whole context and all surprises stay alive.
-    way.held = 2 * size(way.context) + 2 * size(vectors) + way.state
+    C, vectors = way.C, way.image(2)
+    pictures, frame = (PICTURES + 1) * C, way.image(C)
+    fields = len(MOTIONS) * size(vectors)
+    way.held = size(way.context) + size(way.image(pictures)) + 2 * fields + way.state
+    before = way.held
     moving = 3 * size(vectors)  # a negated velocity, positions, and the grid made of them
-    lengthen = "lengthen the way back to the last frame"
-    way.add("advect", lengthen, vectors, vectors, beside=moving, kept=later * 2 * size(vectors))
-    way.held += size(vectors)
-    kept = later * (size(both) + size(vectors))
-    carry = "carry the last frame and its surprise along"
-    way.add("warp", carry, both, both, beside=2 * size(vectors), kept=kept)
-    way.held += size(both)
-    _add_hints(way, learnt=later)
-    way.add_stem(2 * C, 0, beside=0, learnt_inputs=later, keeps_output=False)
-    takes = way.cells("C", model.filters[0] + FLOW_HINTS)
-    way.add_layers(
-        "stack.layers", takes, model.filters, model.kernel_sizes, calls=Th, keeps_input=True
-    )
-    way.held += way.state
-    cells = way.add_head(model.filters[-1], FLOW_MAPS)
-    way.held += size(cells)
-    maps, spread = way.cells("C", FLOW_MAPS), way.image(FLOW_MAPS)
-    interpolated = size(way.image(FLOW_MAPS, padded=True)) if model.patch > 1 else 0
-    way.add("spread", "maps from cells to pixels, interpolated", maps, spread)
-    way.held += interpolated + size(vectors)
-    kept = (Th + 1) * size(vectors)
-    way.add(
-        "advect",
-        "lengthen it by the corrected velocity",
-        vectors,
-        vectors,
-        beside=moving,
-        kept=kept,
-    )
-    way.held += size(vectors)
-    carry = "carry the last frame along"
-    way.add("warp", carry, frame, frame, beside=2 * size(vectors), kept=Th * size(vectors))
-    way.held += 2 * size(frame) + 2 * size(way.image(1))
-    way.add_paint()
-    painted = size(way.image(C, padded=True))
-    # weight, 1 + gain; the difference to the last frame, the blend, and the frame itself
-    kept = Th * (2 * size(way.image(1)) + 3 * size(frame))
-    blend = "(1 + gain) x blend of moved and last frame + residual"
-    way.add("frame", blend, frame, frame, beside=painted, kept=kept)
+    for number, (sigma, _) in enumerate(MOTIONS):
+        lengthen = f"lengthen the way back to the last frame, windows of {sigma:g} pixels"
+        way.add("advect", lengthen, vectors, vectors, beside=moving)
+        way.held += size(vectors)
+        carried = way.image(pictures - C * (number > 0))
+        held_input = -size(carried)
+        carry = "carry the last frame and its surprise along, sharp and blurred"
+        way.add("warp", carry, carried, carried, beside=held_input + 2 * size(vectors))
+        way.held += size(carried)
+    guesses = way.image(GUESSES * C)
+    way.held = before + size(guesses) + fields
+    _add_inputs(way, 1)
+    way.held += size(way.image(2 * C))
+    _add_layers(way, 1, first=False)
+    _add_mixture(way, guesses, frame)
+
+
+def _add_mixture(way: Way, guesses: Axes, frame: Axes) -> None:
+    model, B, C, Th = way.model, way.B, way.C, way.Th
+    filters, pixels = model.filters[-1], way.image(1)
+    # The layers' h become one row of frames, which copies them where they were several rows.
+    copied = Th * size(way.cells("F", filters)) if B > 1 and Th > 1 else 0
+    cells = way.add_head(filters, GUESSES, kept=copied)
+    maps = way.image(GUESSES)
+    interpolated = size(way.image(GUESSES, padded=True))
+    spread = "what the layers add to weights, from cells to pixels, interpolated"
+    way.add("spread", spread, cells, maps, beside=interpolated - size(maps))
+    way.held += interpolated
+    way.add_paint(1)
+    way.held += size(way.image(C, padded=True))
+    # The lead times, as indices of 8 bytes
+    kept = Th * (size(guesses) + 2 * B)
+    mixed = "guesses x weights, calibrated for each lead time, summed"
+    parameters = (("mix", (LEADS, GUESSES)),)
+    of_guess = (guesses[0], ("T", 1), ("K", GUESSES), ("C", C), *guesses[2:])
+    way.add("mix", mixed, of_guess, frame, parameters=parameters, kept=kept)
+    kept = Th * size(way.image(1, padded=True))
+    doubt = "disagreement of the guesses, mean of each cell, interpolated"
+    way.add("doubt", doubt, of_guess, (pixels[0], ("T", 1), *pixels[1:]), kept=kept)
+    way.add("frame", "mix + disagreement x residual", frame, frame, kept=Th * size(frame))

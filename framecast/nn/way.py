@@ -153,7 +153,7 @@ class Way:
         layers below.
         """
         for number, (width, kernel) in enumerate(zip(filters, kernels, strict=True)):
-            (top, bottom), (left, right) = self._pads(kernel, takes)
+            (top, bottom), (left, right) = self.pads(kernel, takes)
             gives, before = self._layer_output(takes, width), takes[1][1]
             kept = calls * size(takes) if number == 0 and keeps_input else 0
             read = keeps_output or number < len(filters) - 1
@@ -183,7 +183,7 @@ class Way:
     def add_state_only(self, name: str, takes: Axes, kernel: int, *, keeps_output: bool) -> None:
         """Step a layer that has no input but its own h, of the shape of `takes`."""
         width, calls = takes[1][1], self.Th
-        (top, bottom), (left, right) = self._pads(kernel, takes)
+        (top, bottom), (left, right) = self.pads(kernel, takes)
         self.add(
             name,
             f"ConvLSTM2D {kernel}x{kernel} without input, {width} filters: h and c",
@@ -199,7 +199,7 @@ class Way:
             kept=self._kept_by_layer(takes, calls, keeps_output),
         )
 
-    def _pads(self, kernel: int, cells: Axes) -> tuple[tuple[int, int], ...]:
+    def pads(self, kernel: int, cells: Axes) -> tuple[tuple[int, int], ...]:
         rows, columns = (length for _, length in cells[-2:])
         return ConvGeometry.parse(2, kernel_size=kernel).pads((rows, columns))
 
@@ -256,8 +256,11 @@ class Way:
             kept=kept,
         )
 
-    def add_paint(self) -> None:
-        """From cells to pixels, in overlapping patches; the padding is cropped off."""
+    def add_paint(self, passes: int) -> None:
+        """From cells to pixels, in overlapping patches; the padding is cropped off.
+
+        In training all lead times take so many `passes`, each of which keeps the patches' weights.
+        """
         takes, gives = self.cells("F", self.model.filters[-1]), self.image(self.C)
         side = paint_side(self.model.patch)
         weight = (takes[1][1], self.C, side, side)
@@ -270,5 +273,5 @@ class Way:
             beside=size(self.image(self.C, padded=True)) - size(gives) + tapered,
             parameters=(("weight", weight), ("bias", (self.C,))),
             macs=size(takes) * math.prod(weight[1:]),
-            kept=self.Th * tapered,
+            kept=passes * tapered,
         )

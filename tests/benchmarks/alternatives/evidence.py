@@ -17,7 +17,8 @@ from torch.autograd import forward_ad
 from framecast.config import ModelConfig
 from framecast.errors import CheckpointError
 from framecast.nn.convlstm import ConvLSTM2D
-from framecast.nn.forecaster import FlowConvLSTM, Forecaster
+from framecast.nn.flow import FlowConvLSTM
+from framecast.nn.forecaster import Forecaster
 from framecast.nn.networks import build_forecaster
 from framecast.nn.recurrence import convolve
 from framecast.nn.shapes import ConvGeometry
