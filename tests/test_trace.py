@@ -264,9 +264,12 @@ def test_golden_rows():
     layer = rows["step", "stack.layers.1"]
     assert dict(layer.parameters)["kernel"] == (36, 6, 3, 3)
     assert layer.parameter_count == 36 * 6 * 9 + 36 * 9 * 9 + 36
-    assert layer.bytes == 4 * 2 * (2 * 9 * 10 * 6)
+    assert layer.bytes == 4 * (2 * 9 * 10 * 6)
     assert layer.calls == 4
-    assert size(rows["step", "head"].gives) == 2 * 4 * 10 * 6
+    assert rows["encode", "stack.layers.1"].gives[:2] == (("B", 2), ("T", 5))
+    assert size(rows["step", "head"].gives) == 2 * 11 * 10 * 6
+    assert rows["step", "advect"].calls == 4
+    assert dict(rows["step", "mix"].parameters) == {"mix": (24, 11)}
     paint = rows["step", "paint"]
     assert paint.gives == (("B", 2), ("C", 3), ("H", 37), ("W", 22))
     assert dict(paint.parameters) == {"weight": (9, 3, 8, 8), "bias": (3,)}

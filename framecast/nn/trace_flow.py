@@ -132,7 +132,7 @@ def _add_layers(way: Way, steps: int, *, first: bool) -> None:
         (top, bottom), (left, right) = way.pads(kernel, takes)
         way.add(
             f"stack.layers.{number}",
-            f"ConvLSTM2D {kernel}x{kernel}, {width} filters: h of every step, the last h and c",
+            f"ConvLSTM2D {kernel}x{kernel}, {width} filters: h of every step, c of the last",
             takes,
             gives,
             beside=state + weights + block + read - (size(takes) if number else 0),
