@@ -180,12 +180,13 @@ class TrainConfig(Section):
     weight_decay: Annotated[float, Rule("Weight decay of AdamW.", at_least=0)] = 1e-4
     clip_norm: Annotated[float, Rule("Largest norm of the gradient of one step.", above=0)] = 1.0
     loss: Annotated[
-        Literal["mse", "mae", "mix", "bce"],
+        Literal["skill", "mse", "mae", "mix", "bce"],
         Rule(
-            "Training loss: mean squared error, mean absolute error, their sum, or binary cross-"
-            "entropy, which is for shi2015 alone."
+            "Training loss: skill, the squared error relative to that of the last frame repeated; "
+            "mean squared error, mean absolute error, their sum (mix), or binary cross-entropy, "
+            "which is for shi2015 alone."
         ),
-    ] = "mse"
+    ] = "skill"
     ema: Annotated[
         float,
         Rule(
@@ -224,7 +225,7 @@ class Config:
             raise ConfigError(
                 "train.loss: bce needs frames strictly between 0 and 1, which model.name "
                 f"{self.model.name} does not give",
-                remedy="set model.name to shi2015 or train.loss to mse",
+                remedy="set model.name to shi2015 or train.loss to skill",
             )
 
 

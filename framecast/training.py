@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from framecast.baselines import optical_flow, persistence
@@ -25,6 +24,7 @@ from framecast.device import autocast, explained_memory, pick_device, pick_preci
 from framecast.distributed import Group, peers_explained
 from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
 from framecast.interruption import interrupts
+from framecast.losses import LOSSES
 from framecast.metrics import score
 from framecast.nn.networks import build_forecaster
 from framecast.plan import Plan, spread
@@ -37,7 +37,9 @@ from framecast.windows import Window
 WARM_UP, LAST_LR = 0.05, 0.01
 """Share of the budget in which the learning rate rises; what is left of it at the end."""
 
-CALIBRATION_WINDOWS = 16
+CALIBRATION_WINDOWS, CALIBRATION_PIXELS = (6, 24), 24 * 256 * 256
+"""Training windows that a network's start is solved for: as many as have about these pixels in a
+frame, but no fewer and no more than these, evenly from every clip."""
 
 
 class Trainer:
@@ -151,7 +153,7 @@ class Trainer:
             with self.watch.phase("forward"):
                 batch = batch.to(self.device)
                 frames_BTCHW = self.trained(batch.context_BTCHW, self.shape.horizon)
-                loss = LOSSES[self.settings.loss](frames_BTCHW.float(), batch.target_BTCHW)
+                loss = LOSSES[self.settings.loss](frames_BTCHW.float(), batch)
                 # The gradients of all processes are averaged; their losses here are to be summed.
                 share = loss * (len(self.part) / self.plan.batch_size)
             with self.watch.phase("backward"):
@@ -240,7 +242,7 @@ class Trainer:
         )
 
     def _calibration_windows(self) -> Iterator[tuple[Tensor, Tensor]]:
-        windows = spread(self.plan.split.train, CALIBRATION_WINDOWS)
+        windows = calibration_windows(self.plan)
         for batch in whole_batches(self.clips, windows, self.shape, pixels=1):
             moved = batch.to(self.device)
             yield moved.context_BTCHW, moved.target_BTCHW
@@ -340,24 +342,22 @@ class Trainer:
             ) from error
 
 
+def calibration_windows(plan: Plan) -> list[Window]:
+    """Some of the training windows, as many from each clip, so that no long clip dominates."""
+    by_clip: dict[int, list[Window]] = {}
+    for window in plan.split.train:
+        by_clip.setdefault(window.clip, []).append(window)
+    area = max(height * width for height, width in plan.sizes)
+    fewest, most = CALIBRATION_WINDOWS
+    wanted = min(max(CALIBRATION_PIXELS // area, fewest), most)
+    each = -(-wanted // len(by_clip))
+    return spread([w for windows in by_clip.values() for w in spread(windows, each)], wanted)
+
+
 def window_shape(plan: Plan) -> WindowShape:
     """How the plan's windows are cut out of the time axis."""
     data = plan.config.data
     return WindowShape(data.context_length, plan.split.horizon, data.frame_step)
-
-
-def cross_entropy(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Mean binary cross-entropy in nats of frames in [0, 1]; Shi et al., 2015, sum instead."""
-    with torch.autocast(prediction.device.type, enabled=False):  # which refuses it
-        return F.binary_cross_entropy(prediction, truth)
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mse": F.mse_loss,
-    "mae": F.l1_loss,
-    "mix": lambda prediction, truth: F.mse_loss(prediction, truth) + F.l1_loss(prediction, truth),
-    "bce": cross_entropy,
-}
 
 
 def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:

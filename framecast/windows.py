@@ -75,19 +75,20 @@ def auto_horizon(
 ) -> int:
     """The horizon 12, or less so that the shortest usable clip still gives its windows.
 
-    A clip is usable when it is long enough for a horizon of 1: one window in a clip split, a
-    training and a validation window in a time split, where a window may then cover a third of the
-    clip. 0 when no clip is usable.
+    A clip is usable when it is long enough for a window with a horizon of 1. In a time split one
+    clip at least must be long enough to be cut: a window may cover a third of it. 0 when there is
+    no such clip.
     """
     least = window_span(context_length, 1, frame_step)
-    needed = least if mode == "clip" else 2 * least
-    rooms = []
-    for clip in clips:
-        run = clip.longest_run
-        if clip.frames >= needed and run >= least:
-            room = _thinned(run, frame_step)
-            third = _thinned(clip.frames, frame_step) // 3
-            rooms.append(room if mode == "clip" else min(room, third))
+    usable = [clip for clip in clips if clip.longest_run >= least]
+    rooms = [_thinned(clip.longest_run, frame_step) for clip in usable]
+    if mode == "time":
+        thirds = [
+            min(_thinned(clip.frames, frame_step) // 3, room)
+            for clip, room in zip(usable, rooms, strict=True)
+            if clip.frames >= 2 * least
+        ]
+        rooms = [*rooms, max(thirds)] if thirds else []
     if not rooms:
         return 0
     return max(1, min(LONGEST_AUTO_HORIZON, min(rooms) - context_length))
@@ -96,11 +97,11 @@ def auto_horizon(
 def split_by_time(frames: int, validation_fraction: float, span: int) -> tuple[range, range]:
     """Cut a clip's frames into a training part and, behind it, a validation part.
 
-    Validation gets its fraction, and both parts get at least `span` frames where the clip has
-    twice that. A shorter clip gives what one window needs to training and the rest to validation.
+    Validation gets its fraction, and both parts get at least `span` frames. A clip with less than
+    twice that is not cut: all of it trains.
     """
     if frames < 2 * span:
-        cut = min(span, frames)
+        cut = frames
     else:
         cut = frames - min(max(_rounded(frames * validation_fraction), span), frames - span)
     return range(cut), range(cut, frames)

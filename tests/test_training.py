@@ -263,7 +263,7 @@ def test_average_follows_the_weights_with_the_stated_decay(tmp_path):
         torch.testing.assert_close(weight, before[name] + 0.1)
 
 
-@pytest.mark.parametrize("loss", ["mse", "mae", "mix"])
+@pytest.mark.parametrize("loss", ["skill", "mse", "mae", "mix"])
 def test_each_loss_is_what_its_name_says(tmp_path, loss):
     trainer = make_trainer(tmp_path, f"train.loss={loss}")
     batch = next(trainer.batches(trainer.plan.split.train))
@@ -271,7 +271,9 @@ def test_each_loss_is_what_its_name_says(tmp_path, loss):
     with torch.no_grad():
         difference = trainer.network(batch.context_BTCHW, 4) - batch.target_BTCHW
     squared, absolute = difference.square().mean().item(), difference.abs().mean().item()
-    expected = {"mse": squared, "mae": absolute, "mix": squared + absolute}[loss]
+    still = (batch.context_BTCHW[:, -1:] - batch.target_BTCHW).square().mean(dim=(2, 3, 4))
+    skill = (difference.square().mean(dim=(2, 3, 4)) / (still + 1e-4)).mean().item()
+    expected = {"skill": skill, "mse": squared, "mae": absolute, "mix": squared + absolute}[loss]
     assert trainer.step(batch) == pytest.approx(expected, rel=1e-5)
 
 
