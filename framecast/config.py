@@ -182,7 +182,7 @@ class TrainConfig(Section):
     loss: Annotated[
         Literal["skill", "mse", "mae", "mix", "bce"],
         Rule(
-            "Training loss: skill, the squared error relative to that of the last frame repeated; "
+            "Training loss: skill, the log of 1 + the squared error relative to persistence's; "
             "mean squared error, mean absolute error, their sum (mix), or binary cross-entropy, "
             "which is for shi2015 alone."
         ),

@@ -14,18 +14,20 @@ from torch import Tensor
 from framecast.dataset import Batch
 
 FLOOR = 1e-4
-"""Mean squared error that is added to the last frame's, so that still windows do not count
-endlessly: a hundredth of the full range, squared."""
+"""Mean squared error added to the last frame's, so that still windows do not count endlessly: a
+hundredth of the full range, squared."""
 
 
 def skill_loss(frames_BTCHW: Tensor, batch: Batch) -> Tensor:
-    """Mean over windows and lead times of MSE / (MSE of the last frame repeated + FLOOR).
+    """Mean over windows and lead times of log(1 + MSE / (MSE of the last frame repeated + FLOOR)).
 
-    One minus the mean skill score against persistence: wild windows and late lead times, whose
-    errors are large whatever one does, do not drown the others.
+    What counts is the error relative to persistence, so that wild windows and late lead times,
+    whose errors are large whatever one does, do not drown the others; the logarithm keeps single
+    frames that go wrong altogether from doing so.
     """
     reference_BT = _mse_per_frame(batch.context_BTCHW[:, -1:], batch.target_BTCHW)
-    return (_mse_per_frame(frames_BTCHW, batch.target_BTCHW) / (reference_BT + FLOOR)).mean()
+    relative_BT = _mse_per_frame(frames_BTCHW, batch.target_BTCHW) / (reference_BT + FLOOR)
+    return relative_BT.log1p().mean()
 
 
 def squared_error(frames_BTCHW: Tensor, batch: Batch) -> Tensor:
