@@ -342,7 +342,7 @@ class Trainer:
             ) from error
 
 
-def calibration_windows(plan: Plan) -> list[Window]:
+def calibration_windows(plan: Plan) -> tuple[Window, ...]:
     """Some of the training windows, as many from each clip, so that no long clip dominates."""
     by_clip: dict[int, list[Window]] = {}
     for window in plan.split.train:
