@@ -73,7 +73,7 @@ def test_defaults_are_the_documented_ones():
         lr=1e-3,
         weight_decay=1e-4,
         clip_norm=1.0,
-        loss="mse",
+        loss="skill",
         ema=0.98,
         seed=0,
         device="auto",
