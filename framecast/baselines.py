@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from framecast.nn.motion import advect, warp
+from framecast.rollout import Predictor
 
 FLOW_SMOOTHING = 3.0
 """Gaussian width in pixels that takes the outliers out of the DIS flow before extrapolation."""
@@ -39,6 +40,36 @@ def optical_flow(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
     for _ in range(horizon):
         displacement_B2HW = advect(displacement_B2HW, velocity_B2HW)
         yield warp(last_BCHW, displacement_B2HW)
+
+
+def context_mean(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
+    """Repeat the mean of the context frames."""
+    mean_BCHW = context_BTCHW.mean(dim=1)
+    for _ in range(horizon):
+        yield mean_BCHW
+
+
+def linear_trend(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
+    """Continue each pixel's least-squares line over the context, clipped to [0, 1].
+
+    A single context frame stands still.
+    """
+    frames = context_BTCHW.shape[1]
+    mean_BCHW = context_BTCHW.mean(dim=1)
+    time_T = torch.arange(frames).to(context_BTCHW) - (frames - 1) / 2
+    spread = time_T.square().sum().clamp(min=1)
+    slope_BCHW = torch.einsum("t,btchw->bchw", time_T, context_BTCHW) / spread
+    for lead in range(1, horizon + 1):
+        yield (mean_BCHW + slope_BCHW * ((frames - 1) / 2 + lead)).clamp(0, 1)
+
+
+BASELINES: dict[str, Predictor] = {
+    "last frame": persistence,
+    "context mean": context_mean,
+    "optical flow": optical_flow,
+    "linear trend": linear_trend,
+}
+"""By the names that reports have for them."""
 
 
 def _dis_velocity(context_BTCHW: Tensor) -> Tensor:

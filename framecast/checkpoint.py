@@ -11,7 +11,7 @@ import os
 import textwrap
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from framecast.config import Config, from_dict, to_dict
 from framecast.errors import CheckpointError, ConfigError, OutputError, ResourceError
 from framecast.nn.forecaster import Forecaster
 from framecast.nn.networks import build_forecaster
+from framecast.provenance import TrainedClip
 
 FORMAT, VERSION = "framecast", 1
 
@@ -33,7 +34,8 @@ class Checkpoint:
     `config` is fully resolved (no "auto" horizon); `clip` describes the training frames
     (`channels`, `height`, `width`); `weights` are the ones to forecast with; `scores` holds
     validation figures by name; `progress` is what resuming needs (optimizer, raw weights,
-    counters), None in a released model.
+    counters), None in a released model; `trained_on` are the clips it has seen, None where an older
+    framecast did not note them.
     """
 
     config: Config
@@ -41,6 +43,7 @@ class Checkpoint:
     weights: dict[str, Tensor]
     scores: dict[str, float]
     progress: dict[str, Any] | None = None
+    trained_on: tuple[TrainedClip, ...] | None = None
 
     def forecaster(self, device: str = "cpu") -> Forecaster:
         """Build the network with these weights, in eval mode on `device`.
@@ -73,6 +76,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "weights": checkpoint.weights,
         "scores": dict(checkpoint.scores),
         "progress": checkpoint.progress,
+        "trained_on": checkpoint.trained_on and [asdict(clip) for clip in checkpoint.trained_on],
     }
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -146,6 +150,7 @@ def _from_contents(file: Path, contents: dict[str, Any]) -> Checkpoint:
             weights=contents["weights"],
             scores=contents["scores"],
             progress=contents["progress"],
+            trained_on=_trained_on(contents.get("trained_on")),
         )
         channels, *sides = (checkpoint.clip[name] for name in ("channels", "height", "width"))
         if channels not in (1, 3) or not all(isinstance(side, int) and side > 0 for side in sides):
@@ -161,3 +166,17 @@ def _from_contents(file: Path, contents: dict[str, Any]) -> Checkpoint:
             remedy="use the original file, or train again with this framecast",
         ) from error
     return checkpoint
+
+
+def _trained_on(rows: list[dict[str, Any]] | None) -> tuple[TrainedClip, ...] | None:
+    if rows is None:
+        return None
+    return tuple(
+        TrainedClip(
+            row["name"],
+            row["content"],
+            tuple((int(start), int(stop)) for start, stop in row["frames"]),
+            tuple(row["files"]),
+        )
+        for row in rows
+    )

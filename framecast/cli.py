@@ -257,6 +257,79 @@ def predict(
         )
 
 
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A model file or run folder.", show_default=False)],
+    sources: Sources,
+    horizon: Annotated[
+        int | None, typer.Option(help="Frames to predict; default: as trained.", show_default=False)
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(help="Frames between window starts; default: as trained.", show_default=False),
+    ] = None,
+    windows: Annotated[
+        int, typer.Option(help="At most so many windows, evenly spread; 0: all.")
+    ] = 100,
+    protocol: Annotated[
+        Literal["pixel", "openstl", "nowcast"], typer.Option(help="Which metrics.")
+    ] = "pixel",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VALUE",
+            help='Adds CSI, POD, FAR and FSS; "20 dBZ", 0.4 or 109/255; repeatable.',
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help='What black and white mean, "-10..60 dBZ"; default: as trained.',
+            show_default=False,
+        ),
+    ] = None,
+    include_training: Annotated[
+        bool, typer.Option("--include-training", help="Score frames it was trained on, too.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every figure as a row.")
+    ] = None,
+    color: Annotated[
+        Literal["gray", "rgb"] | None, typer.Option(help="Convert the frames first.")
+    ] = None,
+    device: Device = "auto",
+    keep_readable: Annotated[
+        bool, typer.Option("--keep-readable", help="Use what is readable of damaged clips.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Compare a model with the classical guesses on frames it was not trained on.
+
+    Example: framecast evaluate runs/train-1 clip.mp4
+    """
+    from framecast import console, evaluation
+
+    request = evaluation.Request(
+        horizon,
+        stride,
+        windows or None,
+        protocol,
+        tuple(threshold or ()),
+        scale,
+        include_training,
+    )
+    outputs = evaluation.Outputs(csv, overwrite)
+    task = evaluation.open_task(model, sources, request, color, keep_readable, device)
+    with console.Display() as display:
+        report = evaluation.score(task, on_window=lambda total: display.frame("windows", total))
+    outputs.write(report)
+    console.show_evaluation(report, as_json=json)
+    for path in outputs.paths:
+        console.show_result(str(path))
+
+
 @app.command("inspect-shapes")
 def inspect_shapes(
     target: Annotated[

@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar, Literal
 
 from framecast.errors import ConfigError
 from framecast.settings import ENV_PREFIX, FOLDER_VARIABLE, FieldSpec, Rule, Section, prefix, specs
+from framecast.thresholds import SCALE_PATTERN, SCALE_TEXT, read_scale
 from framecast.yamlfile import compose, node_value, pairs
 
 EXAMPLE_HEADER = """\
@@ -76,6 +77,15 @@ class DataConfig(Section):
         ),
     ] = 128
     flip: Annotated[bool, Rule("Mirror training windows at random.")] = True
+    scale: Annotated[
+        str | None,
+        Rule(
+            "What black and full brightness stand for, for thresholds in physical units; log: even "
+            "steps of a pixel are even decibels.",
+            pattern=SCALE_PATTERN,
+            pattern_text=SCALE_TEXT,
+        ),
+    ] = None
     keep_readable: Annotated[
         bool, Rule("Keep the frames before a corrupt one instead of stopping with an error.")
     ] = False
@@ -221,6 +231,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        read_scale(self.data.scale)
         if self.train.loss == "bce" and self.model.name != "shi2015":
             raise ConfigError(
                 "train.loss: bce needs frames strictly between 0 and 1, which model.name "

@@ -14,12 +14,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from framecast.evaluation_table import errors_by_lead, other_figures
 from framecast.tensor_table import COLUMNS, Inspection
 
 if TYPE_CHECKING:
     from framecast.layer_inspection import StackReport
     from framecast.plan import Plan
     from framecast.progress import EpochDone, StepDone, TrainingResult
+    from framecast.report import Report
     from framecast.session import ClipsReady, FrameDecoded, Outcome, Rehearsal, SessionEvent
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -269,6 +271,21 @@ def show_layers(report: StackReport, as_json: bool) -> None:
             results.print(f"  {line}", markup=False)
     for warning in report.warnings:
         results.print(f"[bold yellow]warning:[/] {escape(warning)}")
+
+
+def show_evaluation(report: Report, as_json: bool) -> None:
+    """The errors beside the baselines', per lead time, and the verdict; or one JSON document."""
+    if as_json:
+        results.print_json(json.dumps(report.to_dict()))
+        return
+    messages.print(errors_by_lead(report))
+    if len(report.titles) > 1:
+        messages.print(other_figures(report))
+    messages.print(f"protocol {report.protocol}: {report.protocol_definition}", markup=False)
+    for name, definition in report.definitions.items():
+        messages.print(f"  {name}: {definition}", markup=False)
+    show_notes(report.notes)
+    messages.print(Text(report.verdict, "bold"))
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

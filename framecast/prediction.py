@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from framecast.checkpoint import Checkpoint, load_checkpoint
 from framecast.config import Config, DataConfig
@@ -51,6 +52,7 @@ class LoadedForecaster:
         self.device = pick_device(device)
         self.precision = pick_precision(self.config.train.precision, self.device)
         self.network = checkpoint.forecaster(self.device)
+        self.trained_on = checkpoint.trained_on
         self.tile = tile
         if tile is not None:
             _check_tile(self.config, tile)
@@ -71,7 +73,17 @@ class LoadedForecaster:
         size = target_size(height, width, self.config.data.resize)
         small_THWC = np.stack([resize(frame, *size) for frame in context_THWC])
         context_BTCHW = torch.from_numpy(to_unit(small_THWC))[None]
-        side = self.tile_side(height, width, len(context_THWC))
+        for frame_BCHW in self.extrapolate(context_BTCHW, horizon):
+            frame_HWC = from_unit(frame_BCHW[0].cpu().numpy(), context_THWC.dtype)
+            yield resize(frame_HWC, height, width)
+
+    def extrapolate(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
+        """The network as a `rollout.Predictor`: float32 frames (B, C, H, W), large ones in tiles.
+
+        Raises CheckpointError when a frame is not finite, ResourceError when memory runs out.
+        """
+        _, length, _, height, width = context_BTCHW.shape
+        side = self.tile_side(height, width, length)
         if side is None:
             frames = rollout(self.network, context_BTCHW.to(self.device), horizon)
         else:
@@ -89,8 +101,7 @@ class LoadedForecaster:
                     f"the model's prediction {lead} frames ahead is not finite",
                     remedy="use a smaller --horizon, or train again with a smaller --lr",
                 )
-            frame_HWC = from_unit(frame_BCHW[0].float().cpu().numpy(), context_THWC.dtype)
-            yield resize(frame_HWC, height, width)
+            yield frame_BCHW.float()
 
     def tile_side(self, height: int, width: int, length: int | None = None) -> int | None:
         """Side of the tiles that frames of this size are predicted in; None: they are whole.

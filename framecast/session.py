@@ -26,6 +26,7 @@ from framecast.errors import SourceError, UsageError
 from framecast.plan import Plan, check_batch, check_memory, make_plan
 from framecast.prediction import DEFAULT_FPS, LoadedForecaster
 from framecast.progress import Event, TrainingResult
+from framecast.provenance import remember
 from framecast.runs import RunFolder, check_runs_folder, fingerprints, new_run
 from framecast.training import Trainer, window_shape
 from framecast.video.base import FrameSource
@@ -189,9 +190,12 @@ def train(
     ):
         clips = _decoded(session, Path(scratch), emit)
         run = session.run or _common_run(runs, group)
+        known = None
         if group.main:
             run.write_settings(plan.config, _record(session))
-        result = Trainer(plan, clips, run, emit, session.resumed, group, profile).train()
+            known = remember(session.sources, plan.split.train, plan.split.span)
+        trainer = Trainer(plan, clips, run, emit, session.resumed, known, group, profile)
+        result = trainer.train()
         if group.main:
             _write_preview(plan, clips, run, group.device)
     return Outcome(run, result)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from framecast.errors import FramecastError, OutputError, ResourceError
@@ -29,6 +31,24 @@ def check_parent(path: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(f"{path}: cannot write in {folder} ({error.strerror})") from error
+
+
+def write_whole(path: Path, content: bytes, kind: str, overwrite: bool) -> None:
+    """Write a file (a `kind` of them) so that it is there as a whole or not at all.
+
+    Raises OutputError when that cannot be or the target has appeared meanwhile, ResourceError when
+    the disk is full.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        draft.write_bytes(content)
+        check_target(path, kind, overwrite)
+        draft.replace(path)
+    except OSError as error:
+        raise write_error(path, kind, error) from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
 
 
 def exists_already(path: Path) -> OutputError:

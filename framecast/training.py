@@ -30,6 +30,7 @@ from framecast.nn.networks import build_forecaster
 from framecast.plan import Plan, spread
 from framecast.profile import Profile, Stopwatch
 from framecast.progress import Counters, EpochDone, Event, StepDone, TrainingResult
+from framecast.provenance import TrainedClip
 from framecast.rollout import Predictor, rollout
 from framecast.runs import RunFolder
 from framecast.windows import Window
@@ -57,10 +58,12 @@ class Trainer:
         run: RunFolder,
         emit: Callable[[Event], None],
         resumed: Checkpoint | None = None,
+        trained_on: tuple[TrainedClip, ...] | None = None,
         group: Group | None = None,
         profile: bool = False,
     ) -> None:
         self.plan, self.clips, self.run, self.emit = plan, clips, run, emit
+        self.trained_on = trained_on
         self.settings, self.shape = plan.config.train, window_shape(plan)
         self.group = group or Group(pick_device(self.settings.device))
         self.device, self.part = self.group.device, self.group.share(plan.batch_size)
@@ -306,6 +309,7 @@ class Trainer:
             _on_cpu(self.average.state_dict()),
             scores,
             progress,
+            self.trained_on,
         )
 
     def _save_last(self) -> None:

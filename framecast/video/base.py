@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -52,6 +52,11 @@ class FrameSource(ABC):
     """A clip that can be read any number of times, holding one frame in memory at a time."""
 
     info: SourceInfo
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """What is read: in a folder of images one file for each frame, else the clip's file."""
+        return (self.info.path,)
 
     def read(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
         """Yield frames start, start + step, ... below stop as arrays (H, W, C) of `info.dtype`.

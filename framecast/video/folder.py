@@ -77,6 +77,10 @@ class FolderSource(FrameSource):
             ),
         )
 
+    @property
+    def files(self) -> Sequence[Path]:
+        return self._files
+
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
         for number in numbers:
             file, header = self._files[number], self._headers[number]
