@@ -20,6 +20,8 @@ COVERAGE = 0.95
 LEAST_BLOCKS = 2
 """Blocks that the windows must hold for an interval."""
 
+WITH_ARTICLE = ("last frame", "context mean", "linear trend")
+
 
 @dataclass(frozen=True)
 class Skill:
@@ -81,7 +83,7 @@ def compare(
     overall = _skill(model_NT, baselines_NT[reference], weights)
     sentence = _sentence(model_NT, best_NT, references, skills, weights)
     if weights is None:
-        sentence += f"; {_count(len(windows))} can not tell it from chance"
+        sentence += f"; {_count(len(windows))} cannot tell it from chance"
     return Comparison(references, skills, reference, overall, block, sentence)
 
 
@@ -155,7 +157,7 @@ def _sentence(
         name = _name([references[lead] for lead in leads], leads)
         than = "" if name == named else f" than {name}"
         named = name
-        where = f" at {_leads(leads, len(skills))}"
+        where = f" at {_leads(leads, len(skills), named=bool(clauses))}"
         skill = _skill(model_NT[:, leads], best_NT[:, leads], weights)
         clauses.append(f"{word}{than}{where}{_by(word, skill)}")
     return ", ".join(clauses)
@@ -165,7 +167,7 @@ def _name(references: Sequence[str], leads: Sequence[int]) -> str:
     """The baseline, or which is the best one where."""
     names = list(dict.fromkeys(references))
     if len(names) == 1:
-        return names[0] if names[0] == "optical flow" else f"the {names[0]}"
+        return f"the {names[0]}" if names[0] in WITH_ARTICLE else names[0]
     where = {
         name: [lead + 1 for lead, best in zip(leads, references, strict=True) if best == name]
         for name in names
@@ -174,10 +176,13 @@ def _name(references: Sequence[str], leads: Sequence[int]) -> str:
     return f"the best baseline ({', '.join(parts)})"
 
 
-def _leads(leads: Sequence[int], horizon: int) -> str:
-    if len(leads) == horizon:
-        return "the only lead" if horizon == 1 else f"all leads 1-{horizon}"
-    return f"lead{'s' if len(leads) > 1 else ''} {ranges([lead + 1 for lead in leads])}"
+def _leads(leads: Sequence[int], horizon: int, named: bool) -> str:
+    numbers = ranges([lead + 1 for lead in leads])
+    if named:
+        return numbers
+    if len(leads) == horizon > 1:
+        return f"all leads {numbers}"
+    return f"lead{'s' if len(leads) > 1 else ''} {numbers}"
 
 
 def _by(word: str, skill: Skill) -> str:

@@ -7,7 +7,13 @@ import torch
 from scipy import ndimage
 from textures import translating
 
-from framecast.baselines import optical_flow, persistence
+from framecast.baselines import (
+    BASELINES,
+    context_mean,
+    linear_trend,
+    optical_flow,
+    persistence,
+)
 
 B, T, C, H, W = 2, 5, 3, 41, 54
 HORIZON = 4
@@ -107,4 +113,33 @@ def test_small_frames_still_move():
 def test_one_context_frame_stands_still():
     context = clip((2.5, 1.5))[:, :1]
     for frame in optical_flow(context, 3):
+        torch.testing.assert_close(frame, context[:, 0], atol=1e-6, rtol=0)
+
+
+def test_the_mean_of_the_context_is_repeated():
+    context = torch.rand(B, T, C, H, W)
+    found = list(context_mean(context, 3))
+    assert len(found) == 3
+    for frame in found:
+        np.testing.assert_allclose(frame, context.numpy().mean(axis=1), rtol=1e-5)
+
+
+def test_the_trend_is_numpys_line_through_each_pixel_clipped():
+    context = torch.rand(B, T, C, 7, 8)
+    columns = context.numpy().astype(np.float64).transpose(1, 0, 2, 3, 4).reshape(T, -1)
+    slope, start = np.polyfit(np.arange(T), columns, 1)
+    found = list(linear_trend(context, HORIZON))
+    assert len(found) == HORIZON
+    for lead, frame in enumerate(found, start=1):
+        line = np.clip(start + slope * (T - 1 + lead), 0, 1).reshape(B, C, 7, 8)
+        np.testing.assert_allclose(frame, line, atol=1e-5)
+    assert 0 < sum(((f == 0) | (f == 1)).float().mean().item() for f in found) < HORIZON
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_takes_one_context_frame(name):
+    context = torch.rand(B, 1, C, 20, 23)
+    found = list(BASELINES[name](context, 2))
+    assert [frame.shape for frame in found] == [(B, C, 20, 23)] * 2
+    for frame in found:
         torch.testing.assert_close(frame, context[:, 0], atol=1e-6, rtol=0)

@@ -27,6 +27,8 @@ OPTIONS = {
     "predict": "--color --compare --device --format --fps --horizon --keep-readable --output "
     "--overwrite --size --start --stream --tile -o model sources",
     "inspect-shapes": "--channels --config --input --json --layer --samples --set --size target",
+    "evaluate": "--color --csv --device --horizon --include-training --json --keep-readable "
+    "--overwrite --protocol --scale --stride --threshold --windows model sources",
     "export": "--context-length --fps --horizon --output --overwrite --size -o source",
 }
 
@@ -55,7 +57,9 @@ def test_version(run):
     assert run("--version") == (0, f"{framecast.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["inspect-shapes"], ["export"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["predict"], ["evaluate"], ["inspect-shapes"], ["export"]]
+)
 def test_help(run, command):
     code, out, err = run(*command, "--help")
     assert (code, err) == (0, "")

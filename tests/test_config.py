@@ -61,6 +61,7 @@ def test_defaults_are_the_documented_ones():
         resize="auto",
         crop=128,
         flip=True,
+        scale=None,
         keep_readable=False,
     )
     assert config.model == ModelConfig("flow-convlstm", (64, 64), 3, 8)
@@ -436,6 +437,7 @@ def _value_of(spec):
         "data.validation_fraction": st.floats(0, 1, exclude_min=True, exclude_max=True),
         "data.resize": st.sampled_from(["auto", "none", "7x8", "1080x1920"]),
         "data.crop": st.integers(0, 10**6),
+        "data.scale": st.none() | st.sampled_from(["-10..60 dBZ", "0.1..200 mm/h log"]),
         "model.filters": st.lists(st.integers(1, 10**4), min_size=1).map(tuple),
         "model.units": st.lists(st.integers(1, 10**4), min_size=1).map(tuple),
         "model.kernel_size": odd | st.lists(odd, min_size=1, max_size=3).map(tuple),

@@ -271,6 +271,52 @@ WRONG = {
         "device cuda:99 is not on this machine",
         "use --device auto",
     ),
+    # evaluation
+    "nothing to score": (
+        lambda here: ["evaluate", here.grey_run, here.clips / "grey.npy", "--stride", 0],
+        USAGE,
+        "--stride 0: nothing to score",
+        "use 1 or more",
+    ),
+    "unknown protocol": (
+        lambda here: ["evaluate", here.grey_run, here.clips / "grey", "--protocol", "pixels"],
+        USAGE,
+        "'pixels' is not one of 'pixel', 'openstl', 'nowcast'",
+        "see framecast evaluate --help",
+    ),
+    "threshold in a unit nobody explained": (
+        lambda here: ["evaluate", here.grey_run, here.clips / "grey", "--threshold", "20 dBZ"],
+        USAGE,
+        "threshold 20 dBZ: what pixels mean in dBZ is not known",
+        'say it with --scale "BLACK..WHITE dBZ"',
+    ),
+    "scale without a unit": (
+        lambda here: ["evaluate", here.grey_run, here.clips / "grey", "--scale", "-10..60"],
+        USAGE,
+        "data.scale: expected BLACK..WHITE UNIT [log] such as -10..60 dBZ, got -10..60",
+        "",
+    ),
+    "colour for a grey model to score": (
+        lambda here: ["evaluate", here.grey_run, here.clips / "color.mp4", "--color", "rgb"],
+        MODEL,
+        "has 3 channels, the model was trained on 1",
+        "convert the frames with --color gray",
+    ),
+    "clip too short to score": (
+        lambda here: ["evaluate", here.grey_run, here.clips / "grey", "--horizon", 40],
+        SOURCE,
+        f"a window of {CONTEXT + 40} frames in a row ({CONTEXT} of context, 40 ahead) does not fit",
+        "give a longer clip or a smaller --horizon",
+    ),
+    "figures into a folder that is not there": (
+        lambda here: [
+            *("evaluate", here.grey_run, here.clips / "grey"),
+            *("--csv", here.tmp / "none/figures.csv"),
+        ],
+        OUTPUT,
+        "there is no folder",
+        "create it first",
+    ),
     # settings
     "unknown setting in a file": (
         lambda here: settings(here, "data:\n  # lead times\n  horizn: 3\n"),
