@@ -296,6 +296,10 @@ def evaluate(
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every figure as a row.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write one HTML page: plots, windows that play."),
+    ] = None,
     color: Annotated[
         Literal["gray", "rgb"] | None, typer.Option(help="Convert the frames first.")
     ] = None,
@@ -320,12 +324,12 @@ def evaluate(
         scale,
         include_training,
     )
-    outputs = evaluation.Outputs(csv, overwrite)
+    outputs = evaluation.Outputs(csv, report, overwrite)
     task = evaluation.open_task(model, sources, request, color, keep_readable, device)
     with console.Display() as display:
-        report = evaluation.score(task, on_window=lambda total: display.frame("windows", total))
-    outputs.write(report)
-    console.show_evaluation(report, as_json=json)
+        found = evaluation.score(task, on_window=lambda total: display.frame("windows", total))
+    outputs.write(found, task)
+    console.show_evaluation(found, as_json=json)
     for path in outputs.paths:
         console.show_result(str(path))
 

@@ -84,6 +84,9 @@ class Task:
     windows: tuple[Window, ...]
 
 
+CSV, PAGE = "CSV file", "HTML page"
+
+
 @dataclass(frozen=True)
 class Outputs:
     """The files a report goes to, checked before anything slow begins.
@@ -92,20 +95,26 @@ class Outputs:
     """
 
     csv: Path | None = None
+    page: Path | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.csv is not None:
-            check_target(self.csv, "CSV file", self.overwrite)
+        for path, kind in ((self.csv, CSV), (self.page, PAGE)):
+            if path is not None:
+                check_target(path, kind, self.overwrite)
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        return () if self.csv is None else (self.csv,)
+        return tuple(path for path in (self.csv, self.page) if path is not None)
 
-    def write(self, report: Report) -> None:
+    def write(self, report: Report, task: Task) -> None:
         """Write each file whole, or not at all."""
         if self.csv is not None:
-            write_whole(self.csv, report.to_csv().encode(), "CSV file", self.overwrite)
+            write_whole(self.csv, report.to_csv().encode(), CSV, self.overwrite)
+        if self.page is not None:
+            from framecast.page import render  # noqa: PLC0415  (it draws with matplotlib)
+
+            write_whole(self.page, render(report, task).encode(), PAGE, self.overwrite)
 
 
 def evaluate(

@@ -28,7 +28,7 @@ OPTIONS = {
     "--overwrite --size --start --stream --tile -o model sources",
     "inspect-shapes": "--channels --config --input --json --layer --samples --set --size target",
     "evaluate": "--color --csv --device --horizon --include-training --json --keep-readable "
-    "--overwrite --protocol --scale --stride --threshold --windows model sources",
+    "--overwrite --protocol --report --scale --stride --threshold --windows model sources",
     "export": "--context-length --fps --horizon --output --overwrite --size -o source",
 }
 

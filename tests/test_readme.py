@@ -59,7 +59,7 @@ def test_commands_and_python_run_in_the_order_of_the_readme(tmp_path, monkeypatc
     }
     for words in commands:
         assert main(shortened(words)) == 0, (words, capfd.readouterr().err)
-    for name in re.findall(r"(?:-o|--csv) (\S+)", "".join(blocks("sh"))):
+    for name in re.findall(r"(?:-o|--csv|--report) (\S+)", "".join(blocks("sh"))):
         assert (tmp_path / name).exists(), name
     for name in re.findall(r"`(\w+\.(?:pt|gif|png|csv|yaml|json))`", README.split("## Predict")[0]):
         found = (tmp_path / "runs/train-1" / name, tmp_path / name)
