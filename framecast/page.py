@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
 from framecast.dataset import WindowShape, collate
-from framecast.evaluation import Task
 from framecast.prediction import DEFAULT_FPS
 from framecast.report import MODEL, Figures, Report
 from framecast.scoring import stream_windows
@@ -22,6 +22,9 @@ from framecast.verdict import Skill
 from framecast.video.figures import comparison_video
 from framecast.video.pixels import from_unit
 from framecast.video.writers import write_frames
+
+if TYPE_CHECKING:
+    from framecast.evaluation import Task
 
 INK = "#010203"
 """A colour nothing else has, which becomes the page's own text colour, light or dark."""
