@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from framecast.evaluation_table import errors_by_lead, other_figures
+from framecast.evaluation_table import errors_by_lead, headline, other_figures
 from framecast.tensor_table import COLUMNS, Inspection
 
 if TYPE_CHECKING:
@@ -278,6 +278,7 @@ def show_evaluation(report: Report, as_json: bool) -> None:
     if as_json:
         results.print_json(json.dumps(report.to_dict()))
         return
+    messages.print(headline(report), markup=False)
     messages.print(errors_by_lead(report))
     if len(report.titles) > 1:
         messages.print(other_figures(report))

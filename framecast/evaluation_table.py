@@ -15,13 +15,8 @@ if TYPE_CHECKING:
 
 def errors_by_lead(report: Report) -> Table:
     """MSE (or what the protocol has for it) of every forecaster per lead time, and the skill."""
-    comparison, windows = report.comparison, len(report.windows)
-    metric = next(iter(report.titles))
-    table = _numbers(
-        f"{report.titles[metric]} of {windows} window{'s' if windows > 1 else ''} of "
-        f"{report.context_length} + {report.horizon} frames; skill is against the best baseline",
-        ("lead", *report.scores, "skill"),
-    )
+    comparison, metric = report.comparison, next(iter(report.titles))
+    table = _numbers(("lead", *report.scores, "skill"))
     factor = report.factors[metric]
     for lead, skill in enumerate(comparison.skills):
         values = [figures[metric][lead] for figures in report.scores.values()]
@@ -34,7 +29,7 @@ def errors_by_lead(report: Report) -> Table:
 
 def other_figures(report: Report) -> Table:
     """The protocol's other metrics, at the first and last lead time and in the mean."""
-    table = _numbers("", ("metric", "lead", *report.scores))
+    table = _numbers(("metric", "lead", *report.scores))
     for metric in list(report.titles)[1:]:
         title, factor = report.titles[metric], report.factors[metric]
         rows = {"1": 0, str(report.horizon): -1} if report.horizon > 1 else {"1": 0}
@@ -48,8 +43,17 @@ def other_figures(report: Report) -> Table:
     return table
 
 
-def _numbers(title: str, columns: Iterable[str]) -> Table:
-    table = Table(title=title or None, title_justify="left", show_edge=False, pad_edge=False)
+def headline(report: Report) -> str:
+    """What the first table shows."""
+    count, title = len(report.windows), next(iter(report.titles.values()))
+    return (
+        f"{title} of {count} window{'s' if count > 1 else ''} of {report.context_length} + "
+        f"{report.horizon} frames; skill is against the best baseline"
+    )
+
+
+def _numbers(columns: Iterable[str]) -> Table:
+    table = Table(show_edge=False, pad_edge=False)
     for column in columns:
         table.add_column(column, justify="left" if column == "metric" else "right")
     return table

@@ -26,6 +26,8 @@ from framecast.video.writers import write_frames
 if TYPE_CHECKING:
     from framecast.evaluation import Task
 
+NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+
 INK = "#010203"
 """A colour nothing else has, which becomes the page's own text colour, light or dark."""
 
@@ -172,7 +174,7 @@ def _svg(figure: object) -> str:
 
     text = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "framecast"}):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(text, format="svg", transparent=True, metadata=NO_METADATA)
     drawing = text.getvalue()
     return drawing[drawing.index("<svg") :].replace(INK, "currentColor")
 

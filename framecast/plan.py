@@ -240,8 +240,8 @@ def common_channels(infos: Sequence[SourceInfo], color: str) -> int:
 
 
 def spread(windows: Sequence[Window], most: int) -> tuple[Window, ...]:
-    """At most `most` of the windows, evenly spread, the first and the last among them."""
+    """At most `most` of the windows, evenly spread from the first to the last; of one the first."""
     if len(windows) <= most:
         return tuple(windows)
-    gaps = most - 1
+    gaps = max(most - 1, 1)
     return tuple(windows[round(number * (len(windows) - 1) / gaps)] for number in range(most))

@@ -115,12 +115,12 @@ def stream_windows(
             first = stop = start
             end = _end_of_chain(starts[number:], span)
             frames = fitted_frames(source, size, channels, range(start, end))
-        while stop < start + span:
-            held.append(next(frames))
-            stop += 1
         while first < start:
             held.popleft()
             first += 1
+        while stop < start + span:
+            held.append(next(frames))
+            stop += 1
         yield np.stack(list(held)[:: shape.frame_step])
 
 

@@ -175,6 +175,10 @@ def test_spread_takes_distinct_windows_from_first_to_last(count):
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 
+def test_the_first_window_stands_for_all():
+    assert spread([Window(0, start) for start in range(9)], 1) == (Window(0, 0),)
+
+
 def test_planning_imports_no_torch():
     code = "import sys, framecast.plan; sys.exit('torch' in sys.modules or 'cv2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,124 @@
+"""The HTML page: one file, everything in it, the right windows to play."""
+
+import base64
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from conftest import CONTEXT, HORIZON
+
+from framecast.baselines import BASELINES
+from framecast.evaluation import Request, open_task, score
+from framecast.page import render, typical_windows
+from framecast.report import MODEL
+from framecast.video.sources import open_source
+
+
+@pytest.fixture(scope="module")
+def task(clips, grey_run):
+    request = Request(include_training=True, protocol="nowcast", thresholds=("0.4",))
+    return open_task(grey_run, [clips / "grey.npy"], request, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def report(task):
+    return score(task)
+
+
+@pytest.fixture(scope="module")
+def page(report, task):
+    return render(report, task)
+
+
+class Outline(HTMLParser):
+    """Checks that tags close in order; keeps the attributes that could load something."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loads = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+        names = ("src", "href", "xlink:href", "data", "poster")
+        self.loads += [value for name, value in attrs if name in names]
+
+    def handle_startendtag(self, tag, attrs):
+        names = ("src", "href", "xlink:href")
+        self.loads += [value for name, value in attrs if name in names]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_loads_nothing(page):
+    outline = Outline()
+    outline.feed(page)
+    assert outline.open == []
+    assert len(outline.loads) >= 3
+    assert all(load.startswith(("data:", "#")) for load in outline.loads)
+    assert not re.search(r"url\(\s*['\"]?(?!#)", page)
+    assert "@import" not in page
+    assert "<script" not in page
+
+
+def test_it_says_all_that_the_report_knows(page, report, task):
+    assert report.verdict[1:] in page
+    assert "These windows hold frames the model was trained on." in page
+    for text in (*report.definitions, *report.titles.values(), *report.notes):
+        assert text.replace(">", "&gt;") in page
+    for name in (MODEL, *BASELINES):
+        assert f"<th>{name}</th>" in page
+    assert "context_length: 3" in page
+    assert f"{1000 * report.scores[MODEL]['mse'][1]:.4g}</td>" in page
+    assert page.count("<svg") == 2
+    assert "#010203" not in page
+
+
+def test_its_videos_are_the_windows_beside_their_truth(page, tmp_path, report):
+    videos = re.findall(r'src="data:video/mp4;base64,([^"]+)"', page)
+    assert len(videos) == 3
+    for video in videos:
+        (tmp_path / "window.mp4").write_bytes(base64.b64decode(video))
+        info = open_source(tmp_path / "window.mp4").info
+        assert info.frames == CONTEXT + HORIZON
+        assert info.width > 4 * 160
+    for name, number in typical_windows(report).items():
+        start = report.windows[number].start
+        assert f"<h3>{name.capitalize()} window</h3>" in page
+        assert f"grey.npy, frames from {start}: MSE x 1000" in page
+
+
+def with_errors(report, model, reference):
+    shape = (-1, 1)
+    window_mse = {
+        MODEL: np.array(model).reshape(shape),
+        report.comparison.reference: np.array(reference).reshape(shape),
+    }
+    return dataclasses.replace(report, window_mse=window_mse)
+
+
+def test_windows_are_chosen_by_their_skill(report):
+    found = typical_windows(with_errors(report, [3.0, 1, 2, 9, 4], [1.0, 4, 2, 6, 8]))
+    assert found == {"best": 1, "median": 2, "worst": 0}
+    assert typical_windows(with_errors(report, [3.0], [1.0])) == {"best": 0}
+    assert typical_windows(with_errors(report, [3.0, 1.0], [1.0, 1.0])) == {"best": 1, "worst": 0}
+    assert typical_windows(with_errors(report, [1.0, 0, 2], [0.0, 0, 0]))["worst"] == 2
+
+
+def test_names_of_files_are_shown_not_obeyed(run, clips, grey_run, tmp_path):
+    clip = tmp_path / "<b>&clip.npy"
+    clip.write_bytes((clips / "grey.npy").read_bytes())
+    target = tmp_path / "report.html"
+    flags = ("--report", target, "--include-training", "--windows", 1)
+    code, out, _ = run("evaluate", grey_run, clip, *flags)
+    assert (code, out) == (0, f"{target}\n")
+    page = target.read_text(encoding="utf-8")
+    assert "<b>&clip" not in page
+    assert "<title>framecast: &lt;b&gt;&amp;clip.npy</title>" in page
+    code, out, err = run("evaluate", grey_run, clip, *flags)
+    assert (code, out) == (5, "")
+    assert err == f"error: {target} exists already; choose another name or pass --overwrite\n"
+    assert page == target.read_text(encoding="utf-8")
