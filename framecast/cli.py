@@ -260,7 +260,14 @@ def predict(
 @app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A model file or run folder.", show_default=False)],
-    sources: Sources,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Frame folders, videos, GIFs, .npy/.npz arrays, or folders of them.",
+            show_default=False,
+        ),
+    ],
     horizon: Annotated[
         int | None, typer.Option(help="Frames to predict; default: as trained.", show_default=False)
     ] = None,

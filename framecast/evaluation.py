@@ -19,7 +19,7 @@ import framecast
 from framecast.baselines import BASELINES
 from framecast.config import to_dict
 from framecast.dataset import WindowShape
-from framecast.errors import CheckpointError, SourceError, UsageError
+from framecast.errors import SourceError, UsageError
 from framecast.metrics import PeakSignalToNoise
 from framecast.plan import spread
 from framecast.prediction import LoadedForecaster, load_forecaster
@@ -233,14 +233,7 @@ def _check(
 ) -> None:
     """Refuse clips that cannot be scored, or not together."""
     for source in sources:
-        info = source.info
-        if info.channels != forecaster.channels:
-            wanted = "gray" if forecaster.channels == 1 else "rgb"
-            raise CheckpointError(
-                f"{info.path}: has {info.channels} channels, the model was trained on "
-                f"{forecaster.channels}",
-                remedy=f"convert the frames with --color {wanted}",
-            )
+        forecaster.check_channels(source.info)
     for source, size in zip(sources, sizes, strict=True):
         if protocol == "openstl" and size != sizes[0]:
             raise UsageError(
