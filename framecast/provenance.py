@@ -11,13 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
-from pathlib import Path
 
-from framecast.video.base import FrameSource, unreadable
+from framecast.video.base import FrameSource
+from framecast.video.identity import file_digest
 from framecast.windows import Window
-
-CHUNK, DIGEST = 2**20, 16
-"""Bytes read at a time; bytes of an identity."""
 
 
 @dataclass(frozen=True)
@@ -104,19 +101,8 @@ def _identity(digests: Sequence[str]) -> str:
     """One identity for the files in their order; of a single file its own."""
     if len(digests) == 1:
         return digests[0]
-    return blake2b("".join(digests).encode(), digest_size=DIGEST).hexdigest()
+    return blake2b("".join(digests).encode(), digest_size=16).hexdigest()
 
 
 def _digests(source: FrameSource) -> tuple[str, ...]:
-    return tuple(_digest(file) for file in source.files)
-
-
-def _digest(path: Path) -> str:
-    content = blake2b(digest_size=DIGEST)
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(CHUNK):
-                content.update(piece)
-    except OSError as error:
-        raise unreadable(path, error) from error
-    return content.hexdigest()
+    return tuple(file_digest(file) for file in source.files)

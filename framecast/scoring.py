@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from framecast.dataset import Batch, WindowShape, collate, fitted_frames
+from framecast.dataset import Batch, WindowShape, collate
+from framecast.decoding import fitted_frames
 from framecast.metrics import Metric
 from framecast.plan import BATCH_PIXELS
 from framecast.video.base import FrameSource
