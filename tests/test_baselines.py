@@ -138,8 +138,9 @@ def test_the_trend_is_numpys_line_through_each_pixel_clipped():
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_takes_one_context_frame(name):
-    context = torch.rand(B, 1, C, 20, 23)
+    context = torch.rand(B, 1, C, 20, 23, generator=torch.Generator().manual_seed(4))
     found = list(BASELINES[name](context, 2))
     assert [frame.shape for frame in found] == [(B, C, 20, 23)] * 2
     for frame in found:
-        torch.testing.assert_close(frame, context[:, 0], atol=1e-6, rtol=0)
+        # Moving by nothing still rounds positions, normalised to [-1, 1] in float32.
+        torch.testing.assert_close(frame, context[:, 0], atol=1e-5, rtol=0)
