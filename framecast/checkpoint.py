@@ -7,6 +7,7 @@ so a file from a stranger cannot run code.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import textwrap
 import warnings
@@ -26,6 +27,9 @@ from framecast.provenance import TrainedClip
 
 FORMAT, VERSION = "framecast", 1
 
+RIVALS = {"last frame": "persistence_mse", "optical flow": "flow_mse"}
+"""Classical forecasts that a training scores beside its network, and their names in `scores`."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -44,6 +48,19 @@ class Checkpoint:
     scores: dict[str, float]
     progress: dict[str, Any] | None = None
     trained_on: tuple[TrainedClip, ...] | None = None
+
+    @property
+    def fallback(self) -> str | None:
+        """The classical forecast that did better than the default network in its training.
+
+        A name of `baselines.BASELINES`; None where the network is the best that is known, and for
+        the other networks, which are there to be compared.
+        """
+        if self.config.model.name != "flow-convlstm":
+            return None
+        rivals = {name: self.scores.get(key, math.inf) for name, key in RIVALS.items()}
+        name = min(rivals, key=rivals.__getitem__)
+        return name if rivals[name] < self.scores.get("validation_mse", -math.inf) else None
 
     def forecaster(self, device: str = "cpu") -> Forecaster:
         """Build the network with these weights, in eval mode on `device`.

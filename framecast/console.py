@@ -123,6 +123,13 @@ def show_outcome(outcome: Outcome, quiet: bool) -> None:
     """The paths on stdout; unless quiet, the held-out errors beside the classical ones first."""
     if not quiet:
         _show_scores(outcome.result)
+    if outcome.fallback is not None:
+        show_notes(
+            [
+                f"the network did not beat the {outcome.fallback}; predictions with this model are "
+                f"made by the {outcome.fallback}; training for longer may help"
+            ]
+        )
     for path in (outcome.run.best, outcome.run.preview):
         show_result(str(path))
 
@@ -224,11 +231,11 @@ class Display:
     def _epoch_done(self, event: EpochDone) -> None:
         if self.quiet:
             return
-        train = "-" if event.train_loss is None else f"{1000 * event.train_loss:.3f}"
+        loss = "-" if event.train_loss is None else f"{event.train_loss:.5f}"
         skill = 1 - event.validation_mse / event.persistence_mse if event.persistence_mse else 0.0
         messages.print(
             f"epoch {event.epoch:3d}  step {event.step:5d}  {event.minutes:5.1f} min  "
-            f"train {train:>7}  held-out MSE x 1000 {1000 * event.validation_mse:.3f} "
+            f"loss {loss:>7}  held-out MSE x 1000 {1000 * event.validation_mse:.3f} "
             f"(last frame {1000 * event.persistence_mse:.3f}, flow {1000 * event.flow_mse:.3f}), "
             f"skill {skill:.1%}{'  best' if event.improved else ''}"
         )

@@ -301,6 +301,8 @@ def _notes(task: Task, scores: Mapping[str, Scores]) -> Iterator[str]:
                 f"{info.path.name} is scored at {size[0]}x{size[1]}, the size the model works at, "
                 f"not at its own {info.height}x{info.width}"
             )
+    if task.forecaster.fallback is not None:
+        yield task.forecaster.fallback_note
     if task.forecaster.trained_on is None:
         yield (
             "the model file does not say which clips it was trained on, so their frames could not "

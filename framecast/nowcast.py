@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 import numpy as np
 
 from framecast.errors import InterruptedRunError, SourceError
-from framecast.prediction import DEFAULT_FPS, LoadedForecaster, Request, open_clip, tile_notes
+from framecast.prediction import DEFAULT_FPS, LoadedForecaster, Request, model_notes, open_clip
 from framecast.video.live import Feed, is_live, open_live
 from framecast.video.sizes import parse_size
 from framecast.video.writers import open_writer
@@ -94,7 +94,7 @@ def open_feed(forecaster: LoadedForecaster, source: Path, request: Request) -> F
             f"{info.path}: has {info.frames} frames, --start is {start}",
             remedy="use an earlier --start",
         )
-    notes = (*info.notes, *tile_notes(forecaster, info))
+    notes = (*info.notes, *model_notes(forecaster, info))
     return Feed(source.name, clip.read(start), info.fps, info.frames - start, notes)
 
 

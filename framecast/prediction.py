@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from framecast.baselines import BASELINES
 from framecast.checkpoint import Checkpoint, load_checkpoint
 from framecast.config import Config, DataConfig
 from framecast.device import (
@@ -52,7 +53,7 @@ class LoadedForecaster:
         self.device = pick_device(device)
         self.precision = pick_precision(self.config.train.precision, self.device)
         self.network = checkpoint.forecaster(self.device)
-        self.trained_on = checkpoint.trained_on
+        self.trained_on, self.fallback = checkpoint.trained_on, checkpoint.fallback
         self.tile = tile
         if tile is not None:
             _check_tile(self.config, tile)
@@ -78,13 +79,16 @@ class LoadedForecaster:
             yield resize(frame_HWC, height, width)
 
     def extrapolate(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
-        """The network as a `rollout.Predictor`: float32 frames (B, C, H, W), large ones in tiles.
+        """The model as a `rollout.Predictor`: float32 frames (B, C, H, W), large ones in tiles.
 
+        By the network, or by the classical forecast that did better in its training (`fallback`).
         Raises CheckpointError when a frame is not finite, ResourceError when memory runs out.
         """
         _, length, _, height, width = context_BTCHW.shape
         side = self.tile_side(height, width, length)
-        if side is None:
+        if self.fallback is not None:
+            frames = BASELINES[self.fallback](context_BTCHW, horizon)
+        elif side is None:
             frames = rollout(self.network, context_BTCHW.to(self.device), horizon)
         else:
             tiled = TiledForecaster(self.network, self.config.model, side)
@@ -102,6 +106,14 @@ class LoadedForecaster:
                     remedy="use a smaller --horizon, or train again with a smaller --lr",
                 )
             yield frame_BCHW.float()
+
+    @property
+    def fallback_note(self) -> str:
+        """What to tell of a model that falls back."""
+        return (
+            f"the network did not beat the {self.fallback} on the held-out frames of its training; "
+            f"so the {self.fallback} makes the forecast; training for longer may help"
+        )
 
     def tile_side(self, height: int, width: int, length: int | None = None) -> int | None:
         """Side of the tiles that frames of this size are predicted in; None: they are whole.
@@ -250,11 +262,13 @@ def predict_file(
         for frame_HWC in forecast.frames:
             writer.write(frame_HWC)
             on_frame(path.name, forecast.count)
-    return (*forecast.notes, *tile_notes(forecaster, source.info), *writer.notes)
+    return (*forecast.notes, *model_notes(forecaster, source.info), *writer.notes)
 
 
-def tile_notes(forecaster: LoadedForecaster, info: SourceInfo) -> tuple[str, ...]:
-    """Say where a clip's frames are predicted in tiles."""
+def model_notes(forecaster: LoadedForecaster, info: SourceInfo) -> tuple[str, ...]:
+    """Say where frames are predicted by a classical forecast, or in tiles."""
+    if forecaster.fallback is not None:
+        return (forecaster.fallback_note,)
     side = forecaster.tile_side(info.height, info.width)
     return () if side is None else (f"predicted in tiles of {side} x {side} pixels",)
 

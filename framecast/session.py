@@ -78,10 +78,11 @@ class Session:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished training: its folder, its figures."""
+    """A finished training: its folder, its figures, and the classical forecast it falls back to."""
 
     run: RunFolder
     result: TrainingResult
+    fallback: str | None
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,11 @@ def train(
             known = remember(session.sources, plan.split.train, plan.split.span)
         trainer = Trainer(plan, clips, run, emit, session.resumed, known, group, profile)
         result = trainer.train()
+        fallback = None
         if group.main:
             _write_preview(plan, clips, run, group.device)
-    return Outcome(run, result)
+            fallback = load_checkpoint(run.best).fallback
+    return Outcome(run, result, fallback)
 
 
 def _common_run(runs: Path, group: Group) -> RunFolder:

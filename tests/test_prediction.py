@@ -262,3 +262,28 @@ def test_a_clip_that_is_too_short_says_by_how_much(clip, settings, request_, wor
 def test_requests_that_mean_nothing_are_usage_errors(wrong):
     with pytest.raises(UsageError):
         Request(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("scores", "fallback"),
+    [
+        ({"validation_mse": 0.2, "persistence_mse": 0.3, "flow_mse": 0.25}, None),
+        ({"validation_mse": 0.2, "persistence_mse": 0.3, "flow_mse": 0.1}, "optical flow"),
+        ({"validation_mse": 0.2, "persistence_mse": 0.05, "flow_mse": 0.1}, "last frame"),
+        ({"validation_mse": 0.2}, None),
+    ],
+)
+def test_a_network_that_lost_its_training_leaves_forecasting_to_the_classical(scores, fallback):
+    forecaster = LoadedForecaster(replace(random_checkpoint(), scores=scores), "cpu")
+    assert forecaster.fallback == fallback
+    if fallback == "last frame":
+        context = pixels(T, H, W, C)
+        future = forecaster.predict(context, HORIZON)
+        np.testing.assert_array_equal(future, np.repeat(context[-1:], HORIZON, axis=0))
+        assert "did not beat the last frame" in forecaster.fallback_note
+
+
+def test_networks_that_are_there_to_be_compared_never_fall_back():
+    scores = {"validation_mse": 0.2, "persistence_mse": 0.05, "flow_mse": 0.1}
+    checkpoint = replace(random_checkpoint(3, "model.name=convlstm"), scores=scores)
+    assert checkpoint.fallback is None
