@@ -1,0 +1,170 @@
+"""What each part of the default adds: in-domain radar again, with one part changed at a time.
+
+python -m tests.benchmarks.ablation --data FOLDER --minutes 15
+
+Trainings and windows are those of the in-domain match of `tests.benchmarks.radar`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from framecast import training
+from framecast.errors import UsageError
+from framecast.nn.forecaster import Forecaster
+from framecast.report import MODEL
+
+from .shared.clips import read_clips
+from .shared.contest import Rules
+from .shared.figure import draw_parts
+from .shared.matches import add_options, plan_matches, play_match, run
+from .shared.record import machine, write_json
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A change of the default: what it is called, and the settings that make it.
+
+    What no setting can switch off, `change` does to the network before it is trained.
+    """
+
+    name: str
+    settings: tuple[str, ...] = ()
+    change: Callable[[Forecaster], None] | None = None
+
+
+def freeze(*names: str) -> Callable[[Forecaster], None]:
+    """Leave parts of the network as they are before the first step; these begin at zero effect."""
+
+    def change(network: Forecaster) -> None:
+        for name in names:
+            network.get_submodule(name).requires_grad_(False)
+
+    return change
+
+
+def forget_h(network: Forecaster) -> None:
+    """Take h out of the gates: only c, place by place, goes from frame to frame."""
+    for layer in network.stack.layers:
+        layer.recurrent_kernel.detach().zero_()
+        layer.recurrent_kernel.requires_grad_(False)
+
+
+def stay_uncalibrated(network: Forecaster) -> None:
+    """Start from the network as it is built."""
+    network.calibrate = lambda windows: None
+
+
+PARTS = (
+    Part(DEFAULT),
+    Part("classical guesses alone, no ConvLSTM", change=freeze("head", "paint")),
+    Part("ConvLSTM without h", change=forget_h),
+    Part("ConvLSTM with 1x1 kernels", ("model.kernel_size=1",)),
+    Part("one ConvLSTM layer", ("model.filters=[64]",)),
+    Part("ConvLSTM mixes, paints nothing", change=freeze("paint")),
+    Part("ConvLSTM paints, mixes nothing", change=freeze("head")),
+    Part("not calibrated", change=stay_uncalibrated),
+    Part("plain ConvLSTM, no motion", ("model.name=convlstm",)),
+    Part("cells of 4 pixels", ("model.patch=4",)),
+    Part("no averaged weights", ("train.ema=0",)),
+    Part("no mirrored windows", ("data.flip=false",)),
+    Part("whole frames, no crops", ("data.crop=0",)),
+    Part("loss MSE + MAE", ("train.loss=mix",)),
+)
+
+
+@contextmanager
+def altered(change: Callable[[Forecaster], None] | None) -> Iterator[None]:
+    """Within it, every network that a training builds is changed."""
+    built = training.build_forecaster
+
+    def build(*arguments: Any) -> Forecaster:
+        network = built(*arguments)
+        if change is not None:
+            change(network)
+        return network
+
+    with mock.patch.object(training, "build_forecaster", build):
+        yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.ablation")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER", help="a folder of frames per event"
+    )
+    parser.add_argument(
+        "--only", action="append", metavar="PART", help="only this beside the default; repeatable"
+    )
+    add_options(parser, "ablation")
+    options = parser.parse_args()
+    run(parser, lambda: benchmark(options))
+
+
+def benchmark(options: argparse.Namespace) -> None:
+    """Train and score the default and every change of it, write, print."""
+    parts = choose_parts(options)
+    rules = Rules(options.windows, {}, "20 dBZ", "-10..60 dBZ")
+    record: dict[str, Any] = {"benchmark": "ablation", "machine": machine(), "entries": []}
+    with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
+        match = plan_matches(read_clips([options.data], Path(scratch), "gray"), leave_out=False)[0]
+        for minutes in options.minutes:
+            for part in parts:
+                print(f"{part.name}, {minutes:g} minutes", file=sys.stderr, flush=True)
+                changed = argparse.Namespace(**vars(options))
+                changed.settings = [*options.settings, *part.settings]
+                with altered(part.change):
+                    entry = play_match(match, part.name, minutes, rules, changed)
+                record["entries"].append(entry | {"part": part.name})
+                write_json(options.output / "ablation.json", record)
+    for minutes in options.minutes:
+        rows = [entry for entry in record["entries"] if entry["minutes"] == minutes]
+        if len(parts) > 1:
+            draw_parts(options.output / f"ablation-{minutes:g}.png", costs(rows))
+        show(rows)
+
+
+def choose_parts(options: argparse.Namespace) -> list[Part]:
+    """The default and the parts asked for; UsageError for unknown ones."""
+    names = [part.name for part in PARTS]
+    for name in options.only or ():
+        if name not in names:
+            raise UsageError(f"--only {name}: there is no such part", remedy=f"use {names}")
+    return [part for part in PARTS if part.name in (DEFAULT, *(options.only or names))]
+
+
+def costs(entries: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """By part and clip, the error over that of the default, less 1."""
+    errors = {
+        entry["part"]: {clip["clip"]: clip["summary"]["mse"][MODEL] for clip in entry["clips"]}
+        for entry in entries
+    }
+    default = errors.pop(DEFAULT)
+    return {
+        part: {clip: mse / default[clip] - 1 for clip, mse in by_clip.items()}
+        for part, by_clip in errors.items()
+    }
+
+
+def show(entries: Sequence[dict[str, Any]]) -> None:
+    """Print a line for each part: errors in 0..255, and steps reached."""
+    for entry in entries:
+        errors = (
+            f"{clip['clip']} {clip['summary']['mse_255'][MODEL]:.1f}" for clip in entry["clips"]
+        )
+        steps = entry["training"]["result"]["steps"]
+        print(f"{entry['part']}, {entry['minutes']:g} minutes, {steps} steps: {', '.join(errors)}")
+
+
+if __name__ == "__main__":
+    main()

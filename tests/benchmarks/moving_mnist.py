@@ -1,0 +1,191 @@
+"""Moving MNIST: 10 frames in, 10 out, scored as OpenSTL does, beside its networks.
+
+python -m tests.benchmarks.moving_mnist --digits t10k-images-idx3-ubyte.gz --openstl OpenSTL
+
+Digits 0 to 7,999 move in the training sequences, the others in the test sequences, which a seed
+fixes. OpenSTL's networks are trained on the same sequences for the same time, if a checkout of it
+is given. What it published with its full recipe on a GPU is shown as that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from framecast.baselines import BASELINES
+from framecast.device import pick_device
+from framecast.evaluation import Request, prepare, score
+from framecast.prediction import load_forecaster
+from framecast.report import MODEL
+from framecast.rollout import Predictor
+from framecast.video.sources import open_source
+from framecast.windows import Window
+
+from .shared.digits import CANVAS, FIRST_TEST_DIGIT, read_digits, sequences
+from .shared.figure import draw_digits
+from .shared.matches import budgets, count, run
+from .shared.openstl_peers import (
+    PUBLISHED,
+    PUBLISHED_BUDGET,
+    ConvLSTMS,
+    SimVP,
+    load_models,
+    train_peer,
+)
+from .shared.record import machine, write_json
+from .shared.training import reuse_model, train_model
+
+CONTEXT = HORIZON = 10
+FRAMES = CONTEXT + HORIZON
+TRAINING_SEED, TEST_SEED = 1, 2
+VALIDATION_SHARE = 0.1
+TASK = (
+    f"data.context_length={CONTEXT}",
+    f"data.horizon={HORIZON}",
+    f"data.stride={FRAMES}",
+    "data.split=time",
+    f"data.validation_fraction={VALIDATION_SHARE}",
+    "data.flip=false",
+)
+"""What makes a window of each sequence, with a tenth of them held out, and digits not mirrored."""
+
+METRICS = ("mse", "mae", "ssim", "psnr")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.moving_mnist")
+    add = parser.add_argument
+    add("--digits", type=Path, required=True, metavar="FILE", help="idx3-ubyte, gzipped or not")
+    add("--openstl", type=Path, metavar="PATH", help="a checkout of OpenSTL, for its networks")
+    add("--model", default="convlstm", metavar="NAME", help="model.name (default convlstm)")
+    add("--minutes", type=budgets, default=[15.0], metavar="LIST", help="default 15")
+    add("--sequences", type=multiple_of_ten, default=10_000, help="to train on (default 10000)")
+    add("--tests", type=count, default=1000, help="sequences to score (default 1000)")
+    add("--reuse", type=Path, metavar="MODEL", help="score this model instead of training one")
+    add("--set", action="append", default=[], dest="settings", metavar="NAME=VALUE")
+    add("--output", type=Path, default=Path("runs/moving_mnist"), metavar="DIR")
+    options = parser.parse_args()
+    run(parser, lambda: benchmark(options))
+
+
+def multiple_of_ten(text: str) -> int:
+    """A count whose tenth is whole, so that no sequence is cut; ValueError for others."""
+    count = int(text)
+    if count < 20 or count % 10:
+        raise ValueError(f"expected 20, 30, ... sequences, got {text}")
+    return count
+
+
+def benchmark(options: argparse.Namespace) -> None:
+    """Make sequences, train, score, write, print."""
+    digits_NHW = read_digits(options.digits)
+    record: dict[str, Any] = {
+        "benchmark": "moving_mnist",
+        "task": {
+            "context_length": CONTEXT,
+            "horizon": HORIZON,
+            "training_digits": [0, FIRST_TEST_DIGIT - 1],
+            "test_digits": [FIRST_TEST_DIGIT, len(digits_NHW) - 1],
+            "training_sequences": options.sequences,
+            "test_sequences": options.tests,
+            "seeds": {"training": TRAINING_SEED, "test": TEST_SEED},
+            "scored": "protocol openstl: MSE and MAE are sums over a frame's 64 x 64 pixels in "
+            "0..1; frames clipped and rounded to pixels",
+        },
+        "machine": machine(),
+        "entries": [],
+        "published": {"rows": PUBLISHED, "budget": PUBLISHED_BUDGET},
+    }
+    with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
+        training, tests = Path(scratch, "training.npy"), Path(scratch, "tests.npy")
+        early, late = np.split(digits_NHW, [FIRST_TEST_DIGIT])
+        np.save(training, sequences(early, options.sequences, FRAMES, TRAINING_SEED))
+        np.save(tests, sequences(late, options.tests, FRAMES, TEST_SEED))
+        for minutes in options.minutes:
+            record["entries"].append(play(options, minutes, training, tests))
+            write_json(options.output / "moving_mnist.json", record)
+    draw_digits(options.output / "moving_mnist.png", record["entries"], PUBLISHED)
+    show(record)
+
+
+def play(
+    options: argparse.Namespace, minutes: float, training: Path, tests: Path
+) -> dict[str, Any]:
+    """Train the model and the peers for `minutes` each, and score them together."""
+    if options.reuse:
+        trained = reuse_model(options.reuse)
+    else:
+        settings = [f"model.name={options.model}", *TASK, *options.settings]
+        trained = train_model([training], minutes, settings, options.output / "models")
+    peers, records = train_peers(options, minutes, training)
+    request = Request(horizon=HORIZON, protocol="openstl", include_training=False)
+    task = prepare(load_forecaster(trained.model), [open_source(tests)], request)
+    found = tuple(Window(0, FRAMES * number) for number in range(options.tests))
+    report = score(replace(task, found=found, windows=found), {**BASELINES, **peers})
+    scores = {
+        name: {metric: list(figures[metric]) for metric in METRICS}
+        for name, figures in report.scores.items()
+    }
+    return {
+        "title": f"{minutes:g} minutes",
+        "minutes": minutes,
+        "training": trained.record,
+        "peers": records,
+        "scores": scores,
+        "means": {name: _means(figures) for name, figures in scores.items()},
+        "sentence": report.verdict,
+    }
+
+
+def train_peers(
+    options: argparse.Namespace, minutes: float, training: Path
+) -> tuple[dict[str, Predictor], dict[str, Any]]:
+    """OpenSTL's networks, trained, and what is to be said of them, or of their absence."""
+    if options.openstl is None:
+        return {}, {"absent": "no checkout of OpenSTL was given"}
+    models = load_models(options.openstl)
+    if isinstance(models, str):
+        return {}, {"absent": models}
+    clips_NTHW = np.load(training, mmap_mode="r").reshape(-1, FRAMES, CANVAS, CANVAS)
+    seen_NTHW = clips_NTHW[: round(len(clips_NTHW) * (1 - VALIDATION_SHARE))]
+    peers, records = {}, {}
+    for kind in (ConvLSTMS, SimVP):
+        peer = kind(models, CONTEXT, HORIZON, CANVAS)
+        print(f"{peer.name}, {minutes:g} minutes", file=sys.stderr, flush=True)
+        records[peer.name] = train_peer(peer, seen_NTHW, CONTEXT, minutes, pick_device("auto"))
+        peers[peer.name] = peer
+    return peers, records
+
+
+def show(record: dict[str, Any]) -> None:
+    """Print a table for each budget, then what was published."""
+    for entry in record["entries"]:
+        print(f"{entry['title']}: {entry['sentence']}")
+        for name, means in entry["means"].items():
+            shown = record_name(entry, name)
+            print(f"  {shown:32} " + "  ".join(f"{key} {means[key]:.4g}" for key in METRICS))
+        if "absent" in entry["peers"]:
+            print(f"  OpenSTL's networks are absent: {entry['peers']['absent']}")
+    print(PUBLISHED_BUDGET)
+    for name, row in PUBLISHED.items():
+        print(f"  {name:32} " + "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+
+
+def record_name(entry: dict[str, Any], name: str) -> str:
+    """The model by its own name."""
+    own = entry["training"]["settings"]["model"]["name"]
+    return f"{MODEL} {own}" if name == MODEL else name
+
+
+def _means(figures: dict[str, list[float]]) -> dict[str, float]:
+    return {metric: sum(values) / len(values) for metric, values in figures.items()}
+
+
+if __name__ == "__main__":
+    main()

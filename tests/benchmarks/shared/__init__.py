@@ -1,0 +1,1 @@
+"""What the benchmarks of forecasts share: clips cut in time, peers, scores and their proof."""

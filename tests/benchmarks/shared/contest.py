@@ -1,0 +1,152 @@
+"""A model and its peers on the same windows of one clip: scores, their proof, a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from framecast.baselines import BASELINES
+from framecast.evaluation import Outputs, Request, prepare, score
+from framecast.plan import spread
+from framecast.prediction import load_forecaster
+from framecast.report import MODEL, Report
+from framecast.rollout import Predictor
+from framecast.thresholds import read_scale, read_threshold
+from framecast.video.sources import open_source
+from framecast.windows import Window
+
+from .clips import CONTEXT, HORIZON, Clip
+from .proof import Keeper, WatchedForecaster, check_agreement, recompute
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How clips are scored: at most `windows` of a clip; CSI above `threshold`, None: without.
+
+    `scale` says what pixels mean, as in `data.scale`; `peers` come beside the project's baselines.
+    """
+
+    windows: int
+    peers: Mapping[str, Predictor]
+    threshold: str | None = None
+    scale: str | None = None
+
+    @property
+    def metric(self) -> str | None:
+        """The name of the CSI among the scores."""
+        return f"csi {self.threshold}" if self.threshold else None
+
+    @property
+    def threshold_pixel(self) -> float | None:
+        """The threshold as a pixel in 0..255."""
+        if self.threshold is None:
+            return None
+        return 255 * read_threshold(self.threshold, read_scale(self.scale)).pixel
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One clip to score a model on: windows that begin at `starts`, before they are thinned."""
+
+    clip: Clip
+    starts: Sequence[int]
+
+
+def hold(contest: Contest, model: Path, rules: Rules, frames: Path, page: Path) -> dict[str, Any]:
+    """Score a model and all peers; write their frames below `frames` and the report's HTML `page`.
+
+    Returns the record of the clip. Raises ValueError when the scores cannot be worked out again
+    from the frames written, and what reading and predicting raise.
+    """
+    clip, source = contest.clip, open_source(contest.clip.whole)
+    found = tuple(Window(0, start) for start in contest.starts)
+    request = Request(
+        horizon=HORIZON,
+        thresholds=(rules.threshold,) if rules.threshold else (),
+        scale=rules.scale,
+    )
+    task = replace(
+        prepare(load_forecaster(model), [source], request),
+        found=found,
+        windows=spread(found, rules.windows),
+    )
+    keeper = Keeper(frames, (len(task.windows), HORIZON, *clip.shape[1:]))
+    starts = [window.start for window in task.windows]
+    whole_THWC = np.load(clip.whole, mmap_mode="r")
+    truths = (whole_THWC[start + CONTEXT : start + CONTEXT + HORIZON] for start in starts)
+    keeper.keep_truth(np.stack(list(truths)))
+    watched = {
+        name: keeper.watch(name, peer) for name, peer in (BASELINES | dict(rules.peers)).items()
+    }
+    forecaster = WatchedForecaster(model, keeper, MODEL)
+    report = score(replace(task, forecaster=forecaster), watched)
+    Outputs(page=page, overwrite=True).write(report, task)
+    figures = _figures(report, rules)
+    worst = check_agreement(figures, recompute(frames, list(figures), rules.threshold_pixel))
+    return {
+        "clip": clip.name,
+        "frames": clip.frames,
+        "size": list(clip.shape[1:3]),
+        "channels": clip.shape[3],
+        "windows": starts,
+        "windows_possible": len(found),
+        "scores": figures,
+        "recomputed_from_npy": {"largest_relative_difference": worst},
+        "sentence": report.verdict,
+        "summary": summarise(figures),
+    }
+
+
+def _figures(report: Report, rules: Rules) -> dict[str, dict[str, list[float | None]]]:
+    """MSE (pixels in 0..1) and CSI per lead time of each forecaster."""
+    names = {"mse": "mse", "csi": rules.metric}
+    return {
+        forecaster: {
+            short: list(scores[metric]) if metric else [] for short, metric in names.items()
+        }
+        for forecaster, scores in report.scores.items()
+    }
+
+
+def summarise(scores: Mapping[str, Mapping[str, Sequence[float | None]]]) -> dict[str, Any]:
+    """Means over lead times, and the model beside the best of its peers.
+
+    `gain` is 1 - MSE / MSE of the peer with the lowest mean MSE, `gain_over_baselines` the same
+    among the baselines of the project alone, `gain_at_lead_1` at the first lead.
+    """
+    mse = {name: _mean(figures["mse"]) for name, figures in scores.items()}
+    first = {name: figures["mse"][0] for name, figures in scores.items()}
+    csi = {name: _mean(figures["csi"]) for name, figures in scores.items()}
+    peers = [name for name in scores if name != MODEL]
+    seen = [name for name in peers if csi[name] is not None]
+    best, soonest = (min(peers, key=lambda name: of[name]) for of in (mse, first))
+    classic = min(BASELINES, key=lambda name: mse[name])
+    sharpest = max(seen, key=lambda name: csi[name]) if seen else None
+    return {
+        "mse": mse,
+        "mse_255": {name: None if value is None else value * 255**2 for name, value in mse.items()},
+        "csi": csi,
+        "best_peer": best,
+        "gain": _gain(mse[MODEL], mse[best]),
+        "best_baseline": classic,
+        "gain_over_baselines": _gain(mse[MODEL], mse[classic]),
+        "best_at_lead_1": soonest,
+        "gain_at_lead_1": _gain(first[MODEL], first[soonest]),
+        "best_csi_peer": sharpest,
+        "csi_difference": None
+        if sharpest is None or csi[MODEL] is None
+        else csi[MODEL] - csi[sharpest],
+    }
+
+
+def _gain(model: float, reference: float) -> float:
+    return 1 - model / reference if reference else 0.0
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
