@@ -168,8 +168,8 @@ class FlowConvLSTM(Forecaster):
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Solve for the mix of guesses with the least squared error at each lead time on these.
 
-        A window's error counts relative to that of its last frame repeated, so that wild windows
-        do not drown the quiet ones; a ridge draws the mix to extrapolation along the first motion.
+        A window's error counts relative to that of its last frame, repeated and moved along, so
+        that wild windows do not drown the quiet ones; a ridge draws the mix to extrapolation along the first motion.
         Lead times beyond the windows' longest have the mix of that; no windows change nothing.
         """
         products_nKK = torch.zeros(LEADS, GUESSES, GUESSES, dtype=torch.float64)
@@ -184,7 +184,9 @@ class FlowConvLSTM(Forecaster):
             ):
                 guesses_nKD = guesses_nKCHW.flatten(2).double()
                 target_nD1 = target_nCHW.flatten(1).double().unsqueeze(2)
-                error_n11 = (guesses_nKD[:, -1:].mT - target_nD1).square().mean(1, keepdim=True)
+                # A frame may stand still by chance: what moved along has to be near it as well.
+                errors_n2D = guesses_nKD[:, [0, -1]] - target_nD1.mT
+                error_n11 = errors_n2D.square().mean(dim=(1, 2), keepdim=True)
                 scaled_nKD = guesses_nKD / (error_n11 + FLOOR)
                 products_nKK[:n] += scaled_nKD @ guesses_nKD.mT
                 sums_nK1[:n] += scaled_nKD @ target_nD1
