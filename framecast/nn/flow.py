@@ -169,8 +169,9 @@ class FlowConvLSTM(Forecaster):
         """Solve for the mix of guesses with the least squared error at each lead time on these.
 
         A window's error counts relative to that of its last frame, repeated and moved along, so
-        that wild windows do not drown the quiet ones; a ridge draws the mix to extrapolation along the first motion.
-        Lead times beyond the windows' longest have the mix of that; no windows change nothing.
+        that wild windows do not drown the quiet ones; a ridge draws the mix to extrapolation along
+        the first motion. Lead times beyond the windows' longest have the mix of that; no windows
+        change nothing.
         """
         products_nKK = torch.zeros(LEADS, GUESSES, GUESSES, dtype=torch.float64)
         sums_nK1 = torch.zeros(LEADS, GUESSES, 1, dtype=torch.float64)
