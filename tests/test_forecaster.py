@@ -176,7 +176,7 @@ def test_calibration_finds_a_mix_of_its_own_for_each_lead_time(pair, monkeypatch
 
 
 def test_calibration_is_the_ridge_regression_that_numpy_solves():
-    """Rows scaled by 1 / persistence's error, and RIDGE's rows that ask for the first guess."""
+    """Rows scaled by 1 / the error of the last frame, moved and not; RIDGE's rows that ask for it."""
     draw = torch.Generator().manual_seed(1)
     windows = [textures((1.5, -0.75), frames=T + 2), textures((0.3, 2.0), seeds=(4,))]
     windows = [(c, t + 0.1 * torch.rand(t.shape, generator=draw)) for c, t in windows]
@@ -188,7 +188,7 @@ def test_calibration_is_the_ridge_regression_that_numpy_solves():
         for guesses, (context, target) in zip(inputs, windows, strict=True):
             for b in range(len(context) if lead < target.shape[1] else 0):
                 truth = target[b, lead].double().numpy()
-                error = np.mean((context[b, -1].double().numpy() - truth) ** 2)
+                error = np.mean((guesses[b, lead][[0, -1]] - truth) ** 2)
                 scale = 1 / np.sqrt(error + 1e-4)
                 rows.append(scale * guesses[b, lead].reshape(GUESSES, -1).T)
                 wanted.append(scale * truth.ravel())
@@ -247,19 +247,19 @@ def test_each_lead_time_has_its_mix_and_later_ones_the_last():
 
 
 def test_nothing_is_painted_where_the_guesses_agree():
-    """As on empty frames; the residual is as large as the guesses, growth among them, differ."""
+    """As on plain frames of any brightness; the residual is as large as the guesses differ."""
     network = build("flow-convlstm", std=0.3)
-    empty = torch.zeros(B, T, C, 16, 40)
-    assert not predicted(network, empty).any()
-    empty[:, -1, :, 4:9, 7:12] += 0.4
     network.head.weight.data.zero_()
     network.head.bias.data.zero_()
     network.mix.data.zero_()
     torch.nn.init.constant_(network.paint.bias, 1.0)
-    painted = predicted(network, empty, 1)[:, 0]
+    plain = torch.full((B, T, C, 16, 40), 0.5)
+    torch.testing.assert_close(predicted(network, plain), torch.zeros(B, HORIZON, C, 16, 40))
+    plain[:, -1, :, 4:9, 7:12] += 0.4
+    painted = predicted(network, plain, 1)[:, 0]
     assert painted[..., 4:9, 7:12].mean() > 0.05
     # Beyond the largest blur's 18 pixels, and a cell, nothing differs.
-    assert not painted[..., 36:].any()
+    assert not (painted[..., 36:] > 1e-6).any()
 
 
 def test_in_bfloat16_motion_and_guesses_stay_exact():

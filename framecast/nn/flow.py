@@ -251,11 +251,14 @@ class FlowConvLSTM(Forecaster):
         return maps_NMHW[..., : size[0], : size[1]]
 
     def _doubt(self, guesses_BnKCHW: Tensor) -> Tensor:
-        """How much the guesses differ, growth among them, smoothed over cells: (B, n, 1, H, W).
+        """How much guesses differ, smoothed over cells: (B, n, 1, H, W).
 
-        Their standard deviation; 0 where they all agree, as where nothing is and nothing comes.
+        Mean distance of the frame moved along from the same blurred, and from the frame unmoved: 0
+        where nothing moves and nothing is to be seen.
         """
-        doubt_Bn1HW = guesses_BnKCHW.std(dim=2, correction=0).mean(dim=2, keepdim=True)
+        moved, blurred, still = (guesses_BnKCHW[:, :, k] for k in (0, len(BLURS), -1))
+        doubt_BnCHW = ((moved - blurred).abs() + (moved - still).abs()) / 2
+        doubt_Bn1HW = doubt_BnCHW.mean(dim=2, keepdim=True)
         cells_N1HW = self._on_grid(doubt_Bn1HW.flatten(0, 1))
         size = guesses_BnKCHW.shape[-2:]
         return self._spread(cells_N1HW, size).unflatten(0, guesses_BnKCHW.shape[:2])
