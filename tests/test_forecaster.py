@@ -176,7 +176,7 @@ def test_calibration_finds_a_mix_of_its_own_for_each_lead_time(pair, monkeypatch
 
 
 def test_calibration_is_the_ridge_regression_that_numpy_solves():
-    """Rows scaled by 1 / the error of the last frame, moved and not; RIDGE's rows that ask for it."""
+    """Rows scaled by 1 / the last frame's error, moved and not; RIDGE's rows that ask for it."""
     draw = torch.Generator().manual_seed(1)
     windows = [textures((1.5, -0.75), frames=T + 2), textures((0.3, 2.0), seeds=(4,))]
     windows = [(c, t + 0.1 * torch.rand(t.shape, generator=draw)) for c, t in windows]
