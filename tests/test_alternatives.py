@@ -12,14 +12,15 @@ from conftest import HORIZON, TINY
 from framecast import plan as planning
 from framecast.checkpoint import load_checkpoint, save_checkpoint
 from framecast.config import Config, ModelConfig, load_config
+from framecast.dataset import Batch
 from framecast.errors import CheckpointError, ResourceError, SourceError
 from framecast.inspection import inspect_clips, inspect_settings
+from framecast.losses import cross_entropy
 from framecast.nn.alternatives import CnnLstm, EncoderForecaster, FcLstm, Shi2015
 from framecast.nn.convlstm import ConvLSTM2D
 from framecast.nn.forecaster import grid_stack
 from framecast.nn.networks import NETWORKS, build_forecaster
 from framecast.plan import check_memory, make_plan
-from framecast.training import cross_entropy
 from framecast.video.base import SourceInfo
 
 B, T, C, H, W, U = 2, 5, 3, 11, 9, 6
@@ -266,8 +267,9 @@ def test_cross_entropy_is_the_mean_in_nats_and_computed_without_autocast(monkeyp
 
     monkeypatch.setattr(F, "binary_cross_entropy", refuses_autocast)
     prediction, truth = torch.tensor([0.25, 0.9]), torch.tensor([1.0, 0.0])
+    prediction, truth = (frames.view(1, 2, 1, 1, 1) for frames in (prediction, truth))
     with torch.autocast("cpu", torch.bfloat16):
-        loss = cross_entropy(prediction, truth)
+        loss = cross_entropy(prediction, Batch(torch.zeros(1, 1, 1, 1, 1), truth))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx((np.log(4) + np.log(10)) / 2, rel=1e-6)
 

@@ -236,7 +236,7 @@ def test_flag_beats_environment_beats_file_beats_default(run, clips, tmp_path, m
     assert run("train", clips / "grey.npy", "--runs", tmp_path, *flags, *TINY)[0] == 0
     settings = load_config(tmp_path / "train-1/config.yaml", env={}).train
     found = (settings.lr, settings.seed, settings.patience, settings.ema, settings.loss)
-    assert found == (5e-4, 4, 9, 0.5, "mse")
+    assert found == (5e-4, 4, 9, 0.5, "skill")
 
 
 def test_dry_run_tries_a_batch_and_writes_nothing(run, clips, tmp_path, monkeypatch):
