@@ -276,7 +276,7 @@ def evaluate(
         typer.Option(help="Frames between window starts; default: as trained.", show_default=False),
     ] = None,
     windows: Annotated[
-        int, typer.Option(help="At most so many windows, evenly spread; 0: all.")
+        int, typer.Option(help="At most so many, evenly spread; fewer are faster, 0: all.")
     ] = 100,
     protocol: Annotated[
         Literal["pixel", "openstl", "nowcast"], typer.Option(help="Which metrics.")

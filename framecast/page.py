@@ -93,9 +93,10 @@ def _examples(report: Report, task: Task) -> Iterator[str]:
         caption = (
             f"{Path(report.clips[window.clip].path).name}, frames from {window.start}: "
             f"MSE x 1000 {1000 * model:.3f}, {reference} {1000 * other:.3f}"
+            + (f", skill {1 - model / other:.1%}" if other else "")
         )
         yield (
-            f"<figure><h3>{name.capitalize()} window</h3>"
+            f"<figure><h3>{name.capitalize()} window by skill over {escape(reference)}</h3>"
             f'<video controls loop muted autoplay playsinline src="{_video(task, number)}"></video>'
             f"<figcaption>{escape(caption)}</figcaption></figure>"
         )
@@ -203,14 +204,22 @@ def _tables(report: Report) -> Iterator[str]:
 
 def _row(lead: str, values: Figures | Sequence[float | None], report: Report, metric: str) -> str:
     factor = report.factors[metric]
-    cells = (f"<td>{'-' if value is None else f'{value * factor:.4g}'}</td>" for value in values)
+    cells = (f"<td>{'-' if value is None else _figure(value * factor)}</td>" for value in values)
     return f"<tr><th>{lead}</th>{''.join(cells)}</tr>"
+
+
+def _figure(value: float) -> str:
+    """Four digits, trailing zeros too, so that columns line up; never an exponent."""
+    if abs(value) >= 1000:
+        return f"{value:.1f}"
+    return f"{value:#.4g}" if abs(value) >= 0.001 else f"{value:.6f}"
 
 
 def _interval(report: Report) -> str:
     comparison, count = report.comparison, len(report.windows)
     if comparison.overall.low is None:
-        return f"No interval: {count} window(s) make fewer than two blocks of {comparison.block}."
+        made = "1 window makes" if count == 1 else f"{count} windows make"
+        return f"No interval: {made} fewer than two blocks of {comparison.block}."
     return (
         f"95 % intervals by a circular block bootstrap over {count} windows in blocks of "
         f"{comparison.block} consecutive ones, as many as predict a common frame; 2,000 draws. "

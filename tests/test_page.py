@@ -11,7 +11,7 @@ from conftest import CONTEXT, HORIZON
 
 from framecast.baselines import BASELINES
 from framecast.evaluation import Request, open_task, score
-from framecast.page import render, typical_windows
+from framecast.page import _figure, render, typical_windows
 from framecast.report import MODEL
 from framecast.video.sources import open_source
 
@@ -72,7 +72,7 @@ def test_it_says_all_that_the_report_knows(page, report, task):
     for name in (MODEL, *BASELINES):
         assert f"<th>{name}</th>" in page
     assert "context_length: 3" in page
-    assert f"{1000 * report.scores[MODEL]['mse'][1]:.4g}</td>" in page
+    assert f"{1000 * report.scores[MODEL]['mse'][1]:#.4g}</td>" in page
     assert page.count("<svg") == 2
     assert "#010203" not in page
 
@@ -87,8 +87,25 @@ def test_its_videos_are_the_windows_beside_their_truth(page, tmp_path, report):
         assert info.width > 4 * 160
     for name, number in typical_windows(report).items():
         start = report.windows[number].start
-        assert f"<h3>{name.capitalize()} window</h3>" in page
-        assert f"grey.npy, frames from {start}: MSE x 1000" in page
+        assert (
+            f"<h3>{name.capitalize()} window by skill over {report.comparison.reference}</h3>"
+            in page
+        )
+        model, other = (
+            report.window_mse[kind][number].mean() for kind in (MODEL, report.comparison.reference)
+        )
+        assert re.search(
+            rf"grey.npy, frames from {start}: MSE x 1000 [^<]*, skill {1 - model / other:.1%}<",
+            page,
+        )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3.61, "3.610"), (0.5, "0.5000"), (123456.78, "123456.8"), (0.0, "0.000000"), (-12, "-12.00")],
+)
+def test_figures_line_up_and_have_no_exponent(value, text):
+    assert _figure(value) == text
 
 
 def with_errors(report, model, reference):
