@@ -61,6 +61,11 @@ def _options() -> argparse.Namespace:
         "--scores", type=Path, metavar="JSON", help="take the trainings of an earlier run instead"
     )
     parser.add_argument(
+        "--clip",
+        choices=[clip.stem for clip in CLIPS],
+        help="train on this sample clip only (default: on each)",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         default=Path("runs/alternatives"),
@@ -76,7 +81,8 @@ def _scores(options: argparse.Namespace) -> list[Score]:
         return [Score(**row) for row in rows]
     if not options.minutes:
         return []
-    return [score(clip, name, options.minutes) for clip in CLIPS for name in NETWORKS]
+    clips = [clip for clip in CLIPS if options.clip in (None, clip.stem)]
+    return [score(clip, name, options.minutes) for clip in clips for name in NETWORKS]
 
 
 if __name__ == "__main__":
