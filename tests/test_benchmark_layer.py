@@ -1,8 +1,10 @@
+"""The layer benchmark: its ratios, and the plain loop that it is timed against."""
+
 import pytest
 import torch
+from benchmarks.layer import PlainLoop, ratios, table
 
 from framecast.nn.convlstm import ConvLSTM2D
-from tests.benchmarks.layer import PlainLoop, ratios, table
 
 
 def test_ratios_take_the_fastest_peer_and_leave_ours_out():
