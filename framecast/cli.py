@@ -41,6 +41,10 @@ Set = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Color = Annotated[Literal["gray", "rgb"] | None, typer.Option(help="Convert the frames first.")]
+KeepReadable = Annotated[
+    bool, typer.Option("--keep-readable", help="Use what is readable of damaged clips.")
+]
 
 
 def setting(flag: str, text: str) -> typer.models.OptionInfo:
@@ -217,13 +221,9 @@ def predict(
     fps: Annotated[
         float | None, typer.Option(help="Frames per second; default: the source's.")
     ] = None,
-    color: Annotated[
-        Literal["gray", "rgb"] | None, typer.Option(help="Convert the frames first.")
-    ] = None,
+    color: Color = None,
     device: Device = "auto",
-    keep_readable: Annotated[
-        bool, typer.Option("--keep-readable", help="Use what is readable of damaged clips.")
-    ] = False,
+    keep_readable: KeepReadable = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Predict the frames after a clip's last ones, into a GIF, MP4, PNG folder or NPY file.
@@ -307,13 +307,9 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="Write one HTML page: plots, windows that play."),
     ] = None,
-    color: Annotated[
-        Literal["gray", "rgb"] | None, typer.Option(help="Convert the frames first.")
-    ] = None,
+    color: Color = None,
     device: Device = "auto",
-    keep_readable: Annotated[
-        bool, typer.Option("--keep-readable", help="Use what is readable of damaged clips.")
-    ] = False,
+    keep_readable: KeepReadable = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Compare a model with the classical guesses on frames it was not trained on.

@@ -123,13 +123,8 @@ def show_outcome(outcome: Outcome, quiet: bool) -> None:
     """The paths on stdout; unless quiet, the held-out errors beside the classical ones first."""
     if not quiet:
         _show_scores(outcome.result)
-    if outcome.fallback is not None:
-        show_notes(
-            [
-                f"the network did not beat the {outcome.fallback}; predictions with this model are "
-                f"made by the {outcome.fallback}; training for longer may help"
-            ]
-        )
+    if outcome.note is not None:
+        show_notes([outcome.note])
     for path in (outcome.run.best, outcome.run.preview):
         show_result(str(path))
 

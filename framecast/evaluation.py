@@ -301,7 +301,7 @@ def _notes(task: Task, scores: Mapping[str, Scores]) -> Iterator[str]:
                 f"{info.path.name} is scored at {size[0]}x{size[1]}, the size the model works at, "
                 f"not at its own {info.height}x{info.width}"
             )
-    if task.forecaster.fallback is not None:
+    if task.forecaster.fallback_note is not None:
         yield task.forecaster.fallback_note
     if task.forecaster.trained_on is None:
         yield (

@@ -84,15 +84,10 @@ class LoadedForecaster:
         By the network, or by the classical forecast that did better in its training (`fallback`).
         Raises CheckpointError when a frame is not finite, ResourceError when memory runs out.
         """
-        _, length, _, height, width = context_BTCHW.shape
-        side = self.tile_side(height, width, length)
         if self.fallback is not None:
             frames = BASELINES[self.fallback](context_BTCHW, horizon)
-        elif side is None:
-            frames = rollout(self.network, context_BTCHW.to(self.device), horizon)
         else:
-            tiled = TiledForecaster(self.network, self.config.model, side)
-            frames = rollout(tiled, context_BTCHW, horizon)
+            frames = self._rollout(context_BTCHW, horizon)
         for lead in range(1, horizon + 1):
             # Left before every yield, since whoever reads the frames computes in between.
             with (
@@ -107,9 +102,21 @@ class LoadedForecaster:
                 )
             yield frame_BCHW.float()
 
+    def _rollout(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
+        """The network's frames, whole or in tiles."""
+        _, length, _, height, width = context_BTCHW.shape
+        side = self.tile_side(height, width, length)
+        if side is None:
+            return rollout(self.network, context_BTCHW.to(self.device), horizon)
+        return rollout(
+            TiledForecaster(self.network, self.config.model, side), context_BTCHW, horizon
+        )
+
     @property
-    def fallback_note(self) -> str:
-        """What to tell of a model that falls back."""
+    def fallback_note(self) -> str | None:
+        """What to tell of a model that falls back; None of one that does not."""
+        if self.fallback is None:
+            return None
         return (
             f"the network did not beat the {self.fallback} on the held-out frames of its training; "
             f"so the {self.fallback} makes the forecast; training for longer may help"
@@ -267,7 +274,7 @@ def predict_file(
 
 def model_notes(forecaster: LoadedForecaster, info: SourceInfo) -> tuple[str, ...]:
     """Say where frames are predicted by a classical forecast, or in tiles."""
-    if forecaster.fallback is not None:
+    if forecaster.fallback_note is not None:
         return (forecaster.fallback_note,)
     side = forecaster.tile_side(info.height, info.width)
     return () if side is None else (f"predicted in tiles of {side} x {side} pixels",)

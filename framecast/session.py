@@ -78,11 +78,11 @@ class Session:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished training: its folder, its figures, and the classical forecast it falls back to."""
+    """A finished training: its folder, its figures, and what to tell where the model falls back."""
 
     run: RunFolder
     result: TrainingResult
-    fallback: str | None
+    note: str | None
 
 
 @dataclass(frozen=True)
@@ -197,11 +197,8 @@ def train(
             known = remember(session.sources, plan.split.train, plan.split.span)
         trainer = Trainer(plan, clips, run, emit, session.resumed, known, group, profile)
         result = trainer.train()
-        fallback = None
-        if group.main:
-            _write_preview(plan, clips, run, group.device)
-            fallback = load_checkpoint(run.best).fallback
-    return Outcome(run, result, fallback)
+        note = _write_preview(plan, clips, run, group.device) if group.main else None
+    return Outcome(run, result, note)
 
 
 def _common_run(runs: Path, group: Group) -> RunFolder:
@@ -230,8 +227,10 @@ def _decoded(
     return decoded.clips
 
 
-def _write_preview(plan: Plan, clips: Sequence[np.ndarray], run: RunFolder, device: str) -> None:
-    """Show the best model on the first validation window, beside the truth."""
+def _write_preview(
+    plan: Plan, clips: Sequence[np.ndarray], run: RunFolder, device: str
+) -> str | None:
+    """Show the best model on the first validation window; returns its note where it falls back."""
     forecaster = LoadedForecaster(load_checkpoint(run.best), device)
     shape, window = window_shape(plan), plan.validation[0]
     seen_THWC, truth_THWC = np.split(frames_of(clips, window, shape), [shape.context_length])
@@ -240,6 +239,7 @@ def _write_preview(plan: Plan, clips: Sequence[np.ndarray], run: RunFolder, devi
     frames = comparison_video(seen_THWC, future_THWC, truth_THWC)
     write_frames(run.preview, frames, fps=fps, overwrite=True)
     write_picture(run.strip, contact_strip(seen_THWC, future_THWC, truth_THWC))
+    return forecaster.fallback_note
 
 
 def _record(session: Session) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from ..shared.figure import PALE, STYLE
 from .costs import NETWORKS, Cost
 from .scores import Score
 
@@ -24,19 +25,8 @@ COLORS = {
 }
 """After Okabe and Ito's palette, which colour-blind readers tell apart; darker, to be read."""
 
-INK, PALE, PAPER = "#333333", "#808080", "#ecece8"
-STYLE = {
-    "font.size": 13,
-    "axes.titlesize": 14,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": PALE,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
+PAPER = "#ecece8"
+LARGE = STYLE | {"font.size": 13, "axes.titlesize": 14}
 Ends = list[tuple[str, float]]
 """Names of a panel's lines and the heights they end at."""
 
@@ -52,7 +42,7 @@ def draw(
 ) -> None:
     """Write the picture as PNG; without `scores`, without their panels."""
     clips = list(dict.fromkeys(score.clip for score in scores))
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(LARGE):
         figure = Figure(figsize=(13, 9.6), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(1.1, 1), wspace=0.04)
         _influence(left, maps)
