@@ -29,7 +29,8 @@ app = typer.Typer(
     "file, 5 output, 6 training diverged, 7 some of several sources failed, 8 export differs, "
     "9 out of memory, disk or device, 130 interrupted.",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # drawing help with Rich takes twice as long
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 
 ConfigFile = Annotated[

@@ -86,7 +86,7 @@ def test_help_lists_every_exit_code(run):
     ("code", "absent"),
     [
         ("import framecast", "torch numpy cv2 av yaml rich typer"),
-        ("from framecast.cli import main; main(['--help'])", "torch numpy cv2 av yaml"),
+        ("from framecast.cli import main; main(['--help'])", "torch numpy cv2 av yaml rich"),
         ("from framecast.cli import main; assert main(['inspect-shapes', {clip!r}]) == 0", "torch"),
     ],
     ids=["import", "help", "inspect-shapes"],
