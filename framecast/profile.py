@@ -16,9 +16,12 @@ from torch.profiler import profile as trace
 from framecast.runs import RunFolder
 from framecast.targets import write_error
 
-COMPUTE = ("forward", "backward", "optimizer", "validation")
+COMPUTE = ("calibration", "forward", "backward", "optimizer", "validation")
 PHASES = ("data", *COMPUTE, "saving", "other")
 """Phases of the loop; "other" is what remains: the events and the loop itself."""
+
+PROFILING = "profiling"
+"""What recording operators takes: no part of the loop, so it has no share."""
 
 TRACED = schedule(wait=2, warmup=1, active=3, repeat=1)
 """The steps whose operators are recorded: three, when the first ones are over."""
@@ -67,9 +70,9 @@ class Stopwatch:
         self._since = now
 
     def shares(self) -> dict[str, float]:
-        """Share of each phase in the time until now; they add up to 1."""
+        """Share of each phase of the loop in its time until now; they add up to 1."""
         self._book()
-        total = sum(self.seconds.values())
+        total = sum(self.seconds[name] for name in PHASES)
         return {name: self.seconds[name] / total for name in PHASES}
 
 
@@ -103,6 +106,7 @@ class Profile:
             "compute_share": sum(shares[name] for name in COMPUTE),
             "shares": shares,
             "seconds": {name: watch.seconds[name] for name in PHASES},
+            "seconds_of_profiling": watch.seconds[PROFILING],
         }
         try:
             run.profile.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -28,7 +28,7 @@ from framecast.losses import LOSSES
 from framecast.metrics import score
 from framecast.nn.networks import build_forecaster
 from framecast.plan import Plan, spread
-from framecast.profile import Profile, Stopwatch
+from framecast.profile import PROFILING, Profile, Stopwatch
 from framecast.progress import Counters, EpochDone, Event, StepDone, TrainingResult
 from framecast.provenance import TrainedClip
 from framecast.rollout import Predictor, rollout
@@ -68,7 +68,8 @@ class Trainer:
         self.group = group or Group(pick_device(self.settings.device))
         self.device, self.part = self.group.device, self.group.share(plan.batch_size)
         self.watch = Stopwatch(self.device, exact=profile)
-        self.profile = Profile(self.device) if profile and self.group.main else None
+        with self.watch.phase(PROFILING):
+            self.profile = Profile(self.device) if profile and self.group.main else None
         self.precision = pick_precision(self.settings.precision, self.device)
         torch.manual_seed(self.settings.seed)
         with explained_memory("use a smaller --resize, or --model convlstm"):
@@ -126,7 +127,8 @@ class Trainer:
         self.flow_T = self._validate(optical_flow)
         new = not self.counters.best_mse_T
         if new and self.group.main:
-            self.network.calibrate(self._calibration_windows())
+            with self.watch.phase("calibration"):
+                self.network.calibrate(self._calibration_windows())
         self.trained = self.group.wrap(self.network)
         if new:
             self.average.load_state_dict(self.network.state_dict())
@@ -166,7 +168,8 @@ class Trainer:
             loss = self.group.sum(share.detach())
             self._descend(loss)
         if self.profile is not None:
-            self.profile.step()
+            with self.watch.phase(PROFILING):
+                self.profile.step()
         return loss.item()
 
     def _descend(self, loss: Tensor) -> None:
@@ -246,7 +249,8 @@ class Trainer:
 
     def _calibration_windows(self) -> Iterator[tuple[Tensor, Tensor]]:
         windows = calibration_windows(self.plan)
-        for batch in whole_batches(self.clips, windows, self.shape, pixels=1):
+        batches = whole_batches(self.clips, windows, self.shape, pixels=1)
+        for batch in self.watch.timed("data", batches):
             moved = batch.to(self.device)
             yield moved.context_BTCHW, moved.target_BTCHW
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import TINY
 
 from framecast import profile
-from framecast.profile import PHASES, Stopwatch
+from framecast.profile import PHASES, PROFILING, Stopwatch
 
 
 @pytest.fixture
@@ -57,6 +57,17 @@ def test_a_phase_that_fails_is_booked_and_left(clock):
     assert watch.shares() == {**dict.fromkeys(PHASES, 0.0), "forward": 0.75, "other": 0.25}
 
 
+def test_recording_operators_has_no_share_of_the_loop(clock):
+    watch = Stopwatch("cpu", exact=True)
+    clock(1)
+    with watch.phase(PROFILING):
+        clock(5)
+    with watch.phase("forward"):
+        clock(3)
+    assert watch.shares() == {**dict.fromkeys(PHASES, 0.0), "forward": 0.75, "other": 0.25}
+    assert watch.seconds[PROFILING] == 5
+
+
 @pytest.mark.parametrize(("steps", "traced"), [(7, True), (2, False)])
 def test_a_profile_lies_in_the_run_folder(run, clips, tmp_path, steps, traced):
     started = time.perf_counter()
@@ -68,7 +79,8 @@ def test_a_profile_lies_in_the_run_folder(run, clips, tmp_path, steps, traced):
     assert set(figures["shares"]) == set(PHASES)
     assert sum(figures["shares"].values()) == pytest.approx(1)
     assert 0 < sum(figures["seconds"].values()) < took
-    for name in ("data", "forward", "backward", "optimizer", "validation", "saving"):
+    assert figures["seconds_of_profiling"] > 0
+    for name in ("data", "calibration", "forward", "backward", "optimizer", "validation", "saving"):
         assert figures["seconds"][name] > 0, name
     assert (folder / "profile.txt").exists() == traced
     assert (folder / "profile-trace.json.gz").exists() == traced

@@ -15,15 +15,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from framecast.config import load_config
 from framecast.profile import PHASES
 from framecast.session import ClipsReady, SessionEvent, prepare, train
 
+from .shared.figure import STYLE
+from .shared.record import machine, write_json
+
 SAMPLES = Path(__file__).parents[2] / "sample_data"
-COLORS = ("#CC4E00", "#0060A0", "#3AA0DA", "#009E73", "#D98E00", "#808080", "#c8c8c0")
+COLORS = ("#CC4E00", "#7B4FA3", "#0060A0", "#3AA0DA", "#009E73", "#D98E00", "#808080", "#c8c8c0")
 
 
 def measure(clip: Path, steps: int, runs: Path) -> dict[str, Any]:
@@ -43,6 +46,11 @@ def measure(clip: Path, steps: int, runs: Path) -> dict[str, Any]:
 
 def draw(path: Path, rows: list[dict[str, Any]]) -> None:
     """Bars of the phases' shares, and of the wait for frames."""
+    with mpl.rc_context(STYLE):
+        _bars(rows).savefig(path, dpi=110, facecolor="white")
+
+
+def _bars(rows: list[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(10, 1.6 + 0.6 * len(rows)), layout="constrained")
     shares, waits = figure.subplots(1, 2, width_ratios=(3, 1), sharey=True)
     names = [f"{row['clip']}, {row['cache']} cache" for row in rows]
@@ -52,14 +60,12 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
         shares.barh(names, widths, left=left, label=phase, color=color)
         left = [before + width for before, width in zip(left, widths, strict=True)]
     shares.set_xlabel("share of the training loop's time (%)")
-    shares.legend(ncols=len(PHASES), loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
-    bars = waits.barh(names, [row["seconds_to_frames"] for row in rows], color=COLORS[1])
+    shares.legend(ncols=len(PHASES) // 2, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    bars = waits.barh(names, [row["seconds_to_frames"] for row in rows], color=COLORS[2])
     waits.bar_label(bars, fmt="%.2f")
     waits.set_xlabel("seconds until all frames are there")
-    for axes in (shares, waits):
-        axes.spines[["top", "right"]].set_visible(False)
     shares.invert_yaxis()
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def main() -> None:
@@ -68,7 +74,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--output", type=Path, default=Path("runs/pipeline"), metavar="DIR")
     options = parser.parse_args()
-    rows = []
+    made_with, rows = machine(), []
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
         os.environ["FRAMECAST_CACHE"] = f"{scratch}/cache"
         for clip in options.clips:
@@ -80,9 +86,7 @@ def main() -> None:
                     f"{row['compute_share']:.2%} compute, {row['shares']['data']:.3%} data"
                 )
     options.output.mkdir(parents=True, exist_ok=True)
-    record = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rows": rows}
-    text = json.dumps(record, indent=1)
-    (options.output / "pipeline.json").write_text(text + "\n", encoding="utf-8")
+    write_json(options.output / "pipeline.json", {"machine": made_with, "rows": rows})
     draw(options.output / "pipeline.png", rows)
 
 

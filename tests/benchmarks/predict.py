@@ -1,20 +1,30 @@
-"""Peak memory of `framecast predict` for short and long clips: python tests/benchmarks/predict.py
+"""Peak memory of `framecast predict` for short and long clips: python -m tests.benchmarks.predict
 
 Each case is a process of its own, whose peak resident memory the system counts. Writes predict.json
-and predict.png into --out; exits with 1 when a long clip takes more than 1.1 times the memory of a
-short one.
+and predict.png into --output; exits with 1 when a long clip takes more than 1.1 times the memory
+of a short one.
 """
 
+from __future__ import annotations
+
 import argparse
-import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from .shared.commands import run
+from .shared.figure import BARS, STYLE
+from .shared.record import machine, write_json
 
 SHORT, LONG = 100, 10_000
+TINY = 12, 30
 MOST = 1.1
 HEIGHT, WIDTH = 96, 128
 SETTINGS = ["model.filters=[8]", "data.context_length=6", "data.horizon=12"]
@@ -48,22 +58,6 @@ for count in counts:
 """
 
 
-def measure(arguments: list[str]) -> dict[str, float]:
-    """Run one command to its end; its peak memory in MB and its seconds."""
-    started = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "framecast", "predict", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    message = process.stderr.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"framecast predict {' '.join(arguments)}: {message}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak_mb": unit * usage.ru_maxrss / 1e6, "seconds": time.monotonic() - started}
-
-
 def cases(folder: str, count: int) -> dict[str, list[str]]:
     """What is done with a clip of `count` frames, by name."""
     future = str(count - 6)  # the rest of the clip behind a context
@@ -80,50 +74,58 @@ def cases(folder: str, count: int) -> dict[str, list[str]]:
     }
 
 
-def run(out: Path) -> list[dict[str, object]]:
-    with tempfile.TemporaryDirectory(dir=out) as folder:
-        made = repr((folder, HEIGHT, WIDTH, (SHORT, LONG), SETTINGS))
+def measure(output: Path, counts: tuple[int, int]) -> list[dict[str, Any]]:
+    """What every case takes of memory and time, with the short clip and the long one."""
+    with tempfile.TemporaryDirectory(dir=output) as folder:
+        made = repr((folder, HEIGHT, WIDTH, counts, SETTINGS))
         subprocess.run([sys.executable, "-c", MAKE, made], check=True)
+        command = [sys.executable, "-m", "framecast", "predict", f"{folder}/model.pt"]
         rows = []
-        for name in cases(folder, SHORT):
+        for name in cases(folder, counts[0]):
             short, long = (
-                measure([f"{folder}/model.pt", *cases(folder, count)[name], "--overwrite"])
-                for count in (SHORT, LONG)
+                run([*command, *cases(folder, count)[name], "--overwrite"]) for count in counts
             )
-            ratio = long["peak_mb"] / short["peak_mb"]
-            rows.append({"case": name, "short": short, "long": long, "ratio": ratio})
+            ratio = long.peak_mb / short.peak_mb
+            rows.append({"case": name, "short": asdict(short), "long": asdict(long)})
+            rows[-1]["ratio"] = ratio
             print(
-                f"{name:30} {short['peak_mb']:7.1f} MB {long['peak_mb']:7.1f} MB  x{ratio:.3f}  "
-                f"{long['seconds']:.0f} s",
+                f"{name:30} {short.peak_mb:7.1f} MB {long.peak_mb:7.1f} MB  x{ratio:.3f}  "
+                f"{long.seconds:.0f} s",
                 flush=True,
             )
     return rows
 
 
-def draw(rows: list[dict[str, object]], path: Path) -> None:
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - only the figure needs it
-
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    places = range(len(rows))
-    for shift, (key, count) in enumerate((("short", SHORT), ("long", LONG))):
-        peaks = [row[key]["peak_mb"] for row in rows]
-        axes.barh([p + 0.4 * shift for p in places], peaks, 0.38, label=f"{count:,} frames")
-    axes.set_yticks([p + 0.2 for p in places], [row["case"] for row in rows])
-    axes.set_xlabel("peak resident memory, MB")
-    axes.invert_yaxis()
-    axes.legend()
-    figure.savefig(path, dpi=120)
+def draw(path: Path, rows: Sequence[Mapping[str, Any]], counts: tuple[int, int]) -> None:
+    """Bars of the peaks, a pair for each case."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for shift, (key, count) in enumerate(zip(("short", "long"), counts, strict=True)):
+            places = [place + 0.4 * shift for place in range(len(rows))]
+            peaks = [row[key]["peak_mb"] for row in rows]
+            bars = axes.barh(places, peaks, 0.36, color=BARS[shift], label=f"{count:,} frames")
+            axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
+        axes.set_yticks([place + 0.2 for place in range(len(rows))], [row["case"] for row in rows])
+        axes.set_xlabel("peak resident memory (MB)")
+        axes.invert_yaxis()
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        figure.savefig(path, dpi=110, facecolor="white")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
-    out = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    rows = run(out)
-    result = {"frames": [SHORT, LONG], "size": [HEIGHT, WIDTH, 3], "most": MOST, "cases": rows}
-    (out / "predict.json").write_text(json.dumps(result, indent=2) + "\n")
-    draw(rows, out / "predict.png")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.predict")
+    parser.add_argument("--output", type=Path, default=Path("runs/predict"), metavar="DIR")
+    parser.add_argument("--tiny", action="store_true", help="short clips only, to try it out")
+    given = parser.parse_args()
+    counts = TINY if given.tiny else (SHORT, LONG)
+    given.output.mkdir(parents=True, exist_ok=True)
+    made_with = machine()
+    rows = measure(given.output, counts)
+    size = [HEIGHT, WIDTH, 3]
+    record = {"machine": made_with, "frames": counts, "size": size, "most": MOST, "cases": rows}
+    write_json(given.output / "predict.json", record)
+    draw(given.output / "predict.png", rows, counts)
     return int(any(row["ratio"] > MOST for row in rows))
 
 

@@ -18,7 +18,7 @@ from .pysteps_peers import pysteps_version
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were made with."""
+    """What the figures were made with, and how many others were computing just then."""
     return {
         "framecast": framecast.__version__,
         "torch": torch.__version__,
@@ -26,6 +26,7 @@ def machine() -> dict[str, Any]:
         "pysteps": pysteps_version(),
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
 
