@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from framecast.config import Config, DataConfig, ModelConfig
+from framecast.config import Config
 from framecast.errors import ResourceError, SourceError
 from framecast.nn.rows import FLOAT_BYTES, totals
 from framecast.nn.trace import trace_network
 from framecast.nn.widths import smallest_tile
+from framecast.sections import DataConfig, ModelConfig
 from framecast.video.sizes import target_size
 from framecast.windows import ClipLength, Split, Window, plan_split
 

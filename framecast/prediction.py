@@ -14,7 +14,7 @@ from torch import Tensor
 
 from framecast.baselines import BASELINES
 from framecast.checkpoint import Checkpoint, load_checkpoint
-from framecast.config import Config, DataConfig
+from framecast.config import Config
 from framecast.device import (
     autocast,
     explained_memory,
@@ -27,6 +27,7 @@ from framecast.nn.tiles import TiledForecaster
 from framecast.nn.widths import patch_of, smallest_tile
 from framecast.plan import fitting_tile
 from framecast.rollout import rollout
+from framecast.sections import DataConfig
 from framecast.video.base import FrameSource, SourceInfo
 from framecast.video.figures import comparison_video
 from framecast.video.live import STANDARD_INPUT, is_live, live_name

@@ -1,4 +1,4 @@
-"""How a setting is declared, checked and read from text; `config.py` declares the settings.
+"""How a setting is declared, checked and read from text; `sections.py` declares the settings.
 
 A section is a frozen dataclass whose fields are `name: Annotated[type, Rule(...)] = default`.
 """

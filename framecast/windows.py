@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from framecast.config import DataConfig
 from framecast.errors import SourceError
+from framecast.sections import DataConfig
 
 LONGEST_AUTO_HORIZON = 12
 CLIPS_FOR_CLIP_SPLIT = 5

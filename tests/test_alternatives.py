@@ -11,7 +11,7 @@ from conftest import HORIZON, TINY
 
 from framecast import plan as planning
 from framecast.checkpoint import load_checkpoint, save_checkpoint
-from framecast.config import Config, ModelConfig, load_config
+from framecast.config import Config, load_config
 from framecast.dataset import Batch
 from framecast.errors import CheckpointError, ResourceError, SourceError
 from framecast.inspection import inspect_clips, inspect_settings
@@ -21,6 +21,7 @@ from framecast.nn.convlstm import ConvLSTM2D
 from framecast.nn.forecaster import grid_stack
 from framecast.nn.networks import NETWORKS, build_forecaster
 from framecast.plan import check_memory, make_plan
+from framecast.sections import ModelConfig
 from framecast.video.base import SourceInfo
 
 B, T, C, H, W, U = 2, 5, 3, 11, 9, 6

@@ -23,8 +23,8 @@ from benchmarks.alternatives.scores import Score, score
 from conftest import HEIGHT, WIDTH
 from PIL import Image
 
-from framecast.config import ModelConfig
 from framecast.nn.networks import NETWORKS, build_forecaster
+from framecast.sections import ModelConfig
 
 ROOT = Path(__file__).parents[1]
 H, W = 31, 27

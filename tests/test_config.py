@@ -10,19 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecast.config import (
-    Config,
-    DataConfig,
-    ModelConfig,
-    TrainConfig,
-    example_yaml,
-    fields,
-    from_dict,
-    load_config,
-    to_dict,
-    to_yaml,
-)
+from framecast.config import Config, example_yaml, fields, from_dict, load_config, to_dict, to_yaml
 from framecast.errors import ConfigError
+from framecast.sections import DataConfig, ModelConfig, TrainConfig
 
 EXAMPLE = Path(__file__).parents[1] / "framecast.yaml.example"
 REGENERATE = (

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from textures import translating
 
 from framecast.baselines import persistence
-from framecast.config import ModelConfig
 from framecast.nn import flow
 from framecast.nn.forecaster import Stem, ToPixels, pad_to_grid
 from framecast.nn.motion import advect, gaussian_blur, lucas_kanade, warp
 from framecast.nn.networks import build_forecaster
 from framecast.nn.widths import GUESSES, LEADS
 from framecast.rollout import rollout
+from framecast.sections import ModelConfig
 
 B, T, C, H, W, FILTERS, HORIZON = 2, 5, 3, 7, 8, 6, 4
 NAMES = ("flow-convlstm", "convlstm")

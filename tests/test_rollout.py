@@ -5,10 +5,10 @@ import itertools
 import pytest
 import torch
 
-from framecast.config import ModelConfig
 from framecast.nn.forecaster import Forecaster
 from framecast.nn.networks import build_forecaster
 from framecast.rollout import rollout
+from framecast.sections import ModelConfig
 
 B, T, C, H, W, HORIZON = 2, 5, 3, 7, 8, 4
 

@@ -15,13 +15,13 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from framecast.config import ModelConfig
 from framecast.nn import alternatives, flow, forecaster
 from framecast.nn.convlstm import ConvLSTM2D
 from framecast.nn.networks import NETWORKS, build_forecaster
 from framecast.nn.rows import channels_last, size, totals
 from framecast.nn.trace import trace_network
 from framecast.rollout import rollout
+from framecast.sections import ModelConfig
 
 FUNCTIONS = ("lucas_kanade", "gaussian_blur", "pad_to_grid", "advect", "warp", "coverage")
 METHODS = ("surprises", "on_grid", "spread", "doubt", "flatten")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from framecast.config import DataConfig
 from framecast.errors import SourceError
+from framecast.sections import DataConfig
 from framecast.windows import (
     ClipLength,
     Window,

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from framecast.config import ModelConfig
 from framecast.errors import CheckpointError
 from framecast.nn.forecaster import (
     Forecaster,
@@ -30,6 +29,7 @@ from framecast.nn.recurrence import State, convolve, gates
 from framecast.nn.shapes import ConvGeometry
 from framecast.nn.stack import States
 from framecast.nn.widths import PATCH_2015, grid_size
+from framecast.sections import ModelConfig
 
 
 class StateOnlyConvLSTM2D(nn.Module):

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from framecast.config import ModelConfig
 from framecast.nn.forecaster import (
     Forecaster,
     Stem,
@@ -27,6 +26,7 @@ from framecast.nn.forecaster import (
 from framecast.nn.motion import advect, coverage, gaussian_blur, lucas_kanade, warp
 from framecast.nn.stack import States
 from framecast.nn.widths import BLURS, FLOW_HINTS, GUESSES, LEADS, MOTIONS, PICTURES
+from framecast.sections import ModelConfig
 
 RIDGE = 1e-3
 """How strongly the calibrated mix is drawn to plain extrapolation, relative to what it mixes."""

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from framecast.config import ModelConfig
 from framecast.nn.stack import ConvLSTMStack, States
 from framecast.nn.widths import paint_side, stem_widths
+from framecast.sections import ModelConfig
 
 
 class Forecaster(nn.Module):

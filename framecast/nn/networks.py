@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from framecast.config import ModelConfig
 from framecast.nn.alternatives import CnnLstm, FcLstm, Shi2015
 from framecast.nn.flow import FlowConvLSTM
 from framecast.nn.forecaster import Forecaster, PlainConvLSTM
+from framecast.sections import ModelConfig
 
 NETWORKS: dict[str, Callable[..., Forecaster]] = {
     "flow-convlstm": FlowConvLSTM,

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from framecast.config import ModelConfig
 from framecast.nn.forecaster import Forecaster
 from framecast.nn.widths import tile_unit
+from framecast.sections import ModelConfig
 
 OVERLAP = 128
 """Pixels that neighbouring tiles share, where they are large enough: at most half of a tile."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from framecast.config import ModelConfig
 from framecast.nn.rows import Axes, Row, size
 from framecast.nn.trace_flow import encode_flow, step_flow
 from framecast.nn.way import Way
 from framecast.nn.widths import PATCH_2015
+from framecast.sections import ModelConfig
 
 
 def trace_network(

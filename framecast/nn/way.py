@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from framecast.config import ModelConfig
 from framecast.nn.rows import Axes, Row, size
 from framecast.nn.shapes import ConvGeometry
 from framecast.nn.widths import grid_size, paint_side, patch_of, stem_widths
+from framecast.sections import ModelConfig
 
 
 class Way:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from framecast.config import ModelConfig
+from framecast.sections import ModelConfig
 
 FLOW_HINTS = 4
 """Grid channels beside the flow forecaster's embedding: velocity x, y, lead time, coverage."""

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from framecast.config import ModelConfig
 from framecast.errors import CheckpointError
 from framecast.nn.convlstm import ConvLSTM2D
 from framecast.nn.flow import FlowConvLSTM
@@ -22,6 +21,7 @@ from framecast.nn.forecaster import Forecaster
 from framecast.nn.networks import build_forecaster
 from framecast.nn.recurrence import convolve
 from framecast.nn.shapes import ConvGeometry
+from framecast.sections import ModelConfig
 from framecast.video.sources import open_sources
 
 from .costs import transforms
