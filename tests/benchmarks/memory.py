@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +39,14 @@ def measure_all(
 ) -> list[dict[str, Any]]:
     """Interleaved rounds over all competitors and shapes; MB of each round, medians, ratios."""
     names = [OURS, RECOMPUTE, LOOP, *([NDRPLZ] if checkout else [])]
-    cases = [(name, shape, checkout, threads) for shape in shapes for name in names]
+    found: dict[tuple[str, Shape], list[dict[str, float]]] = defaultdict(list)
     # A server that has loaded PyTorch, and used nothing of it yet, forks a process for each step.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([resident.__name__, mpl.figure.__name__])
     with context.Pool(1, maxtasksperchild=1) as pool:
-        rounds = [pool.starmap(measure, cases, chunksize=1) for _ in range(repeats)]
-    found = dict(zip((case[:2] for case in cases), zip(*rounds, strict=True), strict=True))
+        for _, shape, name in product(range(repeats), shapes, names):
+            found[name, shape].append(pool.apply(measure, (name, shape, checkout, threads)))
+            print(f"{name}: {_name(shape)}: {found[name, shape][-1]['peak']:.1f} MB", flush=True)
     return [row(shape, {name: found[name, shape] for name in names}) for shape in shapes]
 
 
@@ -130,7 +133,7 @@ def main() -> None:
     given.output.mkdir(parents=True, exist_ok=True)
     write_json(given.output / "memory.json", record)
     draw(given.output / "memory.png", rows, lengths)
-    print(table(rows))
+    print("\n" + table(rows))
     print(f"\nAbsent: {', '.join(absent) or 'none'}; method: {resident.METHOD}")
 
 
