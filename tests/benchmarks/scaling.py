@@ -182,7 +182,11 @@ def draw(
             label = f"{name}: exponent {found['exponent']:.2f}"
             slower = [value / found["seconds"][0] for value in found["seconds"]]
             lines.plot(grown, slower, "o-", color=color, label=label)
-        lines.set(xscale="log", yscale="log", xlabel="size, over the smallest")
+        lines.set_xscale("log", base=2)
+        lines.set_yscale("log", base=2)
+        for axis in (lines.xaxis, lines.yaxis):
+            axis.set_major_formatter("{x:g}")
+        lines.set(xlabel="size, over the smallest")
         lines.set(ylabel="seconds, over the least", title="training step of ConvLSTM2D")
         lines.legend(frameon=False)
         names = [str(entry["processes"]) for entry in shared]
