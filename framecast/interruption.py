@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
 @contextmanager
-def interrupts(once: bool = False) -> Iterator[list[int]]:
+def interrupts(once: bool = False, tell: Callable[[], None] = lambda: None) -> Iterator[list[int]]:
     """Collect Ctrl-C and SIGTERM in a list instead of raising, so that a step is never half done.
 
     A second one raises KeyboardInterrupt, except with `once`: torchrun passes on a Ctrl-C that the
-    terminal has sent already. Does nothing outside the main thread.
+    terminal has sent already. `tell` is called at the first, and may raise to end a wait. Does
+    nothing outside the main thread.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -25,6 +26,7 @@ def interrupts(once: bool = False) -> Iterator[list[int]]:
         received.append(number)
         for each in before:
             signal.signal(each, signal.SIG_IGN if once else signal.default_int_handler)
+        tell()
 
     before = {each: signal.signal(each, remember) for each in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -242,6 +242,11 @@ def _layer_warnings(number: int, stack: Sequence[LayerSettings], takes: Axes) ->
             f"{name} wants 5 axes (batch, time, ...) and layer {number} gives 4, its last step "
             f"only; set return_sequences=true in layer {number} (assumed below)"
         )
+    if number and stack[number - 1].return_state:
+        found.append(
+            f"layer {number} gives 3 tensors, its output, h and c, and {name} wants the output "
+            f"alone; set return_state=false in layer {number} (the output is taken below)"
+        )
     before = stack[number - 1].data_format if number else layer.data_format
     if before != layer.data_format:
         found.append(

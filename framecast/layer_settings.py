@@ -7,12 +7,13 @@ shapes, weights or memory are kept. Knows no torch.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 
 from framecast.errors import UsageError
-from framecast.nn.checks import to_data_format, to_layer_norm, to_rate
+from framecast.nn.checks import to_data_format, to_factor, to_layer_norm, to_rate
 from framecast.nn.identifiers import check_name
 from framecast.nn.names import (
     ACTIVATION_COSTS,
@@ -85,7 +86,7 @@ def parse_layers(texts: Sequence[str]) -> tuple[LayerSettings, ...]:
 def _parse_layer(number: int, text: str) -> LayerSettings:
     where = f"--layer {number}"
     given: dict[str, object] = {}
-    for word in text.split():
+    for word in _WORD.findall(text):
         name, equals, value = word.partition("=")
         name = "kernel_size" if name == "kernel" else name
         if not equals or name not in _READERS:
@@ -151,12 +152,16 @@ def _flag(name: str, text: str) -> bool:
     return text.lower() == "true"
 
 
-def _rate(name: str, text: str) -> float:
+def _number(text: str) -> float | str:
+    """The number a text spells, or else the text, which the layer's rules refuse."""
     try:
-        rate = float(text)
+        return float(text)
     except ValueError:
-        return to_rate(text, name)
-    return to_rate(rate, name)
+        return text
+
+
+def _rate(name: str, text: str) -> float:
+    return to_rate(_number(text), name)
 
 
 def _seed(text: str) -> int | None:
@@ -174,6 +179,26 @@ def _name(argument: str, known: Iterable[str], nothing: str | None, text: str) -
     check_name(argument, text, known)
     return text
 
+
+def _regularizer(argument: str, text: str) -> str:
+    """A name that is known, or such a one with its factors: l2(0.01), l1_l2(0.01, 0.02)."""
+    name, bracket, rest = text.partition("(")
+    if not bracket:
+        return _name(argument, REGULARIZER_NAMES, "", text)
+    check_name(argument, name, (*REGULARIZER_NAMES, "l1_l2"))
+    takes = [factor for factor in ("l1", "l2") if factor in name.lower()]
+    factors = rest.removesuffix(")").split(",")
+    if not rest.endswith(")") or len(factors) > len(takes):
+        example = f"{name}({', '.join('0.01' for _ in takes)})"
+        rule = f"{argument}: {name} takes {' and '.join(takes)}"
+        raise ValueError(f"{rule}; received {text!r}; write {argument}={example}")
+    for factor, number in zip(takes, factors, strict=False):
+        to_factor(_number(number.strip()), factor)
+    return text
+
+
+_WORD = re.compile(r"(?:\([^)]*\)?|[^\s(])+")
+"""One setting of a layer: no white space, but inside parentheses."""
 
 _GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate")
 _WEIGHTS = ("kernel", "recurrent", "bias")
@@ -196,6 +221,6 @@ _READERS: dict[str, Callable[[str], object]] = {
     **{name: partial(_rate, name) for name in _RATES},
     "seed": _seed,
     **{name: partial(_name, name, INITIALIZER_NAMES, None) for name in _INITIALIZERS},
-    **{name: partial(_name, name, REGULARIZER_NAMES, "") for name in _REGULARIZERS},
+    **{name: partial(_regularizer, name) for name in _REGULARIZERS},
     **{name: partial(_name, name, CONSTRAINT_NAMES, "") for name in _CONSTRAINTS},
 }

@@ -7,16 +7,15 @@ the network was trained with. Recurrent states carried on for longer drift away 
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
 
 import numpy as np
 
 from framecast.errors import InterruptedRunError, SourceError
+from framecast.interruption import interrupts
 from framecast.prediction import DEFAULT_FPS, LoadedForecaster, Request, model_notes, open_clip
 from framecast.video.live import Feed, is_live, open_live
 from framecast.video.sizes import parse_size
@@ -58,7 +57,7 @@ def nowcast_file(
     """
     feed, problem = open_feed(forecaster, source, request), None
     fps = request.fps if request.fps is not None else feed.fps or DEFAULT_FPS
-    with Stop() as stop, open_writer(target, fps=fps, overwrite=overwrite) as writer:
+    with Stop().listening() as stop, open_writer(target, fps=fps, overwrite=overwrite) as writer:
         try:
             for frame_HWC in nowcast(forecaster, stop.before(feed.frames), request.horizon or 1):
                 writer.write(frame_HWC)
@@ -108,22 +107,12 @@ class Stop:
     def __init__(self) -> None:
         self.requested = False
         self._waiting = False
-        self._before: dict[int, signal.Handlers | Callable[..., object] | int | None] = {}
 
-    def __enter__(self) -> Stop:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    @contextmanager
+    def listening(self) -> Iterator[Stop]:
+        """Catch the signals while inside."""
+        with interrupts(tell=self._receive):
+            yield self
 
     def before(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the frames that come before the wish to end."""
@@ -141,10 +130,8 @@ class Stop:
                 return
             yield frame
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self) -> None:
         self.requested = True
-        for each in self._before:
-            signal.signal(each, signal.default_int_handler)
         if self._waiting:
             raise KeyboardInterrupt
 

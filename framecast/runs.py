@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -120,7 +121,10 @@ def check_runs_folder(parent: Path) -> None:
 
 
 def new_run(parent: Path) -> RunFolder:
-    """Create the first free of `parent`/train-1, train-2, ...; OutputError when that fails."""
+    """Create the first free of `parent`/train-1, train-2, ...
+
+    Raises ResourceError when the disk is full, OutputError when it refuses otherwise.
+    """
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for number in count(1):
@@ -130,6 +134,8 @@ def new_run(parent: Path) -> RunFolder:
                 continue
             break
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise write_error(parent, "run folder", error) from error
         raise _no_run_folder(parent, error.strerror) from error
     return RunFolder(parent / f"train-{number}")
 

@@ -180,6 +180,9 @@ def test_trainings_are_scored_tabled_and_drawn(clips, tmp_path):
     assert 0 < found.seconds_per_step < 60 * found.minutes
     assert Score(**json.loads(json.dumps(asdict(found)))).mse == found.mse
 
+    with pytest.raises(SystemExit, match=r"convlstm: 1e-09 minutes end before .* more --minutes"):
+        score(clips / "color.mp4", "convlstm", 1e-9, small)
+
     scores = [Score(**asdict(found) | {"network": name}) for name in COMPARED]
     table = score_table(scores)
     assert f"| `fc-lstm` | {found.mse:.4f} (6 steps of " in table

@@ -187,6 +187,37 @@ def test_a_wrong_value_is_refused_with_the_sentence_of_the_layer(argument, value
     assert str(caught.value) == f"--layer 1: {real.value}"
 
 
+@pytest.mark.parametrize("text", ["l2(0.01)", "l1(0)", "l1_l2(0.01, 0.02)", "L1L2( 1e-3,2e-3 )"])
+def test_a_penalty_can_be_written_with_its_factors(text):
+    (layer,) = parse_layers([f"filters=2 kernel_regularizer={text}  kernel=3"])
+    assert (layer.filters, layer.geometry.kernel_size) == (2, (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("l2(-1)", "l2 must be a number >= 0; received -1.0"),
+        ("l1_l2(0.5, much)", "l2 must be a number >= 0; received much"),
+        ("l1(inf)", "l1 must be a number >= 0; received inf"),
+        ("l3(1)", "kernel_regularizer: there is no 'l3'; known are l1, l1_l2, "),
+        (
+            "l1(0.01, 0.02)",
+            "kernel_regularizer: l1 takes l1; received 'l1(0.01, 0.02)'; write "
+            "kernel_regularizer=l1(0.01)",
+        ),
+        (
+            "l1_l2(0.01",
+            "kernel_regularizer: l1_l2 takes l1 and l2; received 'l1_l2(0.01'; write "
+            "kernel_regularizer=l1_l2(0.01, 0.01)",
+        ),
+    ],
+)
+def test_a_penalty_that_means_nothing_is_refused(written, sentence):
+    with pytest.raises(UsageError) as caught:
+        parse_layers([f"filters=2 kernel=3 kernel_regularizer={written}"])
+    assert str(caught.value).startswith(f"--layer 1: {sentence}")
+
+
 def real_layer(report, words):
     """The layer of a text, whose numbers and flags are read as JSON."""
     arguments = {"in_channels": dict(report.takes)["C"]}
@@ -256,6 +287,14 @@ MISTAKES = {
         0,
         "layer 2 wants 5 axes (batch, time, ...) and layer 1 gives 4, its last step only; set "
         "return_sequences=true in layer 1",
+    ),
+    "states in the middle": (
+        fed(
+            BIG, "filters=4 kernel=3 return_sequences=true return_state=true", "filters=4 kernel=3"
+        ),
+        0,
+        "layer 1 gives 3 tensors, its output, h and c, and layer 2 wants the output alone; set "
+        "return_state=false in layer 1",
     ),
     "stateful batch": (
         fed(BIG, "filters=4 kernel=3 stateful=true", options=("--samples", "100")),

@@ -189,7 +189,7 @@ def test_ctrl_c_before_a_clip_is_through_keeps_what_is_done(
 
 def test_a_second_ctrl_c_does_not_wait():
     handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), Stop() as stop:
+    with pytest.raises(KeyboardInterrupt), Stop().listening() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested
         assert list(stop.before(iter([1, 2]))) == []

@@ -122,3 +122,6 @@ def test_depth_conversion_keeps_black_white_and_every_8_bit_value():
     every = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
     shallow = pixels.convert_depth(every, np.uint8)
     np.testing.assert_array_equal(shallow, np.rint(every / 257).astype(np.uint8))
+    assert pixels.convert_depth(values, np.uint8) is values
+    with pytest.raises(ValueError, match="got float32"):
+        pixels.convert_depth(np.zeros((2, 3, 1), np.float32), np.uint8)

@@ -86,6 +86,10 @@ def test_a_full_disk_is_a_resource_error(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     run = new_run(tmp_path)
+    with monkeypatch.context() as at_the_start:
+        at_the_start.setattr(Path, "mkdir", full)
+        with pytest.raises(ResourceError, match="the disk is full; free some space"):
+            new_run(tmp_path / "runs")
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(ResourceError, match="train-1: the disk is full; free some space"):
         run.write_settings(load_config(None, (), {}), {})

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from framecast.errors import OutputError, ResourceError, UsageError
-from framecast.video.writers import open_writer, to_uint8, write_frames
+from framecast.video.writers import open_writer, write_frames
 
 
 def moving_waves(frames: int, height: int, width: int, channels: int, dtype=np.uint8) -> np.ndarray:
@@ -215,15 +215,6 @@ def test_sixteen_bits_are_scaled_with_a_note(tmp_path, name):
     assert writer.notes == [f"a {kind} holds 8 bits: the 16-bit frames were scaled down"]
     pixels = read_gif(writer.path)[0] if kind == "GIF" else read_mp4(writer.path)
     assert difference(pixels, np.array(round(40_000 * 255 / 65535))).max() <= (kind == "MP4")
-
-
-def test_to_uint8_rounds_to_the_nearest_level():
-    every = np.arange(65536, dtype=np.uint16)
-    assert np.array_equal(to_uint8(every), np.round(every / 257).astype(np.uint8))
-    same = np.arange(256, dtype=np.uint8)
-    assert to_uint8(same) is same
-    with pytest.raises(ValueError, match="got float32"):
-        to_uint8(np.zeros(3, np.float32))
 
 
 TARGETS = ["out.gif", "out.mp4", "out.npy", "out"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,14 @@ def to_rate(value: float, name: str) -> float:
             f"{name} must be at least 0 and less than 1, at which nothing would be left to learn "
             f"from; received {value!r}; use e.g. {name}=0.2"
         )
+    return float(value)
+
+
+def to_factor(value: float, name: str) -> float:
+    """Accept the factor of a penalty, a number of 0 or more."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0.0 <= value < math.inf:
+        raise ValueError(f"{name} must be a number >= 0; received {value}")
     return float(value)
 
 

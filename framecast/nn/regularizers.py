@@ -6,12 +6,12 @@ and so refuses every weight of a convolution; it has no name here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from framecast.nn.checks import to_factor
 from framecast.nn.identifiers import resolve
 
 Regularizer = Callable[[Tensor], Tensor]
@@ -25,9 +25,8 @@ class L1L2:
     l2: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, factor in (("l1", self.l1), ("l2", self.l2)):
-            if not (math.isfinite(factor) and factor >= 0):
-                raise ValueError(f"{name} must be a number >= 0; received {factor}")
+        to_factor(self.l1, "l1")
+        to_factor(self.l2, "l2")
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.l1 * x.abs().sum() + self.l2 * x.square().sum()

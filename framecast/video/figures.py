@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from framecast.video.writers import to_uint8
+from framecast.video.pixels import convert_depth
 
 BACKGROUND = (17, 19, 24)
 EMPTY = (25, 28, 35)  # a panel that has nothing to show yet
@@ -224,7 +224,9 @@ def _paste(
         # Enlarged pixels stay squares: what the network saw is what is shown.
         enlarged = cell.width >= frame.shape[1]
         method = cv2.INTER_NEAREST if enlarged else cv2.INTER_AREA
-        pixels = cv2.resize(to_uint8(frame), (cell.width, cell.height), interpolation=method)
+        pixels = cv2.resize(
+            convert_depth(frame, np.uint8), (cell.width, cell.height), interpolation=method
+        )
         picture = Image.fromarray(pixels).convert("RGB")
     canvas.paste(picture, (left, top, left + cell.width, top + cell.height))
     outline = (left - 1, top - 1, left + cell.width, top + cell.height)

@@ -13,24 +13,14 @@ import av
 import numpy as np
 
 from framecast.errors import UsageError
+from framecast.video.pixels import convert_depth
 from framecast.video.png import PngStreamWriter, PngWriter
-from framecast.video.writer import FrameWriter, check_dtype
+from framecast.video.writer import FrameWriter
 
 GIF_TICK = Fraction(1, 100)  # seconds
 GIF_SHORTEST = 2  # browsers play a delay of one tick as ten
 FPS_RANGE = (0.002, 1000)  # what GIF delays and MP4 time bases hold
 H264_CRF = 17  # visually lossless
-
-
-def to_uint8(frame: np.ndarray) -> np.ndarray:
-    """Frame of any shape as uint8: uint16 is scaled by 255/65535 and rounded, uint8 is returned.
-
-    Raises ValueError for any other dtype.
-    """
-    check_dtype(frame)
-    if frame.dtype == np.uint8:
-        return frame
-    return ((frame.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 class _ContainerWriter(FrameWriter):
@@ -81,7 +71,9 @@ class GifWriter(_ContainerWriter):
         self._palette = None if channels == 1 else _palette_graph(height, width)
 
     def _append(self, frame: np.ndarray) -> None:
-        picture = _picture(to_uint8(frame), round(self.frames * self._ticks), GIF_TICK)
+        picture = _picture(
+            convert_depth(frame, np.uint8), round(self.frames * self._ticks), GIF_TICK
+        )
         if self._palette is not None:
             self._palette.push(picture)
             picture = self._palette.pull()
@@ -116,7 +108,7 @@ class Mp4Writer(_ContainerWriter):
         self._stream = stream
 
     def _append(self, frame: np.ndarray) -> None:
-        padded = np.pad(to_uint8(frame), self._padding, mode="edge")
+        padded = np.pad(convert_depth(frame, np.uint8), self._padding, mode="edge")
         picture = _picture(padded, self.frames, self._stream.codec_context.time_base)
         self._container.mux(self._stream.encode(picture))
 

@@ -66,6 +66,11 @@ def score(clip: Path, network: str, minutes: float, settings: Sequence[str] = ()
     watch = Watch()
     with tempfile.TemporaryDirectory(prefix="framecast-") as runs:
         result = train(prepare([clip], config), Path(runs), watch).result
+    if not watch.seconds:
+        raise SystemExit(
+            f"{clip.name}, {network}: {minutes:g} minutes end before two steps are timed; "
+            "give more --minutes"
+        )
     found, persistence, flow = (
         sum(mse_T) / len(mse_T)
         for mse_T in (result.validation_mse_T, result.persistence_mse_T, result.flow_mse_T)
