@@ -67,9 +67,6 @@ class Trainer:
         self.settings, self.shape = plan.config.train, window_shape(plan)
         self.group = group or Group(pick_device(self.settings.device))
         self.device, self.part = self.group.device, self.group.share(plan.batch_size)
-        self.watch = Stopwatch(self.device, exact=profile)
-        with self.watch.phase(PROFILING):
-            self.profile = Profile(self.device) if profile and self.group.main else None
         self.precision = pick_precision(self.settings.precision, self.device)
         torch.manual_seed(self.settings.seed)
         with explained_memory("use a smaller --resize, or --model convlstm"):
@@ -84,6 +81,9 @@ class Trainer:
         self.validation_minutes = 0.0
         if resumed is not None:
             self._restore(resumed)
+        self.profile = Profile(self.device) if profile and self.group.main else None
+        # Counts from here on: the first optimizer of a process loads modules for seconds.
+        self.watch = Stopwatch(self.device, exact=profile)
 
     def train(self) -> TrainingResult:
         """Run until the budget, the patience or the user ends it.
