@@ -67,8 +67,23 @@ class ModelFormat(ABC):
         """Make the file's contents callable; None where this machine lacks what runs them."""
 
 
+class OneSequence(nn.Module):
+    """A network of batches as one of a single context (Tc, C, H, W)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, context: Tensor) -> Tensor:
+        return self.network(context.unsqueeze(0)).squeeze(0)
+
+
 class OnnxFormat(ModelFormat):
-    """ONNX through torch.export; the metadata become `metadata_props`."""
+    """ONNX through torch.export; the metadata become `metadata_props`.
+
+    What is traced is one sequence of fixed sizes, which an ONNX Scan runs over the batch: traced
+    with a batch of symbolic size, the same network takes several times as long to export.
+    """
 
     title = "ONNX"
     packages = ("onnx", "onnxscript")
@@ -76,17 +91,35 @@ class OnnxFormat(ModelFormat):
     def save(
         self, network: nn.Module, example: Tensor, metadata: Mapping[str, str], path: Path
     ) -> None:
+        onnx, optimizer = import_module("onnx"), import_module("onnxscript.optimizer")
+        sequence = (example[0],)
         program = torch.onnx.export(
-            _exported(network, example),
-            (example,),
-            input_names=["context"],
-            output_names=["frames"],
-            dynamic_shapes={"context": {0: "batch"}},
+            _without_paths(torch.export.export(OneSequence(network), sequence, strict=False)),
+            sequence,
+            input_names=["one_context"],
+            output_names=["one_future"],
             dynamo=True,
             verbose=False,
+            optimize=False,  # its search for patterns takes longer than all else
         )
-        program.model.metadata_props.update(metadata)
-        program.save(path, external_data=False)
+        optimizer.fold_constants(program.model)
+        optimizer.remove_unused_nodes(program.model)
+        model = program.model_proto
+        inner, make = model.graph, onnx.helper
+        shapes = [
+            [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+            for value in (inner.input[0], inner.output[0])
+        ]
+        body = make.make_graph(inner.node, "one_sequence", inner.input, inner.output)
+        scan = make.make_node("Scan", ["context"], ["frames"], body=body, num_scan_inputs=1)
+        given, returned = (
+            make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *shape])
+            for name, shape in zip(("context", "frames"), shapes, strict=True)
+        )
+        graph = make.make_graph([scan], "framecast", [given], [returned], inner.initializer)
+        model.graph.CopyFrom(graph)
+        make.set_model_props(model, dict(metadata))
+        onnx.save(model, path)
 
     def load(self, path: Path) -> Run | None:
         if find_spec("onnxruntime") is None:
@@ -172,10 +205,15 @@ def quiet() -> Iterator[None]:
 
 
 def _exported(network: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    """The network as an ExportedProgram with a free batch size, without paths of this machine."""
-    batch = torch.export.Dim("batch", min=1)
-    shapes = {"context": {0: batch}}
-    program = torch.export.export(network, (example,), dynamic_shapes=shapes, strict=False)
+    """The network as an ExportedProgram with a free batch size."""
+    shapes = {"context": {0: torch.export.Dim("batch", min=1)}}
+    return _without_paths(
+        torch.export.export(network, (example,), dynamic_shapes=shapes, strict=False)
+    )
+
+
+def _without_paths(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The program, relieved of its stack traces: they hold paths of this machine."""
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)
