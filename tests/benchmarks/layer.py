@@ -1,8 +1,10 @@
 """Time of ConvLSTM2D beside its peers and its bare convolutions: python -m tests.benchmarks.layer
 
-Rounds are interleaved over all competitors; the table has medians. Writes layer.json and layer.png
-into --output.
+Rounds are interleaved over all competitors; the tables have medians. Writes layer.json, after each
+shape anew, and layer.png into --output.
 """
+
+from __future__ import annotations
 
 import argparse
 import importlib.util
@@ -12,13 +14,19 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import matplotlib as mpl
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from framecast.nn.convlstm import ConvLSTM2D
+
+from .shared.figure import STYLE
+from .shared.record import machine, write_json
 
 SHAPES = [
     (64, 64, 3, 64, 4, 10),
@@ -29,7 +37,10 @@ SHAPES = [
 """In-channels, filters, kernel, size, batch, T."""
 THREADS = 2
 OURS, BARE = "framecast", "bare convolutions"
+PEERS = ("ndrplz", "Keras on torch", "Keras on TensorFlow")
+KINDS = {"training step": True, "inference": False}
 Run = Callable[[bool], float]
+"""Seconds of one step of training, or of inference."""
 
 
 class PlainLoop(nn.Module):
@@ -81,28 +92,42 @@ def bare(shape: tuple[int, ...]) -> Run:
     )
 
 
-def keras_worker(python: str, backend: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [python, str(Path(__file__).with_name("keras_worker.py"))],
-        env={**os.environ, "KERAS_BACKEND": backend},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+class KerasWorker:
+    """Keras' own layer, in a process of its own for each backend."""
+
+    def __init__(self, python: str, backend: str) -> None:
+        self.process = subprocess.Popen(
+            [python, str(Path(__file__).with_name("keras_worker.py"))],
+            env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, shape: Sequence[int], training: bool) -> float:
+        self.process.stdin.write(json.dumps([*shape, training]) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            sys.exit(f"{self.process.args[0]} ended with {self.process.wait()}")
+        return float(answer)
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def ask(worker: subprocess.Popen[str], shape: tuple[int, ...]) -> Run:
-    def run(training: bool) -> float:
-        worker.stdin.write(json.dumps([*shape, training]) + "\n")
-        worker.stdin.flush()
-        return float(worker.stdout.readline())
-
-    return run
+def keras_workers(tensorflow_python: str | None) -> dict[str, KerasWorker]:
+    workers = {}
+    if importlib.util.find_spec("keras"):
+        workers["Keras on torch"] = KerasWorker(sys.executable, "torch")
+    if tensorflow_python:
+        workers["Keras on TensorFlow"] = KerasWorker(tensorflow_python, "tensorflow")
+    return workers
 
 
 def competitors(
-    shape: tuple[int, ...], ndrplz: Path | None, workers: dict[str, subprocess.Popen[str]]
+    shape: tuple[int, ...], ndrplz: Path | None, workers: dict[str, KerasWorker]
 ) -> dict[str, Run]:
     channels, filters, kernel, size, batch, steps = shape
     x = torch.rand(batch, steps, channels, size, size)
@@ -120,17 +145,21 @@ def competitors(
         spec.loader.exec_module(module)
         peer = module.ConvLSTM(channels, filters, (kernel, kernel), 1, batch_first=True)
         found["ndrplz"] = timed(peer, x)
-    found |= {name: ask(worker, shape) for name, worker in workers.items()}
+    found |= {name: partial(worker.ask, shape) for name, worker in workers.items()}
     return found | {BARE: bare(shape)}
 
 
-def measure(runs: dict[str, Run], rounds: int, training: bool) -> dict[str, float]:
-    """Median milliseconds, after a round that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+def measure(runs: dict[str, Run], rounds: int, training: bool) -> dict[str, list[float]]:
+    """Milliseconds of each round, after one that does not count."""
+    ms: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
-            seconds[name].append(run(training))
-    return {name: 1000 * statistics.median(found[1:]) for name, found in seconds.items()}
+            ms[name].append(round(1000 * run(training), 3))
+    return {name: found[1:] for name, found in ms.items()}
+
+
+def medians(ms: dict[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(found) for name, found in ms.items()}
 
 
 def ratios(row: dict[str, float]) -> tuple[float, float]:
@@ -151,52 +180,61 @@ def table(kind: str, shapes: list[tuple[int, ...]], rows: list[dict[str, float]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def draw(results: dict[str, list[dict[str, float]]], path: Path) -> None:
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - only the figure needs it
-
-    figure, panels = plt.subplots(1, len(results), figsize=(12, 4), layout="constrained")
-    for axes, (kind, rows) in zip(panels, results.items(), strict=True):
-        for n, name in enumerate(rows[0]):
-            places = [p + n / (len(rows[0]) + 1) for p in range(len(rows))]
-            axes.bar(places, [row[name] for row in rows], 1 / (len(rows[0]) + 1), label=name)
-        axes.set(title=kind, ylabel="ms", yscale="log", xlabel="shape")
-    panels[0].legend(fontsize="x-small")
-    figure.savefig(path, dpi=120)
+def draw(results: dict[str, list[dict[str, float]]], shapes: Sequence[Sequence[int]], path: Path):
+    """A panel for each kind: bars of each competitor's time over that of the bare convolutions."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(12, 4.4), layout="constrained")
+        panels = figure.subplots(1, len(results), squeeze=False)[0]
+        for axes, (kind, rows) in zip(panels, results.items(), strict=True):
+            names = [name for name in rows[0] if name != BARE]
+            for n, name in enumerate(names):
+                places = [p + n / (len(names) + 1) for p in range(len(rows))]
+                heights = [row[name] / row[BARE] for row in rows]
+                axes.bar(places, heights, 0.9 / (len(names) + 1), label=name)
+            axes.axhline(1, color="black", lw=0.8)
+            middle = (len(names) - 1) / 2 / (len(names) + 1)
+            axes.set_xticks(
+                [p + middle for p in range(len(rows))],
+                [", ".join(map(str, shape)) for shape in shapes],
+                fontsize=9,
+            )
+            axes.set(title=kind, ylabel="time / bare convolutions' time")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+        figure.savefig(path, dpi=110)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--output", type=Path, default=Path("runs/layer"), metavar="DIR")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--ndrplz", type=Path, help="checkout of ndrplz/ConvLSTM_pytorch")
     parser.add_argument("--tensorflow-python", help="python that has TensorFlow and Keras")
+    parser.add_argument("--only", type=int, nargs="*", help="numbers of the shapes, from 1")
     parser.add_argument("--tiny", action="store_true", help="one small shape, to try it out")
     given = parser.parse_args()
     torch.set_num_threads(THREADS)
-    workers = {}
-    if importlib.util.find_spec("keras"):
-        workers["Keras on torch"] = keras_worker(sys.executable, "torch")
-    if given.tensorflow_python:
-        workers["Keras on TensorFlow"] = keras_worker(given.tensorflow_python, "tensorflow")
-    shapes = [(3, 6, 3, 8, 2, 5)] if given.tiny else SHAPES
-    results: dict[str, list[dict[str, float]]] = {"training step": [], "inference": []}
+    workers = keras_workers(given.tensorflow_python)
+    shapes = [SHAPES[n - 1] for n in given.only or range(1, len(SHAPES) + 1)]
+    shapes = [(3, 6, 3, 8, 2, 5)] if given.tiny else shapes
+    given.output.mkdir(parents=True, exist_ok=True)
+    rounds: dict[str, list[dict[str, list[float]]]] = {kind: [] for kind in KINDS}
     for shape in shapes:
         runs = competitors(shape, given.ndrplz, workers)
-        for kind, rows in results.items():
-            rows.append(measure(runs, given.rounds, kind == "training step"))
+        for kind, training in KINDS.items():
+            rounds[kind].append(measure(runs, given.rounds, training))
+            row = medians(rounds[kind][-1])
+            print(shape, kind, {name: round(ms) for name, ms in row.items()}, flush=True)
+        absent = [name for name in PEERS if name not in runs]
+        done = shapes[: len(rounds["inference"])]
+        record = {"machine": machine(), "shapes": done, "absent": absent, "ms_of_rounds": rounds}
+        write_json(given.output / "layer.json", record)
     for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
+        worker.close()
+    results = {kind: [medians(row) for row in rows] for kind, rows in rounds.items()}
     for kind, rows in results.items():
-        print(table(kind, shapes, rows), end="\n\n")
-    names = ("ndrplz", "Keras on torch", "Keras on TensorFlow")
-    absent = [name for name in names if name not in results["inference"][0]]
-    if absent:
-        print("Absent:", ", ".join(absent))
-    given.output.mkdir(parents=True, exist_ok=True)
-    report = {"shapes": shapes, "rounds": given.rounds, "ms": results, "absent": absent}
-    (given.output / "layer.json").write_text(json.dumps(report, indent=2) + "\n")
-    draw(results, given.output / "layer.png")
+        print("\n" + table(kind, shapes, rows))
+    print(f"\nAbsent: {', '.join(absent) or 'none'}")
+    draw(results, shapes, given.output / "layer.png")
 
 
 if __name__ == "__main__":
