@@ -25,9 +25,10 @@ VARIANTS = {
 BLOCKS = {"a sample and step": 1, "some steps": 2 * 4 * B * F * H * W * 8, "all": 2**30}
 
 
-def make(dtype=DOUBLE, **arguments):
+def make(dtype=DOUBLE, channels=C, **arguments):
     given = {"kernel_size": 3, "data_format": "channels_first", "return_sequences": True}
-    layer = ConvLSTM2D(F, **{**given, **arguments}, return_state=True, in_channels=C, dtype=dtype)
+    given = {**given, **arguments, "in_channels": channels}
+    layer = ConvLSTM2D(F, **given, return_state=True, dtype=dtype)
     torch.manual_seed(5)
     with torch.no_grad():
         for parameter in layer.parameters():
@@ -38,7 +39,7 @@ def make(dtype=DOUBLE, **arguments):
 def inputs_of(layer, dtype=DOUBLE, state=True):
     torch.manual_seed(7)
     sizes = layer.geometry.output_sizes((H, W))
-    shaped = [(B, T, C, H, W), *[(B, F, *sizes)] * (2 * state)]
+    shaped = [(B, T, layer.in_channels, H, W), *[(B, F, *sizes)] * (2 * state)]
     if layer.data_format == "channels_last":
         shaped = [(*shape[:-3], *shape[-2:], shape[-3]) for shape in shaped]
     return [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shaped]
@@ -63,6 +64,11 @@ def scans(monkeypatch):
     monkeypatch.setattr(ConvLSTM2D, "_loop", None)
 
 
+def assert_equal(fast, slow):
+    for ours, theirs in zip(itertools.chain(*fast), itertools.chain(*slow), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
 @pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
 @pytest.mark.parametrize("name", VARIANTS)
@@ -74,10 +80,16 @@ def test_values_and_gradients_are_those_of_the_loop(monkeypatch, name, state, bl
         scans(patch)
         fast = run(layer, *tensors)
     loops(monkeypatch)
-    for ours, theirs in zip(
-        itertools.chain(*fast), itertools.chain(*run(layer, *tensors)), strict=True
-    ):
-        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    assert_equal(fast, run(layer, *tensors))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_one_channel_has_its_own_way_to_the_same_gradients(monkeypatch, name):
+    layer = make(channels=1, **VARIANTS[name])
+    tensors = inputs_of(layer)
+    fast = run(layer, *tensors)
+    loops(monkeypatch)
+    assert_equal(fast, run(layer, *tensors))
 
 
 def test_float32_is_as_close_to_the_truth_as_the_loop(monkeypatch):
