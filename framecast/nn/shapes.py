@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 PADDINGS = ("valid", "same")
 
-BLOCK_BYTES = 8 * 2**20
+BLOCK_BYTES = 16 * 2**20
 """The gates of one block are at most this large, unless one sample and step of them is larger."""
 
 
