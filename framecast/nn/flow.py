@@ -23,28 +23,47 @@ from framecast.nn.forecaster import (
     pad_to_grid,
     zero_conv,
 )
+from framecast.nn.memory import Memory, recall, remembered
 from framecast.nn.motion import advect, coverage, gaussian_blur, lucas_kanade, warp
 from framecast.nn.stack import States
-from framecast.nn.widths import BLURS, FLOW_HINTS, GUESSES, LEADS, MOTIONS, PICTURES
+from framecast.nn.widths import (
+    BLURS,
+    CELL,
+    FLOW_HINTS,
+    GROWTH_BLURS,
+    GUESSES,
+    LEADS,
+    MOTIONS,
+    SCALES,
+    SURPRISE_BLURS,
+)
 from framecast.sections import ModelConfig
 
-RIDGE = 1e-3
+RIDGE = 3e-3
 """How strongly the calibrated mix is drawn to plain extrapolation, relative to what it mixes."""
 
 FLOOR = 1e-4
 """Mean squared error below which windows no longer count more for being easy; frames in [0, 1]."""
 
+GROWTH_FRAMES = 5
+"""The newest frames whose surprises make up the growth."""
+
+REMEMBERED, MOVED, STILL = 0, 1, -1
+"""Where among the guesses some of them are."""
+
 
 class FlowState(NamedTuple):
     """What the forecaster carries: what it has seen, how far that has moved, and the layers.
 
-    `pictures_BPHW` holds the last frame, sharp and blurred, and what the first motion failed to
-    explain in it, blurred and sharp, each of C channels; a displacement points from a pixel of the
-    newest forecast back to where it was in the last frame; `lead_B` counts the frames forecast so
-    far.
+    `scales_BSCHW` holds the last frame, sharp and blurred ever more, `growths_BGCHW` what the
+    first motion failed to explain, blurred and, last, sharp; a displacement points from a pixel of
+    the newest forecast back to where it was in the last frame; `lead_B` counts the frames forecast
+    so far.
     """
 
-    pictures_BPHW: Tensor
+    scales_BSCHW: Tensor
+    growths_BGCHW: Tensor
+    memory: Memory
     velocities_BM2HW: Tensor
     displacements_BM2HW: Tensor
     lead_B: Tensor
@@ -62,13 +81,14 @@ class Outlook(NamedTuple):
 class FlowConvLSTM(Forecaster):
     """Optical-flow extrapolation at several scales, mixed and corrected by ConvLSTM2D layers.
 
-    Guesses at each lead time are the last frame carried along each estimated motion
-    (semi-Lagrangian), sharp and blurred, its growth and decay carried along likewise, and the last
-    frame as it is. The forecast is their weighted sum, with weights of each lead time that
-    `calibrate` solves for and to which the layers add cell by cell, plus a residual that they paint
-    in proportion to how much the guesses differ. The layers read every context frame beside what
-    the first motion fails to explain in it, then both carried to every lead time. What they add
-    starts at zero: an untrained network extrapolates along the first motion.
+    Guesses at each lead time are the last frame with each of its scales as far as it is remembered
+    (`memory.py`), carried along the first estimated motion (semi-Lagrangian); the last frame
+    carried along every motion, sharp and blurred; its growth and decay, carried along likewise;
+    and the last frame as it is. The forecast is their weighted sum, with weights of each lead time
+    that `calibrate` solves for and to which the layers add cell by cell, plus a residual that they
+    paint in proportion to how much the guesses differ. The layers read every context frame beside
+    what the first motion fails to explain in it, then both carried to every lead time. What they
+    add starts at zero: an untrained network gives the first guess.
     """
 
     def __init__(self, config: ModelConfig, channels: int) -> None:
@@ -78,9 +98,9 @@ class FlowConvLSTM(Forecaster):
         self.stack = grid_stack(embedding + FLOW_HINTS, config.filters, config.kernel_sizes)
         self.head = zero_conv(config.filters[-1], GUESSES)
         self.paint = ToPixels(config.filters[-1], channels, config.patch)
-        along_first_motion = torch.zeros(LEADS, GUESSES)
-        along_first_motion[:, 0] = 1
-        self.mix = nn.Parameter(along_first_motion)
+        first_guess = torch.zeros(LEADS, GUESSES)
+        first_guess[:, REMEMBERED] = 1
+        self.mix = nn.Parameter(first_guess)
 
     def encode(self, context_BTCHW: Tensor) -> FlowState:
         B, T, _, H, W = context_BTCHW.shape
@@ -88,17 +108,22 @@ class FlowConvLSTM(Forecaster):
         with _full_precision(seen.device.type):
             velocities_BM2HW = self._velocities(seen)
             surprise_BTCHW = self._surprises(seen, velocities_BM2HW[:, 0])
-            pictures_BPHW = self._pictures(seen[:, -1], surprise_BTCHW[:, -1])
+            scales_BSCHW = _blurs(seen[:, -1], (None, *SCALES))
+            growths_BGCHW = self._growths(surprise_BTCHW, velocities_BM2HW[:, 0])
+            memory = recall(seen, velocities_BM2HW[:, 0])
         displacements_BM2HW = torch.zeros_like(velocities_BM2HW)
         x_BTEHW = self._inputs(
             torch.cat((seen, surprise_BTCHW), dim=2),
             velocities_BM2HW[:, 0],
             displacements_BM2HW[:, :1].expand(B, T, 2, H, W),
             seen.new_zeros(B, T),
+            memory,
         )
         _, layers = self.stack(x_BTEHW)
         return FlowState(
-            pictures_BPHW,
+            scales_BSCHW,
+            growths_BGCHW,
+            memory,
             velocities_BM2HW,
             displacements_BM2HW,
             torch.zeros(B, dtype=torch.int64, device=seen.device),
@@ -123,6 +148,7 @@ class FlowConvLSTM(Forecaster):
             state.velocities_BM2HW[:, 0],
             outlook.displacements_BnM2HW[:, :, 0],
             lead_Bn.to(outlook.seen_BnCHW),
+            state.memory,
         )
         h_BnFHW, layers = self.stack(x_BnEHW, state.layers)
         h_NFHW = h_BnFHW.flatten(0, 1)
@@ -141,21 +167,26 @@ class FlowConvLSTM(Forecaster):
 
     def _look_ahead(self, state: FlowState, n: int) -> Outlook:
         """Carry the pictures along every motion, frame after frame."""
-        C = state.pictures_BPHW.shape[1] // (PICTURES + 1)
-        last_BCHW = state.pictures_BPHW[:, :C]
+        C = state.scales_BSCHW.shape[2]
+        sharp_and_blurred = [0, *(1 + SCALES.index(sigma) for sigma in BLURS)]
+        frames_BPHW = state.scales_BSCHW[:, sharp_and_blurred].flatten(1, 2)
+        growths_BPHW = state.growths_BGCHW.flatten(1, 2)
+        last_BCHW = frames_BPHW[:, :C]
         ways = list(state.displacements_BM2HW.unbind(dim=1))
         guesses, seen, displacements = [], [], []
-        for _ in range(n):
+        for lead in range(1, n + 1):
             for number, velocity_B2HW in enumerate(state.velocities_BM2HW.unbind(dim=1)):
                 ways[number] = advect(ways[number], velocity_B2HW)
-                if number == 0:
-                    moved_BPHW = warp(state.pictures_BPHW, ways[0])
-                    # The sharp surprise is no guess: only the layers see it.
-                    seen += [moved_BPHW[:, :C], moved_BPHW[:, -C:]]
-                    guesses.append(moved_BPHW[:, :-C])
-                else:
-                    guesses.append(warp(state.pictures_BPHW[:, :-C], ways[number]))
-            guesses.append(last_BCHW)
+            share_BSIJ = state.memory.after(state.lead_B + lead)
+            first_BCHW = remembered(state.scales_BSCHW, share_BSIJ)
+            moved_BPHW = warp(torch.cat((first_BCHW, frames_BPHW, growths_BPHW), dim=1), ways[0])
+            # The sharp surprise is no guess: only the layers see it.
+            guesses += [
+                moved_BPHW[:, :-C],
+                *(warp(frames_BPHW, way) for way in ways[1:]),
+                last_BCHW,
+            ]
+            seen += [moved_BPHW[:, C : 2 * C], moved_BPHW[:, -C:]]
             displacements += ways
         return Outlook(
             torch.cat(guesses, dim=1).unflatten(1, (n, GUESSES, C)),
@@ -168,9 +199,8 @@ class FlowConvLSTM(Forecaster):
         """Solve for the mix of guesses with the least squared error at each lead time on these.
 
         A window's error counts relative to that of its last frame, repeated and moved along, so
-        that wild windows do not drown the quiet ones; a ridge draws the mix to extrapolation along
-        the first motion. Lead times beyond the windows' longest have the mix of that; no windows
-        change nothing.
+        that wild windows do not drown the quiet ones; a ridge draws the mix to the first guess.
+        Lead times beyond the windows' longest have the mix of that; no windows change nothing.
         """
         products_nKK = torch.zeros(LEADS, GUESSES, GUESSES, dtype=torch.float64)
         sums_nK1 = torch.zeros(LEADS, GUESSES, 1, dtype=torch.float64)
@@ -185,7 +215,7 @@ class FlowConvLSTM(Forecaster):
                 guesses_nKD = guesses_nKCHW.flatten(2).double()
                 target_nD1 = target_nCHW.flatten(1).double().unsqueeze(2)
                 # A frame may stand still by chance: what moved along has to be near it as well.
-                errors_n2D = guesses_nKD[:, [0, -1]] - target_nD1.mT
+                errors_n2D = guesses_nKD[:, [MOVED, STILL]] - target_nD1.mT
                 error_n11 = errors_n2D.square().mean(dim=(1, 2), keepdim=True)
                 scaled_nKD = guesses_nKD / (error_n11 + FLOOR)
                 products_nKK[:n] += scaled_nKD @ guesses_nKD.mT
@@ -195,7 +225,9 @@ class FlowConvLSTM(Forecaster):
         products_nKK, sums_nK1 = products_nKK[:longest], sums_nK1[:longest]
         ridge_n = RIDGE * products_nKK.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
         ridge_nKK = ridge_n.view(-1, 1, 1) * torch.eye(GUESSES, dtype=torch.float64)
-        mix_nK1 = torch.linalg.solve(products_nKK + ridge_nKK, sums_nK1 + ridge_nKK[:, :, :1])
+        mix_nK1 = torch.linalg.solve(
+            products_nKK + ridge_nKK, sums_nK1 + ridge_nKK[:, :, [REMEMBERED]]
+        )
         self.mix.copy_(mix_nK1[torch.arange(LEADS).clamp(max=longest - 1), :, 0])
 
     def _velocities(self, context_BTCHW: Tensor) -> Tensor:
@@ -215,10 +247,19 @@ class FlowConvLSTM(Forecaster):
         explained = warp(older, -shift).unflatten(0, (B, T - 1))
         return F.pad(context_BTCHW[:, 1:] - explained, (0, 0, 0, 0, 0, 0, 1, 0))
 
-    def _pictures(self, last_BCHW: Tensor, surprise_BCHW: Tensor) -> Tensor:
-        """What is carried along; all but the sharp surprise, which comes last, are guesses."""
-        blurred = [gaussian_blur(p, sigma) for p in (last_BCHW, surprise_BCHW) for sigma in BLURS]
-        return torch.cat((last_BCHW, *blurred, surprise_BCHW), dim=1)
+    def _growths(self, surprise_BTCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
+        """The last surprise and the mean of the newest, carried to the last frame: blurred, then
+        the last as it is, (B, G, C, H, W).
+        """
+        last_BCHW = surprise_BTCHW[:, -1]
+        newest = surprise_BTCHW[:, 1:][:, -GROWTH_FRAMES:].unbind(dim=1)[::-1]
+        sum_BCHW, displacement_B2HW = last_BCHW, torch.zeros_like(velocity_B2HW)
+        for older_BCHW in newest[1:]:
+            displacement_B2HW = advect(displacement_B2HW, velocity_B2HW)
+            sum_BCHW = sum_BCHW + warp(older_BCHW, displacement_B2HW)
+        mean_BCHW = sum_BCHW / max(len(newest), 1)
+        blurred = (_blurs(last_BCHW, SURPRISE_BLURS), _blurs(mean_BCHW, GROWTH_BLURS))
+        return torch.cat((*blurred, last_BCHW.unsqueeze(1)), dim=1)
 
     def _inputs(
         self,
@@ -226,18 +267,24 @@ class FlowConvLSTM(Forecaster):
         velocity_B2HW: Tensor,
         displacement_BT2HW: Tensor,
         lead_BT: Tensor,
+        memory: Memory,
     ) -> Tensor:
-        """What the layers are told: the embedded picture and, per cell, four hints.
+        """What the layers are told: the embedded picture and, per cell, hints.
 
-        The velocity in cells per frame, how much of a cell comes from inside the frame, and the
-        lead time / 12. (B, T, E + 4, H, W) on the grid.
+        The velocity in cells per frame, how much of a cell comes from inside the frame, the lead
+        time / 12, and what is left of each scale after one frame. (B, T, E + hints, H, W) on the
+        grid.
         """
         embedded_BTEHW = over_time(self.stem, seen_BTCHW)
         inside_BT1HW = over_time(coverage, displacement_BT2HW)
         velocity = (velocity_B2HW / self.patch).unsqueeze(1).expand_as(displacement_BT2HW)
         hints_BT3HW = over_time(self._on_grid, torch.cat((velocity, inside_BT1HW), dim=2))
         lead_BT1HW = (lead_BT / 12)[..., None, None, None].expand_as(hints_BT3HW[:, :, :1])
-        return torch.cat((embedded_BTEHW, hints_BT3HW, lead_BT1HW), dim=2)
+        first_BSHW = F.interpolate(memory.first_BSIJ, scale_factor=CELL, mode="bilinear")
+        H, W = seen_BTCHW.shape[-2:]
+        memory_BSHW = self._on_grid(first_BSHW[..., :H, :W])
+        memory_BTSHW = memory_BSHW.unsqueeze(1).expand(-1, lead_BT.shape[1], -1, -1, -1)
+        return torch.cat((embedded_BTEHW, hints_BT3HW, lead_BT1HW, memory_BTSHW), dim=2)
 
     def _on_grid(self, maps_NMHW: Tensor) -> Tensor:
         """Mean over each cell's pixels."""
@@ -255,7 +302,8 @@ class FlowConvLSTM(Forecaster):
         Mean distance of the frame moved along from the same blurred, and from the frame unmoved: 0
         where nothing moves and nothing is to be seen.
         """
-        moved, blurred, still = (guesses_BnKCHW[:, :, k] for k in (0, len(BLURS), -1))
+        ways = (MOVED, MOVED + len(BLURS), STILL)
+        moved, blurred, still = (guesses_BnKCHW[:, :, k] for k in ways)
         doubt_BnCHW = ((moved - blurred).abs() + (moved - still).abs()) / 2
         doubt_Bn1HW = doubt_BnCHW.mean(dim=2, keepdim=True)
         cells_N1HW = self._on_grid(doubt_Bn1HW.flatten(0, 1))
@@ -271,3 +319,9 @@ def _full_precision(device: str) -> AbstractContextManager[object]:
     if device == "meta" or not torch.is_autocast_enabled(device):
         return nullcontext()
     return torch.autocast(device, enabled=False)
+
+
+def _blurs(image_BCHW: Tensor, sigmas: Iterable[float | None]) -> Tensor:
+    """An image blurred to each width, None for not at all: (B, sigmas, C, H, W)."""
+    blurred = [image_BCHW if s is None else gaussian_blur(image_BCHW, s) for s in sigmas]
+    return torch.stack(blurred, dim=1)

@@ -6,22 +6,40 @@ import math
 
 from framecast.sections import ModelConfig
 
-FLOW_HINTS = 4
-"""Grid channels beside the flow forecaster's embedding: velocity x, y, lead time, coverage."""
+SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Gaussian widths in pixels between which a picture is taken apart into scales."""
 
-BLURS = (2.0, 6.0)
-"""Gaussian widths in pixels. What the flow forecaster carries along is the last frame, sharp and
-blurred to these, since small things are the first that cannot be known, and what the motion failed
-to explain in it, blurred to these: its growth and decay."""
+CELL = 32
+"""Side in pixels of the cells in which the memory of each scale is told; 2 to the number of
+scales."""
 
-MOTIONS = ((5.0, None), (1.5, 2))
+MEMORY_LAG = 3
+"""Frames over which the memory is told, beside one."""
+
+FLOW_HINTS = 4 + len(SCALES) + 1
+"""Grid channels beside the flow forecaster's embedding: velocity x, y, lead time, coverage, and the
+memory of each scale."""
+
+BLURS = (2.0, 8.0)
+"""Gaussian widths in pixels, of `SCALES`. What the flow forecaster carries along each motion is the
+last frame, sharp and blurred to these, since small things are the first that cannot be known."""
+
+SURPRISE_BLURS, GROWTH_BLURS = (2.0, 6.0), (6.0, 16.0)
+"""Gaussian widths in pixels of what the first motion failed to explain in the last frame, and of
+its mean over the context: growth and decay, carried along the first motion."""
+
+MOTIONS = ((5.0, None), (1.5, 2), (12.0, None))
 """The flow forecaster's motions: the window's width in pixels, and how many of the newest frames it
 looks at (None: the whole context)."""
 
-PICTURES = 1 + 2 * len(BLURS)
+PICTURES = 1 + len(BLURS)
+"""Guesses along every motion."""
 
-GUESSES = len(MOTIONS) * PICTURES + 1
-"""Guesses that the flow forecaster mixes: every picture along every motion, and the last frame."""
+GROWTHS = len(SURPRISE_BLURS) + len(GROWTH_BLURS)
+
+GUESSES = 1 + len(MOTIONS) * PICTURES + GROWTHS + 1
+"""Guesses that the flow forecaster mixes: the last frame as far as it is remembered; every picture
+along every motion; growth and decay; and the last frame as it is."""
 
 LEADS = 24
 """Lead times with a mix of their own; later ones have the last one's."""
