@@ -29,6 +29,7 @@ from framecast.nn.stack import States
 from framecast.nn.widths import (
     BLURS,
     CELL,
+    ESTIMATES,
     FLOW_HINTS,
     GROWTH_BLURS,
     GUESSES,
@@ -191,7 +192,7 @@ class FlowConvLSTM(Forecaster):
         return Outlook(
             torch.cat(guesses, dim=1).unflatten(1, (n, GUESSES, C)),
             torch.cat(seen, dim=1).unflatten(1, (n, 2 * C)),
-            torch.stack(displacements, dim=1).unflatten(1, (n, len(MOTIONS))),
+            torch.stack(displacements, dim=1).unflatten(1, (n, MOTIONS)),
         )
 
     @torch.no_grad()
@@ -232,10 +233,11 @@ class FlowConvLSTM(Forecaster):
 
     def _velocities(self, context_BTCHW: Tensor) -> Tensor:
         grey_BTHW = context_BTCHW.mean(dim=2)
-        newest = (grey_BTHW if frames is None else grey_BTHW[:, -frames:] for _, frames in MOTIONS)
-        return torch.stack(
-            [lucas_kanade(g, sigma) for g, (sigma, _) in zip(newest, MOTIONS, strict=True)], dim=1
+        newest = (
+            grey_BTHW if frames is None else grey_BTHW[:, -frames:] for _, frames in ESTIMATES
         )
+        pairs = [lucas_kanade(g, sigma) for g, (sigma, _) in zip(newest, ESTIMATES, strict=True)]
+        return torch.stack([*(fine for fine, _ in pairs), pairs[0][1]], dim=1)
 
     def _surprises(self, context_BTCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
         """Each frame minus its predecessor moved along; the first frame has none: zeros."""

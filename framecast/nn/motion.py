@@ -63,8 +63,11 @@ def _positions(displacement_B2HW: Tensor) -> tuple[Tensor, Tensor]:
     return x_W + displacement_B2HW[:, 0], y_H1 + displacement_B2HW[:, 1]
 
 
-def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> Tensor:
-    """Estimate one velocity field (B, 2, H, W) that explains the steps between the given frames.
+def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> tuple[Tensor, Tensor]:
+    """Estimate a velocity field (B, 2, H, W) that explains the steps between the given frames.
+
+    Returns it beside the coarser field that was its start on the frames' own resolution, which
+    comes from windows twice as wide, and is surer and smoother.
 
     `frames_BTHW` are grey frames in [0, 1]; newer pairs weigh more. `window_sigma` is the width in
     pixels, at every level, of the Gaussian window that a velocity is estimated over: wide windows
@@ -72,7 +75,7 @@ def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> Tensor:
     """
     B, T, H, W = frames_BTHW.shape
     if T == 1:
-        return frames_BTHW.new_zeros(B, 2, H, W)
+        return frames_BTHW.new_zeros(B, 2, H, W), frames_BTHW.new_zeros(B, 2, H, W)
     pyramid = [frames_BTHW]
     while len(pyramid) < LEVELS and min(pyramid[-1].shape[-2:]) >= COARSEST_SIDE:
         blurred = gaussian_blur(pyramid[-1], PYRAMID_SIGMA)
@@ -82,9 +85,10 @@ def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> Tensor:
         size = level_BTHW.shape[-2:]
         if velocity_B2HW.shape[-2:] != size:
             velocity_B2HW = 2 * F.interpolate(velocity_B2HW, size=size, mode="bilinear")
+        coarse_B2HW = velocity_B2HW
         for _ in range(ITERATIONS):
             velocity_B2HW = velocity_B2HW + _increment(level_BTHW, velocity_B2HW, window_sigma)
-    return velocity_B2HW
+    return velocity_B2HW, coarse_B2HW
 
 
 def _increment(frames_BTHW: Tensor, velocity_B2HW: Tensor, window_sigma: float) -> Tensor:

@@ -28,16 +28,20 @@ SURPRISE_BLURS, GROWTH_BLURS = (2.0, 6.0), (6.0, 16.0)
 """Gaussian widths in pixels of what the first motion failed to explain in the last frame, and of
 its mean over the context: growth and decay, carried along the first motion."""
 
-MOTIONS = ((5.0, None), (1.5, 2), (12.0, None))
-"""The flow forecaster's motions: the window's width in pixels, and how many of the newest frames it
-looks at (None: the whole context)."""
+ESTIMATES = ((5.0, None), (1.5, 2))
+"""The flow forecaster's estimates of motion: the window's width in pixels, and how many of the
+newest frames it looks at (None: the whole context)."""
+
+MOTIONS = len(ESTIMATES) + 1
+"""Motions that it extrapolates along: those estimates, and what the first was before its last
+refinement."""
 
 PICTURES = 1 + len(BLURS)
 """Guesses along every motion."""
 
 GROWTHS = len(SURPRISE_BLURS) + len(GROWTH_BLURS)
 
-GUESSES = 1 + len(MOTIONS) * PICTURES + GROWTHS + 1
+GUESSES = 1 + MOTIONS * PICTURES + GROWTHS + 1
 """Guesses that the flow forecaster mixes: the last frame as far as it is remembered; every picture
 along every motion; growth and decay; and the last frame as it is."""
 
