@@ -111,6 +111,10 @@ def _forward(
             None if h_BFHW is None else h_BFHW[samples].contiguous(),
             None if c_BFHW is None else c_BFHW[samples],
         )
+        # One piece of memory for all steps: pieces between others that are freed leave holes.
+        b, gates = samples.stop - samples.start, None
+        if keep and not plan.recompute:
+            gates = x_BTCHW.new_empty((steps, b, 4 * filters, *shape[2:]))
         for times in parts:
             x_NCHW = frames(x_BTCHW, samples, times, plan.go_backwards)
             z_NGHW = convolve(x_NCHW, scaled.kernel, scaled.bias, plan.inputs)
@@ -118,28 +122,36 @@ def _forward(
                 (h_SBFHW[t % len(h_SBFHW), samples], c_SBFHW[t % len(c_SBFHW), samples])
                 for t in range(times.start, times.stop)
             ]
-            _advance_all(z_NGHW, state, after, scaled, plan.state)
+            gates_NGHW = z_NGHW if gates is None else gates[times].flatten(0, 1)
+            _advance_all(z_NGHW, gates_NGHW, state, after, scaled, plan.state)
             state = after[-1]
-            if keep and not plan.recompute:
-                kept.append(z_NGHW)
-            del z_NGHW  # before the next block's are made
+            if gates is not None:
+                kept.append(gates_NGHW)
+            del z_NGHW, gates_NGHW  # before the next block's are made
     return h_SBFHW, c_SBFHW, kept
 
 
 def _advance_all(
     z_NGHW: Tensor,
+    gates_NGHW: Tensor,
     state: tuple[Tensor | None, Tensor | None],
     after: list[State],
     weights: Weights,
     geometry: ConvGeometry,
 ) -> None:
-    """Turn the inputs' sums of some steps into gates, in place, and write h and c `after` each."""
-    steps = z_NGHW.unflatten(0, (len(after), -1)).unbind()
-    for z_bGHW, (h_new, c_new) in zip(steps, after, strict=True):
+    """Turn the inputs' sums of some steps into gates, and write h and c `after` each.
+
+    The gates may take the place of the sums.
+    """
+    sums, gates = (t.unflatten(0, (len(after), -1)).unbind() for t in (z_NGHW, gates_NGHW))
+    for z_bGHW, gates_bGHW, (h_new, c_new) in zip(sums, gates, after, strict=True):
         h_bFHW, c_bFHW = state
         if h_bFHW is not None:
-            z_bGHW.add_(convolve(h_bFHW, weights.recurrent_kernel, None, geometry))
-        _advance(z_bGHW, c_bFHW, c_new, h_new, weights)
+            h_bGHW = convolve(h_bFHW, weights.recurrent_kernel, None, geometry)
+            torch.add(z_bGHW, h_bGHW, out=gates_bGHW)
+        elif gates_NGHW is not z_NGHW:
+            gates_bGHW.copy_(z_bGHW)
+        _advance(gates_bGHW, c_bFHW, c_new, h_new, weights)
         state = h_new, c_new
 
 

@@ -104,6 +104,7 @@ class Backward:
                 part = self._part(samples, times, state)
                 gates_NGHW = self._gates_again(part) if z_NGHW is None else z_NGHW
                 d_state = self._part_backward(part, gates_NGHW, d_state, d_shown_TBFHW)
+                del part, gates_NGHW  # before the next part's are made
             for found, d in zip(d_first, d_state, strict=True):
                 found.append(d)
         for d_weight in self.d_weights[:3]:
