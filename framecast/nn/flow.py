@@ -32,6 +32,7 @@ from framecast.nn.widths import (
     ESTIMATES,
     FLOW_HINTS,
     GROWTH_BLURS,
+    GROWTH_FRAMES,
     GUESSES,
     LEADS,
     MOTIONS,
@@ -45,9 +46,6 @@ RIDGE = 3e-3
 
 FLOOR = 1e-4
 """Mean squared error below which windows no longer count more for being easy; frames in [0, 1]."""
-
-GROWTH_FRAMES = 5
-"""The newest frames whose surprises make up the growth."""
 
 REMEMBERED, MOVED, STILL = 0, 1, -1
 """Where among the guesses some of them are."""

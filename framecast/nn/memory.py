@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from framecast.nn.motion import advect, coverage, gaussian_blur, warp
-from framecast.nn.widths import CELL, MEMORY_LAG, SCALES
+from framecast.nn.widths import CELL, MEMORY_LAG, MEMORY_SIGMA, SCALES
 
 PRIOR = 1e-5
 """Energy per pixel, frames in [0, 1], of an everlasting pattern taken to be everywhere as well:
@@ -82,7 +82,9 @@ def _share_left(context_BTCHW: Tensor, displacement_B2HW: Tensor, frames: int) -
     older_NCHW = warp(context_BTCHW[:, :pairs].flatten(0, 1), way_N2HW) * seen_N1HW
     newer_NCHW = context_BTCHW[:, frames:].flatten(0, 1) * seen_N1HW
     common_BSIJ, own_BSIJ = (
-        gaussian_blur(_energies(older_NCHW, other_NCHW).unflatten(0, (B, pairs)).mean(dim=1), 1.0)
+        gaussian_blur(
+            _energies(older_NCHW, other_NCHW).unflatten(0, (B, pairs)).mean(dim=1), MEMORY_SIGMA
+        )
         for other_NCHW in (newer_NCHW, older_NCHW)
     )
     return ((common_BSIJ + PRIOR) / (own_BSIJ + PRIOR)).clamp(LEAST, 1)

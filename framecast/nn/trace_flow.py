@@ -10,23 +10,34 @@ from framecast.nn.rows import FLOAT_BYTES, Axes, size
 from framecast.nn.shapes import block_of
 from framecast.nn.way import Way
 from framecast.nn.widths import (
-    BLURS,
+    CELL,
     COARSEST_SIDE,
     FLOW_HINTS,
+    GROWTH_BLURS,
+    GROWTH_FRAMES,
+    GROWTHS,
     GUESSES,
     ITERATIONS,
     LEADS,
     LEVELS,
+    MEMORY_LAG,
+    MEMORY_SIGMA,
     MOTIONS,
     PICTURES,
     PYRAMID_SIGMA,
+    SCALES,
+    SURPRISE_BLURS,
     blur_radius,
+    grid_size,
 )
+
+PARTS = len(SCALES) + 1
+"""Scales of a picture: what lies between the blurs, and the widest of them."""
 
 
 def encode_flow(way: Way) -> None:
-    B, T, C = way.B, way.T, way.C
-    vectors, frame = way.image(2), way.image(C)
+    T, C = way.T, way.C
+    vectors = way.image(2)
     grey = T * size(way.image(1))
     way.held = size(way.context) + grey
     for sigma, frames in MOTIONS:
@@ -37,23 +48,80 @@ def encode_flow(way: Way) -> None:
     pairs = (T - 1) * size(way.image(1))
     way.add("surprises", unseen, way.context, way.context, beside=(2 * C + 2) * pairs)
     way.held += size(way.context)
-    for picture in ("last frame", "its surprise"):
-        for sigma in BLURS:
-            operation = f"{picture}, Gaussian of {sigma:g} pixels"
-            macs = B * C * _blur_macs(*way.frame, sigma)
-            way.add(
-                "gaussian_blur",
-                operation,
-                frame,
-                frame,
-                beside=_blur_copies(way, C, sigma),
-                macs=macs,
-            )
-            way.held += size(frame)
-    # These and the two they were made of are put together; displacements start at zero.
-    way.held += 2 * size(frame) + len(MOTIONS) * size(vectors)
-    _add_inputs(way, T, frames=B * T)
+    _add_scales(way)
+    _add_growths(way)
+    _add_recall(way)
+    way.held += len(MOTIONS) * size(vectors)  # displacements start at zero
+    _add_inputs(way, T, frames=way.B * T)
     _add_layers(way, T, first=True)
+
+
+def _add_scales(way: Way) -> None:
+    """The last frame blurred ever more."""
+    C, frame = way.C, way.image(way.C)
+    for sigma in SCALES:
+        way.add(
+            "gaussian_blur",
+            f"last frame, Gaussian of {sigma:g} pixels",
+            frame,
+            frame,
+            beside=_blur_copies(way, C, sigma),
+            macs=way.B * C * _blur_macs(*way.frame, sigma),
+        )
+        way.held += size(frame)
+    way.held += size(frame)  # the sharp one beside them, copied
+
+
+def _add_growths(way: Way) -> None:
+    """The last surprise and the mean of the newest, blurred, put beside the last as it is."""
+    B, C, frame = way.B, way.C, size(way.image(way.C))
+    newest = min(GROWTH_FRAMES, way.T - 1)
+    gives = _stacked(way, "G", GROWTHS + 1)
+    # The way, the sum, the mean and every blur while they are copied, or while the widest is made
+    beside = size(way.image(2)) + ((newest > 1) + 1 + GROWTHS) * frame - size(way.context)
+    beside += max(_blur_copies(way, C, max(GROWTH_BLURS)) - size(gives), 0)
+    blurs = (*SURPRISE_BLURS, *GROWTH_BLURS)
+    way.add(
+        "growths",
+        f"last surprise and mean of the newest {newest}, Gaussians of"
+        f" {' and '.join(f'{sigma:g}' for sigma in sorted({*blurs}))} pixels",
+        way.context,
+        gives,
+        beside=beside,
+        macs=B * C * sum(_blur_macs(*way.frame, sigma) for sigma in blurs),
+    )
+    way.held += size(gives)
+
+
+def _add_recall(way: Way) -> None:
+    """The memory, told from pairs of frames one and more apart."""
+    pairs, memory = way.T - 1, _memory(way)
+    rows, columns = memory[2][1], memory[3][1]
+    lags = {1, min(MEMORY_LAG, pairs)} if pairs else set()
+    covered = pairs * size(way.image(1)) * rows * columns * CELL**2
+    covered //= way.frame[0] * way.frame[1]
+    # The ways and what they leave of both frames of every pair; both padded, and their product
+    beside = size(way.image(2)) + pairs * size(way.image(3 + 2 * way.C)) + (3 * way.C + 1) * covered
+    way.add(
+        "recall",
+        f"share of each scale that is left after one frame and after each more, cells of {CELL}",
+        way.context,
+        memory,
+        beside=(beside if pairs else 0) - size(way.context),
+        tensors=2,
+        macs=len(lags) * 2 * way.B * PARTS * _blur_macs(rows, columns, MEMORY_SIGMA),
+    )
+    way.held += 2 * size(memory)
+
+
+def _memory(way: Way) -> Axes:
+    rows, columns = grid_size(*way.frame, CELL)
+    return (("B", way.B), ("S", PARTS), ("H", rows), ("W", columns))
+
+
+def _stacked(way: Way, letter: str, count: int) -> Axes:
+    frame = way.image(way.C)
+    return (frame[0], (letter, count), *frame[1:])
 
 
 def _add_motion(way: Way, sigma: float, frames: int) -> None:
@@ -107,6 +175,10 @@ def _add_inputs(way: Way, steps: int, *, frames: int = 0) -> None:
     means = (hints[0], *cells[1:])
     padded = size(way.image(3, padded=True, frames=frames))
     way.add("on_grid", "velocity and coverage, mean of each cell", hints, means, beside=padded)
+    maps, memory = way.image(PARTS), way.cells("C", PARTS)
+    spread = size(_memory(way)) * CELL**2 - size(maps)  # of which the map is a view
+    padded = size(way.image(PARTS, padded=True))
+    way.add("on_grid", "memory, mean of each cell", maps, memory, beside=spread + padded)
     way.held -= both + embedded + size(inside)
 
 
@@ -157,26 +229,49 @@ def _sequence(way: Way, letter: str, channels: int, steps: int) -> Axes:
 
 def step_flow(way: Way) -> None:
     C, vectors = way.C, way.image(2)
-    pictures, frame = (PICTURES + 1) * C, way.image(C)
     fields = len(MOTIONS) * size(vectors)
-    way.held = size(way.context) + size(way.image(pictures)) + 2 * fields + way.state
+    scales, growths = _stacked(way, "S", PARTS), _stacked(way, "G", GROWTHS + 1)
+    way.held = size(way.context) + size(scales) + size(growths) + 2 * size(_memory(way))
+    way.held += 2 * fields + way.state
     before = way.held
-    moving = 3 * size(vectors)  # a negated velocity, positions, and the grid made of them
-    for number, (sigma, _) in enumerate(MOTIONS):
-        lengthen = f"lengthen the way back to the last frame, windows of {sigma:g} pixels"
-        way.add("advect", lengthen, vectors, vectors, beside=moving)
-        way.held += size(vectors)
-        carried = way.image(pictures - C * (number > 0))
-        held_input = -size(carried)
-        carry = "carry the last frame and its surprise along, sharp and blurred"
-        way.add("warp", carry, carried, carried, beside=held_input + 2 * size(vectors))
-        way.held += size(carried)
+    _add_pictures(way, scales)
     guesses = way.image(GUESSES * C)
     way.held = before + size(guesses) + fields
     _add_inputs(way, 1)
     way.held += size(way.image(2 * C))
     _add_layers(way, 1, first=False)
-    _add_mixture(way, guesses, frame)
+    _add_mixture(way, guesses, way.image(C))
+
+
+def _add_pictures(way: Way, scales: Axes) -> None:
+    """What is carried along every motion."""
+    C, vectors, frame = way.C, way.image(2), way.image(way.C)
+    frames = way.image(PICTURES * C)
+    way.held += size(frames)
+    moving = 3 * size(vectors)  # a negated velocity, positions, and the grid made of them
+    for sigma, _ in MOTIONS:
+        lengthen = f"lengthen the way back to the last frame, windows of {sigma:g} pixels"
+        way.add("advect", lengthen, vectors, vectors, beside=moving)
+        way.held += size(vectors)
+    # The share of each scale at each pixel, its difference to the next one's, and their products
+    shares = size(_memory(way)) * CELL**2 + size(way.image(PARTS))
+    put_together = max(size(way.image(PARTS + 1)) - size(frame), size(scales))
+    way.add(
+        "remembered",
+        "last frame, each scale as far as it is remembered",
+        scales,
+        frame,
+        beside=shares + put_together - size(scales),
+    )
+    way.held += size(frame)
+    carry = "carry the last frame along, sharp and blurred"
+    first = way.image(2 * C + PICTURES * C + GROWTHS * C)
+    more = f"{carry}, as far as remembered; its growth and surprise"
+    way.add("warp", more, first, first, beside=2 * size(vectors))
+    way.held += size(first)
+    for _ in MOTIONS[1:]:
+        way.add("warp", carry, frames, frames, beside=2 * size(vectors) - size(frames))
+        way.held += size(frames)
 
 
 def _add_mixture(way: Way, guesses: Axes, frame: Axes) -> None:

@@ -16,6 +16,9 @@ scales."""
 MEMORY_LAG = 3
 """Frames over which the memory is told, beside one."""
 
+MEMORY_SIGMA = 1.0
+"""Gaussian width in cells of the window over which the memory is told."""
+
 FLOW_HINTS = 4 + len(SCALES) + 1
 """Grid channels beside the flow forecaster's embedding: velocity x, y, lead time, coverage, and the
 memory of each scale."""
@@ -26,7 +29,10 @@ last frame, sharp and blurred to these, since small things are the first that ca
 
 SURPRISE_BLURS, GROWTH_BLURS = (2.0, 6.0), (6.0, 16.0)
 """Gaussian widths in pixels of what the first motion failed to explain in the last frame, and of
-its mean over the context: growth and decay, carried along the first motion."""
+its mean over the newest: growth and decay, carried along the first motion."""
+
+GROWTH_FRAMES = 5
+"""The newest frames whose surprises make up the growth."""
 
 ESTIMATES = ((5.0, None), (1.5, 2))
 """The flow forecaster's estimates of motion: the window's width in pixels, and how many of the
@@ -40,6 +46,7 @@ PICTURES = 1 + len(BLURS)
 """Guesses along every motion."""
 
 GROWTHS = len(SURPRISE_BLURS) + len(GROWTH_BLURS)
+"""Guesses of growth and decay."""
 
 GUESSES = 1 + MOTIONS * PICTURES + GROWTHS + 1
 """Guesses that the flow forecaster mixes: the last frame as far as it is remembered; every picture
@@ -85,13 +92,13 @@ def blur_radius(sigma: float) -> int:
 
 
 def tile_unit(model: ModelConfig) -> int:
-    """Pixels that tiles start at multiples of: whole cells of the grid and of the pyramid."""
-    return math.lcm(patch_of(model), 2 ** (LEVELS - 1))
+    """Pixels that tiles start at multiples of: whole cells of grid, pyramid and memory."""
+    return math.lcm(patch_of(model), 2 ** (LEVELS - 1), CELL)
 
 
 def smallest_tile(model: ModelConfig) -> int:
     """Side in pixels below which a tile would be little else than overlap."""
-    return 4 * tile_unit(model)
+    return 2 * tile_unit(model)
 
 
 def patch_of(model: ModelConfig) -> int:
