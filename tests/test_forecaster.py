@@ -50,7 +50,7 @@ def textures(velocity, seeds=(0, 1), frames=T + HORIZON, size=(48, 56)):
 
 def pure_flow(context_BTCHW, horizon):
     """The last frame carried along the estimated motion (B, horizon, C, H, W)."""
-    velocity_B2HW = lucas_kanade(context_BTCHW.mean(dim=2), 5.0)
+    velocity_B2HW, _ = lucas_kanade(context_BTCHW.mean(dim=2), 5.0)
     displacement_B2HW, frames = torch.zeros_like(velocity_B2HW), []
     for _ in range(horizon):
         displacement_B2HW = advect(displacement_B2HW, velocity_B2HW)
@@ -92,7 +92,7 @@ def test_a_convlstm_reads_its_own_frames_and_adds_to_the_last():
 
 def first_guess(context_BTCHW, horizon):
     """The last frame, each scale as far as it is remembered, carried along the estimated motion."""
-    velocity_B2HW = lucas_kanade(context_BTCHW.mean(dim=2), 5.0)
+    velocity_B2HW, _ = lucas_kanade(context_BTCHW.mean(dim=2), 5.0)
     memory, last = recall(context_BTCHW, velocity_B2HW), context_BTCHW[:, -1]
     scales = [last, *(gaussian_blur(last, sigma) for sigma in (1.0, 2.0, 4.0, 8.0, 16.0))]
     displacement_B2HW, frames = torch.zeros_like(velocity_B2HW), []
@@ -111,10 +111,10 @@ def noisy(context_BTCHW, seed=0, amplitude=0.05):
 
 def test_an_untrained_flow_convlstm_extrapolates_what_is_remembered():
     context, _ = textures((1.5, -0.75))
-    context = noisy(context).clamp(0.05, 0.95)
+    context = noisy(context, amplitude=0.2).clamp(0.05, 0.95)
     found, expected = predicted(build("flow-convlstm", 2), context), first_guess(context, HORIZON)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
-    assert mse(found, pure_flow(context, HORIZON)) > 1e-4
+    assert mse(found, pure_flow(context, HORIZON)) > 1e-3
     # Steps of one frame each go on forgetting where the step before stopped.
     stepped = torch.stack([*rollout(build("flow-convlstm", 2), context, HORIZON)], dim=1)
     torch.testing.assert_close(stepped, expected, atol=1e-6, rtol=0)
@@ -122,7 +122,7 @@ def test_an_untrained_flow_convlstm_extrapolates_what_is_remembered():
 
 def test_what_is_remembered_is_nearer_to_a_noisy_clips_future_than_all_of_it():
     clips = torch.cat(textures((1.5, -0.75)), dim=1)
-    seen, target = noisy(clips)[:, :T], clips[:, T:]
+    seen, target = noisy(clips, amplitude=0.2)[:, :T], clips[:, T:]
     forgetful, exact = predicted(build("flow-convlstm", 2).train(), seen), pure_flow(seen, HORIZON)
     inner = (..., slice(8, -8), slice(8, -8))
     assert mse(forgetful[inner], target[inner]) < 0.5 * mse(exact[inner], target[inner])
@@ -142,11 +142,8 @@ def test_guesses_are_pictures_along_motions_growth_and_the_last_frame(length):
     last, lead = context[:, -1], 2
     found = guesses_of(build("flow-convlstm", 2), context)[:, lead]
     grey = context.mean(dim=2)
-    velocities = [
-        lucas_kanade(grey, 5.0),
-        lucas_kanade(grey[:, -2:], 1.5),
-        lucas_kanade(grey, 12.0),
-    ]
+    wide, coarse = lucas_kanade(grey, 5.0)
+    velocities = [wide, lucas_kanade(grey[:, -2:], 1.5)[0], coarse]
     surprises = []
     for t in range(length - 1, max(length - 6, 0), -1):
         surprise = context[:, t] - warp(context[:, t - 1], -velocities[0])
@@ -190,7 +187,8 @@ def test_calibrated_where_things_stop_moving_it_is_nearly_persistence():
     context, target = textures((1.5, -0.75))
     still, flow = context[:, -1:].expand_as(target), pure_flow(context, HORIZON)
     network.calibrate([(context, still)])
-    assert mse(predicted(network, context), still) < 0.01 * mse(flow, still)
+    # The ridge, which draws the mix to what moves on, keeps a little of that.
+    assert mse(predicted(network, context), still) < 0.03 * mse(flow, still)
 
 
 def test_calibrated_on_a_static_noisy_clip_it_beats_its_last_frame():
@@ -423,9 +421,7 @@ def test_the_state_is_tensors_in_tuples_that_keep_their_shapes(name):
 @pytest.mark.parametrize("place", range(T))
 def test_the_layers_read_every_context_frame(name, place, monkeypatch):
     """Where the estimated motion and the memory, which all frames enter, give nothing away."""
-    monkeypatch.setattr(
-        "framecast.nn.flow.lucas_kanade", lambda frames, _: torch.zeros_like(frames[:, :2])
-    )
+    monkeypatch.setattr("framecast.nn.flow.lucas_kanade", lambda *_: (STILL_B2HW, STILL_B2HW))
     monkeypatch.setattr("framecast.nn.flow.recall", lambda context, _: recall(clip(), STILL_B2HW))
     network, context = build(name, std=0.3), clip()
     other = context.clone()

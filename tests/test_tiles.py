@@ -130,11 +130,11 @@ def test_the_tile_that_fits_is_the_largest_half_that_does():
     assert sides[0.37] < 1024
 
 
-def test_tiles_start_at_cells_of_grid_and_pyramid():
+def test_tiles_start_at_cells_of_grid_pyramid_and_memory():
     model = load_config(None, [], {}).model
     for patch in (1, 2, 4, 8, 16):
         sized = replace(model, patch=patch)
-        assert (tile_unit(sized), smallest_tile(sized)) == (16, 64)
+        assert (tile_unit(sized), smallest_tile(sized)) == (32, 64)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The default forecaster: classical guesses, mixed by ConvLSTM2D layers.
 
-Axes: B batch, T time (n lead times), K guesses, M motions, P pictures, C image channels, H rows, W
-columns; on the network's grid of patch x patch pixels per cell: E embedding, F filters.
+Axes: B batch, T time (n lead times), K guesses, M motions, P pictures, S scales, G growths, C image
+channels, H rows, W columns; on the network's grid of patch x patch pixels per cell: E embedding, F
+filters; I rows and J columns of the memory's cells.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from framecast.nn.widths import (
 from framecast.sections import ModelConfig
 
 RIDGE = 3e-3
-"""How strongly the calibrated mix is drawn to plain extrapolation, relative to what it mixes."""
+"""How strongly the calibrated mix is drawn to the first guess, relative to what it mixes."""
 
 FLOOR = 1e-4
 """Mean squared error below which windows no longer count more for being easy; frames in [0, 1]."""
@@ -82,12 +83,13 @@ class FlowConvLSTM(Forecaster):
 
     Guesses at each lead time are the last frame with each of its scales as far as it is remembered
     (`memory.py`), carried along the first estimated motion (semi-Lagrangian); the last frame
-    carried along every motion, sharp and blurred; its growth and decay, carried along likewise;
-    and the last frame as it is. The forecast is their weighted sum, with weights of each lead time
-    that `calibrate` solves for and to which the layers add cell by cell, plus a residual that they
-    paint in proportion to how much the guesses differ. The layers read every context frame beside
-    what the first motion fails to explain in it, then both carried to every lead time. What they
-    add starts at zero: an untrained network gives the first guess.
+    carried along every motion, sharp and blurred; its growth and decay, of the last frame and of
+    the newest, carried along the first; and the last frame as it is. The forecast is their weighted
+    sum, with weights of each lead time that `calibrate` solves for and to which the layers add cell
+    by cell, plus a residual that they paint in proportion to how much the guesses differ. The
+    layers read every context frame beside what the first motion fails to explain in it, then both
+    carried to every lead time, and what is remembered of each scale. What they add starts at zero:
+    an untrained network gives the first guess.
     """
 
     def __init__(self, config: ModelConfig, channels: int) -> None:

@@ -1,8 +1,8 @@
 """Frames larger than memory, forecast in overlapping tiles that are blended without seams.
 
-Tiles start at whole cells of the network's grid and of its motion pyramid, so that each sees the
-cells the whole frame has. Near its border inside the frame a tile knows less than the whole does;
-the overlap is where that does not count yet.
+Tiles start at whole cells of the network's grid, of its motion pyramid and of its memory, so that
+each sees the cells the whole frame has. Near its border inside the frame a tile knows less than the
+whole does; the overlap is where that does not count yet.
 """
 
 from __future__ import annotations

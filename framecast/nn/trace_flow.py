@@ -12,6 +12,7 @@ from framecast.nn.way import Way
 from framecast.nn.widths import (
     CELL,
     COARSEST_SIDE,
+    ESTIMATES,
     FLOW_HINTS,
     GROWTH_BLURS,
     GROWTH_FRAMES,
@@ -40,10 +41,10 @@ def encode_flow(way: Way) -> None:
     vectors = way.image(2)
     grey = T * size(way.image(1))
     way.held = size(way.context) + grey
-    for sigma, frames in MOTIONS:
+    for sigma, frames in ESTIMATES:
         _add_motion(way, sigma, T if frames is None else min(T, frames))
-        way.held += size(vectors)
-    way.held -= grey
+        way.held += 2 * size(vectors)
+    way.held = size(way.context) + MOTIONS * size(vectors)
     unseen = "frames minus their predecessors moved along"
     pairs = (T - 1) * size(way.image(1))
     way.add("surprises", unseen, way.context, way.context, beside=(2 * C + 2) * pairs)
@@ -51,7 +52,7 @@ def encode_flow(way: Way) -> None:
     _add_scales(way)
     _add_growths(way)
     _add_recall(way)
-    way.held += len(MOTIONS) * size(vectors)  # displacements start at zero
+    way.held += MOTIONS * size(vectors)  # displacements start at zero
     _add_inputs(way, T, frames=way.B * T)
     _add_layers(way, T, first=True)
 
@@ -141,10 +142,12 @@ def _add_motion(way: Way, sigma: float, frames: int) -> None:
     beside += 2 * 5 * size(way.image(1)) + _blur_copies(way, 5, sigma)
     way.add(
         "lucas_kanade",
-        f"motion of {frames} grey frames, windows of {sigma:g} pixels, {levels} pyramid levels",
+        f"motion of {frames} grey frames, windows of {sigma:g} pixels, {levels} pyramid levels, and"
+        " the coarser start of the finest",
         takes,
         way.image(2),
         beside=(beside if levels else 0) - size(takes),
+        tensors=2,
         macs=macs,
     )
 
@@ -229,7 +232,7 @@ def _sequence(way: Way, letter: str, channels: int, steps: int) -> Axes:
 
 def step_flow(way: Way) -> None:
     C, vectors = way.C, way.image(2)
-    fields = len(MOTIONS) * size(vectors)
+    fields = MOTIONS * size(vectors)
     scales, growths = _stacked(way, "S", PARTS), _stacked(way, "G", GROWTHS + 1)
     way.held = size(way.context) + size(scales) + size(growths) + 2 * size(_memory(way))
     way.held += 2 * fields + way.state
@@ -249,8 +252,10 @@ def _add_pictures(way: Way, scales: Axes) -> None:
     frames = way.image(PICTURES * C)
     way.held += size(frames)
     moving = 3 * size(vectors)  # a negated velocity, positions, and the grid made of them
-    for sigma, _ in MOTIONS:
-        lengthen = f"lengthen the way back to the last frame, windows of {sigma:g} pixels"
+    ways = [f"windows of {sigma:g} pixels" for sigma, _ in ESTIMATES]
+    ways.append(f"{ways[0]}, the coarser start")
+    for motion in ways:
+        lengthen = f"lengthen the way back to the last frame, {motion}"
         way.add("advect", lengthen, vectors, vectors, beside=moving)
         way.held += size(vectors)
     # The share of each scale at each pixel, its difference to the next one's, and their products
@@ -269,7 +274,7 @@ def _add_pictures(way: Way, scales: Axes) -> None:
     more = f"{carry}, as far as remembered; its growth and surprise"
     way.add("warp", more, first, first, beside=2 * size(vectors))
     way.held += size(first)
-    for _ in MOTIONS[1:]:
+    for _ in ways[1:]:
         way.add("warp", carry, frames, frames, beside=2 * size(vectors) - size(frames))
         way.held += size(frames)
 
