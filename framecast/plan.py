@@ -20,7 +20,7 @@ from framecast.windows import ClipLength, Split, Window, plan_split
 if TYPE_CHECKING:
     from framecast.video.base import SourceInfo
 
-BATCH_PIXELS = 8 * 128 * 128
+BATCH_PIXELS = 3 * 224 * 224
 """Pixels per time step in a batch of automatic size."""
 
 VALIDATION_WINDOWS, VALIDATION_BATCHES = (4, 16), 12

@@ -64,7 +64,7 @@ class DataConfig(Section):
         Rule(
             "Side in pixels of the random squares trained on; 0 trains on whole frames.", at_least=0
         ),
-    ] = 128
+    ] = 224
     flip: Annotated[bool, Rule("Mirror training windows at random.")] = True
     scale: Annotated[
         str | None,
