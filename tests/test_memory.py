@@ -115,7 +115,7 @@ def test_small_things_drawn_anew_are_forgotten_and_large_ones_that_move_are_kept
     assert first_SIJ[0].max() < 0.15
     assert first_SIJ[-1, 1, 2] > 0.99
     assert decay_SIJ[-1, 1, 2] > 0.99
-    assert (first_SIJ[:, 1, 2].diff() > 0).all()
+    assert (first_SIJ[:4, 1, 2].diff() > 0).all()
 
 
 @pytest.mark.parametrize("velocity", [(0.0, 0.0), (2.0, -1.0), (-14.0, 5.0)])

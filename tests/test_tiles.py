@@ -13,9 +13,10 @@ from framecast import plan
 from framecast.checkpoint import Checkpoint
 from framecast.config import load_config
 from framecast.errors import ResourceError, UsageError
+from framecast.nn.memory import recall
 from framecast.nn.networks import build_forecaster
 from framecast.nn.tiles import TiledForecaster, blend_weights, spans
-from framecast.nn.widths import smallest_tile, tile_unit
+from framecast.nn.widths import CELL, smallest_tile, tile_unit
 from framecast.prediction import LoadedForecaster
 from framecast.rollout import rollout
 
@@ -75,9 +76,14 @@ def test_where_no_border_is_in_sight_tiles_give_the_whole_exactly(name):
     torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-6)
 
 
-def test_tiles_of_estimated_motion_stay_close_to_the_whole():
+@pytest.mark.parametrize("amplitude", [0.0, 0.2])
+def test_tiles_of_estimated_motion_stay_close_to_the_whole(amplitude):
+    """Also in noise, of which each place remembers another share."""
     network, model = network_of("flow-convlstm")
     context_BTCHW = frames(150, 400)
+    draw = torch.Generator().manual_seed(0)
+    noise = torch.randn(context_BTCHW.shape, generator=draw) * torch.linspace(0, 1, 400)
+    context_BTCHW = (context_BTCHW + amplitude * noise).clamp(0, 1)
     whole = torch.stack([*rollout(network, context_BTCHW, 3)])
     moved = (whole[-1] - context_BTCHW[:, -1]).abs().mean()
     off = [
@@ -88,6 +94,22 @@ def test_tiles_of_estimated_motion_stay_close_to_the_whole():
     ]
     assert off[0] < 0.01 * moved
     assert off[0] < off[1]
+
+
+def test_inside_a_tile_as_much_is_remembered_as_in_the_whole():
+    """To rounding, more than the window's 3 cells from where the tile ends, if cells are the same.
+
+    A tile that starts at cells of the grid and the pyramid alone has other ones.
+    """
+    unit, cells = tile_unit(load_config(None, [], {}).model), slice(3, -3)
+    context_BTCHW = torch.rand(1, 3, 1, 288, 320, generator=torch.Generator().manual_seed(0))
+    whole_BSIJ, aligned_BSIJ, other_BSIJ = (
+        recall(part_BTCHW, torch.zeros(1, 2, *part_BTCHW.shape[-2:])).first_BSIJ
+        for part_BTCHW in (context_BTCHW, context_BTCHW[..., unit:], context_BTCHW[..., 16:])
+    )
+    inside_BSIJ = whole_BSIJ[..., unit // CELL :][..., cells]
+    torch.testing.assert_close(aligned_BSIJ[..., cells], inside_BSIJ)
+    assert (other_BSIJ[..., 1:][..., cells] - inside_BSIJ).abs().max() > 1e-3
 
 
 def test_one_tile_is_the_whole_to_the_bit():
