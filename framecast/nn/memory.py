@@ -57,7 +57,7 @@ def recall(context_BTCHW: Tensor, velocity_B2HW: Tensor) -> Memory:
     first_BSIJ = shares[1]
     if lag == 1:
         return Memory(first_BSIJ, first_BSIJ)
-    left_BSIJ = (shares[lag] / first_BSIJ).clamp(LEAST, 1)
+    left_BSIJ = (shares[lag] / first_BSIJ).clamp(LEAST, 1.0)
     return Memory(first_BSIJ, left_BSIJ ** (1 / (lag - 1)))
 
 
@@ -87,7 +87,7 @@ def _share_left(context_BTCHW: Tensor, displacement_B2HW: Tensor, frames: int) -
         )
         for other_NCHW in (newer_NCHW, older_NCHW)
     )
-    return ((common_BSIJ + PRIOR) / (own_BSIJ + PRIOR)).clamp(LEAST, 1)
+    return ((common_BSIJ + PRIOR) / (own_BSIJ + PRIOR)).clamp(LEAST, 1.0)
 
 
 def _energies(first_NCHW: Tensor, second_NCHW: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ def _add_recall(way: Way) -> None:
 
 def _memory(way: Way) -> Axes:
     rows, columns = grid_size(*way.frame, CELL)
-    return (("B", way.B), ("S", PARTS), ("H", rows), ("W", columns))
+    return (("B", way.B), ("C", PARTS), ("H", rows), ("W", columns))
 
 
 def _stacked(way: Way, letter: str, count: int) -> Axes:
