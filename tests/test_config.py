@@ -49,7 +49,7 @@ def test_defaults_are_the_documented_ones():
         split="auto",
         color="auto",
         resize="auto",
-        crop=128,
+        crop=224,
         flip=True,
         scale=None,
         keep_readable=False,

@@ -44,9 +44,9 @@ def test_every_auto_of_a_run_is_filled_in():
     made = plan(info())
     assert made.config.data.horizon == 12
     assert made.config.data.split == "time"
-    assert made.config.train.batch_size == made.batch_size == 11
+    assert made.config.train.batch_size == made.batch_size == 10
     assert made.config.train.steps_per_epoch == made.steps_per_epoch == 20
-    assert made.crop == (90, 128)
+    assert made.crop == (90, 160)
     assert made.sizes == ((90, 160),)
     assert made.channels == 3
 
@@ -106,7 +106,7 @@ def test_crops_are_squares_that_fit_every_clip(sizes, side, crop):
 
 @pytest.mark.parametrize(
     ("crop", "batch"),
-    [((128, 128), 8), ((256, 256), 2), ((999, 999), 2), ((90, 128), 11), ((64, 64), 16)],
+    [((224, 224), 3), ((256, 256), 2), ((999, 999), 2), ((90, 128), 13), ((64, 64), 16)],
 )
 def test_automatic_batches_show_about_as_many_pixels(crop, batch):
     assert resolve_batch("auto", crop) == batch
@@ -116,9 +116,9 @@ def test_automatic_batches_show_about_as_many_pixels(crop, batch):
 @pytest.mark.parametrize(
     ("frames", "height", "width", "steps"),
     [
-        (60, 90, 160, 20),  # 28 windows of 1.25 crops: at least 20 steps
-        (1000, 128, 128, 92),  # 733 windows of one crop, 8 a step
-        (1000, 128, 129, 100),  # two crops a window: at most 100 steps
+        (60, 90, 160, 20),  # 28 windows of one crop: at least 20 steps
+        (1000, 128, 128, 82),  # 733 windows of one crop, 9 a step
+        (1000, 224, 225, 100),  # two crops a window: at most 100 steps
     ],
 )
 def test_an_automatic_epoch_shows_the_training_frames_once(frames, height, width, steps):
@@ -128,8 +128,8 @@ def test_an_automatic_epoch_shows_the_training_frames_once(frames, height, width
 
 def test_more_windows_are_validated_on_small_frames():
     counts = [len(plan(info(400, side, side)).validation) for side in (64, 128, 512, 400)]
-    # 12 batches of 8 x 128 x 128 pixels, between 4 and 16 windows
-    assert counts == [16, 16, 6, 9]
+    # 12 batches of 3 x 224 x 224 pixels, between 4 and 16 windows
+    assert counts == [16, 16, 6, 11]
     assert len(plan(info(400, 1000, 1000), data__resize="none").validation) == 4
     assert len(plan(info(400, 512, 512), info(400, 64, 64)).validation) == 6
 
