@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from framecast.config import Config, example_yaml, fields, from_dict, load_config, to_dict, to_yaml
@@ -471,6 +471,7 @@ CONFIGS = (
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(config=CONFIGS)
 def test_round_trips_are_exact(tmp_path_factory, config):
     assert from_dict(to_dict(config)) == config
