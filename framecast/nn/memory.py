@@ -49,15 +49,15 @@ def recall(context_BTCHW: Tensor, velocity_B2HW: Tensor) -> Memory:
         ones_BSIJ = context_BTCHW.new_ones(B, len(SCALES) + 1, -(-H // CELL), -(-W // CELL))
         return Memory(ones_BSIJ, ones_BSIJ)
     lag = min(MEMORY_LAG, T - 1)
-    displacement_B2HW, shares = torch.zeros_like(velocity_B2HW), {}
+    displacement_B2HW, shares = torch.zeros_like(velocity_B2HW), []
     for frames in range(1, lag + 1):
         displacement_B2HW = advect(displacement_B2HW, velocity_B2HW)
         if frames in (1, lag):
-            shares[frames] = _share_left(context_BTCHW, displacement_B2HW, frames)
-    first_BSIJ = shares[1]
+            shares.append(_share_left(context_BTCHW, displacement_B2HW, frames))
+    first_BSIJ = shares[0]
     if lag == 1:
         return Memory(first_BSIJ, first_BSIJ)
-    left_BSIJ = (shares[lag] / first_BSIJ).clamp(LEAST, 1.0)
+    left_BSIJ = (shares[-1] / first_BSIJ).clamp(LEAST, 1.0)
     return Memory(first_BSIJ, left_BSIJ ** (1 / (lag - 1)))
 
 
