@@ -108,7 +108,8 @@ def test_inside_a_tile_as_much_is_remembered_as_in_the_whole():
         for part_BTCHW in (context_BTCHW, context_BTCHW[..., unit:], context_BTCHW[..., 16:])
     )
     inside_BSIJ = whole_BSIJ[..., unit // CELL :][..., cells]
-    torch.testing.assert_close(aligned_BSIJ[..., cells], inside_BSIJ)
+    # Shares are quotients of small differences, whose rounding weighs more.
+    torch.testing.assert_close(aligned_BSIJ[..., cells], inside_BSIJ, atol=1e-4, rtol=0)
     assert (other_BSIJ[..., 1:][..., cells] - inside_BSIJ).abs().max() > 1e-3
 
 
@@ -130,7 +131,7 @@ def test_tiles_are_asked_for_or_taken_where_memory_needs_them(monkeypatch):
     assert asked.tile_side(100, 150) == 80
     free = LoadedForecaster(checkpoint, "cpu")
     assert free.tile_side(100, 150) is None
-    monkeypatch.setattr("framecast.prediction.prediction_memory", lambda device: 8_000_000)
+    monkeypatch.setattr("framecast.prediction.prediction_memory", lambda device: 11_000_000)
     side = free.tile_side(100, 150)
     assert side == 75
     tiled = LoadedForecaster(checkpoint, "cpu", tile=side)
@@ -142,14 +143,14 @@ def test_tiles_are_asked_for_or_taken_where_memory_needs_them(monkeypatch):
 
 def test_the_tile_that_fits_is_the_largest_half_that_does():
     model = load_config(None, [], {}).model
-    whole = 450 * 2048 * 2048
+    whole = 455 * 2048 * 1024
     sides = {
-        share: plan.fitting_tile(model, 1, (2048, 1024), 6, int(share * whole / 2))
-        for share in (1.0, 0.6, 0.4, 0.37)
+        share: plan.fitting_tile(model, 1, (2048, 1024), 6, int(share * whole))
+        for share in (1.0, 0.6, 0.5, 0.45)
     }
     assert sides[1.0] is None
-    assert sides[0.6] >= sides[0.4] >= sides[0.37] >= smallest_tile(model)
-    assert sides[0.37] < 1024
+    assert sides[0.6] >= sides[0.5] >= sides[0.45] >= smallest_tile(model)
+    assert sides[0.45] < sides[0.6] < 1024
 
 
 def test_tiles_start_at_cells_of_grid_pyramid_and_memory():
