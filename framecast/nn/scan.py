@@ -147,8 +147,8 @@ def _advance_all(
     for z_bGHW, gates_bGHW, (h_new, c_new) in zip(sums, gates, after, strict=True):
         h_bFHW, c_bFHW = state
         if h_bFHW is not None:
-            h_bGHW = convolve(h_bFHW, weights.recurrent_kernel, None, geometry)
-            torch.add(z_bGHW, h_bGHW, out=gates_bGHW)
+            kernel = weights.recurrent_kernel
+            torch.add(z_bGHW, convolve(h_bFHW, kernel, None, geometry), out=gates_bGHW)
         elif gates_NGHW is not z_NGHW:
             gates_bGHW.copy_(z_bGHW)
         _advance(gates_bGHW, c_bFHW, c_new, h_new, weights)
