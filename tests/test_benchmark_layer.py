@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from benchmarks.layer import PlainLoop, ratios, table
+from benchmarks.layer import ratios, table
+from benchmarks.shared.layers import PlainLoop
 
 from framecast.nn.convlstm import ConvLSTM2D
 

@@ -9,7 +9,8 @@ import pytest
 from benchmarks.memory import row
 from benchmarks.scaling import exponent, fit
 from benchmarks.shared.commands import Cost, package_ms, run
-from benchmarks.shared.resident import LOOP, METHOD, OURS
+from benchmarks.shared.layers import LOOP, OURS
+from benchmarks.shared.resident import METHOD
 from benchmarks.startup import COMMANDS, HELP, NOTHING, rows
 
 ROOT = Path(__file__).parents[1]

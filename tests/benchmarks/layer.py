@@ -23,43 +23,26 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from framecast.nn.convlstm import ConvLSTM2D
-
 from .shared.figure import STYLE
+from .shared.layers import (
+    NDRPLZ,
+    OURS,
+    SHAPES,
+    THREADS,
+    TINY,
+    Shape,
+    build,
+    forward,
+    frames,
+    layer_names,
+)
 from .shared.record import machine, write_json
 
-SHAPES = [
-    (64, 64, 3, 64, 4, 10),
-    (1, 64, 5, 64, 4, 10),
-    (128, 128, 5, 16, 16, 10),
-    (16, 64, 3, 16, 16, 10),
-]
-"""In-channels, filters, kernel, size, batch, T."""
-THREADS = 2
-OURS, BARE = "framecast", "bare convolutions"
-PEERS = ("ndrplz", "Keras on torch", "Keras on TensorFlow")
+BARE = "bare convolutions"
+PEERS = (NDRPLZ, "Keras on torch", "Keras on TensorFlow")
 KINDS = {"training step": True, "inference": False}
 Run = Callable[[bool], float]
 """Seconds of one step of training, or of inference."""
-
-
-class PlainLoop(nn.Module):
-    """x and h put together, one convolution, step by step."""
-
-    def __init__(self, channels: int, filters: int, kernel: int) -> None:
-        super().__init__()
-        self.filters = filters
-        self.conv = nn.Conv2d(channels + filters, 4 * filters, kernel, padding="same")
-
-    def forward(self, x_BTCHW: Tensor) -> Tensor:
-        h = c = x_BTCHW.new_zeros(len(x_BTCHW), self.filters, *x_BTCHW.shape[3:])
-        outputs = []
-        for x_BCHW in x_BTCHW.unbind(1):
-            i, f, g, o = self.conv(torch.cat((x_BCHW, h), 1)).chunk(4, 1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            h = o.sigmoid() * c.tanh()
-            outputs.append(h)
-        return torch.stack(outputs, 1)
 
 
 def timed(module: nn.Module, x: Tensor) -> Run:
@@ -70,8 +53,7 @@ def timed(module: nn.Module, x: Tensor) -> Run:
         leaf = x.clone().requires_grad_(training)
         started = time.perf_counter()
         with torch.set_grad_enabled(training):
-            output = module(leaf)
-            output = output[0][0] if isinstance(output, tuple) else output
+            output = forward(module, leaf)
             if training:
                 output.sum().backward()
         return time.perf_counter() - started
@@ -79,7 +61,7 @@ def timed(module: nn.Module, x: Tensor) -> Run:
     return run
 
 
-def bare(shape: tuple[int, ...]) -> Run:
+def bare(shape: Shape) -> Run:
     """Seconds of the input's convolution of all steps and the state's of all but the first."""
     channels, filters, kernel, size, batch, steps = shape
     x = torch.rand(batch * steps, channels, size, size)
@@ -127,24 +109,10 @@ def keras_workers(tensorflow_python: str | None) -> dict[str, KerasWorker]:
 
 
 def competitors(
-    shape: tuple[int, ...], ndrplz: Path | None, workers: dict[str, KerasWorker]
+    shape: Shape, ndrplz: Path | None, workers: dict[str, KerasWorker]
 ) -> dict[str, Run]:
-    channels, filters, kernel, size, batch, steps = shape
-    x = torch.rand(batch, steps, channels, size, size)
-    settings = {"padding": "same", "data_format": "channels_first", "return_sequences": True}
-    found = {
-        OURS: timed(ConvLSTM2D(filters, kernel, in_channels=channels, **settings), x),
-        "framecast, recompute": timed(
-            ConvLSTM2D(filters, kernel, in_channels=channels, recompute=True, **settings), x
-        ),
-        "plain loop": timed(PlainLoop(channels, filters, kernel), x),
-    }
-    if ndrplz is not None:
-        spec = importlib.util.spec_from_file_location("ndrplz", ndrplz / "convlstm.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        peer = module.ConvLSTM(channels, filters, (kernel, kernel), 1, batch_first=True)
-        found["ndrplz"] = timed(peer, x)
+    x = frames(shape)
+    found = {name: timed(build(name, shape, ndrplz), x) for name in layer_names(ndrplz)}
     found |= {name: partial(worker.ask, shape) for name, worker in workers.items()}
     return found | {BARE: bare(shape)}
 
@@ -215,7 +183,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     workers = keras_workers(given.tensorflow_python)
     shapes = [SHAPES[n - 1] for n in given.only or range(1, len(SHAPES) + 1)]
-    shapes = [(3, 6, 3, 8, 2, 5)] if given.tiny else shapes
+    shapes = [TINY] if given.tiny else shapes
     given.output.mkdir(parents=True, exist_ok=True)
     rounds: dict[str, list[dict[str, list[float]]]] = {kind: [] for kind in KINDS}
     for shape in shapes:

@@ -22,15 +22,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .layer import SHAPES, THREADS
 from .shared import resident
 from .shared.figure import BARS, INK, PALE, STYLE
+from .shared.layers import LOOP, NDRPLZ, OURS, RECOMPUTE, SHAPES, THREADS, TINY, Shape, layer_names
 from .shared.record import machine, write_json
-from .shared.resident import LOOP, NDRPLZ, OURS, RECOMPUTE, Shape, measure
+from .shared.resident import measure
 
 LENGTHS = (10, 20, 40)
 """T of the last of SHAPES, drawn on the right."""
-TINY: tuple[Shape, ...] = ((3, 6, 3, 8, 2, 5),)
 GOAL = 0.5
 
 
@@ -38,16 +37,16 @@ def measure_all(
     shapes: Sequence[Shape], checkout: Path | None, repeats: int, threads: int
 ) -> list[dict[str, Any]]:
     """Interleaved rounds over all competitors and shapes; MB of each round, medians, ratios."""
-    names = [OURS, RECOMPUTE, LOOP, *([NDRPLZ] if checkout else [])]
+    layers = layer_names(checkout)
     found: dict[tuple[str, Shape], list[dict[str, float]]] = defaultdict(list)
     # A server that has loaded PyTorch, and used nothing of it yet, forks a process for each step.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([resident.__name__, mpl.figure.__name__])
     with context.Pool(1, maxtasksperchild=1) as pool:
-        for _, shape, name in product(range(repeats), shapes, names):
+        for _, shape, name in product(range(repeats), shapes, layers):
             found[name, shape].append(pool.apply(measure, (name, shape, checkout, threads)))
             print(f"{name}: {_name(shape)}: {found[name, shape][-1]['peak']:.1f} MB", flush=True)
-    return [row(shape, {name: found[name, shape] for name in names}) for shape in shapes]
+    return [row(shape, {name: found[name, shape] for name in layers}) for shape in shapes]
 
 
 def row(shape: Shape, figures: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
@@ -97,10 +96,10 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]], lengths: Sequence[Shape]
 
 
 def _bars(axes: Axes, rows: Sequence[Mapping[str, Any]], colors: Mapping[str, str]) -> None:
-    names = list(rows[0]["to_plain_loop"])
-    width = 0.8 / len(names)
-    for number, name in enumerate(names):
-        places = [place + (number - (len(names) - 1) / 2) * width for place in range(len(rows))]
+    layers = list(rows[0]["to_plain_loop"])
+    width = 0.8 / len(layers)
+    for number, name in enumerate(layers):
+        places = [place + (number - (len(layers) - 1) / 2) * width for place in range(len(rows))]
         ratios = [entry["to_plain_loop"][name] for entry in rows]
         drawn = axes.bar(places, ratios, width * 0.9, color=colors[name], label=name)
         axes.bar_label(drawn, fmt="%.2f", fontsize=8)
@@ -123,7 +122,7 @@ def main() -> None:
     )
     parser.add_argument("--tiny", action="store_true", help="small shapes, to try it out")
     given = parser.parse_args()
-    shapes = TINY if given.tiny else SHAPES
+    shapes = [TINY] if given.tiny else SHAPES
     lengths = [(*shapes[-1][:-1], steps) for steps in (LENGTHS[:1] if given.tiny else LENGTHS)]
     wanted = list(dict.fromkeys([*shapes, *lengths]))
     made_with = machine() | {"threads": given.threads}

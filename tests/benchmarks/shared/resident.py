@@ -7,35 +7,11 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
-from framecast.nn.convlstm import ConvLSTM2D
+from .layers import Shape, build, forward, frames
 
-from ..layer import PlainLoop
-from .ndrplz import ndrplz_layer
-
-Shape = tuple[int, int, int, int, int, int]
-"""In-channels, filters, kernel, size, batch, T."""
-OURS, RECOMPUTE, LOOP, NDRPLZ = "framecast", "framecast, recompute", "plain loop", "ndrplz"
 PROC = Path("/proc/self")
 METHOD = "VmHWM - VmRSS" if (PROC / "clear_refs").exists() else "growth of ru_maxrss"
-
-
-def build(name: str, shape: Shape, checkout: Path | None) -> nn.Module:
-    channels, filters, kernel, *_ = shape
-    if name == LOOP:
-        return PlainLoop(channels, filters, kernel)
-    if name == NDRPLZ:
-        return ndrplz_layer(checkout, channels, filters, kernel)
-    return ConvLSTM2D(
-        filters,
-        kernel,
-        in_channels=channels,
-        padding="same",
-        data_format="channels_first",
-        return_sequences=True,
-        recompute=name == RECOMPUTE,
-    )
 
 
 def resident(peak: bool) -> int:
@@ -54,25 +30,15 @@ def forget_peak() -> None:
         (PROC / "clear_refs").write_text("5", encoding="ascii")
 
 
-def forward(module: nn.Module, x_BTCHW: Tensor) -> Tensor:
-    output = module(x_BTCHW)
-    return output[0][0] if isinstance(output, tuple) else output
-
-
 def measure(name: str, shape: Shape, checkout: Path | None, threads: int) -> dict[str, float]:
     """MB, in this process, of what the forward pass leaves behind and of the whole step's peak."""
     torch.set_num_threads(threads)
     small = (*shape[:3], 2 * shape[2], 2, 2)
-    forward(build(name, small, checkout), frames(small)).sum().backward()
-    module, x_BTCHW = build(name, shape, checkout), frames(shape)
+    forward(build(name, small, checkout), frames(small).requires_grad_()).sum().backward()
+    module, x_BTCHW = build(name, shape, checkout), frames(shape).requires_grad_()
     forget_peak()
     before = resident(peak=False)
     output = forward(module, x_BTCHW)
     kept = resident(peak=False) - before
     output.sum().backward()
     return {"after_forward": kept / 1e6, "peak": (resident(peak=True) - before) / 1e6}
-
-
-def frames(shape: Shape) -> Tensor:
-    channels, _, _, size, batch, steps = shape
-    return torch.rand(batch, steps, channels, size, size, requires_grad=True)
