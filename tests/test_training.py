@@ -78,17 +78,17 @@ def test_learns_moving_shapes_far_beyond_persistence_and_beyond_its_own_start(tm
     events = []
     result = make_trainer(
         tmp_path,
-        "model.filters=[12]",
+        "model.filters=[16]",
         "train.epochs=6",
-        "train.steps_per_epoch=20",
-        "train.lr=0.004",
+        "train.steps_per_epoch=30",
+        "train.lr=0.002",
         clip=moving_shapes(60),
         emit=events.append,
     ).train()
     rows = [event for event in events if isinstance(event, EpochDone)]
     error = np.mean(result.validation_mse_T)
     assert error < 0.25 * np.mean(result.persistence_mse_T)
-    assert error < 0.95 * rows[0].validation_mse
+    assert error < 0.8 * rows[0].validation_mse
     assert result.epoch > 0
     assert len(result.validation_mse_T) == 4
 
