@@ -10,6 +10,7 @@ import typer
 
 from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError, UsageError
 from framecast.options import (
+    CLIP_KINDS,
     Color,
     ConfigFile,
     Device,
@@ -19,19 +20,13 @@ from framecast.options import (
     Model,
     Overwrite,
     Set,
+    Sources,
     setting,
 )
 
 
 def train(
-    sources: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[SOURCE]...",
-            help="Frame folders, videos, GIFs, .npy/.npz arrays, or folders of them.",
-            show_default=False,
-        ),
-    ] = None,
+    sources: Sources = None,
     config: ConfigFile = None,
     settings: Set = None,
     minutes: Annotated[str | None, setting("--minutes", "Wall-clock budget.")] = None,
@@ -128,9 +123,8 @@ def predict(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE...",
-            help="Frame folders, videos, GIFs, .npy/.npz arrays; with --stream also - (standard "
-            "input) and camera:N.",
+            metavar="SOURCE",
+            help=f"{CLIP_KINDS}; with --stream also - (standard input) and camera:N.",
             show_default=False,
         ),
     ],
@@ -211,14 +205,7 @@ def predict(
 
 def evaluate(
     model: Model,
-    sources: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="Frame folders, videos, GIFs, .npy/.npz arrays, or folders of them.",
-            show_default=False,
-        ),
-    ],
+    sources: Sources,
     horizon: Horizon = None,
     stride: Annotated[
         int | None,

@@ -14,7 +14,14 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. train.lr=1e-3; repeatable."),
 ]
-Model = Annotated[Path, typer.Argument(help="A model file or run folder.", show_default=False)]
+CLIP_KINDS = "Frame folders, videos, GIFs, .npy/.npz arrays"
+Sources = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="SOURCE", help=f"{CLIP_KINDS}, or folders of them.", show_default=False),
+]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A model file or run folder.", show_default=False)
+]
 Horizon = Annotated[
     int | None, typer.Option(help="Frames to predict; default: as trained.", show_default=False)
 ]
