@@ -25,10 +25,9 @@ SSIM_WINDOW = 7
 class Metric(ABC):
     """One figure per lead time 1 .. horizon; `name` is its key, `definition` one sentence.
 
-    `title` heads a column that shows the figure times `display_factor`; `better` says which way.
+    `title` heads a column that shows the figure times `display_factor`.
     """
 
-    better: ClassVar[str] = "lower"
     display_factor: ClassVar[float] = 1.0
     terms: ClassVar[int] = 2
 
@@ -119,7 +118,6 @@ class PeakSignalToNoise(Metric):
     all frames are perfect the figure is infinite.
     """
 
-    better = "higher"
     terms = 3
 
     def __init__(self, horizon: int) -> None:
@@ -151,8 +149,6 @@ class StructuralSimilarity(Metric):
     window. `data_range` is 1, or the 2 that OpenSTL's scikit-image assumed for floats.
     """
 
-    better = "higher"
-
     def __init__(self, horizon: int, data_range: float = 1.0) -> None:
         definition = f"mean over frames, 7x7 uniform window, data range {data_range:g}"
         super().__init__(horizon, "ssim", "SSIM", definition)
@@ -175,7 +171,6 @@ class _Contingency(Metric):
 
     short: ClassVar[str]
     formula: ClassVar[str]
-    better = "higher"
     terms = 3
 
     def __init__(self, horizon: int, threshold: float, label: str) -> None:
@@ -213,7 +208,6 @@ class FalseAlarms(_Contingency):
     """FAR, the false alarm ratio; NaN where the event was not forecast."""
 
     short, formula = "far", "false alarms / (hits + false alarms)"
-    better = "lower"
 
     def ratio(self, hits_T: Tensor, misses_T: Tensor, alarms_T: Tensor) -> Tensor:
         return alarms_T / (hits_T + alarms_T)
@@ -225,8 +219,6 @@ class FractionsSkill(Metric):
     As pysteps' fss: the event is `>=` the threshold, outside the frame there is none, the sums are
     accumulated over fields before the ratio. NaN where the event was neither forecast nor observed.
     """
-
-    better = "higher"
 
     def __init__(self, horizon: int, threshold: float, label: str, side: int) -> None:
         name = f"{label} {side} px"
