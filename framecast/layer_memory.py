@@ -45,17 +45,16 @@ def numbers_alive(layer: LayerSettings, takes: Axes, state: int) -> tuple[int, i
 
 def _scanned(layer: LayerSettings, takes: Axes, state: int, copy: int) -> tuple[int, int]:
     """The same for the recurrence as one operation; `copy` counts the input with its padding."""
-    (_, B), (_, T), (_, C), *_ = takes
-    given, F, kernel = size(takes), layer.filters, math.prod(layer.geometry.kernel_size)
-    # h, c and unless they are computed again the four gates of each step
-    training = given + (2 if layer.recompute else 6) * T * state
+    (_, B), (_, T), *_ = takes
+    given = size(takes)
+    # h, c and unless they are computed again i, f and o of each step
+    training = given + (2 if layer.recompute else 5) * T * state
     samples, steps = block_of(B, T, 4 * FLOAT_BYTES * state // B)
-    weights = 4 * F * kernel * (C + F) + 4 * F * layer.use_bias
     block = samples * steps * 4 * state // B
     frames = (given + copy) * samples * steps // (B * T)
     outputs = (T if layer.return_sequences else 1) + 1
     step = 4 * samples * state // B
-    return training, given + outputs * state + weights + frames + block + step
+    return training, given + outputs * state + frames + block + step
 
 
 def _padded(frame: Sequence[int], pads: Sequence[tuple[int, int]]) -> int:

@@ -1,16 +1,15 @@
 """The recurrence of a ConvLSTM over a whole sequence as one differentiable operation.
 
 The equations are those of `recurrence.py`, sigma the logistic function and tanh written as
-tanh(z) = 1 - 2 sigma(-2 z): with the candidate's weights times -2 all four gates are one sigma, in
-place, and tanh(C_t) is another. Convolutions go through a sequence in blocks that stay in the
-processor's cache: as many samples of the batch as fit and, where all fit, as many time steps for
-the input's convolution and the weights' gradients; the state's gradient goes step by step. Kept
-for the backward pass are the gates, c and h of each step, or with `recompute` c and h alone; the
-gates are then computed a second time.
+tanh(z) = 1 - 2 sigma(-2 z), which takes a third of the time. Convolutions go through a sequence in
+blocks that stay in the processor's cache: as many samples of the batch as fit and, where all fit,
+as many time steps for the input's convolution and the weights' gradients; the state's gradient
+goes step by step. Kept for the backward pass are i, f, o, c and h of each step, or with `recompute`
+c and h alone; i, f and o are then computed a second time. The candidate is what c says it was:
+i tanh(z_c) = C_t - f C_{t-1}.
 
 Axes as in `recurrence.py`; S is T or, where only the newest step is needed, 1; b samples and n
-steps of a block, N = n b. Of the gates i, f, s, o, F channels each of G, s = sigma(-2 z_c) stands
-for tanh(z_c).
+steps of a block, N = n b; K = 3F the channels of i, f, o.
 """
 
 from __future__ import annotations
@@ -86,6 +85,8 @@ class _Scan(torch.autograd.Function):
         x_BTCHW, *first = ctx.saved_tensors[:3]
         weights = Weights(*ctx.saved_tensors[3:7])
         h_TBFHW, c_TBFHW, *gates = ctx.saved_tensors[7:]
+        # Unless the graph is kept, gates are forgotten one by one as they have been used.
+        ctx.maybe_clear_saved_tensors()
         backward = Backward(ctx.plan, weights, x_BTCHW, h_TBFHW, c_TBFHW, ctx.needs_input_grad[1:])
         return None, *backward.run(first, gates, received)
 
@@ -105,74 +106,81 @@ def _forward(
     shape = (batch, filters, *plan.inputs.output_sizes(x_BTCHW.shape[3:]))
     h_SBFHW = x_BTCHW.new_empty((steps if keep or plan.return_sequences else 1, *shape))
     c_SBFHW = x_BTCHW.new_empty((steps if keep else 1, *shape))
-    scaled, kept = weights.scaled(-2.0), []
-    for samples, parts in blocks(h_SBFHW[0], steps):
+    cut = list(blocks(h_SBFHW[0], steps))
+    # Ahead of everything that is freed again, between which they would leave holes.
+    kept = [
+        x_BTCHW.new_empty((times.stop - times.start, b.stop - b.start, 3 * filters, *shape[2:]))
+        for b, parts in cut
+        for times in parts
+        if keep and not plan.recompute
+    ]
+    pieces = iter(kept)
+    for samples, parts in cut:
         state = (
             None if h_BFHW is None else h_BFHW[samples].contiguous(),
             None if c_BFHW is None else c_BFHW[samples],
         )
-        # One piece of memory for all steps: pieces between others that are freed leave holes.
-        b, gates = samples.stop - samples.start, None
-        if keep and not plan.recompute:
-            gates = x_BTCHW.new_empty((steps, b, 4 * filters, *shape[2:]))
         for times in parts:
             x_NCHW = frames(x_BTCHW, samples, times, plan.go_backwards)
-            z_NGHW = convolve(x_NCHW, scaled.kernel, scaled.bias, plan.inputs)
+            z_NGHW = convolve(x_NCHW, weights.kernel, weights.bias, plan.inputs)
             after = [
                 (h_SBFHW[t % len(h_SBFHW), samples], c_SBFHW[t % len(c_SBFHW), samples])
                 for t in range(times.start, times.stop)
             ]
-            gates_NGHW = z_NGHW if gates is None else gates[times].flatten(0, 1)
-            _advance_all(z_NGHW, gates_NGHW, state, after, scaled, plan.state)
+            _advance_all(z_NGHW, next(pieces, None), state, after, weights, plan.state)
             state = after[-1]
-            if gates is not None:
-                kept.append(gates_NGHW)
-            del z_NGHW, gates_NGHW  # before the next block's are made
+            del x_NCHW, z_NGHW  # before the next part's are made
     return h_SBFHW, c_SBFHW, kept
 
 
 def _advance_all(
     z_NGHW: Tensor,
-    gates_NGHW: Tensor,
+    gates_nbKHW: Tensor | None,
     state: tuple[Tensor | None, Tensor | None],
     after: list[State],
     weights: Weights,
     geometry: ConvGeometry,
 ) -> None:
-    """Turn the inputs' sums of some steps into gates, and write h and c `after` each.
-
-    The gates may take the place of the sums.
-    """
-    sums, gates = (t.unflatten(0, (len(after), -1)).unbind() for t in (z_NGHW, gates_NGHW))
-    for z_bGHW, gates_bGHW, (h_new, c_new) in zip(sums, gates, after, strict=True):
+    """Turn the inputs' sums of some steps into gates, kept if told where, and h and c `after`."""
+    steps = z_NGHW.unflatten(0, (len(after), -1))
+    for n, (z_bGHW, (h_new, c_new)) in enumerate(zip(steps, after, strict=True)):
         h_bFHW, c_bFHW = state
         if h_bFHW is not None:
-            kernel = weights.recurrent_kernel
-            torch.add(z_bGHW, convolve(h_bFHW, kernel, None, geometry), out=gates_bGHW)
-        elif gates_NGHW is not z_NGHW:
-            gates_bGHW.copy_(z_bGHW)
-        _advance(gates_bGHW, c_bFHW, c_new, h_new, weights)
+            z_bGHW.add_(convolve(h_bFHW, weights.recurrent_kernel, None, geometry))
+        kept_bKHW = None if gates_nbKHW is None else gates_nbKHW[n]
+        _advance(z_bGHW, kept_bKHW, c_bFHW, c_new, h_new, weights)
         state = h_new, c_new
 
 
 def _advance(
-    z_bGHW: Tensor, c_bFHW: Tensor | None, c_new: Tensor, h_new: Tensor, weights: Weights
+    z_bGHW: Tensor,
+    kept_bKHW: Tensor | None,
+    c_bFHW: Tensor | None,
+    c_new: Tensor,
+    h_new: Tensor,
+    weights: Weights,
 ) -> None:
-    """Turn sums into gates, in place, and write the new c and h; `c_bFHW` None is zeros."""
+    """Write the gates to `kept_bKHW`, or over their sums, and the new c and h.
+
+    `c_bFHW` None is zeros.
+    """
     i, f, s, o = z_bGHW.chunk(4, 1)
-    if weights.peephole is None:
-        z_bGHW.sigmoid_()
-    else:
+    if weights.peephole is not None:
         w_i, w_f, w_o = weights.peepholes(z_bGHW.ndim - 2)
         if c_bFHW is not None:
             i.addcmul_(w_i, c_bFHW)
             f.addcmul_(w_f, c_bFHW)
-        z_bGHW[:, : -o.shape[1]].sigmoid_()
+    both, last = z_bGHW.split(2 * o.shape[1], 1)[0], o
+    if kept_bKHW is not None:
+        both, last = kept_bKHW.tensor_split((2 * o.shape[1],), 1)
+    i, f = torch.sigmoid(z_bGHW[:, : both.shape[1]], out=both).chunk(2, 1)
+    s.mul_(-2).sigmoid_()
     if c_bFHW is None:
         torch.addcmul(i, i, s, value=-2, out=c_new)
     else:
         torch.addcmul(i, f, c_bFHW, out=c_new).addcmul_(i, s, value=-2)
     if weights.peephole is not None:
-        o.addcmul_(w_o, c_new).sigmoid_()
+        o.addcmul_(w_o, c_new)
+    o = torch.sigmoid(o, out=last)
     share = torch.mul(c_new, -2, out=h_new).sigmoid_()
     torch.addcmul(o, o, share, value=-2, out=h_new)

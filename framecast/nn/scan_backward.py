@@ -9,15 +9,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from framecast.nn.recurrence import convolve
-from framecast.nn.scan_blocks import Plan, Weights, blocks, frames, scale_candidate
+from framecast.nn.scan_blocks import Plan, Weights, blocks, frames
 from framecast.nn.shapes import ConvGeometry
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
 def _retreat(
     d_z_bGHW: Tensor,
-    z_bGHW: Tensor,
+    gates_bKHW: Tensor,
     c_before: Tensor | None,
     c_bFHW: Tensor,
     d_h_bFHW: Tensor,
@@ -25,24 +26,28 @@ def _retreat(
     weights: Weights,
 ) -> None:
     """Write the gradient of a step's sums, and turn that of c into that of the c before it."""
-    i, f, s, o = z_bGHW.chunk(4, 1)
-    d_i, d_f, d_s, d_o = d_z_bGHW.chunk(4, 1)
+    i, f, o = gates_bKHW.chunk(3, 1)
+    d_i, d_f, d_g, d_o = d_z_bGHW.chunk(4, 1)
     share = torch.mul(c_bFHW, -2, out=d_i).sigmoid_()
     torch.addcmul(d_h_bFHW, d_h_bFHW, share, value=-2, out=d_o)
+    _sigmoid_backward(d_o, o, grad_input=d_o)
     torch.mul(d_h_bFHW, o, out=d_f)
     d_c_bFHW.add_(_sigmoid_backward(d_f, share, grad_input=d_f), alpha=4)
-    first = d_z_bGHW, z_bGHW
     if weights.peephole is not None:
-        w_i, w_f, w_o = weights.peepholes(z_bGHW.ndim - 2)
-        d_c_bFHW.addcmul_(w_o, _sigmoid_backward(d_o, o, grad_input=d_o))
-        first = d_z_bGHW[:, : -o.shape[1]], z_bGHW[:, : -o.shape[1]]
-    torch.addcmul(d_c_bFHW, d_c_bFHW, s, value=-2, out=d_i)
+        w_i, w_f, w_o = weights.peepholes(d_z_bGHW.ndim - 2)
+        d_c_bFHW.addcmul_(w_o, d_o)
     if c_before is None:
+        d_g.copy_(c_bFHW)
         d_f.zero_()
     else:
+        torch.addcmul(c_bFHW, f, c_before, value=-1, out=d_g)
         torch.mul(d_c_bFHW, c_before, out=d_f)
-    torch.mul(d_c_bFHW, i, out=d_s)
-    _sigmoid_backward(*first, grad_input=first[0])
+    # The rounding of c, which an i near 0 lifts, ends where a tanh does; both may be 0.
+    g = d_g.div_(torch.clamp(i, min=torch.finfo(i.dtype).tiny, out=d_i)).clamp_(-1, 1)
+    torch.mul(d_c_bFHW, g, out=d_i)
+    _tanh_backward(d_c_bFHW, g, grad_input=d_g).mul_(i)
+    d_both, both = (t[:, : 2 * o.shape[1]] for t in (d_z_bGHW, gates_bKHW))
+    _sigmoid_backward(d_both, both, grad_input=d_both)
     d_c_bFHW.mul_(f)
     if weights.peephole is not None:
         d_c_bFHW.addcmul_(w_i, d_i).addcmul_(w_f, d_f)
@@ -75,9 +80,7 @@ class Backward:
         self.plan, self.weights = plan, weights
         self.x_BTCHW, self.h_TBFHW, self.c_TBFHW = x_BTCHW, h_TBFHW, c_TBFHW
         self.wants_x, self.wants_h, self.wants_c, *self.wants_weights = wanted
-        # Of what is differentiated by z, s = sigma(-2 z) is, so to say, sigma(z): the missing
-        # factor 4 of d tanh(z) / dz = 4 s (1 - s) comes with the weights.
-        self.scaled = weights.scaled(4.0)
+        self.gate_weights = weights.of_gates() if plan.recompute else None
         self.d_x_BTCHW = torch.empty_like(x_BTCHW) if self.wants_x else None
         self.d_weights: list[Tensor | None] = [None] * 4
 
@@ -87,32 +90,32 @@ class Backward:
         gates: list[Tensor],
         received: tuple[Tensor | None, ...],
     ) -> list[Tensor | None]:
-        """Gradients of x, of h and c before the `first` step and the weights, None if unwanted."""
+        """Gradients of x, of h and c before the `first` step and the weights, None if unwanted.
+
+        What was kept of a part is taken out of `gates` and forgotten once used.
+        """
         d_shown_TBFHW, *d_last = received
-        d_first: list[list[Tensor]] = [[], []]
-        kept = iter(gates)
-        for samples, parts in blocks(self.h_TBFHW[0], len(self.h_TBFHW)):
+        last = self.h_TBFHW[-1]
+        d_first = [torch.empty_like(last) if w else None for w in (self.wants_h, self.wants_c)]
+        for samples, parts in reversed(list(blocks(last, len(self.h_TBFHW)))):
             state = [None if tensor is None else tensor[samples] for tensor in first]
             d_state = [
-                torch.zeros_like(self.c_TBFHW[0, samples])
+                torch.zeros_like(last[samples])
                 if d is None
                 else d[samples].clone(memory_format=torch.contiguous_format)
                 for d in d_last
             ]
-            gates_of_parts = [next(kept, None) for _ in parts]
-            for times, z_NGHW in zip(reversed(parts), reversed(gates_of_parts), strict=True):
+            for times in reversed(parts):
                 part = self._part(samples, times, state)
-                gates_NGHW = self._gates_again(part) if z_NGHW is None else z_NGHW
-                d_state = self._part_backward(part, gates_NGHW, d_state, d_shown_TBFHW)
-                del part, gates_NGHW  # before the next part's are made
+                gates_NKHW = gates.pop().flatten(0, 1) if gates else self._gates_again(part)
+                d_z_NGHW, d_state = self._part_backward(part, gates_NKHW, d_state, d_shown_TBFHW)
+                del gates_NKHW  # before the convolutions' own memory is needed
+                self._sum_up(part, d_z_NGHW)
+                del part, d_z_NGHW  # before the next part's are made
             for found, d in zip(d_first, d_state, strict=True):
-                found.append(d)
-        for d_weight in self.d_weights[:3]:
-            if d_weight is not None:
-                scale_candidate(d_weight, 4.0)
-        d_h_BFHW = torch.cat(d_first[0]) if self.wants_h else None
-        d_c_BFHW = torch.cat(d_first[1]) if self.wants_c else None
-        return [self.d_x_BTCHW, d_h_BFHW, d_c_BFHW, *self.d_weights]
+                if found is not None:
+                    found[samples] = d
+        return [self.d_x_BTCHW, *d_first, *self.d_weights]
 
     def _part(self, samples: slice, times: slice, state: list[Tensor | None]) -> _Part:
         """Gather what these steps read; `state` is what the first of all starts from."""
@@ -134,58 +137,59 @@ class Backward:
 
     def _gates_again(self, part: _Part) -> Tensor:
         """The gates of all steps of a part, from the h and c before each."""
-        scaled = self.weights.scaled(-2.0)
-        z_NGHW = convolve(part.x_NCHW, scaled.kernel, scaled.bias, self.plan.inputs)
+        weights = self.gate_weights
+        z_NKHW = convolve(part.x_NCHW, weights.kernel, weights.bias, self.plan.inputs)
         if part.h_MFHW is not None:
-            z_MGHW = z_NGHW[-len(part.h_MFHW) :]
-            z_MGHW += convolve(part.h_MFHW, scaled.recurrent_kernel, None, self.plan.state)
-        if self.weights.peephole is not None:
-            w_i, w_f, w_o = self.weights.peepholes(z_NGHW.ndim - 2)
-            steps = z_NGHW.unflatten(0, (len(part.c_before), -1))
+            z_MKHW = z_NKHW[-len(part.h_MFHW) :]
+            z_MKHW += convolve(part.h_MFHW, weights.recurrent_kernel, None, self.plan.state)
+        if weights.peephole is not None:
+            w_i, w_f, w_o = weights.peepholes(z_NKHW.ndim - 2)
+            steps = z_NKHW.unflatten(0, (len(part.c_before), -1))
             after = self.c_TBFHW[part.times, part.samples]
-            for z_bGHW, c_before, c_bFHW in zip(steps, part.c_before, after, strict=True):
-                i, f, _, o = z_bGHW.chunk(4, 1)
+            for z_bKHW, c_before, c_bFHW in zip(steps, part.c_before, after, strict=True):
+                i, f, o = z_bKHW.chunk(3, 1)
                 if c_before is not None:
                     i.addcmul_(w_i, c_before)
                     f.addcmul_(w_f, c_before)
                 o.addcmul_(w_o, c_bFHW)
-        return z_NGHW.sigmoid_()
+        return z_NKHW.sigmoid_()
 
     def _part_backward(
         self,
         part: _Part,
-        z_NGHW: Tensor,
+        gates_NKHW: Tensor,
         d_state: list[Tensor],
         d_shown_TBFHW: Tensor | None,
-    ) -> list[Tensor]:
-        """From the gradients of the state behind a part to those of the state before it."""
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The gradient of a part's sums, and that of the state before it from the one behind."""
         d_h_bFHW, d_c_bFHW = d_state
-        d_z_NGHW = torch.empty_like(z_NGHW)
         count = len(part.c_before)
-        d_steps, steps = (tensor.unflatten(0, (count, -1)) for tensor in (d_z_NGHW, z_NGHW))
+        gates_nbKHW = gates_NKHW.unflatten(0, (count, -1))
+        d_z_nbGHW = gates_NKHW.new_empty(
+            (*gates_nbKHW.shape[:2], 4 * d_c_bFHW.shape[1], *d_c_bFHW.shape[2:])
+        )
         for n in reversed(range(count)):
             t = part.times.start + n
             if d_shown_TBFHW is not None:
                 d_h_bFHW += d_shown_TBFHW[t, part.samples]
             c_bFHW = self.c_TBFHW[t, part.samples]
-            before = part.c_before[n]
-            _retreat(d_steps[n], steps[n], before, c_bFHW, d_h_bFHW, d_c_bFHW, self.weights)
+            before, d_z_bGHW = part.c_before[n], d_z_nbGHW[n]
+            _retreat(d_z_bGHW, gates_nbKHW[n], before, c_bFHW, d_h_bFHW, d_c_bFHW, self.weights)
             if self.wants_weights[3]:
-                self._add(3, _peephole_gradient(d_steps[n], before, c_bFHW))
+                self._add(3, _peephole_gradient(d_z_bGHW, before, c_bFHW))
             if t > 0 or self.wants_h:
-                kernel = self.scaled.recurrent_kernel
+                kernel = self.weights.recurrent_kernel
                 d_h_bFHW = _convolve_backward(
-                    d_steps[n], d_c_bFHW, kernel, self.plan.state, (True, False, False)
+                    d_z_bGHW, d_c_bFHW, kernel, self.plan.state, (True, False, False)
                 )[0]
-        self._sum_up(part, d_z_NGHW)
-        return [d_h_bFHW, d_c_bFHW]
+        return d_z_nbGHW.flatten(0, 1), [d_h_bFHW, d_c_bFHW]
 
     def _sum_up(self, part: _Part, d_z_NGHW: Tensor) -> None:
         """Gradients of a part's frames and its share of those of the weights."""
         wants_kernel, wants_recurrent, wants_bias, _ = self.wants_weights
         if wants_recurrent and part.h_MFHW is not None:
             d_z_MGHW = d_z_NGHW[-len(part.h_MFHW) :]
-            kernel = self.scaled.recurrent_kernel
+            kernel = self.weights.recurrent_kernel
             wanted = (False, True, False)
             self._add(
                 1, _convolve_backward(d_z_MGHW, part.h_MFHW, kernel, self.plan.state, wanted)[1]
@@ -194,7 +198,7 @@ class Backward:
         if not any(wanted):
             return
         d_x_NCHW, d_kernel, d_bias = _convolve_backward(
-            d_z_NGHW, part.x_NCHW, self.scaled.kernel, self.plan.inputs, wanted
+            d_z_NGHW, part.x_NCHW, self.weights.kernel, self.plan.inputs, wanted
         )
         self._add(0, d_kernel)
         self._add(2, d_bias)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from framecast.nn.shapes import ConvGeometry, block_of
@@ -27,17 +28,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Weights:
-    """A layer's weights, as the layer keeps them or with the candidate's times a factor."""
+    """A layer's weights, for all four sums as the layer keeps them or for those of i, f, o."""
 
     kernel: Tensor
     recurrent_kernel: Tensor
     bias: Tensor | None
     peephole: Tensor | None
 
-    def scaled(self, factor: float) -> Weights:
-        """A copy, the candidate's rows of all but the peepholes times `factor`."""
+    def of_gates(self) -> Weights:
+        """A copy without the candidate's rows; the peepholes have none."""
         copies = [
-            None if tensor is None else scale_candidate(tensor.clone(), factor)
+            None if tensor is None else torch.cat([tensor.chunk(4)[n] for n in (0, 1, 3)])
             for tensor in (self.kernel, self.recurrent_kernel, self.bias)
         ]
         return Weights(*copies, self.peephole)
@@ -45,11 +46,6 @@ class Weights:
     def peepholes(self, rank: int) -> tuple[Tensor, ...]:
         """W_ci, W_cf and W_co, to be multiplied with c."""
         return self.peephole.view(3, -1, *(1,) * rank).unbind()
-
-
-def scale_candidate(tensor: Tensor, factor: float) -> Tensor:
-    tensor.chunk(4)[2].mul_(factor)
-    return tensor
 
 
 def blocks(h_BFHW: Tensor, steps: int) -> Iterator[tuple[slice, list[slice]]]:

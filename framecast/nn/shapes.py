@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 PADDINGS = ("valid", "same")
 
-BLOCK_BYTES = 16 * 2**20
-"""The gates of one block are at most this large, unless one sample and step of them is larger."""
+BLOCK_BYTES = 8 * 2**20
+"""The sums of one block are at most this large, unless those of one sample and step are larger."""
 
 
 def to_sizes(value: int | Iterable[int], rank: int, name: str) -> tuple[int, ...]:
@@ -122,6 +122,11 @@ def _ceil_divide(dividend: int, divisor: int) -> int:
 
 
 def block_of(batch: int, steps: int, bytes_each: int) -> tuple[int, int]:
-    """Samples and steps whose gates, `bytes_each`, are computed together: all samples first."""
-    fit = max(1, BLOCK_BYTES // max(1, bytes_each))
+    """Samples and steps whose sums, `bytes_each`, are computed together: all samples first.
+
+    Of short sequences no more than an eighth, or half of BLOCK_BYTES: a block lies beside what is
+    kept.
+    """
+    most = min(BLOCK_BYTES, max(BLOCK_BYTES // 2, batch * steps * bytes_each // 8))
+    fit = max(1, most // max(1, bytes_each))
     return min(batch, fit), min(steps, max(1, fit // max(1, batch)))

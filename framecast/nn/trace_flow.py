@@ -195,10 +195,9 @@ def _add_layers(way: Way, steps: int, *, first: bool) -> None:
         gives, state = _sequence(way, "F", width, steps), size(way.cells("F", width))
         input_macs = 4 * steps * state * before * kernel**2
         state_macs = 4 * (steps - first) * state * width * kernel**2
-        # h, c and four gates of every step; the state that a later pass starts from; the input
-        kept = calls * 6 * steps * state + (0 if first else 2 * state)
+        # h, c and three gates of every step; the state that a later pass starts from; the input
+        kept = calls * 5 * steps * state + (0 if first else 2 * state)
         kept += calls * size(takes) if number == 0 else 0
-        weights = 4 * width * (kernel**2 * (before + width) + 1)
         samples, together = block_of(B, steps, 4 * FLOAT_BYTES * state // B)
         # Gates of a block, and what a step's state adds to them; the block's input, if copied
         block = 4 * (together + (steps > first)) * samples * state // B
@@ -210,7 +209,7 @@ def _add_layers(way: Way, steps: int, *, first: bool) -> None:
             f"ConvLSTM2D {kernel}x{kernel}, {width} filters: h of every step, c of the last",
             takes,
             gives,
-            beside=state + weights + block + read - (size(takes) if number else 0),
+            beside=state + block + read - (size(takes) if number else 0),
             parameters=(
                 ("kernel", (4 * width, before, kernel, kernel)),
                 ("recurrent_kernel", (4 * width, width, kernel, kernel)),
