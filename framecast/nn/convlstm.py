@@ -45,7 +45,7 @@ class ConvLSTM(GateWeights):
 
     Arguments beyond Keras: `in_channels` (inferred at first use when None), `peephole` and
     `layer_norm` (see `recurrence.py`), `device` and `dtype` of the weights, and `recompute`, which
-    keeps a third as much for the backward pass and convolves a second time in it.
+    keeps two fifths as much for the backward pass and convolves a second time in it.
 
     Differences to Keras: a dropout rate of 1 is refused, where Keras drops nothing;
     `reset_state()` lets a stateful layer take another batch size; the spatial size may change
