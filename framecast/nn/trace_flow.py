@@ -136,10 +136,10 @@ def _add_motion(way: Way, sigma: float, frames: int) -> None:
             break
         macs += B * frames * _blur_macs(height, width, PYRAMID_SIGMA)
         height, width = -(-height // 2), -(-width // 2)
-    # gradients, differences and moments of every pair, twice; five moments of all, in the blur
-    copies = 4 if B > 1 and frames > 2 else 0
-    beside = (15 + copies) * (frames - 1) * size(way.image(1)) + size(takes) // 3
-    beside += 2 * 5 * size(way.image(1)) + _blur_copies(way, 5, sigma)
+    # Of every pair the frame moved, gradients, and five moments twice; or their means, blurred.
+    moments = 17 * (frames - 1) * size(way.image(1)) + 2 * size(way.image(1))
+    blur = 2 * 5 * size(way.image(1)) + _blur_copies(way, 5, sigma)
+    beside = max(moments, blur) + size(takes) // 3
     way.add(
         "lucas_kanade",
         f"motion of {frames} grey frames, windows of {sigma:g} pixels, {levels} pyramid levels, and"
