@@ -14,9 +14,9 @@ from framecast.baselines import persistence
 from framecast.nn import flow
 from framecast.nn.forecaster import Stem, ToPixels, pad_to_grid
 from framecast.nn.memory import recall, remembered
-from framecast.nn.motion import advect, gaussian_blur, lucas_kanade, warp
+from framecast.nn.motion import advect, beyond, gaussian_blur, lucas_kanade, warp
 from framecast.nn.networks import build_forecaster
-from framecast.nn.widths import GUESSES, LEADS
+from framecast.nn.widths import GUESSES, LEADS, MOTIONS
 from framecast.rollout import rollout
 from framecast.sections import ModelConfig
 
@@ -104,6 +104,22 @@ def first_guess(context_BTCHW, horizon):
     return torch.stack(frames, dim=1)
 
 
+def test_what_flows_in_may_count_less_the_farther_from_beyond_the_border_it_comes(monkeypatch):
+    """Three columns a frame from the left: -1 of the border as it is, +1 of it blurred."""
+    network, context = build("flow-convlstm", 2), torch.rand(1, T, 2, 24, 40)
+    velocities_BM2HW = torch.tensor([3.0, 0.0])[:, None, None].expand(1, MOTIONS, 2, 24, 40)
+    monkeypatch.setattr(network, "_velocities", lambda context_BTCHW: velocities_BM2HW)
+    network.mix.data.zero_()
+    network.mix.data[:, [1, 8]], network.mix.data[:, 9:10] = torch.tensor([1.0, -1.0]), 1.0
+    frames, last = predicted(network, context, 2), context[:, -1]
+    blurred = gaussian_blur(last, 16.0)
+    for lead in (1, 2):
+        torch.testing.assert_close(frames[:, lead - 1, ..., 3 * lead :], last[..., : -3 * lead])
+        share = 1 - torch.exp(-torch.arange(3.0 * lead, 0, -1) / 8)
+        entered = (1 - share) * last[..., :1] + share * blurred[..., :1]
+        torch.testing.assert_close(frames[:, lead - 1, ..., : 3 * lead], entered)
+
+
 def noisy(context_BTCHW, seed=0, amplitude=0.05):
     draw = torch.Generator().manual_seed(seed)
     return context_BTCHW + amplitude * torch.randn(context_BTCHW.shape, generator=draw)
@@ -136,7 +152,7 @@ def guesses_of(network, context_BTCHW, horizon=HORIZON):
 
 
 @pytest.mark.parametrize("length", [1, 2, 8])
-def test_guesses_are_pictures_along_motions_growth_and_the_last_frame(length):
+def test_guesses_are_pictures_along_motions_growth_inflow_and_the_last_frame(length):
     """Growth is the mean over the newest 5 surprises, or over those there are."""
     context = noisy(torch.cat(textures((1.5, -0.75)), dim=1)[:, :length])
     last, lead = context[:, -1], 2
@@ -155,6 +171,9 @@ def test_guesses_are_pictures_along_motions_growth_and_the_last_frame(length):
     growths += [gaussian_blur(mean, sigma) for sigma in (6.0, 16.0)]
     expected = [first_guess(context, lead + 1)[:, lead]]
     expected += [warp(p, along(velocities[0], lead + 1)) for p in (*pictures, *growths)]
+    unseen = 1 - torch.exp(-beyond(along(velocities[0], lead + 1)) / 8)
+    borders = [last, gaussian_blur(last, 16.0)]
+    expected += [unseen * warp(border, along(velocities[0], lead + 1)) for border in borders]
     for velocity in velocities[1:]:
         expected += [warp(picture, along(velocity, lead + 1)) for picture in pictures]
     expected.append(last)

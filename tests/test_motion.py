@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from textures import moving_texture, solid_body_rotation, translating, turned_back
 
-from framecast.nn.motion import advect, coverage, gaussian_blur, lucas_kanade, warp
+from framecast.nn.motion import advect, beyond, coverage, gaussian_blur, lucas_kanade, warp
 
 
 def motion_of(frames_BTHW, window_sigma=5.0):
@@ -73,6 +73,16 @@ def test_coverage_is_one_inside_borders_included():
     expected = torch.zeros(H, W)
     expected[1:, : W - 2] = 1
     assert torch.equal(inside[0, 0], expected)
+
+
+def test_beyond_counts_columns_and_rows_past_the_nearest_border():
+    displacement = torch.zeros(1, 2, H, W)
+    displacement[0, 0], displacement[0, 1] = 2.5, -1.0
+    expected = torch.zeros(H, W)
+    expected[:, -2:] += torch.tensor([1.5, 2.5])
+    expected[:, -3] += 0.5
+    expected[0] += 1.0
+    torch.testing.assert_close(beyond(displacement), expected[None, None])
 
 
 def test_advect_adds_up_a_uniform_motion():

@@ -25,7 +25,7 @@ from framecast.nn.forecaster import (
     zero_conv,
 )
 from framecast.nn.memory import Memory, recall, remembered
-from framecast.nn.motion import advect, coverage, gaussian_blur, lucas_kanade, warp
+from framecast.nn.motion import advect, beyond, coverage, gaussian_blur, lucas_kanade, warp
 from framecast.nn.stack import States
 from framecast.nn.widths import (
     BLURS,
@@ -34,9 +34,12 @@ from framecast.nn.widths import (
     FLOW_HINTS,
     GROWTH_BLURS,
     GROWTH_FRAMES,
+    GROWTHS,
     GUESSES,
+    INFLOW,
     LEADS,
     MOTIONS,
+    PICTURES,
     SCALES,
     SURPRISE_BLURS,
 )
@@ -84,12 +87,13 @@ class FlowConvLSTM(Forecaster):
     Guesses at each lead time are the last frame with each of its scales as far as it is remembered
     (`memory.py`), carried along the first estimated motion (semi-Lagrangian); the last frame
     carried along every motion, sharp and blurred; its growth and decay, of the last frame and of
-    the newest, carried along the first; and the last frame as it is. The forecast is their weighted
-    sum, with weights of each lead time that `calibrate` solves for and to which the layers add cell
-    by cell, plus a residual that they paint in proportion to how much the guesses differ. The
-    layers read every context frame beside what the first motion fails to explain in it, then both
-    carried to every lead time, and what is remembered of each scale. What they add starts at zero:
-    an untrained network gives the first guess.
+    the newest, carried along the first; what that brings in over the border, where nothing was
+    seen; and the last frame as it is. The forecast is their weighted sum, with weights of each lead
+    time that `calibrate` solves for and to which the layers add cell by cell, plus a residual that
+    they paint in proportion to how much the guesses differ. The layers read every context frame
+    beside what the first motion fails to explain in it, then both carried to every lead time, and
+    what is remembered of each scale. What they add starts at zero: an untrained network gives the
+    first guess.
     """
 
     def __init__(self, config: ModelConfig, channels: int) -> None:
@@ -172,7 +176,8 @@ class FlowConvLSTM(Forecaster):
         sharp_and_blurred = [0, *(1 + SCALES.index(sigma) for sigma in BLURS)]
         frames_BPHW = state.scales_BSCHW[:, sharp_and_blurred].flatten(1, 2)
         growths_BPHW = state.growths_BGCHW.flatten(1, 2)
-        last_BCHW = frames_BPHW[:, :C]
+        last_BCHW, widest_BCHW = frames_BPHW[:, :C], state.scales_BSCHW[:, -1]
+        others_BPHW = torch.cat((widest_BCHW, growths_BPHW), dim=1)
         ways = list(state.displacements_BM2HW.unbind(dim=1))
         guesses, seen, displacements = [], [], []
         for lead in range(1, n + 1):
@@ -180,14 +185,21 @@ class FlowConvLSTM(Forecaster):
                 ways[number] = advect(ways[number], velocity_B2HW)
             share_BSIJ = state.memory.after(state.lead_B + lead)
             first_BCHW = remembered(state.scales_BSCHW, share_BSIJ)
-            moved_BPHW = warp(torch.cat((first_BCHW, frames_BPHW, growths_BPHW), dim=1), ways[0])
+            moved_BPHW = warp(torch.cat((first_BCHW, frames_BPHW, others_BPHW), dim=1), ways[0])
+            pictures_BPHW, border_BCHW, growth_BPHW = moved_BPHW.split(
+                ((1 + PICTURES) * C, C, (GROWTHS + 1) * C), dim=1
+            )
+            sharp_BCHW = pictures_BPHW[:, C : 2 * C]
+            unseen_B1HW = 1 - torch.exp(-beyond(ways[0]) / INFLOW)
             # The sharp surprise is no guess: only the layers see it.
             guesses += [
-                moved_BPHW[:, :-C],
+                pictures_BPHW,
+                growth_BPHW[:, :-C],
+                torch.cat((sharp_BCHW, border_BCHW), dim=1) * unseen_B1HW,
                 *(warp(frames_BPHW, way) for way in ways[1:]),
                 last_BCHW,
             ]
-            seen += [moved_BPHW[:, C : 2 * C], moved_BPHW[:, -C:]]
+            seen += [sharp_BCHW, growth_BPHW[:, -C:]]
             displacements += ways
         return Outlook(
             torch.cat(guesses, dim=1).unflatten(1, (n, GUESSES, C)),

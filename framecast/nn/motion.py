@@ -41,12 +41,17 @@ def warp(image_BCHW: Tensor, displacement_B2HW: Tensor) -> Tensor:
 
 def coverage(displacement_B2HW: Tensor) -> Tensor:
     """1 where `position + displacement` lies inside the frame, else 0: (B, 1, H, W)."""
+    return (beyond(displacement_B2HW) == 0).to(displacement_B2HW.dtype)
+
+
+def beyond(displacement_B2HW: Tensor) -> Tensor:
+    """Columns plus rows by which `position + displacement` lies outside the frame: (B, 1, H, W)."""
     _, _, H, W = displacement_B2HW.shape
     kind = {"dtype": displacement_B2HW.dtype, "device": displacement_B2HW.device}
     x_BHW = torch.arange(W, **kind) + displacement_B2HW[:, 0]
     y_BHW = torch.arange(H, **kind).unsqueeze(1) + displacement_B2HW[:, 1]
-    inside = (x_BHW >= 0) & (x_BHW <= W - 1) & (y_BHW >= 0) & (y_BHW <= H - 1)
-    return inside.unsqueeze(1).to(displacement_B2HW.dtype)
+    columns_BHW, rows_BHW = x_BHW - x_BHW.clamp(0, W - 1), y_BHW - y_BHW.clamp(0, H - 1)
+    return (columns_BHW.abs() + rows_BHW.abs()).unsqueeze(1)
 
 
 def advect(displacement_B2HW: Tensor, velocity_B2HW: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from framecast.nn.widths import (
     GROWTH_FRAMES,
     GROWTHS,
     GUESSES,
+    INFLOWS,
     ITERATIONS,
     LEADS,
     LEVELS,
@@ -269,10 +270,13 @@ def _add_pictures(way: Way, scales: Axes) -> None:
     )
     way.held += size(frame)
     carry = "carry the last frame along, sharp and blurred"
-    first = way.image(2 * C + PICTURES * C + GROWTHS * C)
+    first = way.image((2 + PICTURES + 1 + GROWTHS) * C)
     more = f"{carry}, as far as remembered; its growth and surprise"
     way.add("warp", more, first, first, beside=2 * size(vectors))
     way.held += size(first)
+    outside = "how far beyond the border each pixel comes from"
+    way.add("beyond", outside, vectors, way.image(1), beside=2 * size(vectors))
+    way.held += size(way.image(INFLOWS * C))
     for _ in ways[1:]:
         way.add("warp", carry, frames, frames, beside=2 * size(vectors) - size(frames))
         way.held += size(frames)

@@ -48,9 +48,15 @@ PICTURES = 1 + len(BLURS)
 GROWTHS = len(SURPRISE_BLURS) + len(GROWTH_BLURS)
 """Guesses of growth and decay."""
 
-GUESSES = 1 + MOTIONS * PICTURES + GROWTHS + 1
+INFLOW = 8.0
+"""Pixels beyond the border within which what flows in becomes, by 1 - 1/e, anyone's guess."""
+
+INFLOWS = 2
+"""Guesses of that: the border repeated, sharp and as blurred as the widest of `SCALES`."""
+
+GUESSES = 1 + MOTIONS * PICTURES + GROWTHS + INFLOWS + 1
 """Guesses that the flow forecaster mixes: the last frame as far as it is remembered; every picture
-along every motion; growth and decay; and the last frame as it is."""
+along every motion; growth and decay; what flows in; and the last frame as it is."""
 
 LEADS = 24
 """Lead times with a mix of their own; later ones have the last one's."""
