@@ -63,21 +63,25 @@ def training_batches(
     batch_size: int,
     crop: tuple[int, int],
     flip: bool,
+    turn: bool,
     seed: int,
     first_step: int = 0,
     part: range | None = None,
 ) -> Iterator[Batch]:
     """Yield batches of random crops forever, from step `first_step` on.
 
-    Windows come in a new random order in every pass, each once a pass; crop (H, W) positions and
-    left-right mirrors are drawn per sample. `part` are the samples of each batch that are wanted,
-    of 0 .. batch_size - 1; None: all.
+    Windows come in a new random order in every pass, each once a pass; crop (H, W) positions,
+    left-right mirrors (`flip`), and turns upside down and, if square, by a quarter (`turn`) are
+    drawn per sample. `part` are the samples of each batch that are wanted, of 0 .. batch_size - 1;
+    None: all.
     """
     part = range(batch_size) if part is None else part
     for step in count(first_step):
         yield collate(
             [
-                _random_crop(clips, windows, shape, crop, flip, seed, step * batch_size + sample)
+                _random_crop(
+                    clips, windows, shape, crop, flip, turn, seed, step * batch_size + sample
+                )
                 for sample in part
             ],
             shape.context_length,
@@ -146,6 +150,7 @@ def _random_crop(
     shape: WindowShape,
     crop: tuple[int, int],
     flip: bool,
+    turn: bool,
     seed: int,
     number: int,
 ) -> np.ndarray:
@@ -157,4 +162,8 @@ def _random_crop(
     cropped_THWC = frames_THWC[:, top : top + crop[0], left : left + crop[1]]
     if flip and draw.random() < 0.5:
         cropped_THWC = cropped_THWC[:, :, ::-1]
+    if turn and draw.random() < 0.5:
+        cropped_THWC = cropped_THWC[:, ::-1]
+    if turn and crop[0] == crop[1] and draw.random() < 0.5:
+        cropped_THWC = cropped_THWC.swapaxes(1, 2)
     return cropped_THWC

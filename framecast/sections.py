@@ -66,6 +66,13 @@ class DataConfig(Section):
         ),
     ] = 224
     flip: Annotated[bool, Rule("Mirror training windows at random.")] = True
+    turn: Annotated[
+        bool,
+        Rule(
+            "Turn training windows upside down and, where what is trained on is square, by quarter "
+            "turns at random, for frames that have no up."
+        ),
+    ] = False
     scale: Annotated[
         str | None,
         Rule(

@@ -242,6 +242,7 @@ class Trainer:
             batch_size=self.plan.batch_size,
             crop=self.plan.crop,
             flip=self.plan.config.data.flip,
+            turn=self.plan.config.data.turn,
             seed=self.settings.seed,
             first_step=self.counters.step,
             part=self.part,

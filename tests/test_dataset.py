@@ -42,7 +42,7 @@ CROP = (7, 8)
 
 
 def drawn_batches(count, clips=CLIPS, windows=WINDOWS, **changes):
-    kind = {"batch_size": 4, "crop": CROP, "flip": True, "seed": 5} | changes
+    kind = {"batch_size": 4, "crop": CROP, "flip": True, "turn": False, "seed": 5} | changes
     return list(itertools.islice(training_batches(clips, windows, SHAPE, **kind), count))
 
 
@@ -111,6 +111,27 @@ def test_without_flip_nothing_is_mirrored():
     assert not any(placed(s)[4] for s in whole_samples(drawn_batches(10, flip=False)))
 
 
+@pytest.mark.parametrize(("crop", "orientations"), [((7, 7), 8), ((7, 8), 4)])
+def test_turned_windows_lie_in_every_way_that_keeps_the_crop(crop, orientations):
+    rows_apart, columns_apart, seen = 14 * C, C, Counter()
+    for sample_TCHW in whole_samples(drawn_batches(100, crop=crop, turn=True)):
+        pixels_THW = np.rint(sample_TCHW[:, 0].numpy().astype(float) * 65535).astype(int)
+        down, right = pixels_THW[0, 1, 0] - pixels_THW[0, 0, 0], pixels_THW[0, 0, 1]
+        right -= pixels_THW[0, 0, 0]
+        seen[down, right] += 1
+        upright_THW = pixels_THW[:, :: np.sign(down), :: np.sign(right)]
+        if abs(down) == columns_apart:
+            upright_THW = upright_THW.swapaxes(1, 2)
+        number = upright_THW[0, 0, 0] // C
+        clip, start = number // (14 * 13 * 20), number // (14 * 13) % 20
+        top, left = number // 14 % 13, number % 14
+        cut = CLIPS[clip][start : start + SPAN : 2, top : top + crop[0], left : left + crop[1], 0]
+        np.testing.assert_array_equal(upright_THW, cut)
+    steps = {abs(step) for pair in seen for step in pair}
+    assert (len(seen), steps) == (orientations, {rows_apart, columns_apart})
+    assert max(seen.values()) < 2 * min(seen.values())
+
+
 @pytest.mark.parametrize("skipped", [1, 4, 5, 13])
 def test_a_resumed_run_sees_what_it_would_have_seen(skipped):
     """20 windows in batches of 3: batches and passes do not end together."""
@@ -138,7 +159,7 @@ def test_the_parts_of_a_batch_are_its_samples():
 
 
 def test_batches_made_ahead_are_the_same_in_the_same_order():
-    kind = {"batch_size": 4, "crop": CROP, "flip": True, "seed": 5}
+    kind = {"batch_size": 4, "crop": CROP, "flip": True, "turn": False, "seed": 5}
     ahead = prefetched(training_batches(CLIPS, WINDOWS, SHAPE, **kind))
     taken = list(itertools.islice(ahead, 7))
     ahead.close()

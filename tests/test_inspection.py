@@ -77,6 +77,7 @@ def test_data_lines_are_what_the_data_set_gives(clip, tmp_path):
             batch_size=plan.batch_size,
             crop=plan.crop,
             flip=True,
+            turn=False,
             seed=0,
         )
     )
