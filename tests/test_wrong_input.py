@@ -144,7 +144,7 @@ WRONG = {
         "no SOURCE given",
         "name a frame folder, video, GIF or array",
     ),
-    "no model": (lambda here: ["predict"], USAGE, "model", "see framecast predict --help"),
+    "no model": (lambda here: ["predict"], USAGE, "MODEL", "see framecast predict --help"),
     "unknown format": (
         lambda here: [*predicting(here, here.clips / "grey.npy"), "--format", "avi"],
         USAGE,
