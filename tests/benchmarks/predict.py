@@ -1,4 +1,4 @@
-"""Peak memory of `framecast predict` for short and long clips: python -m tests.benchmarks.predict
+"""Peak memory of predict and evaluate for short and long clips: python -m tests.benchmarks.predict
 
 Each case is a process of its own, whose peak resident memory the system counts. Writes predict.json
 and predict.png into --output; exits with 1 when a long clip takes more than 1.1 times the memory
@@ -23,10 +23,12 @@ from .shared.commands import run
 from .shared.figure import BARS, STYLE
 from .shared.record import machine, write_json
 
-SHORT, LONG = 100, 10_000
-TINY = 12, 30
+SHORT, LONG, LESS = 100, 10_000, 2_000
+"""Frames of the short clip and of the long ones, the last for what takes longest per frame."""
+
+TINY = 20, 30, 25
 MOST = 1.1
-HEIGHT, WIDTH = 96, 128
+HEIGHT, WIDTH = 32, 40
 SETTINGS = ["model.filters=[8]", "data.context_length=6", "data.horizon=12"]
 
 MAKE = """
@@ -59,54 +61,65 @@ for count in counts:
 
 
 def cases(folder: str, count: int) -> dict[str, list[str]]:
-    """What is done with a clip of `count` frames, by name."""
+    """The command line for a clip of `count` frames, by what is done with it."""
     future = str(count - 6)  # the rest of the clip behind a context
     video, images = f"{folder}/{count}.mp4", f"{folder}/{count}"
+    predict = ["predict", f"{folder}/model.pt"]
     return {
-        "video": [video, "-o", f"{folder}/out.mp4"],
-        "folder": [images, "-o", f"{folder}/out.mp4"],
+        "video": [*predict, video, "-o", f"{folder}/out.mp4"],
+        "folder": [*predict, images, "-o", f"{folder}/out.mp4"],
+        "video --stream": [*predict, video, "--stream", "-o", f"{folder}/out.mp4"],
+        "folder --stream, GIF": [*predict, images, "--stream", "-o", f"{folder}/out.gif"],
         "video --compare, all of it": [
-            *(video, "--compare", "--horizon", future, "-o", f"{folder}/out.mp4")
+            *(*predict, video, "--compare", "--horizon", future, "-o", f"{folder}/out.mp4")
         ],
-        "folder, horizon as long, PNG": [images, "--horizon", future, "-o", f"{folder}/out/"],
-        "video --stream": [video, "--stream", "-o", f"{folder}/out.mp4"],
-        "folder --stream, GIF": [images, "--stream", "-o", f"{folder}/out.gif"],
+        "folder, horizon as long, PNG": [
+            *(*predict, images, "--horizon", future, "-o", f"{folder}/out/")
+        ],
+        "evaluate": ["evaluate", f"{folder}/model.pt", video, "--csv", f"{folder}/out.csv"],
     }
 
 
-def measure(output: Path, counts: tuple[int, int]) -> list[dict[str, Any]]:
-    """What every case takes of memory and time, with the short clip and the long one."""
+LONGEST = "video", "folder", "video --stream"
+
+
+def measure(output: Path, counts: tuple[int, int, int]) -> list[dict[str, Any]]:
+    """What every case takes of memory and time, with the short clip and a long one."""
+    short_count, long_count, less_count = counts
     with tempfile.TemporaryDirectory(dir=output) as folder:
         made = repr((folder, HEIGHT, WIDTH, counts, SETTINGS))
         subprocess.run([sys.executable, "-c", MAKE, made], check=True)
-        command = [sys.executable, "-m", "framecast", "predict", f"{folder}/model.pt"]
         rows = []
-        for name in cases(folder, counts[0]):
+        for name, short_command in cases(folder, short_count).items():
+            count = long_count if name in LONGEST else less_count
             short, long = (
-                run([*command, *cases(folder, count)[name], "--overwrite"]) for count in counts
+                run([sys.executable, "-m", "framecast", *command, "--overwrite"])
+                for command in (short_command, cases(folder, count)[name])
             )
             ratio = long.peak_mb / short.peak_mb
-            rows.append({"case": name, "short": asdict(short), "long": asdict(long)})
-            rows[-1]["ratio"] = ratio
+            row = {"case": name, "frames": count, "short": asdict(short), "long": asdict(long)}
+            rows.append(row | {"ratio": ratio})
             print(
                 f"{name:30} {short.peak_mb:7.1f} MB {long.peak_mb:7.1f} MB  x{ratio:.3f}  "
-                f"{long.seconds:.0f} s",
+                f"{count:,} frames in {long.seconds:.0f} s",
                 flush=True,
             )
     return rows
 
 
-def draw(path: Path, rows: Sequence[Mapping[str, Any]], counts: tuple[int, int]) -> None:
+def draw(path: Path, rows: Sequence[Mapping[str, Any]], short_count: int) -> None:
     """Bars of the peaks, a pair for each case."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 4.2), layout="constrained")
         axes = figure.subplots()
-        for shift, (key, count) in enumerate(zip(("short", "long"), counts, strict=True)):
+        labels = {"short": f"{short_count:,} frames", "long": "many frames"}
+        for shift, (key, label) in enumerate(labels.items()):
             places = [place + 0.4 * shift for place in range(len(rows))]
             peaks = [row[key]["peak_mb"] for row in rows]
-            bars = axes.barh(places, peaks, 0.36, color=BARS[shift], label=f"{count:,} frames")
+            bars = axes.barh(places, peaks, 0.36, color=BARS[shift], label=label)
             axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
-        axes.set_yticks([place + 0.2 for place in range(len(rows))], [row["case"] for row in rows])
+        names = [f"{row['case']} ({row['frames']:,})" for row in rows]
+        axes.set_yticks([place + 0.2 for place in range(len(rows))], names)
         axes.set_xlabel("peak resident memory (MB)")
         axes.invert_yaxis()
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -118,14 +131,14 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("runs/predict"), metavar="DIR")
     parser.add_argument("--tiny", action="store_true", help="short clips only, to try it out")
     given = parser.parse_args()
-    counts = TINY if given.tiny else (SHORT, LONG)
+    counts = TINY if given.tiny else (SHORT, LONG, LESS)
     given.output.mkdir(parents=True, exist_ok=True)
     made_with = machine()
     rows = measure(given.output, counts)
     size = [HEIGHT, WIDTH, 3]
     record = {"machine": made_with, "frames": counts, "size": size, "most": MOST, "cases": rows}
     write_json(given.output / "predict.json", record)
-    draw(given.output / "predict.png", rows, counts)
+    draw(given.output / "predict.png", rows, counts[0])
     return int(any(row["ratio"] > MOST for row in rows))
 
 
