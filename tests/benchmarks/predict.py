@@ -23,12 +23,12 @@ from .shared.commands import run
 from .shared.figure import BARS, STYLE
 from .shared.record import machine, write_json
 
-SHORT, LONG, LESS = 100, 10_000, 2_000
+SHORT, LONG, LESS = 100, 10_000, 3_000
 """Frames of the short clip and of the long ones, the last for what takes longest per frame."""
 
 TINY = 20, 30, 25
 MOST = 1.1
-HEIGHT, WIDTH = 32, 40
+HEIGHT, WIDTH = 64, 80
 SETTINGS = ["model.filters=[8]", "data.context_length=6", "data.horizon=12"]
 
 MAKE = """
