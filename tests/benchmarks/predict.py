@@ -23,8 +23,8 @@ from .shared.commands import run
 from .shared.figure import BARS, STYLE
 from .shared.record import machine, write_json
 
-SHORT, LONG, LESS = 100, 10_000, 3_000
-"""Frames of the short clip and of the long ones, the last for what takes longest per frame."""
+SHORT, LONG, LESS = 100, 10_000, 1_000
+"""Frames of the short clip and of the long ones, the last for what is slowest per frame."""
 
 TINY = 20, 30, 25
 MOST = 1.1
