@@ -134,8 +134,8 @@ def predict(
             "--output",
             "-o",
             metavar="PATH",
-            help=".gif, .mp4 or .npy file, folder for PNGs, or - for PNGs on standard output; with "
-            "several sources: the folder that gets one result each.",
+            help=".gif, .mp4, .webm or .npy file, folder for PNGs, or - for PNGs on standard "
+            "output; with several sources: the folder that gets one result each.",
             show_default=False,
         ),
     ] = None,
@@ -330,7 +330,8 @@ def export(
             "--output",
             "-o",
             metavar="PATH",
-            help="Of a model: .onnx, .pt2, .torchscript; of frames: .gif, .mp4, .npy, a folder.",
+            help="Of a model: .onnx, .pt2, .torchscript; of frames: .gif, .mp4, .webm, .npy or a "
+            "folder.",
             show_default=False,
         ),
     ],

@@ -93,12 +93,12 @@ def export(
 def export_frames(
     source: FrameSource, path: str | Path, *, fps: float | None = None, overwrite: bool = False
 ) -> ExportReport:
-    """Write a clip's frames as GIF, MP4, NPY or PNG folder, one frame in memory at a time.
+    """Write a clip's frames as GIF, MP4, WebM, NPY or PNG folder, one frame in memory at a time.
 
     `fps` None is the clip's own rate. Raises what reading raises and what `open_writer` raises.
     """
     info, notes = source.info, list(source.info.notes)
-    is_played = Path(path).suffix.lower() in (".gif", ".mp4")
+    is_played = Path(path).suffix.lower() in (".gif", ".mp4", ".webm")
     if is_played and fps is None and info.fps is None:
         notes.append(f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps")
     rate = fps if fps is not None else info.fps or DEFAULT_FPS

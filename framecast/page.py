@@ -33,6 +33,9 @@ INK = "#010203"
 
 COLORS = ("#2f6fde", "#c2410c", "#7c8594", "#0f9d78", "#a855f7", "#b45309", "#db2777", "#64748b")
 
+VIDEOS = ("mp4", "webm")
+"""What a browser may choose from: not every one has a licence for the first's H.264."""
+
 PAGE = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
 
 
@@ -97,13 +100,13 @@ def _examples(report: Report, task: Task) -> Iterator[str]:
         )
         yield (
             f"<figure><h3>{name.capitalize()} window by skill over {escape(reference)}</h3>"
-            f'<video controls loop muted autoplay playsinline src="{_video(task, number)}"></video>'
+            f"<video controls loop muted autoplay playsinline>{_sources(task, number)}</video>"
             f"<figcaption>{escape(caption)}</figcaption></figure>"
         )
 
 
-def _video(task: Task, number: int) -> str:
-    """Input, prediction, truth and error of one window, as a data URI of an MP4."""
+def _sources(task: Task, number: int) -> str:
+    """Input, prediction, truth and error of one window, in every one of `VIDEOS`."""
     window, shape = task.windows[number], task.shape
     source = task.sources[window.clip]
     size, channels = task.sizes[window.clip], task.forecaster.channels
@@ -111,10 +114,14 @@ def _video(task: Task, number: int) -> str:
     context_THWC, truth_THWC = np.split(frames_THWC, [shape.context_length])
     prediction = _predicted(task, frames_THWC, shape)
     fps = (source.info.fps or DEFAULT_FPS) / shape.frame_step
+    shown = list(comparison_video(context_THWC, prediction, truth_THWC))
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
-        path = Path(scratch) / "window.mp4"
-        write_frames(path, comparison_video(context_THWC, prediction, truth_THWC), fps=fps)
-        return f"data:video/mp4;base64,{b64encode(path.read_bytes()).decode()}"
+        paths = [write_frames(Path(scratch, f"window.{kind}"), shown, fps=fps) for kind in VIDEOS]
+        texts = [b64encode(path.read_bytes()).decode() for path in paths]
+    return "".join(
+        f'<source type="video/{kind}" src="data:video/{kind};base64,{text}">'
+        for kind, text in zip(VIDEOS, texts, strict=True)
+    )
 
 
 def _predicted(task: Task, frames_THWC: np.ndarray, shape: WindowShape) -> list[np.ndarray]:

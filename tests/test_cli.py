@@ -100,14 +100,14 @@ def test_nothing_heavy_is_imported_before_it_is_needed(clips, code, absent):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["out.gif", "out.mp4", "out.npy", "out", "out.d/"])
+@pytest.mark.parametrize("name", ["out.gif", "out.mp4", "out.webm", "out.npy", "out", "out.d/"])
 def test_predictions_have_the_clips_size_colours_and_rate(run, clips, color_run, tmp_path, name):
     target = f"{tmp_path}/{name}"
     code, out, _ = run("predict", color_run, clips / "color.mp4", "-o", target, "--horizon", 5)
     assert (code, out) == (0, f"{target}\n")
     info = open_source(target).info
     assert (info.frames, info.height, info.width, info.channels) == (5, HEIGHT, WIDTH, 3)
-    assert info.fps == (12.5 if name in ("out.gif", "out.mp4") else None)
+    assert info.fps == (12.5 if name in ("out.gif", "out.mp4", "out.webm") else None)
     assert len([*tmp_path.iterdir()]) == 1
 
 

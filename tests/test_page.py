@@ -40,7 +40,7 @@ class Outline(HTMLParser):
         self.open, self.loads = [], []
 
     def handle_starttag(self, tag, attrs):
-        if tag not in ("meta", "link", "img", "br"):
+        if tag not in ("meta", "link", "img", "br", "source"):
             self.open.append(tag)
         names = ("src", "href", "xlink:href", "data", "poster")
         self.loads += [value for name, value in attrs if name in names]
@@ -77,14 +77,20 @@ def test_it_says_all_that_the_report_knows(page, report, task):
     assert "#010203" not in page
 
 
-def test_its_videos_are_the_windows_beside_their_truth(page, tmp_path, report):
-    videos = re.findall(r'src="data:video/mp4;base64,([^"]+)"', page)
+@pytest.mark.parametrize("kind", ["mp4", "webm"])
+def test_its_videos_play_with_and_without_licensed_codecs(page, tmp_path, kind):
+    found = rf'<source type="video/{kind}" src="data:video/{kind};base64,([^"]+)">'
+    videos = re.findall(found, page)
     assert len(videos) == 3
     for video in videos:
-        (tmp_path / "window.mp4").write_bytes(base64.b64decode(video))
-        info = open_source(tmp_path / "window.mp4").info
+        path = tmp_path / f"window.{kind}"
+        path.write_bytes(base64.b64decode(video))
+        info = open_source(path).info
         assert info.frames == CONTEXT + HORIZON
         assert info.width > 4 * 160
+
+
+def test_its_videos_are_the_windows_beside_their_truth(page, report):
     for name, number in typical_windows(report).items():
         start = report.windows[number].start
         assert (

@@ -712,10 +712,10 @@ WRONG = {
         "give another one with -o",
     ),
     "output of an unknown kind": (
-        lambda here: predicting(here, here.clips / "grey", output="out.webm"),
+        lambda here: predicting(here, here.clips / "grey", output="out.avi"),
         USAGE,
-        "out.webm: cannot write .webm files",
-        "use .gif, .mp4 or .npy, or end the path in / for a folder of PNG frames",
+        "out.avi: cannot write .avi files",
+        "use .gif, .mp4, .webm or .npy, or end the path in / for a folder of PNG frames",
     ),
     "output into a folder of other things": (
         lambda here: (
@@ -757,10 +757,10 @@ WRONG_EXPORTS = {
         "end the name in .onnx, .pt2, .torchscript",
     ),
     "frames as another kind of file": (
-        lambda here: ["export", here.clips / "grey", "-o", here.tmp / "out.webm"],
+        lambda here: ["export", here.clips / "grey", "-o", here.tmp / "out.avi"],
         USAGE,
-        "out.webm: cannot write .webm files",
-        "use .gif, .mp4 or .npy, or end the path in / for a folder of PNG frames",
+        "out.avi: cannot write .avi files",
+        "use .gif, .mp4, .webm or .npy, or end the path in / for a folder of PNG frames",
     ),
     "a size that is none": (
         lambda here: ["export", here.grey_run, "-o", here.tmp / "out.pt2", "--size", "4*4"],

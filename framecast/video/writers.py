@@ -1,4 +1,4 @@
-"""Frames to GIF, MP4, NPY, and by name to these or PNGs: frame by frame, and never half a file."""
+"""Frames to GIF, MP4, WebM, NPY, and by name to these or PNGs: frame by frame, never half a file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from framecast.video.writer import FrameWriter
 GIF_TICK = Fraction(1, 100)  # seconds
 GIF_SHORTEST = 2  # browsers play a delay of one tick as ten
 FPS_RANGE = (0.002, 1000)  # what GIF delays and MP4 time bases hold
-H264_CRF = 17  # visually lossless
+H264, VP9 = {"crf": "17"}, {"crf": "20", "b": "0", "cpu-used": "4"}  # visually lossless
+INDEX_FIRST = {"movflags": "+faststart"}
 
 
 class _ContainerWriter(FrameWriter):
-    """What GIF and MP4 share: an FFmpeg container with one video stream."""
+    """What GIF, MP4 and WebM share: an FFmpeg container with one video stream."""
 
     _container: av.container.OutputContainer | None = None
     _stream: av.VideoStream
@@ -80,14 +81,18 @@ class GifWriter(_ContainerWriter):
         self._container.mux(self._stream.encode(picture))
 
 
-class Mp4Writer(_ContainerWriter):
-    """H.264 in MP4 that browsers play: yuv420p, index first, exact frame rate.
+class _VideoWriter(_ContainerWriter):
+    """What MP4 and WebM share: visually lossless yuv420p at the exact frame rate.
 
     Odd sizes are padded by one row or column of edge pixels, never rescaled. Colours use and name
     the BT.601 matrix, which readers that ignore the name assume.
     """
 
-    kind = "MP4"
+    container: str
+    codec: str
+    codec_title: str
+    codec_options: dict[str, str]
+    container_options: dict[str, str] | None = None
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         self._note_depth(first)
@@ -95,11 +100,13 @@ class Mp4Writer(_ContainerWriter):
         height, width = first.shape[0] + odd_height, first.shape[1] + odd_width
         self._padding = ((0, odd_height), (0, odd_width), (0, 0))
         if odd_height or odd_width:
-            self.notes.append(f"H.264 needs even sizes: padded to {height} x {width} (H x W)")
+            size = f"{height} x {width} (H x W)"
+            self.notes.append(f"{self.codec_title} needs even sizes: padded to {size}")
         rate = Fraction(self.fps).limit_denominator(1001)  # 1001: the NTSC rates stay exact
-        options = {"movflags": "+faststart"}
-        self._container = av.open(str(temporary), "w", format="mp4", options=options)
-        stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(H264_CRF)})
+        self._container = av.open(
+            str(temporary), "w", format=self.container, options=self.container_options
+        )
+        stream = self._container.add_stream(self.codec, rate=rate, options=self.codec_options)
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = 1 / rate
@@ -111,6 +118,20 @@ class Mp4Writer(_ContainerWriter):
         padded = np.pad(convert_depth(frame, np.uint8), self._padding, mode="edge")
         picture = _picture(padded, self.frames, self._stream.codec_context.time_base)
         self._container.mux(self._stream.encode(picture))
+
+
+class Mp4Writer(_VideoWriter):
+    """H.264 in MP4, the index first: what players and most browsers play."""
+
+    kind, container, container_options = "MP4", "mp4", INDEX_FIRST
+    codec, codec_title, codec_options = "libx264", "H.264", H264
+
+
+class WebmWriter(_VideoWriter):
+    """VP9 in WebM: what browsers without a licence for H.264 play, too."""
+
+    kind, container = "WebM", "webm"
+    codec, codec_title, codec_options = "libvpx-vp9", "VP9", VP9
 
 
 class NpyWriter(FrameWriter):
@@ -148,16 +169,22 @@ class NpyWriter(FrameWriter):
 
 STANDARD_OUTPUT = "-"
 
-WRITERS = {".gif": GifWriter, ".mp4": Mp4Writer, ".npy": NpyWriter, "": PngWriter}
+WRITERS = {
+    ".gif": GifWriter,
+    ".mp4": Mp4Writer,
+    ".webm": WebmWriter,
+    ".npy": NpyWriter,
+    "": PngWriter,
+}
 
 
 def open_writer(path: str | Path, *, fps: float, overwrite: bool = False) -> FrameWriter:
     """Writer for `path`, chosen by its suffix; nothing is created before its `with` block.
 
-    `.gif`, `.mp4` and `.npy` are files; a path without suffix, or one that ends in a slash, is a
-    folder of PNG frames, "-" standard output as a stream of PNG images. `fps` is in frames per
-    second. With `overwrite` an earlier file is replaced when the new one is complete; a folder only
-    if it holds nothing but such frames.
+    `.gif`, `.mp4`, `.webm` and `.npy` are files; a path without suffix, or one that ends in a
+    slash, is a folder of PNG frames, "-" standard output as a stream of PNG images. `fps` is in
+    frames per second. With `overwrite` an earlier file is replaced when the new one is complete; a
+    folder only if it holds nothing but such frames.
 
     Raises UsageError for an unknown suffix or an fps out of range, OutputError for a target that
     exists or cannot be written.
@@ -175,7 +202,7 @@ def open_writer(path: str | Path, *, fps: float, overwrite: bool = False) -> Fra
     if suffix not in WRITERS:
         raise UsageError(
             f"{path}: cannot write {suffix} files",
-            remedy="use .gif, .mp4 or .npy, or end the path in / for a folder of PNG frames",
+            remedy="use .gif, .mp4, .webm or .npy, or end the path in / for a folder of PNG frames",
         )
     return WRITERS[suffix](path, fps=fps, overwrite=overwrite)
 
