@@ -1,4 +1,4 @@
-"""Frames to GIF, MP4, WebM, NPY, and by name to these or PNGs: frame by frame, never half a file."""
+"""Frames to GIF, MP4, WebM, NPY, and by name to these or PNGs; frame by frame, no half files."""
 
 from __future__ import annotations
 
