@@ -99,8 +99,8 @@ def first_guess(context_BTCHW, horizon):
     for lead in range(1, horizon + 1):
         displacement_B2HW = advect(displacement_B2HW, velocity_B2HW)
         share_BSIJ = memory.first_BSIJ * memory.decay_BSIJ ** (lead - 1)
-        left_BCHW = remembered(torch.stack(scales, dim=1), share_BSIJ)
-        frames.append(warp(left_BCHW, displacement_B2HW))
+        left_B1CHW = remembered(torch.stack(scales, dim=1), share_BSIJ.unsqueeze(1))
+        frames.append(warp(left_B1CHW[:, 0], displacement_B2HW))
     return torch.stack(frames, dim=1)
 
 

@@ -172,10 +172,10 @@ def test_an_empty_half_says_nothing_about_one_that_flickers():
 
 def test_what_is_left_after_some_frames_is_the_first_share_and_decay_of_it():
     memory = Memory(torch.full((3, 6, 1, 2), 0.5), torch.full((3, 6, 1, 2), 0.8))
-    share_BSIJ = memory.after(torch.tensor([1, 2, 5]))
-    assert share_BSIJ.shape == (3, 6, 1, 2)
-    expected = [0.5, 0.5 * 0.8, 0.5 * 0.8**4]
-    for share_SIJ, wanted in zip(share_BSIJ, expected, strict=True):
+    share_BnSIJ = memory.after(torch.tensor([[1, 2], [2, 1], [5, 2]]))
+    assert share_BnSIJ.shape == (3, 2, 6, 1, 2)
+    expected = [0.5, 0.5 * 0.8, 0.5 * 0.8, 0.5, 0.5 * 0.8**4, 0.5 * 0.8]
+    for share_SIJ, wanted in zip(share_BnSIJ.flatten(0, 1), expected, strict=True):
         torch.testing.assert_close(share_SIJ, torch.full((6, 1, 2), wanted))
 
 
@@ -187,25 +187,24 @@ def scales_of(frame_BCHW):
 def test_a_frame_of_which_all_is_remembered_is_the_frame(size):
     frame = noise(B, C, *size)
     cells = [-(-side // CELL) for side in size]
-    whole = remembered(scales_of(frame), torch.ones(B, 6, *cells, dtype=torch.float64))
-    torch.testing.assert_close(whole, frame)
+    whole = remembered(scales_of(frame), torch.ones(B, 2, 6, *cells, dtype=torch.float64))
+    torch.testing.assert_close(whole, frame.unsqueeze(1).expand_as(whole))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_what_is_remembered_is_the_sum_of_shares_of_bands(size):
     """Shares hold at the cells' centres and are interpolated between them, SciPy's way."""
     frame = noise(B, C, *size)
-    share = noise(B, 6, *(-(-side // CELL) for side in size), seed=1)
+    share = noise(B, 4, 6, *(-(-side // CELL) for side in size), seed=1)
     found = remembered(scales_of(frame), share)
     places = np.meshgrid(*((np.arange(n) + 0.5) / CELL - 0.5 for n in size), indexing="ij")
-    expected = np.zeros(frame.shape)
-    for b in range(B):
-        weights = [ndimage.map_coordinates(s, places, order=1, mode="nearest") for s in share[b]]
-        for c in range(C):
-            blurs = [frame[b, c].numpy()]
-            for sigma in SCALES:
-                blurred = ndimage.gaussian_filter(blurs[0], sigma, mode="nearest", truncate=3)
-                blurs.append(blurred)
-            bands = [one - next_ for one, next_ in zip(blurs, [*blurs[1:], 0], strict=True)]
-            expected[b, c] = sum(w * band for w, band in zip(weights, bands, strict=True))
+    expected = np.zeros((B, 4, *frame.shape[1:]))
+    for b, n, c in np.ndindex(B, 4, C):
+        weights = [ndimage.map_coordinates(s, places, order=1, mode="nearest") for s in share[b, n]]
+        blurs = [frame[b, c].numpy()]
+        for sigma in SCALES:
+            blurred = ndimage.gaussian_filter(blurs[0], sigma, mode="nearest", truncate=3)
+            blurs.append(blurred)
+        bands = [one - next_ for one, next_ in zip(blurs, [*blurs[1:], 0], strict=True)]
+        expected[b, n, c] = sum(w * band for w, band in zip(weights, bands, strict=True))
     np.testing.assert_allclose(found, expected, atol=1e-12)

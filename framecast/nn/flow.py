@@ -172,40 +172,51 @@ class FlowConvLSTM(Forecaster):
 
     def _look_ahead(self, state: FlowState, n: int) -> Outlook:
         """Carry the pictures along every motion, frame after frame."""
-        C = state.scales_BSCHW.shape[2]
+        B, _, C = state.scales_BSCHW.shape[:3]
+        ways_BnM2HW = self._ways(state, n)
         sharp_and_blurred = [0, *(1 + SCALES.index(sigma) for sigma in BLURS)]
         frames_BPHW = state.scales_BSCHW[:, sharp_and_blurred].flatten(1, 2)
         growths_BPHW = state.growths_BGCHW.flatten(1, 2)
         last_BCHW, widest_BCHW = frames_BPHW[:, :C], state.scales_BSCHW[:, -1]
-        others_BPHW = torch.cat((widest_BCHW, growths_BPHW), dim=1)
-        ways = list(state.displacements_BM2HW.unbind(dim=1))
-        guesses, seen, displacements = [], [], []
-        for lead in range(1, n + 1):
-            for number, velocity_B2HW in enumerate(state.velocities_BM2HW.unbind(dim=1)):
-                ways[number] = advect(ways[number], velocity_B2HW)
-            share_BSIJ = state.memory.after(state.lead_B + lead)
-            first_BCHW = remembered(state.scales_BSCHW, share_BSIJ)
-            moved_BPHW = warp(torch.cat((first_BCHW, frames_BPHW, others_BPHW), dim=1), ways[0])
-            pictures_BPHW, border_BCHW, growth_BPHW = moved_BPHW.split(
-                ((1 + PICTURES) * C, C, (GROWTHS + 1) * C), dim=1
-            )
-            sharp_BCHW = pictures_BPHW[:, C : 2 * C]
-            unseen_B1HW = 1 - torch.exp(-beyond(ways[0]) / INFLOW)
-            # The sharp surprise is no guess: only the layers see it.
-            guesses += [
-                pictures_BPHW,
-                growth_BPHW[:, :-C],
-                torch.cat((sharp_BCHW, border_BCHW), dim=1) * unseen_B1HW,
-                *(warp(frames_BPHW, way) for way in ways[1:]),
-                last_BCHW,
-            ]
-            seen += [sharp_BCHW, growth_BPHW[:, -C:]]
-            displacements += ways
-        return Outlook(
-            torch.cat(guesses, dim=1).unflatten(1, (n, GUESSES, C)),
-            torch.cat(seen, dim=1).unflatten(1, (n, 2 * C)),
-            torch.stack(displacements, dim=1).unflatten(1, (n, MOTIONS)),
+        leads_n = torch.arange(1, n + 1, device=state.lead_B.device)
+        share_BnSIJ = state.memory.after(state.lead_B.unsqueeze(1) + leads_n)
+        first_BnCHW = remembered(state.scales_BSCHW, share_BnSIJ)
+        others_BPHW = torch.cat((frames_BPHW, widest_BCHW, growths_BPHW), dim=1)
+        first_way_N2HW = ways_BnM2HW[:, :, 0].flatten(0, 1)
+        moved_NPHW = warp(
+            torch.cat((first_BnCHW, _repeated(others_BPHW, n)), dim=2).flatten(0, 1), first_way_N2HW
         )
+        pictures_NPHW, border_NCHW, growth_NPHW = moved_NPHW.split(
+            ((1 + PICTURES) * C, C, (GROWTHS + 1) * C), dim=1
+        )
+        sharp_NCHW = pictures_NPHW[:, C : 2 * C]
+        unseen_N1HW = 1 - torch.exp(-beyond(first_way_N2HW) / INFLOW)
+        other_ways_K2HW = ways_BnM2HW[:, :, 1:].flatten(0, 2)
+        elsewhere_KPHW = warp(
+            _repeated(frames_BPHW, n * (MOTIONS - 1)).flatten(0, 1), other_ways_K2HW
+        )
+        # The sharp surprise is no guess: only the layers see it.
+        guesses = (
+            pictures_NPHW,
+            growth_NPHW[:, :-C],
+            torch.cat((sharp_NCHW, border_NCHW), dim=1) * unseen_N1HW,
+            elsewhere_KPHW.unflatten(0, (B * n, MOTIONS - 1)).flatten(1, 2),
+            _repeated(last_BCHW, n).flatten(0, 1),
+        )
+        seen_NCHW = torch.cat((sharp_NCHW, growth_NPHW[:, -C:]), dim=1)
+        return Outlook(
+            torch.cat(guesses, dim=1).unflatten(1, (GUESSES, C)).unflatten(0, (B, n)),
+            seen_NCHW.unflatten(0, (B, n)),
+            ways_BnM2HW,
+        )
+
+    def _ways(self, state: FlowState, n: int) -> Tensor:
+        """The displacements of every motion at each of `n` lead times, (B, n, M, 2, H, W)."""
+        velocity_N2HW = state.velocities_BM2HW.flatten(0, 1)
+        ways = [state.displacements_BM2HW.flatten(0, 1)]
+        for _ in range(n):
+            ways.append(advect(ways[-1], velocity_N2HW))
+        return torch.stack(ways[1:]).unflatten(1, (-1, MOTIONS)).transpose(0, 1)
 
     @torch.no_grad()
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -339,3 +350,8 @@ def _blurs(image_BCHW: Tensor, sigmas: Iterable[float | None]) -> Tensor:
     """An image blurred to each width, None for not at all: (B, sigmas, C, H, W)."""
     blurred = [image_BCHW if s is None else gaussian_blur(image_BCHW, s) for s in sigmas]
     return torch.stack(blurred, dim=1)
+
+
+def _repeated(image_BCHW: Tensor, n: int) -> Tensor:
+    """The same image `n` times, (B, n, C, H, W)."""
+    return image_BCHW.unsqueeze(1).expand(-1, n, -1, -1, -1)

@@ -33,9 +33,10 @@ class Memory(NamedTuple):
     first_BSIJ: Tensor
     decay_BSIJ: Tensor
 
-    def after(self, lead_B: Tensor) -> Tensor:
-        """The share (B, S, I, J) that is left `lead_B` >= 1 frames ahead."""
-        return self.first_BSIJ * self.decay_BSIJ ** (lead_B.view(-1, 1, 1, 1) - 1)
+    def after(self, lead_Bn: Tensor) -> Tensor:
+        """The share (B, n, S, I, J) that is left `lead_Bn` >= 1 frames ahead."""
+        frames_Bn111 = (lead_Bn - 1)[..., None, None, None]
+        return self.first_BSIJ.unsqueeze(1) * self.decay_BSIJ.unsqueeze(1) ** frames_Bn111
 
 
 def recall(context_BTCHW: Tensor, velocity_B2HW: Tensor) -> Memory:
@@ -61,16 +62,17 @@ def recall(context_BTCHW: Tensor, velocity_B2HW: Tensor) -> Memory:
     return Memory(first_BSIJ, left_BSIJ ** (1 / (lag - 1)))
 
 
-def remembered(scales_BSCHW: Tensor, share_BSIJ: Tensor) -> Tensor:
-    """A frame put together again from what is left of its scales, (B, C, H, W).
+def remembered(scales_BSCHW: Tensor, share_BnSIJ: Tensor) -> Tensor:
+    """A frame put together again from what is left of its scales at each time, (B, n, C, H, W).
 
     `scales_BSCHW` holds the frame and its blurs to `SCALES`; what lies between two of them is one
     scale, and the widest blur is the last.
     """
     H, W = scales_BSCHW.shape[-2:]
-    share_BSHW = F.interpolate(share_BSIJ, scale_factor=CELL, mode="bilinear")[..., :H, :W]
-    gain_BSHW = share_BSHW - F.pad(share_BSHW, (0, 0, 0, 0, 1, 0))[:, :-1]
-    return (scales_BSCHW * gain_BSHW.unsqueeze(2)).sum(dim=1)
+    share_NSHW = F.interpolate(share_BnSIJ.flatten(0, 1), scale_factor=CELL, mode="bilinear")
+    share_BnSHW = share_NSHW[..., :H, :W].unflatten(0, share_BnSIJ.shape[:2])
+    gain_BnSHW = share_BnSHW - F.pad(share_BnSHW, (0, 0, 0, 0, 1, 0))[:, :, :-1]
+    return (scales_BSCHW.unsqueeze(1) * gain_BnSHW.unsqueeze(3)).sum(dim=2)
 
 
 def _share_left(context_BTCHW: Tensor, displacement_B2HW: Tensor, frames: int) -> Tensor:

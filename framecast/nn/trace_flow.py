@@ -250,14 +250,11 @@ def _add_pictures(way: Way, scales: Axes) -> None:
     """What is carried along every motion."""
     C, vectors, frame = way.C, way.image(2), way.image(way.C)
     frames = way.image(PICTURES * C)
-    way.held += size(frames)
-    moving = 3 * size(vectors)  # a negated velocity, positions, and the grid made of them
-    ways = [f"windows of {sigma:g} pixels" for sigma, _ in ESTIMATES]
-    ways.append(f"{ways[0]}, the coarser start")
-    for motion in ways:
-        lengthen = f"lengthen the way back to the last frame, {motion}"
-        way.add("advect", lengthen, vectors, vectors, beside=moving)
-        way.held += size(vectors)
+    ways = way.image(2, frames=way.B * MOTIONS)
+    moving = size(ways) + size(ways) // 2  # positions, and the grid made of them
+    lengthen = "lengthen the ways back to the last frame, of every motion"
+    way.add("advect", lengthen, ways, ways, beside=moving)
+    way.held += size(ways) + size(frames)
     # The share of each scale at each pixel, its difference to the next one's, and their products
     shares = size(_memory(way)) * CELL**2 + size(way.image(PARTS))
     put_together = max(size(way.image(PARTS + 1)) - size(frame), size(scales))
@@ -265,21 +262,23 @@ def _add_pictures(way: Way, scales: Axes) -> None:
         "remembered",
         "last frame, each scale as far as it is remembered",
         scales,
-        frame,
+        (frame[0], ("T", 1), *frame[1:]),
         beside=shares + put_together - size(scales),
     )
-    way.held += size(frame)
+    others = way.image((PICTURES + 2 + GROWTHS) * C)
+    way.held += size(frame) + size(others)
     carry = "carry the last frame along, sharp and blurred"
-    first = way.image((2 + PICTURES + 1 + GROWTHS) * C)
+    first = way.image((1 + PICTURES + 2 + GROWTHS) * C)
     more = f"{carry}, as far as remembered; its growth and surprise"
     way.add("warp", more, first, first, beside=2 * size(vectors))
     way.held += size(first)
     outside = "how far beyond the border each pixel comes from"
     way.add("beyond", outside, vectors, way.image(1), beside=2 * size(vectors))
-    way.held += size(way.image(INFLOWS * C))
-    for _ in ways[1:]:
-        way.add("warp", carry, frames, frames, beside=2 * size(vectors) - size(frames))
-        way.held += size(frames)
+    way.held += size(way.image(1))
+    elsewhere = way.image(PICTURES * C, frames=way.B * (MOTIONS - 1))
+    beside = 2 * (MOTIONS - 1) * size(vectors)
+    way.add("warp", f"{carry}, the other motions", elsewhere, elsewhere, beside=beside)
+    way.held += size(elsewhere) + size(way.image(INFLOWS * C))
 
 
 def _add_mixture(way: Way, guesses: Axes, frame: Axes) -> None:
