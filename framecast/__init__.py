@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from framecast.nn.peers import load_ndrplz, load_openstl
     from framecast.nn.series import subsequences
     from framecast.nn.stack import ConvLSTMStack
-    from framecast.prediction import LoadedForecaster, load_forecaster
+    from framecast.trained import LoadedForecaster, load_forecaster
 
 __version__ = "0.1.0"
 
@@ -28,8 +28,8 @@ _HOMES = {
     "ConvLSTM1D": "framecast.nn.convlstm",
     "ConvLSTM2D": "framecast.nn.convlstm",
     "ConvLSTMStack": "framecast.nn.stack",
-    "LoadedForecaster": "framecast.prediction",
-    "load_forecaster": "framecast.prediction",
+    "LoadedForecaster": "framecast.trained",
+    "load_forecaster": "framecast.trained",
     "load_keras_layers": "framecast.nn.keras",
     "load_keras_weights": "framecast.nn.keras",
     "load_ndrplz": "framecast.nn.peers",

@@ -17,6 +17,7 @@ from framecast.options import (
     Horizon,
     Json,
     KeepReadable,
+    Match,
     Model,
     Overwrite,
     Set,
@@ -158,12 +159,13 @@ def predict(
         typer.Option(metavar="HxW", help="Standard input is raw 8-bit frames of this size."),
     ] = None,
     format_: Annotated[
-        Literal["gif", "mp4", "png", "npy"],
+        Literal["gif", "mp4", "webm", "png", "npy"],
         typer.Option("--format", help="Of results that -o does not name."),
     ] = "gif",
     tile: Annotated[
         int | None, typer.Option(help="Side of tiles in pixels; default: as memory needs it.")
     ] = None,
+    match: Match = 0.0,
     fps: Annotated[
         float | None, typer.Option(help="Frames per second; default: the source's.")
     ] = None,
@@ -176,12 +178,12 @@ def predict(
 
     Example: framecast predict runs/train-1 clip.mp4 --horizon 24 -o future.mp4
     """
-    from framecast import console, nowcast, prediction
+    from framecast import console, nowcast, prediction, trained
 
     request = prediction.Request(horizon, start, compare, fps, color, keep_readable, stream, size)
     for source in sources:
         request.check_source(str(source))
-    forecaster = prediction.load_forecaster(model, device, tile)
+    forecaster = trained.load_forecaster(model, device, tile, match)
     targets = prediction.name_outputs(sources, output, format_)
     predict_one = nowcast.nowcast_file if stream else prediction.predict_file
     failures = []
@@ -235,6 +237,7 @@ def evaluate(
     include_training: Annotated[
         bool, typer.Option("--include-training", help="Score frames it was trained on, too.")
     ] = False,
+    match: Match = 0.0,
     json: Json = False,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every figure as a row.")
@@ -264,7 +267,7 @@ def evaluate(
         include_training,
     )
     outputs = evaluation.Outputs(csv, report, overwrite)
-    task = evaluation.open_task(model, sources, request, color, keep_readable, device)
+    task = evaluation.open_task(model, sources, request, color, keep_readable, device, match)
     with console.Display() as display:
         found = evaluation.score(task, on_window=lambda total: display.frame("windows", total))
     outputs.write(found, task)

@@ -22,7 +22,6 @@ from framecast.dataset import WindowShape
 from framecast.errors import SourceError, UsageError
 from framecast.metrics import PeakSignalToNoise
 from framecast.plan import spread
-from framecast.prediction import LoadedForecaster, load_forecaster
 from framecast.protocols import PROTOCOLS, make_metrics
 from framecast.provenance import Acquaintance, recognise, unseen
 from framecast.report import MODEL, Report, ScoredClip
@@ -30,6 +29,7 @@ from framecast.rollout import Predictor
 from framecast.scoring import Scores, stream_batches
 from framecast.targets import check_target, write_whole
 from framecast.thresholds import Threshold, default_thresholds, read_scale, read_threshold
+from framecast.trained import LoadedForecaster, load_forecaster
 from framecast.verdict import compare
 from framecast.video.base import FrameSource
 from framecast.video.sizes import target_size
@@ -139,9 +139,10 @@ def open_task(
     color: Literal["gray", "rgb"] | None = None,
     keep_readable: bool = False,
     device: str = "auto",
+    match: float = 0.0,
 ) -> Task:
     """Load a model, open clips and `prepare`; `color` None: as the model was trained."""
-    forecaster = load_forecaster(model, device)
+    forecaster = load_forecaster(model, device, match=match)
     wanted = color or forecaster.config.data.color
     sources = open_sources(paths, color=wanted, keep_readable=keep_readable)
     return prepare(forecaster, sources, request)
@@ -303,6 +304,11 @@ def _notes(task: Task, scores: Mapping[str, Scores]) -> Iterator[str]:
             )
     if task.forecaster.fallback_note is not None:
         yield task.forecaster.fallback_note
+    if task.forecaster.match:
+        yield (
+            f"the model's frames are moved {task.forecaster.match:.0%} of the way to the last "
+            "context frame's distribution of brightness"
+        )
     if task.forecaster.trained_on is None:
         yield (
             "the model file does not say which clips it was trained on, so their frames could not "

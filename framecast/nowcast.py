@@ -16,7 +16,8 @@ import numpy as np
 
 from framecast.errors import InterruptedRunError, SourceError
 from framecast.interruption import interrupts
-from framecast.prediction import DEFAULT_FPS, LoadedForecaster, Request, model_notes, open_clip
+from framecast.prediction import DEFAULT_FPS, Request, model_notes, open_clip
+from framecast.trained import LoadedForecaster
 from framecast.video.live import Feed, is_live, open_live
 from framecast.video.sizes import parse_size
 from framecast.video.writers import open_writer

@@ -27,6 +27,13 @@ Horizon = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Match = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Give forecasts so much of the last frame's distribution of brightness back, 0 to 1.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Color = Annotated[Literal["gray", "rgb"] | None, typer.Option(help="Convert the frames first.")]
 KeepReadable = Annotated[

@@ -9,186 +9,19 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from framecast.baselines import BASELINES
-from framecast.checkpoint import Checkpoint, load_checkpoint
 from framecast.config import Config
-from framecast.device import (
-    autocast,
-    explained_memory,
-    pick_device,
-    pick_precision,
-    prediction_memory,
-)
-from framecast.errors import CheckpointError, OutputError, SourceError, UsageError
-from framecast.nn.tiles import TiledForecaster
-from framecast.nn.widths import patch_of, smallest_tile
-from framecast.plan import fitting_tile
-from framecast.rollout import rollout
+from framecast.errors import OutputError, SourceError, UsageError
 from framecast.sections import DataConfig
+from framecast.trained import LoadedForecaster
 from framecast.video.base import FrameSource, SourceInfo
 from framecast.video.figures import comparison_video
 from framecast.video.live import STANDARD_INPUT, is_live, live_name
-from framecast.video.pixels import from_unit, resize, to_unit
-from framecast.video.sizes import target_size
 from framecast.video.sources import open_source
 from framecast.video.writers import STANDARD_OUTPUT, open_writer
 
 DEFAULT_FPS = 10.0
 """Rate of a prediction whose source knows no time, such as a folder of frames."""
-
-
-class LoadedForecaster:
-    """A trained model, ready to forecast NumPy frames."""
-
-    def __init__(
-        self, checkpoint: Checkpoint, device: str = "auto", tile: int | None = None
-    ) -> None:
-        """`tile` is the side in pixels of the tiles that larger frames are predicted in; None:
-        whole, or in tiles where memory does not hold them. Raises UsageError for tiles that are
-        too small or of a network that is tied to its frame size."""
-        self.config = checkpoint.config
-        self.channels = checkpoint.clip["channels"]
-        self.device = pick_device(device)
-        self.precision = pick_precision(self.config.train.precision, self.device)
-        self.network = checkpoint.forecaster(self.device)
-        self.trained_on, self.fallback = checkpoint.trained_on, checkpoint.fallback
-        self.tile = tile
-        if tile is not None:
-            _check_tile(self.config, tile)
-
-    def predict(self, context_THWC: np.ndarray, horizon: int) -> np.ndarray:
-        """Forecast `horizon` frames (horizon, H, W, C) after a context (Tc, H, W, C), Tc >= 1.
-
-        uint8 or uint16 in, the same out; C is the model's (1 grey, 3 RGB), any H and W. Raises
-        CheckpointError for another C, ValueError for another shape or type, UsageError for horizon
-        < 1.
-        """
-        return np.stack(list(self.stream(context_THWC, horizon)))
-
-    def stream(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
-        """Like `predict`, but yield the frames (H, W, C) as they are made, holding only one."""
-        self._check(context_THWC, horizon)
-        height, width = context_THWC.shape[1:3]
-        size = target_size(height, width, self.config.data.resize)
-        small_THWC = np.stack([resize(frame, *size) for frame in context_THWC])
-        context_BTCHW = torch.from_numpy(to_unit(small_THWC))[None]
-        for frame_BCHW in self.extrapolate(context_BTCHW, horizon):
-            frame_HWC = from_unit(frame_BCHW[0].cpu().numpy(), context_THWC.dtype)
-            yield resize(frame_HWC, height, width)
-
-    def extrapolate(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
-        """The model as a `rollout.Predictor`: float32 frames (B, C, H, W), large ones in tiles.
-
-        By the network, or by the classical forecast that did better in its training (`fallback`).
-        Raises CheckpointError when a frame is not finite, ResourceError when memory runs out.
-        """
-        if self.fallback is not None:
-            frames = BASELINES[self.fallback](context_BTCHW, horizon)
-        else:
-            frames = self._rollout(context_BTCHW, horizon)
-        for lead in range(1, horizon + 1):
-            # Left before every yield, since whoever reads the frames computes in between.
-            with (
-                explained_memory("use --device cpu, or train with a smaller data.resize"),
-                autocast(self.device, self.precision),
-            ):
-                frame_BCHW = next(frames)
-            if not torch.isfinite(frame_BCHW).all():
-                raise CheckpointError(
-                    f"the model's prediction {lead} frames ahead is not finite",
-                    remedy="use a smaller --horizon, or train again with a smaller --lr",
-                )
-            yield frame_BCHW.float()
-
-    def _rollout(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
-        """The network's frames, whole or in tiles."""
-        _, length, _, height, width = context_BTCHW.shape
-        side = self.tile_side(height, width, length)
-        if side is None:
-            return rollout(self.network, context_BTCHW.to(self.device), horizon)
-        return rollout(
-            TiledForecaster(self.network, self.config.model, side), context_BTCHW, horizon
-        )
-
-    @property
-    def fallback_note(self) -> str | None:
-        """What to tell of a model that falls back; None of one that does not."""
-        if self.fallback is None:
-            return None
-        return (
-            f"the network did not beat the {self.fallback} on the held-out frames of its training; "
-            f"so the {self.fallback} makes the forecast; training for longer may help"
-        )
-
-    def tile_side(self, height: int, width: int, length: int | None = None) -> int | None:
-        """Side of the tiles that frames of this size are predicted in; None: they are whole.
-
-        `length` counts the context frames, None: as trained. Raises ResourceError for frames that
-        memory does not hold in tiles either.
-        """
-        size = target_size(height, width, self.config.data.resize)
-        if self.tile is not None:
-            return self.tile if self.tile < max(size) else None
-        memory = prediction_memory(self.device)
-        if memory is None:
-            return None
-        length = length or self.config.data.context_length
-        return fitting_tile(self.config.model, self.channels, size, length, memory)
-
-    def check_channels(self, info: SourceInfo) -> None:
-        """Raise CheckpointError when a clip's channels are not the model's."""
-        if info.channels != self.channels:
-            wanted = "gray" if self.channels == 1 else "rgb"
-            raise CheckpointError(
-                f"{info.path}: has {info.channels} channels, the model was trained on "
-                f"{self.channels}",
-                remedy=f"convert the frames with --color {wanted}",
-            )
-
-    def _check(self, context_THWC: np.ndarray, horizon: int) -> None:
-        if horizon < 1:
-            raise UsageError(f"horizon {horizon}: nothing to predict", remedy="use 1 or more")
-        if context_THWC.ndim != 4 or context_THWC.size == 0:
-            raise ValueError(
-                f"context must be (T, H, W, C), none of them 0; received shape {context_THWC.shape}"
-            )
-        if context_THWC.shape[3] != self.channels:
-            raise CheckpointError(
-                f"the model works on {self.channels} channels, the frames have "
-                f"{context_THWC.shape[3]}",
-                remedy=f"convert them with --color {'gray' if self.channels == 1 else 'rgb'}",
-            )
-
-
-def load_forecaster(
-    path: str | Path, device: str = "auto", tile: int | None = None
-) -> LoadedForecaster:
-    """Load a model file or a run folder's best model; CheckpointError when it is neither.
-
-    `tile` is the side in pixels of the tiles that frames are predicted in, None: as memory needs.
-    """
-    checkpoint = load_checkpoint(Path(path))
-    try:
-        return LoadedForecaster(checkpoint, device, tile)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy) from error
-
-
-def _check_tile(config: Config, tile: int) -> None:
-    if config.model.tied_to_size:
-        raise UsageError(
-            f"--tile {tile}: {config.model.name} is tied to frames of {config.data.resize}, which "
-            "it cannot see in parts",
-            remedy="leave out --tile",
-        )
-    if tile < smallest_tile(config.model):
-        raise UsageError(
-            f"--tile {tile}: too small for a model with patches of {patch_of(config.model)}",
-            remedy=f"use {smallest_tile(config.model)} or more",
-        )
 
 
 @dataclass(frozen=True)

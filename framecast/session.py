@@ -24,10 +24,11 @@ from framecast.device import pick_device
 from framecast.distributed import Group, joined
 from framecast.errors import SourceError, UsageError
 from framecast.plan import Plan, check_batch, check_memory, make_plan
-from framecast.prediction import DEFAULT_FPS, LoadedForecaster
+from framecast.prediction import DEFAULT_FPS
 from framecast.progress import Event, TrainingResult
 from framecast.provenance import remember
 from framecast.runs import RunFolder, check_runs_folder, fingerprints, new_run
+from framecast.trained import LoadedForecaster
 from framecast.training import Trainer, window_shape
 from framecast.video.base import FrameSource
 from framecast.video.figures import comparison_video, contact_strip

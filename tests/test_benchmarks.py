@@ -178,6 +178,7 @@ def test_scores_that_differ_in_six_digits_are_refused():
 def table(model, flow, peer):
     """Scores with MSE at two leads and CSI at one that is defined."""
     rest = {name: ([0.9, 0.9], [0.1, None]) for name in ("last frame", "context mean")}
+    rest[f"{MODEL} --match 1"] = ([0.1, 0.1], [0.9, None])  # no peer
     rest |= {"linear trend": ([0.8, 0.9], [0.2, None]), "optical flow": flow, "S-PROG": peer}
     return {name: {"mse": mse, "csi": csi} for name, (mse, csi) in ({MODEL: model} | rest).items()}
 
@@ -229,9 +230,15 @@ def test_radar_trains_scores_and_proves_its_scores(events, tmp_path, monkeypatch
     last = [(whole_THWC[s + 6 : s + 18] - whole_THWC[s + 5]) ** 2 for s in (36, 39, 42)]
     expected_T = np.mean(last, axis=(0, 2, 3, 4)) / 255**2
     np.testing.assert_allclose(north["scores"]["last frame"]["mse"], expected_T, rtol=1e-9)
-    assert set(north["scores"]) == {MODEL, *records_of_baselines()}
+    moved = [f"{MODEL} --match 0.25", f"{MODEL} --match 1"]
+    assert set(north["scores"]) == {MODEL, *moved, *records_of_baselines()}
+    assert printed.count(f"  {moved[0]}: MSE ") == printed.count(f"  {moved[1]}: MSE ") == 2
     frames = tmp_path / "frames/in-domain-1-minutes-north"
     assert np.load(frames / f"{MODEL}.npy").shape == (3, 12, H, W, 1)
+    matched_NTHWC = np.load(frames / f"{MODEL}---match-1.npy")
+    for start, matched_THWC in zip((36, 39, 42), matched_NTHWC, strict=True):
+        allowed = np.unique(whole_THWC[start + 5])
+        assert np.isin(matched_THWC, allowed).all()
     assert "<html" in (tmp_path / "pages/in-domain-1-minutes-north.html").read_text()
     assert (tmp_path / "radar.png").stat().st_size > 10_000
     assert printed.count("in-domain, 1 minutes, ") == 5

@@ -15,7 +15,7 @@ import typer
 from conftest import CONTEXT, FRAMES, HEIGHT, HORIZON, TINY, WIDTH
 
 import framecast
-from framecast import cli, errors, prediction
+from framecast import cli, errors, trained
 from framecast.config import load_config
 from framecast.video.sources import open_source
 
@@ -24,11 +24,11 @@ OPTIONS = {
     "train": "--batch-size --color --config --context-length --crop --device --dry-run --epochs "
     "--frame-step --horizon --keep-readable --lr --minutes --model --no-cache --patience "
     "--profile --quiet --resize --resume --runs --seed --set -q sources",
-    "predict": "--color --compare --device --format --fps --horizon --keep-readable --output "
-    "--overwrite --size --start --stream --tile -o model sources",
+    "predict": "--color --compare --device --format --fps --horizon --keep-readable --match "
+    "--output --overwrite --size --start --stream --tile -o model sources",
     "inspect-shapes": "--channels --config --input --json --layer --samples --set --size target",
     "evaluate": "--color --csv --device --horizon --include-training --json --keep-readable "
-    "--overwrite --protocol --report --scale --stride --threshold --windows model sources",
+    "--match --overwrite --protocol --report --scale --stride --threshold --windows model sources",
     "export": "--context-length --fps --horizon --output --overwrite --size -o source",
 }
 
@@ -124,6 +124,21 @@ def test_horizon_is_as_trained_and_the_rate_as_asked(run, clips, color_run, tmp_
     assert (info.frames, info.fps) == (HORIZON, 7)
 
 
+def test_matched_forecasts_have_the_last_frames_pixels_in_an_order_of_their_own(
+    run, clips, grey_run, tmp_path
+):
+    last_HW1 = read(clips / "grey.npy")[-1]
+    plain, half, whole = (tmp_path / f"{name}.npy" for name in ("plain", "half", "whole"))
+    for target, flags in ((plain, ()), (half, ("--match", 0.5)), (whole, ("--match", 1))):
+        assert run("predict", grey_run, clips / "grey.npy", "-o", target, *flags)[0] == 0
+    for plain_HW1, half_HW1, whole_HW1 in zip(read(plain), read(half), read(whole), strict=True):
+        assert np.isin(whole_HW1, last_HW1).all()
+        assert not np.array_equal(whole_HW1, last_HW1)
+        assert not np.array_equal(whole_HW1, plain_HW1)
+        middle_HW1 = (plain_HW1.astype(int) + whole_HW1) / 2
+        assert np.abs(half_HW1 - middle_HW1).max() <= 1
+
+
 def test_a_horizon_beyond_the_trained_one_is_noted(run, clips, grey_run, tmp_path):
     code, _, err = run(
         "predict", grey_run, clips / "grey", "-o", tmp_path / "a.npy", "--horizon", 30
@@ -159,7 +174,7 @@ def test_color_and_python_give_the_same_frames(run, clips, grey_run, tmp_path):
     target = tmp_path / "out.npy"
     assert run("predict", grey_run, clips / "color.mp4", "--color", "gray", "-o", target)[0] == 0
     clip_THWC = np.stack(list(open_source(clips / "color.mp4", color="gray").read()))
-    forecaster = prediction.load_forecaster(grey_run)
+    forecaster = trained.load_forecaster(grey_run)
     assert np.array_equal(read(target), forecaster.predict(clip_THWC[-CONTEXT:], HORIZON))
 
 
@@ -314,7 +329,7 @@ def test_ctrl_c_while_predicting_leaves_nothing(run, clips, grey_run, tmp_path, 
         yield context_THWC[-1]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prediction.LoadedForecaster, "stream", interrupted)
+    monkeypatch.setattr(trained.LoadedForecaster, "stream", interrupted)
     code, out, err = run("predict", grey_run, clips / "grey.npy", "-o", tmp_path / "a.mp4")
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == "error: interrupted; give the same command to start again"

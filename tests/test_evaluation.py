@@ -18,9 +18,9 @@ from framecast.errors import SourceError, UsageError
 from framecast.evaluation import Request, evaluate
 from framecast.metrics import MeanSquaredError
 from framecast.plan import make_plan
-from framecast.prediction import LoadedForecaster, load_forecaster
 from framecast.report import MODEL
 from framecast.scoring import Scores, as_pixels, stream_batches, stream_windows
+from framecast.trained import LoadedForecaster, load_forecaster
 from framecast.video.base import FrameSource, SourceInfo
 from framecast.video.sources import open_source, open_sources
 from framecast.windows import Window
@@ -255,6 +255,23 @@ def test_the_table_ends_with_the_verdict_and_says_what_is_measured(run, clips, g
     assert "protocol nowcast: errors over pixels, and events above thresholds" in err
     assert "csi 0.5: hits / (hits + misses + false alarms), pixels > 0.5" in err
     assert err.splitlines()[-1].split()[0] in ("better", "no", "worse")
+
+
+def test_matched_forecasts_are_scored_and_said_to_be(run, clips, grey_run):
+    flags = ("--include-training", "--windows", 2, "--json")
+    scores = []
+    for share in ((), ("--match", 0.25)):
+        code, out, _ = run("evaluate", grey_run, clips / "grey.npy", *flags, *share)
+        assert code == 0
+        report = json.loads(out)
+        scores.append(report["scores"])
+        said = (
+            "the model's frames are moved 25% of the way to the last context frame's distribution"
+        )
+        assert any(note.startswith(said) for note in report["notes"]) == bool(share)
+    plain, moved = scores
+    assert plain[MODEL]["mse"] != moved[MODEL]["mse"]
+    assert plain["optical flow"] == moved["optical flow"]
 
 
 def test_csv_has_a_row_for_every_figure_and_is_not_overwritten(run, clips, grey_run, tmp_path):

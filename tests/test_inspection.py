@@ -19,8 +19,8 @@ from framecast.errors import CheckpointError, ConfigError, SourceError, UsageErr
 from framecast.inspection import inspect_clips, inspect_target
 from framecast.nn.networks import build_forecaster
 from framecast.plan import make_plan
-from framecast.prediction import load_forecaster
 from framecast.tensor_table import COLUMNS, show_bytes
+from framecast.trained import load_forecaster
 from framecast.training import window_shape
 from framecast.video.base import SourceInfo
 from framecast.video.sources import open_source

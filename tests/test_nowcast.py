@@ -14,9 +14,9 @@ from conftest import CONTEXT, FRAMES, HEIGHT, WIDTH
 from models import random_checkpoint
 from test_live import encoded
 
-from framecast import prediction
+from framecast import trained
 from framecast.nowcast import Stop, nowcast
-from framecast.prediction import LoadedForecaster
+from framecast.trained import LoadedForecaster
 from framecast.video.live import _images
 from framecast.video.sources import open_source
 
@@ -131,7 +131,7 @@ def test_a_frame_into_the_pipe_a_forecast_out_of_it(clips, grey_run):
     frames = np.load(clips / "grey.npy")
     process = following(grey_run, "-", "--stream", "-o", "-")
     out = _images(process.stdout)
-    expected = prediction.load_forecaster(grey_run)
+    expected = trained.load_forecaster(grey_run)
     process.stdin.write(encoded(frames[0], "png"))
     for newest in (1, 2, 3):
         process.stdin.write(encoded(frames[newest], "png"))

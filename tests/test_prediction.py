@@ -12,7 +12,8 @@ from models import random_checkpoint
 import framecast
 from framecast.checkpoint import save_checkpoint
 from framecast.errors import CheckpointError, SourceError, UsageError
-from framecast.prediction import LoadedForecaster, Request, forecast_source
+from framecast.prediction import Request, forecast_source
+from framecast.trained import LoadedForecaster
 from framecast.video.sources import open_source
 
 T, C, H, W, HORIZON = 5, 3, 7, 8, 4

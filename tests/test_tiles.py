@@ -17,8 +17,8 @@ from framecast.nn.memory import recall
 from framecast.nn.networks import build_forecaster
 from framecast.nn.tiles import TiledForecaster, blend_weights, spans
 from framecast.nn.widths import CELL, smallest_tile, tile_unit
-from framecast.prediction import LoadedForecaster
 from framecast.rollout import rollout
+from framecast.trained import LoadedForecaster
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 100, 177, 256, 1000])
@@ -131,12 +131,12 @@ def test_tiles_are_asked_for_or_taken_where_memory_needs_them(monkeypatch):
     assert asked.tile_side(100, 150) == 80
     free = LoadedForecaster(checkpoint, "cpu")
     assert free.tile_side(100, 150) is None
-    monkeypatch.setattr("framecast.prediction.prediction_memory", lambda device: 12_000_000)
+    monkeypatch.setattr("framecast.trained.prediction_memory", lambda device: 12_000_000)
     side = free.tile_side(100, 150)
     assert side == 75
     tiled = LoadedForecaster(checkpoint, "cpu", tile=side)
     np.testing.assert_array_equal(free.predict(context, 2), tiled.predict(context, 2))
-    monkeypatch.setattr("framecast.prediction.prediction_memory", lambda device: 1000)
+    monkeypatch.setattr("framecast.trained.prediction_memory", lambda device: 1000)
     with pytest.raises(ResourceError, match=r"predicting frames of 100 x 150 takes .* in tiles"):
         free.predict(context, 2)
 

@@ -235,6 +235,12 @@ WRONG = {
         "standard output holds one prediction, not 2",
         "predict them one by one",
     ),
+    "a match that is no share": (
+        lambda here: [*predicting(here, here.clips / "grey.npy"), "--match", 1.5],
+        USAGE,
+        "--match 1.5: is a share",
+        "use 0 to 1",
+    ),
     "tiles smaller than the patches": (
         lambda here: [*predicting(here, here.clips / "grey.npy"), "--tile", 3],
         USAGE,

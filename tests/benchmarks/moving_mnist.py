@@ -21,9 +21,9 @@ import numpy as np
 from framecast.baselines import BASELINES
 from framecast.device import pick_device
 from framecast.evaluation import Request, prepare, score
-from framecast.prediction import load_forecaster
 from framecast.report import MODEL
 from framecast.rollout import Predictor
+from framecast.trained import load_forecaster
 from framecast.video.sources import open_source
 from framecast.windows import Window
 

@@ -21,6 +21,9 @@ from .shared.contest import Rules
 from .shared.matches import add_match_options, add_options, choose, plan_matches, play, run, show
 from .shared.pysteps_peers import pysteps_peers, pysteps_version
 
+SHARES = (0.25, 1.0)
+"""How far `--match` moves the model's frames to the last one's distribution, beside not at all."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.radar")
@@ -45,7 +48,7 @@ def main() -> None:
 def benchmark(options: argparse.Namespace) -> None:
     """Train, score, write, print."""
     peers = pysteps_peers(read_scale(options.scale))
-    rules = Rules(options.windows, peers, options.threshold, options.scale)
+    rules = Rules(options.windows, peers, options.threshold, options.scale, SHARES)
     facts = {
         "scale": options.scale,
         "threshold": options.threshold,

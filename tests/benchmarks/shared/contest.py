@@ -12,15 +12,18 @@ import numpy as np
 from framecast.baselines import BASELINES
 from framecast.evaluation import Outputs, Request, prepare, score
 from framecast.plan import spread
-from framecast.prediction import load_forecaster
 from framecast.report import MODEL, Report
 from framecast.rollout import Predictor
 from framecast.thresholds import read_scale, read_threshold
+from framecast.trained import load_forecaster
 from framecast.video.sources import open_source
 from framecast.windows import Window
 
 from .clips import CONTEXT, HORIZON, Clip
 from .proof import Keeper, WatchedForecaster, check_agreement, recompute
+
+REFERENCE = "last frame"
+"""What a score has to be beside; the cheapest."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,14 @@ class Rules:
     """How clips are scored: at most `windows` of a clip; CSI above `threshold`, None: without.
 
     `scale` says what pixels mean, as in `data.scale`; `peers` come beside the project's baselines.
+    The model is scored once more for each of `shares`, its frames moved by `--match` of that.
     """
 
     windows: int
     peers: Mapping[str, Predictor]
     threshold: str | None = None
     scale: str | None = None
+    shares: tuple[float, ...] = ()
 
     @property
     def metric(self) -> str | None:
@@ -86,6 +91,11 @@ def hold(contest: Contest, model: Path, rules: Rules, frames: Path, page: Path) 
     report = score(replace(task, forecaster=forecaster), watched)
     Outputs(page=page, overwrite=True).write(report, task)
     figures = _figures(report, rules)
+    for share in rules.shares:
+        name = f"{MODEL} --match {share:g}"
+        moved = WatchedForecaster(model, keeper, name, share)
+        again = score(replace(task, forecaster=moved), {REFERENCE: BASELINES[REFERENCE]})
+        figures[name] = _figures(again, rules)[MODEL]
     worst = check_agreement(figures, recompute(frames, list(figures), rules.threshold_pixel))
     return {
         "clip": clip.name,
@@ -121,7 +131,7 @@ def summarise(scores: Mapping[str, Mapping[str, Sequence[float | None]]]) -> dic
     mse = {name: _mean(figures["mse"]) for name, figures in scores.items()}
     first = {name: figures["mse"][0] for name, figures in scores.items()}
     csi = {name: _mean(figures["csi"]) for name, figures in scores.items()}
-    peers = [name for name in scores if name != MODEL]
+    peers = [name for name in scores if not name.startswith(MODEL)]
     seen = [name for name in peers if csi[name] is not None]
     best, soonest = (min(peers, key=lambda name: of[name]) for of in (mse, first))
     classic = min(BASELINES, key=lambda name: mse[name])

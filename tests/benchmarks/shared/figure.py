@@ -43,6 +43,8 @@ OFF_THE_SCALE = "linear trend"
 """So far from all others that its line may leave the panel."""
 
 MODEL_COLOR = "#0060A0"
+OWN_STYLES = ("-", ":", "--")
+"""Of the model, and of its forecasts made otherwise."""
 BARS = ("#0060A0", "#3AA0DA", "#009E73", "#D98E00", "#CC4E00")
 
 
@@ -134,7 +136,7 @@ def draw_parts(path: Path, gains: Mapping[str, Mapping[str, float]]) -> None:
 
 def color_of(name: str, number: int) -> str:
     """The colour of a forecaster's line; `number` tells unknown ones apart."""
-    return MODEL_COLOR if name == MODEL else COLORS.get(name, MORE[number % len(MORE)])
+    return MODEL_COLOR if name.startswith(MODEL) else COLORS.get(name, MORE[number % len(MORE)])
 
 
 def _lines(
@@ -143,11 +145,13 @@ def _lines(
     kind: str,
     factor: float,
 ) -> None:
+    ours = [name for name in scores if name.startswith(MODEL)]
     for number, (name, figures) in enumerate(reversed(scores.items())):
         values = np.array([np.nan if v is None else v for v in figures[kind]], float) * factor
         width = 2.8 if name == MODEL else 1.5
         leads = np.arange(1, len(values) + 1)
-        panel.plot(leads, values, color=color_of(name, number), lw=width, label=name)
+        style = OWN_STYLES[ours.index(name)] if name in ours else "-"
+        panel.plot(leads, values, color=color_of(name, number), lw=width, ls=style, label=name)
     shown = [
         factor * max(value for value in figures[kind] if value is not None)
         for name, figures in scores.items()

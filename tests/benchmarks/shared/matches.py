@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from framecast.errors import FramecastError, UsageError
+from framecast.report import MODEL
 
 from .clips import CONTEXT, HORIZON, TRAINING_SHARE, Clip, all_starts, late_starts
 from .contest import Contest, Rules, hold
@@ -239,6 +240,10 @@ def show(record: dict[str, Any]) -> None:
         for clip in entry["clips"]:
             print(verdict(entry["title"], clip))
             print(f"  {clip['sentence']}")
+            for name in filter(lambda name: name.startswith(f"{MODEL} "), clip["scores"]):
+                found = clip["summary"]
+                csi = "" if found["csi"][name] is None else f", CSI {found['csi'][name]:.3f}"
+                print(f"  {name}: MSE {found['mse_255'][name]:.1f}{csi}")
     for group in record["goals"]:
         for goal, reached in group["reached"].items():
             print(f"{group['of']}, {goal}: {'reached' if reached else 'NOT reached'}")

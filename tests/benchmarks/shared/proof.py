@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from framecast.checkpoint import load_checkpoint
-from framecast.prediction import LoadedForecaster
 from framecast.rollout import Predictor
+from framecast.trained import LoadedForecaster
 from framecast.video.pixels import from_unit
 
 TRUTH = "truth"
@@ -51,10 +51,10 @@ class Keeper:
 
 
 class WatchedForecaster(LoadedForecaster):
-    """A model whose forecasts a Keeper writes while they are scored."""
+    """A model whose forecasts, moved by a share `match`, a Keeper writes while they are scored."""
 
-    def __init__(self, model: Path, keeper: Keeper, name: str) -> None:
-        super().__init__(load_checkpoint(model))
+    def __init__(self, model: Path, keeper: Keeper, name: str, match: float = 0.0) -> None:
+        super().__init__(load_checkpoint(model), match=match)
         self._watched = keeper.watch(name, super().extrapolate)
 
     def extrapolate(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
