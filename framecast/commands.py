@@ -174,7 +174,7 @@ def predict(
     keep_readable: KeepReadable = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict the frames after a clip's last ones, into a GIF, MP4, PNG folder or NPY file.
+    """Predict the frames after a clip's last ones, into a GIF, MP4, WebM, PNG folder or NPY file.
 
     Example: framecast predict runs/train-1 clip.mp4 --horizon 24 -o future.mp4
     """
