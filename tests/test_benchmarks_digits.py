@@ -178,6 +178,8 @@ def test_moving_mnist_is_scored_as_openstl_does(tmp_path, monkeypatch, capsys):
     found = entry["scores"]["last frame"]["mse"]
     np.testing.assert_allclose(found, errors.sum(axis=(2, 3)).mean(axis=0))
     assert entry["means"]["last frame"]["mse"] == pytest.approx(np.mean(found))
+    squares = (tests_NTHW[:, 10:] ** 2).sum(axis=(2, 3)).mean(axis=0)
+    np.testing.assert_allclose(entry["scores"]["black frames"]["mse"], squares)
     assert (tmp_path / "moving_mnist.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
     assert f"{MODEL} convlstm" in printed

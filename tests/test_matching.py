@@ -1,9 +1,9 @@
-"""Probability matching against pysteps' own."""
+"""Probability matching against scikit-image's histogram matching and a golden of pysteps."""
 
 import numpy as np
 import pytest
 import torch
-from pysteps.postprocessing.probmatching import nonparam_match_empirical_cdf
+from skimage.exposure import match_histograms
 
 from framecast.matching import matched
 
@@ -15,14 +15,22 @@ def noise(seed, power=1.0):
     return torch.rand(B, C, H, W, generator=draw, dtype=torch.float64) ** power
 
 
-def test_every_channel_gets_the_others_values_in_its_own_order_as_in_pysteps():
-    """Without equal pixels and with no dry ones, where pysteps does what it does by other ways."""
+def test_every_channel_gets_the_others_values_in_its_own_order_as_in_scikit_image():
     blurred, sharp = 0.3 + noise(0) / 9, noise(1, 3.0) + 0.01
     found = matched(blurred, sharp, 1.0)
     for b, c in np.ndindex(B, C):
-        expected = nonparam_match_empirical_cdf(blurred[b, c].numpy(), sharp[b, c].numpy())
+        expected = match_histograms(blurred[b, c].numpy(), sharp[b, c].numpy())
         np.testing.assert_allclose(found[b, c], expected, atol=1e-12)
         assert not torch.equal(found[b, c], sharp[b, c])
+
+
+def test_a_golden_of_pysteps():
+    """postprocessing.probmatching.nonparam_match_empirical_cdf, version 1.21.5, of this pair."""
+    forecast = [[0.31, 0.62, 0.44, 0.29], [0.53, 0.35, 0.48, 0.57], [0.41, 0.66, 0.38, 0.27]]
+    last = [[0.02, 0.91, 0.13, 0.05], [0.72, 0.08, 0.33, 0.61], [0.21, 0.97, 0.11, 0.04]]
+    golden = [[0.05, 0.91, 0.21, 0.04], [0.61, 0.08, 0.33, 0.72], [0.13, 0.97, 0.11, 0.02]]
+    found = matched(torch.tensor([[forecast]]), torch.tensor([[last]]), 1.0)
+    torch.testing.assert_close(found, torch.tensor([[golden]]))
 
 
 def test_equal_pixels_stay_equal_and_an_empty_background_stays_empty():

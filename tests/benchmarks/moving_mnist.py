@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from framecast.baselines import BASELINES
 from framecast.device import pick_device
@@ -127,7 +130,8 @@ def play(
     request = Request(horizon=HORIZON, protocol="openstl", include_training=False)
     task = prepare(load_forecaster(trained.model), [open_source(tests)], request)
     found = tuple(Window(0, FRAMES * number) for number in range(options.tests))
-    report = score(replace(task, found=found, windows=found), {**BASELINES, **peers})
+    baselines = {**BASELINES, "black frames": black}
+    report = score(replace(task, found=found, windows=found), {**baselines, **peers})
     scores = {
         name: {metric: list(figures[metric]) for metric in METRICS}
         for name, figures in report.scores.items()
@@ -141,6 +145,12 @@ def play(
         "means": {name: _means(figures) for name, figures in scores.items()},
         "sentence": report.verdict,
     }
+
+
+def black(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
+    """Nothing, which on these frames is not easily beaten; as a `rollout.Predictor`."""
+    for _ in range(horizon):
+        yield torch.zeros_like(context_BTCHW[:, 0])
 
 
 def train_peers(

@@ -96,17 +96,18 @@ def draw_digits(
             figure.subplots(1, len(entries), squeeze=False)[0], entries, strict=True
         ):
             _lines(panel, entry["scores"], "mse", 1)
-            for name, row in published.items():
-                panel.axhline(row["mse"], color=PALE, lw=1, ls=(0, (4, 3)))
-                panel.annotate(
-                    f"{name}, published",
-                    (1, row["mse"]),
-                    xycoords=("axes fraction", "data"),
-                    ha="right",
-                    va="bottom",
-                    fontsize=8,
-                    color=PALE,
-                )
+            levels = sorted(row["mse"] for row in published.values())
+            for level in levels:
+                panel.axhline(level, color=PALE, lw=1, ls=(0, (4, 3)))
+            panel.annotate(
+                f"published, {levels[0]:.0f} to {levels[-1]:.0f}",
+                (1, levels[-1]),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                fontsize=8,
+                color=PALE,
+            )
             panel.set_title(entry["title"])
             panel.set_xlabel("frames ahead")
         figure.axes[0].set_ylabel("squared error, sum over a frame")
