@@ -13,8 +13,8 @@ def matched(frame_BCHW: Tensor, like_BCHW: Tensor, share: float) -> Tensor:
     pixel gets the brightest value. Equal pixels stay equal and get the lowest that is theirs, so
     that no empty background is lifted.
 
-    Source: the matching of cumulative distributions of pysteps' nowcasts, after Foresti et al.,
-    2016, Hydrol. Earth Syst. Sci. 20, 3843-3870.
+    Source: pysteps, postprocessing.probmatching.nonparam_match_empirical_cdf, which treats the
+    lowest pixels apart where here only equal ones are.
     """
     pixels_BCN = frame_BCHW.flatten(2).contiguous()
     ranks_BCN = torch.searchsorted(pixels_BCN.sort(dim=-1).values, pixels_BCN)

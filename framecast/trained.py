@@ -53,7 +53,7 @@ class LoadedForecaster:
         self.trained_on, self.fallback = checkpoint.trained_on, checkpoint.fallback
         self.tile, self.match = tile, match
         if not 0 <= match <= 1:
-            raise UsageError(f"--match {match:g}: is a share", remedy="use 0 to 1")
+            raise UsageError(f"--match {match:g}: is no share", remedy="use 0 to 1")
         if tile is not None:
             _check_tile(self.config, tile)
 

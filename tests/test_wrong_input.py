@@ -238,7 +238,7 @@ WRONG = {
     "a match that is no share": (
         lambda here: [*predicting(here, here.clips / "grey.npy"), "--match", 1.5],
         USAGE,
-        "--match 1.5: is a share",
+        "--match 1.5: is no share",
         "use 0 to 1",
     ),
     "tiles smaller than the patches": (
