@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from framecast.layer_settings import LayerSettings
 from framecast.nn.names import ACTIVATION_COSTS
 from framecast.nn.rows import FLOAT_BYTES, Axes, size
-from framecast.nn.shapes import block_of
+from framecast.nn.shapes import ConvGeometry, block_of
+from framecast.nn.winograd_sizes import numbers_beside, numbers_kept, tiles_of
 
 
 def numbers_alive(layer: LayerSettings, takes: Axes, state: int) -> tuple[int, int]:
@@ -45,16 +46,29 @@ def numbers_alive(layer: LayerSettings, takes: Axes, state: int) -> tuple[int, i
 
 def _scanned(layer: LayerSettings, takes: Axes, state: int, copy: int) -> tuple[int, int]:
     """The same for the recurrence as one operation; `copy` counts the input with its padding."""
-    (_, B), (_, T), *_ = takes
-    given = size(takes)
+    (_, B), (_, T), (_, C), *rest = takes
+    given, outputs = size(takes), T if layer.return_sequences else 1
+    frame = tuple(length for _, length in rest)
+    tiles = tiles_of(
+        layer.geometry,
+        ConvGeometry.parse(len(frame), kernel_size=layer.geometry.kernel_size),
+        frame,
+        C,
+        layer.filters,
+        batch=B,
+        steps=T,
+    )
+    if tiles:
+        kept = numbers_kept(tiles, layer.filters, T, recompute=layer.recompute)
+        beside = numbers_beside(tiles, C, layer.filters, T)
+        return given + T * state + kept, given + (outputs + 1) * state + beside
     # h, c and unless they are computed again i, f and o of each step
     training = given + (2 if layer.recompute else 5) * T * state
     samples, steps = block_of(B, T, 4 * FLOAT_BYTES * state // B)
     block = samples * steps * 4 * state // B
     frames = (given + copy) * samples * steps // (B * T)
-    outputs = (T if layer.return_sequences else 1) + 1
     step = 4 * samples * state // B
-    return training, given + outputs * state + frames + block + step
+    return training, given + (outputs + 1) * state + frames + block + step
 
 
 def _padded(frame: Sequence[int], pads: Sequence[tuple[int, int]]) -> int:

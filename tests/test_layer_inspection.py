@@ -129,6 +129,9 @@ MEMORY = [
     ((2, 5, 37, 28, 3), "filters=6 kernel=3 layer_norm=true peephole=true activation=relu"),
     ((2, 5, 17, 28, 3), "filters=6 kernel=3 activation=elu peephole=true return_state=true"),
     ((2, 5, 17, 28, 3), "filters=6 kernel=3 recurrent_activation=hard_sigmoid peephole=true"),
+    ((8, 6, 24, 20, 64), "filters=64 kernel=3 padding=same return_sequences=true"),
+    ((4, 20, 39, 41, 2), "filters=64 kernel=5 padding=same return_sequences=true"),
+    ((16, 6, 24, 20, 9), "filters=64 kernel=3 padding=same recompute=true"),
     *(
         ((2, 5, 17, 28, 3), f"filters=6 kernel=3 {argument}={name} return_sequences=true")
         for argument in ("activation", "recurrent_activation")

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from framecast.nn import convlstm, scan, shapes
+from framecast.nn import convlstm, scan, scan_direct, shapes, winograd_sizes
 from framecast.nn.convlstm import ConvLSTM1D, ConvLSTM2D
 
 B, T, C, H, W, F = 2, 5, 3, 7, 8, 6
@@ -83,6 +83,72 @@ def test_values_and_gradients_are_those_of_the_loop(monkeypatch, name, state, bl
     assert_equal(fast, run(layer, *tensors))
 
 
+def cuts_tiles(monkeypatch):
+    """Take Winograd's way whatever it costs, and fail where another is taken."""
+    monkeypatch.setattr(winograd_sizes, "pays", lambda *_: True)
+    monkeypatch.setattr(scan_direct, "forward", None)
+    scans(monkeypatch)
+
+
+IN_TILES = {
+    "plain": {},
+    "no bias": {"use_bias": False},
+    "peephole": {"peephole": True},
+    "backwards": {"go_backwards": True},
+    "last output": {"return_sequences": False},
+    "channels last": {"data_format": "channels_last"},
+    "kernel of 5": {"kernel_size": 5},
+    "kernel of 3 x 5": {"kernel_size": (3, 5), "peephole": True},
+    "recompute": {"recompute": True, "peephole": True, "go_backwards": True},
+    "recompute, no bias": {"recompute": True, "use_bias": False, "kernel_size": (5, 3)},
+}
+
+
+@pytest.mark.parametrize("kept", [0, 2**30], ids=["gates again", "gates kept"])
+@pytest.mark.parametrize("block", [1, 2**30], ids=["a sample", "all"])
+@pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
+@pytest.mark.parametrize("name", IN_TILES)
+def test_values_and_gradients_in_tiles_are_those_of_the_loop(monkeypatch, name, state, block, kept):
+    layer = make(padding="same", **IN_TILES[name])
+    tensors = inputs_of(layer, state=state)
+    with monkeypatch.context() as patch:
+        patch.setattr(winograd_sizes, "_MOST_BYTES", block)
+        patch.setattr(winograd_sizes, "_MOST_KEPT_BYTES", kept)
+        cuts_tiles(patch)
+        fast = run(layer, *tensors)
+    loops(monkeypatch)
+    assert_equal(fast, run(layer, *tensors))
+
+
+def test_tiles_give_only_what_is_asked_for_a_gradient(monkeypatch):
+    cuts_tiles(monkeypatch)
+    layer = make(padding="same", peephole=True)
+    x, h, c = inputs_of(layer)
+    layer.requires_grad_(False)
+    layer.kernel.requires_grad_()
+    layer(x.detach(), (h.detach(), c))[0].sum().backward()
+    assert h.grad is None and x.grad is None
+    assert all(p.grad is None for p in (layer.recurrent_kernel, layer.bias, layer.peephole))
+    assert c.grad.abs().max() > 0 and layer.kernel.grad.abs().max() > 0
+
+
+def test_tiles_are_taken_where_they_are_faster(monkeypatch):
+    layer = ConvLSTM2D(64, 3, padding="same", in_channels=32, data_format="channels_first")
+    x = torch.rand(16, 2, 32, 13, 15, generator=torch.Generator().manual_seed(0))
+    loops(monkeypatch)
+    expected = layer(x)
+    monkeypatch.undo()
+    monkeypatch.setattr(scan_direct, "forward", None)
+    torch.testing.assert_close(layer(x), expected, rtol=0, atol=2e-6)
+
+
+def test_other_devices_convolve_directly():
+    layer = ConvLSTM2D(64, 3, padding="same", in_channels=64, device="meta")
+    x = torch.empty(16, 6, 12, 12, 64, device="meta", requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad.shape == x.shape and layer.kernel.grad.shape == layer.kernel.shape
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_one_channel_has_its_own_way_to_the_same_gradients(monkeypatch, name):
     layer = make(channels=1, **VARIANTS[name])
@@ -147,12 +213,14 @@ def test_black_frames_without_a_bias_have_the_loops_gradients(monkeypatch):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("way", "kernel_size"), [(scans, (2, 3)), (cuts_tiles, 3)], ids=["direct", "in tiles"]
+)
 @pytest.mark.parametrize("arguments", [{}, {"peephole": True, "recompute": True}], ids=str)
-def test_gradients_are_those_of_finite_differences(monkeypatch, arguments):
-    scans(monkeypatch)
-    layer = ConvLSTM2D(
-        2, (2, 3), padding="same", in_channels=1, return_sequences=True, dtype=DOUBLE, **arguments
-    )
+def test_gradients_are_those_of_finite_differences(monkeypatch, arguments, way, kernel_size):
+    way(monkeypatch)
+    given = {"padding": "same", "in_channels": 1, "return_sequences": True, **arguments}
+    layer = ConvLSTM2D(2, kernel_size, dtype=DOUBLE, **given)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in layer.parameters():

@@ -176,10 +176,8 @@ def test_every_weight_is_listed_and_counted_once(model, sizes):
     assert totals(rows).weight_bytes == 4 * count
 
 
-@drawn
-@settings(max_examples=40, derandomize=True, deadline=None)
-def test_sums_are_torch_flops_and_the_bytes_that_autograd_saves(model, sizes):
-    """On a real forward pass; a MAC is two FLOPs; storages of weights and batch do not count."""
+def saved_by_autograd(model, sizes):
+    """Bytes that a real forward pass keeps beside weights and batch."""
     network, context_BTCHW = build(model, sizes, "cpu"), context_of(sizes, "cpu")
     shape = list(context_BTCHW.shape)
     target_BTCHW = torch.rand([shape[0], sizes["horizon"], *shape[2:]])
@@ -194,12 +192,28 @@ def test_sums_are_torch_flops_and_the_bytes_that_autograd_saves(model, sizes):
         kept.append(tensor)  # else its address could be given away again
         return tensor
 
-    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with hooks, FlopCounterMode(display=False) as counter:
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         F.mse_loss(network(context_BTCHW, sizes["horizon"]), target_BTCHW)
+    return sum(saved.values())
+
+
+@drawn
+@settings(max_examples=40, derandomize=True, deadline=None)
+def test_sums_are_torch_flops_and_the_bytes_that_autograd_saves(model, sizes):
+    """On a real forward pass; a MAC is two FLOPs."""
+    with FlopCounterMode(display=False) as counter:
+        saved = saved_by_autograd(model, sizes)
     sums = totals(trace_network(model, **sizes))
-    assert sums.training_bytes == sum(saved.values())
+    assert sums.training_bytes == saved
     assert 2 * sums.macs == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(("horizon", "height"), [(7, 101), (5, 96), (18, 101)])
+def test_layers_that_cut_cells_into_tiles_keep_what_is_said(horizon, height):
+    """Cells that fill the tiles and others; gates that are kept and, of 18 steps, made again."""
+    model = ModelConfig(filters=(64, 64), patch=4)
+    sizes = {**ONE, "batch": 3, "height": height, "width": 92, "horizon": horizon}
+    assert totals(trace_network(model, **sizes)).training_bytes == saved_by_autograd(model, sizes)
 
 
 class LiveBytes(TorchDispatchMode):
@@ -237,7 +251,15 @@ class LiveBytes(TorchDispatchMode):
 )
 def test_prediction_bytes_are_within_10_percent_of_the_tensors_alive_at_once(name, patch, shape):
     """Frames of some 50 pixels and more; buffers inside PyTorch's convolutions come on top."""
-    model = ModelConfig(name, (24, 40), 3, patch, (10, 14))
+    check_prediction_bytes(ModelConfig(name, (24, 40), 3, patch, (10, 14)), shape)
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 1, 188, 172), (3, 5, 1, 96, 64)])
+def test_prediction_bytes_in_tiles_are_within_10_percent_of_those_alive_at_once(shape):
+    check_prediction_bytes(ModelConfig(filters=(64, 64), patch=4), shape)
+
+
+def check_prediction_bytes(model, shape):
     names = ("batch", "context_length", "channels", "height", "width")
     sizes = dict(zip(names, shape, strict=True)) | {"horizon": 3}
     network, context_BTCHW = build(model, sizes, "cpu"), context_of(sizes, "cpu")

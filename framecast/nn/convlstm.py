@@ -45,7 +45,11 @@ class ConvLSTM(GateWeights):
 
     Arguments beyond Keras: `in_channels` (inferred at first use when None), `peephole` and
     `layer_norm` (see `recurrence.py`), `device` and `dtype` of the weights, and `recompute`, which
-    keeps two fifths as much for the backward pass and convolves a second time in it.
+    keeps two fifths as much for the backward pass and computes the gates a second time in it.
+
+    Where that is faster on a CPU, both convolutions of a sequence are computed by Winograd's
+    minimal filtering (`scan_winograd.py`), which rounds a little more than direct ones do, and
+    keeps large sequences' gates no more than `recompute` does.
 
     Differences to Keras: a dropout rate of 1 is refused, where Keras drops nothing;
     `reset_state()` lets a stateful layer take another batch size; the spatial size may change

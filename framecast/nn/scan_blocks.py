@@ -25,6 +25,10 @@ class Plan:
     return_sequences: bool = True
     recompute: bool = False
 
+    def frame(self, step: int, steps: int) -> int:
+        """Which of the sequence's frames a step reads."""
+        return steps - 1 - step if self.go_backwards else step
+
 
 @dataclass(frozen=True)
 class Weights:

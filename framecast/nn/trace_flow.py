@@ -7,7 +7,7 @@ those of one pass over all lead times, as in training.
 from __future__ import annotations
 
 from framecast.nn.rows import FLOAT_BYTES, Axes, size
-from framecast.nn.shapes import block_of
+from framecast.nn.shapes import ConvGeometry, block_of
 from framecast.nn.way import Way
 from framecast.nn.widths import (
     CELL,
@@ -32,6 +32,7 @@ from framecast.nn.widths import (
     blur_radius,
     grid_size,
 )
+from framecast.nn.winograd_sizes import Tiles, numbers_beside, numbers_kept, tiles_of
 
 PARTS = len(SCALES) + 1
 """Scales of a picture: what lies between the blurs, and the widest of them."""
@@ -196,21 +197,25 @@ def _add_layers(way: Way, steps: int, *, first: bool) -> None:
         gives, state = _sequence(way, "F", width, steps), size(way.cells("F", width))
         input_macs = 4 * steps * state * before * kernel**2
         state_macs = 4 * (steps - first) * state * width * kernel**2
-        # h, c and three gates of every step; the state that a later pass starts from; the input
-        kept = calls * 5 * steps * state + (0 if first else 2 * state)
-        kept += calls * size(takes) if number == 0 else 0
-        samples, together = block_of(B, steps, 4 * FLOAT_BYTES * state // B)
-        # Gates of a block, and what a step's state adds to them; the block's input, if copied
-        block = 4 * (together + (steps > first)) * samples * state // B
-        copied = samples > 1 and steps > 1
-        read = copied * size(takes) * samples * together // (B * steps)
+        # What the layer keeps; the state that a later pass starts from; the input
+        kept = _kept_by_layer(way, before, width, kernel, calls * steps)
+        kept += (0 if first else 2 * state) + (calls * size(takes) if number == 0 else 0)
+        tiles = _tiles(way, before, width, kernel, steps)
+        if tiles:
+            block = numbers_beside(tiles, before, width, steps)
+        else:
+            samples, together = block_of(B, steps, 4 * FLOAT_BYTES * state // B)
+            # Gates of a block, and what a step's state adds to them; the block's input, if copied
+            block = 4 * (together + (steps > first)) * samples * state // B
+            copied = samples > 1 and steps > 1
+            block += copied * size(takes) * samples * together // (B * steps)
         (top, bottom), (left, right) = way.pads(kernel, takes)
         way.add(
             f"stack.layers.{number}",
             f"ConvLSTM2D {kernel}x{kernel}, {width} filters: h of every step, c of the last",
             takes,
             gives,
-            beside=state + block + read - (size(takes) if number else 0),
+            beside=state + block - (size(takes) if number else 0),
             parameters=(
                 ("kernel", (4 * width, before, kernel, kernel)),
                 ("recurrent_kernel", (4 * width, width, kernel, kernel)),
@@ -223,6 +228,20 @@ def _add_layers(way: Way, steps: int, *, first: bool) -> None:
         # Behind a single step the output is the last h.
         way.held += (size(takes) if number == 0 else 0) + size(gives) + (1 + (steps > 1)) * state
         takes, before = gives, width
+
+
+def _tiles(way: Way, channels: int, filters: int, kernel: int, steps: int) -> Tiles | None:
+    """How a layer cuts its cells for Winograd's convolutions, None where it convolves directly."""
+    looks = ConvGeometry.parse(2, kernel_size=kernel)
+    *_, rows, columns = (length for _, length in way.cells("C", channels))
+    return tiles_of(looks, looks, (rows, columns), channels, filters, batch=way.B, steps=steps)
+
+
+def _kept_by_layer(way: Way, channels: int, filters: int, kernel: int, steps: int) -> int:
+    """h, c and three gates of every step, unless the gates are computed again."""
+    state = size(way.cells("F", filters))
+    tiles = _tiles(way, channels, filters, kernel, steps)
+    return steps * state + (numbers_kept(tiles, filters, steps) if tiles else 4 * steps * state)
 
 
 def _sequence(way: Way, letter: str, channels: int, steps: int) -> Axes:

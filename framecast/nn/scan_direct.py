@@ -1,56 +1,89 @@
-"""The backward pass of `scan.py`, whose names and axes it shares."""
+"""The recurrence of `scan.py` with direct convolutions, whose names and axes it shares.
+
+They go through a sequence in blocks that stay in the processor's cache: as many samples of the
+batch as fit and, where all fit, as many time steps for the input's convolution and the weights'
+gradients; the state's gradient goes step by step. Kept for the backward pass are h, c and, unless
+they are computed again, the gates of each step.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from framecast.nn.recurrence import convolve
+from framecast.nn.recurrence import State, convolve
 from framecast.nn.scan_blocks import Plan, Weights, blocks, frames
+from framecast.nn.scan_steps import advance, gates_again, peephole_gradient, retreat
 from framecast.nn.shapes import ConvGeometry
 
-_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-_tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
-
-def _retreat(
-    d_z_bGHW: Tensor,
-    gates_bKHW: Tensor,
-    c_before: Tensor | None,
-    c_bFHW: Tensor,
-    d_h_bFHW: Tensor,
-    d_c_bFHW: Tensor,
+def forward(
+    x_BTCHW: Tensor,
+    first: Sequence[Tensor | None],
     weights: Weights,
+    plan: Plan,
+    *,
+    keep: bool,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """h of all steps, or of the last where no others are wanted, c of the last, and what is kept.
+
+    `first` are h and c before the first step, None for zeros. Kept are c of all steps and a tensor
+    of gates for each block and part.
+    """
+    batch, steps = x_BTCHW.shape[:2]
+    filters = weights.recurrent_kernel.shape[1]
+    shape = (batch, filters, *plan.inputs.output_sizes(x_BTCHW.shape[3:]))
+    h_SBFHW = x_BTCHW.new_empty((steps if keep or plan.return_sequences else 1, *shape))
+    c_SBFHW = x_BTCHW.new_empty((steps if keep else 1, *shape))
+    cut = list(blocks(h_SBFHW[0], steps))
+    # Ahead of everything that is freed again, between which they would leave holes.
+    gates = [
+        x_BTCHW.new_empty((times.stop - times.start, b.stop - b.start, 3 * filters, *shape[2:]))
+        for b, parts in cut
+        for times in parts
+        if keep and not plan.recompute
+    ]
+    pieces = iter(gates)
+    for samples, parts in cut:
+        h_BFHW, c_BFHW = first
+        state = (
+            None if h_BFHW is None else h_BFHW[samples].contiguous(),
+            None if c_BFHW is None else c_BFHW[samples],
+        )
+        for times in parts:
+            x_NCHW = frames(x_BTCHW, samples, times, plan.go_backwards)
+            z_NGHW = convolve(x_NCHW, weights.kernel, weights.bias, plan.inputs)
+            after = [
+                (h_SBFHW[t % len(h_SBFHW), samples], c_SBFHW[t % len(c_SBFHW), samples])
+                for t in range(times.start, times.stop)
+            ]
+            _advance_all(z_NGHW, next(pieces, None), state, after, weights, plan.state)
+            state = after[-1]
+            del x_NCHW, z_NGHW  # before the next part's are made
+    return h_SBFHW, c_SBFHW[-1], [c_SBFHW, *gates]
+
+
+def _advance_all(
+    z_NGHW: Tensor,
+    gates_nbKHW: Tensor | None,
+    state: tuple[Tensor | None, Tensor | None],
+    after: list[State],
+    weights: Weights,
+    geometry: ConvGeometry,
 ) -> None:
-    """Write the gradient of a step's sums, and turn that of c into that of the c before it."""
-    i, f, o = gates_bKHW.chunk(3, 1)
-    d_i, d_f, d_g, d_o = d_z_bGHW.chunk(4, 1)
-    share = torch.mul(c_bFHW, -2, out=d_i).sigmoid_()
-    torch.addcmul(d_h_bFHW, d_h_bFHW, share, value=-2, out=d_o)
-    _sigmoid_backward(d_o, o, grad_input=d_o)
-    torch.mul(d_h_bFHW, o, out=d_f)
-    d_c_bFHW.add_(_sigmoid_backward(d_f, share, grad_input=d_f), alpha=4)
-    if weights.peephole is not None:
-        w_i, w_f, w_o = weights.peepholes(d_z_bGHW.ndim - 2)
-        d_c_bFHW.addcmul_(w_o, d_o)
-    if c_before is None:
-        d_g.copy_(c_bFHW)
-        d_f.zero_()
-    else:
-        torch.addcmul(c_bFHW, f, c_before, value=-1, out=d_g)
-        torch.mul(d_c_bFHW, c_before, out=d_f)
-    # The rounding of c, which an i near 0 lifts, ends where a tanh does; both may be 0.
-    g = d_g.div_(torch.clamp(i, min=torch.finfo(i.dtype).tiny, out=d_i)).clamp_(-1, 1)
-    torch.mul(d_c_bFHW, g, out=d_i)
-    _tanh_backward(d_c_bFHW, g, grad_input=d_g).mul_(i)
-    d_both, both = (t[:, : 2 * o.shape[1]] for t in (d_z_bGHW, gates_bKHW))
-    _sigmoid_backward(d_both, both, grad_input=d_both)
-    d_c_bFHW.mul_(f)
-    if weights.peephole is not None:
-        d_c_bFHW.addcmul_(w_i, d_i).addcmul_(w_f, d_f)
+    """Turn the inputs' sums of some steps into gates, kept if told where, and h and c `after`."""
+    steps = z_NGHW.unflatten(0, (len(after), -1))
+    for n, (z_bGHW, (h_new, c_new)) in enumerate(zip(steps, after, strict=True)):
+        h_bFHW, c_bFHW = state
+        if h_bFHW is not None:
+            z_bGHW.add_(convolve(h_bFHW, weights.recurrent_kernel, None, geometry))
+        kept_bKHW = None if gates_nbKHW is None else gates_nbKHW[n]
+        advance(z_bGHW, kept_bKHW, c_bFHW, c_new, h_new, weights)
+        state = h_new, c_new
 
 
 @dataclass
@@ -74,11 +107,12 @@ class Backward:
         weights: Weights,
         x_BTCHW: Tensor,
         h_TBFHW: Tensor,
-        c_TBFHW: Tensor,
-        wanted: tuple[bool, ...],
+        kept: list[Tensor],
+        wanted: Sequence[bool],
     ) -> None:
         self.plan, self.weights = plan, weights
-        self.x_BTCHW, self.h_TBFHW, self.c_TBFHW = x_BTCHW, h_TBFHW, c_TBFHW
+        self.x_BTCHW, self.h_TBFHW = x_BTCHW, h_TBFHW
+        self.c_TBFHW, *self.gates = kept
         self.wants_x, self.wants_h, self.wants_c, *self.wants_weights = wanted
         self.gate_weights = weights.of_gates() if plan.recompute else None
         self.d_x_BTCHW = torch.empty_like(x_BTCHW) if self.wants_x else None
@@ -86,13 +120,12 @@ class Backward:
 
     def run(
         self,
-        first: list[Tensor | None],
-        gates: list[Tensor],
-        received: tuple[Tensor | None, ...],
+        first: Sequence[Tensor | None],
+        received: Sequence[Tensor | None],
     ) -> list[Tensor | None]:
         """Gradients of x, of h and c before the `first` step and the weights, None if unwanted.
 
-        What was kept of a part is taken out of `gates` and forgotten once used.
+        The gates that were kept of a part are forgotten once used.
         """
         d_shown_TBFHW, *d_last = received
         last = self.h_TBFHW[-1]
@@ -107,9 +140,9 @@ class Backward:
             ]
             for times in reversed(parts):
                 part = self._part(samples, times, state)
-                gates_NKHW = gates.pop().flatten(0, 1) if gates else self._gates_again(part)
-                d_z_NGHW, d_state = self._part_backward(part, gates_NKHW, d_state, d_shown_TBFHW)
-                del gates_NKHW  # before the convolutions' own memory is needed
+                gates = self.gates.pop().flatten(0, 1) if self.gates else self._gates_again(part)
+                d_z_NGHW, d_state = self._part_backward(part, gates, d_state, d_shown_TBFHW)
+                del gates  # before the convolutions' own memory is needed
                 self._sum_up(part, d_z_NGHW)
                 del part, d_z_NGHW  # before the next part's are made
             for found, d in zip(d_first, d_state, strict=True):
@@ -142,17 +175,11 @@ class Backward:
         if part.h_MFHW is not None:
             z_MKHW = z_NKHW[-len(part.h_MFHW) :]
             z_MKHW += convolve(part.h_MFHW, weights.recurrent_kernel, None, self.plan.state)
-        if weights.peephole is not None:
-            w_i, w_f, w_o = weights.peepholes(z_NKHW.ndim - 2)
-            steps = z_NKHW.unflatten(0, (len(part.c_before), -1))
-            after = self.c_TBFHW[part.times, part.samples]
-            for z_bKHW, c_before, c_bFHW in zip(steps, part.c_before, after, strict=True):
-                i, f, o = z_bKHW.chunk(3, 1)
-                if c_before is not None:
-                    i.addcmul_(w_i, c_before)
-                    f.addcmul_(w_f, c_before)
-                o.addcmul_(w_o, c_bFHW)
-        return z_NKHW.sigmoid_()
+        steps = z_NKHW.unflatten(0, (len(part.c_before), -1))
+        after = self.c_TBFHW[part.times, part.samples]
+        for z_bKHW, c_before, c_bFHW in zip(steps, part.c_before, after, strict=True):
+            gates_again(z_bKHW.chunk(3, 1), z_bKHW, c_before, c_bFHW, weights)
+        return z_NKHW
 
     def _part_backward(
         self,
@@ -174,9 +201,9 @@ class Backward:
                 d_h_bFHW += d_shown_TBFHW[t, part.samples]
             c_bFHW = self.c_TBFHW[t, part.samples]
             before, d_z_bGHW = part.c_before[n], d_z_nbGHW[n]
-            _retreat(d_z_bGHW, gates_nbKHW[n], before, c_bFHW, d_h_bFHW, d_c_bFHW, self.weights)
+            retreat(d_z_bGHW, gates_nbKHW[n], before, c_bFHW, d_h_bFHW, d_c_bFHW, self.weights)
             if self.wants_weights[3]:
-                self._add(3, _peephole_gradient(d_z_bGHW, before, c_bFHW))
+                self._add(3, peephole_gradient(d_z_bGHW, before, c_bFHW))
             if t > 0 or self.wants_h:
                 kernel = self.weights.recurrent_kernel
                 d_h_bFHW = _convolve_backward(
@@ -215,15 +242,6 @@ class Backward:
             self.d_weights[index] = share
         elif share is not None:
             self.d_weights[index] += share
-
-
-def _peephole_gradient(d_z_bGHW: Tensor, c_before: Tensor | None, c_bFHW: Tensor) -> Tensor:
-    """The gradient of W_ci, W_cf and W_co, (3F)."""
-    d_i, d_f, _, d_o = d_z_bGHW.chunk(4, 1)
-    places = (0, *range(2, d_o.ndim))
-    before = torch.zeros_like(c_bFHW) if c_before is None else c_before
-    pairs = ((d_i, before), (d_f, before), (d_o, c_bFHW))
-    return torch.cat([(d * c).sum(places) for d, c in pairs])
 
 
 def _convolve_backward(
