@@ -80,7 +80,7 @@ def cases(folder: str, count: int) -> dict[str, list[str]]:
     }
 
 
-LONGEST = "video", "folder", "video --stream"
+LONGEST = "video", "folder", "video --stream", "evaluate"
 
 
 def measure(output: Path, counts: tuple[int, int, int]) -> list[dict[str, Any]]:
