@@ -112,7 +112,7 @@ def test_values_and_gradients_in_tiles_are_those_of_the_loop(monkeypatch, name, 
     layer = make(padding="same", **IN_TILES[name])
     tensors = inputs_of(layer, state=state)
     with monkeypatch.context() as patch:
-        patch.setattr(winograd_sizes, "_MOST_BYTES", block)
+        patch.setattr(winograd_sizes, "_BLOCK_BYTES", (block, block))
         patch.setattr(winograd_sizes, "_MOST_KEPT_BYTES", kept)
         cuts_tiles(patch)
         fast = run(layer, *tensors)

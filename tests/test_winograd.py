@@ -158,6 +158,8 @@ def test_what_a_sequence_takes():
 
 
 def test_blocks_are_of_one_size_and_a_sample_at_least():
-    assert samples_of_block(Tiles(16, (16, 16), (3, 3)), 16, 64, 10) == 16
-    assert samples_of_block(Tiles(16, (32, 32), (3, 3)), 16, 64, 10) == 8
+    assert samples_of_block(Tiles(16, (12, 12), (3, 3)), 64, 64, 6) == 16
+    assert samples_of_block(Tiles(16, (16, 16), (3, 3)), 16, 64, 10) == 8
+    assert samples_of_block(Tiles(16, (16, 16), (3, 3)), 16, 64, 40) == 16
+    assert samples_of_block(Tiles(10, (32, 32), (3, 3)), 16, 64, 10) == 5
     assert samples_of_block(Tiles(3, (512, 512), (3, 3)), 64, 64, 10) == 1

@@ -24,6 +24,7 @@ from framecast.nn.forecaster import (
     grid_stack,
     over_time,
     pad_to_grid,
+    state_behind,
 )
 from framecast.nn.recurrence import State, convolve, gates
 from framecast.nn.shapes import ConvGeometry
@@ -76,10 +77,7 @@ class EncoderForecaster(nn.Module):
             self.rest = grid_stack(filters[0], filters[1:], kernel_sizes[1:], peephole=True)
 
     def encode(self, cells_BTDHW: Tensor) -> States:
-        layers = self.encoder.zero_state(cells_BTDHW[:, 0])
-        for x_BDHW in cells_BTDHW.unbind(dim=1):
-            _, layers = self.encoder.step(x_BDHW, layers)
-        return layers
+        return state_behind(self.encoder, cells_BTDHW)
 
     def step(self, layers: States) -> States:
         first = self.first.step(layers[0])
@@ -194,10 +192,7 @@ class CnnLstm(SizedForecaster):
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
         self.check_size(context_BTCHW)
-        cells_BTD11 = over_time(self._embed, context_BTCHW)
-        layers = self.stack.zero_state(cells_BTD11[:, 0])
-        for x_BD11 in cells_BTD11[:, :-1].unbind(dim=1):
-            _, layers = self.stack.step(x_BD11, layers)
+        layers = state_behind(self.stack, over_time(self._embed, context_BTCHW)[:, :-1])
         return PlainState(context_BTCHW[:, -1], layers)
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:

@@ -89,6 +89,14 @@ def grid_stack(
     return ConvLSTMStack(layers, in_channels=channels, return_state=True)
 
 
+def state_behind(stack: ConvLSTMStack, cells_BTEHW: Tensor) -> States:
+    """h and c of all layers behind a sequence, zeros behind an empty one."""
+    if cells_BTEHW.shape[1] == 0:
+        batch, _, *shape = cells_BTEHW.shape
+        return stack.zero_state(cells_BTEHW.new_empty(batch, *shape))
+    return stack(cells_BTEHW)[1]
+
+
 def pad_to_grid(frames_NCHW: Tensor, patch: int) -> Tensor:
     """Repeat the last rows and columns until both sides are whole numbers of patches."""
     H, W = frames_NCHW.shape[-2:]
@@ -157,10 +165,7 @@ class PlainConvLSTM(Forecaster):
         self.paint = ToPixels(config.filters[-1], channels, config.patch)
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
-        embedded_BTEHW = over_time(self.stem, context_BTCHW)
-        layers = self.stack.zero_state(embedded_BTEHW[:, 0])
-        for x_BEHW in embedded_BTEHW[:, :-1].unbind(dim=1):
-            _, layers = self.stack.step(x_BEHW, layers)
+        layers = state_behind(self.stack, over_time(self.stem, context_BTCHW)[:, :-1])
         return PlainState(context_BTCHW[:, -1], layers)
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:

@@ -44,10 +44,10 @@ def _encode_plain(way: Way) -> None:
     model, steps = way.model, way.T - 1
     way.add_stem(way.C, way.B * way.T, beside=0, learnt_inputs=0, keeps_output=steps > 0)
     takes = way.cells("E", model.filters[0])
-    way.held += steps * size(takes) + way.state
+    way.held += steps * size(takes)
     if steps:
-        way.add_layers(
-            "stack.layers", takes, model.filters, model.kernel_sizes, calls=steps, held_input=True
+        way.add_sequence(
+            "stack.layers", takes, model.filters, model.kernel_sizes, steps, held_input=True
         )
 
 
@@ -73,10 +73,10 @@ def _encode_cnn_lstm(way: Way) -> None:
     steps, model = way.T - 1, way.model
     way.add_stem(way.C, way.B * way.T, beside=0, learnt_inputs=0, keeps_output=steps > 0)
     takes = _add_flatten(way, way.B * way.T)
-    way.held += steps * size(takes) + way.state
+    way.held += steps * size(takes)
     if steps:
-        way.add_layers(
-            "stack.layers", takes, model.units, model.kernel_sizes, calls=steps, held_input=True
+        way.add_sequence(
+            "stack.layers", takes, model.units, model.kernel_sizes, steps, held_input=True
         )
 
 
@@ -109,13 +109,12 @@ def _encode_fc_lstm(way: Way) -> None:
     row = (("D", size(way.image(way.C)) // way.B), ("H", 1), ("W", 1))
     gives = (("B", way.B), ("T", way.T), *row)
     way.add("flatten", "frames in a row", way.context, gives, beside=-2 * size(gives))
-    way.held += way.state
-    way.add_layers(
+    way.add_sequence(
         "core.encoder.layers",
         (gives[0], *row),
         way.model.units,
         way.model.kernel_sizes,
-        calls=way.T,
+        way.T,
         held_input=True,
     )
 
@@ -137,13 +136,13 @@ def _encode_shi2015(way: Way) -> None:
     padded = way.add_padding(way.C, frames, beside=0, kept=0)
     patches = f"{PATCH_2015}x{PATCH_2015} patches"
     way.add("fold", f"{patches} into channels", padded, (("N", frames), *folded[1:]))
-    way.held += way.T * size(folded) + way.state
-    way.add_layers(
+    way.held += way.T * size(folded)
+    way.add_sequence(
         "core.encoder.layers",
         folded,
         model.filters,
         model.kernel_sizes,
-        calls=way.T,
+        way.T,
         keeps_input=True,
         held_input=True,
     )

@@ -6,8 +6,7 @@ those of one pass over all lead times, as in training.
 
 from __future__ import annotations
 
-from framecast.nn.rows import FLOAT_BYTES, Axes, size
-from framecast.nn.shapes import ConvGeometry, block_of
+from framecast.nn.rows import Axes, size
 from framecast.nn.way import Way
 from framecast.nn.widths import (
     CELL,
@@ -32,7 +31,6 @@ from framecast.nn.widths import (
     blur_radius,
     grid_size,
 )
-from framecast.nn.winograd_sizes import Tiles, numbers_beside, numbers_kept, tiles_of
 
 PARTS = len(SCALES) + 1
 """Scales of a picture: what lies between the blurs, and the widest of them."""
@@ -189,64 +187,12 @@ def _add_inputs(way: Way, steps: int, *, frames: int = 0) -> None:
 
 def _add_layers(way: Way, steps: int, *, first: bool) -> None:
     """ConvLSTM2D layers over `steps` in one call; `first` if they start from zeros."""
-    B, model = way.B, way.model
-    before = model.filters[0] + FLOW_HINTS
-    takes = _sequence(way, "C", before, steps)
-    calls = 1 if way.phase == "encode" else way.Th
-    for number, (width, kernel) in enumerate(zip(model.filters, model.kernel_sizes, strict=True)):
-        gives, state = _sequence(way, "F", width, steps), size(way.cells("F", width))
-        input_macs = 4 * steps * state * before * kernel**2
-        state_macs = 4 * (steps - first) * state * width * kernel**2
-        # What the layer keeps; the state that a later pass starts from; the input
-        kept = _kept_by_layer(way, before, width, kernel, calls * steps)
-        kept += (0 if first else 2 * state) + (calls * size(takes) if number == 0 else 0)
-        tiles = _tiles(way, before, width, kernel, steps)
-        if tiles:
-            block = numbers_beside(tiles, before, width, steps)
-        else:
-            samples, together = block_of(B, steps, 4 * FLOAT_BYTES * state // B)
-            # Gates of a block, and what a step's state adds to them; the block's input, if copied
-            block = 4 * (together + (steps > first)) * samples * state // B
-            copied = samples > 1 and steps > 1
-            block += copied * size(takes) * samples * together // (B * steps)
-        (top, bottom), (left, right) = way.pads(kernel, takes)
-        way.add(
-            f"stack.layers.{number}",
-            f"ConvLSTM2D {kernel}x{kernel}, {width} filters: h of every step, c of the last",
-            takes,
-            gives,
-            beside=state + block - (size(takes) if number else 0),
-            parameters=(
-                ("kernel", (4 * width, before, kernel, kernel)),
-                ("recurrent_kernel", (4 * width, width, kernel, kernel)),
-                ("bias", (4 * width,)),
-            ),
-            padding=(top, bottom, left, right),
-            macs=input_macs + state_macs,
-            kept=kept,
-        )
-        # Behind a single step the output is the last h.
-        way.held += (size(takes) if number == 0 else 0) + size(gives) + (1 + (steps > 1)) * state
-        takes, before = gives, width
-
-
-def _tiles(way: Way, channels: int, filters: int, kernel: int, steps: int) -> Tiles | None:
-    """How a layer cuts its cells for Winograd's convolutions, None where it convolves directly."""
-    looks = ConvGeometry.parse(2, kernel_size=kernel)
-    *_, rows, columns = (length for _, length in way.cells("C", channels))
-    return tiles_of(looks, looks, (rows, columns), channels, filters, batch=way.B, steps=steps)
-
-
-def _kept_by_layer(way: Way, channels: int, filters: int, kernel: int, steps: int) -> int:
-    """h, c and three gates of every step, unless the gates are computed again."""
-    state = size(way.cells("F", filters))
-    tiles = _tiles(way, channels, filters, kernel, steps)
-    return steps * state + (numbers_kept(tiles, filters, steps) if tiles else 4 * steps * state)
-
-
-def _sequence(way: Way, letter: str, channels: int, steps: int) -> Axes:
-    cells = way.cells(letter, channels)
-    return (cells[0], ("T", steps), *cells[1:])
+    filters, kernels = way.model.filters, way.model.kernel_sizes
+    takes = way.cells("C", filters[0] + FLOW_HINTS)
+    passes = 1 if way.phase == "encode" else way.Th
+    way.add_sequence(
+        "stack.layers", takes, filters, kernels, steps, passes=passes, first=first, keeps_input=True
+    )
 
 
 def step_flow(way: Way) -> None:

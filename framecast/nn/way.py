@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from framecast.nn.rows import Axes, Row, size
-from framecast.nn.shapes import ConvGeometry
+from framecast.nn.rows import FLOAT_BYTES, Axes, Row, size
+from framecast.nn.shapes import ConvGeometry, block_of
 from framecast.nn.widths import grid_size, paint_side, patch_of, stem_widths
+from framecast.nn.winograd_sizes import Tiles, numbers_beside, numbers_kept, tiles_of
 from framecast.sections import ModelConfig
 
 
@@ -180,6 +181,52 @@ class Way:
             takes = gives
             newer += 2 * size(gives)
 
+    def add_sequence(
+        self,
+        path: str,
+        takes: Axes,
+        filters: Sequence[int],
+        kernels: Sequence[int],
+        steps: int,
+        *,
+        passes: int = 1,
+        first: bool = True,
+        keeps_input: bool = False,
+        held_input: bool = False,
+    ) -> None:
+        """Run ConvLSTM2D layers over `steps` of cells that look like `takes`, in one call.
+
+        They start from zeros at the `first` of so many `passes`. The first layer's input is kept
+        for the backward pass by its giver, or else here (`keeps_input`); it is new, or a view of
+        what is held (`held_input`).
+        """
+        for number, (width, kernel) in enumerate(zip(filters, kernels, strict=True)):
+            (top, bottom), (left, right) = self.pads(kernel, takes)
+            gives, before = self._layer_output(takes, width), takes[1][1]
+            state, read, new = size(gives), steps * size(takes), not (number or held_input)
+            # The state that a later pass starts from, and the input
+            kept = self._kept_by_sequence(takes, width, kernel, passes * steps)
+            kept += (0 if first else 2 * state) + passes * read * (number == 0 and keeps_input)
+            self.add(
+                f"{path}.{number}",
+                f"ConvLSTM2D {kernel}x{kernel}, {width} filters: h of every step, c of the last",
+                _over_time(takes, steps),
+                _over_time(gives, steps),
+                beside=state
+                + self._beside_sequence(takes, width, kernel, steps, first=first)
+                - (0 if new else read),
+                parameters=(
+                    ("kernel", (4 * width, before, kernel, kernel)),
+                    *self._recurrent(width, kernel),
+                ),
+                padding=(top, bottom, left, right),
+                macs=4 * state * kernel**2 * (steps * before + (steps - first) * width),
+                kept=kept,
+            )
+            # Behind a single step the output is the last h.
+            self.held += read * new + (steps + 1 + (steps > 1)) * state
+            takes = gives
+
     def add_state_only(self, name: str, takes: Axes, kernel: int, *, keeps_output: bool) -> None:
         """Step a layer that has no input but its own h, of the shape of `takes`."""
         width, calls = takes[1][1], self.Th
@@ -228,6 +275,28 @@ class Way:
         last = (read + self.peephole) * size(gives) if self.phase == "step" else 0
         return 7 * calls * size(gives) + last
 
+    def _kept_by_sequence(self, takes: Axes, filters: int, kernel: int, steps: int) -> int:
+        """h, c and three gates of every step, unless the gates are computed again."""
+        state = size(self._layer_output(takes, filters))
+        tiles = _tiles(takes, filters, kernel, steps)
+        return steps * state + (numbers_kept(tiles, filters, steps) if tiles else 4 * steps * state)
+
+    def _beside_sequence(
+        self, takes: Axes, filters: int, kernel: int, steps: int, *, first: bool
+    ) -> int:
+        """Numbers alive beside the input and what the layer gives."""
+        tiles, state = (
+            _tiles(takes, filters, kernel, steps),
+            size(self._layer_output(takes, filters)),
+        )
+        if tiles:
+            return numbers_beside(tiles, takes[1][1], filters, steps)
+        samples, together = block_of(self.B, steps, 4 * FLOAT_BYTES * state // self.B)
+        # Gates of a block, and what a step's state adds to them; the block's input, if copied
+        sums = 4 * (together + (steps > first)) * samples * state // self.B
+        copied = samples > 1 and steps > 1
+        return sums + copied * size(takes) * samples * together // self.B
+
     def add_head(self, filters: int, maps: int, *, kept: int = 0) -> Axes:
         takes, gives = self.cells("F", filters), self.cells("C", maps)
         weight = (maps, filters, 1, 1)
@@ -275,3 +344,15 @@ class Way:
             macs=size(takes) * math.prod(weight[1:]),
             kept=passes * tapered,
         )
+
+
+def _over_time(cells: Axes, steps: int) -> Axes:
+    return (cells[0], ("T", steps), *cells[1:])
+
+
+def _tiles(takes: Axes, filters: int, kernel: int, steps: int) -> Tiles | None:
+    """How a layer cuts its cells for Winograd's convolutions, None where it convolves directly."""
+    looks = ConvGeometry.parse(2, kernel_size=kernel)
+    (_, batch), (_, channels), *sizes = takes
+    frame = [length for _, length in sizes]
+    return tiles_of(looks, looks, frame, channels, filters, batch=batch, steps=steps)

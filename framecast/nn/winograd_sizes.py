@@ -21,8 +21,8 @@ _SKINNY = 6.5
 """What a multiplication of a transform costs, in those of large matrix products, with the copies
 around it; measured with 16 to 128 filters on AVX2."""
 
-_MOST_BYTES = 64 * 2**20
-"""Of a block, unless a single sample takes more."""
+_BLOCK_BYTES = 16 * 2**20, 64 * 2**20
+"""Of a block at most, for short and for long sequences, unless a single sample takes more."""
 
 _MOST_KEPT_BYTES = 24 * 2**20
 """Of a sequence's gates; more are computed again, which takes a sixth of the time."""
@@ -93,9 +93,10 @@ def pays(tiles: Tiles, channels: int, filters: int, steps: int) -> bool:
 def samples_of_block(
     tiles: Tiles, channels: int, filters: int, steps: int, itemsize: int = FLOAT_BYTES
 ) -> int:
-    """Samples that go through the sequence together, in memory not much beyond what is kept."""
+    """Samples that go through the sequence together, in 3/4 of the memory of what is kept."""
     kept = 2 * steps * filters * SIDE**2 * tiles.count
-    most = min(_MOST_BYTES, max(_MOST_BYTES // 2, kept * itemsize))
+    short, long = _BLOCK_BYTES
+    most = min(long, max(short, kept * itemsize * 3 // 4))
     each = _numbers_of_block(tiles, channels, filters) * itemsize * tiles.count // tiles.batch
     blocks = -(-tiles.batch // max(1, most // each))
     return -(-tiles.batch // blocks)
