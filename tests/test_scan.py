@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from framecast.nn import convlstm, scan, scan_direct, shapes, winograd_sizes
 from framecast.nn.convlstm import ConvLSTM1D, ConvLSTM2D
@@ -278,5 +279,8 @@ def test_what_the_operation_does_not_know_goes_through_the_loop(monkeypatch):
     with torch.autocast("cpu", torch.bfloat16):
         make(torch.float32)(*inputs_of(make(), torch.float32, state=False))
     layer, (x,) = make(), inputs_of(make(), state=False)
+    with forward_ad.dual_level():
+        output = layer(forward_ad.make_dual(x.detach(), torch.ones_like(x)))[0]
+        assert forward_ad.unpack_dual(output).tangent.abs().max() > 0
     torch.vmap(lambda x_TCHW: layer(x_TCHW.unsqueeze(0))[0])(x.detach())
     assert not scan.can_scan([x.bfloat16()])

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 from framecast.nn import scan_direct, scan_winograd
@@ -26,7 +27,10 @@ from framecast.nn.winograd_sizes import Tiles, tiles_of
 
 
 def can_scan(tensors: Iterable[Tensor]) -> bool:
-    """Whether `scan` takes these; not while being traced, transformed or cast to other types."""
+    """Whether `scan` takes these.
+
+    Not while being traced, transformed, cast to other types or differentiated forwards.
+    """
     tensors = list(tensors)
     device, dtype = tensors[0].device, tensors[0].dtype
     return (
@@ -37,6 +41,7 @@ def can_scan(tensors: Iterable[Tensor]) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
     )
 
 
