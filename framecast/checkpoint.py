@@ -62,8 +62,8 @@ class Checkpoint:
         name = min(rivals, key=rivals.__getitem__)
         return name if rivals[name] < self.scores.get("validation_mse", -math.inf) else None
 
-    def forecaster(self, device: str = "cpu") -> Forecaster:
-        """Build the network with these weights, in eval mode on `device`.
+    def forecaster(self) -> Forecaster:
+        """Build the network with these weights, in eval mode on the CPU.
 
         Raises CheckpointError when the weights do not fit the network the settings describe.
         """
@@ -77,7 +77,7 @@ class Checkpoint:
                 f"the weights do not fit model.name {self.config.model.name} ({reason})",
                 remedy="use the original file, or train again with this framecast",
             ) from error
-        return network.to(device).eval()
+        return network.eval()
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -42,8 +42,14 @@ class Batch:
         return f"Batch({', '.join(shapes)})"
 
     def to(self, device: str) -> Batch:
-        """The same batch on another device."""
-        return Batch(self.context_BTCHW.to(device), self.target_BTCHW.to(device))
+        """The same batch on another device; one that is `pinned` is not waited for."""
+        return Batch(
+            *(t.to(device, non_blocking=t.is_pinned()) for t in vars(self).values())
+        )
+
+    def pinned(self) -> Batch:
+        """A copy from where CUDA devices fetch by themselves."""
+        return Batch(*(tensor.pin_memory() for tensor in vars(self).values()))
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from framecast.errors import ResourceError, UsageError
 from framecast.plan import machine_memory
+
+Module = TypeVar("Module", bound=nn.Module)
 
 _LACKING = re.compile("can't allocate memory|not enough memory|out of memory")
 """How PyTorch says it on Unix, on Windows, and on MPS."""
@@ -55,6 +59,13 @@ def autocast(device: str, precision: str) -> torch.autocast:
     """Context in which convolutions run at the given precision."""
     enabled = precision == "bfloat16"
     return torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=enabled)
+
+
+def placed(network: Module, device: str) -> Module:
+    """The network on a device, its weights in the order in which that convolves fastest."""
+    if device.startswith("cuda"):
+        return network.to(device, memory_format=torch.channels_last)
+    return network.to(device)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from framecast.device import (
     explained_memory,
     pick_device,
     pick_precision,
+    placed,
     prediction_memory,
 )
 from framecast.errors import CheckpointError, UsageError
@@ -49,7 +50,7 @@ class LoadedForecaster:
         self.channels = checkpoint.clip["channels"]
         self.device = pick_device(device)
         self.precision = pick_precision(self.config.train.precision, self.device)
-        self.network = checkpoint.forecaster(self.device)
+        self.network = placed(checkpoint.forecaster(), self.device)
         self.trained_on, self.fallback = checkpoint.trained_on, checkpoint.fallback
         self.tile, self.match = tile, match
         if not 0 <= match <= 1:

@@ -20,7 +20,7 @@ from torch import Tensor
 from framecast.baselines import optical_flow, persistence
 from framecast.checkpoint import Checkpoint, save_checkpoint
 from framecast.dataset import Batch, WindowShape, prefetched, training_batches, whole_batches
-from framecast.device import autocast, explained_memory, pick_device, pick_precision
+from framecast.device import autocast, explained_memory, pick_device, pick_precision, placed
 from framecast.distributed import Group, peers_explained
 from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
 from framecast.interruption import interrupts
@@ -68,10 +68,12 @@ class Trainer:
         self.group = group or Group(pick_device(self.settings.device))
         self.device, self.part = self.group.device, self.group.share(plan.batch_size)
         self.precision = pick_precision(self.settings.precision, self.device)
+        # Training samples are all of one size, for which cuDNN may look for its fastest ways.
+        torch.backends.cudnn.benchmark = True
         torch.manual_seed(self.settings.seed)
         with explained_memory("use a smaller --resize, or --model convlstm"):
             network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
-            self.network = network.to(self.device)
+            self.network = placed(network, self.device)
             self.average = copy.deepcopy(self.network)
         self.trained = self.network
         self.optimizer = torch.optim.AdamW(
@@ -92,7 +94,10 @@ class Trainer:
         or SIGTERM; both leave a usable `best.pt` and `last.pt` in the run folder.
         """
         self._started, losses = time.monotonic() - 60 * self.counters.minutes, []
-        batches = prefetched(self.batches(self.plan.split.train))
+        batches = self.batches(self.plan.split.train)
+        if self.device.startswith("cuda"):
+            batches = map(Batch.pinned, batches)
+        batches = prefetched(batches)
         with interrupts(once=self.group.size > 1) as interrupted, closing(batches):
             self._start()
             while (reason := self._reason_to_stop()) is None:
@@ -187,11 +192,9 @@ class Trainer:
 
     def _update_average(self) -> None:
         decay = min(self.settings.ema, self.counters.step / (self.counters.step + 10))
+        means, weights = (list(net.parameters()) for net in (self.average, self.network))
         with torch.no_grad():
-            for mean, weight in zip(
-                self.average.parameters(), self.network.parameters(), strict=True
-            ):
-                mean.lerp_(weight, 1 - decay)
+            torch._foreach_lerp_(means, weights, 1 - decay)
 
     def _close_epoch(self, train_loss: float | None) -> None:
         """Validate, save, and tell."""

@@ -4,7 +4,8 @@ The equations are those of `recurrence.py`, sigma the logistic function and tanh
 tanh(z) = 1 - 2 sigma(-2 z), which takes a third of the time. Kept for the backward pass are i, f,
 o, c and h of each step, or with `recompute` c and h alone; i, f and o are then computed a second
 time. The candidate is what c says it was: i tanh(z_c) = C_t - f C_{t-1}. Convolutions go one of two
-ways: direct ones (`scan_direct.py`), or where that is faster Winograd's (`scan_winograd.py`).
+ways: direct ones (`scan_direct.py`), or where that is faster Winograd's (`scan_winograd.py`). Under
+autocast everything is of its type but c, which adds up over time and stays in float32.
 
 Axes as in `recurrence.py`; S is T or, where only the newest step is needed, 1; b samples and n
 steps of a block, N = n b; K = 3F the channels of i, f, o.
@@ -13,6 +14,7 @@ steps of a block, N = n b; K = 3F the channels of i, f, o.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -29,15 +31,18 @@ from framecast.nn.winograd_sizes import Tiles, tiles_of
 def can_scan(tensors: Iterable[Tensor]) -> bool:
     """Whether `scan` takes these.
 
-    Not while being traced, transformed, cast to other types or differentiated forwards.
+    Not while being traced, transformed or differentiated forwards.
     """
     tensors = list(tensors)
-    device, dtype = tensors[0].device, tensors[0].dtype
+    device, types = tensors[0].device, {tensor.dtype for tensor in tensors}
     return (
         device.type in ("cpu", "cuda", "meta")
-        and dtype in (torch.float32, torch.float64)
-        and all(tensor.device == device and tensor.dtype == dtype for tensor in tensors)
-        and not (device.type != "meta" and torch.is_autocast_enabled(device.type))
+        and (
+            types <= {torch.float32, autocast_type(device)}
+            if autocast_type(device)
+            else types in ({torch.float32}, {torch.float64})
+        )
+        and all(tensor.device == device for tensor in tensors)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
@@ -52,8 +57,16 @@ def scan(
 
     The output is that of all steps (B,T,F,H,W) or the last h (B,F,H,W). `state` holds h and c
     before the first step, None for zeros. Gradients flow into everything given; to differentiate
-    them again raises RuntimeError.
+    them again raises RuntimeError. Under autocast output and h are of its type.
     """
+    device, lowered = x_BTCHW.device, autocast_type(x_BTCHW.device)
+    if lowered:
+        x_BTCHW = x_BTCHW.to(lowered)
+        state = state and (state[0].to(lowered), state[1].float())
+        given = (getattr(weights, field.name) for field in fields(Weights))
+        weights = Weights(*(None if w is None else w.to(lowered) for w in given))
+        with torch.autocast(device.type, enabled=False):
+            return scan(x_BTCHW, state, weights, plan)
     tensors = (
         x_BTCHW,
         *(state or (None, None)),
@@ -69,6 +82,13 @@ def scan(
         # A view of the last step would hold on to all the others.
         h_BFHW = h_SBFHW[-1] if len(h_SBFHW) == 1 else h_SBFHW[-1].clone()
     return h_SBFHW.transpose(0, 1) if plan.return_sequences else h_BFHW, h_BFHW, c_BFHW
+
+
+def autocast_type(device: torch.device) -> torch.dtype | None:
+    """The type that autocast has convolutions computed in on this device; None outside of it."""
+    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
+        return None
+    return torch.get_autocast_dtype(device.type)
 
 
 class _Scan(torch.autograd.Function):
@@ -93,7 +113,8 @@ class _Scan(torch.autograd.Function):
         tiles = _tiles(x_BTCHW, weights, ctx.plan)
         way = scan_winograd.Backward(tiles, *given) if tiles else scan_direct.Backward(*given)
         del kept, given
-        return None, *way.run(first, received)
+        with torch.autocast(x_BTCHW.device.type, enabled=False):
+            return None, *way.run(first, received)
 
 
 def _forward(
@@ -109,7 +130,8 @@ def _forward(
 
 def _tiles(x_BTCHW: Tensor, weights: Weights, plan: Plan) -> Tiles | None:
     """How to cut frames for Winograd's convolutions; None where direct ones are taken."""
-    if x_BTCHW.device.type != "cpu":  # CUDA's libraries choose among such ways by themselves
+    # CUDA's libraries choose among such ways by themselves; 16 bits are too few for them.
+    if x_BTCHW.device.type != "cpu" or x_BTCHW.dtype.itemsize < 4:
         return None
     batch, steps, channels, *sizes = x_BTCHW.shape
     filters = weights.recurrent_kernel.shape[1]

@@ -6,7 +6,7 @@ Axes as in `scan.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,8 +55,11 @@ class Weights:
 def blocks(h_BFHW: Tensor, steps: int) -> Iterator[tuple[slice, list[slice]]]:
     """Cut a batch of sequences: the samples of each block, and the steps of each part of it."""
     batch = len(h_BFHW)
-    bytes_each = 4 * math.prod(h_BFHW.shape[1:]) * h_BFHW.element_size()
-    samples, length = block_of(batch, steps, bytes_each)
+    if h_BFHW.device.type == "cuda":  # has no such cache, but much to do at once
+        samples, length = batch, steps
+    else:
+        bytes_each = 4 * math.prod(h_BFHW.shape[1:]) * h_BFHW.element_size()
+        samples, length = block_of(batch, steps, bytes_each)
     parts = [slice(t, min(t + length, steps)) for t in range(0, steps, length)]
     for start in range(0, batch, samples):
         yield slice(start, min(start + samples, batch)), parts
@@ -69,4 +72,27 @@ def frames(x_BTCHW: Tensor, samples: slice, times: slice, go_backwards: bool) ->
         x_bnCHW = x_BTCHW[samples, steps - times.stop : steps - times.start].flip(1)
     else:
         x_bnCHW = x_BTCHW[samples, times]
-    return x_bnCHW.transpose(0, 1).flatten(0, 1).contiguous()
+    return packed(x_bnCHW.transpose(0, 1).flatten(0, 1))
+
+
+def packed(x_NCHW: Tensor) -> Tensor:
+    """The same without gaps, in the order of axes in which the device convolves fastest."""
+    return x_NCHW.contiguous(memory_format=_order(x_NCHW))
+
+
+def empty(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A tensor (..., C, H, W) to be written to, in that order, too; of `like`'s type by default."""
+    if _order(like) == torch.channels_last:
+        *first, channels, height, width = shape
+        return like.new_empty((*first, height, width, channels), dtype=dtype).movedim(-1, -3)
+    return like.new_empty(shape, dtype=dtype)
+
+
+def cell_type(x: Tensor) -> torch.dtype:
+    """The type of c beside `x`: 16 bits are too few to add up in."""
+    return torch.float32 if x.dtype.itemsize < 4 else x.dtype
+
+
+def _order(like: Tensor) -> torch.memory_format:
+    flat = like.device.type == "cuda" and like.ndim > 3 and like.dtype.itemsize < 4
+    return torch.channels_last if flat else torch.contiguous_format

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from framecast.nn.recurrence import State, convolve
-from framecast.nn.scan_blocks import Plan, Weights, blocks, frames
+from framecast.nn.scan_blocks import Plan, Weights, blocks, cell_type, empty, frames, packed
 from framecast.nn.scan_steps import advance, gates_again, peephole_gradient, retreat
 from framecast.nn.shapes import ConvGeometry
 
@@ -37,12 +37,12 @@ def forward(
     batch, steps = x_BTCHW.shape[:2]
     filters = weights.recurrent_kernel.shape[1]
     shape = (batch, filters, *plan.inputs.output_sizes(x_BTCHW.shape[3:]))
-    h_SBFHW = x_BTCHW.new_empty((steps if keep or plan.return_sequences else 1, *shape))
-    c_SBFHW = x_BTCHW.new_empty((steps if keep else 1, *shape))
+    h_SBFHW = empty((steps if keep or plan.return_sequences else 1, *shape), x_BTCHW)
+    c_SBFHW = empty((steps if keep else 1, *shape), x_BTCHW, cell_type(x_BTCHW))
     cut = list(blocks(h_SBFHW[0], steps))
     # Ahead of everything that is freed again, between which they would leave holes.
     gates = [
-        x_BTCHW.new_empty((times.stop - times.start, b.stop - b.start, 3 * filters, *shape[2:]))
+        empty((times.stop - times.start, b.stop - b.start, 3 * filters, *shape[2:]), x_BTCHW)
         for b, parts in cut
         for times in parts
         if keep and not plan.recompute
@@ -51,7 +51,7 @@ def forward(
     for samples, parts in cut:
         h_BFHW, c_BFHW = first
         state = (
-            None if h_BFHW is None else h_BFHW[samples].contiguous(),
+            None if h_BFHW is None else packed(h_BFHW[samples]),
             None if c_BFHW is None else c_BFHW[samples],
         )
         for times in parts:
@@ -129,15 +129,14 @@ class Backward:
         """
         d_shown_TBFHW, *d_last = received
         last = self.h_TBFHW[-1]
-        d_first = [torch.empty_like(last) if w else None for w in (self.wants_h, self.wants_c)]
+        pairs = zip((last, self.c_TBFHW[-1]), (self.wants_h, self.wants_c), strict=True)
+        d_first = [torch.empty_like(like) if wanted else None for like, wanted in pairs]
         for samples, parts in reversed(list(blocks(last, len(self.h_TBFHW)))):
             state = [None if tensor is None else tensor[samples] for tensor in first]
-            d_state = [
-                torch.zeros_like(last[samples])
-                if d is None
-                else d[samples].clone(memory_format=torch.contiguous_format)
-                for d in d_last
-            ]
+            d_state = []
+            for d, like in zip(d_last, (last[samples], self.c_TBFHW[-1, samples]), strict=True):
+                own = empty(like.shape, like=last, dtype=like.dtype)
+                d_state.append(own.zero_() if d is None else own.copy_(d[samples]))
             for times in reversed(parts):
                 part = self._part(samples, times, state)
                 gates = self.gates.pop().flatten(0, 1) if self.gates else self._gates_again(part)
@@ -192,9 +191,8 @@ class Backward:
         d_h_bFHW, d_c_bFHW = d_state
         count = len(part.c_before)
         gates_nbKHW = gates_NKHW.unflatten(0, (count, -1))
-        d_z_nbGHW = gates_NKHW.new_empty(
-            (*gates_nbKHW.shape[:2], 4 * d_c_bFHW.shape[1], *d_c_bFHW.shape[2:])
-        )
+        shape = (*gates_nbKHW.shape[:2], 4 * d_c_bFHW.shape[1], *d_c_bFHW.shape[2:])
+        d_z_nbGHW = empty(shape, gates_NKHW)
         for n in reversed(range(count)):
             t = part.times.start + n
             if d_shown_TBFHW is not None:
@@ -207,7 +205,7 @@ class Backward:
             if t > 0 or self.wants_h:
                 kernel = self.weights.recurrent_kernel
                 d_h_bFHW = _convolve_backward(
-                    d_z_bGHW, d_c_bFHW, kernel, self.plan.state, (True, False, False)
+                    d_z_bGHW, d_h_bFHW, kernel, self.plan.state, (True, False, False)
                 )[0]
         return d_z_nbGHW.flatten(0, 1), [d_h_bFHW, d_c_bFHW]
 

@@ -1,7 +1,9 @@
 """One step of the recurrence of `scan.py` behind its convolutions, forth and back, in place.
 
 Element by element, so that axes other than the batch and the channels may be any: rows and columns,
-or those of tiles.
+or those of tiles. Where c is of another type than the rest, that has 16 bits, to which 1 - 2 sigma
+leaves nothing of a small tanh; there tanh is called by its name, and beside the convolutions it
+takes no time.
 """
 
 from __future__ import annotations
@@ -39,16 +41,21 @@ def advance(
     if kept_bKHW is not None:
         both, last = kept_bKHW.tensor_split((2 * o.shape[1],), 1)
     i, f = torch.sigmoid(z_bGHW[:, : both.shape[1]], out=both).chunk(2, 1)
-    s.mul_(-2).sigmoid_()
-    if c_bFHW is None:
-        torch.addcmul(i, i, s, value=-2, out=c_new)
+    short = s.dtype != c_new.dtype
+    if short:
+        torch.mul(i, s.tanh_(), out=c_new)
     else:
-        torch.addcmul(i, f, c_bFHW, out=c_new).addcmul_(i, s, value=-2)
+        torch.addcmul(i, i, s.mul_(-2).sigmoid_(), value=-2, out=c_new)
+    if c_bFHW is not None:
+        c_new.addcmul_(f, c_bFHW)
     if weights.peephole is not None:
         o.addcmul_(w_o, c_new)
     o = torch.sigmoid(o, out=last)
-    share = torch.mul(c_new, -2, out=h_new).sigmoid_()
-    torch.addcmul(o, o, share, value=-2, out=h_new)
+    if short:
+        torch.tanh(c_new, out=h_new).mul_(o)
+    else:
+        share = torch.mul(c_new, -2, out=h_new).sigmoid_()
+        torch.addcmul(o, o, share, value=-2, out=h_new)
 
 
 def retreat(
@@ -63,11 +70,16 @@ def retreat(
     """Write the gradient of a step's sums, and turn that of c into that of the c before it."""
     i, f, o = gates_bKHW.chunk(3, 1)
     d_i, d_f, d_g, d_o = d_z_bGHW.chunk(4, 1)
-    share = torch.mul(c_bFHW, -2, out=d_i).sigmoid_()
-    torch.addcmul(d_h_bFHW, d_h_bFHW, share, value=-2, out=d_o)
-    _sigmoid_backward(d_o, o, grad_input=d_o)
     torch.mul(d_h_bFHW, o, out=d_f)
-    d_c_bFHW.add_(_sigmoid_backward(d_f, share, grad_input=d_f), alpha=4)
+    if o.dtype != c_bFHW.dtype:
+        shown = torch.tanh(c_bFHW, out=d_i)
+        torch.mul(d_h_bFHW, shown, out=d_o)
+        d_c_bFHW.add_(_tanh_backward(d_f, shown, grad_input=d_f))
+    else:
+        share = torch.mul(c_bFHW, -2, out=d_i).sigmoid_()
+        torch.addcmul(d_h_bFHW, d_h_bFHW, share, value=-2, out=d_o)
+        d_c_bFHW.add_(_sigmoid_backward(d_f, share, grad_input=d_f), alpha=4)
+    _sigmoid_backward(d_o, o, grad_input=d_o)
     if weights.peephole is not None:
         w_i, w_f, w_o = weights.peepholes(d_z_bGHW.ndim - 2)
         d_c_bFHW.addcmul_(w_o, d_o)

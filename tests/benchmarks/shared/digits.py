@@ -42,28 +42,31 @@ def read_digits(path: Path) -> np.ndarray:
     return digits_NHW
 
 
-def trajectory(generator: np.random.Generator, frames: int) -> np.ndarray:
-    """Top and left (frames, 2) of a digit, whole pixels."""
-    place, angle = generator.random(2), 2 * np.pi * generator.random()
-    velocity = STEP * np.array([np.sin(angle), np.cos(angle)])
-    places = np.empty((frames, 2))
+def trajectories(places_N2: np.ndarray, angles_N: np.ndarray, frames: int) -> np.ndarray:
+    """Top and left (N, frames, 2), whole pixels, of digits that start at `places_N2` in 0..1."""
+    velocity_N2 = STEP * np.stack([np.sin(angles_N), np.cos(angles_N)], axis=1)
+    places_NT2 = np.empty((len(places_N2), frames, 2))
     for frame in range(frames):
-        place = place + velocity
-        velocity = np.where((place <= 0) | (place >= 1), -velocity, velocity)
-        place = np.clip(place, 0, 1)
-        places[frame] = place
-    return (places * (CANVAS - DIGIT)).astype(int)
+        places_N2 = places_N2 + velocity_N2
+        velocity_N2 = np.where((places_N2 <= 0) | (places_N2 >= 1), -velocity_N2, velocity_N2)
+        places_N2 = np.clip(places_N2, 0, 1)
+        places_NT2[:, frame] = places_N2
+    return (places_NT2 * (CANVAS - DIGIT)).astype(int)
 
 
 def sequences(digits_NHW: np.ndarray, count: int, frames: int, seed: int) -> np.ndarray:
     """`count` sequences of two digits each, behind one another: (count * frames, 64, 64), uint8."""
-    generator = np.random.default_rng(seed)
+    draw = np.random.default_rng(seed)
+    drawn = [
+        (draw.random(2), 2 * np.pi * draw.random(), draw.integers(len(digits_NHW)))
+        for _ in range(2 * count)
+    ]
+    places_N2, angles_N, chosen_N = (np.array(values) for values in zip(*drawn, strict=True))
+    paths_NT2 = trajectories(places_N2, angles_N, frames).tolist()
     made_SHW = np.zeros((count * frames, CANVAS, CANVAS), np.uint8)
-    for first in range(0, count * frames, frames):
-        for _ in range(2):
-            places = trajectory(generator, frames)
-            digit_HW = digits_NHW[generator.integers(len(digits_NHW))]
-            for frame_HW, (top, left) in zip(made_SHW[first : first + frames], places, strict=True):
-                part_HW = frame_HW[top : top + DIGIT, left : left + DIGIT]
-                np.maximum(part_HW, digit_HW, out=part_HW)
+    for number, (path_T2, digit) in enumerate(zip(paths_NT2, chosen_N, strict=True)):
+        digit_HW = digits_NHW[digit]
+        for frame_HW, (top, left) in zip(made_SHW[number // 2 * frames :], path_T2, strict=False):
+            part_HW = frame_HW[top : top + DIGIT, left : left + DIGIT]
+            np.maximum(part_HW, digit_HW, out=part_HW)
     return made_SHW

@@ -1,0 +1,151 @@
+"""The layer and all networks on a CUDA device: equal to the CPU's, and how fast.
+
+python -m tests.benchmarks.cuda
+
+Errors are norms of differences, relative to the norm of what the CPU gives: for the layer, whose
+gradients are those of its input and weights together, in float64, for networks in float32. Times are of a training step in bfloat16
+autocast, beside a plain loop in the same and the bare convolutions called one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from framecast.device import autocast, placed
+from framecast.nn.networks import NETWORKS, build_forecaster
+from framecast.sections import ModelConfig
+
+from .shared.layers import LOOP, OURS, SHAPES, Shape, build, forward, frames
+from .shared.record import machine, write_json
+
+DEVICE = "cuda"
+PRECISIONS = ("float32", "bfloat16")
+SIZE, CONTEXT, HORIZON = (64, 80), 6, 12
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.cuda")
+    parser.add_argument("--output", type=Path, default=Path("runs/cuda"), metavar="DIR")
+    parser.add_argument("--rounds", type=int, default=20)
+    given = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.exit(9, "error: PyTorch sees no CUDA device here\n")
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    record = {
+        "machine": machine(),
+        "layer_errors": {str(shape): layer_errors(shape) for shape in SHAPES},
+        "network_errors": {name: network_errors(name) for name in NETWORKS},
+        "milliseconds": {str(shape): times(shape, given.rounds) for shape in SHAPES},
+    }
+    write_json(given.output / "cuda.json", record)
+    for title, rows in record.items():
+        if title != "machine":
+            print(title)
+            for name, row in rows.items():
+                print(f"  {name:24} " + "  ".join(f"{key} {row[key]:.3g}" for key in row))
+
+
+def layer_errors(shape: Shape) -> dict[str, float]:
+    """Of the output and of all gradients, in each precision."""
+    torch.manual_seed(0)
+    layer = build(OURS, shape, None).double()
+    x = frames(shape)[:2].double()
+    exact = _output_and_gradients(layer, x)
+    found = {}
+    for precision in PRECISIONS:
+        moved = placed(copy.deepcopy(layer).float(), DEVICE)
+        with autocast(DEVICE, precision):
+            results = _output_and_gradients(moved, x.float().to(DEVICE))
+        for what, one, other in zip(("output", "gradients"), results, exact, strict=True):
+            found[f"{precision} {what}"] = _error(one, other)
+    return found
+
+
+def _output_and_gradients(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = x.clone().requires_grad_()
+    output = forward(layer, leaf)
+    weight = torch.linspace(-1, 1, output.numel()).view(output.shape).to(output)
+    gradients = torch.autograd.grad((output * weight).sum(), [leaf, *layer.parameters()])
+    return output.detach(), torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def network_errors(name: str) -> dict[str, float]:
+    """Of the forecast frames, in each precision."""
+    torch.manual_seed(0)
+    network = build_forecaster(ModelConfig(name), 1, SIZE).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    context_BTCHW = torch.rand(2, CONTEXT, 1, *SIZE)
+    found = {}
+    with torch.inference_mode():
+        exact = network(context_BTCHW, HORIZON)
+        for precision in PRECISIONS:
+            moved = placed(copy.deepcopy(network), DEVICE)
+            with autocast(DEVICE, precision):
+                frames_BTCHW = moved(context_BTCHW.to(DEVICE), HORIZON)
+            found[f"{precision} frames"] = _error(frames_BTCHW, exact)
+    return found
+
+
+def times(shape: Shape, rounds: int) -> dict[str, float]:
+    """Median milliseconds of a training step, interleaved, three that do not count before."""
+    x = frames(shape).to(DEVICE)
+    runs = {name: _step(build(name, shape, None), x) for name in (OURS, LOOP)}
+    runs["bare convolutions"] = _bare(shape, x)
+    ms: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 3):
+        for name, run in runs.items():
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            run()
+            end.record()
+            torch.cuda.synchronize()
+            if number >= 3:
+                ms[name].append(start.elapsed_time(end))
+    return {name: statistics.median(found) for name, found in ms.items()}
+
+
+def _step(module: nn.Module, x: Tensor) -> Callable[[], None]:
+    module = placed(module, DEVICE)
+
+    def run() -> None:
+        module.zero_grad(set_to_none=True)
+        leaf = x.clone().requires_grad_()
+        with autocast(DEVICE, "bfloat16"):
+            output = forward(module, leaf)
+        output.float().sum().backward()
+
+    return run
+
+
+def _bare(shape: Shape, x: Tensor) -> Callable[[], None]:
+    """The input's convolution of all steps and the state's of all but the first."""
+    channels, filters, kernel, size, batch, steps = shape
+    h = torch.rand(batch, filters, size, size, device=DEVICE)
+    inputs = _step(nn.Conv2d(channels, 4 * filters, kernel, padding="same"), x.flatten(0, 1))
+    state = _step(nn.Conv2d(filters, 4 * filters, kernel, padding="same", bias=False), h)
+
+    def run() -> None:
+        inputs()
+        for _ in range(steps - 1):
+            state()
+
+    return run
+
+
+def _error(found: Tensor, exact: Tensor) -> float:
+    difference = found.detach().cpu().double() - exact.cpu().double()
+    return (difference.norm() / exact.norm()).item()
+
+
+if __name__ == "__main__":
+    main()
