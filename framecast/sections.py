@@ -102,19 +102,18 @@ class ModelConfig(Section):
     SECTION: ClassVar[str] = "model"
 
     name: Annotated[
-        Literal["flow-convlstm", "convlstm", "unet-convlstm", "cnn-lstm", "fc-lstm", "shi2015"],
+        Literal["flow-convlstm", "convlstm", "cnn-lstm", "fc-lstm", "shi2015"],
         Rule(
             "Architecture; flow-convlstm mixes extrapolations along the context frames' motion, "
-            "unet-convlstm works on several scales and is for much data and a GPU, shi2015 is the "
-            "network of the ConvLSTM paper, cnn-lstm and fc-lstm are tied to one frame size."
+            "shi2015 is the network of the ConvLSTM paper, cnn-lstm and fc-lstm are tied to one "
+            "frame size."
         ),
     ] = "flow-convlstm"
     filters: Annotated[
         tuple[int, ...],
         Rule(
-            "Hidden channels, one ConvLSTM2D layer for each number, in unet-convlstm one level, each "
-            "of half the resolution; in cnn-lstm of the grid before the LSTM (first) and behind it "
-            "(last); unused by fc-lstm.",
+            "Hidden channels, one ConvLSTM2D layer for each number; in cnn-lstm of the grid before "
+            "the LSTM (first) and behind it (last); unused by fc-lstm.",
             at_least=1,
         ),
     ] = (64, 64)

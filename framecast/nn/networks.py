@@ -7,7 +7,6 @@ from collections.abc import Callable
 from framecast.nn.alternatives import CnnLstm, FcLstm, Shi2015
 from framecast.nn.flow import FlowConvLSTM
 from framecast.nn.forecaster import Forecaster, PlainConvLSTM
-from framecast.nn.unet import UNetConvLSTM
 from framecast.sections import ModelConfig
 
 NETWORKS: dict[str, Callable[..., Forecaster]] = {
@@ -15,7 +14,6 @@ NETWORKS: dict[str, Callable[..., Forecaster]] = {
     "convlstm": PlainConvLSTM,
     "cnn-lstm": CnnLstm,
     "fc-lstm": FcLstm,
-    "unet-convlstm": UNetConvLSTM,
     "shi2015": Shi2015,
 }
 

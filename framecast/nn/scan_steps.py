@@ -1,9 +1,8 @@
 """One step of the recurrence of `scan.py` behind its convolutions, forth and back, in place.
 
 Element by element, so that axes other than the batch and the channels may be any: rows and columns,
-or those of tiles. Where c is of another type than the rest, that has 16 bits, to which 1 - 2 sigma
-leaves nothing of a small tanh; there tanh is called by its name, and beside the convolutions it
-takes no time.
+or those of tiles. Where c is of another type than the rest, those have 16 bits, in which 1 - 2 sigma
+leaves little of a small tanh; there tanh is called by its name.
 """
 
 from __future__ import annotations
@@ -43,11 +42,13 @@ def advance(
     i, f = torch.sigmoid(z_bGHW[:, : both.shape[1]], out=both).chunk(2, 1)
     short = s.dtype != c_new.dtype
     if short:
-        torch.mul(i, s.tanh_(), out=c_new)
+        s.tanh_().mul_(i)
     else:
-        torch.addcmul(i, i, s.mul_(-2).sigmoid_(), value=-2, out=c_new)
-    if c_bFHW is not None:
-        c_new.addcmul_(f, c_bFHW)
+        torch.addcmul(i, i, s.mul_(-2).sigmoid_(), value=-2, out=s)
+    if c_bFHW is None:
+        c_new.copy_(s)
+    else:  # which may be the same memory as the new one
+        torch.addcmul(s, f, c_bFHW, out=c_new)
     if weights.peephole is not None:
         o.addcmul_(w_o, c_new)
     o = torch.sigmoid(o, out=last)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from framecast.nn.rows import Axes, Row, size
 from framecast.nn.trace_flow import encode_flow, step_flow
-from framecast.nn.trace_unet import encode_unet, step_unet
 from framecast.nn.way import Way
 from framecast.nn.widths import PATCH_2015
 from framecast.sections import ModelConfig
@@ -59,7 +58,7 @@ def _step_plain(way: Way) -> None:
     way.add_stem(way.C, 0, beside=0, learnt_inputs=way.Th - 1, keeps_output=True)
     way.add_layers("stack.layers", takes, model.filters, model.kernel_sizes, calls=way.Th)
     way.held += way.state
-    way.add_paint(way.Th, model.filters[-1], way.C)
+    way.add_paint(way.Th)
     _add_changed_frame(way, size(way.image(way.C, padded=True)))
 
 
@@ -91,7 +90,7 @@ def _step_cnn_lstm(way: Way) -> None:
     way.held += way.state
     cells = size(way.cells("F", model.filters[-1]))
     way.add_dense("dense", cells // way.B, kept=way.Th * cells)
-    way.add_paint(way.Th, model.filters[-1], way.C)
+    way.add_paint(way.Th)
     _add_changed_frame(way, size(way.image(way.C, padded=True)))
 
 
@@ -189,7 +188,6 @@ def _add_forecaster(
 WALKS: dict[str, tuple[Callable[[Way], None], Callable[[Way], None]]] = {
     "flow-convlstm": (encode_flow, step_flow),
     "convlstm": (_encode_plain, _step_plain),
-    "unet-convlstm": (encode_unet, step_unet),
     "cnn-lstm": (_encode_cnn_lstm, _step_cnn_lstm),
     "fc-lstm": (_encode_fc_lstm, _step_fc_lstm),
     "shi2015": (_encode_shi2015, _step_shi2015),

@@ -257,7 +257,7 @@ def _add_mixture(way: Way, guesses: Axes, frame: Axes) -> None:
     spread = "what the layers add to weights, from cells to pixels, interpolated"
     way.add("spread", spread, cells, maps, beside=interpolated - size(maps))
     way.held += interpolated
-    way.add_paint(1, filters, C)
+    way.add_paint(1)
     way.held += size(way.image(C, padded=True))
     # The lead times, as indices of 8 bytes
     kept = Th * (size(guesses) + 2 * B)

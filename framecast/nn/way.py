@@ -201,61 +201,31 @@ class Way:
         what is held (`held_input`).
         """
         for number, (width, kernel) in enumerate(zip(filters, kernels, strict=True)):
-            takes = self.add_layer(
+            (top, bottom), (left, right) = self.pads(kernel, takes)
+            gives, before = self._layer_output(takes, width), takes[1][1]
+            state, read, new = size(gives), steps * size(takes), not (number or held_input)
+            # The state that a later pass starts from, and the input
+            kept = self._kept_by_sequence(takes, width, kernel, passes * steps)
+            kept += (0 if first else 2 * state) + passes * read * (number == 0 and keeps_input)
+            self.add(
                 f"{path}.{number}",
-                takes,
-                width,
-                kernel,
-                steps,
-                passes=passes,
-                first=first,
-                keeps_input=number == 0 and keeps_input,
-                held_input=number > 0 or held_input,
+                f"ConvLSTM2D {kernel}x{kernel}, {width} filters: h of every step, c of the last",
+                _over_time(takes, steps),
+                _over_time(gives, steps),
+                beside=state
+                + self._beside_sequence(takes, width, kernel, steps, first=first)
+                - (0 if new else read),
+                parameters=(
+                    ("kernel", (4 * width, before, kernel, kernel)),
+                    *self._recurrent(width, kernel),
+                ),
+                padding=(top, bottom, left, right),
+                macs=4 * state * kernel**2 * (steps * before + (steps - first) * width),
+                kept=kept,
             )
-
-    def add_layer(
-        self,
-        name: str,
-        takes: Axes,
-        width: int,
-        kernel: int,
-        steps: int,
-        *,
-        passes: int = 1,
-        first: bool = True,
-        keeps_input: bool = False,
-        held_input: bool = False,
-        scattered: bool = False,
-    ) -> Axes:
-        """Run one of the layers of `add_sequence`; returns the axes of a step's output.
-
-        Its input is copied block by block where its channels lie apart (`scattered`).
-        """
-        (top, bottom), (left, right) = self.pads(kernel, takes)
-        gives, before = self._layer_output(takes, width), takes[1][1]
-        state, read = size(gives), steps * size(takes)
-        # The state that a later pass starts from, and the input
-        kept = self._kept_by_sequence(takes, width, kernel, passes * steps)
-        kept += (0 if first else 2 * state) + passes * read * keeps_input
-        self.add(
-            name,
-            f"ConvLSTM2D {kernel}x{kernel}, {width} filters: h of every step, c of the last",
-            _over_time(takes, steps),
-            _over_time(gives, steps),
-            beside=state
-            + self._beside_sequence(takes, width, kernel, steps, first=first, scattered=scattered)
-            - read * held_input,
-            parameters=(
-                ("kernel", (4 * width, before, kernel, kernel)),
-                *self._recurrent(width, kernel),
-            ),
-            padding=(top, bottom, left, right),
-            macs=4 * state * kernel**2 * (steps * before + (steps - first) * width),
-            kept=kept,
-        )
-        # Behind a single step the output is the last h.
-        self.held += read * (not held_input) + (steps + 1 + (steps > 1)) * state
-        return gives
+            # Behind a single step the output is the last h.
+            self.held += read * new + (steps + 1 + (steps > 1)) * state
+            takes = gives
 
     def add_state_only(self, name: str, takes: Axes, kernel: int, *, keeps_output: bool) -> None:
         """Step a layer that has no input but its own h, of the shape of `takes`."""
@@ -312,7 +282,7 @@ class Way:
         return steps * state + (numbers_kept(tiles, filters, steps) if tiles else 4 * steps * state)
 
     def _beside_sequence(
-        self, takes: Axes, filters: int, kernel: int, steps: int, *, first: bool, scattered: bool
+        self, takes: Axes, filters: int, kernel: int, steps: int, *, first: bool
     ) -> int:
         """Numbers alive beside the input and what the layer gives."""
         tiles, state = (
@@ -324,7 +294,7 @@ class Way:
         samples, together = block_of(self.B, steps, 4 * FLOAT_BYTES * state // self.B)
         # Gates of a block, and what a step's state adds to them; the block's input, if copied
         sums = 4 * (together + (steps > first)) * samples * state // self.B
-        copied = scattered or (samples > 1 and steps > 1)
+        copied = samples > 1 and steps > 1
         return sums + copied * size(takes) * samples * together // self.B
 
     def add_head(self, filters: int, maps: int, *, kept: int = 0) -> Axes:
@@ -355,25 +325,24 @@ class Way:
             kept=kept,
         )
 
-    def add_paint(self, passes: int, filters: int, maps: int, *, kept: int = 0) -> None:
+    def add_paint(self, passes: int) -> None:
         """From cells to pixels, in overlapping patches; the padding is cropped off.
 
-        In training all lead times take so many `passes`, each of which keeps the patches' weights,
-        and all together the cells, if not kept by what gives them (`kept`).
+        In training all lead times take so many `passes`, each of which keeps the patches' weights.
         """
-        takes, gives = self.cells("F", filters), self.image(maps)
+        takes, gives = self.cells("F", self.model.filters[-1]), self.image(self.C)
         side = paint_side(self.model.patch)
-        weight = (filters, maps, side, side)
+        weight = (takes[1][1], self.C, side, side)
         tapered = math.prod(weight)
         self.add(
             "paint",
             f"ConvTranspose2d {side}x{side}, stride {self.model.patch}, padding cropped off",
             takes,
             gives,
-            beside=size(self.image(maps, padded=True)) - size(gives) + tapered,
-            parameters=(("weight", weight), ("bias", (maps,))),
+            beside=size(self.image(self.C, padded=True)) - size(gives) + tapered,
+            parameters=(("weight", weight), ("bias", (self.C,))),
             macs=size(takes) * math.prod(weight[1:]),
-            kept=passes * tapered + kept,
+            kept=passes * tapered,
         )
 
 

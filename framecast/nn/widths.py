@@ -69,9 +69,6 @@ COARSEST_SIDE = 16
 
 LEVELS, ITERATIONS = 5, 3
 
-REFINEMENTS = 2
-"""Pairs of convolutions behind each layer of the U-Net."""
-
 PATCH_2015 = 4
 """Side of the patches that the network of Shi et al., 2015, folds into channels."""
 
@@ -102,8 +99,7 @@ def blur_radius(sigma: float) -> int:
 
 def tile_unit(model: ModelConfig) -> int:
     """Pixels that tiles start at multiples of: whole cells of grid, pyramid and memory."""
-    coarsest = 2 ** (len(model.filters) - 1) if model.name == "unet-convlstm" else 1
-    return math.lcm(patch_of(model) * coarsest, 2 ** (LEVELS - 1), CELL)
+    return math.lcm(patch_of(model), 2 ** (LEVELS - 1), CELL)
 
 
 def smallest_tile(model: ModelConfig) -> int:

@@ -26,6 +26,7 @@ from framecast.device import pick_device
 from framecast.evaluation import Request, prepare, score
 from framecast.report import MODEL
 from framecast.rollout import Predictor
+from framecast.sections import ModelConfig
 from framecast.trained import load_forecaster
 from framecast.video.sources import open_source
 from framecast.windows import Window
@@ -58,23 +59,7 @@ TASK = (
 )
 """What makes a window of each sequence, with a tenth of them held out, and digits not mirrored."""
 
-UNET = "unet-convlstm"
-
-COMMON = (f"model.name={UNET}", "train.loss=mse", "train.patience=null")
-RECIPES = {
-    "cpu": (*COMMON, "model.patch=4", "model.filters=[32,64]", "train.batch_size=8"),
-    "gpu": (
-        *COMMON,
-        "model.patch=2",
-        "model.filters=[64,128,192]",
-        "model.kernel_size=[5,3,3]",
-        "train.batch_size=64",
-        "train.steps_per_epoch=1000",
-        "train.ema=0.99",
-    ),
-}
-"""What of the U-Net and its training is not default: for some minutes on 2 cores, or on a GPU."""
-
+DEFAULT = ModelConfig().name
 METRICS = ("mse", "mae", "ssim", "psnr")
 
 
@@ -83,8 +68,7 @@ def main() -> None:
     add = parser.add_argument
     add("--digits", type=Path, required=True, metavar="FILE", help="idx3-ubyte, gzipped or not")
     add("--openstl", type=Path, metavar="PATH", help="a checkout of OpenSTL, for its networks")
-    add("--model", default=UNET, metavar="NAME", help=f"model.name (default {UNET})")
-    add("--recipe", choices=RECIPES, help=f"settings of {UNET} (default: what the device is)")
+    add("--model", default=DEFAULT, metavar="NAME", help=f"model.name (default {DEFAULT})")
     add("--minutes", type=budgets, default=[15.0], metavar="LIST", help="default 15")
     add("--sequences", type=multiple_of_ten, default=10_000, help="to train on (default 10000)")
     add("--tests", type=count, default=1000, help="sequences to score (default 1000)")
@@ -142,7 +126,7 @@ def play(
     if options.reuse:
         trained = reuse_model(options.reuse)
     else:
-        settings = [*TASK, *network_settings(options), *options.settings]
+        settings = [f"model.name={options.model}", *TASK, *options.settings]
         trained = train_model([training], minutes, settings, options.output / "models")
     peers, records = train_peers(options, minutes, training)
     request = Request(horizon=HORIZON, protocol="openstl", include_training=False)
@@ -163,13 +147,6 @@ def play(
         "means": {name: _means(figures) for name, figures in scores.items()},
         "sentence": report.verdict,
     }
-
-
-def network_settings(options: argparse.Namespace) -> tuple[str, ...]:
-    """The network that was asked for; the U-Net with its recipe."""
-    if options.model != UNET:
-        return (f"model.name={options.model}",)
-    return RECIPES[options.recipe or ("cpu" if pick_device("auto") == "cpu" else "gpu")]
 
 
 def black(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
