@@ -11,7 +11,7 @@ import pytest
 import torch
 from benchmarks import ablation, moving_mnist
 from benchmarks.shared import openstl_peers as peers
-from benchmarks.shared.digits import read_digits, sequences, trajectory
+from benchmarks.shared.digits import read_digits, sequences, trajectories
 from media import smooth_clip, write_folder
 
 from framecast.baselines import persistence
@@ -58,7 +58,7 @@ def test_files_without_digits_are_refused(tmp_path):
 def test_digits_move_straight_and_turn_back_at_the_borders():
     """In a straight line of 3.6 pixels a frame, and from edge to edge in the long run."""
     generator = np.random.default_rng(0)
-    places = np.stack([trajectory(generator, 20) for _ in range(2000)])
+    places = trajectories(generator.random((2000, 2)), 2 * np.pi * generator.random(2000), 20)
     assert places.min() == 0
     assert places.max() == 36
     steps = np.diff(places, axis=1)
@@ -182,7 +182,7 @@ def test_moving_mnist_is_scored_as_openstl_does(tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(entry["scores"]["black frames"]["mse"], squares)
     assert (tmp_path / "moving_mnist.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
-    assert f"{MODEL} convlstm" in printed
+    assert f"{MODEL} flow-convlstm" in printed
     assert "published by OpenSTL, not measured here: 200 epochs" in printed
     assert "ConvLSTM-S                       mse 29.8" in printed
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
-from framecast.nn import convlstm, scan, scan_direct, shapes, winograd_sizes
+from framecast.nn import convlstm, scan, scan_blocks, scan_direct, shapes, winograd_sizes
 from framecast.nn.convlstm import ConvLSTM1D, ConvLSTM2D
 
 B, T, C, H, W, F = 2, 5, 3, 7, 8, 6
@@ -52,7 +52,8 @@ def run(layer, x, *state):
     with torch.no_grad():
         again = layer(x, state or None)
     torch.manual_seed(9)
-    loss = sum((output * torch.randn(output.shape, dtype=output.dtype)).sum() for output in outputs)
+    # Drawn in one type, so that they are the same for outputs of any.
+    loss = sum((output * torch.randn(output.shape).to(output.dtype)).sum() for output in outputs)
     return outputs, again, torch.autograd.grad(loss, [x, *state, *layer.parameters()])
 
 
@@ -243,6 +244,26 @@ def test_only_what_is_asked_for_gets_a_gradient():
     assert c.grad.abs().max() > 0 and layer.bias.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_under_autocast_all_is_near_what_the_loop_gives_in_full(monkeypatch, name, state, order):
+    """As near as 16 bits are, in the order of axes that is the CPU's and in CUDA's; c has 32."""
+    layer = make(torch.float32, **VARIANTS[name])
+    tensors = inputs_of(layer, torch.float32, state)
+    with monkeypatch.context() as patch:
+        loops(patch)
+        truth = run(layer, *tensors)
+    scans(monkeypatch)
+    monkeypatch.setattr(scan_blocks, "_order", lambda like: order)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = run(layer, *tensors)
+    for outputs in rounded[:2]:
+        assert [t.dtype for t in outputs] == [torch.bfloat16, torch.bfloat16, torch.float32]
+    for ours, exact in zip(itertools.chain(*rounded), itertools.chain(*truth), strict=True):
+        assert (ours - exact).norm() < 0.015 * exact.norm()
+
+
 def test_one_axis_goes_the_same_way(monkeypatch):
     layer = ConvLSTM1D(F, 3, padding="same", return_sequences=True, in_channels=C, dtype=DOUBLE)
     x = torch.rand(B, T, W, C, dtype=DOUBLE)
@@ -277,7 +298,7 @@ def test_what_the_operation_does_not_know_goes_through_the_loop(monkeypatch):
         make(**arguments)(*inputs_of(make(), state=False))
     make()(*inputs_of(make(), state=False), mask=mask)
     with torch.autocast("cpu", torch.bfloat16):
-        make(torch.float32)(*inputs_of(make(), torch.float32, state=False))
+        make()(*inputs_of(make(), state=False))
     layer, (x,) = make(), inputs_of(make(), state=False)
     with forward_ad.dual_level():
         output = layer(forward_ad.make_dual(x.detach(), torch.ones_like(x)))[0]

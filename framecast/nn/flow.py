@@ -8,7 +8,6 @@ filters; I rows and J columns of the memory's cells.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -26,6 +25,7 @@ from framecast.nn.forecaster import (
 )
 from framecast.nn.memory import Memory, recall, remembered
 from framecast.nn.motion import advect, beyond, coverage, gaussian_blur, lucas_kanade, warp
+from framecast.nn.precision import as_given
 from framecast.nn.stack import States
 from framecast.nn.widths import (
     BLURS,
@@ -110,7 +110,7 @@ class FlowConvLSTM(Forecaster):
     def encode(self, context_BTCHW: Tensor) -> FlowState:
         B, T, _, H, W = context_BTCHW.shape
         seen = context_BTCHW.float()
-        with _full_precision(seen.device.type):
+        with as_given(seen.device):
             velocities_BM2HW = self._velocities(seen)
             surprise_BTCHW = self._surprises(seen, velocities_BM2HW[:, 0])
             scales_BSCHW = _blurs(seen[:, -1], (None, *SCALES))
@@ -334,16 +334,6 @@ class FlowConvLSTM(Forecaster):
         cells_N1HW = self._on_grid(doubt_Bn1HW.flatten(0, 1))
         size = guesses_BnKCHW.shape[-2:]
         return self._spread(cells_N1HW, size).unflatten(0, guesses_BnKCHW.shape[:2])
-
-
-def _full_precision(device: str) -> AbstractContextManager[object]:
-    """A context without autocast; where there is none anyway, as on meta tensors, it does nothing.
-
-    A region that switches autocast off doubles the time that `torch.export` takes.
-    """
-    if device == "meta" or not torch.is_autocast_enabled(device):
-        return nullcontext()
-    return torch.autocast(device, enabled=False)
 
 
 def _blurs(image_BCHW: Tensor, sigmas: Iterable[float | None]) -> Tensor:

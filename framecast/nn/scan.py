@@ -14,7 +14,6 @@ steps of a block, N = n b; K = 3F the channels of i, f, o.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 from framecast.nn import scan_direct, scan_winograd
+from framecast.nn.precision import as_given, autocast_type
 from framecast.nn.recurrence import State
 from framecast.nn.scan_blocks import Plan, Weights
 from framecast.nn.winograd_sizes import Tiles, tiles_of
@@ -35,13 +35,13 @@ def can_scan(tensors: Iterable[Tensor]) -> bool:
     """
     tensors = list(tensors)
     device, types = tensors[0].device, {tensor.dtype for tensor in tensors}
+    if lowered := autocast_type(device):
+        fitting = types <= {torch.float32, lowered}
+    else:
+        fitting = types in ({torch.float32}, {torch.float64})
     return (
-        device.type in ("cpu", "cuda", "meta")
-        and (
-            types <= {torch.float32, autocast_type(device)}
-            if autocast_type(device)
-            else types in ({torch.float32}, {torch.float64})
-        )
+        fitting
+        and device.type in ("cpu", "cuda", "meta")
         and all(tensor.device == device for tensor in tensors)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
@@ -59,14 +59,10 @@ def scan(
     before the first step, None for zeros. Gradients flow into everything given; to differentiate
     them again raises RuntimeError. Under autocast output and h are of its type.
     """
-    device, lowered = x_BTCHW.device, autocast_type(x_BTCHW.device)
-    if lowered:
-        x_BTCHW = x_BTCHW.to(lowered)
+    if lowered := autocast_type(x_BTCHW.device):
         state = state and (state[0].to(lowered), state[1].float())
-        given = (getattr(weights, field.name) for field in fields(Weights))
-        weights = Weights(*(None if w is None else w.to(lowered) for w in given))
-        with torch.autocast(device.type, enabled=False):
-            return scan(x_BTCHW, state, weights, plan)
+        with as_given(x_BTCHW.device):
+            return scan(x_BTCHW.to(lowered), state, weights.to(lowered), plan)
     tensors = (
         x_BTCHW,
         *(state or (None, None)),
@@ -82,13 +78,6 @@ def scan(
         # A view of the last step would hold on to all the others.
         h_BFHW = h_SBFHW[-1] if len(h_SBFHW) == 1 else h_SBFHW[-1].clone()
     return h_SBFHW.transpose(0, 1) if plan.return_sequences else h_BFHW, h_BFHW, c_BFHW
-
-
-def autocast_type(device: torch.device) -> torch.dtype | None:
-    """The type that autocast has convolutions computed in on this device; None outside of it."""
-    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
-        return None
-    return torch.get_autocast_dtype(device.type)
 
 
 class _Scan(torch.autograd.Function):
@@ -113,7 +102,7 @@ class _Scan(torch.autograd.Function):
         tiles = _tiles(x_BTCHW, weights, ctx.plan)
         way = scan_winograd.Backward(tiles, *given) if tiles else scan_direct.Backward(*given)
         del kept, given
-        with torch.autocast(x_BTCHW.device.type, enabled=False):
+        with as_given(x_BTCHW.device):
             return None, *way.run(first, received)
 
 

@@ -39,6 +39,11 @@ class Weights:
     bias: Tensor | None
     peephole: Tensor | None
 
+    def to(self, dtype: torch.dtype) -> Weights:
+        """The same in another type; gradients flow back to these."""
+        given = (self.kernel, self.recurrent_kernel, self.bias, self.peephole)
+        return Weights(*(None if tensor is None else tensor.to(dtype) for tensor in given))
+
     def of_gates(self) -> Weights:
         """A copy without the candidate's rows; the peepholes have none."""
         copies = [
