@@ -43,9 +43,7 @@ class Batch:
 
     def to(self, device: str) -> Batch:
         """The same batch on another device; one that is `pinned` is not waited for."""
-        return Batch(
-            *(t.to(device, non_blocking=t.is_pinned()) for t in vars(self).values())
-        )
+        return Batch(*(t.to(device, non_blocking=t.is_pinned()) for t in vars(self).values()))
 
     def pinned(self) -> Batch:
         """A copy from where CUDA devices fetch by themselves."""

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from benchmarks import cuda
 from benchmarks.memory import row
 from benchmarks.scaling import exponent, fit
 from benchmarks.shared.commands import Cost, package_ms, run
@@ -91,6 +93,23 @@ def test_the_peak_is_that_of_what_was_there_at_once():
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == pytest.approx(100, abs=5)
+
+
+def test_errors_beside_the_cpu_are_rounding_where_the_device_is_the_cpu(monkeypatch):
+    monkeypatch.setattr(cuda, "DEVICE", "cpu")
+    layer, network = cuda.layer_errors((3, 6, 3, 8, 2, 5)), cuda.network_errors("convlstm")
+    assert 1e-9 < layer["float32 output"] < 1e-6 and 1e-9 < layer["float32 gradients"] < 1e-6
+    assert 1e-4 < layer["bfloat16 output"] < 0.02 and 1e-4 < layer["bfloat16 gradients"] < 0.02
+    assert network["float32 frames"] == 0 and 1e-6 < network["bfloat16 frames"] < 0.01
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_without_a_cuda_device_the_benchmark_of_it_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["cuda"])
+    with pytest.raises(SystemExit) as left:
+        cuda.main()
+    assert left.value.code == 9
+    assert capsys.readouterr().err == "error: PyTorch sees no CUDA device here\n"
 
 
 def test_a_command_that_fails_ends_the_benchmark_with_its_message():

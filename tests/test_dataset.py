@@ -252,3 +252,21 @@ def test_a_batch_refuses_other_shapes_and_types(wrong):
     assert repr(Batch(right, right[:, :2])) == (
         "Batch(context_BTCHW=(2, 3, 1, 4, 5), target_BTCHW=(2, 2, 1, 4, 5))"
     )
+
+
+def test_only_a_pinned_batch_is_moved_without_waiting(monkeypatch):
+    moves = []
+
+    def move(tensor, device, non_blocking):
+        moves.append((device, non_blocking))
+        return tensor
+
+    batch = Batch(torch.rand(2, 3, 1, 4, 5), torch.rand(2, 6, 1, 4, 5))
+    monkeypatch.setattr(torch.Tensor, "to", move)
+    batch.to("cuda")
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: True)
+    pinned = batch.pinned()
+    assert torch.equal(pinned.target_BTCHW, batch.target_BTCHW)
+    pinned.to("cuda")
+    assert moves == [("cuda", False)] * 2 + [("cuda", True)] * 2

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from framecast.device import autocast, explained_memory, pick_device, pick_precision
+from framecast.device import autocast, explained_memory, pick_device, pick_precision, placed
 from framecast.errors import ResourceError, UsageError
 
 
@@ -100,3 +100,16 @@ def test_a_real_failed_allocation_is_explained():
 def test_other_errors_pass_as_they_are():
     with pytest.raises(RuntimeError, match="shape mismatch"), explained_memory("use less"):
         raise RuntimeError("shape mismatch")
+
+
+def test_weights_lie_on_cuda_in_the_order_it_convolves_fastest_in(monkeypatch):
+    moves = []
+
+    def move(module, *place, **order):
+        moves.append((place, order))
+        return module
+
+    monkeypatch.setattr(torch.nn.Module, "to", move)
+    network = torch.nn.Conv2d(2, 3, 1)
+    assert placed(network, "cuda:1") is network is placed(network, "cpu")
+    assert moves == [(("cuda:1",), {"memory_format": torch.channels_last}), (("cpu",), {})]

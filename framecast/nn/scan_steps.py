@@ -1,8 +1,8 @@
 """One step of the recurrence of `scan.py` behind its convolutions, forth and back, in place.
 
 Element by element, so that axes other than the batch and the channels may be any: rows and columns,
-or those of tiles. Where c is of another type than the rest, those have 16 bits, in which 1 - 2 sigma
-leaves little of a small tanh; there tanh is called by its name.
+or those of tiles. Where c is of another type than the rest, those have 16 bits, in which
+1 - 2 sigma leaves little of a small tanh; there tanh is called by its name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""What each part of the default adds: in-domain radar again, with one part changed at a time.
+"""What each part of the default adds: radar or video again, with one part changed at a time.
 
 python -m tests.benchmarks.ablation --data FOLDER --minutes 15
+python -m tests.benchmarks.ablation --data clip.mp4 --size 96x160 --minutes 15
 
-Trainings and windows are those of the in-domain match of `tests.benchmarks.radar`.
+Trainings and windows are those of the in-domain match of `tests.benchmarks.radar`, or with `--size`
+those of `tests.benchmarks.video` in grey.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,7 +27,7 @@ from framecast.report import MODEL
 from .shared.clips import read_clips
 from .shared.contest import Rules
 from .shared.figure import draw_parts
-from .shared.matches import add_options, plan_matches, play_match, run
+from .shared.matches import add_options, frame_size, plan_matches, play_match, run
 from .shared.record import machine, write_json
 
 DEFAULT = "default"
@@ -101,7 +103,13 @@ def altered(change: Callable[[Forecaster], None] | None) -> Iterator[None]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.ablation")
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="FOLDER", help="a folder of frames per event"
+        "--data", type=Path, required=True, metavar="PATH", help="a folder of events, or a video"
+    )
+    parser.add_argument(
+        "--size",
+        type=frame_size,
+        metavar="HEIGHTxWIDTH",
+        help="scale frames to this first (default: their own size)",
     )
     parser.add_argument(
         "--only", action="append", metavar="PART", help="only this beside the default; repeatable"
@@ -114,10 +122,13 @@ def main() -> None:
 def benchmark(options: argparse.Namespace) -> None:
     """Train and score the default and every change of it, write, print."""
     parts = choose_parts(options)
-    rules = Rules(options.windows, {}, "20 dBZ", "-10..60 dBZ")
+    rules = Rules(options.windows, {})
+    if options.size is None:  # radar's own sizes
+        rules = replace(rules, threshold="20 dBZ", scale="-10..60 dBZ")
     record: dict[str, Any] = {"benchmark": "ablation", "machine": machine(), "entries": []}
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
-        match = plan_matches(read_clips([options.data], Path(scratch), "gray"), leave_out=False)[0]
+        clips = read_clips([options.data], Path(scratch), "gray", options.size)
+        match = plan_matches(clips, leave_out=False)[0]
         for minutes in options.minutes:
             for part in parts:
                 print(f"{part.name}, {minutes:g} minutes", file=sys.stderr, flush=True)
@@ -157,13 +168,17 @@ def costs(entries: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def show(entries: Sequence[dict[str, Any]]) -> None:
-    """Print a line for each part: errors in 0..255, and steps reached."""
+    """Print a line for each part: errors in 0..255, CSI of radar, and steps reached."""
     for entry in entries:
-        errors = (
-            f"{clip['clip']} {clip['summary']['mse_255'][MODEL]:.1f}" for clip in entry["clips"]
-        )
+        errors = ", ".join(map(_figures, entry["clips"]))
         steps = entry["training"]["result"]["steps"]
-        print(f"{entry['part']}, {entry['minutes']:g} minutes, {steps} steps: {', '.join(errors)}")
+        print(f"{entry['part']}, {entry['minutes']:g} minutes, {steps} steps: {errors}")
+
+
+def _figures(clip: dict[str, Any]) -> str:
+    csi = clip["summary"]["csi"][MODEL]
+    seen = "" if csi is None else f" (CSI {csi:.3f})"
+    return f"{clip['clip']} {clip['summary']['mse_255'][MODEL]:.1f}{seen}"
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 python -m tests.benchmarks.cuda
 
 Errors are norms of differences, relative to the norm of what the CPU gives: for the layer, whose
-gradients are those of its input and weights together, in float64, for networks in float32. Times are of a training step in bfloat16
-autocast, beside a plain loop in the same and the bare convolutions called one by one.
+gradients are those of its input and weights together, in float64, for networks in float32. Times
+are of a training step in bfloat16 autocast, beside a plain loop in the same and the bare
+convolutions called one by one.
 """
 
 from __future__ import annotations

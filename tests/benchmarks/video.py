@@ -10,13 +10,21 @@ forecast is made. Give one video for a model of that alone.
 from __future__ import annotations
 
 import argparse
-import re
 import tempfile
 from pathlib import Path
 
 from .shared.clips import read_clips
 from .shared.contest import Rules
-from .shared.matches import add_match_options, add_options, choose, plan_matches, play, run, show
+from .shared.matches import (
+    add_match_options,
+    add_options,
+    choose,
+    frame_size,
+    plan_matches,
+    play,
+    run,
+    show,
+)
 
 
 def main() -> None:
@@ -25,7 +33,7 @@ def main() -> None:
     parser.add_argument("--color", choices=("gray", "rgb"), default="gray")
     parser.add_argument(
         "--size",
-        type=size,
+        type=frame_size,
         default=(96, 160),
         metavar="HEIGHTxWIDTH",
         help="size that all frames are scaled to first (default 96x160)",
@@ -34,14 +42,6 @@ def main() -> None:
     add_match_options(parser)
     options = parser.parse_args()
     run(parser, lambda: benchmark(options))
-
-
-def size(text: str) -> tuple[int, int]:
-    """ "96x160" as (96, 160); ValueError for anything else."""
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if match is None:
-        raise ValueError(f"expected HEIGHTxWIDTH, got {text}")
-    return int(match[1]), int(match[2])
 
 
 def benchmark(options: argparse.Namespace) -> None:

@@ -117,6 +117,14 @@ def budgets(text: str) -> list[float]:
     return minutes
 
 
+def frame_size(text: str) -> tuple[int, int]:
+    """ "96x160" as (96, 160); ValueError for anything else."""
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise ValueError(f"expected HEIGHTxWIDTH, got {text}")
+    return int(match[1]), int(match[2])
+
+
 def count(text: str) -> int:
     """A number of 1 or more; ValueError for others."""
     if int(text) < 1:
