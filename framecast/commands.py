@@ -256,6 +256,7 @@ def evaluate(
     Example: framecast evaluate runs/train-1 clip.mp4
     """
     from framecast import console, evaluation
+    from framecast.distributed import joined
 
     request = evaluation.Request(
         horizon,
@@ -267,13 +268,19 @@ def evaluate(
         include_training,
     )
     outputs = evaluation.Outputs(csv, report, overwrite)
-    task = evaluation.open_task(model, sources, request, color, keep_readable, device, match)
-    with console.Display() as display:
-        found = evaluation.score(task, on_window=lambda total: display.frame("windows", total))
-    outputs.write(found, task)
-    console.show_evaluation(found, as_json=json)
-    for path in outputs.paths:
-        console.show_result(str(path))
+    with joined(device) as group:
+        task = evaluation.open_task(
+            model, sources, request, color, keep_readable, group.device, match
+        )
+        with console.Display(quiet=not group.main) as display:
+            found = evaluation.score(
+                task, on_window=lambda total: display.frame("windows", total), group=group
+            )
+        if group.main:
+            outputs.write(found, task)
+            console.show_evaluation(found, as_json=json)
+            for path in outputs.paths:
+                console.show_result(str(path))
 
 
 def inspect_shapes(

@@ -1,4 +1,4 @@
-"""Training by several processes as if by one: who they are, what each does, what they agree on.
+"""Several processes that work as one: who they are, what each does, what they agree on.
 
 torchrun starts the processes and says through the environment which is which; PyTorch's own engine
 does the rest, over gloo on CPUs and NCCL on CUDA. Alone, every call here gives back what it got.
@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of one training; this is number `rank` of `size`, `local_rank` on its machine.
+    """The processes of one command; this is number `rank` of `size`, `local_rank` on its machine.
 
     `device` is where this one computes.
     """
@@ -58,8 +58,12 @@ class Group:
                 f"a batch of {batch_size} windows cannot be shared by {self.size} processes",
                 remedy=f"use --batch-size {self.size} or more, or start fewer processes",
             )
-        first, last = (batch_size * rank // self.size for rank in (self.rank, self.rank + 1))
-        return range(first, last)
+        return self.part(range(batch_size))
+
+    def part(self, items: Sequence[Item]) -> Sequence[Item]:
+        """This process's of the items, in a row; parts differ by one at most."""
+        first, last = (len(items) * rank // self.size for rank in (self.rank, self.rank + 1))
+        return items[first:last]
 
     def every(self, items: Sequence[Item]) -> Sequence[Item]:
         """This process's of the items, dealt out one by one."""
@@ -99,6 +103,14 @@ class Group:
         with peers_explained():
             dist.broadcast_object_list(texts, src=0, device=torch.device(self.device))
         return texts[0]
+
+    def gather(self, item: Item) -> list[Item]:
+        """Every process's item, in the order of the processes, the same in each."""
+        items = [item] * self.size
+        if self.size > 1:
+            with peers_explained():
+                dist.all_gather_object(items, item)
+        return items
 
 
 @contextmanager
@@ -149,6 +161,6 @@ def peers_explained() -> Iterator[None]:
         if not (dist.is_initialized() and _LOST.search(str(error))):
             raise
         raise ResourceError(
-            "another process of this training stopped",
-            remedy="see what it says; then go on with --resume",
+            "another process of this command stopped",
+            remedy="see what it says; a training goes on with --resume",
         ) from error

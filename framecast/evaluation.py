@@ -19,6 +19,7 @@ import framecast
 from framecast.baselines import BASELINES
 from framecast.config import to_dict
 from framecast.dataset import WindowShape
+from framecast.distributed import Group
 from framecast.errors import SourceError, UsageError
 from framecast.metrics import PeakSignalToNoise
 from framecast.plan import spread
@@ -186,20 +187,30 @@ def score(
     task: Task,
     baselines: Mapping[str, Predictor] = BASELINES,
     on_window: Callable[[int], None] = lambda total: None,
+    group: Group | None = None,
 ) -> Report:
-    """Let the model and the baselines forecast every window of a task, and compare them."""
+    """Let the model and the baselines forecast every window of a task, and compare them.
+
+    Of several processes, each does its part of the windows; all have the report of them together.
+    """
+    group = group or Group(task.forecaster.device)
     shape, request, channels = task.shape, task.request, task.forecaster.channels
+    windows = group.part(task.windows)
     predictors = {MODEL: task.forecaster.extrapolate, **baselines}
     scores = {
         name: Scores(make_metrics(request.protocol, shape.horizon, task.thresholds))
         for name in predictors
     }
-    for batch, levels in stream_batches(task.sources, task.sizes, channels, task.windows, shape):
+    for batch, levels in stream_batches(task.sources, task.sizes, channels, windows, shape):
         for name, predictor in predictors.items():
             frames = predictor(batch.context_BTCHW, shape.horizon)
             scores[name].update(batch, frames, levels)
         for _ in batch.target_BTCHW:
-            on_window(len(task.windows))
+            on_window(len(windows))
+    scores, *others = group.gather(scores)
+    for other in others:
+        for name, kept in scores.items():
+            kept.merge(other[name])
     squares = {name: kept.squares() for name, kept in scores.items()}
     model_NT = squares.pop(MODEL)
     covered = shape.horizon * shape.frame_step

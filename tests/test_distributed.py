@@ -1,6 +1,7 @@
 """Two processes train as one: the same weights, one run folder, one voice, one end."""
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -96,6 +97,37 @@ def test_two_processes_equal_one_on_the_same_batches_also_when_resumed(
                 assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4), name
 
 
+def test_two_processes_score_as_one_and_one_of_them_speaks(run, clips, tmp_path, torchrun):
+    """An odd number of windows, in parts that share frames: every figure, the verdict, a file."""
+    assert run("train", clips / "color.mp4", *FLAGS, "--epochs", 1, "--runs", tmp_path)[0] == 0
+    command = ["evaluate", tmp_path / "train-1", clips / "color.mp4", "--include-training"]
+    command += ["--windows", 5, "--threshold", 0.4]
+    code, expected, _ = run(*command, "--json")
+    assert code == 0
+    process = torchrun(*command, "--json", "--csv", tmp_path / "two.csv")
+    found, err = process.communicate()
+    assert process.returncode == 0, err
+    *document, path = found.splitlines()
+    assert path == str(tmp_path / "two.csv")
+    one, two = json.loads(expected), json.loads("\n".join(document))
+    assert len(one["windows"]) == 5
+    assert_alike(one, two)
+    with (tmp_path / "two.csv").open() as file:
+        figures = {(row["forecaster"], row["metric"]) for row in csv.DictReader(file)}
+    assert ("framecast", "ssim") in figures
+
+
+def assert_alike(one, two):
+    """The same but for the order in which numbers were summed up."""
+    if isinstance(one, dict | list):
+        assert len(one) == len(two)
+        pairs = one.items() if isinstance(one, dict) else enumerate(one)
+        for key, value in pairs:
+            assert_alike(value, two[key])
+    else:
+        assert two == (pytest.approx(one, rel=1e-9) if isinstance(one, float) else one)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_stopping_torchrun_saves_once_and_stops_both(clips, tmp_path, torchrun, number):
     process = torchrun("train", clips / "grey.npy", *FLAGS, "--batch-size", 2, "--runs", tmp_path)
@@ -142,6 +174,13 @@ def test_shares_cover_a_batch_once_and_too_small_a_batch_is_refused():
     with pytest.raises(UsageError, match="a batch of 5 windows cannot be shared by 6 proc") as told:
         Group("cpu", 0, 6).share(BATCH)
     assert "--batch-size 6 or more" in str(told.value)
+
+
+def test_parts_are_rows_of_items_that_cover_them_once_also_where_they_are_few():
+    for size, count in ((1, 4), (3, 7), (3, 2)):
+        parts = [Group("cpu", rank, size).part(range(count)) for rank in range(size)]
+        assert [number for part in parts for number in part] == list(range(count))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_windows_are_dealt_out_once():
