@@ -75,6 +75,8 @@ class Group:
             return network
         devices = [torch.device(self.device)] if self.device.startswith("cuda") else None
         with peers_explained():
+            for buffer in network.buffers():  # which the engine would send before every step
+                dist.broadcast(buffer, src=0)
             return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
 
     def sum(self, values: Tensor) -> Tensor:

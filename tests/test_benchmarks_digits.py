@@ -219,13 +219,14 @@ def test_changes_of_the_network_last_through_training_and_only_there(tmp_path):
     def memory(name):
         return any(layer.recurrent_kernel.any() for layer in networks[name].stack.layers)
 
-    alone, without_h, mixes, paints, raw = changes
+    alone, without_h, mixes, paints, raw, upright = changes
     for name in networks:
         assert effect(name, "head") == (name not in (alone, paints)), name
         assert memory(name) == (name != without_h), name
     last = {name: list(networks[name].paint.parameters())[-2] for name in networks}
     assert {name for name in networks if not last[name].any()} == {alone, mixes}
     assert raw == "not calibrated"
+    assert {name for name in networks if not networks[name].lean.any()} == {upright}
 
 
 def test_ablation_compares_changes_with_the_default(tmp_path, monkeypatch, capsys):

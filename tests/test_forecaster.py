@@ -13,7 +13,7 @@ from textures import translating
 from framecast.baselines import persistence
 from framecast.nn import flow
 from framecast.nn.forecaster import Stem, ToPixels, pad_to_grid
-from framecast.nn.memory import recall, remembered
+from framecast.nn.memory import Memory, recall, remembered
 from framecast.nn.motion import advect, beyond, gaussian_blur, lucas_kanade, warp
 from framecast.nn.networks import build_forecaster
 from framecast.nn.widths import GUESSES, LEADS, MOTIONS
@@ -245,29 +245,60 @@ def test_calibration_finds_a_mix_of_its_own_for_each_lead_time(pair, monkeypatch
 
 
 def test_calibration_is_the_ridge_regression_that_numpy_solves():
-    """Rows scaled by 1 / the last frame's error, moved and not; RIDGE's rows that ask for it."""
+    """Rows scaled by 1 / the last frame's error, moved and not; RIDGE's rows that ask for it.
+
+    A column for each guess, and one for it times how far the share remembered is from the middle.
+    """
     draw = torch.Generator().manual_seed(1)
     windows = [textures((1.5, -0.75), frames=T + 2), textures((0.3, 2.0), seeds=(4,))]
     windows = [(c, t + 0.1 * torch.rand(t.shape, generator=draw)) for c, t in windows]
+    context, target = windows[1]
+    windows.append((context + 0.5 * torch.randn(context.shape, generator=draw), target))
     network = build("flow-convlstm", 2)
     inputs = [guesses_of(network, context, HORIZON).double().numpy() for context, _ in windows]
+    shares = [network.encode(context).memory.overall().tolist() for context, _ in windows]
+    least, most = min(map(min, shares)), max(map(max, shares))
+    assert (most - least) / 2 > flow.NARROWEST
     network.calibrate(windows)
+    assert network.shares.tolist() == [least, most]
     for lead in range(HORIZON):
         rows, wanted = [], []
-        for guesses, (context, target) in zip(inputs, windows, strict=True):
+        for guesses, share, (context, target) in zip(inputs, shares, windows, strict=True):
             for b in range(len(context) if lead < target.shape[1] else 0):
                 truth = target[b, lead].double().numpy()
                 error = np.mean((guesses[b, lead][[1, -1]] - truth) ** 2)
                 scale = 1 / np.sqrt(error + 1e-4)
-                rows.append(scale * guesses[b, lead].reshape(GUESSES, -1).T)
+                columns = guesses[b, lead].reshape(GUESSES, -1).T
+                leaning = (share[b] - (least + most) / 2) / ((most - least) / 2)
+                rows.append(scale * np.hstack((columns, leaning * columns)))
                 wanted.append(scale * truth.ravel())
         rows, wanted = np.concatenate(rows), np.concatenate(wanted)
-        strength = np.sqrt(3e-3 * np.square(rows).sum(axis=0).mean())
-        rows = np.concatenate((rows, strength * np.eye(GUESSES)))
-        wanted = np.concatenate((wanted, strength * np.eye(GUESSES)[0]))
+        strength = np.sqrt(3e-3 * np.square(rows[:, :GUESSES]).sum(axis=0).mean())
+        rows = np.concatenate((rows, strength * np.eye(2 * GUESSES)))
+        wanted = np.concatenate((wanted, strength * np.eye(2 * GUESSES)[0]))
         optimum, *_ = np.linalg.lstsq(rows, wanted)
-        np.testing.assert_allclose(network.mix[lead].detach(), optimum, atol=1e-4)
-    assert (network.mix[HORIZON:] == network.mix[HORIZON - 1]).all()
+        np.testing.assert_allclose(network.mix[lead].detach(), optimum[:GUESSES], atol=2e-4)
+        np.testing.assert_allclose(network.lean[lead].detach(), optimum[GUESSES:], atol=2e-4)
+        assert abs(optimum[GUESSES:]).max() > 0.05
+    for weights_nK in (network.mix, network.lean):
+        assert (weights_nK[HORIZON:] == weights_nK[HORIZON - 1]).all()
+
+
+def test_a_mix_leans_no_farther_than_what_it_was_calibrated_on():
+    """By the share remembered, from -1 at the least to 1 at the most; beyond, as far as there."""
+    network = build("flow-convlstm")
+    network.mix.data.fill_(0.25)
+    network.lean.data.fill_(0.5)
+    network.shares.copy_(torch.tensor([0.4, 0.8]))
+    shares = torch.tensor([0.1, 0.4, 0.5, 0.6, 0.8, 0.9])
+    memory = Memory(shares.view(-1, 1, 1, 1).expand(-1, 6, 2, 3), None)
+    found = network._mixes(torch.tensor([[2, LEADS + 3]]).expand(6, 2), memory)
+    wanted = 0.25 + 0.5 * torch.tensor([-1.0, -1.0, -0.5, 0.0, 1.0, 1.0])
+    torch.testing.assert_close(found, wanted.view(-1, 1, 1).expand(-1, 2, GUESSES))
+    network.shares.copy_(torch.tensor([0.59, 0.6]))
+    torch.testing.assert_close(
+        network._mixes(torch.tensor([[1]]), memory)[4], torch.full((1, GUESSES), 0.3)
+    )
 
 
 def test_quiet_and_wild_windows_count_alike():
@@ -321,6 +352,7 @@ def test_nothing_is_painted_where_the_guesses_agree():
     network.head.weight.data.zero_()
     network.head.bias.data.zero_()
     network.mix.data.zero_()
+    network.lean.data.zero_()
     torch.nn.init.constant_(network.paint.bias, 1.0)
     plain = torch.full((B, T, C, 16, 64), 0.5)
     torch.testing.assert_close(predicted(network, plain), torch.zeros(B, HORIZON, C, 16, 64))

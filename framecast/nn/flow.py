@@ -51,6 +51,9 @@ RIDGE = 3e-3
 FLOOR = 1e-4
 """Mean squared error below which windows no longer count more for being easy; frames in [0, 1]."""
 
+NARROWEST = 0.05
+"""Half of the range of shares that a mix leans over, if those it was calibrated on differ less."""
+
 REMEMBERED, MOVED, STILL = 0, 1, -1
 """Where among the guesses some of them are."""
 
@@ -89,8 +92,9 @@ class FlowConvLSTM(Forecaster):
     carried along every motion, sharp and blurred; its growth and decay, of the last frame and of
     the newest, carried along the first; what that brings in over the border, where nothing was
     seen; and the last frame as it is. The forecast is their weighted sum, with weights of each lead
-    time that `calibrate` solves for and to which the layers add cell by cell, plus a residual that
-    they paint in proportion to how much the guesses differ. The layers read every context frame
+    time that `calibrate` solves for, leaning the one way or the other by how much of the context is
+    remembered overall, and to which the layers add cell by cell; plus a residual that they paint in
+    proportion to how much the guesses differ. The layers read every context frame
     beside what the first motion fails to explain in it, then both carried to every lead time, and
     what is remembered of each scale. What they add starts at zero: an untrained network gives the
     first guess.
@@ -106,6 +110,8 @@ class FlowConvLSTM(Forecaster):
         first_guess = torch.zeros(LEADS, GUESSES)
         first_guess[:, REMEMBERED] = 1
         self.mix = nn.Parameter(first_guess)
+        self.lean = nn.Parameter(torch.zeros(LEADS, GUESSES))
+        self.register_buffer("shares", torch.tensor([0.0, 1.0]))
 
     def encode(self, context_BTCHW: Tensor) -> FlowState:
         B, T, _, H, W = context_BTCHW.shape
@@ -158,7 +164,7 @@ class FlowConvLSTM(Forecaster):
         h_BnFHW, layers = self.stack(x_BnEHW, state.layers)
         h_NFHW = h_BnFHW.flatten(0, 1)
         weights_BnKHW = self._spread(self.head(h_NFHW).float(), size).unflatten(0, lead_Bn.shape)
-        mix_BnK = self.mix[(lead_Bn - 1).clamp(max=LEADS - 1)]
+        mix_BnK = self._mixes(lead_Bn, state.memory)
         weights_BnKHW = weights_BnKHW + mix_BnK[..., None, None]
         residual_BnCHW = self.paint(h_NFHW, size).float().unflatten(0, lead_Bn.shape)
         frames_BnCHW = (outlook.guesses_BnKCHW * weights_BnKHW.unsqueeze(3)).sum(dim=2)
@@ -218,23 +224,43 @@ class FlowConvLSTM(Forecaster):
             ways.append(advect(ways[-1], velocity_N2HW))
         return torch.stack(ways[1:]).unflatten(1, (-1, MOTIONS)).transpose(0, 1)
 
+    def _mixes(self, lead_Bn: Tensor, memory: Memory) -> Tensor:
+        """The weight of each guess at these lead times, (B, n, K)."""
+        mix_n = (lead_Bn - 1).clamp(max=LEADS - 1)
+        middle, half = self._range()
+        share_B = torch.clamp(memory.overall(), self.shares[0], self.shares[1])
+        lean_B11 = ((share_B - middle) / half)[:, None, None]
+        return self.mix[mix_n] + self.lean[mix_n] * lean_B11
+
+    def _range(self) -> tuple[Tensor, Tensor]:
+        """Middle and half width of the shares, remembered overall, that the mix leans over."""
+        least, most = self.shares.unbind()
+        return (least + most) / 2, ((most - least) / 2).clamp(min=NARROWEST)
+
     @torch.no_grad()
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Solve for the mix of guesses with the least squared error at each lead time on these.
 
         A window's error counts relative to that of its last frame, repeated and moved along, so
-        that wild windows do not drown the quiet ones; a ridge draws the mix to the first guess.
-        Lead times beyond the windows' longest have the mix of that; no windows change nothing.
+        that wild windows do not drown the quiet ones; a ridge draws the mix to the first guess,
+        and to leaning nowhere. Lead times beyond the windows' longest have the mix of that; no
+        windows change nothing.
         """
-        products_nKK = torch.zeros(LEADS, GUESSES, GUESSES, dtype=torch.float64)
-        sums_nK1 = torch.zeros(LEADS, GUESSES, 1, dtype=torch.float64)
-        longest = 0
+        # L: each guess as it is, then each times the share that is remembered.
+        products_nLL = torch.zeros(LEADS, 2 * GUESSES, 2 * GUESSES, dtype=torch.float64)
+        sums_nL1 = torch.zeros(LEADS, 2 * GUESSES, 1, dtype=torch.float64)
+        longest, shares = 0, []
         for context_BTCHW, target_BTCHW in windows:
             n = min(target_BTCHW.shape[1], LEADS)
             longest = max(longest, n)
-            outlook = self._look_ahead(self.encode(context_BTCHW), n)
-            for guesses_nKCHW, target_nCHW in zip(
-                outlook.guesses_BnKCHW.cpu(), target_BTCHW[:, :n].cpu(), strict=True
+            state = self.encode(context_BTCHW)
+            outlook, share_B = self._look_ahead(state, n), state.memory.overall()
+            shares.append(share_B)
+            for guesses_nKCHW, target_nCHW, share in zip(
+                outlook.guesses_BnKCHW.cpu(),
+                target_BTCHW[:, :n].cpu(),
+                share_B.tolist(),
+                strict=True,
             ):
                 guesses_nKD = guesses_nKCHW.flatten(2).double()
                 target_nD1 = target_nCHW.flatten(1).double().unsqueeze(2)
@@ -242,17 +268,28 @@ class FlowConvLSTM(Forecaster):
                 errors_n2D = guesses_nKD[:, [MOVED, STILL]] - target_nD1.mT
                 error_n11 = errors_n2D.square().mean(dim=(1, 2), keepdim=True)
                 scaled_nKD = guesses_nKD / (error_n11 + FLOOR)
-                products_nKK[:n] += scaled_nKD @ guesses_nKD.mT
-                sums_nK1[:n] += scaled_nKD @ target_nD1
+                factors_2 = torch.tensor([1.0, share], dtype=torch.float64)
+                products_nKK = scaled_nKD @ guesses_nKD.mT
+                products_nLL[:n] += torch.kron(factors_2.outer(factors_2), products_nKK)
+                sums_nL1[:n] += torch.kron(factors_2[:, None], scaled_nKD @ target_nD1)
         if longest == 0:
             return
-        products_nKK, sums_nK1 = products_nKK[:longest], sums_nK1[:longest]
-        ridge_n = RIDGE * products_nKK.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
-        ridge_nKK = ridge_n.view(-1, 1, 1) * torch.eye(GUESSES, dtype=torch.float64)
-        mix_nK1 = torch.linalg.solve(
-            products_nKK + ridge_nKK, sums_nK1 + ridge_nKK[:, :, [REMEMBERED]]
+        self.shares.copy_(torch.stack(torch.cat(shares).aminmax()))
+        # From factors 1 and the share to 1 and how far, in half ranges, that is from the middle.
+        middle, half = (value.item() for value in self._range())
+        change_22 = torch.tensor([[1.0, 0.0], [-middle / half, 1 / half]], dtype=torch.float64)
+        change_LL = torch.kron(change_22, torch.eye(GUESSES, dtype=torch.float64))
+        products_nLL = change_LL @ products_nLL[:longest] @ change_LL.mT
+        sums_nL1 = change_LL @ sums_nL1[:longest]
+        energy_nK = products_nLL.diagonal(dim1=1, dim2=2)[:, :GUESSES]
+        ridge_n = RIDGE * energy_nK.mean(dim=1).clamp(min=1e-12)
+        ridge_nLL = ridge_n.view(-1, 1, 1) * torch.eye(2 * GUESSES, dtype=torch.float64)
+        mix_nL1 = torch.linalg.solve(
+            products_nLL + ridge_nLL, sums_nL1 + ridge_nLL[:, :, [REMEMBERED]]
         )
-        self.mix.copy_(mix_nK1[torch.arange(LEADS).clamp(max=longest - 1), :, 0])
+        mixes_nL = mix_nL1[torch.arange(LEADS).clamp(max=longest - 1), :, 0]
+        self.mix.copy_(mixes_nL[:, :GUESSES])
+        self.lean.copy_(mixes_nL[:, GUESSES:])
 
     def _velocities(self, context_BTCHW: Tensor) -> Tensor:
         grey_BTHW = context_BTCHW.mean(dim=2)

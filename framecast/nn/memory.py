@@ -38,6 +38,10 @@ class Memory(NamedTuple):
         frames_Bn111 = (lead_Bn - 1)[..., None, None, None]
         return self.first_BSIJ.unsqueeze(1) * self.decay_BSIJ.unsqueeze(1) ** frames_Bn111
 
+    def overall(self) -> Tensor:
+        """The share that is left after one frame, the mean over scales and cells: (B,)."""
+        return self.first_BSIJ.mean(dim=(1, 2, 3))
+
 
 def recall(context_BTCHW: Tensor, velocity_B2HW: Tensor) -> Memory:
     """Compare each frame with those one and `MEMORY_LAG` before it, moved along to it.

@@ -259,10 +259,10 @@ def _add_mixture(way: Way, guesses: Axes, frame: Axes) -> None:
     way.held += interpolated
     way.add_paint(1)
     way.held += size(way.image(C, padded=True))
-    # The lead times, as indices of 8 bytes
-    kept = Th * (size(guesses) + 2 * B)
+    # The lead times, as indices of 8 bytes; how far the mix leans
+    kept = Th * (size(guesses) + 2 * B) + B
     mixed = "guesses x weights, calibrated for each lead time, summed"
-    parameters = (("mix", (LEADS, GUESSES)),)
+    parameters = (("mix", (LEADS, GUESSES)), ("lean", (LEADS, GUESSES)))
     of_guess = (guesses[0], ("T", 1), ("K", GUESSES), ("C", C), *guesses[2:])
     way.add("mix", mixed, of_guess, frame, parameters=parameters, kept=kept)
     kept = Th * size(way.image(1, padded=True))

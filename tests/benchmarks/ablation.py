@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
+
 from framecast import training
 from framecast.errors import UsageError
 from framecast.nn.forecaster import Forecaster
@@ -67,6 +69,11 @@ def stay_uncalibrated(network: Forecaster) -> None:
     network.calibrate = lambda windows: None
 
 
+def lean_nowhere(network: Forecaster) -> None:
+    """Give every context the same mix."""
+    network._range = lambda: (torch.tensor(0.0), torch.tensor(torch.inf))
+
+
 PARTS = (
     Part(DEFAULT),
     Part("classical guesses alone, no ConvLSTM", change=freeze("head", "paint")),
@@ -76,6 +83,7 @@ PARTS = (
     Part("ConvLSTM mixes, paints nothing", change=freeze("paint")),
     Part("ConvLSTM paints, mixes nothing", change=freeze("head")),
     Part("not calibrated", change=stay_uncalibrated),
+    Part("one mix for all contexts", change=lean_nowhere),
     Part("plain ConvLSTM, no motion", ("model.name=convlstm",)),
     Part("cells of 4 pixels", ("model.patch=4",)),
     Part("no averaged weights", ("train.ema=0",)),
