@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from textures import translating
 
 from framecast.baselines import persistence
-from framecast.nn import flow
+from framecast.nn import calibration
 from framecast.nn.forecaster import Stem, ToPixels, pad_to_grid
 from framecast.nn.memory import Memory, recall, remembered
 from framecast.nn.motion import advect, beyond, gaussian_blur, lucas_kanade, warp
@@ -201,10 +201,10 @@ def test_calibrated_on_translating_textures_it_is_nearly_pure_flow():
     assert mse(frames[inner], target[inner]) < 0.1 * mse(still[inner], target[inner])
 
 
-@pytest.mark.parametrize("ridge,left", [(flow.RIDGE, 0.03), (1e-3, 0.01)])
+@pytest.mark.parametrize("ridge,left", [(calibration.RIDGE, 0.03), (1e-3, 0.01)])
 def test_calibrated_where_things_stop_moving_it_is_nearly_persistence(ridge, left, monkeypatch):
     """The ridge draws the mix to what moves on: it keeps a little of that, a smaller one less."""
-    monkeypatch.setattr(flow, "RIDGE", ridge)
+    monkeypatch.setattr(calibration, "RIDGE", ridge)
     network = build("flow-convlstm", 2)
     context, target = textures((1.5, -0.75))
     still = context[:, -1:].expand_as(target)
@@ -227,7 +227,7 @@ def test_calibrated_on_a_static_noisy_clip_it_beats_its_last_frame():
 @pytest.mark.parametrize("pair", [(0, GUESSES - 1), (1, 5), (6, 2)])
 def test_calibration_finds_a_mix_of_its_own_for_each_lead_time(pair, monkeypatch):
     """Without the ridge, which draws it to extrapolation, to the last digits that float32 has."""
-    monkeypatch.setattr(flow, "RIDGE", 1e-12)
+    monkeypatch.setattr(calibration, "RIDGE", 1e-12)
     network = build("flow-convlstm", 2).train()
     wanted = torch.zeros(LEADS, GUESSES)
     for lead in range(LEADS):
@@ -258,7 +258,7 @@ def test_calibration_is_the_ridge_regression_that_numpy_solves():
     inputs = [guesses_of(network, context, HORIZON).double().numpy() for context, _ in windows]
     shares = [network.encode(context).memory.overall().tolist() for context, _ in windows]
     least, most = min(map(min, shares)), max(map(max, shares))
-    assert (most - least) / 2 > flow.NARROWEST
+    assert (most - least) / 2 > calibration.NARROWEST
     network.calibrate(windows)
     assert network.shares.tolist() == [least, most]
     for lead in range(HORIZON):

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from framecast.nn.calibration import MOVED, REMEMBERED, STILL, MixRegression, leaning
 from framecast.nn.forecaster import (
     Forecaster,
     Stem,
@@ -44,18 +45,6 @@ from framecast.nn.widths import (
     SURPRISE_BLURS,
 )
 from framecast.sections import ModelConfig
-
-RIDGE = 3e-3
-"""How strongly the calibrated mix is drawn to the first guess, relative to what it mixes."""
-
-FLOOR = 1e-4
-"""Mean squared error below which windows no longer count more for being easy; frames in [0, 1]."""
-
-NARROWEST = 0.05
-"""Half of the range of shares that a mix leans over, if those it was calibrated on differ less."""
-
-REMEMBERED, MOVED, STILL = 0, 1, -1
-"""Where among the guesses some of them are."""
 
 
 class FlowState(NamedTuple):
@@ -227,69 +216,29 @@ class FlowConvLSTM(Forecaster):
     def _mixes(self, lead_Bn: Tensor, memory: Memory) -> Tensor:
         """The weight of each guess at these lead times, (B, n, K)."""
         mix_n = (lead_Bn - 1).clamp(max=LEADS - 1)
-        middle, half = self._range()
-        share_B = torch.clamp(memory.overall(), self.shares[0], self.shares[1])
-        lean_B11 = ((share_B - middle) / half)[:, None, None]
-        return self.mix[mix_n] + self.lean[mix_n] * lean_B11
-
-    def _range(self) -> tuple[Tensor, Tensor]:
-        """Middle and half width of the shares, remembered overall, that the mix leans over."""
-        least, most = self.shares.unbind()
-        return (least + most) / 2, ((most - least) / 2).clamp(min=NARROWEST)
+        lean_B = leaning(memory.overall(), self.shares)
+        return self.mix[mix_n] + self.lean[mix_n] * lean_B[:, None, None]
 
     @torch.no_grad()
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Solve for the mix of guesses with the least squared error at each lead time on these.
-
-        A window's error counts relative to that of its last frame, repeated and moved along, so
-        that wild windows do not drown the quiet ones; a ridge draws the mix to the first guess,
-        and to leaning nowhere. Lead times beyond the windows' longest have the mix of that; no
-        windows change nothing.
-        """
-        # L: each guess as it is, then each times the share that is remembered.
-        products_nLL = torch.zeros(LEADS, 2 * GUESSES, 2 * GUESSES, dtype=torch.float64)
-        sums_nL1 = torch.zeros(LEADS, 2 * GUESSES, 1, dtype=torch.float64)
-        longest, shares = 0, []
+        """Solve for the mix of guesses that is best on these; no windows change nothing."""
+        regression = MixRegression()
         for context_BTCHW, target_BTCHW in windows:
             n = min(target_BTCHW.shape[1], LEADS)
-            longest = max(longest, n)
             state = self.encode(context_BTCHW)
-            outlook, share_B = self._look_ahead(state, n), state.memory.overall()
-            shares.append(share_B)
+            outlook = self._look_ahead(state, n)
             for guesses_nKCHW, target_nCHW, share in zip(
                 outlook.guesses_BnKCHW.cpu(),
                 target_BTCHW[:, :n].cpu(),
-                share_B.tolist(),
+                state.memory.overall().tolist(),
                 strict=True,
             ):
-                guesses_nKD = guesses_nKCHW.flatten(2).double()
-                target_nD1 = target_nCHW.flatten(1).double().unsqueeze(2)
-                # A frame may stand still by chance: what moved along has to be near it as well.
-                errors_n2D = guesses_nKD[:, [MOVED, STILL]] - target_nD1.mT
-                error_n11 = errors_n2D.square().mean(dim=(1, 2), keepdim=True)
-                scaled_nKD = guesses_nKD / (error_n11 + FLOOR)
-                factors_2 = torch.tensor([1.0, share], dtype=torch.float64)
-                products_nKK = scaled_nKD @ guesses_nKD.mT
-                products_nLL[:n] += torch.kron(factors_2.outer(factors_2), products_nKK)
-                sums_nL1[:n] += torch.kron(factors_2[:, None], scaled_nKD @ target_nD1)
-        if longest == 0:
-            return
-        self.shares.copy_(torch.stack(torch.cat(shares).aminmax()))
-        # From factors 1 and the share to 1 and how far, in half ranges, that is from the middle.
-        middle, half = (value.item() for value in self._range())
-        change_22 = torch.tensor([[1.0, 0.0], [-middle / half, 1 / half]], dtype=torch.float64)
-        change_LL = torch.kron(change_22, torch.eye(GUESSES, dtype=torch.float64))
-        products_nLL = change_LL @ products_nLL[:longest] @ change_LL.mT
-        sums_nL1 = change_LL @ sums_nL1[:longest]
-        energy_nK = products_nLL.diagonal(dim1=1, dim2=2)[:, :GUESSES]
-        ridge_n = RIDGE * energy_nK.mean(dim=1).clamp(min=1e-12)
-        ridge_nLL = ridge_n.view(-1, 1, 1) * torch.eye(2 * GUESSES, dtype=torch.float64)
-        mix_nL1 = torch.linalg.solve(
-            products_nLL + ridge_nLL, sums_nL1 + ridge_nLL[:, :, [REMEMBERED]]
-        )
-        mixes_nL = mix_nL1[torch.arange(LEADS).clamp(max=longest - 1), :, 0]
-        self.mix.copy_(mixes_nL[:, :GUESSES])
-        self.lean.copy_(mixes_nL[:, GUESSES:])
+                regression.add(guesses_nKCHW, target_nCHW, share)
+        found = regression.solve()
+        if found is not None:
+            self.mix.copy_(found.weights_nK)
+            self.lean.copy_(found.lean_nK)
+            self.shares.copy_(found.shares_2)
 
     def _velocities(self, context_BTCHW: Tensor) -> Tensor:
         grey_BTHW = context_BTCHW.mean(dim=2)

@@ -10,19 +10,21 @@ those of `tests.benchmarks.video` in grey.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import torch
+from torch import Tensor
 
 from framecast import training
 from framecast.errors import UsageError
+from framecast.nn import calibration
 from framecast.nn.forecaster import Forecaster
 from framecast.report import MODEL
 
@@ -71,7 +73,13 @@ def stay_uncalibrated(network: Forecaster) -> None:
 
 def lean_nowhere(network: Forecaster) -> None:
     """Give every context the same mix."""
-    network._range = lambda: (torch.tensor(0.0), torch.tensor(torch.inf))
+
+    def calibrate(windows: Iterable[tuple[Tensor, Tensor]]) -> None:
+        with mock.patch.object(calibration, "NARROWEST", math.inf):
+            type(network).calibrate(network, windows)
+
+    network.calibrate = calibrate
+    network.lean.requires_grad_(False)
 
 
 PARTS = (
