@@ -13,7 +13,7 @@ from textures import translating
 from framecast.baselines import persistence
 from framecast.nn import calibration
 from framecast.nn.forecaster import Stem, ToPixels, pad_to_grid
-from framecast.nn.memory import Memory, recall, remembered
+from framecast.nn.memory import recall, remembered
 from framecast.nn.motion import advect, beyond, gaussian_blur, lucas_kanade, warp
 from framecast.nn.networks import build_forecaster
 from framecast.nn.widths import GUESSES, LEADS, MOTIONS
@@ -291,13 +291,12 @@ def test_a_mix_leans_no_farther_than_what_it_was_calibrated_on():
     network.lean.data.fill_(0.5)
     network.shares.copy_(torch.tensor([0.4, 0.8]))
     shares = torch.tensor([0.1, 0.4, 0.5, 0.6, 0.8, 0.9])
-    memory = Memory(shares.view(-1, 1, 1, 1).expand(-1, 6, 2, 3), None)
-    found = network._mixes(torch.tensor([[2, LEADS + 3]]).expand(6, 2), memory)
+    found = network._mixes(torch.tensor([[2, LEADS + 3]]).expand(6, 2), shares)
     wanted = 0.25 + 0.5 * torch.tensor([-1.0, -1.0, -0.5, 0.0, 1.0, 1.0])
     torch.testing.assert_close(found, wanted.view(-1, 1, 1).expand(-1, 2, GUESSES))
     network.shares.copy_(torch.tensor([0.59, 0.6]))
     torch.testing.assert_close(
-        network._mixes(torch.tensor([[1]]), memory)[4], torch.full((1, GUESSES), 0.3)
+        network._mixes(torch.tensor([[1]]), shares)[4], torch.full((1, GUESSES), 0.3)
     )
 
 

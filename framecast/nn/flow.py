@@ -7,7 +7,7 @@ filters; I rows and J columns of the memory's cells.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -51,14 +51,16 @@ class FlowState(NamedTuple):
     """What the forecaster carries: what it has seen, how far that has moved, and the layers.
 
     `scales_BSCHW` holds the last frame, sharp and blurred ever more, `growths_BGCHW` what the
-    first motion failed to explain, blurred and, last, sharp; a displacement points from a pixel of
-    the newest forecast back to where it was in the last frame; `lead_B` counts the frames forecast
+    first motion failed to explain, blurred and, last, sharp; `share_B` is what is remembered
+    overall, by which the mix leans; a displacement points from a pixel of the newest forecast back
+    to where it was in the last frame; `lead_B` counts the frames forecast
     so far.
     """
 
     scales_BSCHW: Tensor
     growths_BGCHW: Tensor
     memory: Memory
+    share_B: Tensor
     velocities_BM2HW: Tensor
     displacements_BM2HW: Tensor
     lead_B: Tensor
@@ -124,6 +126,7 @@ class FlowConvLSTM(Forecaster):
             scales_BSCHW,
             growths_BGCHW,
             memory,
+            memory.overall(),
             velocities_BM2HW,
             displacements_BM2HW,
             torch.zeros(B, dtype=torch.int64, device=seen.device),
@@ -133,6 +136,13 @@ class FlowConvLSTM(Forecaster):
     def step(self, state: FlowState) -> tuple[Tensor, FlowState]:
         frames_B1CHW, after = self._forecast(state, 1)
         return frames_B1CHW[:, 0], after
+
+    def agree(self, states: Sequence[FlowState]) -> list[FlowState]:
+        """As much is remembered overall as the tiles do together."""
+        cells = [state.memory.first_BSIJ[0, 0].numel() for state in states]
+        parts = [state.share_B * count for state, count in zip(states, cells, strict=True)]
+        share_B = torch.stack(parts).sum(dim=0) / sum(cells)
+        return [state._replace(share_B=share_B) for state in states]
 
     def forward(self, context_BTCHW: Tensor, horizon: int) -> Tensor:
         """All lead times in one pass, as (B, horizon, C, H, W): the frames of as many steps."""
@@ -153,7 +163,7 @@ class FlowConvLSTM(Forecaster):
         h_BnFHW, layers = self.stack(x_BnEHW, state.layers)
         h_NFHW = h_BnFHW.flatten(0, 1)
         weights_BnKHW = self._spread(self.head(h_NFHW).float(), size).unflatten(0, lead_Bn.shape)
-        mix_BnK = self._mixes(lead_Bn, state.memory)
+        mix_BnK = self._mixes(lead_Bn, state.share_B)
         weights_BnKHW = weights_BnKHW + mix_BnK[..., None, None]
         residual_BnCHW = self.paint(h_NFHW, size).float().unflatten(0, lead_Bn.shape)
         frames_BnCHW = (outlook.guesses_BnKCHW * weights_BnKHW.unsqueeze(3)).sum(dim=2)
@@ -213,10 +223,10 @@ class FlowConvLSTM(Forecaster):
             ways.append(advect(ways[-1], velocity_N2HW))
         return torch.stack(ways[1:]).unflatten(1, (-1, MOTIONS)).transpose(0, 1)
 
-    def _mixes(self, lead_Bn: Tensor, memory: Memory) -> Tensor:
+    def _mixes(self, lead_Bn: Tensor, share_B: Tensor) -> Tensor:
         """The weight of each guess at these lead times, (B, n, K)."""
         mix_n = (lead_Bn - 1).clamp(max=LEADS - 1)
-        lean_B = leaning(memory.overall(), self.shares)
+        lean_B = leaning(share_B, self.shares)
         return self.mix[mix_n] + self.lean[mix_n] * lean_B[:, None, None]
 
     @torch.no_grad()
@@ -230,7 +240,7 @@ class FlowConvLSTM(Forecaster):
             for guesses_nKCHW, target_nCHW, share in zip(
                 outlook.guesses_BnKCHW.cpu(),
                 target_BTCHW[:, :n].cpu(),
-                state.memory.overall().tolist(),
+                state.share_B.tolist(),
                 strict=True,
             ):
                 regression.add(guesses_nKCHW, target_nCHW, share)

@@ -33,6 +33,10 @@ class Forecaster(nn.Module):
     def step(self, state: Any) -> tuple[Tensor, Any]:
         raise NotImplementedError
 
+    def agree(self, states: Sequence[Any]) -> Sequence[Any]:
+        """Make states of tiles of one frame agree on what they tell of the frame as a whole."""
+        return states
+
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Set what has a closed-form best value on sample (context, target)s, before training."""
 

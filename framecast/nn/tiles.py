@@ -56,7 +56,8 @@ class TiledForecaster(Forecaster):
                 weights.append(weight_H.unsqueeze(1) * weight_W)
                 tile_BTCHW = context_BTCHW[..., slice(*row), slice(*column)].contiguous()
                 states.append(self.network.encode(tile_BTCHW.to(device)))
-        return TiledState(tuple(places), tuple(weights), tuple(states), size)
+        states = tuple(self.network.agree(states))
+        return TiledState(tuple(places), tuple(weights), states, size)
 
     def step(self, state: TiledState) -> tuple[Tensor, TiledState]:
         frame_BCHW: Tensor | None = None
