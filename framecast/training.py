@@ -68,8 +68,6 @@ class Trainer:
         self.group = group or Group(pick_device(self.settings.device))
         self.device, self.part = self.group.device, self.group.share(plan.batch_size)
         self.precision = pick_precision(self.settings.precision, self.device)
-        # Training samples are all of one size, for which cuDNN may look for its fastest ways.
-        torch.backends.cudnn.benchmark = True
         torch.manual_seed(self.settings.seed)
         with explained_memory("use a smaller --resize, or --model convlstm"):
             network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
@@ -192,9 +190,11 @@ class Trainer:
 
     def _update_average(self) -> None:
         decay = min(self.settings.ema, self.counters.step / (self.counters.step + 10))
-        means, weights = (list(net.parameters()) for net in (self.average, self.network))
         with torch.no_grad():
-            torch._foreach_lerp_(means, weights, 1 - decay)
+            for mean, weight in zip(
+                self.average.parameters(), self.network.parameters(), strict=True
+            ):
+                mean.lerp_(weight, 1 - decay)
 
     def _close_epoch(self, train_loss: float | None) -> None:
         """Validate, save, and tell."""

@@ -277,8 +277,8 @@ def test_calibration_is_the_ridge_regression_that_numpy_solves():
         rows = np.concatenate((rows, strength * np.eye(2 * GUESSES)))
         wanted = np.concatenate((wanted, strength * np.eye(2 * GUESSES)[0]))
         optimum, *_ = np.linalg.lstsq(rows, wanted)
-        np.testing.assert_allclose(network.mix[lead].detach(), optimum[:GUESSES], atol=2e-4)
-        np.testing.assert_allclose(network.lean[lead].detach(), optimum[GUESSES:], atol=2e-4)
+        np.testing.assert_allclose(network.mix[lead].detach(), optimum[:GUESSES], atol=1e-4)
+        np.testing.assert_allclose(network.lean[lead].detach(), optimum[GUESSES:], atol=1e-4)
         assert abs(optimum[GUESSES:]).max() > 0.05
     for weights_nK in (network.mix, network.lean):
         assert (weights_nK[HORIZON:] == weights_nK[HORIZON - 1]).all()

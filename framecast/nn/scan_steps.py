@@ -41,14 +41,14 @@ def advance(
         both, last = kept_bKHW.tensor_split((2 * o.shape[1],), 1)
     i, f = torch.sigmoid(z_bGHW[:, : both.shape[1]], out=both).chunk(2, 1)
     short = s.dtype != c_new.dtype
+    # The old c may be the same memory as the new one, so that it is read before that is written.
+    added = c_new if c_bFHW is None else s
     if short:
-        s.tanh_().mul_(i)
+        torch.mul(i, s.tanh_(), out=added)
     else:
-        torch.addcmul(i, i, s.mul_(-2).sigmoid_(), value=-2, out=s)
-    if c_bFHW is None:
-        c_new.copy_(s)
-    else:  # which may be the same memory as the new one
-        torch.addcmul(s, f, c_bFHW, out=c_new)
+        torch.addcmul(i, i, s.mul_(-2).sigmoid_(), value=-2, out=added)
+    if c_bFHW is not None:
+        torch.addcmul(added, f, c_bFHW, out=c_new)
     if weights.peephole is not None:
         o.addcmul_(w_o, c_new)
     o = torch.sigmoid(o, out=last)
