@@ -39,6 +39,9 @@ FORMAT = 1
 CHECKSUM = struct.Struct("<4sI")
 MAGIC = b"fcst"
 
+NOTES = (".digest", ".cuts")
+"""Endings of the small files beside the frames that hold what is known of a clip."""
+
 
 class StoreError(Exception):
     """A folder that cannot take a clip; str() says why in a few words."""
@@ -182,7 +185,7 @@ class Store:
         for path in self.folder.iterdir():
             with suppress(OSError):
                 stat = path.stat()
-                if path.suffix in (".npy", ".part", ".digest"):
+                if path.suffix in (".npy", ".part", *NOTES):
                     files.append((stat.st_mtime, stat.st_size, path))
         return sorted(files)
 
@@ -192,22 +195,34 @@ def known_digest(folder: Path, clip: Path) -> str:
 
     Raises SourceError when a file of it cannot be read.
     """
+    return remembered(folder, clip, "digest", "[0-9a-f]{32}", lambda: content_digest(clip))
+
+
+def remembered(
+    folder: Path, clip: Path, kind: str, pattern: str, work_out: Callable[[], str]
+) -> str:
+    """What `work_out` says of a clip, kept in `folder` for as long as its files look the same.
+
+    `kind` tells it from other things known of the clip, by an ending of `NOTES`; what is kept
+    counts only as a whole match of `pattern`. Raises what `work_out` raises, and SourceError when a
+    file of the clip is gone.
+    """
     stamp = file_stamp(clip)
-    note = folder / f"{stamp}.digest"
+    note = folder / f"{stamp}.{kind}"
     if stamp is not None:
         with suppress(OSError, ValueError):
-            digest = note.read_text(encoding="ascii")
-            if re.fullmatch("[0-9a-f]{32}", digest):
+            known = note.read_text(encoding="ascii")
+            if re.fullmatch(pattern, known):
                 os.utime(note)
-                return digest
-    digest = content_digest(clip)
+                return known
+    found = work_out()
     if stamp is not None and stamp == file_stamp(clip):
         draft = note.with_suffix(f".{secrets.token_hex(4)}.part")
         with suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft.write_text(digest, encoding="ascii")
+            draft.write_text(found, encoding="ascii")
             draft.replace(note)
-    return digest
+    return found
 
 
 def _fill(file: IO[bytes], entry: Entry, frames: Iterator[np.ndarray]) -> None:

@@ -98,15 +98,17 @@ def train(
         "data.cache_gb": ("--no-cache", 0.0 if no_cache else None),
     }
     overrides = read_overrides(settings, flags)
-    if resume is not None:
-        if sources or config:
-            raise UsageError(
-                "--resume takes its sources and settings from the run", remedy="give only the run"
-            )
-        prepared = session.prepare_resume(resume, overrides)
-    else:
-        prepared = session.prepare(needed(sources), load_config(config, overrides))
     main = is_main_process()
+    if resume is not None and (sources or config):
+        raise UsageError(
+            "--resume takes its sources and settings from the run", remedy="give only the run"
+        )
+    with console.Display(quiet or not main) as display:
+        if resume is not None:
+            prepared = session.prepare_resume(resume, overrides, display.frame, not dry_run)
+        else:
+            settled = load_config(config, overrides)
+            prepared = session.prepare(needed(sources), settled, display.frame, not dry_run)
     if main and not quiet:
         console.show_plan(prepared.plan)
     if dry_run:
@@ -269,10 +271,10 @@ def evaluate(
     )
     outputs = evaluation.Outputs(csv, report, overwrite)
     with joined(device) as group:
-        task = evaluation.open_task(
-            model, sources, request, color, keep_readable, group.device, match
-        )
         with console.Display(quiet=not group.main) as display:
+            task = evaluation.open_task(
+                model, sources, request, color, keep_readable, group.device, match, display.frame
+            )
             found = evaluation.score(
                 task, on_window=lambda total: display.frame("windows", total), group=group
             )

@@ -1,6 +1,6 @@
 """A model and the classical guesses on the same windows, score by score; a verdict in the end.
 
-Clips are read as streams: every frame once, no more in memory than one batch of windows. What is
+Clips are read as streams, no more of them in memory than one batch of windows. What is
 scored are the frames that `predict` would write, rounded to the clip's own pixel values, at the
 size the model works at.
 """
@@ -17,6 +17,7 @@ import torch
 
 import framecast
 from framecast.baselines import BASELINES
+from framecast.cache import cache_folder
 from framecast.config import to_dict
 from framecast.dataset import WindowShape
 from framecast.distributed import Group
@@ -27,6 +28,7 @@ from framecast.protocols import PROTOCOLS, make_metrics
 from framecast.provenance import Acquaintance, recognise, unseen
 from framecast.report import MODEL, Report, ScoredClip
 from framecast.rollout import Predictor
+from framecast.scenes import split_scenes
 from framecast.scoring import Scores, stream_batches
 from framecast.targets import check_target, write_whole
 from framecast.thresholds import Threshold, default_thresholds, read_scale, read_threshold
@@ -141,11 +143,18 @@ def open_task(
     keep_readable: bool = False,
     device: str = "auto",
     match: float = 0.0,
+    on_frame: Callable[[str, int], None] = lambda name, total: None,
 ) -> Task:
-    """Load a model, open clips and `prepare`; `color` None: as the model was trained."""
+    """Load a model, open clips, look for cuts and `prepare`; `color` None: as it was trained.
+
+    `on_frame` is called for every frame looked at for cuts, with what is done and their number.
+    """
     forecaster = load_forecaster(model, device, match=match)
     wanted = color or forecaster.config.data.color
     sources = open_sources(paths, color=wanted, keep_readable=keep_readable)
+    data = forecaster.config.data
+    if data.scene_cuts:
+        split_scenes(sources, cache_folder() if data.cache_gb else None, on_frame)
     return prepare(forecaster, sources, request)
 
 
@@ -278,9 +287,10 @@ def _plan(
             remedy="give a clip it has not seen, or score it anyway with --include-training",
         )
     longest = max(source.info.frames for source in sources)
+    interrupted = " with gaps or cuts" if longest >= span else ""
     raise SourceError(
         f"{first}: {needs} in a row ({shape.context_length} of context, {shape.horizon} ahead) "
-        f"does not fit, the longest clip has {longest}{' with gaps' if longest >= span else ''}",
+        f"does not fit, the longest clip has {longest}{interrupted}",
         remedy="give a longer clip or a smaller --horizon",
     )
 

@@ -315,6 +315,7 @@ def _window_section(run: _Run, plan: Plan | None) -> Section:
     if plan is not None:
         train, held_out = len(plan.split.train), len(plan.split.validation)
         operation += f"; {train} to train on, {held_out} held out by {plan.split.mode}"
+        operation += ", fewer if scenes are cut" if data.scene_cuts else ""
     whole, cropped = (
         (("T", length), *_image(run.channels, frame)) for frame in (run.frame, run.crop)
     )

@@ -181,17 +181,49 @@ def forecast_source(
             f"({_needs(data, max(start, 0), future)})",
             remedy=_remedy(request),
         )
-    cut = start + data.context_length * data.frame_step
-    context_THWC = np.stack(list(source.read(start, cut - data.frame_step + 1, data.frame_step)))
+    context_THWC, scene = _read_context(source, start, data)
     frames, count = forecaster.stream(context_THWC, horizon), horizon
     if request.compare:
-        truth = source.read(cut, start + reach, data.frame_step)
-        frames, count = comparison_video(context_THWC, frames, truth), count + data.context_length
+        first = start + data.context_length * data.frame_step
+        truth = source.read(first, start + reach, data.frame_step)
+        frames, count = comparison_video(context_THWC, frames, truth), count + len(context_THWC)
     fps = request.fps
     if fps is None:
         fps = (info.fps or DEFAULT_FPS) / data.frame_step
-    return Forecast(
-        frames, count, fps, (*info.notes, *_notes(request, horizon, info, forecaster.config))
+    notes = _notes(request, horizon, info, forecaster.config)
+    return Forecast(frames, count, fps, (*info.notes, *scene, *notes))
+
+
+def _read_context(
+    source: FrameSource, start: int, data: DataConfig
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The context (Tc, H, W, C) that begins at a frame, and a note if it is less than asked for.
+
+    Where it cuts to another scene, only what follows the cut is taken: the rest has no future.
+    """
+    wanted = range(start, start + data.context_length * data.frame_step, data.frame_step)
+    if not data.scene_cuts:
+        return np.stack(list(source.read(wanted.start, wanted[-1] + 1, wanted.step))), ()
+    from framecast.video.cuts import NEIGHBOURS, find_cuts  # noqa: PLC0415  (slow to load)
+
+    kept, before = {}, max(0, start - NEIGHBOURS)
+
+    def watched() -> Iterator[np.ndarray]:
+        for number, frame_HWC in enumerate(source.read(before, wanted[-1] + 1), before):
+            if number in wanted:
+                kept[number] = frame_HWC
+            yield frame_HWC
+
+    cuts = [before + cut for cut in find_cuts(watched())]
+    scene = max((cut for cut in cuts if cut > start), default=start)
+    context = [frame_HWC for number, frame_HWC in kept.items() if number >= scene]
+    if len(context) == len(wanted):
+        return np.stack(context), ()
+    frames = "1 frame" if len(context) == 1 else f"{len(context)} frames"
+    name = source.info.path.name
+    return np.stack(context), (
+        f"{name} cuts to another scene at frame {scene}: the {frames} from there on are the "
+        f"context, not {len(wanted)}",
     )
 
 

@@ -47,6 +47,10 @@ class DataConfig(Section):
             "on, or when no clip is long enough to be cut."
         ),
     ] = "auto"
+    scene_cuts: Annotated[
+        bool,
+        Rule("Look for cuts to another scene in every clip, and let no window go across one."),
+    ] = True
     color: Annotated[
         Literal["auto", "gray", "rgb"],
         Rule("Colours the model works in; auto: gray when the frames are stored gray, else rgb."),

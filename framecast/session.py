@@ -28,6 +28,7 @@ from framecast.prediction import DEFAULT_FPS
 from framecast.progress import Event, TrainingResult
 from framecast.provenance import remember
 from framecast.runs import RunFolder, check_runs_folder, fingerprints, new_run
+from framecast.scenes import split_scenes
 from framecast.trained import LoadedForecaster
 from framecast.training import Trainer, window_shape
 from framecast.video.base import FrameSource
@@ -98,9 +99,15 @@ class Rehearsal:
     peak_bytes: int | None
 
 
-def prepare(paths: Sequence[Path], config: Config) -> Session:
-    """Open the clips and plan the run; reads headers only.
+def prepare(
+    paths: Sequence[Path],
+    config: Config,
+    on_frame: Callable[[str, int], None] = lambda name, total: None,
+    keep: bool = True,
+) -> Session:
+    """Open the clips, look for scene cuts and plan the run; with `keep` cuts are remembered.
 
+    `on_frame` is called for every frame looked at, with what is done and the number of frames.
     Raises ResourceError when the device is not there, SourceError when a path cannot be used, and
     what `make_plan`, `check_memory` and `check_batch` raise.
     """
@@ -110,10 +117,18 @@ def prepare(paths: Sequence[Path], config: Config) -> Session:
     check_memory(config.model, plan.channels, plan.crop)
     if device == "cpu":
         check_batch(plan)
+    if config.data.scene_cuts:  # which takes longest, so all that headers tell is told before
+        split_scenes(sources, cache_folder() if keep and config.data.cache_gb else None, on_frame)
+        plan = make_plan([source.info for source in sources], config)
     return Session(tuple(sources), plan)
 
 
-def prepare_resume(run: Path, overrides: Sequence[str | tuple[str, object, str]]) -> Session:
+def prepare_resume(
+    run: Path,
+    overrides: Sequence[str | tuple[str, object, str]],
+    on_frame: Callable[[str, int], None] = lambda name, total: None,
+    keep: bool = True,
+) -> Session:
     """Take up a run where its `last.pt` stopped; the overrides may change its budget and device.
 
     Raises CheckpointError when there is no run to resume, SourceError when its clips have changed,
@@ -129,7 +144,7 @@ def prepare_resume(run: Path, overrides: Sequence[str | tuple[str, object, str]]
             remedy=f"only {', '.join(sorted(RESUMABLE))} can; or start a new run",
         )
     paths = [Path(row["path"]) for row in record["sources"]]
-    session = prepare(paths, config)
+    session = prepare(paths, config, on_frame, keep)
     if fingerprints([source.info.path for source in session.sources]) != record["sources"]:
         raise SourceError(
             f"{run}: its source files have changed since the run began",

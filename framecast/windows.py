@@ -255,7 +255,7 @@ def _too_short(
             remedy=shorten,
         )
     return SourceError(
-        f"too many gaps: {window} covers {span} frames in a row, the longest run has {run}, and "
-        "training or validation is left without a window",
+        f"too many gaps or cuts: {window} covers {span} frames in a row, the longest run has "
+        f"{run}, and training or validation is left without a window",
         remedy=shorten,
     )

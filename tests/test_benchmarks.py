@@ -9,7 +9,7 @@ import torch
 from benchmarks import radar, video
 from benchmarks.shared import pysteps_peers as peers
 from benchmarks.shared import record as records
-from benchmarks.shared.clips import all_starts, first_unseen, late_starts, read_clips
+from benchmarks.shared.clips import first_unseen, late_part, read_clips
 from benchmarks.shared.contest import summarise
 from benchmarks.shared.matches import budgets, count, plan_matches
 from benchmarks.shared.proof import Keeper, check_agreement, frames_path, recompute
@@ -42,15 +42,11 @@ def call(module, monkeypatch, *arguments):
     module.main()
 
 
-@pytest.mark.parametrize(("frames", "cut", "starts"), [(40, 28, (22, 22)), (144, 101, (95, 126))])
-def test_targets_lie_behind_the_cut_and_contexts_may_reach_before_it(frames, cut, starts):
-    found = late_starts(frames)
+@pytest.mark.parametrize(("frames", "cut", "part"), [(40, 28, (22, 40)), (144, 101, (95, 144))])
+def test_targets_lie_behind_the_cut_and_contexts_may_reach_before_it(frames, cut, part):
     assert first_unseen(frames) == cut
-    assert (found[0], found[-1]) == starts
-    assert found == list(range(starts[0], starts[1] + 1))
-    assert found[0] + 6 == cut
-    assert found[-1] + 6 + 12 == frames
-    assert all_starts(frames) == list(range(frames - 17))
+    assert late_part(frames) == range(*part)
+    assert part[0] + 6 == cut
 
 
 def test_clips_are_cut_in_time_and_matches_train_on_what_they_may(events, tmp_path):
@@ -66,14 +62,11 @@ def test_clips_are_cut_in_time_and_matches_train_on_what_they_may(events, tmp_pa
 
     together, without_north, without_south = plan_matches(clips, leave_out=True)
     assert together.training == (north.early, south.early)
-    assert [contest.starts for contest in together.contests] == [
-        list(range(36, 43)),
-        list(range(39, 46)),
-    ]
+    assert [contest.part for contest in together.contests] == [range(36, 60), range(39, 63)]
     assert without_north.name == "leave-out:north"
     assert without_north.training == (south.whole,)
     assert [contest.clip for contest in without_north.contests] == [north]
-    assert without_south.contests[0].starts == list(range(46))
+    assert without_south.contests[0].part == range(63)
     assert len(plan_matches(clips, leave_out=False)) == len(plan_matches(clips[:1], True)) == 1
 
 
@@ -266,6 +259,21 @@ def test_video_trains_on_colours_and_needs_no_threshold(tmp_path, monkeypatch, c
     assert (clip["size"], clip["channels"]) == ([H, W], 3)
     assert clip["scores"][MODEL]["csi"] == []
     assert "CSI" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_no_window_scored_crosses_a_cut_unless_they_are_let_be(tmp_path, monkeypatch, known):
+    clip_THWC = smooth_clip(100, H, W) // 4
+    clip_THWC[75:] += 190
+    np.save(tmp_path / "clip.npy", clip_THWC)
+    flags = ["--color=gray", f"--size={H}x{W}", "--windows=99", "--output", tmp_path, *SMALL]
+    flags += ["--set", f"data.scene_cuts={known}".lower()]
+    call(video, monkeypatch, tmp_path / "clip.npy", *flags)
+    clip = json.loads((tmp_path / "video.json").read_text())["entries"][0]["clips"][0]
+    assert clip["scene_cuts"] == ([75] if known else [])
+    # Targets lie in the last 30 frames, contexts may begin 6 before; windows are of 18.
+    all_of_them = list(range(64, 83))
+    assert clip["windows"] == [s for s in all_of_them if not known or s >= 75]
 
 
 def test_wrong_usage_is_one_line_and_exit_code_2(events, tmp_path, monkeypatch, capsys):

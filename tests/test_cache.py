@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framecast.cache import Store, StoreError, cache_folder, entry_for, known_digest
+from framecast.cache import Store, StoreError, cache_folder, entry_for, known_digest, remembered
 from framecast.video import identity
 
 SHAPE = (6, 7, 8, 3)
@@ -228,6 +228,20 @@ def test_a_digest_is_remembered_until_the_file_looks_different(tmp_path, monkeyp
         assert known_digest(folder, clip) == "read"
     clip.write_bytes(b"two!")
     assert known_digest(folder, clip) == identity.content_digest(clip) != one
+
+
+def test_what_is_known_of_clips_leaves_with_what_was_unused_for_longest(tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "SETTLED_SECONDS", -1e9)
+    clip, store = tmp_path / "clip.mp4", Store(tmp_path / "kept", 2 * NBYTES + 1000)
+    clip.write_bytes(b"one")
+    for kind in ("digest", "7x3.cuts"):
+        assert remembered(store.folder, clip, kind, r"\w+", lambda kind=kind: kind[:2]) == kind[:2]
+        assert remembered(store.folder, clip, kind, r"\w+", lambda: "forgotten") == kind[:2]
+    for note in store.folder.iterdir():
+        os.utime(note, (1, 1))
+    for number in range(3):
+        made(store, number)
+    assert not [*store.folder.glob("*.digest"), *store.folder.glob("*.cuts")]
 
 
 def test_a_digest_of_a_file_that_just_changed_is_not_remembered(tmp_path):

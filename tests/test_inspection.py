@@ -90,7 +90,8 @@ def test_data_lines_are_what_the_data_set_gives(clip, tmp_path):
     assert shape(lines["training", "target"]) == tuple(batch.target_BTCHW.shape)
     windows = lines["windows", "window"]
     assert shape(windows) == (7, C, 21, 34)
-    counts = f"{len(plan.split.train)} to train on, {len(plan.split.validation)} held out by time"
+    train, held_out = len(plan.split.train), len(plan.split.validation)
+    counts = f"{train} to train on, {held_out} held out by time, fewer if scenes are cut"
     assert windows.operation == f"3 + 4 frames, 7 on the time axis; {counts}"
 
 

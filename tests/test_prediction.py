@@ -210,6 +210,36 @@ def test_the_context_is_the_newest_frames_or_those_asked_for(clip, settings, req
         assert [frame[0, 0, 0] for frame in frames] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("cut", "settings", "request_", "context"),
+    [
+        (26, (), Request(), [26, 27, 28, 29]),
+        (29, (), Request(), [29]),
+        (25, (), Request(), [25, 26, 27, 28, 29]),
+        (24, (), Request(), [25, 26, 27, 28, 29]),
+        (9, (), Request(start=6), [9, 10]),
+        (11, (), Request(start=6), [6, 7, 8, 9, 10]),
+        (22, (), Request(compare=True), [22, 23, 24, 25]),
+        (19, ("data.frame_step=3",), Request(), [20, 23, 26, 29]),
+        (27, ("data.frame_step=3",), Request(), [29]),
+        (26, ("data.scene_cuts=false",), Request(), [25, 26, 27, 28, 29]),
+    ],
+)
+def test_a_context_begins_where_its_scene_does(tmp_path, cut, settings, request_, context):
+    numbers = np.arange(30, dtype=np.uint8)
+    numbers[cut:] += 100  # as bright as no motion makes it
+    np.save(tmp_path / "clip.npy", np.broadcast_to(numbers[:, None, None, None], (30, H, W, C)))
+    forecaster = Noting(*settings)
+    clip = open_source(tmp_path / "clip.npy")
+    forecast = forecast_source(forecaster, clip, request_)
+    seen = forecaster.context[:, 0, 0, 0] if len(list(forecast.frames)) == forecast.count else None
+    assert [number % 100 for number in seen] == context
+    notes = [note for note in forecast.notes if "cuts to another scene" in note]
+    frames = "1 frame" if len(context) == 1 else f"{len(context)} frames"
+    told = f"frame {cut}: the {frames} from there on are the context, not 5"
+    assert [note.endswith(told) for note in notes] == [True] * (len(context) < 5)
+
+
 def test_a_comparison_shows_the_true_frames_beside_the_predicted(clip, monkeypatch):
     shown = {}
 

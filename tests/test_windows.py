@@ -277,9 +277,9 @@ def test_an_explicit_horizon_replaces_the_settings():
         (
             [ClipLength(40, (20, 30))],
             DataConfig(horizon=12),
-            "too many gaps: a window of context_length 6 and horizon 12 covers 18 frames in a row, "
-            "the longest run has 20, and training or validation is left without a window; give "
-            "more frames, or lower data.horizon or data.context_length",
+            "too many gaps or cuts: a window of context_length 6 and horizon 12 covers 18 frames "
+            "in a row, the longest run has 20, and training or validation is left without a "
+            "window; give more frames, or lower data.horizon or data.context_length",
         ),
         (
             [],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +32,7 @@ class SourceInfo:
     fps: float | None
     """Frames per second of playback; None where the source knows no time."""
     breaks: tuple[int, ...] = ()
-    """Indices i where frame i does not follow frame i - 1: something between them is missing."""
+    """Indices i where frame i does not follow frame i - 1: frames are missing, or the scene cut."""
     notes: tuple[str, ...] = ()
     """Sentences for the user about what was found or changed."""
 
@@ -82,6 +82,11 @@ class FrameSource(ABC):
                     remedy="give frames of one size",
                 )
             yield np.ascontiguousarray(convert_color(frame, self.info.channels))
+
+    def break_at(self, indices: Iterable[int], note: str) -> None:
+        """Take it that these frames do not follow those before them; `note` says so to the user."""
+        breaks = tuple(sorted({*self.info.breaks, *indices}))
+        self.info = replace(self.info, breaks=breaks, notes=(*self.info.notes, note))
 
     @abstractmethod
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:

@@ -67,17 +67,12 @@ def first_unseen(frames: int) -> int:
     return math.ceil(TRAINING_SHARE * frames)
 
 
-def late_starts(frames: int) -> list[int]:
-    """Starts of the windows whose targets all lie behind the cut.
+def late_part(frames: int) -> range:
+    """The frames of the windows whose targets all lie behind the cut.
 
     Their context may reach back before it: that past is known when the forecast is made.
     """
-    return list(range(max(first_unseen(frames) - CONTEXT, 0), frames - CONTEXT - HORIZON + 1))
-
-
-def all_starts(frames: int) -> list[int]:
-    """Starts of all windows of a clip."""
-    return list(range(frames - CONTEXT - HORIZON + 1))
+    return range(max(first_unseen(frames) - CONTEXT, 0), frames)
 
 
 def _check(sources: Sequence[FrameSource]) -> None:
@@ -93,7 +88,7 @@ def _check(sources: Sequence[FrameSource]) -> None:
                 f"{info.path}: frame {info.breaks[0]} does not follow the one before it",
                 remedy="give clips without gaps in their numbering",
             )
-        if not late_starts(info.frames):
+        if len(late_part(info.frames)) < CONTEXT + HORIZON:
             raise SourceError(
                 f"{info.path}: has {info.frames} frames, of which the last "
                 f"{1 - TRAINING_SHARE:.0%} hold no {HORIZON} in a row",

@@ -14,10 +14,11 @@ from framecast.evaluation import Outputs, Request, prepare, score
 from framecast.plan import spread
 from framecast.report import MODEL, Report
 from framecast.rollout import Predictor
+from framecast.scenes import split_scenes
 from framecast.thresholds import read_scale, read_threshold
 from framecast.trained import load_forecaster
 from framecast.video.sources import open_source
-from framecast.windows import Window
+from framecast.windows import plan_windows
 
 from .clips import CONTEXT, HORIZON, Clip
 from .proof import Keeper, WatchedForecaster, check_agreement, recompute
@@ -55,10 +56,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Contest:
-    """One clip to score a model on: windows that begin at `starts`, before they are thinned."""
+    """One clip to score a model on: windows inside `part` of it, before they are thinned."""
 
     clip: Clip
-    starts: Sequence[int]
+    part: range
 
 
 def hold(contest: Contest, model: Path, rules: Rules, frames: Path, page: Path) -> dict[str, Any]:
@@ -68,14 +69,18 @@ def hold(contest: Contest, model: Path, rules: Rules, frames: Path, page: Path) 
     from the frames written, and what reading and predicting raise.
     """
     clip, source = contest.clip, open_source(contest.clip.whole)
-    found = tuple(Window(0, start) for start in contest.starts)
+    forecaster = load_forecaster(model)
+    if forecaster.config.data.scene_cuts:
+        split_scenes([source], None)
+    cuts = source.info.breaks
+    found = tuple(plan_windows(contest.part, 0, CONTEXT + HORIZON, 1, cuts))
     request = Request(
         horizon=HORIZON,
         thresholds=(rules.threshold,) if rules.threshold else (),
         scale=rules.scale,
     )
     task = replace(
-        prepare(load_forecaster(model), [source], request),
+        prepare(forecaster, [source], request),
         found=found,
         windows=spread(found, rules.windows),
     )
@@ -104,6 +109,7 @@ def hold(contest: Contest, model: Path, rules: Rules, frames: Path, page: Path) 
         "channels": clip.shape[3],
         "windows": starts,
         "windows_possible": len(found),
+        "scene_cuts": list(cuts),
         "scores": figures,
         "recomputed_from_npy": {"largest_relative_difference": worst},
         "sentence": report.verdict,

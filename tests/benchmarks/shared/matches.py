@@ -14,7 +14,7 @@ from typing import Any
 from framecast.errors import FramecastError, UsageError
 from framecast.report import MODEL
 
-from .clips import CONTEXT, HORIZON, TRAINING_SHARE, Clip, all_starts, late_starts
+from .clips import CONTEXT, HORIZON, TRAINING_SHARE, Clip, late_part
 from .contest import Contest, Rules, hold
 from .figure import draw
 from .record import goals, machine, verdict, write_json
@@ -48,7 +48,7 @@ def plan_matches(clips: Sequence[Clip], leave_out: bool) -> list[Match]:
             IN_DOMAIN,
             IN_DOMAIN,
             tuple(clip.early for clip in clips),
-            tuple(Contest(clip, late_starts(clip.frames)) for clip in clips),
+            tuple(Contest(clip, late_part(clip.frames)) for clip in clips),
         )
     ]
     if leave_out and len(clips) > 1:
@@ -57,7 +57,7 @@ def plan_matches(clips: Sequence[Clip], leave_out: bool) -> list[Match]:
                 LEAVE_OUT,
                 f"{LEAVE_OUT}:{clip.name}",
                 tuple(other.whole for other in clips if other is not clip),
-                (Contest(clip, all_starts(clip.frames)),),
+                (Contest(clip, range(clip.frames)),),
             )
             for clip in clips
         ]
@@ -165,7 +165,8 @@ def play(
             "training_share": TRAINING_SHARE,
             "windows_at_most": rules.windows,
             "scored": "frames rounded to pixels; MSE of pixels in 0..1, means over windows; "
-            "in-domain contexts may reach back into the share that training saw, targets never",
+            "in-domain contexts may reach back into the share that training saw, targets never; no "
+            "window crosses a scene cut, unless it is trained with data.scene_cuts=false",
             **facts,
         },
         "machine": machine(),

@@ -1,0 +1,57 @@
+"""Where a clip cuts to another scene, by PySceneDetect's adaptive detector."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+from scenedetect import AdaptiveDetector, FrameTimecode
+
+from framecast.video.pixels import convert_color, convert_depth, resize
+
+NEIGHBOURS = 2
+"""Frames before and after one that its difference is compared with; the detector's default."""
+
+LONGEST_SIDE = 256
+"""Frames are looked at in no larger size: what cuts change can be seen in small ones."""
+
+
+def find_cuts(frames: Iterable[np.ndarray]) -> tuple[int, ...]:
+    """Return the indices of the frames (H, W, C), uint8 or uint16, that begin another scene.
+
+    There the brightness differs from the frame before by 15 of 255 levels or more on average, and
+    by three times as much as it does around: `AdaptiveDetector` of scenedetect 0.7 with its
+    defaults, on brightness alone, scenes of any length. Beyond its ends a clip counts as going
+    back the way it came, so a scene of one frame there has to differ by nine times as much. Fades
+    are not found. Holds a few small frames.
+    """
+    detector = AdaptiveDetector(min_scene_len=1, window_width=NEIGHBOURS, luma_only=True)
+    pictures = map(_small, frames)
+    head = list(islice(pictures, NEIGHBOURS + 1))
+    cuts = []
+    for number, picture in enumerate(_there_and_back(head, pictures), start=1 - len(head)):
+        # Counted in frames, so any rate will do; numbers below 0 are not for the detector.
+        cuts += detector.process_frame(FrameTimecode(number + NEIGHBOURS, 1.0), picture)
+    found = (cut.frame_num - NEIGHBOURS for cut in cuts)
+    return tuple(cut for cut in found if cut > 0)  # frame 0 follows none but its mirror image
+
+
+def _there_and_back(head: list[np.ndarray], rest: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield `head` and the rest, mirrored at both ends; by all of the head behind its first."""
+    tail = deque(head, maxlen=NEIGHBOURS + 1)
+    yield from head[:0:-1]
+    yield from head
+    for picture in rest:
+        tail.append(picture)
+        yield picture
+    yield from [*tail][-2::-1]
+
+
+def _small(frame_HWC: np.ndarray) -> np.ndarray:
+    """A frame as the detector takes it: 8 bits, three channels (whose order brightness ignores)."""
+    height, width = frame_HWC.shape[:2]
+    scale = min(1.0, LONGEST_SIDE / max(height, width))
+    small = resize(frame_HWC, max(1, round(scale * height)), max(1, round(scale * width)))
+    return convert_color(convert_depth(small, np.uint8), 3)
