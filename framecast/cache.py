@@ -1,8 +1,9 @@
 """Decoded frames on disk: every clip decoded once, kept for later runs, mapped into memory.
 
 A clip is one `.npy` file with a checksum behind its last frame, named by the clip's content and by
-all that decides its pixels. Files are written beside their place and renamed into it, so none is
-ever seen half written; a mapped file is locked for as long as the map lives, and is never evicted.
+all that decides its pixels; what is known of a clip stands in small files beside it. Files are
+written beside their place and renamed into it, so none is ever seen half written; a mapped file is
+locked for as long as the map lives, and is never evicted.
 """
 
 from __future__ import annotations
