@@ -30,16 +30,25 @@ def nowcast(
 
     A step is the model's `data.frame_step`, of which a forecast needs one before it: so many frames
     at the start have none. Until `data.context_length` steps have come, those that have are the
-    context. Holds one context, however many frames there are.
+    context; what lies before a cut to another scene is not. Holds little more than one context,
+    however many frames there are.
     """
+    from framecast.video.cuts import NEIGHBOURS, newest_scene  # noqa: PLC0415  (slow to load)
+
     data = forecaster.config.data
-    newest: deque[np.ndarray] = deque(maxlen=(data.context_length - 1) * data.frame_step + 1)
+    span = (data.context_length - 1) * data.frame_step + 1
+    newest: deque[np.ndarray] = deque(maxlen=span + NEIGHBOURS)
     for frame_HWC in frames_THWC:
         newest.append(frame_HWC)
-        context = [*reversed(newest)][:: data.frame_step][::-1]
-        if len(context) >= min(2, data.context_length):
-            (forecast_HWC,) = deque(forecaster.stream(np.stack(context), horizon), maxlen=1)
-            yield forecast_HWC
+        last = len(newest) - 1
+        steps = min(data.context_length - 1, last // data.frame_step)
+        if steps < min(1, data.context_length - 1):
+            continue
+        first = last - steps * data.frame_step
+        scene = newest_scene(newest, first) if data.scene_cuts else first
+        context = [newest[i] for i in range(first, last + 1, data.frame_step) if i >= scene]
+        (forecast_HWC,) = deque(forecaster.stream(np.stack(context), horizon), maxlen=1)
+        yield forecast_HWC
 
 
 def nowcast_file(

@@ -204,7 +204,7 @@ def _read_context(
     wanted = range(start, start + data.context_length * data.frame_step, data.frame_step)
     if not data.scene_cuts:
         return np.stack(list(source.read(wanted.start, wanted[-1] + 1, wanted.step))), ()
-    from framecast.video.cuts import NEIGHBOURS, find_cuts  # noqa: PLC0415  (slow to load)
+    from framecast.video.cuts import NEIGHBOURS, newest_scene  # noqa: PLC0415  (slow to load)
 
     kept, before = {}, max(0, start - NEIGHBOURS)
 
@@ -214,8 +214,7 @@ def _read_context(
                 kept[number] = frame_HWC
             yield frame_HWC
 
-    cuts = [before + cut for cut in find_cuts(watched())]
-    scene = max((cut for cut in cuts if cut > start), default=start)
+    scene = before + newest_scene(watched(), start - before)
     context = [frame_HWC for number, frame_HWC in kept.items() if number >= scene]
     if len(context) == len(wanted):
         return np.stack(context), ()

@@ -16,7 +16,9 @@ from test_live import encoded
 
 from framecast import trained
 from framecast.nowcast import Stop, nowcast
+from framecast.prediction import Request, forecast_source
 from framecast.trained import LoadedForecaster
+from framecast.video.cuts import NEIGHBOURS
 from framecast.video.live import _images
 from framecast.video.sources import open_source
 
@@ -86,11 +88,41 @@ class Repeating:
 
 
 @pytest.mark.parametrize("horizon", [1, 50])
-def test_no_more_frames_are_held_than_a_context_and_the_newest(horizon):
+def test_no_more_frames_are_held_than_a_context_those_beside_it_and_the_newest(horizon):
     alive, most = set(), 0
     for _ in nowcast(Repeating(), frames_alive(300, alive), horizon):
         most = max(most, len(alive))
-    assert TC <= most <= TC + 1
+    assert TC <= most <= TC + NEIGHBOURS + 1
+
+
+class Telling:
+    """Stands in for a forecaster: answers with the numbers that its context shows."""
+
+    def __init__(self, *settings):
+        self.config = random_checkpoint(C, *settings).config
+
+    def stream(self, context_THWC, horizon):
+        yield context_THWC[:, 0, 0, 0] % 100
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("cut", [4, 11, 16])
+def test_behind_a_cut_the_context_begins_anew_as_it_does_for_predict(tmp_path, cut, step):
+    numbers = np.arange(20, dtype=np.uint8)
+    numbers[cut:] += 100  # as bright as no motion makes it
+    np.save(tmp_path / "clip.npy", np.broadcast_to(numbers[:, None, None, None], (20, H, W, C)))
+    clip, forecaster = open_source(tmp_path / "clip.npy"), Telling(f"data.frame_step={step}")
+    found = [context.tolist() for context in nowcast(forecaster, clip.read())]
+    for newest, context in enumerate(found, start=step):
+        assert context[-1] == newest
+        assert context == [n for n in context if n >= cut or newest < cut]
+        start = newest - (TC - 1) * step
+        if start >= 0:
+            (seen,) = forecast_source(forecaster, clip, Request(start=start, horizon=1)).frames
+            assert context == seen.tolist()
+    assert len(found) == 20 - step
+    uncut = Telling(f"data.frame_step={step}", "data.scene_cuts=false")
+    assert all(len(c) == TC for c in [*nowcast(uncut, clip.read())][TC * step :])
 
 
 def test_stream_and_predict_agree_on_the_command_line(run, clips, grey_run, tmp_path):

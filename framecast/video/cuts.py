@@ -38,6 +38,14 @@ def find_cuts(frames: Iterable[np.ndarray]) -> tuple[int, ...]:
     return tuple(cut for cut in found if cut > 0)  # frame 0 follows none but its mirror image
 
 
+def newest_scene(frames: Iterable[np.ndarray], first: int) -> int:
+    """Return the index of the frame that begins the last scene, or `first` where none does later.
+
+    A few frames before the `first` that counts help to judge those behind it.
+    """
+    return max((cut for cut in find_cuts(frames) if cut > first), default=first)
+
+
 def _there_and_back(head: list[np.ndarray], rest: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield `head` and the rest, mirrored at both ends; by all of the head behind its first."""
     tail = deque(head, maxlen=NEIGHBOURS + 1)
