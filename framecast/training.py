@@ -38,7 +38,7 @@ from framecast.windows import Window
 WARM_UP, LAST_LR = 0.05, 0.01
 """Share of the budget in which the learning rate rises; what is left of it at the end."""
 
-CALIBRATION_WINDOWS, CALIBRATION_PIXELS = (6, 24), 24 * 256 * 256
+CALIBRATION_WINDOWS, CALIBRATION_PIXELS = (6, 48), 48 * 256 * 256
 """Training windows that a network's start is solved for: as many as have about these pixels in a
 frame, but no fewer and no more than these, evenly from every clip."""
 

@@ -16,7 +16,7 @@ from framecast.nn.forecaster import Stem, ToPixels, pad_to_grid
 from framecast.nn.memory import recall, remembered
 from framecast.nn.motion import advect, beyond, gaussian_blur, lucas_kanade, warp
 from framecast.nn.networks import build_forecaster
-from framecast.nn.widths import GUESSES, LEADS, MOTIONS
+from framecast.nn.widths import GUESSES, LEADS, MOTIONS, SIGNS
 from framecast.rollout import rollout
 from framecast.sections import ModelConfig
 
@@ -152,7 +152,7 @@ def guesses_of(network, context_BTCHW, horizon=HORIZON):
 
 
 @pytest.mark.parametrize("length", [1, 2, 8])
-def test_guesses_are_pictures_along_motions_growth_inflow_and_the_last_frame(length):
+def test_guesses_are_pictures_along_motions_growth_inflow_the_mean_and_the_last_frame(length):
     """Growth is the mean over the newest 5 surprises, or over those there are."""
     context = noisy(torch.cat(textures((1.5, -0.75)), dim=1)[:, :length])
     last, lead = context[:, -1], 2
@@ -176,7 +176,7 @@ def test_guesses_are_pictures_along_motions_growth_inflow_and_the_last_frame(len
     expected += [unseen * warp(border, along(velocities[0], lead + 1)) for border in borders]
     for velocity in velocities[1:]:
         expected += [warp(picture, along(velocity, lead + 1)) for picture in pictures]
-    expected.append(last)
+    expected += [context.mean(dim=1), last]
     assert found.shape[1] == len(expected) == GUESSES
     for guess, wanted in zip(found.unbind(dim=1), expected, strict=True):
         torch.testing.assert_close(guess, wanted, atol=1e-5, rtol=0)
@@ -239,23 +239,26 @@ def test_calibration_finds_a_mix_of_its_own_for_each_lead_time(pair, monkeypatch
         guesses = guesses_of(network, context)
         windows.append((context, torch.einsum("bnkchw,nk->bnchw", guesses, wanted[:HORIZON])))
     network.calibrate(windows)
-    torch.testing.assert_close(network.mix.data, wanted, atol=0.02, rtol=0)
-    context, target = windows[0]
-    torch.testing.assert_close(predicted(network, context), target, atol=1e-4, rtol=0)
+    for context, target in windows:
+        torch.testing.assert_close(predicted(network, context), target, atol=1e-4, rtol=0)
 
 
-def test_calibration_is_the_ridge_regression_that_numpy_solves():
-    """Rows scaled by 1 / the last frame's error, moved and not; RIDGE's rows that ask for it.
+@pytest.mark.parametrize("step", [1, 2])
+def test_calibration_is_the_ridge_regression_that_numpy_solves(step, monkeypatch):
+    """Rows scaled by 1 / the error of the last frame moved along; RIDGE's rows that ask for it.
 
-    A column for each guess, and one for it times how far the share remembered is from the middle.
+    A column for each guess, one for it times how far the share remembered is from the middle, and
+    one for it times each sign. Of larger frames every second row and column counts.
     """
     draw = torch.Generator().manual_seed(1)
     windows = [textures((1.5, -0.75), frames=T + 2), textures((0.3, 2.0), seeds=(4,))]
     windows = [(c, t + 0.1 * torch.rand(t.shape, generator=draw)) for c, t in windows]
     context, target = windows[1]
     windows.append((context + 0.5 * torch.randn(context.shape, generator=draw), target))
+    monkeypatch.setattr(calibration, "PIXELS", target[0, 0, 0].numel() // step**2)
     network = build("flow-convlstm", 2)
-    inputs = [guesses_of(network, context, HORIZON).double().numpy() for context, _ in windows]
+    with torch.inference_mode():
+        outlooks = [network._look_ahead(network.encode(c), HORIZON) for c, _ in windows]
     shares = [network.encode(context).memory.overall().tolist() for context, _ in windows]
     least, most = min(map(min, shares)), max(map(max, shares))
     assert (most - least) / 2 > calibration.NARROWEST
@@ -263,23 +266,27 @@ def test_calibration_is_the_ridge_regression_that_numpy_solves():
     assert network.shares.tolist() == [least, most]
     for lead in range(HORIZON):
         rows, wanted = [], []
-        for guesses, share, (context, target) in zip(inputs, shares, windows, strict=True):
+        for outlook, share, (context, target) in zip(outlooks, shares, windows, strict=True):
             for b in range(len(context) if lead < target.shape[1] else 0):
-                truth = target[b, lead].double().numpy()
-                error = np.mean((guesses[b, lead][[1, -1]] - truth) ** 2)
-                scale = 1 / np.sqrt(error + 1e-4)
-                columns = guesses[b, lead].reshape(GUESSES, -1).T
+                truth, guesses, signs = (
+                    maps[b, lead, ..., ::step, ::step].double().numpy()
+                    for maps in (target, outlook.guesses_BnKCHW, outlook.signs_BnGHW)
+                )
+                scale = 1 / np.sqrt(np.mean((guesses[1] - truth) ** 2) + 1e-4)
                 leaning = (share[b] - (least + most) / 2) / ((most - least) / 2)
-                rows.append(scale * np.hstack((columns, leaning * columns)))
+                factors = (1.0, leaning, *signs)
+                columns = [(factor * guesses).reshape(GUESSES, -1) for factor in factors]
+                rows.append(scale * np.concatenate(columns).T)
                 wanted.append(scale * truth.ravel())
         rows, wanted = np.concatenate(rows), np.concatenate(wanted)
         strength = np.sqrt(3e-3 * np.square(rows[:, :GUESSES]).sum(axis=0).mean())
-        rows = np.concatenate((rows, strength * np.eye(2 * GUESSES)))
-        wanted = np.concatenate((wanted, strength * np.eye(2 * GUESSES)[0]))
+        rows = np.concatenate((rows, strength * np.eye(5 * GUESSES)))
+        wanted = np.concatenate((wanted, strength * np.eye(5 * GUESSES)[0]))
         optimum, *_ = np.linalg.lstsq(rows, wanted)
         np.testing.assert_allclose(network.mix[lead].detach(), optimum[:GUESSES], atol=1e-4)
-        np.testing.assert_allclose(network.lean[lead].detach(), optimum[GUESSES:], atol=1e-4)
-        assert abs(optimum[GUESSES:]).max() > 0.05
+        found = network.lean[lead].detach().flatten()
+        np.testing.assert_allclose(found, optimum[GUESSES:], atol=1e-4)
+        assert (abs(optimum.reshape(5, GUESSES)).max(axis=1) > 0.02).all()
     for weights_nK in (network.mix, network.lean):
         assert (weights_nK[HORIZON:] == weights_nK[HORIZON - 1]).all()
 
@@ -288,16 +295,48 @@ def test_a_mix_leans_no_farther_than_what_it_was_calibrated_on():
     """By the share remembered, from -1 at the least to 1 at the most; beyond, as far as there."""
     network = build("flow-convlstm")
     network.mix.data.fill_(0.25)
-    network.lean.data.fill_(0.5)
+    network.lean.data[:, 0].fill_(0.5)
     network.shares.copy_(torch.tensor([0.4, 0.8]))
     shares = torch.tensor([0.1, 0.4, 0.5, 0.6, 0.8, 0.9])
-    found = network._mixes(torch.tensor([[2, LEADS + 3]]).expand(6, 2), shares)
+    nothing, no_signs = torch.zeros(6, 2, GUESSES, 1, 1), torch.zeros(6, 2, SIGNS, 1, 1)
+    leads = torch.tensor([[2, LEADS + 3]]).expand(6, 2)
+    found = network._leant(nothing, leads, shares, no_signs)
     wanted = 0.25 + 0.5 * torch.tensor([-1.0, -1.0, -0.5, 0.0, 1.0, 1.0])
-    torch.testing.assert_close(found, wanted.view(-1, 1, 1).expand(-1, 2, GUESSES))
+    torch.testing.assert_close(found, wanted.view(-1, 1, 1, 1, 1).expand_as(found))
     network.shares.copy_(torch.tensor([0.59, 0.6]))
-    torch.testing.assert_close(
-        network._mixes(torch.tensor([[1]]), shares)[4], torch.full((1, GUESSES), 0.3)
-    )
+    found = network._leant(nothing, leads, shares, no_signs)[4]
+    torch.testing.assert_close(found, torch.full_like(found, 0.3))
+
+
+def test_a_mix_leans_by_the_signs_of_each_place_and_lead_time():
+    network = build("flow-convlstm")
+    network.mix.data.copy_(torch.rand(LEADS, GUESSES))
+    network.lean.data.copy_(torch.rand(LEADS, 1 + SIGNS, GUESSES))
+    network.shares.copy_(torch.tensor([0.4, 0.8]))
+    weights, signs = torch.rand(2, 3, GUESSES, 5, 7), torch.rand(2, 3, SIGNS, 5, 7)
+    before, leads = weights.clone(), torch.tensor([[1, 2, 3], [LEADS - 1, LEADS, LEADS + 1]])
+    found = network._leant(weights, leads, torch.tensor([0.6, 0.8]), signs)
+    torch.testing.assert_close(weights, before)
+    for b, share in enumerate((0.0, 1.0)):
+        for n, lead in enumerate(leads[b].clamp(max=LEADS) - 1):
+            wanted = before[b, n] + network.mix[lead].view(-1, 1, 1)
+            for factor, lean in zip((share, *signs[b, n]), network.lean[lead], strict=True):
+                wanted = wanted + lean.view(-1, 1, 1) * factor
+            torch.testing.assert_close(found[b, n], wanted)
+
+
+def test_signs_move_along_but_for_what_says_what_moves():
+    network = build("flow-convlstm", 2)
+    context = noisy(torch.cat(textures((1.5, -0.75)), dim=1)[:, :T])
+    with torch.inference_mode():
+        state = network.encode(context)
+        found = network._look_ahead(state, 3).signs_BnGHW
+    pace_and_surprise, motion = state.signs_BGHW[:, :2], state.signs_BGHW[:, 2]
+    for lead in range(3):
+        way = along(state.velocities_BM2HW[:, 0], lead + 1)
+        moved = warp(pace_and_surprise, way)
+        torch.testing.assert_close(found[:, lead, :2], moved, atol=1e-5, rtol=0)
+        torch.testing.assert_close(found[:, lead, 2], motion)
 
 
 def test_quiet_and_wild_windows_count_alike():

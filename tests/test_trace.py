@@ -25,7 +25,7 @@ from framecast.sections import ModelConfig
 
 FUNCTIONS = (
     *("lucas_kanade", "gaussian_blur", "pad_to_grid", "advect", "warp", "coverage"),
-    *("beyond", "recall", "remembered"),
+    *("beyond", "recall", "remembered", "read_signs"),
 )
 METHODS = ("surprises", "growths", "on_grid", "spread", "doubt", "flatten")
 NO_CALLS = ("mix", "frame")
@@ -292,9 +292,9 @@ def test_golden_rows():
     assert layer.bytes == 4 * (2 * 9 * 10 * 6)
     assert layer.calls == 4
     assert rows["encode", "stack.layers.1"].gives[:2] == (("B", 2), ("T", 5))
-    assert size(rows["step", "head"].gives) == 2 * 17 * 10 * 6
+    assert size(rows["step", "head"].gives) == 2 * 18 * 10 * 6
     assert rows["step", "advect"].calls == 4
-    assert dict(rows["step", "mix"].parameters) == {"mix": (24, 17), "lean": (24, 17)}
+    assert dict(rows["step", "mix"].parameters) == {"mix": (24, 18), "lean": (24, 4, 18)}
     paint = rows["step", "paint"]
     assert paint.gives == (("B", 2), ("C", 3), ("H", 37), ("W", 22))
     assert dict(paint.parameters) == {"weight": (9, 3, 8, 8), "bias": (3,)}

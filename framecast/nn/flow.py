@@ -27,9 +27,11 @@ from framecast.nn.forecaster import (
 from framecast.nn.memory import Memory, recall, remembered
 from framecast.nn.motion import advect, beyond, coverage, gaussian_blur, lucas_kanade, warp
 from framecast.nn.precision import as_given
+from framecast.nn.signs import read_signs
 from framecast.nn.stack import States
 from framecast.nn.widths import (
     BLURS,
+    CARRIED_SIGNS,
     CELL,
     ESTIMATES,
     FLOW_HINTS,
@@ -42,6 +44,7 @@ from framecast.nn.widths import (
     MOTIONS,
     PICTURES,
     SCALES,
+    SIGNS,
     SURPRISE_BLURS,
 )
 from framecast.sections import ModelConfig
@@ -51,14 +54,15 @@ class FlowState(NamedTuple):
     """What the forecaster carries: what it has seen, how far that has moved, and the layers.
 
     `scales_BSCHW` holds the last frame, sharp and blurred ever more, `growths_BGCHW` what the
-    first motion failed to explain, blurred and, last, sharp; `share_B` is what is remembered
-    overall, by which the mix leans; a displacement points from a pixel of the newest forecast back
-    to where it was in the last frame; `lead_B` counts the frames forecast
-    so far.
+    first motion failed to explain, blurred and, last, sharp; the mix leans by `share_B`, what is
+    remembered overall, and by the signs; a displacement points from a pixel of the newest forecast
+    back to where it was in the last frame; `lead_B` counts the frames forecast so far.
     """
 
     scales_BSCHW: Tensor
+    mean_BCHW: Tensor
     growths_BGCHW: Tensor
+    signs_BGHW: Tensor
     memory: Memory
     share_B: Tensor
     velocities_BM2HW: Tensor
@@ -68,9 +72,11 @@ class FlowState(NamedTuple):
 
 
 class Outlook(NamedTuple):
-    """The classical part of `n` lead times: guesses, and what the layers are shown of them."""
+    """The classical part of `n` lead times: guesses, the signs by which their mix leans, and what
+    the layers are shown."""
 
     guesses_BnKCHW: Tensor
+    signs_BnGHW: Tensor
     seen_BnCHW: Tensor
     displacements_BnM2HW: Tensor
 
@@ -82,9 +88,10 @@ class FlowConvLSTM(Forecaster):
     (`memory.py`), carried along the first estimated motion (semi-Lagrangian); the last frame
     carried along every motion, sharp and blurred; its growth and decay, of the last frame and of
     the newest, carried along the first; what that brings in over the border, where nothing was
-    seen; and the last frame as it is. The forecast is their weighted sum, with weights of each lead
-    time that `calibrate` solves for, leaning the one way or the other by how much of the context is
-    remembered overall, and to which the layers add cell by cell; plus a residual that they paint in
+    seen; the mean of the context; and the last frame as it is. The forecast is their weighted sum,
+    with weights of each lead time that `calibrate` solves for, leaning the one way or the other by
+    how much of the context is remembered overall and by the signs of each place (`signs.py`), and
+    to which the layers add cell by cell; plus a residual that they paint in
     proportion to how much the guesses differ. The layers read every context frame
     beside what the first motion fails to explain in it, then both carried to every lead time, and
     what is remembered of each scale. What they add starts at zero: an untrained network gives the
@@ -101,7 +108,7 @@ class FlowConvLSTM(Forecaster):
         first_guess = torch.zeros(LEADS, GUESSES)
         first_guess[:, REMEMBERED] = 1
         self.mix = nn.Parameter(first_guess)
-        self.lean = nn.Parameter(torch.zeros(LEADS, GUESSES))
+        self.lean = nn.Parameter(torch.zeros(LEADS, 1 + SIGNS, GUESSES))
         self.register_buffer("shares", torch.tensor([0.0, 1.0]))
 
     def encode(self, context_BTCHW: Tensor) -> FlowState:
@@ -110,8 +117,9 @@ class FlowConvLSTM(Forecaster):
         with as_given(seen.device):
             velocities_BM2HW = self._velocities(seen)
             surprise_BTCHW = self._surprises(seen, velocities_BM2HW[:, 0])
-            scales_BSCHW = _blurs(seen[:, -1], (None, *SCALES))
+            scales_BSCHW, mean_BCHW = _blurs(seen[:, -1], (None, *SCALES)), seen.mean(dim=1)
             growths_BGCHW = self._growths(surprise_BTCHW, velocities_BM2HW[:, 0])
+            signs_BGHW = read_signs(seen, surprise_BTCHW, velocities_BM2HW[:, 0])
             memory = recall(seen, velocities_BM2HW[:, 0])
         displacements_BM2HW = torch.zeros_like(velocities_BM2HW)
         x_BTEHW = self._inputs(
@@ -124,7 +132,9 @@ class FlowConvLSTM(Forecaster):
         _, layers = self.stack(x_BTEHW)
         return FlowState(
             scales_BSCHW,
+            mean_BCHW,
             growths_BGCHW,
+            signs_BGHW,
             memory,
             memory.overall(),
             velocities_BM2HW,
@@ -163,8 +173,7 @@ class FlowConvLSTM(Forecaster):
         h_BnFHW, layers = self.stack(x_BnEHW, state.layers)
         h_NFHW = h_BnFHW.flatten(0, 1)
         weights_BnKHW = self._spread(self.head(h_NFHW).float(), size).unflatten(0, lead_Bn.shape)
-        mix_BnK = self._mixes(lead_Bn, state.share_B)
-        weights_BnKHW = weights_BnKHW + mix_BnK[..., None, None]
+        weights_BnKHW = self._leant(weights_BnKHW, lead_Bn, state.share_B, outlook.signs_BnGHW)
         residual_BnCHW = self.paint(h_NFHW, size).float().unflatten(0, lead_Bn.shape)
         frames_BnCHW = (outlook.guesses_BnKCHW * weights_BnKHW.unsqueeze(3)).sum(dim=2)
         frames_BnCHW = frames_BnCHW + self._doubt(outlook.guesses_BnKCHW) * residual_BnCHW
@@ -186,13 +195,14 @@ class FlowConvLSTM(Forecaster):
         leads_n = torch.arange(1, n + 1, device=state.lead_B.device)
         share_BnSIJ = state.memory.after(state.lead_B.unsqueeze(1) + leads_n)
         first_BnCHW = remembered(state.scales_BSCHW, share_BnSIJ)
-        others_BPHW = torch.cat((frames_BPHW, widest_BCHW, growths_BPHW), dim=1)
+        carried_BGHW, staying_BGHW = state.signs_BGHW.tensor_split([CARRIED_SIGNS], dim=1)
+        others_BPHW = torch.cat((frames_BPHW, widest_BCHW, growths_BPHW, carried_BGHW), dim=1)
         first_way_N2HW = ways_BnM2HW[:, :, 0].flatten(0, 1)
         moved_NPHW = warp(
             torch.cat((first_BnCHW, _repeated(others_BPHW, n)), dim=2).flatten(0, 1), first_way_N2HW
         )
-        pictures_NPHW, border_NCHW, growth_NPHW = moved_NPHW.split(
-            ((1 + PICTURES) * C, C, (GROWTHS + 1) * C), dim=1
+        pictures_NPHW, border_NCHW, growth_NPHW, signs_NGHW = moved_NPHW.split(
+            ((1 + PICTURES) * C, C, (GROWTHS + 1) * C, CARRIED_SIGNS), dim=1
         )
         sharp_NCHW = pictures_NPHW[:, C : 2 * C]
         unseen_N1HW = 1 - torch.exp(-beyond(first_way_N2HW) / INFLOW)
@@ -206,11 +216,12 @@ class FlowConvLSTM(Forecaster):
             growth_NPHW[:, :-C],
             torch.cat((sharp_NCHW, border_NCHW), dim=1) * unseen_N1HW,
             elsewhere_KPHW.unflatten(0, (B * n, MOTIONS - 1)).flatten(1, 2),
-            _repeated(last_BCHW, n).flatten(0, 1),
+            _repeated(torch.cat((state.mean_BCHW, last_BCHW), dim=1), n).flatten(0, 1),
         )
         seen_NCHW = torch.cat((sharp_NCHW, growth_NPHW[:, -C:]), dim=1)
         return Outlook(
             torch.cat(guesses, dim=1).unflatten(1, (GUESSES, C)).unflatten(0, (B, n)),
+            torch.cat((signs_NGHW.unflatten(0, (B, n)), _repeated(staying_BGHW, n)), dim=2),
             seen_NCHW.unflatten(0, (B, n)),
             ways_BnM2HW,
         )
@@ -223,11 +234,18 @@ class FlowConvLSTM(Forecaster):
             ways.append(advect(ways[-1], velocity_N2HW))
         return torch.stack(ways[1:]).unflatten(1, (-1, MOTIONS)).transpose(0, 1)
 
-    def _mixes(self, lead_Bn: Tensor, share_B: Tensor) -> Tensor:
-        """The weight of each guess at these lead times, (B, n, K)."""
-        mix_n = (lead_Bn - 1).clamp(max=LEADS - 1)
+    def _leant(
+        self, weights_BnKHW: Tensor, lead_Bn: Tensor, share_B: Tensor, signs_BnGHW: Tensor
+    ) -> Tensor:
+        """Add to the layers' weights those of these lead times, leaning: (B, n, K, H, W)."""
+        mix_Bn = (lead_Bn - 1).clamp(max=LEADS - 1)
+        by_share_BnK, *by_sign_GBnK = self.lean[mix_Bn].unbind(dim=2)
         lean_B = leaning(share_B, self.shares)
-        return self.mix[mix_n] + self.lean[mix_n] * lean_B[:, None, None]
+        mix_BnK = self.mix[mix_Bn] + by_share_BnK * lean_B[:, None, None]
+        weights_BnKHW = weights_BnKHW + mix_BnK[..., None, None]
+        for lean_BnK, sign_BnHW in zip(by_sign_GBnK, signs_BnGHW.unbind(dim=2), strict=True):
+            weights_BnKHW.addcmul_(lean_BnK[..., None, None], sign_BnHW.unsqueeze(2))
+        return weights_BnKHW
 
     @torch.no_grad()
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -237,17 +255,18 @@ class FlowConvLSTM(Forecaster):
             n = min(target_BTCHW.shape[1], LEADS)
             state = self.encode(context_BTCHW)
             outlook = self._look_ahead(state, n)
-            for guesses_nKCHW, target_nCHW, share in zip(
+            for window in zip(
                 outlook.guesses_BnKCHW.cpu(),
+                outlook.signs_BnGHW.cpu(),
                 target_BTCHW[:, :n].cpu(),
                 state.share_B.tolist(),
                 strict=True,
             ):
-                regression.add(guesses_nKCHW, target_nCHW, share)
+                regression.add(*window)
         found = regression.solve()
         if found is not None:
             self.mix.copy_(found.weights_nK)
-            self.lean.copy_(found.lean_nK)
+            self.lean.copy_(found.lean_nGK)
             self.shares.copy_(found.shares_2)
 
     def _velocities(self, context_BTCHW: Tensor) -> Tensor:

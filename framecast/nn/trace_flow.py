@@ -9,6 +9,7 @@ from __future__ import annotations
 from framecast.nn.rows import Axes, size
 from framecast.nn.way import Way
 from framecast.nn.widths import (
+    CARRIED_SIGNS,
     CELL,
     COARSEST_SIDE,
     ESTIMATES,
@@ -27,6 +28,8 @@ from framecast.nn.widths import (
     PICTURES,
     PYRAMID_SIGMA,
     SCALES,
+    SIGN_SIGMA,
+    SIGNS,
     SURPRISE_BLURS,
     blur_radius,
     grid_size,
@@ -51,6 +54,7 @@ def encode_flow(way: Way) -> None:
     way.held += size(way.context)
     _add_scales(way)
     _add_growths(way)
+    _add_signs(way)
     _add_recall(way)
     way.held += MOTIONS * size(vectors)  # displacements start at zero
     _add_inputs(way, T, frames=way.B * T)
@@ -70,7 +74,7 @@ def _add_scales(way: Way) -> None:
             macs=way.B * C * _blur_macs(*way.frame, sigma),
         )
         way.held += size(frame)
-    way.held += size(frame)  # the sharp one beside them, copied
+    way.held += 2 * size(frame)  # the sharp one beside them, copied, and the mean of all frames
 
 
 def _add_growths(way: Way) -> None:
@@ -92,6 +96,23 @@ def _add_growths(way: Way) -> None:
         macs=B * C * sum(_blur_macs(*way.frame, sigma) for sigma in blurs),
     )
     way.held += size(gives)
+
+
+def _add_signs(way: Way) -> None:
+    """The signs, from energies that are blurred together with the last frame."""
+    pixels, signs = size(way.image(1)), way.image(SIGNS)
+    nearby = 4 + way.C
+    differences = 2 * max(way.T - 1, 1) * way.C * pixels  # and their squares
+    blur = 2 * nearby * pixels + _blur_copies(way, nearby, SIGN_SIGMA)
+    way.add(
+        "read_signs",
+        f"pace, surprise, and what moves, Gaussian of {SIGN_SIGMA:g} pixels",
+        way.context,
+        signs,
+        beside=max(differences, blur + 4 * pixels) - size(way.context) - size(signs),
+        macs=way.B * nearby * _blur_macs(*way.frame, SIGN_SIGMA),
+    )
+    way.held += size(signs)
 
 
 def _add_recall(way: Way) -> None:
@@ -200,11 +221,12 @@ def step_flow(way: Way) -> None:
     fields = MOTIONS * size(vectors)
     scales, growths = _stacked(way, "S", PARTS), _stacked(way, "G", GROWTHS + 1)
     way.held = size(way.context) + size(scales) + size(growths) + 2 * size(_memory(way))
+    way.held += size(way.image(C)) + size(way.image(SIGNS))
     way.held += 2 * fields + way.state
     before = way.held
     _add_pictures(way, scales)
     guesses = way.image(GUESSES * C)
-    way.held = before + size(guesses) + fields
+    way.held = before + size(guesses) + size(way.image(SIGNS)) + fields
     _add_inputs(way, 1)
     way.held += size(way.image(2 * C))
     _add_layers(way, 1, first=False)
@@ -230,18 +252,21 @@ def _add_pictures(way: Way, scales: Axes) -> None:
         (frame[0], ("T", 1), *frame[1:]),
         beside=shares + put_together - size(scales),
     )
-    others = way.image((PICTURES + 2 + GROWTHS) * C)
+    others = way.image((PICTURES + 2 + GROWTHS) * C + CARRIED_SIGNS)
     way.held += size(frame) + size(others)
     carry = "carry the last frame along, sharp and blurred"
-    first = way.image((1 + PICTURES + 2 + GROWTHS) * C)
-    more = f"{carry}, as far as remembered; its growth and surprise"
+    first = way.image((1 + PICTURES + 2 + GROWTHS) * C + CARRIED_SIGNS)
+    more = f"{carry}, as far as remembered; its growth and surprise; signs"
     way.add("warp", more, first, first, beside=2 * size(vectors))
     way.held += size(first)
     outside = "how far beyond the border each pixel comes from"
     way.add("beyond", outside, vectors, way.image(1), beside=2 * size(vectors))
     way.held += size(way.image(1))
     elsewhere = way.image(PICTURES * C, frames=way.B * (MOTIONS - 1))
-    beside = 2 * (MOTIONS - 1) * size(vectors)
+    # Positions; or, once these are there, what flows in, the last frame and the mean, all guesses
+    # together, and what the layers see
+    together = size(way.image((INFLOWS + 2 + GUESSES + 2) * C + SIGNS)) - size(elsewhere)
+    beside = max(2 * (MOTIONS - 1) * size(vectors), together)
     way.add("warp", f"{carry}, the other motions", elsewhere, elsewhere, beside=beside)
     way.held += size(elsewhere) + size(way.image(INFLOWS * C))
 
@@ -259,10 +284,10 @@ def _add_mixture(way: Way, guesses: Axes, frame: Axes) -> None:
     way.held += interpolated
     way.add_paint(1)
     way.held += size(way.image(C, padded=True))
-    # The lead times, as indices of 8 bytes; how far the mix leans
-    kept = Th * (size(guesses) + 2 * B) + B
-    mixed = "guesses x weights, calibrated for each lead time, summed"
-    parameters = (("mix", (LEADS, GUESSES)), ("lean", (LEADS, GUESSES)))
+    # The signs; lead times, as indices of 8 bytes; how far the mix leans
+    kept = Th * (size(guesses) + size(way.image(SIGNS)) + 2 * B) + B
+    mixed = "guesses x weights, calibrated for each lead time and leaning by signs, summed"
+    parameters = (("mix", (LEADS, GUESSES)), ("lean", (LEADS, 1 + SIGNS, GUESSES)))
     of_guess = (guesses[0], ("T", 1), ("K", GUESSES), ("C", C), *guesses[2:])
     way.add("mix", mixed, of_guess, frame, parameters=parameters, kept=kept)
     kept = Th * size(way.image(1, padded=True))

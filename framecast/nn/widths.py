@@ -54,9 +54,16 @@ INFLOW = 8.0
 INFLOWS = 2
 """Guesses of that: the border repeated, sharp and as blurred as the widest of `SCALES`."""
 
-GUESSES = 1 + MOTIONS * PICTURES + GROWTHS + INFLOWS + 1
+GUESSES = 1 + MOTIONS * PICTURES + GROWTHS + INFLOWS + 2
 """Guesses that the flow forecaster mixes: the last frame as far as it is remembered; every picture
-along every motion; growth and decay; what flows in; and the last frame as it is."""
+along every motion; growth and decay; what flows in; the mean of the context; and the last frame as
+it is."""
+
+CARRIED_SIGNS, SIGNS = 2, 3
+"""Maps by which the mix leans place by place, and the first of them that move along."""
+
+SIGN_SIGMA = 4.0
+"""Gaussian width in pixels of the window over which signs are read."""
 
 LEADS = 24
 """Lead times with a mix of their own; later ones have the last one's."""

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
 from torch import Tensor
 
 from framecast import training
 from framecast.errors import UsageError
-from framecast.nn import calibration
+from framecast.nn import calibration, flow, signs
 from framecast.nn.forecaster import Forecaster
 from framecast.report import MODEL
 
@@ -72,10 +73,16 @@ def stay_uncalibrated(network: Forecaster) -> None:
 
 
 def lean_nowhere(network: Forecaster) -> None:
-    """Give every context the same mix."""
+    """Give every context and every place the same mix."""
+
+    def no_signs(context: Tensor, surprise: Tensor, velocity: Tensor) -> Tensor:
+        return torch.zeros_like(signs.read_signs(context, surprise, velocity))
 
     def calibrate(windows: Iterable[tuple[Tensor, Tensor]]) -> None:
-        with mock.patch.object(calibration, "NARROWEST", math.inf):
+        with (
+            mock.patch.object(calibration, "NARROWEST", math.inf),
+            mock.patch.object(flow, "read_signs", no_signs),
+        ):
             type(network).calibrate(network, windows)
 
     network.calibrate = calibrate
@@ -91,7 +98,7 @@ PARTS = (
     Part("ConvLSTM mixes, paints nothing", change=freeze("paint")),
     Part("ConvLSTM paints, mixes nothing", change=freeze("head")),
     Part("not calibrated", change=stay_uncalibrated),
-    Part("one mix for all contexts", change=lean_nowhere),
+    Part("one mix for all contexts and places", change=lean_nowhere),
     Part("plain ConvLSTM, no motion", ("model.name=convlstm",)),
     Part("cells of 4 pixels", ("model.patch=4",)),
     Part("no averaged weights", ("train.ema=0",)),

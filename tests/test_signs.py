@@ -1,0 +1,77 @@
+"""Signs on frames whose motion and surprises are known."""
+
+import pytest
+import torch
+from scipy import ndimage
+from textures import translating
+
+from framecast.nn.motion import warp
+from framecast.nn.signs import read_signs
+
+T, H, W = 5, 48, 64
+MIDDLE = (slice(12, -12), slice(16, -16))
+
+
+def signs_of(frames_THW, velocity):
+    """The signs (3, H, W), given the true motion everywhere."""
+    context = frames_THW[None, :, None]
+    way = torch.tensor(velocity).view(1, 2, 1, 1).expand(1, 2, H, W)
+    surprise = torch.zeros_like(context)
+    for t in range(1, len(frames_THW)):
+        surprise[:, t] = context[:, t] - warp(context[:, t - 1], -way)
+    return read_signs(context, surprise, way)[0]
+
+
+def test_what_moves_as_expected_has_pace_no_surprise_and_motion():
+    pace, surprise, motion = signs_of(translating(T, H, W, (3.0, 0.0)), (3.0, 0.0))
+    assert torch.equal(pace, torch.full_like(pace, 0.5))
+    assert surprise[MIDDLE].max() < -0.99
+    assert motion[MIDDLE].min() > 0.99
+
+
+def test_what_stands_still_where_motion_is_expected_shows_it():
+    frames = translating(1, H, W, (0.0, 0.0)).expand(T, H, W)
+    pace, surprise, motion = signs_of(frames, (0.0, 3.0))
+    assert pace.unique().tolist() == [0.5]
+    assert motion.max() < -0.95
+    assert surprise[MIDDLE].mean() > -0.9
+    pace, surprise, motion = signs_of(frames, (0.0, 0.0))
+    assert pace.unique().tolist() == surprise.unique().tolist() == [-1.0]
+    assert abs(motion).max() < 1e-6
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_few_frames_and_plain_ones_have_nothing_to_tell(length):
+    pace, surprise, motion = signs_of(torch.full((length, H, W), 0.7), (1.0, 0.0))
+    torch.testing.assert_close(pace, torch.zeros(H, W))
+    torch.testing.assert_close(surprise, torch.full((H, W), -1.0), atol=1e-2, rtol=0)
+    torch.testing.assert_close(motion, torch.zeros(H, W))
+
+
+def test_numbers_are_those_of_scipys_blurs_channel_for_channel():
+    draw = torch.Generator().manual_seed(3)
+    context = torch.rand(2, T, 3, H, W, generator=draw)
+    surprise = torch.randn(2, T, 3, H, W, generator=draw) / 9
+    surprise[:, 0] = 0
+    velocity = torch.randn(2, 2, H, W, generator=draw)
+
+    def blurred(picture):
+        return ndimage.gaussian_filter(picture, 4.0, mode="nearest", radius=12)
+
+    for b, found in enumerate(read_signs(context, surprise, velocity)):
+        x, s, v = (tensor[b].double().numpy() for tensor in (context, surprise, velocity))
+        moved = blurred((s[1:] ** 2).mean(axis=(0, 1)))
+        still = blurred(((x[1:] - x[:-1]) ** 2).mean(axis=(0, 1)))
+        last = x[-1]
+        variance = blurred((last**2).mean(axis=0))
+        variance -= sum(blurred(channel) ** 2 for channel in last) / 3
+        newest, speed = blurred((s[-1] ** 2).mean(axis=0)), (v**2).sum(axis=0) ** 0.5
+        wanted = (
+            (speed - 1) / (speed + 1),
+            (newest - variance - 1e-5) / (newest + variance + 1e-5),
+            (still - moved) / (still + moved + 1e-5),
+        )
+        for name, sign, expected in zip(("pace", "surprise", "motion"), found, wanted, strict=True):
+            torch.testing.assert_close(
+                sign.double(), torch.from_numpy(expected), atol=1e-4, rtol=0, msg=name
+            )
