@@ -1,7 +1,7 @@
 """The default forecaster: classical guesses, mixed by ConvLSTM2D layers.
 
-Axes: B batch, T time (n lead times), K guesses, M motions, P pictures, S scales, G growths, C image
-channels, H rows, W columns; on the network's grid of patch x patch pixels per cell: E embedding, F
+Axes: B batch, T time (n lead times), K guesses, M motions, P pictures, S scales, G growths or signs,
+C image channels, H rows, W columns; on the network's grid of patch x patch pixels per cell: E embedding, F
 filters; I rows and J columns of the memory's cells.
 """
 
