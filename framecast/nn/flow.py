@@ -1,8 +1,8 @@
 """The default forecaster: classical guesses, mixed by ConvLSTM2D layers.
 
-Axes: B batch, T time (n lead times), K guesses, M motions, P pictures, S scales, G growths or signs,
-C image channels, H rows, W columns; on the network's grid of patch x patch pixels per cell: E embedding, F
-filters; I rows and J columns of the memory's cells.
+Axes: B batch, T time (n lead times), K guesses, M motions, P pictures, S scales, G growths or
+signs, C image channels, H rows, W columns; on the network's grid of patch x patch pixels per cell:
+E embedding, F filters; I rows and J columns of the memory's cells.
 """
 
 from __future__ import annotations
