@@ -38,6 +38,10 @@ from framecast.windows import Window
 WARM_UP, LAST_LR = 0.05, 0.01
 """Share of the budget in which the learning rate rises; what is left of it at the end."""
 
+LEAD_OVER_START = 0.02
+"""Share by which an epoch's held-out error has to be below the start's before it counts as better:
+of many epochs some are a little better by chance, on windows that follow those trained on."""
+
 CALIBRATION_WINDOWS, CALIBRATION_PIXELS = (6, 48), 48 * 256 * 256
 """Training windows that a network's start is solved for: as many as have about these pixels in a
 frame, but no fewer and no more than these, evenly from every clip."""
@@ -202,7 +206,8 @@ class Trainer:
         mse_T = self._validate(partial(rollout, self.average))
         self.validation_minutes = self.group.agree((time.monotonic() - started) / 60)
         mse = mse_T.mean().item()
-        improved = mse < self.counters.best_mse
+        at_start = self.counters.best_epoch == 0
+        improved = mse < self.counters.best_mse * (1 - LEAD_OVER_START * at_start)
         if improved:
             self.counters.best_epoch, self.counters.best_mse = self.counters.epoch, mse
             self.counters.best_mse_T = tuple(mse_T.tolist())

@@ -228,6 +228,28 @@ def test_patience_counts_epochs_without_improvement(tmp_path):
     assert result.reason == "no improvement for 2 epochs"
 
 
+@pytest.mark.parametrize(
+    ("errors", "better"),
+    [
+        ((0.5, 0.495, 0.491, 0.4901), [0]),
+        ((0.5, 0.495, 0.489, 0.4895, 0.4889), [0, 2, 4]),
+        ((0.5, 0.6, 0.48, 0.47), [0, 2, 3]),
+    ],
+)
+def test_the_start_stays_unless_an_epoch_is_2_percent_better(tmp_path, errors, better):
+    """Behind the first that is, any that is lower counts."""
+    events = []
+    limits = ("train.steps_per_epoch=1", f"train.epochs={len(errors) - 1}")
+    trainer = make_trainer(tmp_path, *limits, emit=events.append)
+    means = iter((0.9, 0.8, *errors))  # those of the last frame and of optical flow come first
+    trainer._validate = lambda predictor: torch.full((4,), next(means))
+    result = trainer.train()
+    epochs = [event for event in events if isinstance(event, EpochDone)]
+    assert [event.epoch for event in epochs if event.improved] == better
+    assert result.epoch == better[-1]
+    assert result.validation_mse_T == pytest.approx([errors[better[-1]]] * 4)
+
+
 def test_minutes_end_a_run_within_an_epoch(tmp_path, monkeypatch):
     clock = iter(range(0, 10_000, 6))
     monkeypatch.setattr("framecast.training.time.monotonic", lambda: next(clock))
