@@ -1,8 +1,8 @@
 """A model and the classical guesses on the same windows, score by score; a verdict in the end.
 
-Clips are read as streams, no more of them in memory than one batch of windows. What is
-scored are the frames that `predict` would write, rounded to the clip's own pixel values, at the
-size the model works at.
+Clips are read as streams, no more of them in memory than one batch of windows. What is scored are
+the frames that `predict` would write, rounded to the clip's own pixel values, at the size the model
+works at.
 """
 
 from __future__ import annotations

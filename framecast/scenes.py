@@ -34,12 +34,12 @@ def split_scenes(
 def _known_cuts(
     source: FrameSource, memory: Path | None, on_frame: Callable[[str, int], None]
 ) -> tuple[int, ...]:
-    # Loads as slowly as all of OpenCV, and what is known needs none of it.
-    from framecast.video.cuts import find_cuts  # noqa: PLC0415
-
     info = source.info
 
     def look() -> str:
+        # Loads as slowly as all of OpenCV, and what is known needs none of it.
+        from framecast.video.cuts import find_cuts  # noqa: PLC0415
+
         return " ".join(map(str, find_cuts(watched())))
 
     def watched() -> Iterator[np.ndarray]:

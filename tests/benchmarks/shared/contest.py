@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from framecast.baselines import BASELINES
+from framecast.errors import SourceError
 from framecast.evaluation import Outputs, Request, prepare, score
 from framecast.plan import spread
 from framecast.report import MODEL, Report
@@ -74,6 +75,11 @@ def hold(contest: Contest, model: Path, rules: Rules, frames: Path, page: Path) 
         split_scenes([source], None)
     cuts = source.info.breaks
     found = tuple(plan_windows(contest.part, 0, CONTEXT + HORIZON, 1, cuts))
+    if not found:
+        raise SourceError(
+            f"{clip.name}: no {CONTEXT + HORIZON} frames to score lie between its scene cuts",
+            remedy="give another clip, or --set data.scene_cuts=false",
+        )
     request = Request(
         horizon=HORIZON,
         thresholds=(rules.threshold,) if rules.threshold else (),
