@@ -276,6 +276,17 @@ def test_no_window_scored_crosses_a_cut_unless_they_are_let_be(tmp_path, monkeyp
     assert clip["windows"] == [s for s in all_of_them if not known or s >= 75]
 
 
+def test_a_clip_cut_too_often_to_score_is_one_line(tmp_path, monkeypatch, capsys):
+    clip_THWC = smooth_clip(100, H, W) // 4
+    clip_THWC[75:88] += 190
+    np.save(tmp_path / "clip.npy", clip_THWC)
+    flags = ["--color=gray", f"--size={H}x{W}", "--output", tmp_path, *SMALL]
+    with pytest.raises(SystemExit) as caught:
+        call(video, monkeypatch, tmp_path / "clip.npy", *flags)
+    assert caught.value.code == 3
+    assert "clip: no 18 frames to score lie between its scene cuts; " in capsys.readouterr().err
+
+
 def test_wrong_usage_is_one_line_and_exit_code_2(events, tmp_path, monkeypatch, capsys):
     for flags, text in (
         (["--only=out-domain"], "--only out-domain: there is no such match"),
