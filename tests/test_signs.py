@@ -6,7 +6,9 @@ from scipy import ndimage
 from textures import translating
 
 from framecast.nn.motion import warp
-from framecast.nn.signs import read_signs
+from framecast.nn.networks import build_forecaster
+from framecast.nn.signs import read_signs, within
+from framecast.sections import ModelConfig
 
 T, H, W = 5, 48, 64
 MIDDLE = (slice(12, -12), slice(16, -16))
@@ -75,3 +77,24 @@ def test_numbers_are_those_of_scipys_blurs_channel_for_channel():
             torch.testing.assert_close(
                 sign.double(), torch.from_numpy(expected), atol=1e-4, rtol=0, msg=name
             )
+
+
+def test_signs_are_shifted_as_a_whole_to_means_that_were_seen():
+    signs = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(4))
+    usual = torch.tensor([[-1.0, 0.9, -1.0], [1.0, 1.0, 0.1]])
+    found = within(signs, usual)
+    torch.testing.assert_close(found[:, 0], signs[:, 0])
+    for sign, mean in ((1, 0.9), (2, 0.1)):
+        torch.testing.assert_close(found[:, sign].mean(dim=(1, 2)), torch.full((2,), mean))
+        torch.testing.assert_close(found[:, sign].std(dim=(1, 2)), signs[:, sign].std(dim=(1, 2)))
+
+
+def test_a_still_scene_does_not_fade_for_a_model_of_what_always_moves():
+    """Motion was everywhere when the mix was solved for; of what stands it knows nothing."""
+    network = build_forecaster(ModelConfig(filters=(4,)), 1, (H, W)).eval()
+    moving = torch.stack([translating(11, H, W, (2.5, 1.0), seed=n) for n in range(3)])[:, :, None]
+    network.calibrate([(moving[:, :T], moving[:, T:])])
+    still = translating(1, H, W, (0.0, 0.0), seed=9).expand(1, T, 1, H, W)
+    with torch.no_grad():
+        frames = network(still, 6)
+    assert (frames - still[:, :1]).abs().mean() < 0.05

@@ -27,7 +27,7 @@ from framecast.nn.forecaster import (
 from framecast.nn.memory import Memory, recall, remembered
 from framecast.nn.motion import advect, beyond, coverage, gaussian_blur, lucas_kanade, warp
 from framecast.nn.precision import as_given
-from framecast.nn.signs import read_signs
+from framecast.nn.signs import read_signs, within
 from framecast.nn.stack import States
 from framecast.nn.widths import (
     BLURS,
@@ -110,6 +110,7 @@ class FlowConvLSTM(Forecaster):
         self.mix = nn.Parameter(first_guess)
         self.lean = nn.Parameter(torch.zeros(LEADS, 1 + SIGNS, GUESSES))
         self.register_buffer("shares", torch.tensor([0.0, 1.0]))
+        self.register_buffer("usual", torch.tensor([[-1.0], [1.0]]).repeat(1, SIGNS))
 
     def encode(self, context_BTCHW: Tensor) -> FlowState:
         B, T, _, H, W = context_BTCHW.shape
@@ -120,6 +121,7 @@ class FlowConvLSTM(Forecaster):
             scales_BSCHW, mean_BCHW = _blurs(seen[:, -1], (None, *SCALES)), seen.mean(dim=1)
             growths_BGCHW = self._growths(surprise_BTCHW, velocities_BM2HW[:, 0])
             signs_BGHW = read_signs(seen, surprise_BTCHW, velocities_BM2HW[:, 0])
+            signs_BGHW = within(signs_BGHW, self.usual)
             memory = recall(seen, velocities_BM2HW[:, 0])
         displacements_BM2HW = torch.zeros_like(velocities_BM2HW)
         x_BTEHW = self._inputs(
@@ -250,11 +252,12 @@ class FlowConvLSTM(Forecaster):
     @torch.no_grad()
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Solve for the mix of guesses that is best on these; no windows change nothing."""
-        regression = MixRegression()
+        regression, means = MixRegression(), []
         for context_BTCHW, target_BTCHW in windows:
             n = min(target_BTCHW.shape[1], LEADS)
             state = self.encode(context_BTCHW)
             outlook = self._look_ahead(state, n)
+            means.append(state.signs_BGHW.mean(dim=(2, 3)))
             for window in zip(
                 outlook.guesses_BnKCHW.cpu(),
                 outlook.signs_BnGHW.cpu(),
@@ -268,6 +271,7 @@ class FlowConvLSTM(Forecaster):
             self.mix.copy_(found.weights_nK)
             self.lean.copy_(found.lean_nGK)
             self.shares.copy_(found.shares_2)
+            self.usual.copy_(torch.stack(torch.cat(means).aminmax(dim=0)))
 
     def _velocities(self, context_BTCHW: Tensor) -> Tensor:
         grey_BTHW = context_BTCHW.mean(dim=2)

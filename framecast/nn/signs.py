@@ -43,6 +43,15 @@ def read_signs(context_BTCHW: Tensor, surprise_BTCHW: Tensor, velocity_B2HW: Ten
     return torch.stack((pace_BHW, surprise_BHW, motion_BHW), dim=1)
 
 
+def within(signs_BGHW: Tensor, usual_2G: Tensor) -> Tensor:
+    """Shift each sign as a whole so that its mean is no less than the first row and no more than
+    the second: nobody knows how to lean on what was never seen.
+    """
+    mean_BG11 = signs_BGHW.mean(dim=(2, 3), keepdim=True)
+    least_G11, most_G11 = usual_2G[..., None, None].unbind()
+    return signs_BGHW + (torch.clamp(mean_BG11, least_G11, most_G11) - mean_BG11)
+
+
 def _energy(frames_BTCHW: Tensor) -> Tensor:
     """The mean square of frames and channels, (B, 1, H, W)."""
     return frames_BTCHW.square().mean(dim=(1, 2)).unsqueeze(1)
