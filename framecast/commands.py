@@ -36,7 +36,10 @@ def train(
         str | None, setting("--patience", "Epochs without improvement before stopping.")
     ] = None,
     model: Annotated[
-        str | None, setting("--model", "flow-convlstm, convlstm, cnn-lstm, fc-lstm or shi2015.")
+        str | None,
+        setting(
+            "--model", "flow-convlstm, convlstm, frame-convlstm, cnn-lstm, fc-lstm or shi2015."
+        ),
     ] = None,
     context_length: Annotated[
         str | None, setting("--context-length", "Frames seen before predicting.")

@@ -34,11 +34,11 @@ class Config:
 
     def __post_init__(self) -> None:
         read_scale(self.data.scale)
-        if self.train.loss == "bce" and self.model.name != "shi2015":
+        if self.train.loss == "bce" and not self.model.gives_probabilities:
             raise ConfigError(
                 "train.loss: bce needs frames strictly between 0 and 1, which model.name "
                 f"{self.model.name} does not give",
-                remedy="set model.name to shi2015 or train.loss to skill",
+                remedy="set model.name to frame-convlstm or shi2015, or train.loss to skill",
             )
 
 

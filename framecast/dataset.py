@@ -41,9 +41,22 @@ class Batch:
         shapes = (f"{name}={tuple(tensor.shape)}" for name, tensor in vars(self).items())
         return f"Batch({', '.join(shapes)})"
 
+    def reaching_back(self, frames: int) -> Batch:
+        """The same windows, cut so that so many frames are the target."""
+        more = frames - self.target_BTCHW.shape[1]
+        if more == 0:
+            return self
+        context_BTCHW, seen_BTCHW = self.context_BTCHW.tensor_split((-more,), dim=1)
+        return Batch(context_BTCHW, torch.cat((seen_BTCHW, self.target_BTCHW), dim=1))
+
     def to(self, device: str) -> Batch:
         """The same batch on another device; one that is `pinned` is not waited for."""
         return Batch(*(t.to(device, non_blocking=t.is_pinned()) for t in vars(self).values()))
+
+    def copy_(self, other: Batch) -> None:
+        """Take over the frames of another batch of the same shapes."""
+        for own, new in zip(vars(self).values(), vars(other).values(), strict=True):
+            own.copy_(new, non_blocking=new.is_pinned())
 
     def pinned(self) -> Batch:
         """A copy from where CUDA devices fetch by themselves."""

@@ -106,9 +106,10 @@ class ModelConfig(Section):
     SECTION: ClassVar[str] = "model"
 
     name: Annotated[
-        Literal["flow-convlstm", "convlstm", "cnn-lstm", "fc-lstm", "shi2015"],
+        Literal["flow-convlstm", "convlstm", "frame-convlstm", "cnn-lstm", "fc-lstm", "shi2015"],
         Rule(
             "Architecture; flow-convlstm mixes extrapolations along the context frames' motion, "
+            "convlstm paints changes and frame-convlstm frames, "
             "shi2015 is the network of the ConvLSTM paper, cnn-lstm and fc-lstm are tied to one "
             "frame size."
         ),
@@ -153,6 +154,11 @@ class ModelConfig(Section):
             )
 
     @property
+    def gives_probabilities(self) -> bool:
+        """Whether frames come out of a sigmoid, and so lie strictly between 0 and 1."""
+        return self.name in ("frame-convlstm", "shi2015")
+
+    @property
     def kernel_sizes(self) -> tuple[int, ...]:
         """Side of each layer's kernel; 1 where the layers are LSTMs."""
         if self.tied_to_size:
@@ -194,7 +200,7 @@ class TrainConfig(Section):
         Rule(
             "Training loss: skill, the log of 1 + the squared error relative to persistence's; "
             "mean squared error, mean absolute error, their sum (mix), or binary cross-entropy, "
-            "which is for shi2015 alone."
+            "which is for frame-convlstm and shi2015 alone."
         ),
     ] = "skill"
     ema: Annotated[

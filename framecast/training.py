@@ -31,6 +31,7 @@ from framecast.plan import Plan, spread
 from framecast.profile import PROFILING, Profile, Stopwatch
 from framecast.progress import Counters, EpochDone, Event, StepDone, TrainingResult
 from framecast.provenance import TrainedClip
+from framecast.recording import Recording
 from framecast.rollout import Predictor, rollout
 from framecast.runs import RunFolder
 from framecast.windows import Window
@@ -86,6 +87,12 @@ class Trainer:
         if resumed is not None:
             self._restore(resumed)
         self.profile = Profile(self.device) if profile and self.group.main else None
+        records = self.network.recordable and self.group.size == 1 and not profile
+        self.recording = (
+            Recording(self._gradients, self.device)
+            if records and self.device.startswith("cuda")
+            else None
+        )
         # Counts from here on: the first optimizer of a process loads modules for seconds.
         self.watch = Stopwatch(self.device, exact=profile)
 
@@ -152,45 +159,49 @@ class Trainer:
     def step(self, batch: Batch) -> float:
         """Do one optimizer step on this process's share of a batch; returns the whole one's loss.
 
-        Raises DivergedError before the optimizer's step if it is not finite.
+        Raises DivergedError if it is not finite; then the networks are good for nothing any more.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
         self.network.train()
-        with (
-            peers_explained(),
-            explained_memory("use a smaller --batch-size or --crop"),
-            autocast(self.device, self.precision),
-        ):
-            with self.watch.phase("forward"):
-                batch = batch.to(self.device)
-                frames_BTCHW = self.trained(batch.context_BTCHW, self.shape.horizon)
-                loss = LOSSES[self.settings.loss](frames_BTCHW.float(), batch)
-                # The gradients of all processes are averaged; their losses here are to be summed.
-                share = loss * (len(self.part) / self.plan.batch_size)
-            with self.watch.phase("backward"):
-                self.optimizer.zero_grad()
-                (share * self.group.size).backward()
+        with peers_explained(), explained_memory("use a smaller --batch-size or --crop"):
+            share = self.recording(batch) if self.recording else self._gradients(batch)
         with self.watch.phase("optimizer"):
-            loss = self.group.sum(share.detach())
+            loss = self.group.sum(share)
             self._descend(loss)
         if self.profile is not None:
             with self.watch.phase(PROFILING):
                 self.profile.step()
         return loss.item()
 
-    def _descend(self, loss: Tensor) -> None:
-        """Clip the gradients and follow them, unless they or the loss are not finite."""
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            raise DivergedError(
-                f"the loss is no longer finite at step {self.counters.step + 1}; "
-                f"{self.run.best} holds the best model until here",
-                remedy="train again with a smaller --lr",
+    def _gradients(self, batch: Batch) -> Tensor:
+        """Make the gradients of this process's share of a batch; returns its part of the loss."""
+        with self.watch.phase("forward"), autocast(self.device, self.precision):
+            batch = batch.to(self.device)
+            frames_BTCHW = self.trained(batch.context_BTCHW, self.shape.horizon).float()
+            loss = LOSSES[self.settings.loss](
+                frames_BTCHW, batch.reaching_back(frames_BTCHW.shape[1])
             )
+            # The gradients of all processes are averaged; their losses here are to be summed.
+            share = loss * (len(self.part) / self.plan.batch_size)
+        with self.watch.phase("backward"):
+            self.optimizer.zero_grad()
+            (share * self.group.size).backward()
+        return share.detach()
+
+    def _descend(self, loss: Tensor) -> None:
+        """Clip the gradients and follow them; the run ends if they or the loss are not finite."""
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
         self.optimizer.step()
         self.counters.step += 1
         self._update_average()
+        # Asked only now, since to know it is to wait for a GPU, which has the above to do as well.
+        if not torch.isfinite(loss + norm):
+            raise DivergedError(
+                f"the loss is no longer finite at step {self.counters.step}; "
+                f"{self.run.best} holds the best model until here",
+                remedy="train again with a smaller --lr",
+            )
 
     def _update_average(self) -> None:
         decay = min(self.settings.ema, self.counters.step / (self.counters.step + 10))

@@ -254,6 +254,23 @@ def test_a_batch_refuses_other_shapes_and_types(wrong):
     )
 
 
+@pytest.mark.parametrize("frames", [2, 3, 6])
+def test_a_batch_may_be_cut_earlier(frames):
+    window_BTCHW = torch.rand(2, 7, 1, 4, 5)
+    batch = Batch(window_BTCHW[:, :5], window_BTCHW[:, 5:]).reaching_back(frames)
+    assert torch.equal(batch.context_BTCHW, window_BTCHW[:, : 7 - frames])
+    assert torch.equal(batch.target_BTCHW, window_BTCHW[:, 7 - frames :])
+
+
+def test_a_batch_takes_over_anothers_frames_and_keeps_its_memory():
+    own, other = (Batch(torch.rand(2, 3, 1, 4, 5), torch.rand(2, 6, 1, 4, 5)) for _ in range(2))
+    before = [tensor.data_ptr() for tensor in vars(own).values()]
+    own.copy_(other)
+    assert [tensor.data_ptr() for tensor in vars(own).values()] == before
+    for mine, theirs in zip(vars(own).values(), vars(other).values(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
 def test_only_a_pinned_batch_is_moved_without_waiting(monkeypatch):
     moves = []
 

@@ -104,6 +104,39 @@ def first_guess(context_BTCHW, horizon):
     return torch.stack(frames, dim=1)
 
 
+def test_a_frame_convlstm_is_its_layers_written_out():
+    network, context = build("frame-convlstm", std=0.2), clip()
+    layers, seen, frames = [None, None], context, []
+    for t in range(T + 2):
+        cells = network.stem(seen[:, t])
+        for number, layer in enumerate(network.stack.layers):
+            layers[number] = layer.step(cells, layers[number])
+            cells = layers[number][0]
+        frames.append(torch.sigmoid(network.paint(cells, (H, W))))
+        if t >= T - 1:
+            seen = torch.cat((seen, frames[-1].unsqueeze(1)), dim=1)
+    written_out = torch.stack(frames, dim=1)
+    assert torch.allclose(predicted(network, context, 3), written_out[:, T - 1 :], atol=1e-6)
+    assert written_out.std() > 0.05
+    trained_on = predicted(network.train(), context, 3)
+    assert trained_on.shape == (B, T - 1 + 3, C, H, W)
+    assert torch.allclose(trained_on, written_out, atol=1e-6)
+    assert predicted(network, context[:, :1], 3).shape == (B, 3, C, H, W)
+
+
+def test_a_frame_convlstm_starts_from_the_mean_brightness():
+    network = build("frame-convlstm")
+    network.calibrate([(clip(), torch.full((1, 2, C, H, W), value)) for value in (0.1, 0.3)])
+    assert predicted(network, clip()).sub(0.2).abs().max() < 1e-6
+
+
+def test_a_frame_convlstm_gives_float32_frames_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        frames = predicted(build("frame-convlstm", std=0.2).train(), clip())
+    assert frames.dtype == torch.float32
+    assert (frames != frames.bfloat16()).float().mean() > 0.9
+
+
 def test_what_flows_in_may_count_less_the_farther_from_beyond_the_border_it_comes(monkeypatch):
     """Three columns a frame from the left: -1 of the border as it is, +1 of it blurred."""
     network, context = build("flow-convlstm", 2), torch.rand(1, T, 2, 24, 40)

@@ -215,8 +215,10 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_best(tmp_path):
     with pytest.raises(DivergedError, match="no longer finite at step 8") as stopped:
         trainer.train()
     assert "smaller --lr" in str(stopped.value)
-    assert all(torch.isfinite(weight).all() for weight in trainer.network.parameters())
-    assert load_checkpoint(trainer.run.last).progress["counters"]["step"] == 5
+    last = load_checkpoint(trainer.run.last)
+    for weights in (last.weights, last.progress["network"]):
+        assert all(torch.isfinite(weight).all() for weight in weights.values())
+    assert last.progress["counters"]["step"] == 5
     assert load_checkpoint(trainer.run.best).scores["validation_mse"] > 0
 
 

@@ -22,6 +22,7 @@ from framecast.nn.forecaster import (
     Stem,
     ToPixels,
     grid_stack,
+    mean_logit,
     over_time,
     pad_to_grid,
     state_behind,
@@ -117,8 +118,7 @@ class Shi2015(Forecaster):
     @torch.no_grad()
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Start from the mean brightness of the targets instead of from grey."""
-        means = torch.stack([target_BTCHW.mean() for _, target_BTCHW in windows])
-        self.head.bias.fill_(torch.logit(means.mean().clamp(0.01, 0.99)))
+        self.head.bias.fill_(mean_logit(windows))
 
     def _folded(self, frames_NCHW: Tensor) -> Tensor:
         return self.fold(pad_to_grid(frames_NCHW, PATCH_2015))

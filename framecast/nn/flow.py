@@ -98,6 +98,8 @@ class FlowConvLSTM(Forecaster):
     first guess.
     """
 
+    recordable = False
+
     def __init__(self, config: ModelConfig, channels: int) -> None:
         super().__init__()
         self.patch, embedding = config.patch, config.filters[0]

@@ -8,6 +8,7 @@ cells.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -27,6 +28,9 @@ class Forecaster(nn.Module):
     (B, C, H, W) and the next state, a (nested) tuple of tensors. In eval mode frames lie in [0, 1].
     """
 
+    recordable = True
+    """Whether a CUDA graph can hold a training step: nothing in it waits for the device."""
+
     def encode(self, context_BTCHW: Tensor) -> Any:
         raise NotImplementedError
 
@@ -41,8 +45,15 @@ class Forecaster(nn.Module):
         """Set what has a closed-form best value on sample (context, target)s, before training."""
 
     def forward(self, context_BTCHW: Tensor, horizon: int) -> Tensor:
-        """Return the `horizon` frames after the context as (B, horizon, C, H, W)."""
-        state, frames = self.encode(context_BTCHW), []
+        """Return the `horizon` frames after the context as (B, horizon, C, H, W).
+
+        In training a network may put forecasts of the context's last frames before them.
+        """
+        return self.unroll(self.encode(context_BTCHW), horizon)
+
+    def unroll(self, state: Any, horizon: int) -> Tensor:
+        """The frames (B, horizon, C, H, W) of so many steps."""
+        frames = []
         for _ in range(horizon):
             frame_BCHW, state = self.step(state)
             frames.append(frame_BCHW)
@@ -174,6 +185,45 @@ class PlainConvLSTM(Forecaster):
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:
         h_BFHW, layers = self.stack.step(self.stem(state.last_BCHW), state.layers)
-        change_BCHW = self.paint(h_BFHW, state.last_BCHW.shape[-2:])
-        frame_BCHW = self.bounded(state.last_BCHW + change_BCHW)
+        frame_BCHW = self.frame(h_BFHW, state.last_BCHW)
         return frame_BCHW, PlainState(frame_BCHW, layers)
+
+    def frame(self, h_BFHW: Tensor, last_BCHW: Tensor) -> Tensor:
+        """The frame after `last_BCHW`."""
+        return self.bounded(last_BCHW + self.paint(h_BFHW, last_BCHW.shape[-2:]))
+
+
+class FrameConvLSTM(PlainConvLSTM):
+    """A ConvLSTM2D network that reads frames and paints each next one whole, through a sigmoid.
+
+    In training it forecasts the context's frames too, each from those before it, so that a step
+    learns from frames as they are before it has to live on its own: the recipe of the recurrent
+    networks in OpenSTL, whose ConvLSTM-S has four such layers of 128 filters. What it starts from
+    is the mean brightness.
+    """
+
+    def forward(self, context_BTCHW: Tensor, horizon: int) -> Tensor:
+        """(B, horizon, C, H, W); in training, where T > 1, (B, T - 1 + horizon, C, H, W), the
+        forecasts of the context's second to last frames first."""
+        if not self.training or context_BTCHW.shape[1] == 1:
+            return super().forward(context_BTCHW, horizon)
+        h_BTFHW, layers = self.stack(over_time(self.stem, context_BTCHW)[:, :-1])
+        first_BTCHW = over_time(partial(self.frame, last_BCHW=context_BTCHW[:, -1]), h_BTFHW)
+        future_BTCHW = self.unroll(PlainState(context_BTCHW[:, -1], layers), horizon)
+        return torch.cat((first_BTCHW, future_BTCHW), dim=1)
+
+    def frame(self, h_BFHW: Tensor, last_BCHW: Tensor) -> Tensor:
+        """The frame after `last_BCHW`, of which only the size counts."""
+        # In float32: near 1 the steps of bfloat16 are as large as those of 8-bit pixels.
+        return torch.sigmoid(self.paint(h_BFHW, last_BCHW.shape[-2:]).float())
+
+    @torch.no_grad()
+    def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Start from the mean brightness of the targets instead of from grey."""
+        self.paint.bias.fill_(mean_logit(windows))
+
+
+def mean_logit(windows: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """What a sigmoid makes the mean brightness of the targets, within 0.01 and 0.99."""
+    means = torch.stack([target_BTCHW.mean() for _, target_BTCHW in windows])
+    return torch.logit(means.mean().clamp(0.01, 0.99))

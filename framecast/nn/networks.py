@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from framecast.nn.alternatives import CnnLstm, FcLstm, Shi2015
 from framecast.nn.flow import FlowConvLSTM
-from framecast.nn.forecaster import Forecaster, PlainConvLSTM
+from framecast.nn.forecaster import Forecaster, FrameConvLSTM, PlainConvLSTM
 from framecast.sections import ModelConfig
 
 NETWORKS: dict[str, Callable[..., Forecaster]] = {
     "flow-convlstm": FlowConvLSTM,
     "convlstm": PlainConvLSTM,
+    "frame-convlstm": FrameConvLSTM,
     "cnn-lstm": CnnLstm,
     "fc-lstm": FcLstm,
     "shi2015": Shi2015,

@@ -87,7 +87,8 @@ def gates(
 ) -> State:
     """Eq. 3 from the summed convolutions on: h and c of this step.
 
-    `peephole` holds W_ci, W_cf and W_co, (3F); `show` normalises C_t for the last line.
+    `peephole` holds W_ci, W_cf and W_co, (3F); `show` normalises C_t for the last line. h is of the
+    sums' type, under autocast a shorter one than that of c, which adds up over time.
     """
     sigma = recurrent_activation
     z_i, z_f, z_c, z_o = z_BGHW.chunk(4, 1)
@@ -97,7 +98,8 @@ def gates(
     c_BFHW = sigma(z_f) * c_BFHW + sigma(z_i) * activation(z_c)
     if peephole is not None:
         z_o = z_o + w_o * c_BFHW
-    return sigma(z_o) * activation(c_BFHW if show is None else show(c_BFHW)), c_BFHW
+    shown_BFHW = activation(c_BFHW if show is None else show(c_BFHW))
+    return sigma(z_o) * shown_BFHW.to(z_o.dtype), c_BFHW
 
 
 def recur(

@@ -52,14 +52,29 @@ def _encode_plain(way: Way) -> None:
 
 
 def _step_plain(way: Way) -> None:
+    _add_plain_steps(way)
+    way.add_paint(way.Th)
+    _add_changed_frame(way, size(way.image(way.C, padded=True)))
+
+
+def _step_frame(way: Way) -> None:
+    _add_plain_steps(way)
+    seen = way.T - 1  # frames of the context, painted in training alone and all at once
+    way.add_paint(way.Th + (seen > 0))
+    frame = way.image(way.C)
+    # Kept for the sigmoid, but where a stem has kept them as its input, and for the loss
+    kept = way.Th + seen - (way.Th - 1) + way.Th + seen
+    beside = size(way.image(way.C, padded=True)) - size(frame)  # cropped pixels are a view
+    way.add("frame", "sigmoid", frame, frame, beside=beside, kept=kept * size(frame))
+
+
+def _add_plain_steps(way: Way) -> None:
     model = way.model
     way.held = size(way.context) + size(way.image(way.C)) + way.state
     takes = way.cells("E", model.filters[0])
     way.add_stem(way.C, 0, beside=0, learnt_inputs=way.Th - 1, keeps_output=True)
     way.add_layers("stack.layers", takes, model.filters, model.kernel_sizes, calls=way.Th)
     way.held += way.state
-    way.add_paint(way.Th)
-    _add_changed_frame(way, size(way.image(way.C, padded=True)))
 
 
 def _add_changed_frame(way: Way, change: int) -> None:
@@ -188,6 +203,7 @@ def _add_forecaster(
 WALKS: dict[str, tuple[Callable[[Way], None], Callable[[Way], None]]] = {
     "flow-convlstm": (encode_flow, step_flow),
     "convlstm": (_encode_plain, _step_plain),
+    "frame-convlstm": (_encode_plain, _step_frame),
     "cnn-lstm": (_encode_cnn_lstm, _step_cnn_lstm),
     "fc-lstm": (_encode_fc_lstm, _step_fc_lstm),
     "shi2015": (_encode_shi2015, _step_shi2015),
