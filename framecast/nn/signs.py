@@ -44,12 +44,17 @@ def read_signs(context_BTCHW: Tensor, surprise_BTCHW: Tensor, velocity_B2HW: Ten
 
 
 def within(signs_BGHW: Tensor, usual_2G: Tensor) -> Tensor:
-    """Shift each sign as a whole so that its mean is no less than the first row and no more than
-    the second: nobody knows how to lean on what was never seen.
+    """Shift each sign as a whole until its mean lies no farther from the usual ones than these from
+    each other.
+
+    They reach from the first row to the second. Nobody knows how to lean on what is quite unlike
+    all that was seen.
     """
     mean_BG11 = signs_BGHW.mean(dim=(2, 3), keepdim=True)
     least_G11, most_G11 = usual_2G[..., None, None].unbind()
-    return signs_BGHW + (torch.clamp(mean_BG11, least_G11, most_G11) - mean_BG11)
+    spread_G11 = most_G11 - least_G11
+    kept_BG11 = torch.clamp(mean_BG11, least_G11 - spread_G11, most_G11 + spread_G11)
+    return signs_BGHW + (kept_BG11 - mean_BG11)
 
 
 def _energy(frames_BTCHW: Tensor) -> Tensor:
