@@ -33,7 +33,8 @@ class Recording:
 
     def __call__(self, batch: Batch) -> Tensor:
         if self.batch is None:
-            self.batch = batch.to(self.device)
+            own = (torch.empty_like(frames, device=self.device) for frames in vars(batch).values())
+            self.batch = Batch(*own)
         self.batch.copy_(batch)
         self.calls += 1
         if self.calls <= WARM_UPS:

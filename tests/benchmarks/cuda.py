@@ -5,7 +5,9 @@ python -m tests.benchmarks.cuda
 Errors are norms of differences, relative to the norm of what the CPU gives: for the layer, whose
 gradients are those of its input and weights together, in float64, for networks in float32. Times
 are of a training step in bfloat16 autocast, beside a plain loop in the same and the bare
-convolutions called one by one.
+convolutions called one by one; and of networks' steps recorded as a CUDA graph, as `framecast
+train` records them, beside the same launched kernel by kernel, with the largest difference of
+their losses and gradients.
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from framecast.dataset import Batch
 from framecast.device import autocast, placed
+from framecast.losses import squared_error
 from framecast.nn.networks import NETWORKS, build_forecaster
+from framecast.recording import WARM_UPS, Recording
 from framecast.sections import ModelConfig
 
 from .shared.layers import LOOP, OURS, SHAPES, Shape, build, forward, frames
@@ -44,6 +49,11 @@ def main() -> None:
         "machine": machine(),
         "layer_errors": {str(shape): layer_errors(shape) for shape in SHAPES},
         "network_errors": {name: network_errors(name) for name in NETWORKS},
+        "recordings": {
+            name: recorded(name, given.rounds)
+            for name, network in NETWORKS.items()
+            if network.recordable
+        },
         "milliseconds": {str(shape): times(shape, given.rounds) for shape in SHAPES},
     }
     write_json(given.output / "cuda.json", record)
@@ -97,11 +107,47 @@ def network_errors(name: str) -> dict[str, float]:
     return found
 
 
+def recorded(name: str, rounds: int) -> dict[str, float]:
+    """Milliseconds of a training step recorded and one by one, and how far they are apart."""
+    torch.manual_seed(0)
+    network = placed(build_forecaster(ModelConfig(name), 1, SIZE), DEVICE).train()
+
+    def step(batch: Batch) -> Tensor:
+        with autocast(DEVICE, "bfloat16"):
+            frames_BTCHW = network(batch.context_BTCHW, HORIZON).float()
+            loss = squared_error(frames_BTCHW, batch.reaching_back(frames_BTCHW.shape[1]))
+        network.zero_grad()
+        loss.backward()
+        return loss.detach()
+
+    recording, difference = Recording(step, DEVICE), 0.0
+    for _ in range(WARM_UPS + 2):
+        batch = Batch(*(torch.rand(4, T, 1, *SIZE) for T in (CONTEXT, HORIZON))).to(DEVICE)
+        found = [_flat(recording(batch), network)]
+        kept = [parameter.grad for parameter in network.parameters()]
+        found.append(_flat(step(batch), network))
+        for parameter, gradient in zip(network.parameters(), kept, strict=True):
+            parameter.grad = gradient  # where the recording writes it
+        difference = max(difference, _error(*found))
+    runs = {"recorded": lambda: recording(batch), "one by one": lambda: step(batch)}
+    return {"difference": difference, **_medians(runs, rounds)}
+
+
+def _flat(loss: Tensor, network: nn.Module) -> Tensor:
+    gradients = [parameter.grad for parameter in network.parameters()]
+    return torch.cat([loss.flatten(), *(g.flatten() for g in gradients if g is not None)]).cpu()
+
+
 def times(shape: Shape, rounds: int) -> dict[str, float]:
-    """Median milliseconds of a training step, interleaved, three that do not count before."""
+    """Milliseconds of a training step."""
     x = frames(shape).to(DEVICE)
     runs = {name: _step(build(name, shape, None), x) for name in (OURS, LOOP)}
     runs["bare convolutions"] = _bare(shape, x)
+    return _medians(runs, rounds)
+
+
+def _medians(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median milliseconds, interleaved, three rounds that do not count before."""
     ms: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 3):
         for name, run in runs.items():
