@@ -58,8 +58,8 @@ TASK = (
     "data.flip=false",
     "data.scene_cuts=false",
 )
-"""What makes a window of each sequence, with a tenth of them held out, and digits not mirrored. Where
-one sequence ends and the next begins is known, so no cuts need to be found."""
+"""What makes a window of each sequence, with a tenth of them held out, and digits not mirrored;
+where one sequence ends is known, so that no cuts need to be found."""
 
 DEFAULT = ModelConfig().name
 METRICS = ("mse", "mae", "ssim", "psnr")
