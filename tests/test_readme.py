@@ -16,6 +16,7 @@ import torch
 import framecast
 from framecast import errors
 from framecast.cli import main
+from framecast.config import load_config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,6 +69,13 @@ def test_commands_and_python_run_in_the_order_of_the_readme(tmp_path, monkeypatc
     exec(blocks("python")[0], names)
     assert names["future_THWC"].shape == (12, 40, 56, 1)
     assert names["future_THWC"].dtype == np.uint8
+
+
+def test_settings_can_be_given_as_they_stand(tmp_path):
+    (tmp_path / "gpu.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
+    config = load_config(tmp_path / "gpu.yaml", env={})
+    assert (config.model.name, config.model.filters) == ("frame-convlstm", (128,) * 4)
+    assert (config.train.loss, config.train.lr) == ("bce", 1e-3)
 
 
 def test_the_python_of_the_layer_runs_in_the_order_of_the_readme(tmp_path, monkeypatch):

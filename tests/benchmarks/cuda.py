@@ -34,6 +34,8 @@ from .shared.record import machine, write_json
 DEVICE = "cuda"
 PRECISIONS = ("float32", "bfloat16")
 SIZE, CONTEXT, HORIZON = (64, 80), 6, 12
+BATCH = ((4, 6, 1, 96, 80), (4, 8, 1, 96, 80))
+"""Context and target of a step that is recorded."""
 
 
 def main() -> None:
@@ -110,11 +112,11 @@ def network_errors(name: str) -> dict[str, float]:
 def recorded(name: str, rounds: int) -> dict[str, float]:
     """Milliseconds of a training step recorded and one by one, and how far they are apart."""
     torch.manual_seed(0)
-    network = placed(build_forecaster(ModelConfig(name), 1, SIZE), DEVICE).train()
+    network = placed(build_forecaster(ModelConfig(name), 1, BATCH[0][3:]), DEVICE).train()
 
     def step(batch: Batch) -> Tensor:
         with autocast(DEVICE, "bfloat16"):
-            frames_BTCHW = network(batch.context_BTCHW, HORIZON).float()
+            frames_BTCHW = network(batch.context_BTCHW, BATCH[1][1]).float()
             loss = squared_error(frames_BTCHW, batch.reaching_back(frames_BTCHW.shape[1]))
         network.zero_grad()
         loss.backward()
@@ -122,7 +124,7 @@ def recorded(name: str, rounds: int) -> dict[str, float]:
 
     recording, difference = Recording(step, DEVICE), 0.0
     for _ in range(WARM_UPS + 2):
-        batch = Batch(*(torch.rand(4, T, 1, *SIZE) for T in (CONTEXT, HORIZON))).to(DEVICE)
+        batch = Batch(*map(torch.rand, BATCH)).to(DEVICE)
         found = [_flat(recording(batch), network)]
         kept = [parameter.grad for parameter in network.parameters()]
         found.append(_flat(step(batch), network))
