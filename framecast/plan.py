@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 from framecast.config import Config
 from framecast.errors import ResourceError, SourceError
 from framecast.nn.rows import FLOAT_BYTES, totals
-from framecast.nn.trace import trace_network
-from framecast.nn.widths import smallest_tile
+from framecast.nn.trace import state_numbers, trace_network
+from framecast.nn.widths import smallest_tile, spans, tile_overlap, tile_unit
 from framecast.sections import DataConfig, ModelConfig
 from framecast.video.sizes import target_size
 from framecast.windows import ClipLength, Split, Window, plan_split
@@ -197,19 +199,37 @@ def fitting_tile(
     whole = needed(size, context_length)
     if whole <= memory:
         return None
-    context = FLOAT_BYTES * context_length * channels * size[0] * size[1]
-    # Beside the tile under way: the context and every tile's state, of which a step holds two.
-    held = context + needed(size, 1) // 2
+    # Beside the tile under way: the context, the frame put together, and what all tiles hold.
+    context = FLOAT_BYTES * (context_length + 1) * channels * size[0] * size[1]
     side = max(size) // 2
-    while held + needed((side, side), context_length) > memory:
+    while side >= smallest_tile(model) and not model.tied_to_size:
+        tile = (min(side, size[0]), min(side, size[1]))
+        held = context + tile_bytes(model, channels, size, side)
+        if held + needed(tile, context_length) <= memory:
+            return side
         side //= 2
-        if model.tied_to_size or side < smallest_tile(model):
-            raise ResourceError(
-                f"predicting frames of {size[0]} x {size[1]} takes {whole / 1e9:,.1f} GB whole and "
-                f"more than the {memory / 1e9:,.1f} GB there are in tiles",
-                remedy="train with a smaller --resize",
-            )
-    return side
+    raise ResourceError(
+        f"predicting frames of {size[0]} x {size[1]} takes {whole / 1e9:,.1f} GB whole and more "
+        f"than the {memory / 1e9:,.1f} GB there are in tiles",
+        remedy="train with a smaller --resize",
+    )
+
+
+def tile_bytes(model: ModelConfig, channels: int, size: tuple[int, int], side: int) -> int:
+    """Bytes that all tiles of frames (H, W) hold at the end of a step: how much each counts where,
+    its state, and what of the state before it was another.
+    """
+    unit = tile_unit(model)
+    side = side // unit * unit
+    rows, columns = (
+        Counter(end - start for start, end in spans(length, side, tile_overlap(side, unit), unit))
+        for length in size
+    )
+    numbers = 0
+    for (height, down), (width, along) in product(rows.items(), columns.items()):
+        state = state_numbers(model, channels=channels, height=height, width=width)
+        numbers += down * along * (height * width + sum(state))
+    return FLOAT_BYTES * numbers
 
 
 def machine_memory() -> int | None:

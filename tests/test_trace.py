@@ -19,7 +19,9 @@ from framecast.nn import alternatives, flow, forecaster
 from framecast.nn.convlstm import ConvLSTM2D
 from framecast.nn.networks import NETWORKS, build_forecaster
 from framecast.nn.rows import channels_last, size, totals
+from framecast.nn.tiles import TiledForecaster
 from framecast.nn.trace import trace_network
+from framecast.plan import tile_bytes
 from framecast.rollout import rollout
 from framecast.sections import ModelConfig
 
@@ -261,18 +263,35 @@ def test_prediction_bytes_in_tiles_are_within_10_percent_of_those_alive_at_once(
     check_prediction_bytes(ModelConfig(filters=(64, 64), patch=4), shape)
 
 
+@pytest.mark.parametrize("name", ["flow-convlstm", "convlstm", "frame-convlstm", "shi2015"])
+def test_bytes_of_frames_in_many_tiles_are_within_10_percent_of_those_alive_at_once(name):
+    model, size, side = ModelConfig(name), (352, 416), 64
+    names = ("batch", "context_length", "channels", "height", "width")
+    sizes = dict(zip(names, (1, 6, 1, *size), strict=True))
+    network = TiledForecaster(build(model, sizes, "cpu"), model, side)
+    small = {**sizes, "height": side, "width": side, "horizon": 1}
+    around = tile_bytes(model, 1, size, side) + 7 * 4 * size[0] * size[1]
+    estimate = around + totals(trace_network(model, **small)).prediction_bytes
+    assert estimate == pytest.approx(peak(network, sizes), rel=0.1)
+
+
 def check_prediction_bytes(model, shape):
     names = ("batch", "context_length", "channels", "height", "width")
     sizes = dict(zip(names, shape, strict=True)) | {"horizon": 3}
-    network, context_BTCHW = build(model, sizes, "cpu"), context_of(sizes, "cpu")
+    estimate = totals(trace_network(model, **sizes)).prediction_bytes
+    assert estimate == pytest.approx(peak(build(model, sizes, "cpu"), sizes), rel=0.1)
+
+
+def peak(network, sizes):
+    """Most bytes alive at once in a forecast of three frames, weights apart."""
+    context_BTCHW = context_of(sizes, "cpu")
     weights = [parameter.untyped_storage() for parameter in network.parameters()]
     with LiveBytes() as measured:
         measured.live.update(map(id, weights))
         measured.know(context_BTCHW)
         for _ in rollout(network, context_BTCHW, 3):
             pass
-    estimate = totals(trace_network(model, **sizes)).prediction_bytes
-    assert estimate == pytest.approx(measured.peak, rel=0.1)
+    return measured.peak
 
 
 def test_padding_is_what_the_grid_lacks():

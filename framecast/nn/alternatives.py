@@ -105,7 +105,8 @@ class Shi2015(Forecaster):
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
         cells_BTCHW = over_time(self._folded, context_BTCHW)
-        return PlainState(context_BTCHW[:, -1], self.core.encode(cells_BTCHW))
+        # A copy, since a view would hold on to the whole context.
+        return PlainState(context_BTCHW[:, -1].clone(), self.core.encode(cells_BTCHW))
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:
         layers = self.core.step(state.layers)

@@ -181,7 +181,8 @@ class PlainConvLSTM(Forecaster):
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
         layers = state_behind(self.stack, over_time(self.stem, context_BTCHW)[:, :-1])
-        return PlainState(context_BTCHW[:, -1], layers)
+        # A copy, since a view would hold on to the whole context.
+        return PlainState(context_BTCHW[:, -1].clone(), layers)
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:
         h_BFHW, layers = self.stack.step(self.stem(state.last_BCHW), state.layers)

@@ -13,11 +13,8 @@ import torch
 from torch import Tensor
 
 from framecast.nn.forecaster import Forecaster
-from framecast.nn.widths import tile_unit
+from framecast.nn.widths import spans, tile_overlap, tile_unit
 from framecast.sections import ModelConfig
-
-OVERLAP = 128
-"""Pixels that neighbouring tiles share, where they are large enough: at most half of a tile."""
 
 
 class TiledState(NamedTuple):
@@ -38,10 +35,9 @@ class TiledForecaster(Forecaster):
     def __init__(self, network: Forecaster, model: ModelConfig, side: int) -> None:
         super().__init__()
         self.network = network
-        unit = tile_unit(model)
-        self.side = side // unit * unit
-        self.overlap = min(OVERLAP, self.side // 2) // unit * unit
-        self.unit = unit
+        self.unit = tile_unit(model)
+        self.side = side // self.unit * self.unit
+        self.overlap = tile_overlap(self.side, self.unit)
 
     def encode(self, context_BTCHW: Tensor) -> TiledState:
         size = (context_BTCHW.shape[-2], context_BTCHW.shape[-1])
@@ -72,16 +68,6 @@ class TiledForecaster(Forecaster):
                 frame_BCHW = part_BCHW.new_zeros(*part_BCHW.shape[:2], *state.size)
             frame_BCHW[..., row, column] += weight_HW * part_BCHW
         return frame_BCHW, state._replace(states=tuple(after))
-
-
-def spans(length: int, side: int, overlap: int, unit: int) -> tuple[tuple[int, int], ...]:
-    """Start and end of the tiles along one axis: starts at multiples of `unit`, no tile larger than
-    `side`, neighbours sharing `overlap` pixels or more; one tile where the axis is no longer."""
-    if length <= side:
-        return ((0, length),)
-    last = -(-(length - side) // unit) * unit
-    starts = [*range(0, last, side - overlap), last]
-    return tuple((start, min(start + side, length)) for start in starts)
 
 
 def blend_weights(

@@ -32,11 +32,22 @@ def trace_network(
     least 1.
     """
     way = Way(model, batch, context_length, horizon, channels, (height, width))
-    encode, step = WALKS[model.name]
+    _walk(way)
+    return tuple(way.rows)
+
+
+def state_numbers(model: ModelConfig, *, channels: int, height: int, width: int) -> tuple[int, int]:
+    """Numbers in the state of one clip's forecast, and those of them that each step makes anew."""
+    way = Way(model, 1, 1, 1, channels, (height, width))
+    _walk(way)
+    return way.carried, way.renewed
+
+
+def _walk(way: Way) -> None:
+    encode, step = WALKS[way.model.name]
     encode(way)
     way.phase = "step"
     step(way)
-    return tuple(way.rows)
 
 
 def _encode_plain(way: Way) -> None:
@@ -70,7 +81,7 @@ def _step_frame(way: Way) -> None:
 
 def _add_plain_steps(way: Way) -> None:
     model = way.model
-    way.held = size(way.context) + size(way.image(way.C)) + way.state
+    way.begin_step(size(way.image(way.C)) + way.state)
     takes = way.cells("E", model.filters[0])
     way.add_stem(way.C, 0, beside=0, learnt_inputs=way.Th - 1, keeps_output=True)
     way.add_layers("stack.layers", takes, model.filters, model.kernel_sizes, calls=way.Th)
@@ -97,7 +108,7 @@ def _encode_cnn_lstm(way: Way) -> None:
 
 def _step_cnn_lstm(way: Way) -> None:
     model = way.model
-    way.held = size(way.context) + size(way.image(way.C)) + way.state
+    way.begin_step(size(way.image(way.C)) + way.state)
     way.add_stem(way.C, 0, beside=0, learnt_inputs=way.Th - 1, keeps_output=True)
     way.add_layers(
         "stack.layers", _add_flatten(way, 0), model.units, model.kernel_sizes, calls=way.Th
@@ -136,7 +147,7 @@ def _encode_fc_lstm(way: Way) -> None:
 
 def _step_fc_lstm(way: Way) -> None:
     frame, units = way.image(way.C), way.model.units
-    way.held = size(way.context) + size(frame) + way.state
+    way.begin_step(size(frame) + way.state)
     _add_forecaster(
         way, (("B", way.B), ("U", units[0]), ("H", 1), ("W", 1)), units, way.model.kernel_sizes
     )
@@ -165,7 +176,7 @@ def _encode_shi2015(way: Way) -> None:
 
 def _step_shi2015(way: Way) -> None:
     model, padded, frame = way.model, way.image(way.C, padded=True), way.image(way.C)
-    way.held = size(way.context) + size(padded) + way.state
+    way.begin_step(size(padded) + way.state)
     cells = way.cells("F", model.filters[0])
     _add_forecaster(way, cells, model.filters, model.kernel_sizes, keeps_output=False)
     states = way.Th * size(way.cells("F", sum(model.filters)))

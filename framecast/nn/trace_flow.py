@@ -220,9 +220,8 @@ def step_flow(way: Way) -> None:
     C, vectors = way.C, way.image(2)
     fields = MOTIONS * size(vectors)
     scales, growths = _stacked(way, "S", PARTS), _stacked(way, "G", GROWTHS + 1)
-    way.held = size(way.context) + size(scales) + size(growths) + 2 * size(_memory(way))
-    way.held += size(way.image(C)) + size(way.image(SIGNS))
-    way.held += 2 * fields + way.state
+    seen = size(way.image(C)) + size(way.image(SIGNS)) + 2 * size(_memory(way)) + fields
+    way.begin_step(fields + way.state, constant=size(scales) + size(growths) + seen)
     before = way.held
     _add_pictures(way, scales)
     guesses = way.image(GUESSES * C)

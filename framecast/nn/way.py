@@ -14,7 +14,10 @@ from framecast.sections import ModelConfig
 
 
 class Way:
-    """Rows under way, and the numbers that stay alive from one row to the next (`held`)."""
+    """Rows under way, and the numbers that stay alive from one row to the next (`held`).
+
+    A state `carried` from step to step has so many numbers, `renewed` of them new in each.
+    """
 
     def __init__(
         self, model: ModelConfig, B: int, T: int, Th: int, C: int, frame: tuple[int, int]
@@ -25,7 +28,7 @@ class Way:
         self.padded = (self.grid[0] * patch, self.grid[1] * patch)
         self.rows: list[Row] = []
         self.phase: Literal["encode", "step"] = "encode"
-        self.held = 0
+        self.held = self.carried = self.renewed = 0
 
     @property
     def context(self) -> Axes:
@@ -51,6 +54,11 @@ class Way:
         if self.model.tied_to_size:
             return 2 * self.B * sum(self.model.units)
         return 2 * size(self.cells("F", sum(self.model.filters)))
+
+    def begin_step(self, renewed: int, constant: int = 0) -> None:
+        """Hold the context and a state, part of which stays what it is from step to step."""
+        self.carried, self.renewed = renewed + constant, renewed
+        self.held = size(self.context) + self.carried
 
     def add(
         self,

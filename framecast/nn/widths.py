@@ -80,6 +80,10 @@ PATCH_2015 = 4
 """Side of the patches that the network of Shi et al., 2015, folds into channels."""
 
 
+OVERLAP = 128
+"""Pixels that neighbouring tiles share, where they are large enough: at most half of a tile."""
+
+
 def stem_widths(patch: int, embedding: int) -> tuple[int, ...]:
     """Output channels of the stem's convolutions: doubling from 16, the embedding last.
 
@@ -107,6 +111,21 @@ def blur_radius(sigma: float) -> int:
 def tile_unit(model: ModelConfig) -> int:
     """Pixels that tiles start at multiples of: whole cells of grid, pyramid and memory."""
     return math.lcm(patch_of(model), 2 ** (LEVELS - 1), CELL)
+
+
+def tile_overlap(side: int, unit: int) -> int:
+    """Pixels that neighbouring tiles of `side` share at least, whole units."""
+    return min(OVERLAP, side // 2) // unit * unit
+
+
+def spans(length: int, side: int, overlap: int, unit: int) -> tuple[tuple[int, int], ...]:
+    """Start and end of the tiles along one axis: starts at multiples of `unit`, no tile larger than
+    `side`, neighbours sharing `overlap` pixels or more; one tile where the axis is no longer."""
+    if length <= side:
+        return ((0, length),)
+    last = -(-(length - side) // unit) * unit
+    starts = [*range(0, last, side - overlap), last]
+    return tuple((start, min(start + side, length)) for start in starts)
 
 
 def smallest_tile(model: ModelConfig) -> int:
