@@ -154,7 +154,7 @@ def prepare_resume(
 
 
 def rehearse(session: Session) -> Rehearsal:
-    """Do one real batch end to end, twice, and time the second; writes nothing that stays."""
+    """Do real batches end to end, and time one behind the first; writes nothing that stays."""
     plan, first = session.plan, session.plan.split.train[0]
     excerpt_THWC = np.stack(
         list(
@@ -169,7 +169,8 @@ def rehearse(session: Session) -> Rehearsal:
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
         trainer = Trainer(plan, [excerpt_THWC], RunFolder(Path(scratch)), lambda event: None)
         batches = trainer.batches([Window(0, 0)])
-        trainer.step(next(batches))
+        for _ in range(trainer.slow_steps):
+            trainer.step(next(batches))
         started = time.monotonic()
         loss = trainer.step(next(batches))
         seconds = time.monotonic() - started

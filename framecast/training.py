@@ -31,7 +31,7 @@ from framecast.plan import Plan, spread
 from framecast.profile import PROFILING, Profile, Stopwatch
 from framecast.progress import Counters, EpochDone, Event, StepDone, TrainingResult
 from framecast.provenance import TrainedClip
-from framecast.recording import Recording
+from framecast.recording import WARM_UPS, Recording
 from framecast.rollout import Predictor, rollout
 from framecast.runs import RunFolder
 from framecast.windows import Window
@@ -95,6 +95,11 @@ class Trainer:
         )
         # Counts from here on: the first optimizer of a process loads modules for seconds.
         self.watch = Stopwatch(self.device, exact=profile)
+
+    @property
+    def slow_steps(self) -> int:
+        """First steps, which take longer than those behind them."""
+        return WARM_UPS + 1 if self.recording else 1
 
     def train(self) -> TrainingResult:
         """Run until the budget, the patience or the user ends it.

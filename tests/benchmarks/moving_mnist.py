@@ -141,7 +141,7 @@ def play(
         for name, figures in report.scores.items()
     }
     return {
-        "title": f"{minutes:g} minutes",
+        "title": f"reused {options.reuse.name}" if options.reuse else f"{minutes:g} minutes",
         "minutes": minutes,
         "training": trained.record,
         "peers": records,
