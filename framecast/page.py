@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import cycle
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -31,7 +33,10 @@ NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 INK = "#010203"
 """A colour nothing else has, which becomes the page's own text colour, light or dark."""
 
-COLORS = ("#2f6fde", "#c2410c", "#7c8594", "#0f9d78", "#a855f7", "#b45309", "#db2777", "#64748b")
+MODEL_COLOR = "#2f6fde"
+COLORS = ("#c2410c", "#7c8594", "#0f9d78", "#a855f7")
+STROKES = ("-", "--", ":", "-.")
+"""Lines of the others, which take all colours with the first stroke, then with the second, ..."""
 
 VIDEOS = ("mp4", "webm")
 """What a browser may choose from: not every one has a licence for the first's H.264."""
@@ -135,10 +140,15 @@ def _error_plot(report: Report) -> str:
     metric = next(iter(report.titles))
     leads = range(1, report.horizon + 1)
     figure, axes = _axes(report.titles[metric])
-    for place, (name, figures) in enumerate(report.scores.items()):
+    lines = ((stroke, color) for stroke in cycle(STROKES) for color in COLORS)
+    for name, figures in report.scores.items():
         values = [_number(value) * report.factors[metric] for value in figures[metric]]
-        style = {"linewidth": 2.6, "zorder": 3} if name == MODEL else {"linewidth": 1.4}
-        axes.plot(leads, values, label=name, color=_color(place), marker="o", ms=3, **style)
+        if name == MODEL:
+            style = {"color": MODEL_COLOR, "linewidth": 2.6, "zorder": 3}
+        else:
+            stroke, color = next(lines)
+            style = {"color": color, "linewidth": 1.4, "linestyle": stroke}
+        axes.plot(leads, values, label=name, marker="o", ms=3, **style)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, labelcolor=INK, fontsize=9)
     return _svg(figure)
@@ -154,8 +164,8 @@ def _skill_plot(report: Report) -> str:
         [100 * _number(getattr(skill, name)) for skill in skills]
         for name in ("value", "low", "high")
     )
-    axes.fill_between(leads, low, high, color=COLORS[0], alpha=0.22, linewidth=0)
-    axes.plot(leads, value, color=COLORS[0], linewidth=2.6, marker="o", ms=3)
+    axes.fill_between(leads, low, high, color=MODEL_COLOR, alpha=0.22, linewidth=0)
+    axes.plot(leads, value, color=MODEL_COLOR, linewidth=2.6, marker="o", ms=3)
     return _svg(figure)
 
 
@@ -251,7 +261,9 @@ def _clip_rows(report: Report) -> Iterator[str]:
 
 
 def _capitalised(sentence: str) -> str:
-    return f"{sentence[:1].upper()}{sentence[1:]}."
+    """With its full stop, and ranges such as 1-12 kept in one line."""
+    joined = re.sub(r"(?<=\d)-(?=\d)", "\N{NON-BREAKING HYPHEN}", sentence)
+    return f"{joined[:1].upper()}{joined[1:]}."
 
 
 def _ordinal(number: int) -> str:
@@ -260,7 +272,3 @@ def _ordinal(number: int) -> str:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value
-
-
-def _color(place: int) -> str:
-    return COLORS[place % len(COLORS)]

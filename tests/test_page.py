@@ -11,7 +11,7 @@ from conftest import CONTEXT, HORIZON
 
 from framecast.baselines import BASELINES
 from framecast.evaluation import Request, open_task, score
-from framecast.page import _figure, render, typical_windows
+from framecast.page import _error_plot, _figure, render, typical_windows
 from framecast.report import MODEL
 from framecast.video.sources import open_source
 
@@ -65,7 +65,8 @@ def test_the_page_is_whole_and_loads_nothing(page):
 
 
 def test_it_says_all_that_the_report_knows(page, report, task):
-    assert report.verdict[1:] in page
+    assert report.verdict[1:] in page.replace("\N{NON-BREAKING HYPHEN}", "-")
+    assert not re.search(r"\d-\d", re.search(r'<p class="verdict">(.*?)</p>', page)[1])
     assert "These windows hold frames the model was trained on." in page
     for text in (*report.definitions, *report.titles.values(), *report.notes):
         assert text.replace(">", "&gt;") in page
@@ -75,6 +76,15 @@ def test_it_says_all_that_the_report_knows(page, report, task):
     assert f"{1000 * report.scores[MODEL]['mse'][1]:#.4g}</td>" in page
     assert page.count("<svg") == 2
     assert "#010203" not in page
+
+
+def test_no_two_forecasters_have_lines_of_one_look(report):
+    names = [MODEL, *BASELINES, "pysteps", "S-PROG", "S-PROG unmatched", "ANVIL", "another"]
+    scores = dict.fromkeys(names, report.scores[MODEL])
+    plot = _error_plot(dataclasses.replace(report, scores=scores))
+    looks = re.findall(r'<path d="[^"]*"[^>]*style="(fill: none; [^"]*stroke: #[^"]*)"', plot)
+    lines = {look for look in looks if "stroke-width: 1.4" in look or "stroke-width: 2.6" in look}
+    assert len(lines) == len(names) == 10
 
 
 @pytest.mark.parametrize("kind", ["mp4", "webm"])
