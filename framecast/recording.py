@@ -37,13 +37,14 @@ class Recording:
             self.batch = Batch(*own)
         self.batch.copy_(batch)
         self.calls += 1
-        if self.calls <= WARM_UPS:
-            with chosen_by_trying():
-                return self._aside()
-        if self.result is None:
-            with chosen_by_trying(), torch.cuda.graph(self.graph):
-                self.result = self.work(self.batch)
-        self.graph.replay()
+        with torch.cuda.device(self.device):  # whose streams are meant below
+            if self.calls <= WARM_UPS:
+                with chosen_by_trying():
+                    return self._aside()
+            if self.result is None:
+                with chosen_by_trying(), torch.cuda.graph(self.graph):
+                    self.result = self.work(self.batch)
+            self.graph.replay()
         return self.result
 
     def _aside(self) -> Tensor:

@@ -44,6 +44,7 @@ def calls(monkeypatch):
         yield
         how[0] = "replayed"
 
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", recorded)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
