@@ -8,7 +8,7 @@ from framecast.nn.rows import Row, totals
 from framecast.nn.trace import trace_network
 from framecast.sections import DataConfig, ModelConfig
 
-NETWORKS = ("convlstm", "shi2015", "flow-convlstm", "cnn-lstm", "fc-lstm")
+NETWORKS = ("convlstm", "frame-convlstm", "shi2015", "flow-convlstm", "cnn-lstm", "fc-lstm")
 """In the order of tables and pictures: those with places in their state first."""
 
 SIDES = (32, 64, 128, 256, 512)

@@ -18,6 +18,7 @@ from .scores import Score
 
 COLORS = {
     "convlstm": "#009E73",
+    "frame-convlstm": "#A8508A",
     "shi2015": "#3AA0DA",
     "flow-convlstm": "#0060A0",
     "cnn-lstm": "#D98E00",
@@ -43,7 +44,7 @@ def draw(
     """Write the picture as PNG; without `scores`, without their panels."""
     clips = list(dict.fromkeys(score.clip for score in scores))
     with mpl.rc_context(LARGE):
-        figure = Figure(figsize=(13, 9.6), layout="constrained")
+        figure = Figure(figsize=(13, 11), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(1.1, 1), wspace=0.04)
         _influence(left, maps)
         panels = np.atleast_1d(right.subplots(1 + len(clips), 1))
