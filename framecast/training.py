@@ -164,7 +164,7 @@ class Trainer:
     def step(self, batch: Batch) -> float:
         """Do one optimizer step on this process's share of a batch; returns the whole one's loss.
 
-        Raises DivergedError if it is not finite; then the networks are good for nothing any more.
+        Raises DivergedError before the optimizer's step if it is not finite.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
@@ -195,18 +195,17 @@ class Trainer:
         return share.detach()
 
     def _descend(self, loss: Tensor) -> None:
-        """Clip the gradients and follow them; the run ends if they or the loss are not finite."""
+        """Clip the gradients and follow them, unless they or the loss are not finite."""
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
-        self.optimizer.step()
-        self.counters.step += 1
-        self._update_average()
-        # Asked only now, since to know it is to wait for a GPU, which has the above to do as well.
-        if not torch.isfinite(loss + norm):
+        if not torch.isfinite(loss + norm):  # asked at once, since a GPU is waited for
             raise DivergedError(
-                f"the loss is no longer finite at step {self.counters.step}; "
+                f"the loss is no longer finite at step {self.counters.step + 1}; "
                 f"{self.run.best} holds the best model until here",
                 remedy="train again with a smaller --lr",
             )
+        self.optimizer.step()
+        self.counters.step += 1
+        self._update_average()
 
     def _update_average(self) -> None:
         decay = min(self.settings.ema, self.counters.step / (self.counters.step + 10))

@@ -215,6 +215,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_best(tmp_path):
     with pytest.raises(DivergedError, match="no longer finite at step 8") as stopped:
         trainer.train()
     assert "smaller --lr" in str(stopped.value)
+    assert all(torch.isfinite(weight).all() for weight in trainer.network.parameters())
     last = load_checkpoint(trainer.run.last)
     for weights in (last.weights, last.progress["network"]):
         assert all(torch.isfinite(weight).all() for weight in weights.values())
