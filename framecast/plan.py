@@ -183,29 +183,12 @@ def fitting_tile(
     Halves the longest side until it fits. Raises ResourceError when not even the smallest tiles
     fit, or whole frames of a network tied to its frame size.
     """
-
-    def needed(size: tuple[int, int], length: int) -> int:
-        rows = trace_network(
-            model,
-            batch=1,
-            context_length=length,
-            horizon=1,
-            channels=channels,
-            height=size[0],
-            width=size[1],
-        )
-        return totals(rows).prediction_bytes
-
-    whole = needed(size, context_length)
+    whole = _whole_bytes(model, channels, size, context_length)
     if whole <= memory:
         return None
-    # Beside the tile under way: the context, the frame put together, and what all tiles hold.
-    context = FLOAT_BYTES * (context_length + 1) * channels * size[0] * size[1]
     side = max(size) // 2
     while side >= smallest_tile(model) and not model.tied_to_size:
-        tile = (min(side, size[0]), min(side, size[1]))
-        held = context + tile_bytes(model, channels, size, side)
-        if held + needed(tile, context_length) <= memory:
+        if tiled_bytes(model, channels, size, context_length, side) <= memory:
             return side
         side //= 2
     raise ResourceError(
@@ -215,9 +198,14 @@ def fitting_tile(
     )
 
 
-def tile_bytes(model: ModelConfig, channels: int, size: tuple[int, int], side: int) -> int:
-    """Bytes that all tiles of frames (H, W) hold at the end of a step: how much each counts where,
-    its state, and what of the state before it was another.
+def tiled_bytes(
+    model: ModelConfig, channels: int, size: tuple[int, int], context_length: int, side: int
+) -> int:
+    """Most bytes that a forecast of frames (H, W) in tiles of `side` takes, weights apart.
+
+    Beside the tile under way those are the context, the frame that is put together, and what all
+    tiles hold at the end of a step: how much each counts where, its state, and what of the state
+    before it was another.
     """
     unit = tile_unit(model)
     side = side // unit * unit
@@ -225,11 +213,27 @@ def tile_bytes(model: ModelConfig, channels: int, size: tuple[int, int], side: i
         Counter(end - start for start, end in spans(length, side, tile_overlap(side, unit), unit))
         for length in size
     )
-    numbers = 0
+    numbers = (context_length + 1) * channels * size[0] * size[1]
     for (height, down), (width, along) in product(rows.items(), columns.items()):
         state = state_numbers(model, channels=channels, height=height, width=width)
         numbers += down * along * (height * width + sum(state))
-    return FLOAT_BYTES * numbers
+    tile = (min(side, size[0]), min(side, size[1]))
+    return FLOAT_BYTES * numbers + _whole_bytes(model, channels, tile, context_length)
+
+
+def _whole_bytes(
+    model: ModelConfig, channels: int, size: tuple[int, int], context_length: int
+) -> int:
+    rows = trace_network(
+        model,
+        batch=1,
+        context_length=context_length,
+        horizon=1,
+        channels=channels,
+        height=size[0],
+        width=size[1],
+    )
+    return totals(rows).prediction_bytes
 
 
 def machine_memory() -> int | None:
