@@ -43,7 +43,7 @@ LEAD_OVER_START = 0.02
 """Share by which an epoch's held-out error has to be below the start's before it counts as better:
 of many epochs some are a little better by chance, on windows that follow those trained on."""
 
-CALIBRATION_WINDOWS, CALIBRATION_PIXELS = (6, 48), 48 * 256 * 256
+CALIBRATION_WINDOWS, CALIBRATION_PIXELS = (6, 96), 48 * 256 * 256
 """Training windows that a network's start is solved for: as many as have about these pixels in a
 frame, but no fewer and no more than these, evenly from every clip."""
 

@@ -313,7 +313,7 @@ def test_golden_rows():
     assert rows["encode", "stack.layers.1"].gives[:2] == (("B", 2), ("T", 5))
     assert size(rows["step", "head"].gives) == 2 * 18 * 10 * 6
     assert rows["step", "advect"].calls == 4
-    assert dict(rows["step", "mix"].parameters) == {"mix": (24, 18), "lean": (24, 4, 18)}
+    assert dict(rows["step", "mix"].parameters) == {"mix": (24, 18), "lean": (24, 7, 18)}
     paint = rows["step", "paint"]
     assert paint.gives == (("B", 2), ("C", 3), ("H", 37), ("W", 22))
     assert dict(paint.parameters) == {"weight": (9, 3, 8, 8), "bias": (3,)}

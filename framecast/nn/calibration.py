@@ -19,8 +19,9 @@ from torch import Tensor
 
 from framecast.nn.widths import GUESSES, LEADS, SIGNS
 
-RIDGE = 3e-3
-"""How strongly the mix is drawn to the first guess, relative to what it mixes."""
+RIDGE = 0.15
+"""How strongly the mix is drawn to the first guess: a weight that is off by 1 counts like this many
+windows whose error is that of their last frame moved along."""
 
 FLOOR = 1e-4
 """Mean squared error below which windows no longer count more for being easy; frames in [0, 1]."""
@@ -28,7 +29,7 @@ FLOOR = 1e-4
 NARROWEST = 0.05
 """Half of the range of shares that a mix leans over, if those it was calibrated on differ less."""
 
-PIXELS = 128 * 128
+PIXELS = 64 * 64
 """Of larger frames no more than about so many are looked at, in even steps."""
 
 REMEMBERED, MOVED, STILL = 0, 1, -1
@@ -78,7 +79,7 @@ class MixRegression:
             terms_PD = terms_FKCHW.flatten(2).flatten(0, 1)
             target_D1 = target_CHW.double().reshape(-1, 1)
             error = (terms_PD[MOVED] - target_D1[:, 0]).square().mean() + FLOOR
-            scaled_PD = terms_PD / error
+            scaled_PD = terms_PD / (error * target_D1.numel())
             products_PP = scaled_PD @ terms_PD.mT
             self.products_nLL[lead] += with_share_LP @ products_PP @ with_share_LP.mT
             self.sums_nL1[lead] += with_share_LP @ (scaled_PD @ target_D1)
@@ -97,12 +98,8 @@ class MixRegression:
         change_LL = torch.kron(change_FF, torch.eye(GUESSES, dtype=torch.float64))
         products_nLL = change_LL @ self.products_nLL[: self.longest] @ change_LL.mT
         sums_nL1 = change_LL @ self.sums_nL1[: self.longest]
-        energy_nK = products_nLL.diagonal(dim1=1, dim2=2)[:, :GUESSES]
-        ridge_n = RIDGE * energy_nK.mean(dim=1).clamp(min=1e-12)
-        ridge_nLL = ridge_n.view(-1, 1, 1) * torch.eye(FACTORS * GUESSES, dtype=torch.float64)
-        mix_nL1 = torch.linalg.solve(
-            products_nLL + ridge_nLL, sums_nL1 + ridge_nLL[:, :, [REMEMBERED]]
-        )
+        ridge_LL = RIDGE * torch.eye(FACTORS * GUESSES, dtype=torch.float64)
+        mix_nL1 = torch.linalg.solve(products_nLL + ridge_LL, sums_nL1 + ridge_LL[:, [REMEMBERED]])
         mix_nL = mix_nL1[torch.arange(LEADS).clamp(max=self.longest - 1), :, 0]
         mix_nFK = mix_nL.unflatten(1, (FACTORS, GUESSES))
         return Mix(mix_nFK[:, 0], mix_nFK[:, 1:], shares_2)

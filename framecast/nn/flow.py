@@ -25,7 +25,15 @@ from framecast.nn.forecaster import (
     zero_conv,
 )
 from framecast.nn.memory import Memory, recall, remembered
-from framecast.nn.motion import advect, beyond, coverage, gaussian_blur, lucas_kanade, warp
+from framecast.nn.motion import (
+    advect,
+    beyond,
+    coverage,
+    gaussian_blur,
+    lucas_kanade,
+    moved_on,
+    warp,
+)
 from framecast.nn.precision import as_given
 from framecast.nn.signs import read_signs, within
 from framecast.nn.stack import States
@@ -122,7 +130,7 @@ class FlowConvLSTM(Forecaster):
             surprise_BTCHW = self._surprises(seen, velocities_BM2HW[:, 0])
             scales_BSCHW, mean_BCHW = _blurs(seen[:, -1], (None, *SCALES)), seen.mean(dim=1)
             growths_BGCHW = self._growths(surprise_BTCHW, velocities_BM2HW[:, 0])
-            signs_BGHW = read_signs(seen, surprise_BTCHW, velocities_BM2HW[:, 0])
+            signs_BGHW = read_signs(seen, surprise_BTCHW, velocities_BM2HW)
             signs_BGHW = within(signs_BGHW, self.usual)
             memory = recall(seen, velocities_BM2HW[:, 0])
         displacements_BM2HW = torch.zeros_like(velocities_BM2HW)
@@ -285,13 +293,10 @@ class FlowConvLSTM(Forecaster):
 
     def _surprises(self, context_BTCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
         """Each frame minus its predecessor moved along; the first frame has none: zeros."""
-        B, T, _, H, W = context_BTCHW.shape
-        if T == 1:
+        if context_BTCHW.shape[1] == 1:
             return torch.zeros_like(context_BTCHW)
-        older = context_BTCHW[:, :-1].flatten(0, 1)
-        shift = velocity_B2HW.unsqueeze(1).expand(B, T - 1, 2, H, W).flatten(0, 1)
-        explained = warp(older, -shift).unflatten(0, (B, T - 1))
-        return F.pad(context_BTCHW[:, 1:] - explained, (0, 0, 0, 0, 0, 0, 1, 0))
+        unexplained = context_BTCHW[:, 1:] - moved_on(context_BTCHW[:, :-1], velocity_B2HW)
+        return F.pad(unexplained, (0, 0, 0, 0, 0, 0, 1, 0))
 
     def _growths(self, surprise_BTCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
         """The last surprise and the mean of the newest, carried to the last frame: blurred, then

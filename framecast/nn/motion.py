@@ -39,6 +39,13 @@ def warp(image_BCHW: Tensor, displacement_B2HW: Tensor) -> Tensor:
     return _sample(image_BCHW, _grid(displacement_B2HW, 1))
 
 
+def moved_on(frames_BTCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
+    """Every frame (B, T, C, H, W) carried one frame ahead along the same motion."""
+    B, T = frames_BTCHW.shape[:2]
+    back_N2HW = -velocity_B2HW.repeat_interleave(T, dim=0)
+    return warp(frames_BTCHW.flatten(0, 1), back_N2HW).unflatten(0, (B, T))
+
+
 def coverage(displacement_B2HW: Tensor) -> Tensor:
     """1 where `position + displacement` lies inside the frame, else 0: (B, 1, H, W)."""
     return (beyond(displacement_B2HW) == 0).to(displacement_B2HW.dtype)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from framecast.nn.rows import Axes, size
 from framecast.nn.way import Way
 from framecast.nn.widths import (
+    BLURS,
     CARRIED_SIGNS,
     CELL,
     COARSEST_SIDE,
@@ -28,6 +29,7 @@ from framecast.nn.widths import (
     PICTURES,
     PYRAMID_SIGMA,
     SCALES,
+    SIGN_ENERGIES,
     SIGN_SIGMA,
     SIGNS,
     SURPRISE_BLURS,
@@ -100,17 +102,23 @@ def _add_growths(way: Way) -> None:
 
 def _add_signs(way: Way) -> None:
     """The signs, from energies that are blurred together with the last frame."""
-    pixels, signs = size(way.image(1)), way.image(SIGNS)
-    nearby = 4 + way.C
-    differences = 2 * max(way.T - 1, 1) * way.C * pixels  # and their squares
+    C, pixels, signs = way.C, size(way.image(1)), way.image(SIGNS)
+    pairs, nearby = max(way.T - 1, 1), SIGN_ENERGIES + C
+    twice = 4 * C * pixels if way.T == 1 else 0  # one frame and its surprise as two
+    # The frames blurred; these, the ways ahead and grids; or frames moved and the differences
+    hazy = _blur_copies(way, pairs * C, BLURS[0]) + pairs * C * pixels
+    moved = pairs * (max(6 + C, 4 + 2 * C) * pixels)
     blur = 2 * nearby * pixels + _blur_copies(way, nearby, SIGN_SIGMA)
+    end = (nearby + 2 + SIGNS) * pixels + size(signs)
     way.add(
         "read_signs",
-        f"pace, surprise, and what moves, Gaussian of {SIGN_SIGMA:g} pixels",
+        "pace, surprise, and which guess did better on the context,"
+        f" Gaussian of {SIGN_SIGMA:g} pixels",
         way.context,
         signs,
-        beside=max(differences, blur + 4 * pixels) - size(way.context) - size(signs),
-        macs=way.B * nearby * _blur_macs(*way.frame, SIGN_SIGMA),
+        beside=twice + max(hazy, moved, blur, end) - size(way.context) - size(signs),
+        macs=way.B * nearby * _blur_macs(*way.frame, SIGN_SIGMA)
+        + way.B * pairs * C * _blur_macs(*way.frame, BLURS[0]),
     )
     way.held += size(signs)
 

@@ -59,11 +59,11 @@ GUESSES = 1 + MOTIONS * PICTURES + GROWTHS + INFLOWS + 2
 along every motion; growth and decay; what flows in; the mean of the context; and the last frame as
 it is."""
 
-CARRIED_SIGNS, SIGNS = 2, 3
+CARRIED_SIGNS, SIGNS = 4, 6
 """Maps by which the mix leans place by place, and the first of them that move along."""
 
-SIGN_SIGMA = 4.0
-"""Gaussian width in pixels of the window over which signs are read."""
+SIGN_ENERGIES, SIGN_SIGMA = 8, 4.0
+"""Mean squares that signs are read from; Gaussian width in pixels of the window they are of."""
 
 LEADS = 24
 """Lead times with a mix of their own; later ones have the last one's."""
