@@ -264,6 +264,7 @@ def test_calibration_finds_a_mix_of_its_own_for_each_lead_time(pair, monkeypatch
     And without signs: where all moves alike, leaning by them and not leaning are the same.
     """
     monkeypatch.setattr(calibration, "RIDGE", 1e-12)
+    monkeypatch.setattr(calibration, "SMOOTHNESS", 1e-12)
     monkeypatch.setattr(flow, "read_signs", lambda c, *_: c.new_zeros(len(c), SIGNS, *c.shape[-2:]))
     network = build("flow-convlstm", 2).train()
     wanted = torch.zeros(LEADS, GUESSES)
@@ -283,7 +284,8 @@ def test_calibration_finds_a_mix_of_its_own_for_each_lead_time(pair, monkeypatch
 
 @pytest.mark.parametrize("step", [1, 2])
 def test_calibration_is_the_ridge_regression_that_numpy_solves(step, monkeypatch):
-    """Rows scaled by 1 / the error of the last frame moved along; RIDGE's rows that ask for it.
+    """Rows scaled by 1 / the error of the last frame moved along; and those that ask for it, and
+    for what the lead time before has.
 
     A column for each guess, one for it times how far the share remembered is from the middle, and
     one for it times each sign. Of larger frames every second row and column counts.
@@ -302,8 +304,17 @@ def test_calibration_is_the_ridge_regression_that_numpy_solves(step, monkeypatch
     assert (most - least) / 2 > calibration.NARROWEST
     network.calibrate(windows)
     assert network.shares.tolist() == [least, most]
+    count = (1 + 1 + SIGNS) * GUESSES
+    rows, wanted = [], []
+
+    def add(columns, truth, lead):
+        """Rows of the unknowns of one lead time."""
+        placed = np.zeros((len(columns), HORIZON, count))
+        placed[:, lead] = columns
+        rows.append(placed.reshape(len(columns), -1))
+        wanted.append(truth)
+
     for lead in range(HORIZON):
-        rows, wanted = [], []
         for outlook, share, (context, target) in zip(outlooks, shares, windows, strict=True):
             for b in range(len(context) if lead < target.shape[1] else 0):
                 truth, guesses, signs = (
@@ -315,18 +326,17 @@ def test_calibration_is_the_ridge_regression_that_numpy_solves(step, monkeypatch
                 leaning = (share[b] - (least + most) / 2) / ((most - least) / 2)
                 factors = (1.0, leaning, *signs)
                 columns = [(factor * guesses).reshape(GUESSES, -1) for factor in factors]
-                rows.append(scale * np.concatenate(columns).T)
-                wanted.append(scale * truth.ravel())
-        rows, wanted = np.concatenate(rows), np.concatenate(wanted)
-        count = (1 + 1 + SIGNS) * GUESSES
-        strength = np.sqrt(0.15)
-        rows = np.concatenate((rows, strength * np.eye(count)))
-        wanted = np.concatenate((wanted, strength * np.eye(count)[0]))
-        optimum, *_ = np.linalg.lstsq(rows, wanted)
-        np.testing.assert_allclose(network.mix[lead].detach(), optimum[:GUESSES], atol=1e-4)
-        found = network.lean[lead].detach().flatten()
-        np.testing.assert_allclose(found, optimum[GUESSES:], atol=1e-4)
-        assert (abs(optimum.reshape(-1, GUESSES)).max(axis=1) > 0.02).all()
+                add(scale * np.concatenate(columns).T, scale * truth.ravel(), lead)
+        add(np.sqrt(0.05) * np.eye(count), np.sqrt(0.05) * np.eye(count)[0], lead)
+        if lead:
+            add(np.sqrt(5.0) * np.eye(count), np.zeros(count), lead)
+            rows[-1] -= np.roll(rows[-1], -count, axis=1)
+    rows, wanted = np.concatenate(rows), np.concatenate(wanted)
+    optimum = np.linalg.solve(rows.T @ rows, rows.T @ wanted).reshape(HORIZON, count)
+    mix, lean = network.mix[:HORIZON].detach(), network.lean[:HORIZON].detach()
+    np.testing.assert_allclose(mix, optimum[:, :GUESSES], atol=1e-4)
+    np.testing.assert_allclose(lean.flatten(1), optimum[:, GUESSES:], atol=1e-4)
+    assert (abs(optimum.reshape(HORIZON, -1, GUESSES)).max(axis=2) > 0.01).all()
     for weights_nK in (network.mix, network.lean):
         assert (weights_nK[HORIZON:] == weights_nK[HORIZON - 1]).all()
 

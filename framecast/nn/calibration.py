@@ -19,9 +19,10 @@ from torch import Tensor
 
 from framecast.nn.widths import GUESSES, LEADS, SIGNS
 
-RIDGE = 0.15
-"""How strongly the mix is drawn to the first guess: a weight that is off by 1 counts like this many
-windows whose error is that of their last frame moved along."""
+RIDGE, SMOOTHNESS = 0.05, 5.0
+"""How strongly the mix is drawn to the first guess, and to those of the lead times before and
+after: a weight that is off by 1 counts like this many windows whose error is that of their last
+frame moved along."""
 
 FLOOR = 1e-4
 """Mean squared error below which windows no longer count more for being easy; frames in [0, 1]."""
@@ -51,7 +52,8 @@ class MixRegression:
     """Sums over windows, from which the mix of the first `LEADS` lead times is solved for.
 
     A window's error counts relative to that of its last frame moved along, so that wild windows do
-    not drown the quiet ones; a ridge draws the mix to the first guess, and to leaning nowhere.
+    not drown the quiet ones; a ridge draws the mix to the first guess, and to leaning nowhere,
+    and mixes of neighbouring lead times together.
     """
 
     def __init__(self) -> None:
@@ -99,10 +101,30 @@ class MixRegression:
         products_nLL = change_LL @ self.products_nLL[: self.longest] @ change_LL.mT
         sums_nL1 = change_LL @ self.sums_nL1[: self.longest]
         ridge_LL = RIDGE * torch.eye(FACTORS * GUESSES, dtype=torch.float64)
-        mix_nL1 = torch.linalg.solve(products_nLL + ridge_LL, sums_nL1 + ridge_LL[:, [REMEMBERED]])
+        mix_nL1 = _chained(products_nLL + ridge_LL, sums_nL1 + ridge_LL[:, [REMEMBERED]])
         mix_nL = mix_nL1[torch.arange(LEADS).clamp(max=self.longest - 1), :, 0]
         mix_nFK = mix_nL.unflatten(1, (FACTORS, GUESSES))
         return Mix(mix_nFK[:, 0], mix_nFK[:, 1:], shares_2)
+
+
+def _chained(products_nLL: Tensor, sums_nL1: Tensor) -> Tensor:
+    """Solve for all lead times at once, neighbours held together by SMOOTHNESS.
+
+    A block tridiagonal system: eliminated from the first lead time on, filled in from the last.
+    """
+    n, L = sums_nL1.shape[:2]
+    neighbours_n = torch.tensor([(i > 0) + (i < n - 1) for i in range(n)], dtype=torch.float64)
+    held_nLL = products_nLL + SMOOTHNESS * neighbours_n.view(-1, 1, 1) * torch.eye(L).double()
+    inverse_LL, mix_L1 = torch.zeros_like(held_nLL[0]), torch.zeros_like(sums_nL1[0])
+    inverses, mixes = [], []
+    for lead in range(n):
+        inverse_LL = torch.linalg.inv(held_nLL[lead] - SMOOTHNESS**2 * inverse_LL)
+        mix_L1 = inverse_LL @ (sums_nL1[lead] + SMOOTHNESS * mix_L1)
+        inverses.append(inverse_LL)
+        mixes.append(mix_L1)
+    for lead in reversed(range(n - 1)):
+        mixes[lead] = mixes[lead] + SMOOTHNESS * inverses[lead] @ mixes[lead + 1]
+    return torch.stack(mixes)
 
 
 def leaning(share_B: Tensor, shares_2: Tensor) -> Tensor:
