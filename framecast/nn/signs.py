@@ -1,4 +1,4 @@
-"""What the context tells of each place: how fast it moves, how surely, and whether it moves at all.
+"""What the context tells of each place: how fast it moves, how surely, and what forecasts it well.
 
 By these maps the mix of guesses leans place by place. All are numbers from -1 to 1.
 
@@ -93,8 +93,8 @@ def _hazy(frames_BTCHW: Tensor) -> Tensor:
 
 def _means(frames_BTCHW: Tensor) -> Tensor:
     """The mean of each frame and all before it."""
-    counts_T111 = torch.arange(1, frames_BTCHW.shape[1] + 1).view(-1, 1, 1, 1)
-    return frames_BTCHW.cumsum(dim=1) / counts_T111.to(frames_BTCHW)
+    counts_T = torch.arange(1, frames_BTCHW.shape[1] + 1, device=frames_BTCHW.device)
+    return frames_BTCHW.cumsum(dim=1) / counts_T.view(-1, 1, 1, 1)
 
 
 def _energy(frames_BTCHW: Tensor) -> Tensor:
