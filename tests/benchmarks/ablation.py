@@ -75,8 +75,8 @@ def stay_uncalibrated(network: Forecaster) -> None:
 def lean_nowhere(network: Forecaster) -> None:
     """Give every context and every place the same mix."""
 
-    def no_signs(context: Tensor, surprise: Tensor, velocity: Tensor) -> Tensor:
-        return torch.zeros_like(signs.read_signs(context, surprise, velocity))
+    def no_signs(context: Tensor, surprise: Tensor, velocities: Tensor) -> Tensor:
+        return torch.zeros_like(signs.read_signs(context, surprise, velocities))
 
     def calibrate(windows: Iterable[tuple[Tensor, Tensor]]) -> None:
         with (
