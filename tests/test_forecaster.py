@@ -284,10 +284,10 @@ def test_calibration_finds_a_mix_of_its_own_for_each_lead_time(pair, monkeypatch
 
 @pytest.mark.parametrize("step", [1, 2])
 def test_calibration_is_the_ridge_regression_that_numpy_solves(step, monkeypatch):
-    """Rows scaled by 1 / the error of the last frame moved along; and those that ask for it, and
-    for what the lead time before has.
+    """A window counts by 1 / the error of its last frame moved along; RIDGE asks for the first
+    guess, SMOOTHNESS for what the lead times before and after have.
 
-    A column for each guess, one for it times how far the share remembered is from the middle, and
+    An unknown for each guess, one for it times how far the share remembered is from the middle, and
     one for it times each sign. Of larger frames every second row and column counts.
     """
     draw = torch.Generator().manual_seed(1)
@@ -305,16 +305,12 @@ def test_calibration_is_the_ridge_regression_that_numpy_solves(step, monkeypatch
     network.calibrate(windows)
     assert network.shares.tolist() == [least, most]
     count = (1 + 1 + SIGNS) * GUESSES
-    rows, wanted = [], []
-
-    def add(columns, truth, lead):
-        """Rows of the unknowns of one lead time."""
-        placed = np.zeros((len(columns), HORIZON, count))
-        placed[:, lead] = columns
-        rows.append(placed.reshape(len(columns), -1))
-        wanted.append(truth)
-
+    leads = np.eye(HORIZON)
+    products = np.kron(5.0 * np.diff(leads, axis=0).T @ np.diff(leads, axis=0), np.eye(count))
+    products += 0.05 * np.eye(HORIZON * count)
+    sums = np.kron(np.ones(HORIZON), 0.05 * np.eye(count)[0])
     for lead in range(HORIZON):
+        own = slice(lead * count, (lead + 1) * count)
         for outlook, share, (context, target) in zip(outlooks, shares, windows, strict=True):
             for b in range(len(context) if lead < target.shape[1] else 0):
                 truth, guesses, signs = (
@@ -322,21 +318,18 @@ def test_calibration_is_the_ridge_regression_that_numpy_solves(step, monkeypatch
                     for maps in (target, outlook.guesses_BnKCHW, outlook.signs_BnGHW)
                 )
                 error = np.mean((guesses[1] - truth) ** 2) + 1e-4
-                scale = 1 / np.sqrt(error * truth.size)
                 leaning = (share[b] - (least + most) / 2) / ((most - least) / 2)
                 factors = (1.0, leaning, *signs)
-                columns = [(factor * guesses).reshape(GUESSES, -1) for factor in factors]
-                add(scale * np.concatenate(columns).T, scale * truth.ravel(), lead)
-        add(np.sqrt(0.05) * np.eye(count), np.sqrt(0.05) * np.eye(count)[0], lead)
-        if lead:
-            add(np.sqrt(5.0) * np.eye(count), np.zeros(count), lead)
-            rows[-1] -= np.roll(rows[-1], -count, axis=1)
-    rows, wanted = np.concatenate(rows), np.concatenate(wanted)
-    optimum = np.linalg.solve(rows.T @ rows, rows.T @ wanted).reshape(HORIZON, count)
+                rows = np.concatenate(
+                    [(factor * guesses).reshape(GUESSES, -1) for factor in factors]
+                )
+                products[own, own] += rows @ rows.T / (error * truth.size)
+                sums[own] += rows @ truth.ravel() / (error * truth.size)
+    optimum = np.linalg.solve(products, sums).reshape(HORIZON, count)
     mix, lean = network.mix[:HORIZON].detach(), network.lean[:HORIZON].detach()
     np.testing.assert_allclose(mix, optimum[:, :GUESSES], atol=1e-4)
     np.testing.assert_allclose(lean.flatten(1), optimum[:, GUESSES:], atol=1e-4)
-    assert (abs(optimum.reshape(HORIZON, -1, GUESSES)).max(axis=2) > 0.01).all()
+    assert (abs(optimum.reshape(HORIZON, -1, GUESSES)).max(axis=2) > 0.02).all()
     for weights_nK in (network.mix, network.lean):
         assert (weights_nK[HORIZON:] == weights_nK[HORIZON - 1]).all()
 

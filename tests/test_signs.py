@@ -41,7 +41,7 @@ def test_what_moves_as_expected_has_pace_no_surprise_and_motion():
 
 @pytest.mark.parametrize("fine,sign", [((3.0, 0.0), 1), ((-1.0, 2.0), -1)])
 def test_detail_says_which_motion_did_better(fine, sign):
-    """The other one is off by a pixel, or by more than the fine one is off by."""
+    """The wide one is off by half a pixel a frame; the fine one by nothing, or by far more."""
     detail = signs_of(translating(T, H, W, (3.0, 0.0)), (2.5, 0.0), fine)[3]
     assert (sign * detail[MIDDLE]).min() > 0.5
 

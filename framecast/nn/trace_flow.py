@@ -107,16 +107,15 @@ def _add_signs(way: Way) -> None:
     twice = 4 * C * pixels if way.T == 1 else 0  # one frame and its surprise as two
     # The frames blurred; these, the ways ahead and grids; or frames moved and the differences
     hazy = _blur_copies(way, pairs * C, BLURS[0]) + pairs * C * pixels
-    moved = pairs * (max(6 + C, 4 + 2 * C) * pixels)
+    moved = pairs * max(6 + C, 4 + 2 * C) * pixels
     blur = 2 * nearby * pixels + _blur_copies(way, nearby, SIGN_SIGMA)
-    end = (nearby + 2 + SIGNS) * pixels + size(signs)
     way.add(
         "read_signs",
         "pace, surprise, and which guess did better on the context,"
         f" Gaussian of {SIGN_SIGMA:g} pixels",
         way.context,
         signs,
-        beside=twice + max(hazy, moved, blur, end) - size(way.context) - size(signs),
+        beside=twice + max(hazy, moved, blur) - size(way.context) - size(signs),
         macs=way.B * nearby * _blur_macs(*way.frame, SIGN_SIGMA)
         + way.B * pairs * C * _blur_macs(*way.frame, BLURS[0]),
     )
