@@ -243,3 +243,36 @@ def test_ablation_compares_changes_with_the_default(tmp_path, monkeypatch, capsy
     assert f"{only}, 15 minutes, 1 steps: one " in capsys.readouterr().out
     first, second = (entry["clips"][0]["summary"]["mse"][MODEL] for entry in entries)
     assert ablation.costs(entries) == {only: {"one": pytest.approx(second / first - 1)}}
+
+
+def test_ablation_on_digits_is_scored_as_moving_mnist_is(tmp_path, monkeypatch, capsys):
+    path = write_idx(tmp_path / "digits.gz", digits(), True)
+    flags = ["--digits", path, "--sequences=40", "--tests=3", "--output", tmp_path]
+    flags += ["--only=not calibrated", "--only=plain ConvLSTM, no motion", *SMALL]
+    monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, flags)])
+    ablation.main()
+    entries = json.loads((tmp_path / "ablation.json").read_text())["entries"]
+    assert [entry["part"] for entry in entries] == [
+        "default",
+        "not calibrated",
+        "plain ConvLSTM, no motion",
+    ]
+    tests_NTHW = sequences(digits()[8000:], 3, 20, 2).reshape(3, 20, 64, 64) / 255
+    errors = (tests_NTHW[:, 10:] - tests_NTHW[:, 9:10]) ** 2
+    for entry in entries:
+        assert entry["training"]["training_windows"] == {"training": 36}
+        assert entry["training"]["settings"]["data"]["flip"] is False
+        found = entry["clips"][0]["summary"]["mse"]["last frame"]
+        assert found == pytest.approx(errors.sum(axis=(2, 3)).mean())
+    mse = [entry["clips"][0]["summary"]["mse"][MODEL] for entry in entries]
+    assert len(set(mse)) == 3
+    assert f"default, 15 minutes, 1 steps: Moving MNIST {mse[0]:.1f}\n" in capsys.readouterr().out
+    costs = ablation.costs(entries)["plain ConvLSTM, no motion"]
+    assert costs == {"Moving MNIST": pytest.approx(mse[2] / mse[0] - 1)}
+
+
+def test_ablation_takes_clips_or_digits(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--data=events", "--digits=digits.gz"])
+    with pytest.raises(SystemExit, match="2"):
+        ablation.main()
+    assert "--digits: not allowed with argument --data" in capsys.readouterr().err

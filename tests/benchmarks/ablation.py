@@ -1,10 +1,12 @@
-"""What each part of the default adds: radar or video again, with one part changed at a time.
+"""What each part of the default adds: a benchmark again, with one part changed at a time.
 
 python -m tests.benchmarks.ablation --data FOLDER --minutes 15
 python -m tests.benchmarks.ablation --data clip.mp4 --size 96x160 --minutes 15
+python -m tests.benchmarks.ablation --digits t10k-images-idx3-ubyte.gz --minutes 15
 
-Trainings and windows are those of the in-domain match of `tests.benchmarks.radar`, or with `--size`
-those of `tests.benchmarks.video` in grey.
+Trainings and windows are those of the in-domain match of `tests.benchmarks.radar`, with `--size`
+those of `tests.benchmarks.video` in grey, and with `--digits` those of
+`tests.benchmarks.moving_mnist`.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ from .shared.clips import read_clips
 from .shared.contest import Rules
 from .shared.figure import draw_parts
 from .shared.matches import add_options, frame_size, plan_matches, play_match, run
+from .shared.moving_digits import TASK, add_digit_options, make_clips, score_sequences
 from .shared.record import machine, write_json
+from .shared.training import train_model
 
 DEFAULT = "default"
 
@@ -125,9 +129,9 @@ def altered(change: Callable[[Forecaster], None] | None) -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.ablation")
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="PATH", help="a folder of events, or a video"
-    )
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", type=Path, metavar="PATH", help="a folder of events, or a video")
+    data.add_argument("--digits", type=Path, metavar="FILE", help="idx3-ubyte: Moving MNIST")
     parser.add_argument(
         "--size",
         type=frame_size,
@@ -138,6 +142,7 @@ def main() -> None:
         "--only", action="append", metavar="PART", help="only this beside the default; repeatable"
     )
     add_options(parser, "ablation")
+    add_digit_options(parser)
     options = parser.parse_args()
     run(parser, lambda: benchmark(options))
 
@@ -145,20 +150,14 @@ def main() -> None:
 def benchmark(options: argparse.Namespace) -> None:
     """Train and score the default and every change of it, write, print."""
     parts = choose_parts(options)
-    rules = Rules(options.windows, {})
-    if options.size is None:  # radar's own sizes
-        rules = replace(rules, threshold="20 dBZ", scale="-10..60 dBZ")
     record: dict[str, Any] = {"benchmark": "ablation", "machine": machine(), "entries": []}
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
-        clips = read_clips([options.data], Path(scratch), "gray", options.size)
-        match = plan_matches(clips, leave_out=False)[0]
+        play = (digit_player if options.digits else clip_player)(options, Path(scratch))
         for minutes in options.minutes:
             for part in parts:
                 print(f"{part.name}, {minutes:g} minutes", file=sys.stderr, flush=True)
-                changed = argparse.Namespace(**vars(options))
-                changed.settings = [*options.settings, *part.settings]
                 with altered(part.change):
-                    entry = play_match(match, part.name, minutes, rules, changed)
+                    entry = play(part, minutes)
                 record["entries"].append(entry | {"part": part.name})
                 write_json(options.output / "ablation.json", record)
     for minutes in options.minutes:
@@ -166,6 +165,45 @@ def benchmark(options: argparse.Namespace) -> None:
         if len(parts) > 1:
             draw_parts(options.output / f"ablation-{minutes:g}.png", costs(rows))
         show(rows)
+
+
+Player = Callable[[Part, float], dict[str, Any]]
+"""Trains one part for so many minutes and scores it on every clip."""
+
+
+def clip_player(options: argparse.Namespace, scratch: Path) -> Player:
+    """On the ends of clips whose beginnings are trained on."""
+    rules = Rules(options.windows, {})
+    if options.size is None:  # radar's own sizes
+        rules = replace(rules, threshold="20 dBZ", scale="-10..60 dBZ")
+    clips = read_clips([options.data], scratch, "gray", options.size)
+    match = plan_matches(clips, leave_out=False)[0]
+
+    def play(part: Part, minutes: float) -> dict[str, Any]:
+        changed = argparse.Namespace(**vars(options))
+        changed.settings = [*options.settings, *part.settings]
+        return play_match(match, part.name, minutes, rules, changed)
+
+    return play
+
+
+def digit_player(options: argparse.Namespace, scratch: Path) -> Player:
+    """On sequences of digits that no training saw; errors are sums over a frame."""
+    training, tests = make_clips(options.digits, options.sequences, options.tests, scratch)
+
+    def play(part: Part, minutes: float) -> dict[str, Any]:
+        settings = [*TASK, *options.settings, *part.settings]
+        trained = train_model([training], minutes, settings, options.output / "models")
+        scored = score_sequences(trained.model, tests, {}, options.tests)
+        mse = {name: means["mse"] for name, means in scored["means"].items()}
+        summary = {"mse": mse, "csi": {MODEL: None}}
+        return {
+            "minutes": minutes,
+            "training": trained.record,
+            "clips": [{"clip": "Moving MNIST", "summary": summary, **scored}],
+        }
+
+    return play
 
 
 def choose_parts(options: argparse.Namespace) -> list[Part]:
@@ -191,7 +229,9 @@ def costs(entries: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def show(entries: Sequence[dict[str, Any]]) -> None:
-    """Print a line for each part: errors in 0..255, CSI of radar, and steps reached."""
+    """Print a line for each part: errors in 0..255, of digits in 0..1 and summed over a frame, CSI
+    of radar, and steps reached.
+    """
     for entry in entries:
         errors = ", ".join(map(_figures, entry["clips"]))
         steps = entry["training"]["result"]["steps"]
@@ -199,9 +239,10 @@ def show(entries: Sequence[dict[str, Any]]) -> None:
 
 
 def _figures(clip: dict[str, Any]) -> str:
-    csi = clip["summary"]["csi"][MODEL]
+    summary = clip["summary"]
+    csi = summary["csi"][MODEL]
     seen = "" if csi is None else f" (CSI {csi:.3f})"
-    return f"{clip['clip']} {clip['summary']['mse_255'][MODEL]:.1f}{seen}"
+    return f"{clip['clip']} {summary.get('mse_255', summary['mse'])[MODEL]:.1f}{seen}"
 
 
 if __name__ == "__main__":

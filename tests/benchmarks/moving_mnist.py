@@ -12,28 +12,32 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from framecast.baselines import BASELINES
 from framecast.device import pick_device
-from framecast.evaluation import Request, prepare, score
 from framecast.report import MODEL
 from framecast.rollout import Predictor
 from framecast.sections import ModelConfig
-from framecast.trained import load_forecaster
-from framecast.video.sources import open_source
-from framecast.windows import Window
 
-from .shared.digits import CANVAS, FIRST_TEST_DIGIT, read_digits, sequences
+from .shared.digits import CANVAS, FIRST_TEST_DIGIT, read_digits
 from .shared.figure import draw_digits
-from .shared.matches import budgets, count, run
+from .shared.matches import budgets, run
+from .shared.moving_digits import (
+    CONTEXT,
+    FRAMES,
+    HORIZON,
+    METRICS,
+    TASK,
+    TEST_SEED,
+    TRAINING_SEED,
+    VALIDATION_SHARE,
+    add_digit_options,
+    make_clips,
+    score_sequences,
+)
 from .shared.openstl_peers import (
     PUBLISHED,
     PUBLISHED_BUDGET,
@@ -45,24 +49,7 @@ from .shared.openstl_peers import (
 from .shared.record import machine, write_json
 from .shared.training import reuse_model, train_model
 
-CONTEXT = HORIZON = 10
-FRAMES = CONTEXT + HORIZON
-TRAINING_SEED, TEST_SEED = 1, 2
-VALIDATION_SHARE = 0.1
-TASK = (
-    f"data.context_length={CONTEXT}",
-    f"data.horizon={HORIZON}",
-    f"data.stride={FRAMES}",
-    "data.split=time",
-    f"data.validation_fraction={VALIDATION_SHARE}",
-    "data.flip=false",
-    "data.scene_cuts=false",
-)
-"""What makes a window of each sequence, with a tenth of them held out, and digits not mirrored;
-where one sequence ends is known, so that no cuts need to be found."""
-
 DEFAULT = ModelConfig().name
-METRICS = ("mse", "mae", "ssim", "psnr")
 
 
 def main() -> None:
@@ -72,33 +59,23 @@ def main() -> None:
     add("--openstl", type=Path, metavar="PATH", help="a checkout of OpenSTL, for its networks")
     add("--model", default=DEFAULT, metavar="NAME", help=f"model.name (default {DEFAULT})")
     add("--minutes", type=budgets, default=[15.0], metavar="LIST", help="default 15")
-    add("--sequences", type=multiple_of_ten, default=10_000, help="to train on (default 10000)")
-    add("--tests", type=count, default=1000, help="sequences to score (default 1000)")
     add("--reuse", type=Path, metavar="MODEL", help="score this model instead of training one")
     add("--set", action="append", default=[], dest="settings", metavar="NAME=VALUE")
     add("--output", type=Path, default=Path("runs/moving_mnist"), metavar="DIR")
+    add_digit_options(parser)
     options = parser.parse_args()
     run(parser, lambda: benchmark(options))
 
 
-def multiple_of_ten(text: str) -> int:
-    """A count whose tenth is whole, so that no sequence is cut; ValueError for others."""
-    count = int(text)
-    if count < 20 or count % 10:
-        raise ValueError(f"expected 20, 30, ... sequences, got {text}")
-    return count
-
-
 def benchmark(options: argparse.Namespace) -> None:
     """Make sequences, train, score, write, print."""
-    digits_NHW = read_digits(options.digits)
     record: dict[str, Any] = {
         "benchmark": "moving_mnist",
         "task": {
             "context_length": CONTEXT,
             "horizon": HORIZON,
             "training_digits": [0, FIRST_TEST_DIGIT - 1],
-            "test_digits": [FIRST_TEST_DIGIT, len(digits_NHW) - 1],
+            "test_digits": [FIRST_TEST_DIGIT, len(read_digits(options.digits)) - 1],
             "training_sequences": options.sequences,
             "test_sequences": options.tests,
             "seeds": {"training": TRAINING_SEED, "test": TEST_SEED},
@@ -110,10 +87,9 @@ def benchmark(options: argparse.Namespace) -> None:
         "published": {"rows": PUBLISHED, "budget": PUBLISHED_BUDGET},
     }
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
-        training, tests = Path(scratch, "training.npy"), Path(scratch, "tests.npy")
-        early, late = np.split(digits_NHW, [FIRST_TEST_DIGIT])
-        np.save(training, sequences(early, options.sequences, FRAMES, TRAINING_SEED))
-        np.save(tests, sequences(late, options.tests, FRAMES, TEST_SEED))
+        training, tests = make_clips(
+            options.digits, options.sequences, options.tests, Path(scratch)
+        )
         for minutes in options.minutes:
             record["entries"].append(play(options, minutes, training, tests))
             write_json(options.output / "moving_mnist.json", record)
@@ -131,30 +107,13 @@ def play(
         settings = [f"model.name={options.model}", *TASK, *options.settings]
         trained = train_model([training], minutes, settings, options.output / "models")
     peers, records = train_peers(options, minutes, training)
-    request = Request(horizon=HORIZON, protocol="openstl", include_training=False)
-    task = prepare(load_forecaster(trained.model), [open_source(tests)], request)
-    found = tuple(Window(0, FRAMES * number) for number in range(options.tests))
-    baselines = {**BASELINES, "black frames": black}
-    report = score(replace(task, found=found, windows=found), {**baselines, **peers})
-    scores = {
-        name: {metric: list(figures[metric]) for metric in METRICS}
-        for name, figures in report.scores.items()
-    }
     return {
         "title": f"reused {options.reuse.name}" if options.reuse else f"{minutes:g} minutes",
         "minutes": minutes,
         "training": trained.record,
         "peers": records,
-        "scores": scores,
-        "means": {name: _means(figures) for name, figures in scores.items()},
-        "sentence": report.verdict,
+        **score_sequences(trained.model, tests, peers, options.tests),
     }
-
-
-def black(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
-    """Nothing, which on these frames is not easily beaten; as a `rollout.Predictor`."""
-    for _ in range(horizon):
-        yield torch.zeros_like(context_BTCHW[:, 0])
 
 
 def train_peers(
@@ -195,10 +154,6 @@ def record_name(entry: dict[str, Any], name: str) -> str:
     """The model by its own name."""
     own = entry["training"]["settings"]["model"]["name"]
     return f"{MODEL} {own}" if name == MODEL else name
-
-
-def _means(figures: dict[str, list[float]]) -> dict[str, float]:
-    return {metric: sum(values) / len(values) for metric, values in figures.items()}
 
 
 if __name__ == "__main__":
