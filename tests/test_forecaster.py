@@ -12,6 +12,7 @@ from textures import translating
 
 from framecast.baselines import persistence
 from framecast.nn import calibration, flow
+from framecast.nn.flow import Outlook
 from framecast.nn.forecaster import Stem, ToPixels, pad_to_grid
 from framecast.nn.memory import recall, remembered
 from framecast.nn.motion import advect, beyond, gaussian_blur, lucas_kanade, warp
@@ -334,6 +335,12 @@ def test_calibration_is_the_ridge_regression_that_numpy_solves(step, monkeypatch
         assert (weights_nK[HORIZON:] == weights_nK[HORIZON - 1]).all()
 
 
+def weights_of(network, leads, shares, signs):
+    """Of each guess the weight at every place, (B, n, K, H, W): each is a channel of its own."""
+    single = torch.eye(GUESSES)[..., None, None].expand(*leads.shape, -1, -1, *signs.shape[3:])
+    return network._leant(Outlook(single, signs, None, None), leads, shares)
+
+
 def test_a_mix_leans_no_farther_than_what_it_was_calibrated_on():
     """By the share remembered, from -1 at the least to 1 at the most; beyond, as far as there."""
     network = build("flow-convlstm")
@@ -341,13 +348,13 @@ def test_a_mix_leans_no_farther_than_what_it_was_calibrated_on():
     network.lean.data[:, 0].fill_(0.5)
     network.shares.copy_(torch.tensor([0.4, 0.8]))
     shares = torch.tensor([0.1, 0.4, 0.5, 0.6, 0.8, 0.9])
-    nothing, no_signs = torch.zeros(6, 2, GUESSES, 1, 1), torch.zeros(6, 2, SIGNS, 1, 1)
     leads = torch.tensor([[2, LEADS + 3]]).expand(6, 2)
-    found = network._leant(nothing, leads, shares, no_signs)
+    upright = torch.zeros(6, 2, SIGNS, 1, 1)
+    found = weights_of(network, leads, shares, upright)
     wanted = 0.25 + 0.5 * torch.tensor([-1.0, -1.0, -0.5, 0.0, 1.0, 1.0])
     torch.testing.assert_close(found, wanted.view(-1, 1, 1, 1, 1).expand_as(found))
     network.shares.copy_(torch.tensor([0.59, 0.6]))
-    found = network._leant(nothing, leads, shares, no_signs)[4]
+    found = weights_of(network, leads, shares, upright)[4]
     torch.testing.assert_close(found, torch.full_like(found, 0.3))
 
 
@@ -356,13 +363,11 @@ def test_a_mix_leans_by_the_signs_of_each_place_and_lead_time():
     network.mix.data.copy_(torch.rand(LEADS, GUESSES))
     network.lean.data.copy_(torch.rand(LEADS, 1 + SIGNS, GUESSES))
     network.shares.copy_(torch.tensor([0.4, 0.8]))
-    weights, signs = torch.rand(2, 3, GUESSES, 5, 7), torch.rand(2, 3, SIGNS, 5, 7)
-    before, leads = weights.clone(), torch.tensor([[1, 2, 3], [LEADS - 1, LEADS, LEADS + 1]])
-    found = network._leant(weights, leads, torch.tensor([0.6, 0.8]), signs)
-    torch.testing.assert_close(weights, before)
+    signs, leads = torch.rand(2, 3, SIGNS, 5, 7), torch.tensor([[1, 2, 3], [23, LEADS, LEADS + 1]])
+    found = weights_of(network, leads, torch.tensor([0.6, 0.8]), signs)
     for b, share in enumerate((0.0, 1.0)):
         for n, lead in enumerate(leads[b].clamp(max=LEADS) - 1):
-            wanted = before[b, n] + network.mix[lead].view(-1, 1, 1)
+            wanted = network.mix[lead].view(-1, 1, 1).expand(-1, 5, 7)
             for factor, lean in zip((share, *signs[b, n]), network.lean[lead], strict=True):
                 wanted = wanted + lean.view(-1, 1, 1) * factor
             torch.testing.assert_close(found[b, n], wanted)

@@ -185,9 +185,9 @@ class FlowConvLSTM(Forecaster):
         h_BnFHW, layers = self.stack(x_BnEHW, state.layers)
         h_NFHW = h_BnFHW.flatten(0, 1)
         weights_BnKHW = self._spread(self.head(h_NFHW).float(), size).unflatten(0, lead_Bn.shape)
-        weights_BnKHW = self._leant(weights_BnKHW, lead_Bn, state.share_B, outlook.signs_BnGHW)
         residual_BnCHW = self.paint(h_NFHW, size).float().unflatten(0, lead_Bn.shape)
         frames_BnCHW = (outlook.guesses_BnKCHW * weights_BnKHW.unsqueeze(3)).sum(dim=2)
+        frames_BnCHW = frames_BnCHW + self._leant(outlook, lead_Bn, state.share_B)
         frames_BnCHW = frames_BnCHW + self._doubt(outlook.guesses_BnKCHW) * residual_BnCHW
         after = state._replace(
             displacements_BM2HW=outlook.displacements_BnM2HW[:, -1],
@@ -246,18 +246,23 @@ class FlowConvLSTM(Forecaster):
             ways.append(advect(ways[-1], velocity_N2HW))
         return torch.stack(ways[1:]).unflatten(1, (-1, MOTIONS)).transpose(0, 1)
 
-    def _leant(
-        self, weights_BnKHW: Tensor, lead_Bn: Tensor, share_B: Tensor, signs_BnGHW: Tensor
-    ) -> Tensor:
-        """Add to the layers' weights those of these lead times, leaning: (B, n, K, H, W)."""
+    def _leant(self, outlook: Outlook, lead_Bn: Tensor, share_B: Tensor) -> Tensor:
+        """The guesses in the mix of these lead times, which leans: (B, n, C, H, W)."""
         mix_Bn = (lead_Bn - 1).clamp(max=LEADS - 1)
-        by_share_BnK, *by_sign_GBnK = self.lean[mix_Bn].unbind(dim=2)
-        lean_B = leaning(share_B, self.shares)
-        mix_BnK = self.mix[mix_Bn] + by_share_BnK * lean_B[:, None, None]
-        weights_BnKHW = weights_BnKHW + mix_BnK[..., None, None]
-        for lean_BnK, sign_BnHW in zip(by_sign_GBnK, signs_BnGHW.unbind(dim=2), strict=True):
-            weights_BnKHW.addcmul_(lean_BnK[..., None, None], sign_BnHW.unsqueeze(2))
-        return weights_BnKHW
+        by_share_Bn1K, by_sign_BnGK = self.lean[mix_Bn].tensor_split([1], dim=2)
+        lean_B111 = leaning(share_B, self.shares)[:, None, None, None]
+        mix_Bn1K = self.mix[mix_Bn].unsqueeze(2) + by_share_Bn1K * lean_B111
+        # One product for all signs: to add up weights pixel by pixel takes far more memory traffic.
+        with as_given(share_B.device):
+            weights_BnFK = torch.cat((mix_Bn1K, by_sign_BnGK), dim=2)
+            mixed_BnFD = weights_BnFK @ outlook.guesses_BnKCHW.flatten(3)
+        shape = outlook.guesses_BnKCHW.shape[3:]
+        upright_BnCHW, *leaning_GBnCHW = mixed_BnFD.unflatten(3, shape).unbind(dim=2)
+        for part_BnCHW, sign_BnHW in zip(
+            leaning_GBnCHW, outlook.signs_BnGHW.unbind(dim=2), strict=True
+        ):
+            upright_BnCHW = torch.addcmul(upright_BnCHW, part_BnCHW, sign_BnHW.unsqueeze(2))
+        return upright_BnCHW
 
     @torch.no_grad()
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:

@@ -295,7 +295,8 @@ def _add_mixture(way: Way, guesses: Axes, frame: Axes) -> None:
     mixed = "guesses x weights, calibrated for each lead time and leaning by signs, summed"
     parameters = (("mix", (LEADS, GUESSES)), ("lean", (LEADS, 1 + SIGNS, GUESSES)))
     of_guess = (guesses[0], ("T", 1), ("K", GUESSES), ("C", C), *guesses[2:])
-    way.add("mix", mixed, of_guess, frame, parameters=parameters, kept=kept)
+    macs = (1 + SIGNS) * size(guesses)
+    way.add("mix", mixed, of_guess, frame, parameters=parameters, macs=macs, kept=kept)
     kept = Th * size(way.image(1, padded=True))
     doubt = "disagreement of the guesses, mean of each cell, interpolated"
     way.add("doubt", doubt, of_guess, (pixels[0], ("T", 1), *pixels[1:]), kept=kept)
