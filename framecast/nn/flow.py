@@ -1,8 +1,8 @@
 """The default forecaster: classical guesses, mixed by ConvLSTM2D layers.
 
 Axes: B batch, T time (n lead times), K guesses, M motions, P pictures, S scales, G growths or
-signs, C image channels, H rows, W columns; on the network's grid of patch x patch pixels per cell:
-E embedding, F filters; I rows and J columns of the memory's cells.
+signs, C image channels, H rows, W columns, D the numbers of a frame; on the network's grid of patch
+x patch pixels per cell: E embedding, F filters; I rows and J columns of the memory's cells.
 """
 
 from __future__ import annotations
@@ -254,10 +254,10 @@ class FlowConvLSTM(Forecaster):
         mix_Bn1K = self.mix[mix_Bn].unsqueeze(2) + by_share_Bn1K * lean_B111
         # One product for all signs: to add up weights pixel by pixel takes far more memory traffic.
         with as_given(share_B.device):
-            weights_BnFK = torch.cat((mix_Bn1K, by_sign_BnGK), dim=2)
-            mixed_BnFD = weights_BnFK @ outlook.guesses_BnKCHW.flatten(3)
+            weights_BnGK = torch.cat((mix_Bn1K, by_sign_BnGK), dim=2)
+            mixed_BnGD = weights_BnGK @ outlook.guesses_BnKCHW.flatten(3)
         shape = outlook.guesses_BnKCHW.shape[3:]
-        upright_BnCHW, *leaning_GBnCHW = mixed_BnFD.unflatten(3, shape).unbind(dim=2)
+        upright_BnCHW, *leaning_GBnCHW = mixed_BnGD.unflatten(3, shape).unbind(dim=2)
         for part_BnCHW, sign_BnHW in zip(
             leaning_GBnCHW, outlook.signs_BnGHW.unbind(dim=2), strict=True
         ):
