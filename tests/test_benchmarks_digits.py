@@ -276,3 +276,7 @@ def test_ablation_takes_clips_or_digits(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         ablation.main()
     assert "--digits: not allowed with argument --data" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--digits=digits.gz", "--size=9x9"])
+    with pytest.raises(SystemExit, match="2"):
+        ablation.main()
+    assert "--size and --keep: are for clips" in capsys.readouterr().err

@@ -363,7 +363,8 @@ def test_a_mix_leans_by_the_signs_of_each_place_and_lead_time():
     network.mix.data.copy_(torch.rand(LEADS, GUESSES))
     network.lean.data.copy_(torch.rand(LEADS, 1 + SIGNS, GUESSES))
     network.shares.copy_(torch.tensor([0.4, 0.8]))
-    signs, leads = torch.rand(2, 3, SIGNS, 5, 7), torch.tensor([[1, 2, 3], [23, LEADS, LEADS + 1]])
+    signs = torch.rand(2, 3, SIGNS, 5, 7)
+    leads = torch.tensor([[1, 2, 3], [LEADS - 1, LEADS, LEADS + 1]])
     found = weights_of(network, leads, torch.tensor([0.6, 0.8]), signs)
     for b, share in enumerate((0.0, 1.0)):
         for n, lead in enumerate(leads[b].clamp(max=LEADS) - 1):

@@ -33,6 +33,7 @@ from framecast.report import MODEL
 
 from .shared.clips import read_clips
 from .shared.contest import Rules
+from .shared.digits import read_digits
 from .shared.figure import draw_parts
 from .shared.matches import add_options, frame_size, plan_matches, play_match, run
 from .shared.moving_digits import TASK, add_digit_options, make_clips, score_sequences
@@ -189,7 +190,10 @@ def clip_player(options: argparse.Namespace, scratch: Path) -> Player:
 
 def digit_player(options: argparse.Namespace, scratch: Path) -> Player:
     """On sequences of digits that no training saw; errors are sums over a frame."""
-    training, tests = make_clips(options.digits, options.sequences, options.tests, scratch)
+    if options.size or options.keep:
+        raise UsageError("--size and --keep: are for clips", remedy="leave them out with --digits")
+    digits_NHW = read_digits(options.digits)
+    training, tests = make_clips(digits_NHW, options.sequences, options.tests, scratch)
 
     def play(part: Part, minutes: float) -> dict[str, Any]:
         settings = [*TASK, *options.settings, *part.settings]

@@ -69,13 +69,14 @@ def main() -> None:
 
 def benchmark(options: argparse.Namespace) -> None:
     """Make sequences, train, score, write, print."""
+    digits_NHW = read_digits(options.digits)
     record: dict[str, Any] = {
         "benchmark": "moving_mnist",
         "task": {
             "context_length": CONTEXT,
             "horizon": HORIZON,
             "training_digits": [0, FIRST_TEST_DIGIT - 1],
-            "test_digits": [FIRST_TEST_DIGIT, len(read_digits(options.digits)) - 1],
+            "test_digits": [FIRST_TEST_DIGIT, len(digits_NHW) - 1],
             "training_sequences": options.sequences,
             "test_sequences": options.tests,
             "seeds": {"training": TRAINING_SEED, "test": TEST_SEED},
@@ -87,9 +88,7 @@ def benchmark(options: argparse.Namespace) -> None:
         "published": {"rows": PUBLISHED, "budget": PUBLISHED_BUDGET},
     }
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
-        training, tests = make_clips(
-            options.digits, options.sequences, options.tests, Path(scratch)
-        )
+        training, tests = make_clips(digits_NHW, options.sequences, options.tests, Path(scratch))
         for minutes in options.minutes:
             record["entries"].append(play(options, minutes, training, tests))
             write_json(options.output / "moving_mnist.json", record)

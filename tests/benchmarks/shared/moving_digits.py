@@ -19,7 +19,7 @@ from framecast.trained import load_forecaster
 from framecast.video.sources import open_source
 from framecast.windows import Window
 
-from .digits import FIRST_TEST_DIGIT, read_digits, sequences
+from .digits import FIRST_TEST_DIGIT, sequences
 from .matches import count
 
 CONTEXT = HORIZON = 10
@@ -67,13 +67,10 @@ def multiple_of_ten(text: str) -> int:
     return number
 
 
-def make_clips(digits: Path, number: int, tests: int, folder: Path) -> tuple[Path, Path]:
-    """Write `number` sequences to train on and `tests` to score, of other digits, below `folder`.
-
-    Raises SourceError for a file that holds no digits.
-    """
+def make_clips(digits_NHW: np.ndarray, number: int, tests: int, folder: Path) -> tuple[Path, Path]:
+    """Write `number` sequences to train on and `tests` of other digits to score, below `folder`."""
     training, late = folder / "training.npy", folder / "tests.npy"
-    early_NHW, late_NHW = np.split(read_digits(digits), [FIRST_TEST_DIGIT])
+    early_NHW, late_NHW = np.split(digits_NHW, [FIRST_TEST_DIGIT])
     np.save(training, sequences(early_NHW, number, FRAMES, TRAINING_SEED))
     np.save(late, sequences(late_NHW, tests, FRAMES, TEST_SEED))
     return training, late
