@@ -9,34 +9,34 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from framecast.runtime.versions import __version__
+
 if TYPE_CHECKING:
-    from framecast.nn.convlstm import ConvLSTM1D, ConvLSTM2D
-    from framecast.nn.keras import (
+    from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D
+    from framecast.nn.convlstm.stack import ConvLSTMStack
+    from framecast.nn.convlstm.subsequences import subsequences
+    from framecast.nn.interchange.keras_layers import (
         load_keras_layers,
         load_keras_weights,
         save_keras_weights,
         to_keras_config,
     )
-    from framecast.nn.peers import load_ndrplz, load_openstl
-    from framecast.nn.series import subsequences
-    from framecast.nn.stack import ConvLSTMStack
-    from framecast.trained import LoadedForecaster, load_forecaster
-
-__version__ = "0.1.0"
+    from framecast.nn.interchange.pytorch_checkpoints import load_ndrplz, load_openstl
+    from framecast.prediction.loaded_forecaster import LoadedForecaster, load_forecaster
 
 _HOMES = {
-    "ConvLSTM1D": "framecast.nn.convlstm",
-    "ConvLSTM2D": "framecast.nn.convlstm",
-    "ConvLSTMStack": "framecast.nn.stack",
-    "LoadedForecaster": "framecast.trained",
-    "load_forecaster": "framecast.trained",
-    "load_keras_layers": "framecast.nn.keras",
-    "load_keras_weights": "framecast.nn.keras",
-    "load_ndrplz": "framecast.nn.peers",
-    "load_openstl": "framecast.nn.peers",
-    "save_keras_weights": "framecast.nn.keras",
-    "subsequences": "framecast.nn.series",
-    "to_keras_config": "framecast.nn.keras",
+    "ConvLSTM1D": "framecast.nn.convlstm.layer",
+    "ConvLSTM2D": "framecast.nn.convlstm.layer",
+    "ConvLSTMStack": "framecast.nn.convlstm.stack",
+    "LoadedForecaster": "framecast.prediction.loaded_forecaster",
+    "load_forecaster": "framecast.prediction.loaded_forecaster",
+    "load_keras_layers": "framecast.nn.interchange.keras_layers",
+    "load_keras_weights": "framecast.nn.interchange.keras_layers",
+    "load_ndrplz": "framecast.nn.interchange.pytorch_checkpoints",
+    "load_openstl": "framecast.nn.interchange.pytorch_checkpoints",
+    "save_keras_weights": "framecast.nn.interchange.keras_layers",
+    "subsequences": "framecast.nn.convlstm.subsequences",
+    "to_keras_config": "framecast.nn.interchange.keras_layers",
 }
 __all__ = [
     "ConvLSTM1D",

@@ -1,6 +1,6 @@
 """`python -m framecast`."""
 
-from framecast.cli import main
+from framecast.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from framecast.errors import FramecastError
-from framecast.video.writers import write_frames
+from framecast.video.writers.open import write_frames
 
 RAIN_STEP = np.array([0.9, 2.0])  # rows, columns per frame at the centre
 RAIN_GRADIENT = np.array([[0.0, 0.006], [-0.012, 0.0]])  # rotation and shear, per frame

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media import smooth_clip, write_folder, write_video
+
+from tests.support.media import smooth_clip, write_folder, write_video
 
 # Rich looks at these when framecast.console is imported, and a user's settings are no test's.
 for name in [*os.environ]:
@@ -18,23 +19,8 @@ os.environ["FRAMECAST_CACHE"] = _cache.name  # a user's cache is no test's eithe
 # Tests run side by side, one a core; more threads than cores wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from framecast.cli import main  # noqa: E402  (after the environment is clean)
-
-FRAMES, HEIGHT, WIDTH = 20, 18, 26
-CONTEXT, HORIZON = 3, 4
-
-TINY = (
-    "--set=model.filters=[3]",
-    "--set=model.patch=4",
-    f"--context-length={CONTEXT}",
-    f"--horizon={HORIZON}",
-    "--epochs=1",
-    "--set=train.steps_per_epoch=2",
-    "--batch-size=2",
-    "--device=cpu",
-    "--quiet",
-)
-"""Flags that make a training last a moment."""
+from framecast.cli.main import main  # noqa: E402  (after the environment is clean)
+from tests.support.tiny_runs import FRAMES, HEIGHT, TINY, WIDTH  # noqa: E402
 
 
 @pytest.fixture

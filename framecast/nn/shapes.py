@@ -17,9 +17,6 @@ from dataclasses import dataclass
 
 PADDINGS = ("valid", "same")
 
-BLOCK_BYTES = 8 * 2**20
-"""The sums of one block are at most this large, unless those of one sample and step are larger."""
-
 
 def to_sizes(value: int | Iterable[int], rank: int, name: str) -> tuple[int, ...]:
     """Normalise an integer or `rank` integers, all at least 1, to a tuple of `rank` integers.
@@ -121,12 +118,4 @@ def _ceil_divide(dividend: int, divisor: int) -> int:
     return (dividend + divisor - 1) // divisor
 
 
-def block_of(batch: int, steps: int, bytes_each: int) -> tuple[int, int]:
-    """Samples and steps whose sums, `bytes_each`, are computed together: all samples first.
-
-    Of short sequences no more than an eighth, or half of BLOCK_BYTES: a block lies beside what is
-    kept.
-    """
-    most = min(BLOCK_BYTES, max(BLOCK_BYTES // 2, batch * steps * bytes_each // 8))
-    fit = max(1, most // max(1, bytes_each))
-    return min(batch, fit), min(steps, max(1, fit // max(1, batch)))
+FLOAT_BYTES = 4

@@ -25,11 +25,12 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from framecast import training
 from framecast.errors import UsageError
-from framecast.nn import calibration, flow, signs
-from framecast.nn.forecaster import Forecaster
-from framecast.report import MODEL
+from framecast.evaluation.report import MODEL
+from framecast.nn.forecasters.base import Forecaster
+from framecast.nn.forecasters.flow import blend_regression, local_features
+from framecast.nn.forecasters.flow import network as network_module
+from framecast.training import trainer
 
 from .shared.clips import read_clips
 from .shared.contest import Rules
@@ -81,12 +82,12 @@ def lean_nowhere(network: Forecaster) -> None:
     """Give every context and every place the same mix."""
 
     def no_signs(context: Tensor, surprise: Tensor, velocities: Tensor) -> Tensor:
-        return torch.zeros_like(signs.read_signs(context, surprise, velocities))
+        return torch.zeros_like(local_features.read_signs(context, surprise, velocities))
 
     def calibrate(windows: Iterable[tuple[Tensor, Tensor]]) -> None:
         with (
-            mock.patch.object(calibration, "NARROWEST", math.inf),
-            mock.patch.object(flow, "read_signs", no_signs),
+            mock.patch.object(blend_regression, "NARROWEST", math.inf),
+            mock.patch.object(network_module, "read_signs", no_signs),
         ):
             type(network).calibrate(network, windows)
 
@@ -116,7 +117,7 @@ PARTS = (
 @contextmanager
 def altered(change: Callable[[Forecaster], None] | None) -> Iterator[None]:
     """Within it, every network that a training builds is changed."""
-    built = training.build_forecaster
+    built = trainer.build_forecaster
 
     def build(*arguments: Any) -> Forecaster:
         network = built(*arguments)
@@ -124,7 +125,7 @@ def altered(change: Callable[[Forecaster], None] | None) -> Iterator[None]:
             change(network)
         return network
 
-    with mock.patch.object(training, "build_forecaster", build):
+    with mock.patch.object(trainer, "build_forecaster", build):
         yield
 
 
@@ -193,11 +194,11 @@ def digit_player(options: argparse.Namespace, scratch: Path) -> Player:
     if options.size or options.keep:
         raise UsageError("--size and --keep: are for clips", remedy="leave them out with --digits")
     digits_NHW = read_digits(options.digits)
-    training, tests = make_clips(digits_NHW, options.sequences, options.tests, scratch)
+    trainer, tests = make_clips(digits_NHW, options.sequences, options.tests, scratch)
 
     def play(part: Part, minutes: float) -> dict[str, Any]:
         settings = [*TASK, *options.settings, *part.settings]
-        trained = train_model([training], minutes, settings, options.output / "models")
+        trained = train_model([trainer], minutes, settings, options.output / "models")
         scored = score_sequences(trained.model, tests, {}, options.tests)
         mse = {name: means["mse"] for name, means in scored["means"].items()}
         summary = {"mse": mse, "csi": {MODEL: None}}

@@ -21,12 +21,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from framecast.dataset import Batch
-from framecast.device import autocast, placed
-from framecast.losses import squared_error
-from framecast.nn.networks import NETWORKS, build_forecaster
-from framecast.recording import WARM_UPS, Recording
-from framecast.sections import ModelConfig
+from framecast.config.schema import ModelConfig
+from framecast.data.batches import Batch
+from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
+from framecast.runtime.device import autocast, placed
+from framecast.training.cuda_graph import WARM_UPS, Recording
+from framecast.training.losses import squared_error
 
 from .shared.layers import LOOP, OURS, SHAPES, Shape, build, forward, frames
 from .shared.record import machine, write_json

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from framecast.device import pick_device
-from framecast.report import MODEL
-from framecast.rollout import Predictor
-from framecast.sections import ModelConfig
+from framecast.config.schema import ModelConfig
+from framecast.evaluation.report import MODEL
+from framecast.prediction.rollout import Predictor
+from framecast.runtime.device import pick_device
 
 from .shared.digits import CANVAS, FIRST_TEST_DIGIT, read_digits
 from .shared.figure import draw_digits

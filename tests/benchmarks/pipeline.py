@@ -18,9 +18,9 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from framecast.config import load_config
-from framecast.profile import PHASES
-from framecast.session import ClipsReady, SessionEvent, prepare, train
+from framecast.config.loading import load_config
+from framecast.training.pipeline import ClipsReady, SessionEvent, prepare, train
+from framecast.training.profiler import PHASES
 
 from .shared.figure import STYLE
 from .shared.record import machine, write_json

@@ -39,7 +39,7 @@ import torch
 from framecast.checkpoint import Checkpoint, save_checkpoint
 from framecast.config import load_config
 from framecast.nn.networks import build_forecaster
-from framecast.video.writers import write_frames
+from framecast.video.writers.open import write_frames
 
 folder, height, width, counts, settings = eval(sys.argv[1])
 config = load_config(None, settings, {})

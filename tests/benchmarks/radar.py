@@ -14,7 +14,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from framecast.thresholds import read_scale
+from framecast.config.brightness_scale import read_scale
 
 from .shared.clips import read_clips
 from .shared.contest import Rules

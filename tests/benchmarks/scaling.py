@@ -27,10 +27,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from framecast.config import load_config
-from framecast.nn.convlstm import ConvLSTM2D
-from framecast.progress import StepDone
-from framecast.session import SessionEvent, prepare, train
+from framecast.config.loading import load_config
+from framecast.nn.convlstm.layer import ConvLSTM2D
+from framecast.training.events import StepDone
+from framecast.training.pipeline import SessionEvent, prepare, train
 
 from .layer import timed
 from .shared.figure import BARS, INK, STYLE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from framecast.nn.rows import Row, totals
-from framecast.nn.trace import trace_network
-from framecast.sections import DataConfig, ModelConfig
+from framecast.config.schema import DataConfig, ModelConfig
+from framecast.nn.cost_model.network import trace_network
+from framecast.nn.cost_model.tensors import Row, totals
 
 NETWORKS = ("convlstm", "frame-convlstm", "shi2015", "flow-convlstm", "cnn-lstm", "fc-lstm")
 """In the order of tables and pictures: those with places in their state first."""

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from framecast.config.schema import ModelConfig
 from framecast.errors import CheckpointError
-from framecast.nn.convlstm import ConvLSTM2D
-from framecast.nn.flow import FlowConvLSTM
-from framecast.nn.forecaster import Forecaster
-from framecast.nn.networks import build_forecaster
-from framecast.nn.recurrence import convolve
+from framecast.nn.convlstm.layer import ConvLSTM2D
+from framecast.nn.forecasters.base import Forecaster
+from framecast.nn.forecasters.flow.network import FlowConvLSTM
+from framecast.nn.forecasters.registry import build_forecaster
+from framecast.nn.recurrence.equations import convolve
 from framecast.nn.shapes import ConvGeometry
-from framecast.sections import ModelConfig
-from framecast.video.sources import open_sources
+from framecast.video.readers.open import open_sources
 
 from .costs import transforms
 

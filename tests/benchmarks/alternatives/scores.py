@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from framecast.config import load_config
-from framecast.progress import EpochDone, Event, StepDone
-from framecast.session import FrameDecoded, prepare, train
+from framecast.config.loading import load_config
+from framecast.training.events import EpochDone, Event, StepDone
+from framecast.training.pipeline import FrameDecoded, prepare, train
 
 
 @dataclass(frozen=True)

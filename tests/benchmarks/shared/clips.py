@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from framecast.errors import SourceError
-from framecast.video.base import Color, FrameSource
 from framecast.video.pixels import resize
-from framecast.video.sources import open_sources
+from framecast.video.readers.base import Color, FrameSource
+from framecast.video.readers.open import open_sources
 
 CONTEXT, HORIZON = 6, 12
 """Frames that every forecaster sees, and frames it is scored on."""

@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from framecast.baselines import BASELINES
+from framecast.config.brightness_scale import read_scale
+from framecast.data.scene_breaks import split_scenes
+from framecast.data.windows import plan_windows, spread
 from framecast.errors import SourceError
-from framecast.evaluation import Outputs, Request, prepare, score
-from framecast.plan import spread
-from framecast.report import MODEL, Report
-from framecast.rollout import Predictor
-from framecast.scenes import split_scenes
-from framecast.thresholds import read_scale, read_threshold
-from framecast.trained import load_forecaster
-from framecast.video.sources import open_source
-from framecast.windows import plan_windows
+from framecast.evaluation.evaluate import Outputs, score_task
+from framecast.evaluation.report import MODEL, Report
+from framecast.evaluation.task import EvaluationRequest, plan_evaluation
+from framecast.evaluation.thresholds import read_threshold
+from framecast.prediction.baselines import BASELINES
+from framecast.prediction.loaded_forecaster import load_forecaster
+from framecast.prediction.rollout import Predictor
+from framecast.video.readers.open import open_source
 
 from .clips import CONTEXT, HORIZON, Clip
 from .proof import Keeper, WatchedForecaster, check_agreement, recompute
@@ -80,13 +81,13 @@ def hold(contest: Contest, model: Path, rules: Rules, frames: Path, page: Path) 
             f"{clip.name}: no {CONTEXT + HORIZON} frames to score lie between its scene cuts",
             remedy="give another clip, or --set data.scene_cuts=false",
         )
-    request = Request(
+    request = EvaluationRequest(
         horizon=HORIZON,
         thresholds=(rules.threshold,) if rules.threshold else (),
         scale=rules.scale,
     )
     task = replace(
-        prepare(forecaster, [source], request),
+        plan_evaluation(forecaster, [source], request),
         found=found,
         windows=spread(found, rules.windows),
     )
@@ -99,13 +100,13 @@ def hold(contest: Contest, model: Path, rules: Rules, frames: Path, page: Path) 
         name: keeper.watch(name, peer) for name, peer in (BASELINES | dict(rules.peers)).items()
     }
     forecaster = WatchedForecaster(model, keeper, MODEL)
-    report = score(replace(task, forecaster=forecaster), watched)
+    report = score_task(replace(task, forecaster=forecaster), watched)
     Outputs(page=page, overwrite=True).write(report, task)
     figures = _figures(report, rules)
     for share in rules.shares:
         name = f"{MODEL} --match {share:g}"
         moved = WatchedForecaster(model, keeper, name, share)
-        again = score(replace(task, forecaster=moved), {REFERENCE: BASELINES[REFERENCE]})
+        again = score_task(replace(task, forecaster=moved), {REFERENCE: BASELINES[REFERENCE]})
         figures[name] = _figures(again, rules)[MODEL]
     worst = check_agreement(figures, recompute(frames, list(figures), rules.threshold_pixel))
     return {

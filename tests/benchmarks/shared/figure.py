@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast.report import MODEL
+from framecast.evaluation.report import MODEL
 
 INK, PALE = "#333333", "#808080"
 STYLE = {

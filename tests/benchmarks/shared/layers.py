@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from framecast.nn.convlstm import ConvLSTM2D
+from framecast.nn.convlstm.layer import ConvLSTM2D
 
 Shape = tuple[int, int, int, int, int, int]
 """In-channels, filters, kernel, size, batch, T."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from framecast.errors import FramecastError, UsageError
-from framecast.report import MODEL
+from framecast.evaluation.report import MODEL
 
 from .clips import CONTEXT, HORIZON, TRAINING_SHARE, Clip, late_part
 from .contest import Contest, Rules, hold

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from framecast.baselines import BASELINES
-from framecast.evaluation import Request, prepare, score
-from framecast.rollout import Predictor
-from framecast.trained import load_forecaster
-from framecast.video.sources import open_source
-from framecast.windows import Window
+from framecast.data.windows import Window
+from framecast.evaluation.evaluate import score_task
+from framecast.evaluation.task import EvaluationRequest, plan_evaluation
+from framecast.prediction.baselines import BASELINES
+from framecast.prediction.loaded_forecaster import load_forecaster
+from framecast.prediction.rollout import Predictor
+from framecast.video.readers.open import open_source
 
 from .digits import FIRST_TEST_DIGIT, sequences
 from .matches import count
@@ -82,11 +83,11 @@ def score_sequences(
     """A model, the baselines, black frames and `peers` on `number` sequences: `scores` by lead
     time, their `means`, and the verdict as `sentence`.
     """
-    request = Request(horizon=HORIZON, protocol="openstl", include_training=False)
-    task = prepare(load_forecaster(model), [open_source(tests)], request)
+    request = EvaluationRequest(horizon=HORIZON, protocol="openstl", include_training=False)
+    task = plan_evaluation(load_forecaster(model), [open_source(tests)], request)
     found = tuple(Window(0, FRAMES * sequence) for sequence in range(number))
     baselines = {**BASELINES, "black frames": black}
-    report = score(replace(task, found=found, windows=found), {**baselines, **peers})
+    report = score_task(replace(task, found=found, windows=found), {**baselines, **peers})
     scores = {
         name: {metric: list(figures[metric]) for metric in METRICS}
         for name, figures in report.scores.items()

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from framecast.checkpoint import load_checkpoint
-from framecast.rollout import Predictor
-from framecast.trained import LoadedForecaster
+from framecast.prediction.checkpoint import load_checkpoint
+from framecast.prediction.loaded_forecaster import LoadedForecaster
+from framecast.prediction.rollout import Predictor
 from framecast.video.pixels import from_unit
 
 TRUTH = "truth"

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from framecast.config.brightness_scale import Scale
 from framecast.errors import UsageError
-from framecast.rollout import Predictor
-from framecast.thresholds import Scale
+from framecast.prediction.rollout import Predictor
 
 MOTION_FRAMES = 3
 """The newest frames that motion is taken from."""

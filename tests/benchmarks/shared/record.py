@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import framecast
-from framecast.report import MODEL
+from framecast.evaluation.report import MODEL
 
 from .pysteps_peers import pysteps_version
 

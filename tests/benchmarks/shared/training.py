@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from framecast.checkpoint import load_checkpoint
-from framecast.config import load_config, to_dict
-from framecast.session import SessionEvent, prepare, train
-from framecast.training import EpochDone
+from framecast.config.loading import load_config, to_dict
+from framecast.prediction.checkpoint import load_checkpoint
+from framecast.training.pipeline import SessionEvent, prepare, train
+from framecast.training.trainer import EpochDone
 
 
 @dataclass(frozen=True)

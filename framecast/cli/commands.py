@@ -1,0 +1,399 @@
+"""The commands. Each body loads settings, makes one call and renders the result."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from framecast.cli.options import (
+    CLIP_KINDS,
+    Color,
+    ConfigFile,
+    Device,
+    Horizon,
+    Json,
+    KeepReadable,
+    Match,
+    Model,
+    Overwrite,
+    Set,
+    Sources,
+    setting,
+)
+from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError, UsageError
+
+
+def train(
+    sources: Sources = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    minutes: Annotated[str | None, setting("--minutes", "Wall-clock budget.")] = None,
+    epochs: Annotated[str | None, setting("--epochs", "Number of epochs.")] = None,
+    patience: Annotated[
+        str | None, setting("--patience", "Epochs without improvement before stopping.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        setting(
+            "--model", "flow-convlstm, convlstm, frame-convlstm, cnn-lstm, fc-lstm or shi2015."
+        ),
+    ] = None,
+    context_length: Annotated[
+        str | None, setting("--context-length", "Frames seen before predicting.")
+    ] = None,
+    horizon: Annotated[str | None, setting("--horizon", "Frames predicted in training.")] = None,
+    frame_step: Annotated[
+        str | None, setting("--frame-step", "Use every Nth frame of the clips.")
+    ] = None,
+    resize: Annotated[str | None, setting("--resize", "auto, none or HxW.")] = None,
+    crop: Annotated[str | None, setting("--crop", "Side of training crops; 0: whole.")] = None,
+    color: Annotated[str | None, setting("--color", "auto, gray or rgb.")] = None,
+    batch_size: Annotated[str | None, setting("--batch-size", "Windows per step, or auto.")] = None,
+    lr: Annotated[str | None, setting("--lr", "Highest learning rate.")] = None,
+    seed: Annotated[str | None, setting("--seed", "Random seed.")] = None,
+    device: Annotated[str | None, setting("--device", "auto, cpu, cuda, cuda:N or mps.")] = None,
+    keep_readable: Annotated[
+        bool, typer.Option("--keep-readable", help="Leave out damaged frames, do not stop.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep no decoded frames for later runs.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write into the run folder where the time went.")
+    ] = False,
+    runs: Annotated[Path, typer.Option(help="Where the numbered run folders go.")] = Path("runs"),
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan, try one batch, write nothing.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print paths and errors only.")
+    ] = False,
+) -> None:
+    """Train a model on clips and keep the one with the lowest held-out error.
+
+    Example: framecast train ./frames --minutes 10
+    """
+    from framecast.cli import console
+    from framecast.config.loading import load_config
+    from framecast.training import pipeline
+
+    flags = {
+        "train.minutes": ("--minutes", minutes),
+        "train.epochs": ("--epochs", epochs),
+        "train.patience": ("--patience", patience),
+        "model.name": ("--model", model),
+        "data.context_length": ("--context-length", context_length),
+        "data.horizon": ("--horizon", horizon),
+        "data.frame_step": ("--frame-step", frame_step),
+        "data.resize": ("--resize", resize),
+        "data.crop": ("--crop", crop),
+        "data.color": ("--color", color),
+        "train.batch_size": ("--batch-size", batch_size),
+        "train.lr": ("--lr", lr),
+        "train.seed": ("--seed", seed),
+        "train.device": ("--device", device),
+        "data.keep_readable": ("--keep-readable", keep_readable or None),
+        "data.cache_gb": ("--no-cache", 0.0 if no_cache else None),
+    }
+    overrides = read_overrides(settings, flags)
+    main = is_main_process()
+    if resume is not None and (sources or config):
+        raise UsageError(
+            "--resume takes its sources and settings from the run", remedy="give only the run"
+        )
+    with console.Display(quiet or not main) as display:
+        if resume is not None:
+            prepared = pipeline.prepare_resume(resume, overrides, display.frame, not dry_run)
+        else:
+            settled = load_config(config, overrides)
+            prepared = pipeline.prepare(needed(sources), settled, display.frame, not dry_run)
+    if main and not quiet:
+        console.show_plan(prepared.plan)
+    if dry_run:
+        if main:
+            console.show_rehearsal(pipeline.rehearse(prepared))
+        return
+    with console.Display(quiet or not main) as display:
+        outcome = pipeline.train(prepared, runs, display.training_event, profile)
+    if main:
+        console.show_outcome(outcome, quiet)
+
+
+def predict(
+    model: Model,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE",
+            help=f"{CLIP_KINDS}; with --stream also - (standard input) and camera:N.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help=".gif, .mp4, .webm or .npy file, folder for PNGs, or - for PNGs on standard "
+            "output; with several sources: the folder that gets one result each.",
+            show_default=False,
+        ),
+    ] = None,
+    horizon: Horizon = None,
+    start: Annotated[
+        int | None,
+        typer.Option(help="First context frame; default: the clip's last frames are the context."),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show input, prediction, truth and error.")
+    ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream", help="After every frame, predict the one that is --horizon (1) ahead."
+        ),
+    ] = False,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Standard input is raw 8-bit frames of this size."),
+    ] = None,
+    format_: Annotated[
+        Literal["gif", "mp4", "webm", "png", "npy"],
+        typer.Option("--format", help="Of results that -o does not name."),
+    ] = "gif",
+    tile: Annotated[
+        int | None, typer.Option(help="Side of tiles in pixels; default: as memory needs it.")
+    ] = None,
+    match: Match = 0.0,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames per second; default: the source's.")
+    ] = None,
+    color: Color = None,
+    device: Device = "auto",
+    keep_readable: KeepReadable = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Predict the frames after a clip's last ones, into a GIF, MP4, WebM, PNG folder or NPY file.
+
+    Example: framecast predict runs/train-1 clip.mp4 --horizon 24 -o future.mp4
+    """
+    from framecast.cli import console
+    from framecast.prediction.loaded_forecaster import load_forecaster
+    from framecast.prediction.predict_clip import PredictionRequest, name_outputs, predict_file
+    from framecast.prediction.predict_stream import nowcast_file
+
+    request = PredictionRequest(horizon, start, compare, fps, color, keep_readable, stream, size)
+    for source in sources:
+        request.check_source(str(source))
+    forecaster = load_forecaster(model, device, tile, match)
+    targets = name_outputs(sources, output, format_)
+    predict_one = nowcast_file if stream else predict_file
+    failures = []
+    for source, target in zip(sources, targets, strict=True):
+        try:
+            with console.Display() as display:
+                notes = predict_one(forecaster, source, target, request, overwrite, display.frame)
+            console.show_notes(notes)
+            if target != "-":
+                console.show_result(target)
+        except FramecastError as error:
+            if len(sources) == 1 or isinstance(error, InterruptedRunError):
+                raise
+            console.show_error(error)
+            failures.append(source)
+    if failures:
+        raise PartialFailureError(
+            f"{len(failures)} of {len(sources)} sources failed: {', '.join(map(str, failures))}"
+        )
+
+
+def evaluate(
+    model: Model,
+    sources: Sources,
+    horizon: Horizon = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(help="Frames between window starts; default: as trained.", show_default=False),
+    ] = None,
+    windows: Annotated[
+        int, typer.Option(help="At most so many, evenly spread; fewer are faster, 0: all.")
+    ] = 100,
+    protocol: Annotated[
+        Literal["pixel", "openstl", "nowcast"], typer.Option(help="Which metrics.")
+    ] = "pixel",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VALUE",
+            help='Adds CSI, POD, FAR and FSS; "20 dBZ", 0.4 or 109/255; repeatable.',
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help='What black and white mean, "-10..60 dBZ"; default: as trained.',
+            show_default=False,
+        ),
+    ] = None,
+    include_training: Annotated[
+        bool, typer.Option("--include-training", help="Score frames it was trained on, too.")
+    ] = False,
+    match: Match = 0.0,
+    json: Json = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every figure as a row.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write one HTML page: plots, windows that play."),
+    ] = None,
+    color: Color = None,
+    device: Device = "auto",
+    keep_readable: KeepReadable = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Compare a model with the classical guesses on frames it was not trained on.
+
+    Example: framecast evaluate runs/train-1 clip.mp4
+    """
+    from framecast.cli import console
+    from framecast.evaluation.evaluate import Outputs, score_task
+    from framecast.evaluation.task import EvaluationRequest, open_task
+    from framecast.runtime.distributed import joined
+
+    request = EvaluationRequest(
+        horizon,
+        stride,
+        windows or None,
+        protocol,
+        tuple(threshold or ()),
+        scale,
+        include_training,
+    )
+    outputs = Outputs(csv, report, overwrite)
+    with joined(device) as group:
+        with console.Display(quiet=not group.main) as display:
+            task = open_task(
+                model, sources, request, color, keep_readable, group.device, match, display.frame
+            )
+            found = score_task(
+                task, on_window=lambda total: display.frame("windows", total), group=group
+            )
+        if group.main:
+            outputs.write(found, task)
+            console.show_evaluation(found, as_json=json)
+            for path in outputs.paths:
+                console.show_result(str(path))
+
+
+def inspect_shapes(
+    target: Annotated[
+        Path | None,
+        typer.Argument(help="Frames, a model, or a framecast.yaml.", show_default=False),
+    ] = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Frame size when no frames are given.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="Channels when no frames are given: 1 or 3.")
+    ] = None,
+    input_: Annotated[
+        str | None,
+        typer.Option("--input", metavar="B,T,H,W,C", help="Sizes fed to the layers below."),
+    ] = None,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer", metavar="SETTINGS", help='E.g. "filters=64 kernel=5 strides=2"; repeatable.'
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Samples that stateful layers are fed in batches.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Print every tensor on a clip's way, with named axes, padding, parameters and memory.
+
+    Example: framecast inspect-shapes ./frames --set model.patch=4
+    """
+    from framecast.cli import console
+    from framecast.inspection import layer_report, network_report
+
+    if input_ is not None or layers or samples is not None:
+        if target or config or settings or size or channels:
+            raise UsageError(
+                "--input, --layer and --samples describe layers alone",
+                remedy="leave out frames, models and their settings",
+            )
+        stack = layer_report.inspect_layers(input_, layers or [], samples)
+        console.show_layers(stack, as_json=json)
+        return
+    report = network_report.inspect_target(target, config, settings or [], size, channels)
+    console.show_inspection(report, as_json=json)
+
+
+def export(
+    source: Annotated[
+        Path, typer.Argument(help="A model file or run folder; or frames.", show_default=False)
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Of a model: .onnx, .pt2, .torchscript; of frames: .gif, .mp4, .webm, .npy or a "
+            "folder.",
+            show_default=False,
+        ),
+    ],
+    horizon: Annotated[int | None, typer.Option(help="Frames the exported model gives.")] = None,
+    context_length: Annotated[int | None, typer.Option(help="Frames it is given.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Frame size; default: as trained.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames per second of a video.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn a model into ONNX, torch.export or TorchScript, checked; or frames into a video.
+
+    Example: framecast export runs/train-1 -o model.onnx
+    """
+    from framecast.cli import console
+    from framecast.export.export import ExportRequest
+    from framecast.export.export import export as export_source
+
+    request = ExportRequest(horizon, context_length, size, fps)
+    with console.working("exporting, and checking a model against PyTorch"):
+        report = export_source(source, output, request, overwrite)
+    console.show_notes(report.notes)
+    console.show_result(str(report.path))
+
+
+def read_overrides(
+    settings: list[str] | None, flags: dict[str, tuple[str, object]]
+) -> list[str | tuple[str, object, str]]:
+    """--set values, then the named flags that were given."""
+    named = [(key, value, flag) for key, (flag, value) in flags.items() if value is not None]
+    return [*(settings or []), *named]
+
+
+def needed(sources: list[Path] | None) -> list[Path]:
+    if not sources:
+        raise UsageError("no SOURCE given", remedy="name a frame folder, video, GIF or array")
+    return sources
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that tells: alone, or the first that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,224 @@
+"""The settings of a run, filled from flag > environment > YAML file > default, and written again.
+
+What there is to set, and what it may be, is declared in `sections.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from framecast.config.brightness_scale import read_scale
+from framecast.config.fields import ENV_PREFIX, FOLDER_VARIABLE, FieldSpec, Section, prefix, specs
+from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
+from framecast.config.yaml_reader import compose, node_value, pairs
+from framecast.errors import ConfigError
+
+EXAMPLE_HEADER = """\
+# Every setting of framecast with its default. Copy the file, keep the lines you change, and pass
+# it with --config. A flag (--set train.lr=3e-4) wins over an environment variable
+# (FRAMECAST_TRAIN_LR=3e-4), that over this file. none and null mean the same."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        read_scale(self.data.scale)
+        if self.train.loss == "bce" and not self.model.gives_probabilities:
+            raise ConfigError(
+                "train.loss: bce needs frames strictly between 0 and 1, which model.name "
+                f"{self.model.name} does not give",
+                remedy="set model.name to frame-convlstm or shi2015, or train.loss to skill",
+            )
+
+
+SECTIONS: dict[str, type[Section]] = {
+    section.SECTION: section for section in (DataConfig, ModelConfig, TrainConfig)
+}
+
+
+def fields() -> tuple[FieldSpec, ...]:
+    """Every setting, in the order of the example file."""
+    return tuple(spec for section in SECTIONS.values() for spec in specs(section))
+
+
+def to_dict(config: Config) -> dict[str, dict[str, object]]:
+    """The settings as plain nested data that JSON, YAML and a checkpoint hold without loss."""
+    return {
+        name: {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(getattr(config, name)).items()
+        }
+        for name in SECTIONS
+    }
+
+
+def from_dict(values: Mapping[str, object]) -> Config:
+    """The inverse of `to_dict`; settings left out take their defaults.
+
+    Raises ConfigError for unknown names, wrong types and values out of range.
+    """
+    settings: dict[str, object] = {}
+    for section, entries in _entries(values, "settings"):
+        if section not in SECTIONS:
+            raise _unknown_section(section)
+        for name, value in _entries(entries, section):
+            spec = _find(f"{section}.{name}")
+            settings[spec.dotted] = spec.check(value)
+    return _build(settings)
+
+
+def load_config(
+    path: Path | None = None,
+    overrides: Sequence[str | tuple[str, object, str]] = (),
+    env: Mapping[str, str] | None = os.environ,
+) -> Config:
+    """The settings of a run; a flag wins over the environment, that over the file, over defaults.
+
+    `path` is a YAML file. `overrides` are `"train.lr=1e-3"` (from --set) or
+    `("train.lr", 1e-3, "--lr")`, a named flag the user gave; of several for one setting the last
+    wins. `env` holds `FRAMECAST_TRAIN_LR` and the like.
+    Raises ConfigError for what cannot be read, is unknown, of the wrong type or out of range, even
+    where a stronger layer would have replaced it; the message says where it was set.
+    """
+    settings = _read_file(Path(path)) if path is not None else {}
+    settings |= _read_env(env or {})
+    for override in overrides:
+        settings |= _read_override(override)
+    return _build(settings)
+
+
+def to_yaml(config: Config) -> str:
+    """The settings as a YAML file that `load_config` reads back to an equal Config."""
+    return "\n".join(
+        f"{name}:\n" + "".join(f"  {_yaml_line(key, value)}\n" for key, value in entries.items())
+        for name, entries in to_dict(config).items()
+    )
+
+
+def example_yaml() -> str:
+    """The text of `framecast.yaml.example`: every setting, its default, its sentence."""
+    lines = [EXAMPLE_HEADER]
+    defaults = to_dict(Config())
+    for name, section in SECTIONS.items():
+        lines += ["", f"# {section.__doc__}", f"{name}:"]
+        for spec in specs(section):
+            lines += textwrap.wrap(spec.help, 98, initial_indent="  # ", subsequent_indent="  # ")
+            line = _yaml_line(spec.name, defaults[name][spec.name])
+            lines.append(f"  {line}  # {spec.expects}")
+    return "\n".join(lines) + "\n"
+
+
+def _yaml_line(key: str, value: object) -> str:
+    import yaml  # noqa: PLC0415  (importing config stays free of it)
+
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
+    return f"{key}: {text.removesuffix('...' + chr(10)).strip()}"
+
+
+def _entries(values: object, name: str) -> list[tuple[str, object]]:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{name}: expected a mapping, got {values!r:.80}")
+    return [(str(key), value) for key, value in values.items()]
+
+
+def _build(settings: Mapping[str, object]) -> Config:
+    sections = {
+        name: section(
+            **{s.name: settings[s.dotted] for s in specs(section) if s.dotted in settings}
+        )
+        for name, section in SECTIONS.items()
+    }
+    return Config(**sections)
+
+
+def _find(dotted: str, where: str = "") -> FieldSpec:
+    for spec in fields():
+        if spec.dotted == dotted:
+            return spec
+    section = dotted.partition(".")[0]
+    if close := _nearest(dotted):
+        remedy = f"did you mean {close.dotted}?"
+    elif section in SECTIONS:
+        remedy = f"{section} has " + ", ".join(s.name for s in specs(SECTIONS[section]))
+    else:
+        remedy = "settings are named section.name, with the sections " + ", ".join(SECTIONS)
+    raise ConfigError(f"{prefix(where)}{dotted}: unknown setting", remedy=remedy)
+
+
+def _nearest(key: str) -> FieldSpec | None:
+    """The setting of that name in another section, or else the one spelled most alike."""
+    name = key.rpartition(".")[2]
+    by_dotted = {spec.dotted: spec for spec in fields()}
+    by_name = {spec.name: spec for spec in fields()}
+    if name in by_name:
+        return by_name[name]
+    for wanted, known in ((key, by_dotted), (name, by_name)):
+        for close in difflib.get_close_matches(wanted, known, n=1):
+            return known[close]
+    return None
+
+
+def _unknown_section(key: str, where: str = "") -> ConfigError:
+    close = difflib.get_close_matches(key, SECTIONS, n=1)
+    if close and "." not in key:
+        remedy = f"did you mean {close[0]}?"
+    elif setting := _nearest(key):
+        remedy = f"write {setting.name}: under {setting.section}:"
+    else:
+        remedy = "the sections are " + ", ".join(SECTIONS)
+    return ConfigError(f"{prefix(where)}{key}: unknown section", remedy=remedy)
+
+
+def _read_env(env: Mapping[str, str]) -> dict[str, object]:
+    known = {spec.env: spec for spec in fields()}
+    settings = {}
+    for variable in sorted(name for name in env if name.startswith(ENV_PREFIX)):
+        if variable == FOLDER_VARIABLE:
+            continue
+        if variable not in known:
+            close = _nearest(variable.removeprefix(ENV_PREFIX).lower())
+            raise ConfigError(
+                f"{variable}: no setting has this environment variable",
+                remedy=f"did you mean {close.env}?" if close else "unset it",
+            )
+        spec = known[variable]
+        settings[spec.dotted] = spec.parse(env[variable], variable)
+    return settings
+
+
+def _read_override(override: str | tuple[str, object, str]) -> dict[str, object]:
+    if isinstance(override, str):
+        where = f"--set {override}"
+        dotted, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(
+                f"{where}: no value", remedy="write --set section.name=value, as in train.lr=1e-3"
+            )
+    else:
+        dotted, value, where = override
+    spec = _find(dotted.strip(), where)
+    checked = spec.parse(value, where) if isinstance(value, str) else spec.check(value, where)
+    return {spec.dotted: checked}
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    settings: dict[str, object] = {}
+    root = compose(path)
+    for section, line, entries in pairs(root, str(path), "the file"):
+        if section not in SECTIONS:
+            raise _unknown_section(section, f"{path}:{line}")
+        for name, name_line, node in pairs(entries, str(path), section):
+            spec = _find(f"{section}.{name}", f"{path}:{name_line}")
+            settings[spec.dotted] = node_value(node, spec, f"{path}:{node.start_mark.line + 1}")
+    return settings

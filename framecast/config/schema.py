@@ -1,0 +1,228 @@
+"""The sections of the settings: frozen dataclasses whose fields say all there is about a setting.
+
+Every setting is declared once, below: its type, default, range and one sentence. Help texts, error
+messages and `framecast.yaml.example` are all made from that declaration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from framecast.config.brightness_scale import SCALE_PATTERN, SCALE_TEXT
+from framecast.config.fields import Rule, Section
+from framecast.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DataConfig(Section):
+    """How clips become training and validation windows."""
+
+    SECTION: ClassVar[str] = "data"
+
+    context_length: Annotated[
+        int, Rule("Frames the model sees before it predicts.", at_least=1)
+    ] = 6
+    horizon: Annotated[
+        int | Literal["auto"],
+        Rule(
+            "Lead times trained and validated on; auto: 12, or fewer when the clips are short.",
+            at_least=1,
+        ),
+    ] = "auto"
+    frame_step: Annotated[
+        int, Rule("Distance between the frames inside a window, in frames.", at_least=1)
+    ] = 1
+    stride: Annotated[int, Rule("Distance between window starts, in frames.", at_least=1)] = 1
+    validation_fraction: Annotated[
+        float,
+        Rule(
+            "Share of every clip's end, or of the clips, held out for validation.", above=0, below=1
+        ),
+    ] = 0.25
+    split: Annotated[
+        Literal["auto", "time", "clip"],
+        Rule(
+            "Hold out the end of every clip (time) or whole clips (clip); auto: clip from 5 clips "
+            "on, or when no clip is long enough to be cut."
+        ),
+    ] = "auto"
+    scene_cuts: Annotated[
+        bool,
+        Rule("Look for cuts to another scene in every clip, and let no window go across one."),
+    ] = True
+    color: Annotated[
+        Literal["auto", "gray", "rgb"],
+        Rule("Colours the model works in; auto: gray when the frames are stored gray, else rgb."),
+    ] = "auto"
+    resize: Annotated[
+        str,
+        Rule(
+            "Frame size the model works at; auto: as stored, shrunk when a side exceeds 768.",
+            pattern=r"auto|none|[1-9][0-9]*x[1-9][0-9]*",
+            pattern_text="auto, none or HEIGHTxWIDTH such as 96x160",
+        ),
+    ] = "auto"
+    crop: Annotated[
+        int,
+        Rule(
+            "Side in pixels of the random squares trained on; 0 trains on whole frames.", at_least=0
+        ),
+    ] = 224
+    flip: Annotated[bool, Rule("Mirror training windows at random.")] = True
+    turn: Annotated[
+        bool,
+        Rule(
+            "Turn training windows upside down and, where what is trained on is square, by quarter "
+            "turns at random, for frames that have no up."
+        ),
+    ] = False
+    scale: Annotated[
+        str | None,
+        Rule(
+            "What black and full brightness stand for, for thresholds in physical units; log: even "
+            "steps of a pixel are even decibels.",
+            pattern=SCALE_PATTERN,
+            pattern_text=SCALE_TEXT,
+        ),
+    ] = None
+    keep_readable: Annotated[
+        bool, Rule("Keep the frames before a corrupt one instead of stopping with an error.")
+    ] = False
+    cache_gb: Annotated[
+        float,
+        Rule(
+            "Gigabytes of decoded frames kept on disk for later runs, those unused for longest "
+            "leaving first; 0: none.",
+            at_least=0,
+        ),
+    ] = 20.0
+
+
+@dataclass(frozen=True)
+class ModelConfig(Section):
+    """The network."""
+
+    SECTION: ClassVar[str] = "model"
+
+    name: Annotated[
+        Literal["flow-convlstm", "convlstm", "frame-convlstm", "cnn-lstm", "fc-lstm", "shi2015"],
+        Rule(
+            "Architecture; flow-convlstm mixes extrapolations along the context frames' motion, "
+            "convlstm paints changes and frame-convlstm frames, "
+            "shi2015 is the network of the ConvLSTM paper, cnn-lstm and fc-lstm are tied to one "
+            "frame size."
+        ),
+    ] = "flow-convlstm"
+    filters: Annotated[
+        tuple[int, ...],
+        Rule(
+            "Hidden channels, one ConvLSTM2D layer for each number; in cnn-lstm of the grid before "
+            "the LSTM (first) and behind it (last); unused by fc-lstm.",
+            at_least=1,
+        ),
+    ] = (64, 64)
+    kernel_size: Annotated[
+        int | tuple[int, ...],
+        Rule(
+            "Side of the ConvLSTM2D layers' kernels, in cells, or a list with one for each layer; "
+            "unused by cnn-lstm and fc-lstm.",
+            at_least=1,
+            odd=True,
+        ),
+    ] = 3
+    patch: Annotated[
+        Literal[1, 2, 4, 8, 16],
+        Rule(
+            "Side of the square of pixels that is one cell of the network's grid; always 4 in "
+            "shi2015, unused by fc-lstm."
+        ),
+    ] = 8
+    units: Annotated[
+        tuple[int, ...],
+        Rule("Units of cnn-lstm and fc-lstm, one LSTM layer for each number.", at_least=1),
+    ] = (256,)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.kernel_size
+        if isinstance(given, tuple) and not self.tied_to_size and len(given) != len(self.filters):
+            raise ConfigError(
+                f"model.kernel_size: expected a list of {len(self.filters)}, one for each layer of "
+                f"model.filters {list(self.filters)}, got {list(given)}",
+                remedy="give one integer for all layers, or as many as there are filters",
+            )
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether frames come out of a sigmoid, and so lie strictly between 0 and 1."""
+        return self.name in ("frame-convlstm", "shi2015")
+
+    @property
+    def kernel_sizes(self) -> tuple[int, ...]:
+        """Side of each layer's kernel; 1 where the layers are LSTMs."""
+        if self.tied_to_size:
+            return (1,) * len(self.units)
+        given = self.kernel_size
+        return given if isinstance(given, tuple) else (given,) * len(self.filters)
+
+    @property
+    def tied_to_size(self) -> bool:
+        """Whether the network has weights for every place of a frame, and so works at one size."""
+        return self.name in ("cnn-lstm", "fc-lstm")
+
+
+@dataclass(frozen=True)
+class TrainConfig(Section):
+    """The training loop."""
+
+    SECTION: ClassVar[str] = "train"
+
+    minutes: Annotated[float | None, Rule("Wall-clock budget; none: no limit.", above=0)] = 10.0
+    epochs: Annotated[int | None, Rule("Number of epochs; none: no limit.", at_least=1)] = None
+    steps_per_epoch: Annotated[
+        int | Literal["auto"],
+        Rule("Optimizer steps between two validations; auto: chosen from the data.", at_least=1),
+    ] = "auto"
+    patience: Annotated[
+        int | None,
+        Rule("Epochs without a better validation before stopping; none: never.", at_least=1),
+    ] = 20
+    batch_size: Annotated[
+        int | Literal["auto"],
+        Rule("Windows per optimizer step; auto: what the device holds.", at_least=1),
+    ] = "auto"
+    lr: Annotated[float, Rule("Highest learning rate.", above=0)] = 1e-3
+    weight_decay: Annotated[float, Rule("Weight decay of AdamW.", at_least=0)] = 1e-4
+    clip_norm: Annotated[float, Rule("Largest norm of the gradient of one step.", above=0)] = 1.0
+    loss: Annotated[
+        Literal["skill", "mse", "mae", "mix", "bce"],
+        Rule(
+            "Training loss: skill, the log of 1 + the squared error relative to persistence's; "
+            "mean squared error, mean absolute error, their sum (mix), or binary cross-entropy, "
+            "which is for frame-convlstm and shi2015 alone."
+        ),
+    ] = "skill"
+    ema: Annotated[
+        float,
+        Rule(
+            "Decay of the averaged weights that are validated and saved; 0: off.",
+            at_least=0,
+            below=1,
+        ),
+    ] = 0.98
+    seed: Annotated[
+        int, Rule("Seed of weights, windows and augmentation.", at_least=0, below=2**32)
+    ] = 0
+    device: Annotated[
+        str,
+        Rule(
+            "Where to train; auto: cuda, then mps, then cpu.",
+            pattern=r"auto|cpu|cuda(:[0-9]+)?|mps",
+            pattern_text="auto, cpu, cuda, cuda:N or mps",
+        ),
+    ] = "auto"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Rule("Arithmetic of the network; auto: bfloat16 autocast on cuda, float32 elsewhere."),
+    ] = "auto"

@@ -1,0 +1,88 @@
+"""YAML with line numbers and without its traps: nodes are read as the setting's type wants.
+
+PyYAML's own values would make `1e-3` a string, `no` False, `1:30` 90, and drop a repeated key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framecast.config.fields import FieldSpec
+from framecast.errors import ConfigError
+
+if TYPE_CHECKING:
+    import yaml
+
+YAML_TAG = "tag:yaml.org,2002:"
+
+
+def compose(path: Path) -> yaml.Node | None:
+    """The file's root node, None when it holds nothing; ConfigError names the line of an error."""
+    import yaml  # noqa: PLC0415  (importing config stays free of it)
+
+    try:
+        text = path.read_bytes().decode("utf-8")
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {(error.strerror or str(error)).lower()}", remedy="check the path of --config"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}:{line}: not UTF-8 text", remedy="save it as UTF-8") from None
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise ConfigError(
+            f"{path}:{line}: not YAML: character {error.character:#04x}", remedy="remove it"
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ConfigError(f"{path}:{mark.line + 1}: not YAML: {error.problem}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not a configuration: nested too deeply") from None
+
+
+def pairs(node: yaml.Node | None, path: str, name: str) -> Iterator[tuple[str, int, yaml.Node]]:
+    """A mapping's keys, each with its line and its value's node; nothing at all is empty too.
+
+    Raises ConfigError for anything else than a mapping and for a key that comes twice.
+    """
+    if node is None or node.tag == YAML_TAG + "null":
+        return
+    line = node.start_mark.line + 1
+    if node.id != "mapping":
+        raise ConfigError(
+            f"{path}:{line}: {name}: expected settings as `name: value` lines, got {_found(node)}"
+        )
+    lines: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if key_node.id != "scalar":
+            raise ConfigError(f"{path}:{line}: expected a setting's name, got {_found(key_node)}")
+        key = key_node.value
+        if key in lines:
+            raise ConfigError(
+                f"{path}:{line}: {key}: set twice, first on line {lines[key]}", remedy="keep one"
+            )
+        lines[key] = line
+        yield key, line, value_node
+
+
+def node_value(node: yaml.Node, spec: FieldSpec, where: str) -> object:
+    """The setting's value as the node spells it; ConfigError begins with `where`."""
+    if node.id == "sequence" and all(item.id == "scalar" for item in node.value):
+        items = [f'"{item.value}"' if item.style else item.value for item in node.value]
+        return spec.parse(f"[{', '.join(items)}]", where)
+    if node.id == "scalar" and node.tag == YAML_TAG + "null":
+        return spec.check(None, where)
+    if node.id == "scalar" and node.tag.startswith(YAML_TAG):
+        return spec.parse(node.value, where, quoted=node.style is not None)
+    raise ConfigError(f"{where}: {spec.dotted}: expected {spec.expects}, got {_found(node)}")
+
+
+def _found(node: yaml.Node) -> str:
+    if node.id == "scalar":
+        return node.value if node.tag.startswith(YAML_TAG) else f"the YAML tag {node.tag}"
+    return {"sequence": "a list", "mapping": "a mapping"}[node.id]

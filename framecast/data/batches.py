@@ -1,0 +1,186 @@
+"""Windows of clips as torch batches.
+
+Clips are decoded and resized arrays mapped into memory; a batch is assembled from slices of them.
+What a training batch holds is a pure function of the seed and the step, so a resumed run sees the
+same data.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from framecast.data.windows import Window, window_span
+from framecast.video.pixels import to_unit
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`context_BTCHW` (B, Tc, C, H, W) and `target_BTCHW` (B, Th, C, H, W), float32 in [0, 1]."""
+
+    context_BTCHW: Tensor
+    target_BTCHW: Tensor
+
+    def __post_init__(self) -> None:
+        for name, tensor in vars(self).items():
+            if tensor.ndim != 5 or tensor.dtype != torch.float32:
+                raise ValueError(
+                    f"{name} must be float32 (B, T, C, H, W); received {tensor.dtype} "
+                    f"{tuple(tensor.shape)}"
+                )
+
+    def __repr__(self) -> str:
+        shapes = (f"{name}={tuple(tensor.shape)}" for name, tensor in vars(self).items())
+        return f"Batch({', '.join(shapes)})"
+
+    def reaching_back(self, frames: int) -> Batch:
+        """The same windows, cut so that so many frames are the target."""
+        more = frames - self.target_BTCHW.shape[1]
+        if more == 0:
+            return self
+        context_BTCHW, seen_BTCHW = self.context_BTCHW.tensor_split((-more,), dim=1)
+        return Batch(context_BTCHW, torch.cat((seen_BTCHW, self.target_BTCHW), dim=1))
+
+    def to(self, device: str) -> Batch:
+        """The same batch on another device; one that is `pinned` is not waited for."""
+        return Batch(*(t.to(device, non_blocking=t.is_pinned()) for t in vars(self).values()))
+
+    def copy_(self, other: Batch) -> None:
+        """Take over the frames of another batch of the same shapes."""
+        for own, new in zip(vars(self).values(), vars(other).values(), strict=True):
+            own.copy_(new, non_blocking=new.is_pinned())
+
+    def pinned(self) -> Batch:
+        """A copy from where CUDA devices fetch by themselves."""
+        return Batch(*(tensor.pin_memory() for tensor in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class WindowShape:
+    """How a window is cut out of the time axis; lengths in frames."""
+
+    context_length: int
+    horizon: int
+    frame_step: int
+
+
+def training_batches(
+    clips: Sequence[np.ndarray],
+    windows: Sequence[Window],
+    shape: WindowShape,
+    *,
+    batch_size: int,
+    crop: tuple[int, int],
+    flip: bool,
+    turn: bool,
+    seed: int,
+    first_step: int = 0,
+    part: range | None = None,
+) -> Iterator[Batch]:
+    """Yield batches of random crops forever, from step `first_step` on.
+
+    Windows come in a new random order in every pass, each once a pass; crop (H, W) positions,
+    left-right mirrors (`flip`), and turns upside down and, if square, by a quarter (`turn`) are
+    drawn per sample. `part` are the samples of each batch that are wanted, of 0 .. batch_size - 1;
+    None: all.
+    """
+    part = range(batch_size) if part is None else part
+    for step in count(first_step):
+        yield collate(
+            [
+                _random_crop(
+                    clips, windows, shape, crop, flip, turn, seed, step * batch_size + sample
+                )
+                for sample in part
+            ],
+            shape.context_length,
+        )
+
+
+def prefetched(batches: Iterator[Batch], ahead: int = 2) -> Iterator[Batch]:
+    """Yield the same batches in the same order, each made in a thread while others are used.
+
+    At most `ahead` are made before they are asked for.
+    """
+    with ThreadPoolExecutor(1, "batches") as worker:
+        waiting = deque(worker.submit(next, batches, None) for _ in range(ahead))
+        try:
+            while (batch := waiting.popleft().result()) is not None:
+                waiting.append(worker.submit(next, batches, None))
+                yield batch
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def whole_batches(
+    clips: Sequence[np.ndarray],
+    windows: Sequence[Window],
+    shape: WindowShape,
+    pixels: int,
+) -> Iterator[Batch]:
+    """Yield each window once, whole, in order; a batch holds one clip and about `pixels` pixels."""
+    group: list[Window] = []
+    for window in windows:
+        area = clips[window.clip].shape[1] * clips[window.clip].shape[2]
+        if group and (window.clip != group[0].clip or (len(group) + 1) * area > pixels):
+            yield _whole(clips, group, shape)
+            group = []
+        group.append(window)
+    if group:
+        yield _whole(clips, group, shape)
+
+
+def collate(windows_THWC: Sequence[np.ndarray], context_length: int) -> Batch:
+    """Stack windows (T, H, W, C) and cut them into context and target."""
+    stacked_BTCHW = torch.from_numpy(np.stack([to_unit(window) for window in windows_THWC]))
+    return Batch(stacked_BTCHW[:, :context_length], stacked_BTCHW[:, context_length:])
+
+
+def frames_of(clips: Sequence[np.ndarray], window: Window, shape: WindowShape) -> np.ndarray:
+    """The frames (Tc + Th, H, W, C) of one window, as a view of the clip."""
+    span = window_span(shape.context_length, shape.horizon, shape.frame_step)
+    return clips[window.clip][window.start : window.start + span : shape.frame_step]
+
+
+def _whole(clips: Sequence[np.ndarray], group: list[Window], shape: WindowShape) -> Batch:
+    return collate([frames_of(clips, window, shape) for window in group], shape.context_length)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, passes: int, windows: int) -> np.ndarray:
+    """The windows' order in one pass; drawing it for every sample would take its time."""
+    return np.random.default_rng((seed, 0, passes)).permutation(windows)
+
+
+def _random_crop(
+    clips: Sequence[np.ndarray],
+    windows: Sequence[Window],
+    shape: WindowShape,
+    crop: tuple[int, int],
+    flip: bool,
+    turn: bool,
+    seed: int,
+    number: int,
+) -> np.ndarray:
+    passes, place = divmod(number, len(windows))
+    frames_THWC = frames_of(clips, windows[_order(seed, passes, len(windows))[place]], shape)
+    draw = np.random.default_rng((seed, 1, number))
+    top = draw.integers(frames_THWC.shape[1] - crop[0] + 1)
+    left = draw.integers(frames_THWC.shape[2] - crop[1] + 1)
+    cropped_THWC = frames_THWC[:, top : top + crop[0], left : left + crop[1]]
+    if flip and draw.random() < 0.5:
+        cropped_THWC = cropped_THWC[:, :, ::-1]
+    if turn and draw.random() < 0.5:
+        cropped_THWC = cropped_THWC[:, ::-1]
+    if turn and crop[0] == crop[1] and draw.random() < 0.5:
+        cropped_THWC = cropped_THWC.swapaxes(1, 2)
+    return cropped_THWC

@@ -1,0 +1,135 @@
+"""What a training run will do, worked out from headers alone: sizes, windows, batches. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from framecast.config.loading import Config
+from framecast.config.schema import DataConfig
+from framecast.data.windows import ClipLength, Split, Window, plan_split, spread
+from framecast.errors import SourceError
+from framecast.video.frame_size import target_size
+
+if TYPE_CHECKING:
+    from framecast.video.readers.base import SourceInfo
+
+
+BATCH_PIXELS = 3 * 224 * 224
+"""Pixels per time step in a batch of automatic size."""
+
+VALIDATION_WINDOWS, VALIDATION_BATCHES = (4, 16), 12
+"""Held-out windows scored after every epoch, evenly spread: as many as hold the pixels of this many
+batches, but no fewer and no more than these."""
+
+STEPS_PER_EPOCH = (20, 100)
+"""Bounds of an automatic epoch, which else shows as many pixels as the training windows hold."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before it starts: `config` has the automatic horizon, split and batches filled in.
+
+    For a network tied to its frame size it says that size too, and that crops are whole frames.
+
+    `sizes` are the (H, W) each clip is trained at, `crop` the (H, W) of a training sample,
+    `validation` the windows scored after every epoch.
+    """
+
+    config: Config
+    infos: tuple[SourceInfo, ...]
+    sizes: tuple[tuple[int, int], ...]
+    channels: int
+    split: Split
+    crop: tuple[int, int]
+    validation: tuple[Window, ...]
+
+    @property
+    def batch_size(self) -> int:
+        return int(self.config.train.batch_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return int(self.config.train.steps_per_epoch)
+
+
+def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
+    """Plan a run over these clips.
+
+    Raises SourceError when the clips disagree in colour, or in size for a network tied to one, or
+    are too few or too short for two windows.
+    """
+    channels = common_channels(infos, config.data.color)
+    sizes = tuple(target_size(info.height, info.width, config.data.resize) for info in infos)
+    if config.model.tied_to_size:
+        config = replace(config, data=_one_size(config, infos, sizes))
+    crop = training_crop(sizes, config.data.crop)
+    split = plan_split(
+        [ClipLength(info.frames, info.breaks) for info in infos],
+        config.data,
+        seed=config.train.seed,
+    )
+    batch_size = resolve_batch(config.train.batch_size, crop)
+    steps = config.train.steps_per_epoch
+    if steps == "auto":
+        areas = (sizes[window.clip] for window in split.train)
+        samples = sum(math.ceil(area[0] * area[1] / (crop[0] * crop[1])) for area in areas)
+        steps = min(max(math.ceil(samples / batch_size), STEPS_PER_EPOCH[0]), STEPS_PER_EPOCH[1])
+    resolved = replace(
+        config,
+        data=replace(
+            config.data,
+            horizon=split.horizon,
+            split=split.mode,
+        ),
+        train=replace(config.train, batch_size=batch_size, steps_per_epoch=steps),
+    )
+    area = max(height * width for height, width in sizes)
+    fewest, most = VALIDATION_WINDOWS
+    scored = min(max(VALIDATION_BATCHES * BATCH_PIXELS // area, fewest), most)
+    validation = spread(split.validation, scored)
+    return Plan(resolved, tuple(infos), sizes, channels, split, crop, validation)
+
+
+def _one_size(
+    config: Config, infos: Sequence[SourceInfo], sizes: Sequence[tuple[int, int]]
+) -> DataConfig:
+    """Fix the one size that all clips have, for those predicted later too."""
+    made = f"{sizes[0][0]}x{sizes[0][1]}"
+    for info, (height, width) in zip(infos, sizes, strict=True):
+        if (height, width) != sizes[0]:
+            raise SourceError(
+                f"{config.model.name} is tied to one frame size, but {infos[0].path} has {made} "
+                f"and {info.path} has {height}x{width}",
+                remedy=f"bring all to one size with --resize {made}, or use --model convlstm",
+            )
+    return replace(config.data, resize=made, crop=0)
+
+
+def training_crop(sizes: Sequence[tuple[int, int]], side: int) -> tuple[int, int]:
+    """Height and width of the crops: squares of `side`, no larger than any frame; 0: as large."""
+    rows, columns = zip(*sizes, strict=True)
+    side = side or max(*rows, *columns)
+    return min(side, *rows), min(side, *columns)
+
+
+def resolve_batch(setting: int | Literal["auto"], crop: tuple[int, int]) -> int:
+    """Windows in a batch; "auto": 2 to 16, so that it shows about BATCH_PIXELS."""
+    if setting != "auto":
+        return setting
+    return min(max(BATCH_PIXELS // (crop[0] * crop[1]), 2), 16)
+
+
+def common_channels(infos: Sequence[SourceInfo], color: str) -> int:
+    """Channels all clips are worked on in; SourceError when `color` is auto and theirs differ."""
+    if color != "auto":
+        return 1 if color == "gray" else 3
+    kinds = {info.channels: info for info in infos}
+    if len(kinds) > 1:
+        raise SourceError(
+            f"{kinds[1].path} is grey and {kinds[3].path} is in colour",
+            remedy="choose one for all with --color gray or --color rgb",
+        )
+    return next(iter(kinds))

@@ -1,0 +1,108 @@
+"""Which frames a model was trained on, recognised by their content, not by their names.
+
+A clip is known again by the bytes of its file, or of its image files in order; frames of a folder
+also one by one, so that a folder which has grown or was copied in part is known too. A video that
+was cut or encoded anew is a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import pairwise
+
+from framecast.data.windows import Window
+from framecast.video.content_hash import file_digest
+from framecast.video.readers.base import FrameSource
+
+
+@dataclass(frozen=True)
+class TrainedClip:
+    """A clip of a training: its identity, the [start, stop) frames trained on, none if held out.
+
+    `files` are the identities of these frames where each has a file of its own.
+    """
+
+    name: str
+    content: str
+    frames: tuple[tuple[int, int], ...]
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Acquaintance:
+    """What a model knows of a clip: whether it was part of the training, frames trained on."""
+
+    known: bool
+    trained: tuple[range, ...]
+
+
+def remember(
+    sources: Sequence[FrameSource], windows: Iterable[Window], span: int
+) -> tuple[TrainedClip, ...]:
+    """Note every clip of a training with the frames that its training windows cover.
+
+    Reads all files once, a piece at a time; SourceError when one cannot be read.
+    """
+    covered: dict[int, list[range]] = {number: [] for number in range(len(sources))}
+    for window in windows:
+        covered[window.clip].append(range(window.start, window.start + span))
+    clips = []
+    for number, source in enumerate(sources):
+        digests = _digests(source)
+        ranges = _union(covered[number])
+        own = digests if len(digests) == source.info.frames > 1 else ()
+        clips.append(
+            TrainedClip(
+                source.info.path.name,
+                _identity(digests),
+                tuple((part.start, part.stop) for part in ranges),
+                tuple(own[frame] for part in ranges for frame in part) if own else (),
+            )
+        )
+    return tuple(clips)
+
+
+def recognise(source: FrameSource, trained_on: Sequence[TrainedClip]) -> Acquaintance:
+    """Find the frames of a clip that a model was trained on; reads its files once."""
+    digests = _digests(source)
+    content = _identity(digests)
+    same = [clip for clip in trained_on if clip.content == content]
+    if same:
+        ranges = [range(*bounds) for clip in same for bounds in clip.frames]
+        return Acquaintance(True, _union(ranges))
+    seen = {file for clip in trained_on for file in clip.files}
+    frames = [range(n, n + 1) for n, digest in enumerate(digests) if digest in seen]
+    if len(digests) != source.info.frames:
+        frames = []
+    return Acquaintance(bool(frames), _union(frames))
+
+
+def unseen(frames: int, trained: Sequence[range]) -> tuple[range, ...]:
+    """The stretches of a clip between and around the frames trained on."""
+    edges = [range(0), *trained, range(frames, frames)]
+    gaps = (range(before.stop, after.start) for before, after in pairwise(edges))
+    return tuple(gap for gap in gaps if gap)
+
+
+def _union(ranges: Iterable[range]) -> tuple[range, ...]:
+    """The same frames as disjoint ranges in order."""
+    merged: list[range] = []
+    for part in sorted(ranges, key=lambda part: part.start):
+        if merged and part.start <= merged[-1].stop:
+            merged[-1] = range(merged[-1].start, max(merged[-1].stop, part.stop))
+        else:
+            merged.append(part)
+    return tuple(merged)
+
+
+def _identity(digests: Sequence[str]) -> str:
+    """One identity for the files in their order; of a single file its own."""
+    if len(digests) == 1:
+        return digests[0]
+    return blake2b("".join(digests).encode(), digest_size=16).hexdigest()
+
+
+def _digests(source: FrameSource) -> tuple[str, ...]:
+    return tuple(file_digest(file) for file in source.files)

@@ -1,0 +1,269 @@
+"""Which frame indices make a window, and where training ends and validation begins. Integers only.
+
+The time axis is cut first and windows are planned inside each part, so no frame is on both sides.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from framecast.config.schema import DataConfig
+from framecast.errors import SourceError
+
+LONGEST_AUTO_HORIZON = 12
+CLIPS_FOR_CLIP_SPLIT = 5
+
+SplitMode = Literal["time", "clip"]
+
+
+@dataclass(frozen=True, order=True)
+class Window:
+    """One sample: frame k of it is frame `start + k * frame_step` of clip number `clip`."""
+
+    clip: int
+    start: int
+
+
+@dataclass(frozen=True)
+class ClipLength:
+    """How many frames a clip has, and where its sequence is interrupted.
+
+    A break at index b means that frame b does not follow frame b - 1 in time.
+    """
+
+    frames: int
+    breaks: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.frames < 0:
+            raise ValueError(f"a clip has 0 frames or more, got {self.frames}")
+
+    @property
+    def longest_run(self) -> int:
+        """The most frames in a row without a break."""
+        return max(len(run) for run in _runs(range(self.frames), self.breaks))
+
+
+@dataclass(frozen=True)
+class Split:
+    """The windows of a run: which train, which validate.
+
+    `horizon` is the one planned for, `span` the frames a window covers on the time axis, `unused`
+    the clips that are too short, or too interrupted, to give any window.
+    """
+
+    train: tuple[Window, ...]
+    validation: tuple[Window, ...]
+    mode: SplitMode
+    horizon: int
+    span: int
+    unused: tuple[int, ...]
+
+
+def window_span(context_length: int, horizon: int, frame_step: int) -> int:
+    """Frames of the time axis from a window's first frame to its last, both included."""
+    return (context_length + horizon - 1) * frame_step + 1
+
+
+def auto_horizon(
+    clips: Sequence[ClipLength], context_length: int, frame_step: int, mode: SplitMode
+) -> int:
+    """The horizon 12, or less so that the shortest usable clip still gives its windows.
+
+    A clip is usable when it is long enough for a window with a horizon of 1. In a time split one
+    clip at least must be long enough to be cut: a window may cover a third of it. 0 when there is
+    no such clip.
+    """
+    least = window_span(context_length, 1, frame_step)
+    usable = [clip for clip in clips if clip.longest_run >= least]
+    rooms = [_thinned(clip.longest_run, frame_step) for clip in usable]
+    if mode == "time":
+        thirds = [
+            min(_thinned(clip.frames, frame_step) // 3, room)
+            for clip, room in zip(usable, rooms, strict=True)
+            if clip.frames >= 2 * least
+        ]
+        rooms = [*rooms, max(thirds)] if thirds else []
+    if not rooms:
+        return 0
+    return max(1, min(LONGEST_AUTO_HORIZON, min(rooms) - context_length))
+
+
+def split_by_time(frames: int, validation_fraction: float, span: int) -> tuple[range, range]:
+    """Cut a clip's frames into a training part and, behind it, a validation part.
+
+    Validation gets its fraction, and both parts get at least `span` frames. A clip with less than
+    twice that is not cut: all of it trains.
+    """
+    if frames < 2 * span:
+        cut = frames
+    else:
+        cut = frames - min(max(_rounded(frames * validation_fraction), span), frames - span)
+    return range(cut), range(cut, frames)
+
+
+def split_by_clip(
+    clips: int, validation_fraction: float, seed: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Draw the clips held out for validation; both sides get at least one, in ascending order.
+
+    The same numbers give the same clips on every machine and Python version.
+    Raises ValueError for fewer than two clips.
+    """
+    if clips < 2:
+        raise ValueError(f"a split by clip needs two clips or more, got {clips}")
+    held_out = min(max(_rounded(clips * validation_fraction), 1), clips - 1)
+    # Only random() is promised to stay the same from one Python version to the next.
+    generator = random.Random(seed)
+    order = sorted(range(clips), key=lambda _: generator.random())
+    return tuple(sorted(order[held_out:])), tuple(sorted(order[:held_out]))
+
+
+def plan_windows(
+    part: range, clip: int, span: int, stride: int, breaks: Sequence[int] = ()
+) -> list[Window]:
+    """The windows of `span` frames inside `part`, a new one every `stride` frames.
+
+    No window crosses a break; behind each break the count of the stride starts anew.
+    """
+    return [
+        Window(clip, start)
+        for run in _runs(part, breaks)
+        for start in range(run.start, run.stop - span + 1, stride)
+    ]
+
+
+def plan_split(
+    clips: Sequence[ClipLength], data: DataConfig, horizon: int | None = None, seed: int = 0
+) -> Split:
+    """The training and validation windows of a run over all its clips.
+
+    `horizon` None takes `data.horizon`, where "auto" becomes the longest that fits (at most 12).
+    `seed` draws the clips of a split by clip.
+    Raises SourceError, with the frames needed and found, when either side would have no window.
+    """
+    wanted = data.horizon if horizon is None else horizon
+    mode = _split_mode(clips, data, wanted)
+    if wanted == "auto":
+        wanted = auto_horizon(clips, data.context_length, data.frame_step, mode)
+        # Too short for any horizon: the plan below then fails and says what 1 would need.
+        wanted = max(wanted, 1)
+    span = window_span(data.context_length, wanted, data.frame_step)
+    if mode == "time":
+        train, validation = _plan_by_time(clips, data, span)
+    else:
+        train, validation = _plan_by_clip(clips, data, span, seed)
+    if not train or not validation:
+        raise _too_short(clips, data, wanted, span, mode)
+    used = {window.clip for window in (*train, *validation)}
+    unused = tuple(index for index in range(len(clips)) if index not in used)
+    return Split(tuple(train), tuple(validation), mode, wanted, span, unused)
+
+
+def _runs(part: range, breaks: Sequence[int]) -> Iterator[range]:
+    """The stretches of `part` without a break inside; `part` itself when there is none."""
+    edges = sorted({part.start, part.stop, *(b for b in breaks if part.start < b < part.stop)})
+    if len(edges) == 1:
+        yield part
+    for start, stop in itertools.pairwise(edges):
+        yield range(start, stop)
+
+
+def _thinned(frames: int, frame_step: int) -> int:
+    """How many frames are left when every `frame_step`-th is taken."""
+    return -(-frames // frame_step)
+
+
+def _rounded(number: float) -> int:
+    """To the nearest integer, halves upwards, where round() would go to the even one."""
+    return math.floor(number + 0.5)
+
+
+def _split_mode(
+    clips: Sequence[ClipLength], data: DataConfig, horizon: int | Literal["auto"]
+) -> SplitMode:
+    if data.split != "auto":
+        return data.split
+    span = window_span(data.context_length, 1 if horizon == "auto" else horizon, data.frame_step)
+    usable = sum(clip.longest_run >= span for clip in clips)
+    can_be_cut = any(clip.frames >= 2 * span for clip in clips)
+    if usable >= CLIPS_FOR_CLIP_SPLIT or (usable >= 2 and not can_be_cut):
+        return "clip"
+    return "time"
+
+
+def _plan_by_time(
+    clips: Sequence[ClipLength], data: DataConfig, span: int
+) -> tuple[list[Window], list[Window]]:
+    sides: tuple[list[Window], list[Window]] = ([], [])
+    for index, clip in enumerate(clips):
+        parts = split_by_time(clip.frames, data.validation_fraction, span)
+        for side, part in zip(sides, parts, strict=True):
+            side.extend(plan_windows(part, index, span, data.stride, clip.breaks))
+    return sides
+
+
+def _plan_by_clip(
+    clips: Sequence[ClipLength], data: DataConfig, span: int, seed: int
+) -> tuple[list[Window], list[Window]]:
+    """Only clips that give a window are drawn from, so that neither side can come out empty."""
+    windows = [
+        plan_windows(range(clip.frames), index, span, data.stride, clip.breaks)
+        for index, clip in enumerate(clips)
+    ]
+    usable = [found for found in windows if found]
+    if len(usable) < 2:
+        return [window for found in usable for window in found], []
+    train, validation = split_by_clip(len(usable), data.validation_fraction, seed)
+    return (
+        [window for index in train for window in usable[index]],
+        [window for index in validation for window in usable[index]],
+    )
+
+
+def _too_short(
+    clips: Sequence[ClipLength], data: DataConfig, horizon: int, span: int, mode: SplitMode
+) -> SourceError:
+    window = f"a window of context_length {data.context_length} and horizon {horizon}"
+    if data.frame_step > 1:
+        window += f" at frame_step {data.frame_step}"
+    frames = max((clip.frames for clip in clips), default=0)
+    run = max((clip.longest_run for clip in clips), default=0)
+    settings = {
+        "data.horizon": horizon,
+        "data.context_length": data.context_length,
+        "data.frame_step": data.frame_step,
+    }
+    can_be_lowered = " or ".join(name for name, value in settings.items() if value > 1)
+    shorten = "give more frames" + (can_be_lowered and f", or lower {can_be_lowered}")
+    if mode == "clip":
+        usable = sum(clip.longest_run >= span for clip in clips)
+        return SourceError(
+            f"a split by clip needs two clips with {span} frames in a row ({window}), "
+            f"found {usable} among {len(clips)}, the longest with {run}",
+            remedy="set data.split to time" if frames >= 2 * span else shorten,
+        )
+    if frames < 2 * span:
+        return SourceError(
+            f"too few frames: {window} covers {span}, so training and validation need a clip of "
+            f"{2 * span}, and the longest has {frames}",
+            remedy=shorten,
+        )
+    return SourceError(
+        f"too many gaps or cuts: {window} covers {span} frames in a row, the longest run has "
+        f"{run}, and training or validation is left without a window",
+        remedy=shorten,
+    )
+
+
+def spread(windows: Sequence[Window], most: int) -> tuple[Window, ...]:
+    """At most `most` of the windows, evenly spread from the first to the last; of one the first."""
+    if len(windows) <= most:
+        return tuple(windows)
+    gaps = max(most - 1, 1)
+    return tuple(windows[round(number * (len(windows) - 1) / gaps)] for number in range(most))

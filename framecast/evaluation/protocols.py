@@ -1,0 +1,62 @@
+"""Named sets of metrics, as fields of work report them; the definitions come with the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from framecast.errors import UsageError
+from framecast.evaluation.metrics import (
+    CriticalSuccess,
+    Detection,
+    ErrorSum,
+    FalseAlarms,
+    FractionsSkill,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Metric,
+    PeakSignalToNoise,
+    StructuralSimilarity,
+)
+from framecast.evaluation.thresholds import Threshold
+
+PROTOCOLS = {
+    "pixel": "means over pixels of frames in 0..1",
+    "openstl": "sums over the pixels of a frame and SSIM with data range 2, as OpenSTL reports",
+    "nowcast": "errors over pixels, and events above thresholds, as pysteps counts them",
+}
+
+FSS_SIDES = (2, 8, 32)
+"""Sides in pixels of the squares of the fractions skill score."""
+
+
+def make_metrics(
+    protocol: str, horizon: int, thresholds: Sequence[Threshold] = ()
+) -> tuple[Metric, ...]:
+    """Fresh accumulators of a protocol, plus CSI, POD, FAR and FSS of each threshold.
+
+    Raises UsageError for a protocol of another name.
+    """
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"protocol {protocol}: unknown", remedy=f"use {', '.join(PROTOCOLS)}")
+    errors: dict[str, tuple[Metric, ...]] = {
+        "pixel": (
+            MeanSquaredError(horizon),
+            MeanAbsoluteError(horizon),
+            PeakSignalToNoise(horizon),
+            StructuralSimilarity(horizon),
+        ),
+        "openstl": (
+            ErrorSum(horizon, 2),
+            ErrorSum(horizon, 1),
+            PeakSignalToNoise(horizon),
+            StructuralSimilarity(horizon, data_range=2),
+        ),
+        "nowcast": (MeanSquaredError(horizon), MeanAbsoluteError(horizon)),
+    }
+    events: list[Metric] = []
+    for threshold in thresholds:
+        pixel, label = threshold.pixel, threshold.label
+        events += [kind(horizon, pixel, label) for kind in (CriticalSuccess, Detection)]
+        events.append(FalseAlarms(horizon, pixel, label))
+        events += [FractionsSkill(horizon, pixel, label, side) for side in FSS_SIDES]
+    return (*errors[protocol], *events)

@@ -1,0 +1,98 @@
+"""The findings of an evaluation as plain numbers, and as JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from framecast.data.windows import Window
+from framecast.evaluation.skill import Comparison
+
+MODEL = "framecast"
+"""The model's name among the forecasters of a report."""
+
+Figures = tuple[float | None, ...]
+"""One figure per lead time; None where it is not defined or infinite."""
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """A clip: its path, frames, the size it is scored at, the windows scored.
+
+    `trained` are the [start, stop) frames that the model was trained on.
+    """
+
+    path: str
+    frames: int
+    height: int
+    width: int
+    trained: tuple[tuple[int, int], ...]
+    windows: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found, as plain numbers.
+
+    `scores[forecaster][metric]` is a figure per lead time 1 .. horizon; `MODEL` is the model's name
+    among the forecasters. `definitions` says what each metric is, `titles` and `factors` how it is
+    shown. `window_mse[forecaster]` is (windows, horizon), the mean squared error per pixel.
+    """
+
+    protocol: str
+    protocol_definition: str
+    context_length: int
+    horizon: int
+    frame_step: int
+    stride: int
+    clips: tuple[ScoredClip, ...]
+    windows: tuple[Window, ...]
+    windows_found: int
+    includes_training: bool
+    scores: Mapping[str, Mapping[str, Figures]]
+    definitions: Mapping[str, str]
+    titles: Mapping[str, str]
+    factors: Mapping[str, float]
+    window_mse: Mapping[str, np.ndarray]
+    comparison: Comparison
+    notes: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, object]]
+    versions: Mapping[str, str]
+
+    @property
+    def verdict(self) -> str:
+        """One plain sentence; where frames of the training are scored it says so."""
+        label = " (scored on frames it was trained on)" if self.includes_training else ""
+        return f"{self.comparison.sentence}{label}"
+
+    def mean(self, forecaster: str, metric: str) -> float | None:
+        """A figure's mean over the lead times where it is defined."""
+        values = [value for value in self.scores[forecaster][metric] if value is not None]
+        return sum(values) / len(values) if values else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as data that JSON holds; figures that are not defined are null."""
+        plain = asdict(self)
+        plain["verdict"] = self.verdict
+        plain["window_mse"] = {name: mse.tolist() for name, mse in self.window_mse.items()}
+        for shown in ("titles", "factors"):
+            del plain[shown]
+        return plain
+
+    def to_csv(self) -> str:
+        """A row per forecaster, metric and lead time; the skill is a metric of the model's."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("forecaster", "metric", "lead", "value"))
+        skills = {"skill": tuple(skill.value for skill in self.comparison.skills)}
+        for name, scores in self.scores.items():
+            metrics = {**scores, **skills} if name == MODEL else scores
+            for metric, figures in metrics.items():
+                for lead, value in enumerate(figures, start=1):
+                    writer.writerow((name, metric, lead, "" if value is None else repr(value)))
+        return text.getvalue()

@@ -1,0 +1,177 @@
+"""An evaluation, planned from headers and file contents before a frame is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from framecast.config.brightness_scale import read_scale
+from framecast.data.batches import WindowShape
+from framecast.data.frame_cache import cache_folder
+from framecast.data.scene_breaks import split_scenes
+from framecast.data.training_frames import Acquaintance, recognise, unseen
+from framecast.data.windows import Window, plan_windows, spread, window_span
+from framecast.errors import SourceError, UsageError
+from framecast.evaluation.protocols import make_metrics
+from framecast.evaluation.thresholds import Threshold, default_thresholds, read_threshold
+from framecast.prediction.loaded_forecaster import LoadedForecaster, load_forecaster
+from framecast.video.frame_size import target_size
+from framecast.video.readers.base import FrameSource
+from framecast.video.readers.open import open_sources
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What to score.
+
+    `horizon` in frames and `stride` between window starts, None: as trained. At most `windows`
+    windows, evenly spread; None: all. `thresholds` are written like `20 dBZ`, `0.4` or `109/255`,
+    `scale` like `-10..60 dBZ`; None: the one the model was trained with. `include_training` scores
+    frames the model was trained on too. `seed` is that of the bootstrap.
+    """
+
+    horizon: int | None = None
+    stride: int | None = None
+    windows: int | None = None
+    protocol: str = "pixel"
+    thresholds: tuple[str, ...] = ()
+    scale: str | None = None
+    include_training: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "stride", "windows"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{name} {value}: nothing to score", remedy="use 1 or more")
+        make_metrics(self.protocol, 1)
+
+
+@dataclass(frozen=True)
+class Task:
+    """An evaluation worked out from headers and file contents, before a frame is decoded.
+
+    `sizes` are the (H, W) each clip is scored at, `known` what the model knows of it, `found` all
+    windows that may be scored, `windows` those that will be.
+    """
+
+    forecaster: LoadedForecaster
+    sources: tuple[FrameSource, ...]
+    request: EvaluationRequest
+    shape: WindowShape
+    stride: int
+    thresholds: tuple[Threshold, ...]
+    sizes: tuple[tuple[int, int], ...]
+    known: tuple[Acquaintance, ...]
+    found: tuple[Window, ...]
+    windows: tuple[Window, ...]
+
+
+def open_task(
+    model: Path,
+    paths: Sequence[Path],
+    request: EvaluationRequest,
+    color: Literal["gray", "rgb"] | None = None,
+    keep_readable: bool = False,
+    device: str = "auto",
+    match: float = 0.0,
+    on_frame: Callable[[str, int], None] = lambda name, total: None,
+) -> Task:
+    """Load a model, open clips, look for cuts and plan; `color` None: as trained.
+
+    `on_frame` is called for every frame looked at for cuts, with what is done and their number.
+    """
+    forecaster = load_forecaster(model, device, match=match)
+    wanted = color or forecaster.config.data.color
+    sources = open_sources(paths, color=wanted, keep_readable=keep_readable)
+    data = forecaster.config.data
+    if data.scene_cuts:
+        split_scenes(sources, cache_folder() if data.cache_gb else None, on_frame)
+    return plan_evaluation(forecaster, sources, request)
+
+
+def plan_evaluation(
+    forecaster: LoadedForecaster, sources: Sequence[FrameSource], request: EvaluationRequest
+) -> Task:
+    """Plan an evaluation; windows with a frame the model was trained on only where requested.
+
+    Raises SourceError when no window is left, CheckpointError for clips of other channels than the
+    model's, UsageError for thresholds and protocols that do not fit.
+    """
+    data = forecaster.config.data
+    scale = read_scale(request.scale or data.scale)
+    thresholds = tuple(read_threshold(text, scale) for text in request.thresholds)
+    if request.protocol == "nowcast" and not thresholds:
+        thresholds = default_thresholds(scale)
+    sizes = tuple(
+        target_size(source.info.height, source.info.width, data.resize) for source in sources
+    )
+    _check(forecaster, sources, sizes, request.protocol)
+    shape = WindowShape(data.context_length, request.horizon or int(data.horizon), data.frame_step)
+    stride = request.stride or data.stride
+    known = tuple(recognise(source, forecaster.trained_on or ()) for source in sources)
+    found = _plan(sources, known, shape, stride, request.include_training)
+    windows = found if request.windows is None else spread(found, request.windows)
+    return Task(
+        forecaster,
+        tuple(sources),
+        request,
+        shape,
+        stride,
+        thresholds,
+        sizes,
+        known,
+        found,
+        windows,
+    )
+
+
+def _check(
+    forecaster: LoadedForecaster,
+    sources: Sequence[FrameSource],
+    sizes: Sequence[tuple[int, int]],
+    protocol: str,
+) -> None:
+    """Refuse clips that cannot be scored, or not together."""
+    for source in sources:
+        forecaster.check_channels(source.info)
+    for source, size in zip(sources, sizes, strict=True):
+        if protocol == "openstl" and size != sizes[0]:
+            raise UsageError(
+                f"protocol openstl sums over the pixels of a frame, but {sources[0].info.path} and "
+                f"{source.info.path} have different sizes",
+                remedy="evaluate them one by one, or use --protocol pixel",
+            )
+
+
+def _plan(
+    sources: Sequence[FrameSource],
+    known: Sequence[Acquaintance],
+    shape: WindowShape,
+    stride: int,
+    include_training: bool,
+) -> tuple[Window, ...]:
+    """All windows that may be scored, in order of clip and time; SourceError if there is none."""
+    span = window_span(shape.context_length, shape.horizon, shape.frame_step)
+    windows: list[Window] = []
+    for number, (source, clip) in enumerate(zip(sources, known, strict=True)):
+        info = source.info
+        for part in unseen(info.frames, () if include_training else clip.trained):
+            windows += plan_windows(part, number, span, stride, info.breaks)
+    if windows:
+        return tuple(windows)
+    first, needs = sources[0].info.path, f"a window of {span} frames"
+    if any(clip.trained for clip in known) and not include_training:
+        raise SourceError(
+            f"{first}: the model was trained on it, and beside those frames {needs} does not fit",
+            remedy="give a clip it has not seen, or score it anyway with --include-training",
+        )
+    longest = max(source.info.frames for source in sources)
+    interrupted = " with gaps or cuts" if longest >= span else ""
+    raise SourceError(
+        f"{first}: {needs} in a row ({shape.context_length} of context, {shape.horizon} ahead) "
+        f"does not fit, the longest clip has {longest}{interrupted}",
+        remedy="give a longer clip or a smaller --horizon",
+    )

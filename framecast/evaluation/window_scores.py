@@ -1,0 +1,135 @@
+"""Windows read as a stream, and what is kept of a forecaster's frames for them: sums."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from framecast.data.batches import Batch, WindowShape, collate
+from framecast.data.decoding import fitted_frames
+from framecast.data.plan import BATCH_PIXELS
+from framecast.data.windows import Window, window_span
+from framecast.evaluation.metrics import Metric
+from framecast.video.pixels import full_scale
+from framecast.video.readers.base import FrameSource
+
+
+class Scores:
+    """What is kept of a forecaster: the sums of its metrics, and squared errors per window."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self.metrics = tuple(metrics)
+        self._squares: list[np.ndarray] = []
+        self._pixels: list[int] = []
+
+    def update(self, batch: Batch, frames: Iterator[Tensor], levels: int) -> None:
+        """Add a forecaster's frames for a batch of windows, rounded to 1 / levels."""
+        squares_TB = []
+        for lead, prediction_BCHW in enumerate(frames, start=1):
+            prediction = as_pixels(prediction_BCHW, levels)
+            truth = as_pixels(batch.target_BTCHW[:, lead - 1], levels)
+            for metric in self.metrics:
+                metric.update(lead, prediction, truth)
+            squares_TB.append((prediction - truth).square().sum(dim=(1, 2, 3)))
+        self._squares.extend(torch.stack(squares_TB, dim=1).numpy())
+        self._pixels += [batch.target_BTCHW[0, 0].numel()] * len(batch.target_BTCHW)
+
+    def merge(self, other: Scores) -> None:
+        """Add what another process has scored, its windows behind these."""
+        for metric, more in zip(self.metrics, other.metrics, strict=True):
+            metric.merge(more)
+        self._squares += other._squares
+        self._pixels += other._pixels
+
+    def squares(self) -> np.ndarray:
+        """Squared errors (windows, horizon), summed over a frame's pixels and channels."""
+        return np.stack(self._squares)
+
+    def mse(self) -> np.ndarray:
+        """The same per pixel, as means."""
+        return self.squares() / np.array(self._pixels)[:, None]
+
+    def figures(self) -> dict[str, tuple[float | None, ...]]:
+        """Each metric by name, per lead time; None where it is not defined or infinite."""
+        return {
+            metric.name: tuple(
+                value if np.isfinite(value) else None for value in metric.compute().tolist()
+            )
+            for metric in self.metrics
+        }
+
+
+def as_pixels(frames_BCHW: Tensor, levels: int) -> Tensor:
+    """Frames rounded as `from_unit` rounds them to pixels: float64 multiples of 1 / levels."""
+    unit = frames_BCHW.float().cpu().clamp(0, 1)
+    return (unit * levels).round().double() / levels
+
+
+def stream_batches(
+    sources: Sequence[FrameSource],
+    sizes: Sequence[tuple[int, int]],
+    channels: int,
+    windows: Sequence[Window],
+    shape: WindowShape,
+) -> Iterator[tuple[Batch, int]]:
+    """Yield batches of whole windows of one clip each, with the full scale of the clip's pixels.
+
+    `sizes` are the (H, W) the clips are scored at. No more than one batch is held.
+    """
+    for number, (source, size) in enumerate(zip(sources, sizes, strict=True)):
+        starts = [window.start for window in windows if window.clip == number]
+        most = max(1, BATCH_PIXELS // (size[0] * size[1]))
+        levels = full_scale(source.info.dtype)
+        group: list[np.ndarray] = []
+        for window_THWC in stream_windows(source, starts, shape, size, channels):
+            group.append(window_THWC)
+            if len(group) == most:
+                yield collate(group, shape.context_length), levels
+                group = []
+        if group:
+            yield collate(group, shape.context_length), levels
+
+
+def stream_windows(
+    source: FrameSource,
+    starts: Sequence[int],
+    shape: WindowShape,
+    size: tuple[int, int],
+    channels: int,
+) -> Iterator[np.ndarray]:
+    """Yield the windows (Tc + Th, H, W, C) that begin at `starts`, ascending, from one clip.
+
+    Each frame is read once, though windows share it; no more than a window's span is held.
+    """
+    span = window_span(shape.context_length, shape.horizon, shape.frame_step)
+    held: deque[np.ndarray] = deque()
+    first = stop = 0
+    frames: Iterator[np.ndarray] = iter(())
+    for number, start in enumerate(starts):
+        if start >= stop:
+            # Behind a gap that no window needs: read on from here, up to the next such gap.
+            held.clear()
+            first = stop = start
+            end = _end_of_chain(starts[number:], span)
+            frames = fitted_frames(source, size, channels, range(start, end))
+        while first < start:
+            held.popleft()
+            first += 1
+        while stop < start + span:
+            held.append(next(frames))
+            stop += 1
+        yield np.stack(list(held)[:: shape.frame_step])
+
+
+def _end_of_chain(starts: Sequence[int], span: int) -> int:
+    """Where the first windows that follow one another without a gap end."""
+    end = starts[0] + span
+    for start in starts[1:]:
+        if start >= end:
+            break
+        end = start + span
+    return end

@@ -1,0 +1,1 @@
+"""Models and frames as files for other programs."""

@@ -1,0 +1,387 @@
+"""One clip's way from file to forecast, tensor by tensor, worked out without running anything.
+
+Built on the plan and the network's trace, both plain integers; only a checkpoint needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framecast.config.loading import Config, load_config
+from framecast.data.plan import Plan, common_channels, make_plan, resolve_batch, training_crop
+from framecast.data.windows import LONGEST_AUTO_HORIZON, window_span
+from framecast.errors import ResourceError, SourceError, UsageError
+from framecast.inspection.tensor_table import Inspection, Line, Section, show_bytes
+from framecast.nn.cost_model.memory import check_memory
+from framecast.nn.cost_model.network import trace_network
+from framecast.nn.cost_model.tensors import Axes, Row, Totals, totals
+from framecast.nn.forecasters.grid import grid_size, patch_of
+from framecast.video.frame_size import parse_size, target_size
+
+if TYPE_CHECKING:
+    from framecast.video.readers.base import SourceInfo
+
+EXAMPLE_SIZE = (64, 64)
+"""Height and width assumed where neither frames nor a size are given."""
+
+
+def inspect_target(
+    target: Path | None,
+    config: Path | None = None,
+    overrides: Sequence[str | tuple[str, object, str]] = (),
+    frame: str | None = None,
+    channels: int | None = None,
+) -> Inspection:
+    """Inspect frames, a model (a .pt file or run folder), a YAML file, or the settings alone.
+
+    `frame` ("96x160") and `channels` (1 or 3) stand in for frames that are not given.
+    Raises UsageError for combinations that mean nothing, and what opening the target raises.
+    """
+    if channels not in (None, 1, 3):
+        raise UsageError(f"--channels {channels}: frames have 1 (grey) or 3 (RGB)")
+    given = parse_size(frame, "--size: expected HEIGHTxWIDTH") if frame else None
+    if target is not None and _is_model(target):
+        if config is not None or overrides:
+            raise UsageError(
+                f"{target}: a model brings its own settings", remedy="leave out --config and --set"
+            )
+        return _inspect_model(target, given, channels)
+    if target is not None and {".yaml", ".yml"} & set(target.suffixes):
+        if config is not None:
+            raise UsageError(f"two settings files: {target} and {config}", remedy="give one")
+        target, config = None, target
+    settings = load_config(config, overrides)
+    if target is None:
+        return inspect_settings(settings, given, channels)
+    if given or channels:
+        raise UsageError(
+            f"--size and --channels stand in for frames, and {target} is given",
+            remedy="use --resize and --color through --set data.resize=... and data.color=...",
+        )
+    from framecast.video.readers.open import open_sources  # noqa: PLC0415  (readers are slow to load)
+
+    data = settings.data
+    sources = open_sources([target], color=data.color, keep_readable=data.keep_readable)
+    return inspect_clips([source.info for source in sources], settings)
+
+
+def inspect_clips(infos: Sequence[SourceInfo], config: Config) -> Inspection:
+    """Walk clips through the run that `config` asks for, from their headers alone.
+
+    Too short clips become a warning. Raises SourceError when clips disagree in colour.
+    """
+    channels = common_channels(infos, config.data.color)
+    warnings, plan, horizon = [], None, config.data.horizon
+    try:
+        plan = make_plan(infos, config)
+        horizon = plan.split.horizon
+        unused = ", ".join(str(infos[number].path) for number in plan.split.unused)
+        if unused:
+            warnings.append(
+                f"too short for a window of {plan.split.span} frames, not used: {unused}; "
+                "lower data.horizon, data.context_length or data.frame_step"
+            )
+    except SourceError as error:
+        warnings.append(str(error))
+    sizes = [target_size(info.height, info.width, config.data.resize) for info in infos]
+    largest = max(range(len(sizes)), key=lambda number: sizes[number][0] * sizes[number][1])
+    run = _Run(
+        config,
+        channels,
+        sizes[largest],
+        training_crop(sizes, _crop_side(config)),
+        1 if horizon == "auto" else horizon,
+        (infos[largest].height, infos[largest].width),
+        infos[largest].dtype,
+    )
+    data = (_clip_section(infos, sizes, channels), _window_section(run, plan))
+    notes = [note for info in infos for note in info.notes]
+    return run.inspection(data, warnings, notes)
+
+
+def inspect_settings(
+    config: Config, frame: tuple[int, int] | None = None, channels: int | None = None
+) -> Inspection:
+    """Walk frames of an assumed (H, W) and number of channels; the notes say what is assumed."""
+    notes = []
+    if frame is None:
+        notes.append(
+            f"no frames given: {EXAMPLE_SIZE[0]} x {EXAMPLE_SIZE[1]} pixels assumed, --size HxW "
+            "changes that"
+        )
+    if channels is None:
+        channels = 3 if config.data.color == "rgb" else 1
+        if config.data.color == "auto":
+            notes.append("no frames given: 1 channel (grey) assumed, --channels 3 is RGB")
+    horizon = config.data.horizon
+    if horizon == "auto":
+        horizon = LONGEST_AUTO_HORIZON
+        notes.append(f"data.horizon auto: {horizon} assumed, short clips get less")
+    stored = frame or EXAMPLE_SIZE
+    worked = target_size(*stored, config.data.resize)
+    crop = training_crop([worked], _crop_side(config))
+    run = _Run(config, channels, worked, crop, horizon, stored, "uint8")
+    return run.inspection((_window_section(run, None),), [], notes)
+
+
+def _crop_side(config: Config) -> int:
+    return 0 if config.model.tied_to_size else config.data.crop
+
+
+def _is_model(target: Path) -> bool:
+    return target.suffix.lower() == ".pt" or (target / "best.pt").exists()
+
+
+def _inspect_model(target: Path, frame: tuple[int, int] | None, channels: int | None) -> Inspection:
+    from framecast.prediction.checkpoint import load_checkpoint  # noqa: PLC0415  (imports torch)
+
+    checkpoint = load_checkpoint(target)
+    clip = checkpoint.clip
+    if channels not in (None, clip["channels"]):
+        raise UsageError(
+            f"--channels {channels}: {target} was trained on {clip['channels']}",
+            remedy="leave it out",
+        )
+    return inspect_settings(
+        checkpoint.config, frame or (clip["height"], clip["width"]), clip["channels"]
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the tensors' sizes follow from; `frame`, `crop` and `stored` are (H, W).
+
+    `frame` is the largest one after resizing, `stored` and `dtype` tell how its clip has it.
+    """
+
+    config: Config
+    channels: int
+    frame: tuple[int, int]
+    crop: tuple[int, int]
+    horizon: int
+    stored: tuple[int, int]
+    dtype: str
+
+    @property
+    def batch(self) -> int:
+        return resolve_batch(self.config.train.batch_size, self.crop)
+
+    def trace(self, batch: int, frame: tuple[int, int]) -> tuple[Row, ...]:
+        return trace_network(
+            self.config.model,
+            batch=batch,
+            context_length=self.config.data.context_length,
+            horizon=self.horizon,
+            channels=self.channels,
+            height=frame[0],
+            width=frame[1],
+        )
+
+    def frames(self, batch: int, count: int, frame: tuple[int, int]) -> Axes:
+        return (("B", batch), ("T", count), *_image(self.channels, frame))
+
+    def inspection(
+        self, data: tuple[Section, ...], warnings: list[str], notes: list[str]
+    ) -> Inspection:
+        training, prediction = self.trace(self.batch, self.crop), self.trace(1, self.frame)
+        sections = (
+            *data,
+            self._batch_section(),
+            _network_section("network: encode the context (training batch)", training, "encode"),
+            _network_section("network: step, once for each lead time", training, "step"),
+            self._forecast_section(prediction),
+        )
+        figures = _figures(totals(training), totals(prediction), self.batch)
+        return Inspection(sections, figures, (*warnings, *self._warnings()), tuple(notes))
+
+    def _batch_section(self) -> Section:
+        length = self.config.data.context_length
+        context = self.frames(self.batch, length, self.crop)
+        target = self.frames(self.batch, self.horizon, self.crop)
+        return Section(
+            f"training batch of {self.batch}",
+            (
+                Line("context", "frames the network sees, in [0, 1]", context),
+                Line("target", "frames it is compared with, in [0, 1]", target),
+            ),
+        )
+
+    def _forecast_section(self, prediction: tuple[Row, ...]) -> Section:
+        length = self.config.data.context_length
+        context = self.frames(1, length, self.frame)
+        # The fully connected LSTM has no grid to pad to.
+        pads = [row for row in prediction if row.name == "pad_to_grid"][:1]
+        whole = (
+            f"pixels, {'scaled back to' if self.stored != self.frame else 'at'} the clip's own size"
+        )
+        written = (("T", self.horizon), *_image(self.channels, self.stored))
+        return Section(
+            "prediction of one clip, whole frames",
+            (
+                Line("context", "the clip's last frames, in [0, 1]", context),
+                *(
+                    Line(pad.name, pad.operation, pad.gives, takes=pad.takes, padding=pad.padding)
+                    for pad in pads
+                ),
+                Line(
+                    "frame",
+                    f"{'padding cropped off, ' if pads else ''}in [0, 1]",
+                    prediction[-1].gives,
+                    calls=self.horizon,
+                ),
+                Line("output", whole, written, dtype=self.dtype),
+            ),
+        )
+
+    def _warnings(self) -> list[str]:
+        model, found = self.config.model, []
+        patch = patch_of(model)
+        crops = self.crop != self.frame
+        for what, frame in (("training crops", self.crop),) * crops + (("frames", self.frame),):
+            bottom, right = (-side % patch for side in frame)
+            added = [f"{bottom} rows at the bottom"] if bottom else []
+            added += [f"{right} columns at the right"] if right else []
+            if added:
+                found.append(
+                    f"{what} of {_by(frame)} are padded by {' and '.join(added)}, since "
+                    f"{'the patch of shi2015' if model.name == 'shi2015' else 'model.patch'} is "
+                    f"{patch}{_unpadded(frame, patch, crops=what != 'frames')}"
+                )
+        grid, kernel = grid_size(*self.crop, patch), max(model.kernel_sizes)
+        if min(grid) < kernel and not model.tied_to_size:
+            found.append(
+                f"training samples of {_by(self.crop)} pixels are {_by(grid)} cells, less than "
+                f"the {kernel} x {kernel} kernel covers; use a smaller "
+                + ("model.kernel_size" if model.name == "shi2015" else "model.patch")
+            )
+        if self.config.data.context_length == 1 and model.name == "flow-convlstm":
+            found.append(
+                "one context frame shows no motion, so flow-convlstm starts from standstill; "
+                "set data.context_length to 2 or more, or model.name to convlstm"
+            )
+        try:
+            check_memory(model, self.channels, self.crop)
+        except ResourceError as error:
+            found.append(str(error))
+        return found
+
+
+def _unpadded(frame: tuple[int, int], patch: int, *, crops: bool) -> str:
+    whole = [side // patch * patch for side in frame]
+    if not all(whole):
+        return "; use larger frames or a smaller model.patch"
+    if crops:
+        return f"; data.crop={min(whole)} needs none"
+    return f"; data.resize={whole[0]}x{whole[1]} needs none"
+
+
+def _clip_section(
+    infos: Sequence[SourceInfo], sizes: Sequence[tuple[int, int]], channels: int
+) -> Section:
+    """File and resized frames, for the first clip of each size, depth and colour."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for number, info in enumerate(infos):
+        groups.setdefault((info.height, info.width, info.channels, info.dtype), []).append(number)
+    lines = []
+    for first, *others in groups.values():
+        info, shape = infos[first], sizes[first]
+        more = f" and {len(others)} more clips like it" if others else ""
+        count = "" if info.exact else ", frames as its header says"
+        frames = (("T", info.frames),)
+        stored = (*frames, *_image(info.channels, (info.height, info.width)))
+        lines.append(Line(info.path.name, f"{info.kind}{more}{count}", stored, dtype=info.dtype))
+        changes = ["resized"] if shape != (info.height, info.width) else []
+        changes += [] if channels == info.channels else ["grey" if channels == 1 else "RGB"]
+        worked = (*frames, *_image(channels, shape))
+        operation = ", ".join(changes) or "size and colours stay"
+        lines.append(Line("frames", operation, worked, takes=stored, dtype=info.dtype))
+    return Section("clips", tuple(lines))
+
+
+def _window_section(run: _Run, plan: Plan | None) -> Section:
+    data = run.config.data
+    length = data.context_length + run.horizon
+    span = window_span(data.context_length, run.horizon, data.frame_step)
+    operation = f"{data.context_length} + {run.horizon} frames, {span} on the time axis"
+    if plan is not None:
+        train, held_out = len(plan.split.train), len(plan.split.validation)
+        operation += f"; {train} to train on, {held_out} held out by {plan.split.mode}"
+        operation += ", fewer if scenes are cut" if data.scene_cuts else ""
+    whole, cropped = (
+        (("T", length), *_image(run.channels, frame)) for frame in (run.frame, run.crop)
+    )
+    cut = "a random crop" if run.crop != run.frame else "whole frames"
+    return Section(
+        "windows",
+        (
+            Line("window", operation, whole, dtype=run.dtype),
+            Line("sample", f"{cut} to train on", cropped, takes=whole, dtype=run.dtype),
+        ),
+    )
+
+
+def _network_section(title: str, rows: Sequence[Row], phase: str) -> Section:
+    return Section(
+        title,
+        tuple(
+            Line(
+                row.name,
+                row.operation,
+                row.gives,
+                takes=row.takes,
+                tensors=row.tensors,
+                calls=row.calls,
+                parameters=row.parameters,
+                padding=row.padding,
+                macs=row.macs,
+            )
+            for row in rows
+            if row.phase == phase
+        ),
+    )
+
+
+def _figures(training: Totals, prediction: Totals, batch: int) -> tuple[tuple[str, int, str], ...]:
+    optimizer = training.optimizer_bytes
+    return (
+        ("parameters", training.parameters, f"{training.parameters:,} parameters"),
+        ("weight_bytes", training.weight_bytes, f"{show_bytes(training.weight_bytes)} of weights"),
+        (
+            "training_macs",
+            training.macs,
+            f"{training.macs / 1e9:,.2f} billion multiply-adds in convolutions and dense layers of "
+            f"one training forward pass ({batch} windows)",
+        ),
+        (
+            "training_activation_bytes",
+            training.training_bytes,
+            f"{show_bytes(training.training_bytes)} kept for the backward pass of a batch, float32",
+        ),
+        (
+            "training_weight_bytes",
+            optimizer,
+            f"{show_bytes(optimizer)} for weights, gradients, optimizer and averaged weights",
+        ),
+        (
+            "prediction_macs",
+            prediction.macs,
+            f"{prediction.macs / 1e9:,.2f} billion multiply-adds to predict one clip",
+        ),
+        (
+            "prediction_bytes",
+            prediction.prediction_bytes,
+            f"{show_bytes(prediction.prediction_bytes)} of tensors at most while predicting, "
+            "float32, weights and PyTorch's own buffers apart",
+        ),
+    )
+
+
+def _image(channels: int, frame: tuple[int, int]) -> Axes:
+    return (("C", channels), ("H", frame[0]), ("W", frame[1]))
+
+
+def _by(frame: tuple[int, int]) -> str:
+    return f"{frame[0]} x {frame[1]}"

@@ -1,0 +1,1 @@
+"""The ConvLSTM layers, with the parameters, shapes and weights that Keras gives them."""

@@ -1,0 +1,148 @@
+"""Weights of a layer: their two layouts, the rules Keras lets one set for them, and all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from framecast.nn.convlstm.constraints import Constraint, get_constraint
+from framecast.nn.convlstm.initializers import Initializer, get_initializer
+from framecast.nn.convlstm.regularizers import Regularizer, get_regularizer
+from framecast.nn.shapes import ConvGeometry, to_sizes
+
+_GAINS = ("input_gain", "recurrent_gain", "cell_gain")
+
+
+def from_keras_layout(weight: Tensor) -> Tensor:
+    """Kernel (rows, columns, in, out) as (out, in, rows, columns); a bias stays as it is."""
+    return weight.movedim((-1, -2), (0, 1)) if weight.ndim > 1 else weight
+
+
+def to_keras_layout(weight: Tensor) -> Tensor:
+    """Kernel (out, in, rows, columns) as (rows, columns, in, out); a bias stays as it is."""
+    return weight.movedim((0, 1), (-1, -2)) if weight.ndim > 1 else weight
+
+
+@dataclass(frozen=True)
+class WeightRules:
+    """How a weight starts, what it adds to the loss, and where it is projected after a step.
+
+    All three see the weight in Keras' layout, since fans, axes and callables count on it.
+    """
+
+    initializer: Initializer
+    regularizer: Regularizer | None
+    constraint: Constraint | None
+
+    @classmethod
+    def parse(
+        cls, name: str, initializer: object, regularizer: object, constraint: object
+    ) -> WeightRules:
+        """Resolve the arguments `<name>_initializer` and so on; ValueError names the wrong one."""
+        return cls(
+            get_initializer(initializer, f"{name}_initializer"),
+            get_regularizer(regularizer, f"{name}_regularizer"),
+            get_constraint(constraint, f"{name}_constraint"),
+        )
+
+    @torch.no_grad()
+    def initialize(self, parameter: nn.Parameter) -> None:
+        """Draw the weight in place; nothing is drawn for a parameter on the meta device."""
+        if parameter.is_meta:
+            return
+        shape = tuple(to_keras_layout(parameter).shape)
+        parameter.copy_(from_keras_layout(self.initializer(shape, dtype=parameter.dtype)))
+
+    def penalty(self, parameter: nn.Parameter) -> Tensor | None:
+        """What the weight adds to the loss; None without a regularizer."""
+        return None if self.regularizer is None else self.regularizer(to_keras_layout(parameter))
+
+    @torch.no_grad()
+    def project(self, parameter: nn.Parameter) -> None:
+        """Move the weight in place to where its constraint wants it."""
+        if self.constraint is not None:
+            parameter.copy_(from_keras_layout(self.constraint(to_keras_layout(parameter))))
+
+
+class GateWeights(nn.Module):
+    """The weights of a ConvLSTM layer, those of its input made when its channels are known.
+
+    A layer sets `filters`, `geometry`, `rules`, `use_bias`, `unit_forget_bias` and `data_format`
+    before it calls `_make_tensors`.
+    """
+
+    filters: int
+    geometry: ConvGeometry
+    rules: dict[str, WeightRules]
+    use_bias: bool
+    unit_forget_bias: bool
+    data_format: str
+
+    def _make_tensors(
+        self, in_channels: int | None, peephole: bool, layer_norm: bool, factory: dict[str, Any]
+    ) -> None:
+        gate_channels = 4 * self.filters
+        self.kernel: nn.Parameter = UninitializedParameter(**factory)
+        self.recurrent_kernel = nn.Parameter(
+            torch.empty((gate_channels, self.filters, *self.geometry.kernel_size), **factory)
+        )
+        optional = {
+            "bias": gate_channels * self.use_bias,
+            "peephole": 3 * self.filters * peephole,
+            "input_gain": gate_channels * layer_norm,
+            "recurrent_gain": gate_channels * layer_norm,
+            "cell_gain": self.filters * layer_norm,
+            "cell_shift": self.filters * layer_norm,
+        }
+        for name, size in optional.items():
+            parameter = nn.Parameter(torch.empty(size, **factory)) if size else None
+            self.register_parameter(name, parameter)
+        if in_channels is not None:
+            (in_channels,) = to_sizes(in_channels, 1, "in_channels")
+            self.kernel.materialize((gate_channels, in_channels, *self.geometry.kernel_size))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw all weights anew; peepholes and shifts start at 0, gains at 1."""
+        for name, parameter in self.named_parameters(recurse=False):
+            if isinstance(parameter, UninitializedParameter):
+                continue
+            if name in self.rules:
+                self.rules[name].initialize(parameter)
+            else:
+                parameter.fill_(1.0 if name in _GAINS else 0.0)
+        if self.bias is not None and self.unit_forget_bias:
+            self.bias[self.filters : 2 * self.filters] = 1.0
+
+    @property
+    def in_channels(self) -> int | None:
+        """Channels of the input; None until they are given, loaded or seen."""
+        return None if isinstance(self.kernel, UninitializedParameter) else self.kernel.shape[1]
+
+    def _infer_channels(self, found: int) -> None:
+        if self.in_channels is None:
+            self.kernel.materialize((4 * self.filters, found, *self.geometry.kernel_size))
+            self.rules["kernel"].initialize(self.kernel)
+        if found != self.in_channels:
+            raise ValueError(
+                f"{type(self).__name__} was made for {self.in_channels} input channels; received "
+                f"{found}; check the order of the axes (data_format is {self.data_format!r}, "
+                "step() takes channels first)"
+            )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: object) -> None:
+        kernel = state_dict.get(f"{prefix}kernel")
+        if self.in_channels is None and kernel is not None:
+            self.kernel.materialize(tuple(kernel.shape))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def apply_constraints(self) -> None:
+        """Project the weights, in place, to where their constraints want them; after each step."""
+        for name, parameter in self.named_parameters(recurse=False):
+            if name in self.rules:
+                self.rules[name].project(parameter)

@@ -1,0 +1,1 @@
+"""Shapes, parameters, multiplications and memory of a network, without building it. No torch."""

@@ -1,0 +1,1 @@
+"""The networks that turn a context into future frames."""

@@ -1,0 +1,1 @@
+"""The default network: classical extrapolations, blended by ConvLSTM2D layers."""

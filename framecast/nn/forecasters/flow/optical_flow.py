@@ -1,0 +1,173 @@
+"""Motion of a frame sequence and extrapolation along it, as differentiable tensor operations.
+
+The classical half of the default forecaster: dense optical flow (Lucas & Kanade 1981, coarse to
+fine, over all context frames at once) and semi-Lagrangian extrapolation as used in nowcasting
+(Germann & Zawadzki 2002). Plain convolutions and grid sampling, so it runs on any device, at any
+size, and inside an exported graph. Vectors are (x, y) in pixels per frame, pointing where things
+go.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from framecast.nn.forecasters.flow.constants import (
+    COARSEST_SIDE,
+    ITERATIONS,
+    LEVELS,
+    PYRAMID_SIGMA,
+    blur_radius,
+)
+
+DAMPING = 1e-3
+"""Added to the structure tensor's diagonal: where nothing is seen, the coarser motion stays."""
+
+MEMORY = 0.7
+"""Weight of each older frame pair relative to the next newer one."""
+
+
+def warp(image_BCHW: Tensor, displacement_B2HW: Tensor) -> Tensor:
+    """Sample an image bilinearly at `position + displacement`; (B, C, H, W) and (B, 2, H, W) in
+    pixels.
+
+    Outside the frame the nearest border pixel counts.
+    """
+    return _sample(image_BCHW, _grid(displacement_B2HW, 1))
+
+
+def moved_on(frames_BTCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
+    """Every frame (B, T, C, H, W) carried one frame ahead along the same motion."""
+    B, T = frames_BTCHW.shape[:2]
+    back_N2HW = -velocity_B2HW.repeat_interleave(T, dim=0)
+    return warp(frames_BTCHW.flatten(0, 1), back_N2HW).unflatten(0, (B, T))
+
+
+def coverage(displacement_B2HW: Tensor) -> Tensor:
+    """1 where `position + displacement` lies inside the frame, else 0: (B, 1, H, W)."""
+    return (beyond(displacement_B2HW) == 0).to(displacement_B2HW.dtype)
+
+
+def beyond(displacement_B2HW: Tensor) -> Tensor:
+    """Columns plus rows by which `position + displacement` lies outside the frame: (B, 1, H, W)."""
+    _, _, H, W = displacement_B2HW.shape
+    kind = {"dtype": displacement_B2HW.dtype, "device": displacement_B2HW.device}
+    x_BHW = torch.arange(W, **kind) + displacement_B2HW[:, 0]
+    y_BHW = torch.arange(H, **kind).unsqueeze(1) + displacement_B2HW[:, 1]
+    columns_BHW, rows_BHW = x_BHW - x_BHW.clamp(0, W - 1), y_BHW - y_BHW.clamp(0, H - 1)
+    return (columns_BHW.abs() + rows_BHW.abs()).unsqueeze(1)
+
+
+def advect(displacement_B2HW: Tensor, velocity_B2HW: Tensor) -> Tensor:
+    """Lengthen backward trajectories by one frame: d'(x) = d(x - v) - v (semi-Lagrangian)."""
+    return _sample(displacement_B2HW, _grid(velocity_B2HW, -1)) - velocity_B2HW
+
+
+def _grid(shift_B2HW: Tensor, sign: int) -> Tensor:
+    """Where `position + sign * shift` is, (B, H, W, 2), from -1 to 1 inside the frame.
+
+    In few operations: exported graphs hold a hundred of these.
+    """
+    _, _, H, W = shift_B2HW.shape
+    kind = {"dtype": shift_B2HW.dtype, "device": shift_B2HW.device}
+    x_W, y_H1 = torch.linspace(-1, 1, W, **kind), torch.linspace(-1, 1, H, **kind).unsqueeze(1)
+    x_BHW = torch.add(x_W, shift_B2HW.select(1, 0), alpha=2 * sign / max(W - 1, 1))
+    y_BHW = torch.add(y_H1, shift_B2HW.select(1, 1), alpha=2 * sign / max(H - 1, 1))
+    return torch.stack((x_BHW, y_BHW), dim=-1)
+
+
+def _sample(image_BCHW: Tensor, grid_BHW2: Tensor) -> Tensor:
+    """Interpolate bilinearly, borders repeated."""
+    return F.grid_sample(image_BCHW, grid_BHW2, padding_mode="border", align_corners=True)
+
+
+def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> tuple[Tensor, Tensor]:
+    """Estimate a velocity field (B, 2, H, W) that explains the steps between the given frames.
+
+    Returns it beside the coarser field that was its start on the frames' own resolution, which
+    comes from windows twice as wide, and is surer and smoother.
+
+    `frames_BTHW` are grey frames in [0, 1]; newer pairs weigh more. `window_sigma` is the width in
+    pixels, at every level, of the Gaussian window that a velocity is estimated over: wide windows
+    are sure and coarse, narrow ones follow small things. One frame alone has no motion: zeros.
+    """
+    B, T, H, W = frames_BTHW.shape
+    if T == 1:
+        return frames_BTHW.new_zeros(B, 2, H, W), frames_BTHW.new_zeros(B, 2, H, W)
+    pyramid = [frames_BTHW]
+    while len(pyramid) < LEVELS and min(pyramid[-1].shape[-2:]) >= COARSEST_SIDE:
+        blurred = gaussian_blur(pyramid[-1], PYRAMID_SIGMA)
+        pyramid.append(F.avg_pool2d(blurred, 2, ceil_mode=True, count_include_pad=False))
+    weight_T11 = _pair_weights(T - 1, like=frames_BTHW)
+    kernel = _gaussian(window_sigma, 5, like=frames_BTHW)
+    velocity_B2HW = pyramid[-1].new_zeros(B, 2, *pyramid[-1].shape[-2:])
+    for level_BTHW in reversed(pyramid):
+        size = level_BTHW.shape[-2:]
+        if velocity_B2HW.shape[-2:] != size:
+            velocity_B2HW = 2 * F.interpolate(velocity_B2HW, size=size, mode="bilinear")
+        coarse_B2HW = velocity_B2HW
+        older_BTHW, newer_BTHW = level_BTHW[:, :-1], level_BTHW[:, 1:]
+        for _ in range(ITERATIONS):
+            moments_B5HW = _moments(older_BTHW, newer_BTHW, velocity_B2HW, weight_T11)
+            velocity_B2HW = velocity_B2HW + _increment(_blurred(moments_B5HW, kernel))
+    return velocity_B2HW, coarse_B2HW
+
+
+def _pair_weights(pairs: int, like: Tensor) -> Tensor:
+    """How much each pair of frames counts, the newest last; 1 in all; (T, 1, 1)."""
+    weights = [MEMORY ** (pairs - 1 - i) for i in range(pairs)]
+    shares = [[[weight / sum(weights)]] for weight in weights]
+    return torch.tensor(shares, dtype=like.dtype, device=like.device)
+
+
+def _moments(
+    older_BTHW: Tensor, newer_BTHW: Tensor, velocity_B2HW: Tensor, weight_T11: Tensor
+) -> Tensor:
+    """Products xx, xy, yy, xt and yt of what frames change along x, y and, moved along, in time:
+    weighted means over all pairs, (B, 5, H, W).
+    """
+    grid_BHW2 = _grid(velocity_B2HW, -1)
+    moved_BTHW = _sample(older_BTHW, grid_BHW2)
+    quarter = (moved_BTHW + newer_BTHW) / 4
+    wide = F.pad(quarter, (1, 1, 0, 0), mode="replicate")
+    high = F.pad(quarter, (0, 0, 1, 1), mode="replicate")
+    gx = wide[..., 2:] - wide[..., :-2]
+    gy = high[..., 2:, :] - high[..., :-2, :]
+    gt = newer_BTHW - moved_BTHW
+    products_B5THW = torch.stack((gx * gx, gx * gy, gy * gy, gx * gt, gy * gt), dim=1)
+    # What came from outside the frame is a repeated border, which says nothing about motion.
+    inside_BHW = (grid_BHW2.abs() <= 1).all(dim=-1)
+    return (products_B5THW * weight_T11).sum(dim=2) * inside_BHW.unsqueeze(1)
+
+
+def _increment(moments_B5HW: Tensor) -> Tensor:
+    """Solve the windowed least-squares problem for what the velocity misses, at most 2 pixels."""
+    xx, xy, yy, xt, yt = moments_B5HW.unbind(dim=1)
+    xx, yy = xx + DAMPING, yy + DAMPING
+    determinant = xx * yy - xy * xy
+    dx, dy = (xy * yt - yy * xt) / determinant, (xy * xt - xx * yt) / determinant
+    return torch.stack((dx, dy), dim=1).clamp(-2, 2)
+
+
+def gaussian_blur(image_BCHW: Tensor, sigma: float) -> Tensor:
+    """Blur every channel with a Gaussian of `sigma` pixels, borders replicated; same shape out."""
+    return _blurred(image_BCHW, _gaussian(sigma, image_BCHW.shape[1], like=image_BCHW))
+
+
+def _gaussian(sigma: float, channels: int, like: Tensor) -> Tensor:
+    """The samples of a Gaussian, 1 in all, as a kernel along the columns of every channel."""
+    radius = blur_radius(sigma)
+    samples = [math.exp(-(offset**2) / (2 * sigma**2)) for offset in range(-radius, radius + 1)]
+    weights = [[[sample / sum(samples) for sample in samples]]]
+    return torch.tensor([weights], dtype=like.dtype, device=like.device).expand(channels, 1, 1, -1)
+
+
+def _blurred(image_BCHW: Tensor, kernel_C11K: Tensor) -> Tensor:
+    """Convolve every channel with a kernel along its columns, then along its rows."""
+    C, _, _, width = kernel_C11K.shape
+    padded = F.pad(image_BCHW, (width // 2,) * 4, mode="replicate")
+    rows = F.conv2d(padded, kernel_C11K, groups=C)
+    return F.conv2d(rows, kernel_C11K.mT, groups=C)

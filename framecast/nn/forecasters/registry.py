@@ -1,0 +1,30 @@
+"""The networks by the names that `model.name` has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from framecast.config.schema import ModelConfig
+from framecast.nn.forecasters.base import Forecaster
+from framecast.nn.forecasters.comparison import CnnLstm, FcLstm, Shi2015
+from framecast.nn.forecasters.convlstm import FrameConvLSTM, PlainConvLSTM
+from framecast.nn.forecasters.flow.network import FlowConvLSTM
+
+NETWORKS: dict[str, Callable[..., Forecaster]] = {
+    "flow-convlstm": FlowConvLSTM,
+    "convlstm": PlainConvLSTM,
+    "frame-convlstm": FrameConvLSTM,
+    "cnn-lstm": CnnLstm,
+    "fc-lstm": FcLstm,
+    "shi2015": Shi2015,
+}
+
+
+def build_forecaster(config: ModelConfig, channels: int, size: tuple[int, int]) -> Forecaster:
+    """Construct the network `model.name` asks for, for frames of 1 (grey) or 3 (RGB) channels.
+
+    `size` is the (H, W) of the frames it is trained on; only networks tied to their frame size,
+    cnn-lstm and fc-lstm, depend on it.
+    """
+    network = NETWORKS[config.name]
+    return network(config, channels, size) if config.tied_to_size else network(config, channels)

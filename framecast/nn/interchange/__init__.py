@@ -1,0 +1,1 @@
+"""Weights from and to Keras and other projects."""

@@ -1,0 +1,229 @@
+"""ConvLSTM layers from and to Keras, with equal outputs.
+
+Reading needs no Keras; both ways need h5py (`pip install "framecast[keras]"`). Weights move as
+they are, only their axes change: both keep the gates in the order i, f, c, o.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from framecast.errors import CheckpointError, OutputError, UsageError
+from framecast.nn.convlstm.layer import ConvLSTM, ConvLSTM1D, ConvLSTM2D
+from framecast.nn.convlstm.weights import from_keras_layout, to_keras_layout
+from framecast.nn.interchange.keras_config import (
+    LAYERS,
+    ConfiguredLayer,
+    check_exportable,
+    find_layers,
+    from_keras_config,
+    to_keras_config,
+    to_snake_case,
+)
+from framecast.nn.interchange.keras_file import KerasFile, StoredLayer, import_h5py, read_keras_file
+
+__all__ = ["load_keras_layers", "load_keras_weights", "save_keras_weights", "to_keras_config"]
+
+
+def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM2D | ConvLSTM1D]:
+    """Build the ConvLSTM layers of a whole Keras model, with its weights, in eval mode.
+
+    `path` is a `.keras` archive or a whole-model `.h5` of Keras 2, tf.keras or Keras 3. Keys are
+    the layers' names; inside models, Bidirectional and TimeDistributed the outer names stand in
+    front ("bidirectional/forward_conv_lstm2d"); the backward layer of a Bidirectional gives its
+    outputs in reversed order, which the wrapper turns round. "hard_sigmoid" of Keras 2 becomes
+    hard_sigmoid_keras2. A layer has the dtype its weights are stored in. UserWarning for each
+    ConvLSTM and each training rule that was left out. Raises CheckpointError for files that are
+    damaged, hold weights alone, no ConvLSTM, or an activation that is the user's own code.
+    """
+    file = read_keras_file(Path(path))
+    if file.config is None:
+        raise CheckpointError(
+            f"{path}: holds weights without the layers' configuration",
+            remedy="build the layers and call load_keras_weights, or give the .keras file",
+        )
+    notes: list[str] = []
+    try:
+        configured = list(find_layers(file.config, notes))
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: the configuration is not a Keras model's") from error
+    layers, taken = {}, []
+    for configuration in configured:
+        stored = _find_configured(file, configuration)
+        layers[configuration.key] = _build(file, configuration, stored, notes)
+        taken.append(stored)
+    notes += [
+        f"{stored.path}: weights of a ConvLSTM that the configuration does not show were skipped"
+        for stored in file.layers
+        if stored not in taken
+    ]
+    for note in notes:
+        warnings.warn(f"{path}: {note}", stacklevel=2)
+    if not layers:
+        raise CheckpointError(
+            f"{path}: a Keras model without ConvLSTM1D or ConvLSTM2D layers",
+            remedy="; ".join(notes) or "give a model that has some",
+        )
+    return layers
+
+
+def load_keras_weights(layer: ConvLSTM, path: str | Path, name: str | None = None) -> None:
+    """Fill a layer with weights of a Keras file, which may hold weights alone.
+
+    `name` is the Keras layer's name, or its path in the file; None takes the only ConvLSTM whose
+    weights fit. The layer's activations must be those of the Keras layer, since the weights do not
+    tell them. Raises CheckpointError when the file is damaged, or none or several fit; UsageError
+    for a layer with peephole or layer_norm.
+    """
+    check_exportable(layer)
+    file = read_keras_file(Path(path))
+    known = ", ".join(stored.path for stored in file.layers) or "none"
+    if name is None:
+        found = [stored for stored in file.layers if _fits(layer, stored)]
+    else:
+        found = _named(file.layers, name)
+    if len(found) != 1:
+        wanted = f"fit {layer}" if name is None else f"are called {name!r}"
+        raise CheckpointError(
+            f"{path}: {len(found)} ConvLSTM layers {wanted}; the file holds: {known}",
+            remedy="give one of these as name",
+        )
+    _check_fits(file, layer, found[0])
+    _fill(layer, found[0])
+
+
+def save_keras_weights(
+    layers: Mapping[str, ConvLSTM], path: str | Path, *, overwrite: bool = False
+) -> Path:
+    """Write a `.weights.h5` file that `keras.Model.load_weights` reads.
+
+    `layers` are, in their order, the ConvLSTM layers of a Sequential or functional model whose
+    other layers have no weights; build them with `to_keras_config`. The keys are kept as names
+    and need not be those of the model. The file appears whole or not at all. Raises UsageError for
+    layers that Keras cannot hold or that have no weights yet, OutputError when the file exists
+    and `overwrite` is not given, or cannot be written.
+    """
+    path = Path(path)
+    if not path.name.endswith(".weights.h5"):
+        raise UsageError(
+            f"{path}: Keras reads weights from files that end in .weights.h5",
+            remedy=f"use {path.with_suffix('').name}.weights.h5",
+        )
+    if not layers:
+        raise UsageError(f"{path}: there are no layers to write", remedy="give one or more")
+    for name, layer in layers.items():
+        check_exportable(layer)
+        if layer.in_channels is None:
+            raise UsageError(
+                f"layer {name!r} has no weights yet", remedy="give in_channels, or call it once"
+            )
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already", remedy="use another name or overwrite=True")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        _write(layers, draft)
+        draft.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{path}: cannot be written ({reason})") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def _write(layers: Mapping[str, ConvLSTM], draft: Path) -> None:
+    used: dict[str, int] = {}
+    with import_h5py().File(draft, "w") as h5:
+        for name, layer in layers.items():
+            step = to_snake_case(_keras_class(layer))
+            used[step] = used.get(step, -1) + 1
+            group = f"layers/{step}_{used[step]}" if used[step] else f"layers/{step}"
+            h5.create_group(f"{group}/vars").attrs["name"] = name
+            for index, weight in enumerate(_weights(layer)):
+                values = to_keras_layout(weight.detach().cpu())
+                if values.dtype == torch.bfloat16:
+                    values = values.float()
+                h5[f"{group}/cell/vars/{index}"] = values.contiguous().numpy()
+
+
+def _keras_class(layer: ConvLSTM) -> str:
+    return next(name for name, known in LAYERS.items() if isinstance(layer, known))
+
+
+def _weights(layer: ConvLSTM) -> list[Tensor]:
+    weights = (layer.kernel, layer.recurrent_kernel, layer.bias)
+    return [weight for weight in weights if weight is not None]
+
+
+def _named(layers: Iterable[StoredLayer], name: str) -> list[StoredLayer]:
+    """Layers called `name`; by their own name, else by path, else by a group on the way."""
+    layers = list(layers)
+    return (
+        [stored for stored in layers if stored.name == name]
+        or [stored for stored in layers if stored.path == name]
+        or [stored for stored in layers if name in stored.parts]
+    )
+
+
+def _find_configured(file: KerasFile, layer: ConfiguredLayer) -> StoredLayer:
+    """Weights of a layer of the model: by its place in Keras 3's files, by its name in older."""
+    if file.legacy:
+        inside = [stored for stored in file.layers if stored.parts[0] == layer.top]
+        found = inside if len(inside) == 1 else _named(inside, layer.name)
+    else:
+        found = [stored for stored in file.layers if stored.path == layer.path]
+    if len(found) != 1:
+        raise CheckpointError(
+            f"{file.path}: {len(found)} sets of ConvLSTM weights for layer {layer.key}",
+            remedy="the file is incomplete; save the model again",
+        )
+    return found[0]
+
+
+def _build(
+    file: KerasFile, configuration: ConfiguredLayer, stored: StoredLayer, notes: list[str]
+) -> ConvLSTM:
+    kernel = stored.weights[0]
+    try:
+        arguments = from_keras_config(configuration, file.keras2, notes)
+        layer = LAYERS[configuration.class_name](
+            **arguments, in_channels=kernel.shape[-2], dtype=kernel.dtype, device="meta"
+        )
+    except CheckpointError as error:
+        raise CheckpointError(f"{file.path}: {error.message}", remedy=error.remedy) from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{file.path}: {configuration.key}: {reason}") from error
+    # On the meta device no number of the configuration can ask for memory before it is checked.
+    _check_fits(file, layer, stored)
+    _fill(layer.to_empty(device="cpu"), stored)
+    return layer.eval()
+
+
+def _fits(layer: ConvLSTM, stored: StoredLayer) -> bool:
+    kernel, *others = (tuple(from_keras_layout(weight).shape) for weight in stored.weights)
+    gates, size = 4 * layer.filters, layer.geometry.kernel_size
+    channels = kernel[1] if layer.in_channels is None else layer.in_channels
+    expected = [(gates, layer.filters, *size), (gates,)]
+    return kernel == (gates, channels, *size) and others == expected[: 1 + layer.use_bias]
+
+
+def _check_fits(file: KerasFile, layer: ConvLSTM, stored: StoredLayer) -> None:
+    if not _fits(layer, stored):
+        shapes = ", ".join(str(tuple(weight.shape)) for weight in stored.weights)
+        raise CheckpointError(
+            f"{file.path}: the weights at {stored.path} have shapes {shapes}, which do not fit "
+            f"{layer} with use_bias={layer.use_bias}",
+            remedy="make the layer with the filters, kernel_size and use_bias of the Keras layer",
+        )
+
+
+def _fill(layer: ConvLSTM, stored: StoredLayer) -> None:
+    pairs = zip(("kernel", "recurrent_kernel", "bias"), stored.weights, strict=False)
+    layer.load_state_dict({name: from_keras_layout(weight) for name, weight in pairs})

@@ -1,0 +1,303 @@
+"""The recurrence of `scan.py` with direct convolutions, whose names and axes it shares.
+
+They go through a sequence in blocks that stay in the processor's cache: as many samples of the
+batch as fit and, where all fit, as many time steps for the input's convolution and the weights'
+gradients; the state's gradient goes step by step. Kept for the backward pass are h, c and, unless
+they are computed again, the gates of each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from framecast.nn.recurrence.chunks import Plan, Weights, blocks, cell_type, empty, frames, packed
+from framecast.nn.recurrence.equations import State, convolve
+from framecast.nn.recurrence.pointwise import advance, gates_again, peephole_gradient, retreat
+from framecast.nn.shapes import ConvGeometry
+
+
+def forward(
+    x_BTCHW: Tensor,
+    first: Sequence[Tensor | None],
+    weights: Weights,
+    plan: Plan,
+    *,
+    keep: bool,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """h of all steps, or of the last where no others are wanted, c of the last, and what is kept.
+
+    `first` are h and c before the first step, None for zeros. Kept are c of all steps and a tensor
+    of gates for each block and part.
+    """
+    batch, steps = x_BTCHW.shape[:2]
+    filters = weights.recurrent_kernel.shape[1]
+    shape = (batch, filters, *plan.inputs.output_sizes(x_BTCHW.shape[3:]))
+    h_SBFHW = empty((steps if keep or plan.return_sequences else 1, *shape), x_BTCHW)
+    c_SBFHW = empty((steps if keep else 1, *shape), x_BTCHW, cell_type(x_BTCHW))
+    cut = list(blocks(h_SBFHW[0], steps))
+    # Ahead of everything that is freed again, between which they would leave holes.
+    gates = [
+        empty((times.stop - times.start, b.stop - b.start, 3 * filters, *shape[2:]), x_BTCHW)
+        for b, parts in cut
+        for times in parts
+        if keep and not plan.recompute
+    ]
+    pieces = iter(gates)
+    for samples, parts in cut:
+        h_BFHW, c_BFHW = first
+        state = (
+            None if h_BFHW is None else packed(h_BFHW[samples]),
+            None if c_BFHW is None else c_BFHW[samples],
+        )
+        for times in parts:
+            x_NCHW = frames(x_BTCHW, samples, times, plan.go_backwards)
+            z_NGHW = convolve(x_NCHW, weights.kernel, weights.bias, plan.inputs)
+            after = [
+                (h_SBFHW[t % len(h_SBFHW), samples], c_SBFHW[t % len(c_SBFHW), samples])
+                for t in range(times.start, times.stop)
+            ]
+            _advance_all(z_NGHW, next(pieces, None), state, after, weights, plan.state)
+            state = after[-1]
+            del x_NCHW, z_NGHW  # before the next part's are made
+    return h_SBFHW, c_SBFHW[-1], [c_SBFHW, *gates]
+
+
+def _advance_all(
+    z_NGHW: Tensor,
+    gates_nbKHW: Tensor | None,
+    state: tuple[Tensor | None, Tensor | None],
+    after: list[State],
+    weights: Weights,
+    geometry: ConvGeometry,
+) -> None:
+    """Turn the inputs' sums of some steps into gates, kept if told where, and h and c `after`."""
+    steps = z_NGHW.unflatten(0, (len(after), -1))
+    for n, (z_bGHW, (h_new, c_new)) in enumerate(zip(steps, after, strict=True)):
+        h_bFHW, c_bFHW = state
+        if h_bFHW is not None:
+            z_bGHW.add_(convolve(h_bFHW, weights.recurrent_kernel, None, geometry))
+        kept_bKHW = None if gates_nbKHW is None else gates_nbKHW[n]
+        advance(z_bGHW, kept_bKHW, c_bFHW, c_new, h_new, weights)
+        state = h_new, c_new
+
+
+@dataclass
+class _Part:
+    """Some steps of some samples: what they read, and the h and c before each of them."""
+
+    samples: slice
+    times: slice
+    x_NCHW: Tensor
+    h_MFHW: Tensor | None
+    """h before each step, the first left out where it is zeros."""
+    c_before: list[Tensor | None]
+
+
+class Backward:
+    """The gradients of one sequence, block by block, from the last step of each to the first."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        weights: Weights,
+        x_BTCHW: Tensor,
+        h_TBFHW: Tensor,
+        kept: list[Tensor],
+        wanted: Sequence[bool],
+    ) -> None:
+        self.plan, self.weights = plan, weights
+        self.x_BTCHW, self.h_TBFHW = x_BTCHW, h_TBFHW
+        self.c_TBFHW, *self.gates = kept
+        self.wants_x, self.wants_h, self.wants_c, *self.wants_weights = wanted
+        self.gate_weights = weights.of_gates() if plan.recompute else None
+        self.d_x_BTCHW = torch.empty_like(x_BTCHW) if self.wants_x else None
+        self.d_weights: list[Tensor | None] = [None] * 4
+
+    def run(
+        self,
+        first: Sequence[Tensor | None],
+        received: Sequence[Tensor | None],
+    ) -> list[Tensor | None]:
+        """Gradients of x, of h and c before the `first` step and the weights, None if unwanted.
+
+        The gates that were kept of a part are forgotten once used.
+        """
+        d_shown_TBFHW, *d_last = received
+        last = self.h_TBFHW[-1]
+        pairs = zip((last, self.c_TBFHW[-1]), (self.wants_h, self.wants_c), strict=True)
+        d_first = [torch.empty_like(like) if wanted else None for like, wanted in pairs]
+        for samples, parts in reversed(list(blocks(last, len(self.h_TBFHW)))):
+            state = [None if tensor is None else tensor[samples] for tensor in first]
+            d_state = []
+            for d, like in zip(d_last, (last[samples], self.c_TBFHW[-1, samples]), strict=True):
+                own = empty(like.shape, like=last, dtype=like.dtype)
+                d_state.append(own.zero_() if d is None else own.copy_(d[samples]))
+            for times in reversed(parts):
+                part = self._part(samples, times, state)
+                gates = self.gates.pop().flatten(0, 1) if self.gates else self._gates_again(part)
+                d_z_NGHW, d_state = self._part_backward(part, gates, d_state, d_shown_TBFHW)
+                del gates  # before the convolutions' own memory is needed
+                self._sum_up(part, d_z_NGHW)
+                del part, d_z_NGHW  # before the next part's are made
+            for found, d in zip(d_first, d_state, strict=True):
+                if found is not None:
+                    found[samples] = d
+        return [self.d_x_BTCHW, *d_first, *self.d_weights]
+
+    def _part(self, samples: slice, times: slice, state: list[Tensor | None]) -> _Part:
+        """Gather what these steps read; `state` is what the first of all starts from."""
+        h_bFHW, c_bFHW = state
+        before = slice(max(0, times.start - 1), times.stop - 1)
+        h_nbFHW = self.h_TBFHW[before, samples]
+        c_before = [*self.c_TBFHW[before, samples]]
+        if times.start == 0:
+            c_before = [c_bFHW, *c_before]
+            if h_bFHW is not None:
+                h_nbFHW = torch.cat((h_bFHW.unsqueeze(0), h_nbFHW))
+        return _Part(
+            samples,
+            times,
+            frames(self.x_BTCHW, samples, times, self.plan.go_backwards),
+            h_nbFHW.flatten(0, 1) if len(h_nbFHW) else None,
+            c_before,
+        )
+
+    def _gates_again(self, part: _Part) -> Tensor:
+        """The gates of all steps of a part, from the h and c before each."""
+        weights = self.gate_weights
+        z_NKHW = convolve(part.x_NCHW, weights.kernel, weights.bias, self.plan.inputs)
+        if part.h_MFHW is not None:
+            z_MKHW = z_NKHW[-len(part.h_MFHW) :]
+            z_MKHW += convolve(part.h_MFHW, weights.recurrent_kernel, None, self.plan.state)
+        steps = z_NKHW.unflatten(0, (len(part.c_before), -1))
+        after = self.c_TBFHW[part.times, part.samples]
+        for z_bKHW, c_before, c_bFHW in zip(steps, part.c_before, after, strict=True):
+            gates_again(z_bKHW.chunk(3, 1), z_bKHW, c_before, c_bFHW, weights)
+        return z_NKHW
+
+    def _part_backward(
+        self,
+        part: _Part,
+        gates_NKHW: Tensor,
+        d_state: list[Tensor],
+        d_shown_TBFHW: Tensor | None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The gradient of a part's sums, and that of the state before it from the one behind."""
+        d_h_bFHW, d_c_bFHW = d_state
+        count = len(part.c_before)
+        gates_nbKHW = gates_NKHW.unflatten(0, (count, -1))
+        shape = (*gates_nbKHW.shape[:2], 4 * d_c_bFHW.shape[1], *d_c_bFHW.shape[2:])
+        d_z_nbGHW = empty(shape, gates_NKHW)
+        for n in reversed(range(count)):
+            t = part.times.start + n
+            if d_shown_TBFHW is not None:
+                d_h_bFHW += d_shown_TBFHW[t, part.samples]
+            c_bFHW = self.c_TBFHW[t, part.samples]
+            before, d_z_bGHW = part.c_before[n], d_z_nbGHW[n]
+            retreat(d_z_bGHW, gates_nbKHW[n], before, c_bFHW, d_h_bFHW, d_c_bFHW, self.weights)
+            if self.wants_weights[3]:
+                self._add(3, peephole_gradient(d_z_bGHW, before, c_bFHW))
+            if t > 0 or self.wants_h:
+                kernel = self.weights.recurrent_kernel
+                d_h_bFHW = _convolve_backward(
+                    d_z_bGHW, d_h_bFHW, kernel, self.plan.state, (True, False, False)
+                )[0]
+        return d_z_nbGHW.flatten(0, 1), [d_h_bFHW, d_c_bFHW]
+
+    def _sum_up(self, part: _Part, d_z_NGHW: Tensor) -> None:
+        """Gradients of a part's frames and its share of those of the weights."""
+        wants_kernel, wants_recurrent, wants_bias, _ = self.wants_weights
+        if wants_recurrent and part.h_MFHW is not None:
+            d_z_MGHW = d_z_NGHW[-len(part.h_MFHW) :]
+            kernel = self.weights.recurrent_kernel
+            wanted = (False, True, False)
+            self._add(
+                1, _convolve_backward(d_z_MGHW, part.h_MFHW, kernel, self.plan.state, wanted)[1]
+            )
+        wanted = (self.wants_x, wants_kernel, wants_bias)
+        if not any(wanted):
+            return
+        d_x_NCHW, d_kernel, d_bias = _convolve_backward(
+            d_z_NGHW, part.x_NCHW, self.weights.kernel, self.plan.inputs, wanted
+        )
+        self._add(0, d_kernel)
+        self._add(2, d_bias)
+        if d_x_NCHW is not None:
+            d_x_bnCHW = d_x_NCHW.unflatten(0, (len(part.c_before), -1)).transpose(0, 1)
+            start, stop = part.times.start, part.times.stop
+            if self.plan.go_backwards:
+                d_x_bnCHW = d_x_bnCHW.flip(1)
+                start, stop = (self.x_BTCHW.shape[1] - t for t in (stop, start))
+            self.d_x_BTCHW[part.samples, start:stop] = d_x_bnCHW
+
+    def _add(self, index: int, share: Tensor | None) -> None:
+        if self.d_weights[index] is None:
+            self.d_weights[index] = share
+        elif share is not None:
+            self.d_weights[index] += share
+
+
+def _convolve_backward(
+    d_z_NGHW: Tensor,
+    x_NCHW: Tensor,
+    kernel: Tensor,
+    geometry: ConvGeometry,
+    wanted: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of `convolve` by its input, its kernel and a bias, None where not `wanted`."""
+    pads = geometry.pads(x_NCHW.shape[2:])
+    sides = [side for pad in reversed(pads) for side in pad]
+    even = all(before == after for before, after in pads)
+    x_NCHW = x_NCHW if even else functional.pad(x_NCHW, sides)
+    padding = [before if even else 0 for before, _ in pads]
+    if x_NCHW.shape[1] == 1 and x_NCHW.ndim == 4 and x_NCHW.device.type == "cpu":
+        grads = _one_channel_backward(d_z_NGHW, x_NCHW, kernel, geometry, padding, wanted)
+    else:
+        grads = torch.ops.aten.convolution_backward(
+            d_z_NGHW,
+            x_NCHW,
+            kernel,
+            [len(kernel)],
+            geometry.strides,
+            padding,
+            geometry.dilation_rate,
+            False,
+            [0] * len(pads),
+            1,
+            wanted,
+        )
+    d_x_NCHW, d_kernel, d_bias = grads
+    if d_x_NCHW is not None and not even:
+        d_x_NCHW = functional.pad(d_x_NCHW, [-side for side in sides])
+    return d_x_NCHW, d_kernel, d_bias
+
+
+def _one_channel_backward(
+    d_z_NGHW: Tensor,
+    x_N1HW: Tensor,
+    kernel: Tensor,
+    geometry: ConvGeometry,
+    padding: list[int],
+    wanted: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The same as matrix products, which for frames of one channel take a third of the time."""
+    window = {
+        "kernel_size": kernel.shape[2:],
+        "dilation": geometry.dilation_rate,
+        "padding": padding,
+        "stride": geometry.strides,
+    }
+    d_z_NGP = d_z_NGHW.flatten(2)
+    d_x_N1HW = d_kernel = None
+    if wanted[0]:
+        d_x_NKP = kernel.flatten(1).T @ d_z_NGP
+        d_x_N1HW = functional.fold(d_x_NKP, x_N1HW.shape[2:], **window)
+    if wanted[1]:
+        x_NPK = functional.unfold(x_N1HW, **window).transpose(1, 2)
+        d_kernel = torch.bmm(d_z_NGP, x_NPK).sum(0).view_as(kernel)
+    return d_x_N1HW, d_kernel, d_z_NGP.sum((0, 2)) if wanted[2] else None

@@ -1,0 +1,150 @@
+"""Convolutions by Winograd's minimal filtering, on frames that are kept as tiles.
+
+A tile of m x m outputs of a kernel of r x r reads n x n inputs, n = m + r - 1. Instead of m^2 r^2
+products it takes n^2 (Lavin and Gray, 2016, arXiv:1509.09308, eq. 8, with . a product per element):
+
+    Y = A^T [(G g G^T) . (B^T d B)] A
+
+The products of all channels and tiles are n^2 matrix products. A, G and B follow from n - 1 points
+and infinity, at which polynomials are multiplied (Toom and Cook); rows and columns are transformed
+together, by the Kronecker product of their matrices. Rounding: with the points here a convolution
+in float32 is off by 1e-6 of its largest value for r = 3 and by 4e-6 for r = 5, where a direct one
+is off by 0.5e-6 to 1e-6 (`tests/test_winograd.py`).
+
+Axes: m rows and m columns of a tile, I rows and J columns of tiles, N frames, C channels, G those
+of the outputs; n rows and n columns that a tile reads; A = n^2 products; P = N I J tiles.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import sqrt
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from framecast.nn.recurrence.cost import SIDE
+
+_POINTS = {3: (0, sqrt(2), -sqrt(2), sqrt(0.5), -sqrt(0.5)), 5: (0, 1, -1, 2, -2, 0.5, -0.5)}
+"""By kernel size; pairs of opposite and of inverse points keep the rounding small."""
+
+
+def _transforms(r: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A^T (m,n), G (n,r) and B^T (n,n) of one axis, in float64."""
+    n = SIDE + r - 1
+
+    def powers(count: int) -> Tensor:
+        rows = [[point**power for power in range(count)] for point in _POINTS[r]]
+        return torch.tensor([*rows, [0.0] * (count - 1) + [1.0]], dtype=torch.float64)
+
+    outputs, kernel, inputs = powers(SIDE).T, powers(r), torch.linalg.inv(powers(n)).T
+    # Each product may be scaled at will as long as the three factors cancel: all of one norm.
+    norms = outputs.norm(dim=0), kernel.norm(dim=1), inputs.norm(dim=1)
+    common = (norms[0] * norms[1] * norms[2]) ** (1 / 3)
+    scales = [common / norm for norm in norms]
+    return outputs * scales[0], kernel * scales[1].unsqueeze(1), inputs * scales[2].unsqueeze(1)
+
+
+class Winograd:
+    """The transforms for kernels of one size, 3 or 5 along each axis, as matrices of one dtype.
+
+    `outputs` is (m^2,A), `inputs` (A,n^2); both act on the leading axis of tensors of tiles.
+    """
+
+    @staticmethod
+    @lru_cache
+    def of(kernel_size: tuple[int, int], dtype: torch.dtype) -> Winograd:
+        """The transforms for that size and dtype, made once."""
+        return Winograd(kernel_size, dtype)
+
+    def __init__(self, kernel_size: tuple[int, int], dtype: torch.dtype) -> None:
+        self.kernel_size = kernel_size
+        pairs = zip(*map(_transforms, kernel_size), strict=True)
+        both = [torch.kron(rows, columns).to(dtype) for rows, columns in pairs]
+        self.outputs, self._kernel, self.inputs = both
+        self.outputs_T, self.inputs_T = self.outputs.T.contiguous(), self.inputs.T.contiguous()
+        rows, columns = map(_moves, kernel_size)
+        self._moves = [
+            ((to_i, to_j, ..., *tiles_to), (from_i, from_j, ..., *tiles_from))
+            for to_i, from_i, down, up in rows
+            for to_j, from_j, right, left in columns
+            for tiles_to, tiles_from in [((down, right), (up, left))]
+        ]
+        self._outside = [(side, slice(None), ..., edge, slice(None)) for side, edge in _edges(rows)]
+        self._outside += [(slice(None), side, ..., edge) for side, edge in _edges(columns)]
+
+    def weights(self, kernel: Tensor) -> Tensor:
+        """Transform a kernel (G,C,r,r) to (A,G,C)."""
+        return (self._kernel @ kernel.flatten(2).flatten(0, 1).T).unflatten(1, kernel.shape[:2])
+
+    def weights_backward(self, d_weights_AGC: Tensor) -> Tensor:
+        """Gradient of the kernel (G,C,r,r) from that of its transform."""
+        flat = self._kernel.T @ d_weights_AGC.flatten(1)
+        return flat.T.unflatten(0, d_weights_AGC.shape[1:]).unflatten(2, self.kernel_size)
+
+    def read(self, x_mmCNIJ: Tensor, out_nnCNIJ: Tensor) -> None:
+        """Write what each tile reads, itself and its surroundings, with zeros around the frame."""
+        for side in self._outside:
+            out_nnCNIJ[side] = 0
+        for to, source in self._moves:
+            out_nnCNIJ[to] = x_mmCNIJ[source]
+
+    def read_backward(self, d_nnCNIJ: Tensor, out_mmCNIJ: Tensor) -> None:
+        """Sum up the gradient of each input of a tile over the tiles that read it."""
+        out_mmCNIJ.zero_()
+        for to, source in self._moves:
+            out_mmCNIJ[source] += d_nnCNIJ[to]
+
+
+def _moves(r: int) -> list[tuple[slice, slice, slice, slice]]:
+    """Along one axis: places of what is read, places in the tile they come from; and which tiles.
+
+    The first tiles are those that read, the second those that are read.
+    """
+    before, n = r // 2, SIDE + r - 1
+    everything, all_but_first, all_but_last = slice(None), slice(1, None), slice(None, -1)
+    return [
+        (slice(before, before + SIDE), slice(None), everything, everything),
+        (slice(before), slice(SIDE - before, None), all_but_first, all_but_last),
+        (slice(before + SIDE, n), slice(before), all_but_last, all_but_first),
+    ]
+
+
+def _edges(moves: list[tuple[slice, slice, slice, slice]]) -> list[tuple[slice, slice]]:
+    """Along one axis: places of what is read, and the row of tiles that finds nothing there."""
+    _, first, last = moves
+    return [(first[0], slice(None, 1)), (last[0], slice(-1, None))]
+
+
+def to_tiles(x_NCHW: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Frames as tiles (m,m,C,N,I,J), `grid` being (I,J); zeros fill up those at bottom and right.
+
+    A view, unless something is filled up.
+    """
+    rows, columns = (SIDE * count for count in grid)
+    H, W = x_NCHW.shape[2:]
+    if (rows, columns) != (H, W):
+        x_NCHW = functional.pad(x_NCHW, (0, columns - W, 0, rows - H))
+    x_NCImJm = x_NCHW.unflatten(3, (grid[1], SIDE)).unflatten(2, (grid[0], SIDE))
+    return x_NCImJm.permute(3, 5, 1, 0, 2, 4)
+
+
+def from_tiles(x_mmCNIJ: Tensor, out_NCHW: Tensor) -> None:
+    """Put tiles together, without what lies beyond the frame."""
+    H, W = out_NCHW.shape[2:]
+    whole = tuple(SIDE * count for count in x_mmCNIJ.shape[-2:]) == (H, W)
+    x_NCImJm = x_mmCNIJ.permute(3, 2, 4, 0, 5, 1)
+    if whole:
+        out_NCHW.unflatten(3, (-1, SIDE)).unflatten(2, (-1, SIDE)).copy_(x_NCImJm)
+    else:
+        out_NCHW.copy_(x_NCImJm.flatten(4, 5).flatten(2, 3)[:, :, :H, :W])
+
+
+def clear_beyond(x_mmCNIJ: Tensor, sizes: tuple[int, int]) -> None:
+    """Set to zero what lies beyond frames of these sizes."""
+    rows, columns = (-size % SIDE for size in sizes)
+    if rows:
+        x_mmCNIJ[-rows:, ..., -1, :] = 0
+    if columns:
+        x_mmCNIJ[:, -columns:, ..., -1] = 0

@@ -1,0 +1,1 @@
+"""Forecasts with a trained model, the baselines, and the model file."""

@@ -1,0 +1,196 @@
+"""A trained model, ready to forecast NumPy frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from framecast.config.loading import Config
+from framecast.errors import CheckpointError, UsageError
+from framecast.nn.cost_model.memory import fitting_tile
+from framecast.nn.forecasters.grid import patch_of, smallest_tile
+from framecast.nn.forecasters.tiled import TiledForecaster
+from framecast.prediction.baselines import BASELINES
+from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
+from framecast.prediction.probability_matching import matched
+from framecast.prediction.rollout import rollout
+from framecast.runtime.device import (
+    autocast,
+    explained_memory,
+    pick_device,
+    pick_precision,
+    placed,
+    prediction_memory,
+)
+from framecast.video.frame_size import target_size
+from framecast.video.pixels import from_unit, resize, to_unit
+from framecast.video.readers.base import SourceInfo
+
+
+class LoadedForecaster:
+    """A trained model, ready to forecast NumPy frames."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "auto",
+        tile: int | None = None,
+        match: float = 0.0,
+    ) -> None:
+        """`tile` is the side in pixels of the tiles that larger frames are predicted in; None:
+        whole, or in tiles where memory does not hold them. `match` is how far, 0..1, frames are
+        moved to the last context frame's distribution of brightness. Raises UsageError for tiles
+        that are too small or of a network that is tied to its frame size, and for another match.
+        """
+        self.config = checkpoint.config
+        self.channels = checkpoint.clip["channels"]
+        self.device = pick_device(device)
+        self.precision = pick_precision(self.config.train.precision, self.device)
+        self.network = placed(checkpoint.forecaster(), self.device)
+        self.trained_on, self.fallback = checkpoint.trained_on, checkpoint.fallback
+        self.tile, self.match = tile, match
+        if not 0 <= match <= 1:
+            raise UsageError(f"--match {match:g}: is no share", remedy="use 0 to 1")
+        if tile is not None:
+            _check_tile(self.config, tile)
+
+    def predict(self, context_THWC: np.ndarray, horizon: int) -> np.ndarray:
+        """Forecast `horizon` frames (horizon, H, W, C) after a context (Tc, H, W, C), Tc >= 1.
+
+        uint8 or uint16 in, the same out; C is the model's (1 grey, 3 RGB), any H and W. Raises
+        CheckpointError for another C, ValueError for another shape or type, UsageError for horizon
+        < 1.
+        """
+        return np.stack(list(self.stream(context_THWC, horizon)))
+
+    def stream(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
+        """Like `predict`, but yield the frames (H, W, C) as they are made, holding only one."""
+        self._check(context_THWC, horizon)
+        height, width = context_THWC.shape[1:3]
+        size = target_size(height, width, self.config.data.resize)
+        small_THWC = np.stack([resize(frame, *size) for frame in context_THWC])
+        context_BTCHW = torch.from_numpy(to_unit(small_THWC))[None]
+        for frame_BCHW in self.extrapolate(context_BTCHW, horizon):
+            frame_HWC = from_unit(frame_BCHW[0].cpu().numpy(), context_THWC.dtype)
+            yield resize(frame_HWC, height, width)
+
+    def extrapolate(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
+        """The model as a `rollout.Predictor`: float32 frames (B, C, H, W), large ones in tiles.
+
+        By the network, or by the classical forecast that did better in its training (`fallback`).
+        Raises CheckpointError when a frame is not finite, ResourceError when memory runs out.
+        """
+        if self.fallback is not None:
+            frames = BASELINES[self.fallback](context_BTCHW, horizon)
+        else:
+            frames = self._rollout(context_BTCHW, horizon)
+        for lead in range(1, horizon + 1):
+            # Left before every yield, since whoever reads the frames computes in between.
+            with (
+                explained_memory("use --device cpu, or train with a smaller data.resize"),
+                autocast(self.device, self.precision),
+            ):
+                frame_BCHW = next(frames)
+            if not torch.isfinite(frame_BCHW).all():
+                raise CheckpointError(
+                    f"the model's prediction {lead} frames ahead is not finite",
+                    remedy="use a smaller --horizon, or train again with a smaller --lr",
+                )
+            yield self._matched(frame_BCHW.float(), context_BTCHW[:, -1])
+
+    def _matched(self, frame_BCHW: Tensor, last_BCHW: Tensor) -> Tensor:
+        if self.match == 0:
+            return frame_BCHW
+        return matched(frame_BCHW, last_BCHW.to(frame_BCHW.device), self.match)
+
+    def _rollout(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
+        """The network's frames, whole or in tiles."""
+        _, length, _, height, width = context_BTCHW.shape
+        side = self.tile_side(height, width, length)
+        if side is None:
+            return rollout(self.network, context_BTCHW.to(self.device), horizon)
+        return rollout(
+            TiledForecaster(self.network, self.config.model, side), context_BTCHW, horizon
+        )
+
+    @property
+    def fallback_note(self) -> str | None:
+        """What to tell of a model that falls back; None of one that does not."""
+        if self.fallback is None:
+            return None
+        return (
+            f"the network did not beat the {self.fallback} on the held-out frames of its training; "
+            f"so the {self.fallback} makes the forecast; training for longer may help"
+        )
+
+    def tile_side(self, height: int, width: int, length: int | None = None) -> int | None:
+        """Side of the tiles that frames of this size are predicted in; None: they are whole.
+
+        `length` counts the context frames, None: as trained. Raises ResourceError for frames that
+        memory does not hold in tiles either.
+        """
+        size = target_size(height, width, self.config.data.resize)
+        if self.tile is not None:
+            return self.tile if self.tile < max(size) else None
+        memory = prediction_memory(self.device)
+        if memory is None:
+            return None
+        length = length or self.config.data.context_length
+        return fitting_tile(self.config.model, self.channels, size, length, memory)
+
+    def check_channels(self, info: SourceInfo) -> None:
+        """Raise CheckpointError when a clip's channels are not the model's."""
+        if info.channels != self.channels:
+            wanted = "gray" if self.channels == 1 else "rgb"
+            raise CheckpointError(
+                f"{info.path}: has {info.channels} channels, the model was trained on "
+                f"{self.channels}",
+                remedy=f"convert the frames with --color {wanted}",
+            )
+
+    def _check(self, context_THWC: np.ndarray, horizon: int) -> None:
+        if horizon < 1:
+            raise UsageError(f"horizon {horizon}: nothing to predict", remedy="use 1 or more")
+        if context_THWC.ndim != 4 or context_THWC.size == 0:
+            raise ValueError(
+                f"context must be (T, H, W, C), none of them 0; received shape {context_THWC.shape}"
+            )
+        if context_THWC.shape[3] != self.channels:
+            raise CheckpointError(
+                f"the model works on {self.channels} channels, the frames have "
+                f"{context_THWC.shape[3]}",
+                remedy=f"convert them with --color {'gray' if self.channels == 1 else 'rgb'}",
+            )
+
+
+def load_forecaster(
+    path: str | Path, device: str = "auto", tile: int | None = None, match: float = 0.0
+) -> LoadedForecaster:
+    """Load a model file or a run folder's best model; CheckpointError when it is neither.
+
+    `tile` is the side in pixels of the tiles that frames are predicted in, None: as memory needs;
+    `match` how far frames are moved to the last context frame's distribution of brightness, 0..1.
+    """
+    checkpoint = load_checkpoint(Path(path))
+    try:
+        return LoadedForecaster(checkpoint, device, tile, match)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy) from error
+
+
+def _check_tile(config: Config, tile: int) -> None:
+    if config.model.tied_to_size:
+        raise UsageError(
+            f"--tile {tile}: {config.model.name} is tied to frames of {config.data.resize}, which "
+            "it cannot see in parts",
+            remedy="leave out --tile",
+        )
+    if tile < smallest_tile(config.model):
+        raise UsageError(
+            f"--tile {tile}: too small for a model with patches of {patch_of(config.model)}",
+            remedy=f"use {smallest_tile(config.model)} or more",
+        )

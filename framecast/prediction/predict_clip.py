@@ -1,0 +1,252 @@
+"""A model and a clip in, the clip's future out: at its own size, colours and rate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from framecast.config.loading import Config
+from framecast.config.schema import DataConfig
+from framecast.errors import OutputError, SourceError, UsageError
+from framecast.prediction.loaded_forecaster import LoadedForecaster
+from framecast.video.comparison_figures import comparison_video
+from framecast.video.readers.base import FrameSource, SourceInfo
+from framecast.video.readers.live import STANDARD_INPUT, is_live, live_name
+from framecast.video.readers.open import open_source
+from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, open_writer
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """What to predict of a clip.
+
+    `horizon` in frames, None: as trained. `start` is the index of the first context frame; None:
+    the clip's last frames, or with `compare` the last whose future is known. `fps` None: the clip's
+    own. `color` converts the frames before anything else; `keep_readable` accepts damaged clips.
+    `stream` asks for a forecast after every frame; `size` (HxW) says that standard input is raw
+    frames.
+    """
+
+    horizon: int | None = None
+    start: int | None = None
+    compare: bool = False
+    fps: float | None = None
+    color: Literal["gray", "rgb"] | None = None
+    keep_readable: bool = False
+    stream: bool = False
+    size: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.horizon is not None and self.horizon < 1:
+            raise UsageError(
+                f"--horizon {self.horizon}: nothing to predict", remedy="use 1 or more"
+            )
+        if self.start is not None and self.start < 0:
+            raise UsageError(
+                f"--start {self.start}: frames are counted from 0", remedy="use 0 or more"
+            )
+        if self.stream and self.compare:
+            raise UsageError(
+                "--compare needs frames that a stream has not seen yet", remedy="leave out --stream"
+            )
+
+    def check_source(self, source: str) -> None:
+        """Raise UsageError where what is asked for and the kind of the source do not fit."""
+        live = is_live(source)
+        if live and not self.stream:
+            raise UsageError(f"{source}: has no last frames to start from", remedy="add --stream")
+        if live and (self.start is not None or self.keep_readable):
+            raise UsageError(
+                f"{source}: --start and --keep-readable are for files", remedy="leave them out"
+            )
+        if self.size is not None and source != STANDARD_INPUT:
+            raise UsageError(
+                f"--size is for raw frames on standard input, {source} has a size of its own",
+                remedy="leave it out",
+            )
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Frames to come and how to show them: `frames` yields `count` of (H, W, C) at rate `fps`."""
+
+    frames: Iterator[np.ndarray]
+    count: int
+    fps: float
+    notes: tuple[str, ...]
+
+
+def predict_file(
+    forecaster: LoadedForecaster,
+    path: Path,
+    target: str | Path,
+    request: PredictionRequest,
+    overwrite: bool = False,
+    on_frame: Callable[[str, int], None] = lambda name, total: None,
+) -> tuple[str, ...]:
+    """Predict one clip into a file or PNG folder and return what is worth noting.
+
+    `on_frame` is called with the clip's name and the number of frames to come, for each of them.
+    Raises what reading, predicting and writing raise; a target is never left half written.
+    """
+    source = open_clip(forecaster, path, request)
+    forecast = forecast_source(forecaster, source, request)
+    with open_writer(target, fps=forecast.fps, overwrite=overwrite) as writer:
+        for frame_HWC in forecast.frames:
+            writer.write(frame_HWC)
+            on_frame(path.name, forecast.count)
+    return (*forecast.notes, *model_notes(forecaster, source.info), *writer.notes)
+
+
+def model_notes(forecaster: LoadedForecaster, info: SourceInfo) -> tuple[str, ...]:
+    """Say where frames are predicted by a classical forecast, or in tiles."""
+    if forecaster.fallback_note is not None:
+        return (forecaster.fallback_note,)
+    side = forecaster.tile_side(info.height, info.width)
+    return () if side is None else (f"predicted in tiles of {side} x {side} pixels",)
+
+
+def open_clip(forecaster: LoadedForecaster, path: Path, request: PredictionRequest) -> FrameSource:
+    """Open a clip as the request and the model want it; CheckpointError where channels differ."""
+    color = request.color or forecaster.config.data.color
+    source = open_source(path, color=color, keep_readable=request.keep_readable)
+    forecaster.check_channels(source.info)
+    return source
+
+
+def name_outputs(sources: Sequence[Path], output: str | None, suffix: str) -> list[str]:
+    """Where each prediction goes: `output` itself for one source, inside it for several.
+
+    Without an output: in the working directory, named after the clip. Folders are made; names end
+    in a slash where PNGs go into a folder. Raises UsageError when two sources would get the same
+    name, OutputError when the folder cannot be made.
+    """
+    if len(sources) == 1 and output is not None:
+        return [output]
+    if output == STANDARD_OUTPUT:
+        raise UsageError(
+            f"standard output holds one prediction, not {len(sources)}",
+            remedy="predict them one by one",
+        )
+    ending = "/" if suffix == "png" else f".{suffix}"
+    folder = Path(output or "")
+    targets = [f"{folder / _clip_name(source)}-prediction{ending}" for source in sources]
+    twice = [target for target, times in Counter(targets).items() if times > 1]
+    if twice:
+        raise UsageError(
+            f"several sources would be written to {twice[0]}", remedy="predict them one by one"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: no folder can be made here ({error.strerror})",
+            remedy="give another one with -o",
+        ) from error
+    return targets
+
+
+def _clip_name(source: Path) -> str:
+    """A folder's name, a file's name without its suffix, or what a live source is called."""
+    if is_live(str(source)):
+        return live_name(str(source))
+    path = source.resolve()
+    return path.name if path.is_dir() else path.stem
+
+
+def forecast_source(
+    forecaster: LoadedForecaster, source: FrameSource, request: PredictionRequest
+) -> Forecast:
+    """Predict a clip's frames after its last ones, or after `request.start`.
+
+    Raises SourceError when the clip is too short for the context (or for the truth, with
+    `compare`).
+    """
+    info, data = source.info, forecaster.config.data
+    horizon = request.horizon or int(data.horizon)
+    future = horizon if request.compare else 0
+    reach = (data.context_length + future - 1) * data.frame_step + 1
+    start = info.frames - reach if request.start is None else request.start
+    if start < 0 or start + reach > info.frames:
+        raise SourceError(
+            f"{info.path}: has {info.frames} frames, {max(start, 0) + reach} are needed "
+            f"({_needs(data, max(start, 0), future)})",
+            remedy=_remedy(request),
+        )
+    context_THWC, scene = _read_context(source, start, data)
+    frames, count = forecaster.stream(context_THWC, horizon), horizon
+    if request.compare:
+        first = start + data.context_length * data.frame_step
+        truth = source.read(first, start + reach, data.frame_step)
+        frames, count = comparison_video(context_THWC, frames, truth), count + len(context_THWC)
+    fps = request.fps
+    if fps is None:
+        fps = (info.fps or DEFAULT_FPS) / data.frame_step
+    notes = _notes(request, horizon, info, forecaster.config)
+    return Forecast(frames, count, fps, (*info.notes, *scene, *notes))
+
+
+def _read_context(
+    source: FrameSource, start: int, data: DataConfig
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The context (Tc, H, W, C) that begins at a frame, and a note if it is less than asked for.
+
+    Where it cuts to another scene, only what follows the cut is taken: the rest has no future.
+    """
+    wanted = range(start, start + data.context_length * data.frame_step, data.frame_step)
+    if not data.scene_cuts:
+        return np.stack(list(source.read(wanted.start, wanted[-1] + 1, wanted.step))), ()
+    from framecast.video.scene_detection import NEIGHBOURS, newest_scene  # noqa: PLC0415  (slow to load)
+
+    kept, before = {}, max(0, start - NEIGHBOURS)
+
+    def watched() -> Iterator[np.ndarray]:
+        for number, frame_HWC in enumerate(source.read(before, wanted[-1] + 1), before):
+            if number in wanted:
+                kept[number] = frame_HWC
+            yield frame_HWC
+
+    scene = before + newest_scene(watched(), start - before)
+    context = [frame_HWC for number, frame_HWC in kept.items() if number >= scene]
+    if len(context) == len(wanted):
+        return np.stack(context), ()
+    frames = "1 frame" if len(context) == 1 else f"{len(context)} frames"
+    name = source.info.path.name
+    return np.stack(context), (
+        f"{name} cuts to another scene at frame {scene}: the {frames} from there on are the "
+        f"context, not {len(wanted)}",
+    )
+
+
+def _needs(data: DataConfig, start: int, future: int) -> str:
+    parts = [f"{start} before the start"] if start else []
+    parts.append(f"{data.context_length} of context")
+    parts += [f"{future} of truth"] if future else []
+    step = f", every {data.frame_step}th" if data.frame_step > 1 else ""
+    return " + ".join(parts) + step
+
+
+def _remedy(request: PredictionRequest) -> str:
+    ways = ["an earlier --start"] if request.start else []
+    ways += ["a smaller --horizon"] if request.compare else []
+    return f"use {', '.join([*ways, 'a longer clip'])}".replace(", a longer", " or a longer")
+
+
+def _notes(
+    request: PredictionRequest, horizon: int, info: SourceInfo, config: Config
+) -> Iterator[str]:
+    data, size = config.data, f"{info.height}x{info.width}"
+    if config.model.tied_to_size and size != data.resize:
+        yield (
+            f"{config.model.name} works at {data.resize} alone: {info.path} is resized from {size} "
+            "to it, and its prediction back"
+        )
+    if info.fps is None and request.fps is None:
+        yield f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps"
+    if horizon > int(data.horizon):
+        yield f"horizon {horizon} goes beyond the {data.horizon} frames the model was trained on"

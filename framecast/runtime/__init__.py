@@ -1,0 +1,1 @@
+"""What the program needs of the machine: device, memory, processes, signals, files it writes."""

@@ -1,0 +1,81 @@
+"""Where the numbers are crunched: the device, its precision, and running out of its memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from framecast.errors import ResourceError, UsageError
+from framecast.runtime.memory import machine_memory
+
+Module = TypeVar("Module", bound=nn.Module)
+
+_LACKING = re.compile("can't allocate memory|not enough memory|out of memory")
+"""How PyTorch says it on Unix, on Windows, and on MPS."""
+
+
+def pick_device(setting: str) -> str:
+    """Resolve "auto" to cuda, mps or cpu, in this order; check that another choice is there.
+
+    Raises UsageError for anything else, ResourceError when the machine has no such device.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", setting):
+        raise UsageError(f"device {setting}: unknown", remedy="use auto, cpu, cuda, cuda:N or mps")
+    mps = torch.backends.mps.is_available()
+    if setting == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    kind, _, number = setting.partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(mps)}[kind]
+    if int(number or 0) >= there:
+        raise ResourceError(
+            f"device {setting} is not on this machine ({kind} devices found: {there})",
+            remedy="use --device auto",
+        )
+    return setting
+
+
+def pick_precision(setting: str, device: str) -> str:
+    """Resolve "auto" to bfloat16 on CUDA, where it is faster, and to float32 elsewhere."""
+    if setting != "auto":
+        return setting
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def prediction_memory(device: str) -> int | None:
+    """Bytes that a forecast may take: what is free on CUDA, half of the machine's memory elsewhere;
+    None where the system does not tell."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    memory = machine_memory()
+    return None if memory is None else memory // 2
+
+
+def autocast(device: str, precision: str) -> torch.autocast:
+    """Context in which convolutions run at the given precision."""
+    enabled = precision == "bfloat16"
+    return torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=enabled)
+
+
+def placed(network: Module, device: str) -> Module:
+    """The network on a device, its weights in the order in which that convolves fastest."""
+    if device.startswith("cuda"):
+        return network.to(device, memory_format=torch.channels_last)
+    return network.to(device)
+
+
+@contextmanager
+def explained_memory(remedy: str) -> Iterator[None]:
+    """Turn a failed allocation, on the CPU or a device, into a ResourceError with this remedy."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ResourceError("out of memory", remedy=remedy) from error
+    except RuntimeError as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or _LACKING.search(str(error))):
+            raise
+        raise ResourceError("out of memory", remedy=remedy) from error

@@ -1,0 +1,1 @@
+"""Training: from clips to a run folder with the best model."""

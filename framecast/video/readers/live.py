@@ -1,0 +1,247 @@
+"""Frames as they come, from standard input or a camera: nobody knows how many.
+
+Standard input carries images one after another, PNG, JPEG or PNM, as `ffmpeg -f image2pipe` writes
+them, or raw frames of a size that is told. Each image is read to its own last byte and no further,
+so that a frame is there as soon as it was sent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+
+from framecast.errors import CorruptSourceError, SourceError, UsageError
+from framecast.video.pixels import convert_color, convert_depth
+from framecast.video.readers.base import show_size
+
+STANDARD_INPUT = "-"
+CAMERA = "camera:"
+
+PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+MARKER, JPEG_SCAN, JPEG_END = 0xFF, 0xDA, 0xD9
+NOT_MARKERS = frozenset({0x00, *range(0xD0, 0xD8)})
+"""Bytes behind 0xFF within the pixels of a JPEG: a stuffed zero and the restart markers."""
+
+PNM_SPACE = rb"(?:\s|#[^\n]*\n)+"
+PNM_HEADER = re.compile(PNM_SPACE + PNM_SPACE.join([rb"(\d{1,9})"] * 3) + rb"\s")
+PNM_HEADER_LIMIT = 1000
+
+IMAGE_LIMIT = 2**30
+"""Bytes of one part of an image beyond which it is taken for damaged."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """`frames` (H, W, C), uint8 or uint16, all of the first one's size and type, one at a time.
+
+    `fps` in frames per second and `total` in frames, each None where nobody knows.
+    """
+
+    name: str
+    frames: Iterator[np.ndarray]
+    fps: float | None = None
+    total: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+class _DamagedError(Exception):
+    """A frame that the stream ends in, or that is broken; str() is the reason."""
+
+
+def is_live(source: str) -> bool:
+    """Tell whether a source's name stands for standard input or a camera."""
+    return source == STANDARD_INPUT or source.startswith(CAMERA)
+
+
+def live_name(source: str) -> str:
+    """What a live source is called in the name of a file."""
+    return "stdin" if source == STANDARD_INPUT else source.replace(":", "-")
+
+
+def open_live(source: str, channels: int, size: tuple[int, int] | None = None) -> Feed:
+    """Open standard input ("-") or a camera ("camera:0"), read with 1 (grey) or 3 (RGB) channels.
+
+    `size` (H, W) says that standard input is raw 8-bit frames of so many pixels and channels, rows
+    from the top, without anything between them. Raises UsageError for a camera without a number,
+    SourceError when there is no such camera; `frames` raises CorruptSourceError where the stream
+    breaks off inside a frame, SourceError at what is no image or has another size.
+    """
+    if source == STANDARD_INPUT:
+        if sys.stdin.isatty():
+            raise UsageError(
+                "-: standard input is a terminal", remedy="send it frames through a pipe"
+            )
+        file = sys.stdin.buffer
+        frames = _images(file) if size is None else _raw_frames(file, (*size, channels))
+        return Feed("standard input", _alike("standard input", frames, channels))
+    return _open_camera(source, channels)
+
+
+def _open_camera(source: str, channels: int) -> Feed:
+    number = source.removeprefix(CAMERA)
+    if not re.fullmatch(r"[0-9]{1,3}", number):
+        raise UsageError(f"{source}: cameras have numbers", remedy="write it like camera:0")
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        capture = cv2.VideoCapture(int(number))
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+    if not capture.isOpened():
+        raise SourceError(
+            f"{source}: there is no such camera, or another program uses it",
+            remedy="try another number",
+        )
+    # The newest picture, not one that waited while the last forecast was made.
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    frames = _alike(source, _pictures(source, capture), channels)
+    return Feed(source, frames, fps=fps if fps > 0 else None)
+
+
+def _pictures(source: str, capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
+    try:
+        for number in itertools.count():
+            there, picture = capture.read()
+            if not there:
+                raise SourceError(
+                    f"{source}: gives no picture {number}", remedy="check its cable or its program"
+                )
+            yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    finally:
+        capture.release()
+
+
+def _alike(name: str, frames: Iterator[np.ndarray], channels: int) -> Iterator[np.ndarray]:
+    """Frames with the given channels and the first one's depth; SourceError at another size."""
+    first: np.ndarray | None = None
+    for number, frame in enumerate(frames):
+        first = frame if first is None else first
+        if frame.shape[:2] != first.shape[:2]:
+            raise SourceError(
+                f"{name}: frame {number} is {show_size(frame.shape)} where the first is "
+                f"{show_size(first.shape)} (height x width)",
+                remedy="send frames of one size",
+            )
+        yield np.ascontiguousarray(convert_depth(convert_color(frame, channels), first.dtype))
+
+
+def _raw_frames(file: BinaryIO, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
+    length = int(np.prod(shape))
+    for number in itertools.count():
+        data = file.read(length)
+        if not data:
+            return
+        if len(data) < length:
+            raise CorruptSourceError(
+                f"standard input: ends after {len(data)} of the {length} bytes of frame {number}",
+                remedy=f"send raw frames of {shape[0]}x{shape[1]} (height x width), "
+                f"{shape[2]} bytes a pixel, or give another --size",
+            )
+        yield np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _images(file: BinaryIO) -> Iterator[np.ndarray]:
+    for number in itertools.count():
+        try:
+            data = _read_image(file, number)
+            if not data:
+                return
+            frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            if frame is None:
+                raise _DamagedError("it is damaged")
+        except _DamagedError as error:
+            raise CorruptSourceError(
+                f"standard input: frame {number} cannot be read ({error})",
+                remedy="check the program that sends it",
+            ) from error
+        yield frame[:, :, None] if frame.ndim == 2 else frame[:, :, 2::-1]
+
+
+def _read_image(file: BinaryIO, number: int) -> bytes:
+    """The bytes of the next image; none at the end of the stream."""
+    start = file.read(2)
+    if not start:
+        return b""
+    readers: dict[bytes, Callable[[BinaryIO], bytes]] = {
+        PNG_START[:2]: _read_png,
+        JPEG_START: _read_jpeg,
+        b"P5": partial(_read_pnm, channels=1),
+        b"P6": partial(_read_pnm, channels=3),
+    }
+    if start not in readers:
+        raise SourceError(
+            f"standard input: frame {number} is no PNG, JPEG or PNM image",
+            remedy="send images one after another, as ffmpeg -f image2pipe -c:v png does, or raw "
+            "frames with --size",
+        )
+    return start + readers[start](file)
+
+
+def _exactly(file: BinaryIO, length: int) -> bytes:
+    data = file.read(length) if length <= IMAGE_LIMIT else b""
+    if len(data) < length:
+        raise _DamagedError("the stream ends in it" if length <= IMAGE_LIMIT else "it is damaged")
+    return data
+
+
+def _read_png(file: BinaryIO) -> bytes:
+    """Chunks up to IEND (PNG specification, section 5); the first two bytes are read already."""
+    parts = [_exactly(file, len(PNG_START) - 2)]
+    while True:
+        head = _exactly(file, 8)
+        parts += [head, _exactly(file, int.from_bytes(head[:4], "big") + 4)]
+        if head[4:] == b"IEND":
+            return b"".join(parts)
+
+
+def _read_jpeg(file: BinaryIO) -> bytes:
+    """Segments up to the end marker (ITU-T T.81, annex B); the start marker is read already."""
+    data = bytearray()
+    head = _exactly(file, 2)
+    while True:
+        if head[0] != MARKER:
+            raise _DamagedError("it is damaged")
+        data += head
+        if head[1] == JPEG_END:
+            return bytes(data)
+        length = _exactly(file, 2)
+        data += length + _exactly(file, max(0, int.from_bytes(length, "big") - 2))
+        if head[1] == JPEG_SCAN:
+            pixels, head = _read_scan(file)
+            data += pixels
+        else:
+            head = _exactly(file, 2)
+
+
+def _read_scan(file: BinaryIO) -> tuple[bytes, bytes]:
+    """Compressed pixels, and the marker that ends them."""
+    data = bytearray()
+    while True:
+        byte = _exactly(file, 1)
+        if byte[0] == MARKER:
+            after = byte
+            while after[0] == MARKER:  # any number of them may come before the one that counts
+                after = _exactly(file, 1)
+            if after[0] not in NOT_MARKERS:
+                return bytes(data), byte + after
+            byte += after
+        data += byte
+
+
+def _read_pnm(file: BinaryIO, channels: int) -> bytes:
+    """Width, height, highest value and pixels of a PGM or PPM; its "P5" or "P6" is read already."""
+    header = b""
+    while not (match := PNM_HEADER.fullmatch(header)):
+        if len(header) == PNM_HEADER_LIMIT:
+            raise _DamagedError("it is damaged")
+        header += _exactly(file, 1)
+    width, height, highest = map(int, match.groups())
+    return header + _exactly(file, width * height * channels * (2 if highest > 255 else 1))

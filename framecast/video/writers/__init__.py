@@ -1,0 +1,1 @@
+"""Writers, one file for each kind of result."""

@@ -1,0 +1,159 @@
+"""Frames as GIF, MP4 and WebM, through PyAV."""
+
+from __future__ import annotations
+
+import contextlib
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from framecast.video.pixels import convert_depth
+from framecast.video.writers.base import FrameWriter
+
+GIF_TICK = Fraction(1, 100)  # seconds
+
+
+GIF_SHORTEST = 2  # browsers play a delay of one tick as ten
+
+
+H264, VP9 = {"crf": "17"}, {"crf": "20", "b": "0", "cpu-used": "4"}  # visually lossless
+
+
+INDEX_FIRST = {"movflags": "+faststart"}
+
+
+class _ContainerWriter(FrameWriter):
+    """What GIF, MP4 and WebM share: an FFmpeg container with one video stream."""
+
+    _container: av.container.OutputContainer | None = None
+    _stream: av.VideoStream
+
+    def _finish(self) -> None:
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+    def _discard(self, temporary: Path) -> None:
+        if self._container is not None:
+            # The file is on its way out, the first error is the one to report.
+            with contextlib.suppress(OSError, av.FFmpegError):
+                self._container.close()
+        temporary.unlink(missing_ok=True)
+
+    def _note_depth(self, first: np.ndarray) -> None:
+        if first.dtype == np.uint16:
+            self.notes.append(f"a {self.kind} holds 8 bits: the 16-bit frames were scaled down")
+
+
+class GifWriter(_ContainerWriter):
+    """Animated GIF, looping for ever; grey frames exactly, colours from a palette per frame.
+
+    Delays are whole 10 ms steps, chosen so that the error does not add up; rates above 50 per
+    second are slowed to 50, because browsers play shorter delays far too slowly.
+    """
+
+    kind = "GIF"
+
+    def _open(self, temporary: Path, first: np.ndarray) -> None:
+        self._note_depth(first)
+        self._ticks = 1 / (self.fps * GIF_TICK)
+        if self._ticks < GIF_SHORTEST:
+            fastest = 1 / (GIF_SHORTEST * GIF_TICK)
+            self.notes.append(f"a GIF plays at most {fastest} frames/s: slowed from {self.fps:g}")
+            self._ticks = GIF_SHORTEST
+        height, width, channels = first.shape
+        # Without final_delay the muxer gives the last frame a single tick.
+        options = {"final_delay": str(round(self._ticks)), "loop": "0"}
+        self._container = av.open(str(temporary), "w", format="gif", options=options)
+        self._stream = self._container.add_stream("gif", rate=1 / GIF_TICK)
+        self._stream.width, self._stream.height = width, height
+        self._stream.pix_fmt = "gray" if channels == 1 else "pal8"
+        self._palette = None if channels == 1 else _palette_graph(height, width)
+
+    def _append(self, frame: np.ndarray) -> None:
+        picture = _picture(
+            convert_depth(frame, np.uint8), round(self.frames * self._ticks), GIF_TICK
+        )
+        if self._palette is not None:
+            self._palette.push(picture)
+            picture = self._palette.pull()
+        self._container.mux(self._stream.encode(picture))
+
+
+class _VideoWriter(_ContainerWriter):
+    """What MP4 and WebM share: visually lossless yuv420p at the exact frame rate.
+
+    Odd sizes are padded by one row or column of edge pixels, never rescaled. Colours use and name
+    the BT.601 matrix, which readers that ignore the name assume.
+    """
+
+    container: str
+    codec: str
+    codec_title: str
+    codec_options: dict[str, str]
+    container_options: dict[str, str] | None = None
+
+    def _open(self, temporary: Path, first: np.ndarray) -> None:
+        self._note_depth(first)
+        odd_height, odd_width = first.shape[0] % 2, first.shape[1] % 2
+        height, width = first.shape[0] + odd_height, first.shape[1] + odd_width
+        self._padding = ((0, odd_height), (0, odd_width), (0, 0))
+        if odd_height or odd_width:
+            size = f"{height} x {width} (H x W)"
+            self.notes.append(f"{self.codec_title} needs even sizes: padded to {size}")
+        rate = Fraction(self.fps).limit_denominator(1001)  # 1001: the NTSC rates stay exact
+        self._container = av.open(
+            str(temporary), "w", format=self.container, options=self.container_options
+        )
+        stream = self._container.add_stream(self.codec, rate=rate, options=self.codec_options)
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = 1 / rate
+        stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601
+        stream.codec_context.color_range = av.video.reformatter.ColorRange.MPEG
+        self._stream = stream
+
+    def _append(self, frame: np.ndarray) -> None:
+        padded = np.pad(convert_depth(frame, np.uint8), self._padding, mode="edge")
+        picture = _picture(padded, self.frames, self._stream.codec_context.time_base)
+        self._container.mux(self._stream.encode(picture))
+
+
+class Mp4Writer(_VideoWriter):
+    """H.264 in MP4, the index first: what players and most browsers play."""
+
+    kind, container, container_options = "MP4", "mp4", INDEX_FIRST
+    codec, codec_title, codec_options = "libx264", "H.264", H264
+
+
+class WebmWriter(_VideoWriter):
+    """VP9 in WebM: what browsers without a licence for H.264 play, too."""
+
+    kind, container = "WebM", "webm"
+    codec, codec_title, codec_options = "libvpx-vp9", "VP9", VP9
+
+
+def _picture(frame: np.ndarray, pts: int, time_base: Fraction) -> av.VideoFrame:
+    is_grey = frame.shape[2] == 1
+    pixels = np.ascontiguousarray(frame[..., 0] if is_grey else frame)
+    picture = av.VideoFrame.from_ndarray(pixels, format="gray" if is_grey else "rgb24")
+    picture.pts, picture.time_base = pts, time_base
+    return picture
+
+
+def _palette_graph(height: int, width: int) -> av.filter.Graph:
+    """FFmpeg filters that give each RGB frame its own 256 colours, one frame in, one out."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=GIF_TICK)
+    split = graph.add("split")
+    generate = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
+    use = graph.add("paletteuse", "new=1:dither=sierra2_4a")
+    sink = graph.add("buffersink")
+    source.link_to(split)
+    split.link_to(generate, 0)
+    split.link_to(use, 1)
+    generate.link_to(use, 0, 1)
+    use.link_to(sink)
+    graph.configure()
+    return graph

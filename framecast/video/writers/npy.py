@@ -1,0 +1,44 @@
+"""Frames as one NumPy array."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from framecast.video.writers.base import FrameWriter
+
+
+class NpyWriter(FrameWriter):
+    """NumPy array (T, H, W, C), uint8 or uint16 as given."""
+
+    kind = "NPY"
+    _file: BinaryIO | None = None
+
+    def _open(self, temporary: Path, first: np.ndarray) -> None:
+        self._file = temporary.open("xb")
+        self._write_header()
+
+    def _append(self, frame: np.ndarray) -> None:
+        self._file.write(np.ascontiguousarray(frame).data)
+
+    def _finish(self) -> None:
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def _write_header(self) -> None:
+        # NumPy pads the header for any length of the first axis: it can be rewritten in place.
+        shape, dtype = self._like
+        descr = np.lib.format.dtype_to_descr(dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": (self.frames, *shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def _discard(self, temporary: Path) -> None:
+        if self._file is not None:
+            # Closing flushes what a full disk refused before; that error is the one to report.
+            with contextlib.suppress(OSError):
+                self._file.close()
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+"""Frames to GIF, MP4, WebM, NPY, and by name to these or PNGs; frame by frame, no half files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from framecast.errors import UsageError
+from framecast.video.writers.base import FrameWriter
+from framecast.video.writers.encoded_video import GifWriter, Mp4Writer, WebmWriter
+from framecast.video.writers.npy import NpyWriter
+from framecast.video.writers.png import PngStreamWriter, PngWriter
+
+FPS_RANGE = (0.002, 1000)  # what GIF delays and MP4 time bases hold
+
+
+STANDARD_OUTPUT = "-"
+
+WRITERS = {
+    ".gif": GifWriter,
+    ".mp4": Mp4Writer,
+    ".webm": WebmWriter,
+    ".npy": NpyWriter,
+    "": PngWriter,
+}
+
+
+def open_writer(path: str | Path, *, fps: float, overwrite: bool = False) -> FrameWriter:
+    """Writer for `path`, chosen by its suffix; nothing is created before its `with` block.
+
+    `.gif`, `.mp4`, `.webm` and `.npy` are files; a path without suffix, or one that ends in a
+    slash, is a folder of PNG frames, "-" standard output as a stream of PNG images. `fps` is in
+    frames per second. With `overwrite` an earlier file is replaced when the new one is complete; a
+    folder only if it holds nothing but such frames.
+
+    Raises UsageError for an unknown suffix or an fps out of range, OutputError for a target that
+    exists or cannot be written.
+    """
+    if not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
+        raise UsageError(
+            f"expected a frame rate of {FPS_RANGE[0]} to {FPS_RANGE[1]} per second, got {fps:g}",
+            remedy="set it with --fps",
+        )
+    if str(path) == STANDARD_OUTPUT:
+        return PngStreamWriter(Path(path), fps=fps, overwrite=overwrite)
+    is_folder = str(path).endswith(("/", os.sep))
+    path = Path(path)
+    suffix = "" if is_folder else path.suffix.lower()
+    if suffix not in WRITERS:
+        raise UsageError(
+            f"{path}: cannot write {suffix} files",
+            remedy="use .gif, .mp4, .webm or .npy, or end the path in / for a folder of PNG frames",
+        )
+    return WRITERS[suffix](path, fps=fps, overwrite=overwrite)
+
+
+def write_frames(
+    path: str | Path, frames: Iterable[np.ndarray], *, fps: float, overwrite: bool = False
+) -> Path:
+    """Write all `frames`, arrays (H, W, C), to `path` as `open_writer` does and return the path."""
+    with open_writer(path, fps=fps, overwrite=overwrite) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return writer.path
+
+
+DEFAULT_FPS = 10.0
+"""Rate of a prediction whose source knows no time, such as a folder of frames."""

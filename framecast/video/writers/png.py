@@ -1,0 +1,129 @@
+"""PNG frames: a folder of them, or one after another on standard output."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from framecast.errors import OutputError, UsageError
+from framecast.runtime.output_files import check_parent, exists_already, write_error
+from framecast.video.writers.base import FrameWriter
+
+FRAME_FILE = re.compile(r"frame_\d{4,}\.png")
+
+
+class PngWriter(FrameWriter):
+    """Folder of `frame_0000.png`, `frame_0001.png`, ...; 8 and 16 bits, grey and RGB, exactly."""
+
+    kind = "PNG folder"
+
+    def _check_target(self) -> None:
+        if self.path.is_dir():
+            entries = list(self.path.iterdir())
+            if entries and not self.overwrite:
+                raise exists_already(self.path)
+            foreign = [entry.name for entry in entries if not _is_frame_file(entry)]
+            if foreign:
+                problem = f"{self.path} holds {min(foreign)}, which is no frame of framecast"
+                raise OutputError(problem, remedy="choose an empty or a new folder")
+        elif self.path.exists():
+            problem = f"{self.path} is a file, PNG frames need a folder"
+            raise OutputError(problem, remedy="choose another name")
+        check_parent(self.path)
+
+    def _open(self, temporary: Path, first: np.ndarray) -> None:
+        temporary.mkdir()
+        self._folder = temporary
+
+    def _append(self, frame: np.ndarray) -> None:
+        (self._folder / f"frame_{self.frames:04d}.png").write_bytes(encode_png(frame))
+
+    def _finish(self) -> None:
+        """Nothing is pending: each frame is its own file."""
+
+    def _commit(self, temporary: Path) -> None:
+        if self.frames == 0 or not self.path.is_dir():
+            super()._commit(temporary)
+            return
+        self._check_target()
+        earlier = temporary.with_suffix(".old")
+        self.path.replace(earlier)
+        try:
+            temporary.replace(self.path)
+        except BaseException:
+            earlier.replace(self.path)
+            raise
+        _remove_frames(earlier)
+
+    def _discard(self, temporary: Path) -> None:
+        if temporary.is_dir():
+            _remove_frames(temporary)
+
+
+class PngStreamWriter(FrameWriter):
+    """PNG images one after another on standard output, each as soon as it is there."""
+
+    kind = "PNG stream"
+
+    def _check_target(self) -> None:
+        if sys.stdout.isatty():
+            raise UsageError(
+                "-: standard output is a terminal", remedy="send it through a pipe or into a file"
+            )
+
+    def _open(self, temporary: Path, first: np.ndarray) -> None:
+        sys.stdout.flush()
+        self._descriptor = sys.stdout.fileno()
+
+    def _append(self, frame: np.ndarray) -> None:
+        # Past Python's buffer, which would complain at exit about a reader that has gone.
+        data = memoryview(encode_png(frame))
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def _finish(self) -> None:
+        """Nothing is pending: each frame is on its way."""
+
+    def _commit(self, temporary: Path) -> None:
+        self._check_frames()
+
+    def _discard(self, temporary: Path) -> None:
+        """What is sent cannot be taken back."""
+
+
+def _is_frame_file(entry: Path) -> bool:
+    return entry.is_file() and FRAME_FILE.fullmatch(entry.name) is not None
+
+
+def _remove_frames(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if _is_frame_file(entry):
+            entry.unlink()
+    folder.rmdir()
+
+
+def encode_png(frame_HWC: np.ndarray) -> bytes:
+    """The bytes of a PNG image of a frame (H, W, 1 or 3), uint8 or uint16, exactly."""
+    grey = frame_HWC.shape[2] == 1
+    pixels = frame_HWC[..., 0] if grey else cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR)
+    # imencode, as imwrite returns False instead of saying why it failed.
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def write_picture(path: Path, frame_HWC: np.ndarray) -> None:
+    """Write one uint8 or uint16 picture, grey or RGB, as PNG, replacing `path` when it is whole.
+
+    Raises ResourceError when the disk is full, OutputError when it refuses otherwise.
+    """
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_bytes(encode_png(frame_HWC))
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise write_error(path, "picture", error) from error

@@ -1,0 +1,333 @@
+"""A model beside the baselines: the same windows, streamed, held out, and every figure redone."""
+
+import csv
+import json
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from framecast.data.batches import WindowShape
+from framecast.data.plan import make_plan
+from framecast.data.windows import Window
+from framecast.errors import SourceError, UsageError
+from framecast.evaluation import window_scores
+from framecast.evaluation.evaluate import evaluate
+from framecast.evaluation.metrics import MeanSquaredError
+from framecast.evaluation.report import MODEL
+from framecast.evaluation.task import EvaluationRequest
+from framecast.evaluation.window_scores import Scores, as_pixels, stream_batches, stream_windows
+from framecast.prediction.baselines import BASELINES, optical_flow
+from framecast.prediction.loaded_forecaster import LoadedForecaster, load_forecaster
+from framecast.video.readers.base import FrameSource, SourceInfo
+from framecast.video.readers.open import open_source, open_sources
+from tests.support.models import random_checkpoint
+from tests.support.tiny_runs import CONTEXT, FRAMES, HEIGHT, HORIZON, WIDTH
+
+HELD_OUT = FRAMES - CONTEXT - HORIZON
+"""First frame that the tiny models were not trained on."""
+
+
+class NumberedSource(FrameSource):
+    """Frames that hold their number; counts what is decoded and how many are alive at once."""
+
+    def __init__(self, frames, height=6, width=9):
+        self.info = SourceInfo(
+            path=Path("numbered"),
+            kind="array",
+            frames=frames,
+            exact=True,
+            height=height,
+            width=width,
+            channels=1,
+            dtype="uint16",
+            fps=None,
+        )
+        self.decoded, self.alive, self.most = [], [], 0
+
+    def _decode(self, numbers):
+        for number in numbers:
+            self.decoded.append(number)
+            frame = np.full((self.info.height, self.info.width, 1), number, np.uint16)
+            self.alive = [ref for ref in self.alive if ref() is not None]
+            self.alive.append(weakref.ref(frame))
+            self.most = max(self.most, len(self.alive))
+            yield frame
+            del frame
+
+
+def window_numbers(source, starts, shape):
+    size = (source.info.height, source.info.width)
+    return [w[:, 0, 0, 0].tolist() for w in stream_windows(source, starts, shape, size, 1)]
+
+
+@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("starts", [[0], [2, 3, 5], [0, 4, 40, 41, 90], [*range(0, 80, 7)]])
+def test_streamed_windows_hold_their_frames_and_each_frame_is_read_once(starts, step):
+    source, shape = NumberedSource(130), WindowShape(4, 3, step)
+    found = window_numbers(source, starts, shape)
+    assert found == [[start + step * k for k in range(7)] for start in starts]
+    assert len(source.decoded) == len(set(source.decoded))
+    assert source.decoded == sorted(source.decoded)
+
+
+def test_memory_and_reading_do_not_grow_with_the_clip():
+    shape = WindowShape(4, 3, 1)
+    source = NumberedSource(5000)
+    assert len(window_numbers(source, range(0, 4000), shape)) == 4000
+    assert source.most <= 7
+    source = NumberedSource(500)
+    assert len(window_numbers(source, range(0, 490, 5), shape)) == 98
+    assert source.most <= 7
+    source = NumberedSource(5000)
+    assert len(window_numbers(source, range(0, 5000, 500), shape)) == 10
+    assert len(source.decoded) == 10 * 7
+
+
+def test_batches_hold_whole_windows_of_one_clip_within_their_budget():
+    sources = [NumberedSource(40, 128, 512), NumberedSource(9, 128, 1000), NumberedSource(9)]
+    windows = [Window(0, 0), Window(0, 1), Window(0, 2), Window(1, 1), Window(2, 0), Window(2, 2)]
+    sizes = [(s.info.height, s.info.width) for s in sources]
+    batches = list(stream_batches(sources, sizes, 1, windows, WindowShape(4, 3, 1)))
+    assert [tuple(batch.context_BTCHW.shape) for batch, _ in batches] == [
+        *((2, 4, 1, 128, 512), (1, 4, 1, 128, 512), (1, 4, 1, 128, 1000), (2, 4, 1, 6, 9)),
+    ]
+    starts = [batch.context_BTCHW[:, 0, 0, 0, 0] * levels for batch, levels in batches]
+    assert torch.cat(starts).round().tolist() == [window.start for window in windows]
+
+
+@pytest.fixture
+def model():
+    return LoadedForecaster(random_checkpoint(1), "cpu")
+
+
+@pytest.fixture
+def textured(tmp_path):
+    """Two grey clips of different length and size, one of 8 and one of 16 bits."""
+    generator = np.random.default_rng(3)
+    coarse = generator.random((2, 24, 5, 6, 1))
+    smooth = np.kron(coarse, np.ones((1, 1, 5, 6, 1)))
+    np.save(tmp_path / "a.npy", (255 * smooth[0, :24]).astype(np.uint8))
+    np.save(tmp_path / "b.npy", (65535 * smooth[1, :13, :22, :31]).astype(np.uint16))
+    return open_sources([tmp_path / "a.npy", tmp_path / "b.npy"])
+
+
+def test_every_figure_is_that_of_the_rounded_frames_by_hand(model, textured, monkeypatch):
+    # One window a batch, as by hand: other batch sizes may round a pixel to its neighbour.
+    monkeypatch.setattr(window_scores, "BATCH_PIXELS", 1)
+    request = EvaluationRequest(horizon=3, stride=4, thresholds=("0.5",))
+    report = evaluate(model, textured, request)
+    starts = [Window(0, s) for s in range(0, 17, 4)] + [Window(1, s) for s in (0, 4)]
+    assert list(report.windows) == starts
+    squares, hits, total = {}, {}, {}
+    for window in starts:
+        source = textured[window.clip]
+        full = np.iinfo(source.info.dtype).max
+        frames = np.stack(list(source.read(window.start, window.start + 8))).astype(np.float64)
+        context = torch.from_numpy((frames[:5] / full).transpose(0, 3, 1, 2)[None]).float()
+        for name, predictor in {MODEL: model.extrapolate, **BASELINES}.items():
+            for lead, frame in enumerate(predictor(context, 3)):
+                levels = np.rint(np.clip(frame[0, 0].numpy(), 0, 1) * np.float32(full))
+                said, came = levels / full, frames[5 + lead, ..., 0] / full
+                squares.setdefault((name, lead), []).append(((said - came) ** 2).ravel())
+                hit, both = (said > 0.5) & (came > 0.5), (said > 0.5) | (came > 0.5)
+                hits[name, lead] = hits.get((name, lead), 0) + hit.sum()
+                total[name, lead] = total.get((name, lead), 0) + both.sum()
+    for (name, lead), values in squares.items():
+        expected = np.concatenate(values).mean()
+        assert report.scores[name]["mse"][lead] == pytest.approx(expected, rel=1e-7), name
+        csi = hits[name, lead] / total[name, lead]
+        assert report.scores[name]["csi 0.5"][lead] == pytest.approx(csi, rel=1e-6), name
+        rows = [value.mean() for value in values]
+        np.testing.assert_allclose(report.window_mse[name][:, lead], rows, rtol=1e-7)
+    skill = report.comparison.skills[1]
+    best = min(report.scores[name]["mse"][1] for name in BASELINES)
+    assert skill.value == pytest.approx(1 - report.scores[MODEL]["mse"][1] / best, rel=1e-9)
+
+
+def test_figures_are_those_of_the_files_that_predict_writes(
+    run, clips, grey_run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(window_scores, "BATCH_PIXELS", 1)
+    flags = ("--include-training", "--threshold", "20 dBZ", "--scale", "-10..60 dBZ")
+    code, out, _ = run("evaluate", grey_run, clips / "grey.npy", "--json", *flags)
+    assert code == 0
+    report = json.loads(out)
+    clip_THW = np.load(clips / "grey.npy").astype(np.float64)
+    squares, hits, either = np.zeros((3, HORIZON))
+    for window in report["windows"]:
+        start, target = window["start"], tmp_path / f"{window['start']}.npy"
+        flags = ("--start", start, "--horizon", HORIZON, "-o", target)
+        assert run("predict", grey_run, clips / "grey.npy", *flags)[0] == 0
+        said = np.load(target)[..., 0].astype(np.float64)
+        came = clip_THW[start + CONTEXT : start + CONTEXT + HORIZON]
+        squares += (((said - came) / 255) ** 2).mean(axis=(1, 2))
+        over = (20 + 10) / 70 * 255
+        hits += ((said > over) & (came > over)).sum(axis=(1, 2))
+        either += ((said > over) | (came > over)).sum(axis=(1, 2))
+    assert len(report["windows"]) == FRAMES - CONTEXT - HORIZON + 1
+    scores = report["scores"][MODEL]
+    np.testing.assert_allclose(scores["mse"], squares / len(report["windows"]), rtol=1e-6)
+    np.testing.assert_allclose(scores["csi 20 dBZ"], hits / either, rtol=1e-6)
+
+
+def test_the_horizon_and_stride_are_as_trained_unless_given(model, textured):
+    assert evaluate(model, textured[:1]).horizon == 4
+    report = evaluate(model, textured[:1], EvaluationRequest(horizon=2, stride=5, windows=2))
+    assert (report.horizon, report.stride, report.windows_found) == (2, 5, 4)
+    assert report.windows == (Window(0, 0), Window(0, 15))
+    assert "2 of 4 windows are scored, evenly spread" in report.notes
+    assert len(report.scores[MODEL]["mse"]) == 2
+
+
+def test_other_forecasters_can_stand_beside_the_model(model, textured):
+    report = evaluate(model, textured, EvaluationRequest(windows=2), {"copy": model.extrapolate})
+    assert list(report.scores) == [MODEL, "copy"]
+    assert report.scores["copy"] == report.scores[MODEL]
+    assert report.comparison.overall.value == 0
+    assert report.comparison.sentence.startswith("no better than copy at all leads 1-4")
+
+
+def test_halves_scored_apart_and_merged_are_one_pass(model, textured):
+    shape, sizes = WindowShape(5, 2, 1), [(25, 36), (22, 31)]
+    windows = [Window(0, start) for start in range(6)] + [Window(1, start) for start in range(3)]
+
+    def scored(part):
+        scores = Scores([MeanSquaredError(2)])
+        for batch, levels in stream_batches(textured, sizes, 1, part, shape):
+            scores.update(batch, optical_flow(batch.context_BTCHW, 2), levels)
+        return scores
+
+    whole, first, rest = scored(windows), scored(windows[:4]), scored(windows[4:])
+    first.merge(rest)
+    np.testing.assert_allclose(first.mse(), whole.mse(), rtol=1e-12)
+    np.testing.assert_allclose(first.figures()["mse"], whole.figures()["mse"], rtol=1e-12)
+
+
+def test_pixels_are_exact_shares_of_the_full_scale():
+    levels = torch.arange(256, dtype=torch.float64)
+    noisy = (levels / 255).float() + 1e-4
+    assert as_pixels(noisy, 255).tolist() == (levels / 255).tolist()
+    assert as_pixels(torch.tensor([-0.5, 1.5]), 65535).tolist() == [0, 1]
+
+
+def test_openstl_refuses_frames_of_several_sizes(model, textured):
+    with pytest.raises(UsageError, match="sums over the pixels of a frame"):
+        evaluate(model, textured, EvaluationRequest(protocol="openstl"))
+    report = evaluate(model, textured[:1], EvaluationRequest(protocol="openstl", windows=1))
+    pixel = evaluate(model, textured[:1], EvaluationRequest(windows=1))
+    ratio = np.array(report.scores[MODEL]["mse"]) / pixel.scores[MODEL]["mse"]
+    np.testing.assert_allclose(ratio, 25 * 36, rtol=1e-9)
+
+
+def test_only_held_out_windows_are_scored_unless_told(run, clips, grey_run, tmp_path):
+    renamed = tmp_path / "renamed.npy"
+    renamed.write_bytes((clips / "grey.npy").read_bytes())
+    for clip in (clips / "grey.npy", renamed):
+        code, out, _ = run("evaluate", grey_run, clip, "--json")
+        report = json.loads(out)
+        assert code == 0
+        assert [window["start"] for window in report["windows"]] == [HELD_OUT]
+        assert not report["includes_training"]
+        assert f"trained on frames 0 to {HELD_OUT - 1}, which are left out" in report["notes"][0]
+    code, out, err = run("evaluate", grey_run, renamed, "--include-training")
+    assert (code, out) == (0, "")
+    assert f"{HELD_OUT + 1} windows of {CONTEXT} + {HORIZON} frames" in err
+    assert err.splitlines()[-1].endswith("(scored on frames it was trained on)")
+
+
+def test_a_clip_without_a_held_out_window_is_refused(run, clips, grey_run, tmp_path):
+    code, out, err = run("evaluate", grey_run, clips / "grey.npy", "--horizon", HORIZON + 1)
+    assert (code, out) == (3, "")
+    assert err == (
+        f"error: {clips / 'grey.npy'}: the model was trained on it, and beside those frames a "
+        f"window of {CONTEXT + HORIZON + 1} frames does not fit; give a clip it has not seen, or "
+        "score it anyway with --include-training\n"
+    )
+
+
+def test_the_table_ends_with_the_verdict_and_says_what_is_measured(run, clips, grey_run):
+    code, out, err = run("evaluate", grey_run, clips / "grey", "--protocol", "nowcast")
+    assert (code, out) == (0, "")
+    for name in (MODEL, *BASELINES):
+        assert name in err
+    assert "protocol nowcast: errors over pixels, and events above thresholds" in err
+    assert "csi 0.5: hits / (hits + misses + false alarms), pixels > 0.5" in err
+    assert err.splitlines()[-1].split()[0] in ("better", "no", "worse")
+
+
+def test_matched_forecasts_are_scored_and_said_to_be(run, clips, grey_run):
+    flags = ("--include-training", "--windows", 2, "--json")
+    scores = []
+    for share in ((), ("--match", 0.25)):
+        code, out, _ = run("evaluate", grey_run, clips / "grey.npy", *flags, *share)
+        assert code == 0
+        report = json.loads(out)
+        scores.append(report["scores"])
+        said = (
+            "the model's frames are moved 25% of the way to the last context frame's distribution"
+        )
+        assert any(note.startswith(said) for note in report["notes"]) == bool(share)
+    plain, moved = scores
+    assert plain[MODEL]["mse"] != moved[MODEL]["mse"]
+    assert plain["optical flow"] == moved["optical flow"]
+
+
+def test_csv_has_a_row_for_every_figure_and_is_not_overwritten(run, clips, grey_run, tmp_path):
+    target = tmp_path / "figures.csv"
+    arguments = ("evaluate", grey_run, clips / "grey", "--csv", target, "--horizon", 2)
+    code, out, _ = run(*arguments)
+    assert (code, out) == (0, f"{target}\n")
+    with target.open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * (5 * 4 + 1)
+    kinds = {(row["forecaster"], row["metric"], row["lead"]) for row in rows}
+    assert len(kinds) == len(rows)
+    assert (MODEL, "skill", "2") in kinds
+    before = target.read_bytes()
+    code, out, err = run(*arguments)
+    assert (code, out) == (5, "")
+    assert err == f"error: {target} exists already; choose another name or pass --overwrite\n"
+    assert target.read_bytes() == before
+    assert run(*arguments, "--overwrite")[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.csv"]
+
+
+def test_the_held_out_score_is_the_one_training_reported(grey_run, clips):
+    forecaster = load_forecaster(grey_run, "cpu")
+    source = open_source(clips / "grey.npy")
+    plan = make_plan([source.info], forecaster.config)
+    report = evaluate(forecaster, [source])
+    assert report.windows == plan.validation
+    with (grey_run / "metrics.csv").open() as file:
+        best = min(csv.DictReader(file), key=lambda row: float(row["validation_mse"]))
+    assert report.mean(MODEL, "mse") == pytest.approx(float(best["validation_mse"]), rel=0.01)
+    flow = report.mean("optical flow", "mse")
+    assert flow == pytest.approx(float(best["flow_mse"]), rel=0.01)
+
+
+def test_perfect_frames_are_noted_and_never_written_as_infinity(run, grey_run, tmp_path):
+    still = np.random.default_rng(0).integers(0, 256, (1, HEIGHT, WIDTH), dtype=np.uint8)
+    np.save(tmp_path / "still.npy", np.repeat(still, 9, axis=0))
+    code, out, _ = run("evaluate", grey_run, tmp_path / "still.npy", "--json")
+    report = json.loads(out, parse_constant=pytest.fail)
+    assert code == 0
+    assert report["scores"]["last frame"]["psnr"] == [None] * HORIZON
+    assert (
+        f"{3 * HORIZON} frames of last frame have no error; PSNR leaves them out"
+        in (report["notes"])
+    )
+    assert "than the last frame" in report["verdict"]
+    assert "which makes no error" in report["verdict"]
+
+
+def test_a_model_file_without_a_memory_says_so(model, textured):
+    notes = evaluate(model, textured, EvaluationRequest(windows=1)).notes
+    assert any("does not say which clips it was trained on" in note for note in notes)
+
+
+def test_clips_too_short_or_of_other_colours_are_refused(model, textured):
+    with pytest.raises(SourceError, match="a window of 35 frames in a row"):
+        evaluate(model, textured, EvaluationRequest(horizon=30))

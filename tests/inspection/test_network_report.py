@@ -1,0 +1,260 @@
+"""inspect-shapes: the way it prints is the way a clip takes, and what it refuses and warns of."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from framecast.config.loading import Config, load_config
+from framecast.data.batches import training_batches
+from framecast.data.decoding import decode_clips
+from framecast.data.plan import make_plan
+from framecast.errors import CheckpointError, ConfigError, SourceError, UsageError
+from framecast.inspection.network_report import inspect_clips, inspect_target
+from framecast.inspection.tensor_table import COLUMNS, show_bytes
+from framecast.nn.forecasters.registry import build_forecaster
+from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
+from framecast.prediction.loaded_forecaster import load_forecaster
+from framecast.training.trainer import window_shape
+from framecast.video.readers.base import SourceInfo
+from framecast.video.readers.open import open_source
+
+T, C, H, W = 40, 3, 37, 50
+SETTINGS = ("data.resize=21x34", "data.crop=19", "data.horizon=4", "data.context_length=3")
+SMALL = ("model.filters=5,7", "model.patch=4", "train.batch_size=2")
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 2**16, (T, H, W, C), np.uint16))
+    return path
+
+
+@pytest.fixture
+def model(tmp_path):
+    config = load_config(None, (*SETTINGS, *SMALL, "train.device=cpu"), {})
+    torch.manual_seed(0)
+    weights = build_forecaster(config.model, C, (21, 34)).state_dict()
+    path = tmp_path / "model.pt"
+    save_checkpoint(
+        path, Checkpoint(config, {"channels": C, "height": 21, "width": 34}, weights, {})
+    )
+    return path
+
+
+def info(**changes):
+    base = SourceInfo(Path("clip"), "folder", T, True, H, W, 1, "uint8", None)
+    return replace(base, **changes)
+
+
+def lines_of(inspection):
+    return {
+        (s.title.split(" ")[0], line.name): line for s in inspection.sections for line in s.lines
+    }
+
+
+def shape(line):
+    return tuple(length for _, length in line.gives)
+
+
+def test_data_lines_are_what_the_data_set_gives(clip, tmp_path):
+    config = load_config(None, (*SETTINGS, *SMALL), {})
+    source = open_source(clip)
+    plan = make_plan([source.info], config)
+    decoded = decode_clips([source], plan.sizes, plan.channels, tmp_path).clips
+    batch = next(
+        training_batches(
+            decoded,
+            plan.split.train,
+            window_shape(plan),
+            batch_size=plan.batch_size,
+            crop=plan.crop,
+            flip=True,
+            turn=False,
+            seed=0,
+        )
+    )
+    lines = lines_of(inspect_target(clip, None, (*SETTINGS, *SMALL)))
+    assert shape(lines["clips", "clip.npy"]) == (T, C, H, W)
+    assert lines["clips", "clip.npy"].bytes == 2 * T * C * H * W
+    last = lines["clips", "frames"].to_dict()
+    assert tuple(last["channels_last"].values()) == decoded[0].shape
+    assert shape(lines["training", "context"]) == tuple(batch.context_BTCHW.shape)
+    assert shape(lines["training", "target"]) == tuple(batch.target_BTCHW.shape)
+    windows = lines["windows", "window"]
+    assert shape(windows) == (7, C, 21, 34)
+    train, held_out = len(plan.split.train), len(plan.split.validation)
+    counts = f"{train} to train on, {held_out} held out by time, fewer if scenes are cut"
+    assert windows.operation == f"3 + 4 frames, 7 on the time axis; {counts}"
+
+
+def test_prediction_lines_are_what_prediction_gives(clip, model):
+    source = open_source(clip)
+    frames_THWC = np.stack(list(source.read(0, 3)))
+    predicted = load_forecaster(model, "cpu").predict(frames_THWC, 4)
+    lines = lines_of(inspect_target(clip, None, (*SETTINGS, *SMALL)))
+    output = lines["prediction", "output"]
+    assert tuple(output.to_dict()["channels_last"].values()) == predicted.shape
+    assert output.dtype == str(predicted.dtype)
+    assert output.operation == "pixels, scaled back to the clip's own size"
+    assert lines["prediction", "pad_to_grid"].padding == (0, 3, 0, 2)
+
+
+def test_a_model_is_inspected_with_its_own_settings_and_channels(model):
+    inspection = inspect_target(model)
+    lines = lines_of(inspection)
+    assert shape(lines["prediction", "context"]) == (1, 3, C, 21, 34)
+    parameters = sum(weight.numel() for weight in load_forecaster(model).network.parameters())
+    assert inspection.to_dict()["figures"]["parameters"] == parameters
+    assert inspection.notes == ()
+    other = lines_of(inspect_target(model, frame="60x40"))
+    assert shape(other["prediction", "context"])[-2:] == (21, 34)  # data.resize of the model
+    with pytest.raises(UsageError, match=r"--channels 1: .*model.pt was trained on 3"):
+        inspect_target(model, channels=1)
+    with pytest.raises(UsageError, match="brings its own settings"):
+        inspect_target(model, None, ["model.patch=2"])
+
+
+def test_settings_alone_assume_a_size_and_say_so(tmp_path):
+    path = tmp_path / "framecast.yaml"
+    path.write_text("data: {crop: 0}\nmodel: {patch: 4}\n")
+    inspection = inspect_target(path)
+    assert shape(lines_of(inspection)["prediction", "context"]) == (1, 6, 1, 64, 64)
+    assert len(inspection.notes) == 3
+    assert "64 x 64 pixels assumed" in inspection.notes[0]
+    given = inspect_target(path, None, ["data.horizon=2"], "48x72", 3)
+    assert shape(lines_of(given)["training", "target"]) == (16, 2, 3, 48, 72)
+    assert given.notes == ()
+
+
+def test_both_channel_orders_hold_the_same_axes_everywhere(clip):
+    for section in inspect_target(clip, None, SETTINGS).sections:
+        for line in section.lines:
+            assert len(line.cells) == len(COLUMNS)
+            first, last = (line.to_dict()[f"channels_{order}"] for order in ("first", "last"))
+            assert first == last  # as mappings, which have no order
+            spatial = [letter for letter in last if letter in "HW"]
+            assert spatial == ["H", "W"]
+            assert list(last)[-1] in "CEF"
+            assert list(first)[-2:] == ["H", "W"]
+
+
+def test_text_and_json_of_one_line(clip):
+    inspection = inspect_target(clip, None, (*SETTINGS, *SMALL))
+    step = next(section for section in inspection.sections if "step" in section.title)
+    line = next(line for line in step.lines if line.name == "stem.0")
+    assert line.cells == ("stem.0", "B=2 E=5 H=10 W=10", "B=2 H=10 W=10 E=5", "4.0 kB")
+    assert line.remark == (
+        "Conv2d 3x3, stride 2 (4 times), padding 1 on each side, weight 5x6x3x3, bias 5"
+    )
+    found = json.loads(json.dumps(inspection.to_dict()))
+    steps = next(section for section in found["sections"] if "step" in section["title"])
+    stem = next(tensor for tensor in steps["tensors"] if tensor["name"] == "stem.0")
+    assert stem["input"] == {"B": 2, "C": 6, "H": 20, "W": 20}
+    assert stem["channels_last"] == {"B": 2, "H": 10, "W": 10, "E": 5}
+    assert stem["parameters"] == {"weight": [5, 6, 3, 3], "bias": [5]}
+    assert stem["macs"] == 2 * 10 * 10 * 5 * 6 * 9
+    assert stem["bytes"] == 4 * 2 * 5 * 10 * 10
+    assert [show_bytes(count) for count in (7, 1500, 2.5e6, 3e9)] == [
+        "7 bytes",
+        "1.5 kB",
+        "2.5 MB",
+        "3.0 GB",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("infos", "settings", "warning"),
+    [
+        ([info()], ["data.horizon=60"], "horizon 60 covers 66, .* the longest has 40"),
+        (
+            [info(), info(path=Path("short"), frames=5)],
+            [],
+            r"too short for a window of \d+ frames, not used: short; lower data.horizon",
+        ),
+        (
+            [info(height=64, width=80)],
+            ["data.crop=50"],
+            "training crops of 50 x 50 are padded by 6 rows at the bottom and 6 columns at the "
+            "right, since model.patch is 8; data.crop=48 needs none",
+        ),
+        (
+            [info()],
+            [],
+            "^frames of 37 x 50 are padded by 3 rows at the bottom and 6 columns at the right, .*; "
+            "data.resize=32x48 needs none",
+        ),
+        (
+            [info(height=9)],
+            ["model.patch=16"],
+            "^frames of 9 x 50 .* since model.patch is 16; use larger frames or a smaller "
+            "model.patch",
+        ),
+        ([info(height=9)], [], "9 x 50 pixels are 2 x 7 cells, less than the 3 x 3 kernel covers"),
+        ([info()], ["data.context_length=1"], "one context frame shows no motion"),
+    ],
+)
+def test_warnings_say_what_is_wrong_and_what_mends_it(infos, settings, warning):
+    found = inspect_clips(infos, load_config(None, settings, {})).warnings
+    assert [text for text in found if re.search(warning, text)], found
+
+
+def test_no_warning_without_cause():
+    inspection = inspect_clips([info(height=64, width=80)], Config())
+    assert inspection.warnings == ()
+
+
+def test_clips_alike_share_a_line_and_others_get_their_own():
+    clips = [info(path=Path(f"{n}"), height=64 + 8 * (n == 3), width=80) for n in range(4)]
+    names = [line.name for line in inspect_clips(clips, Config()).sections[0].lines]
+    assert names == ["0", "frames", "3", "frames"]
+    first = inspect_clips(clips, Config()).sections[0].lines[0]
+    assert first.operation == "folder and 2 more clips like it"
+
+
+def test_wrong_calls_are_refused(clip, tmp_path):
+    settings = tmp_path / "a.yaml"
+    settings.write_text("")
+    with pytest.raises(UsageError, match="--channels 2: frames have 1"):
+        inspect_target(None, channels=2)
+    with pytest.raises(ConfigError, match="--size: expected HEIGHTxWIDTH, got '64'"):
+        inspect_target(None, frame="64")
+    with pytest.raises(UsageError, match=r"stand in for frames, and .*clip\.npy is given"):
+        inspect_target(clip, frame="64x64")
+    with pytest.raises(UsageError, match="two settings files"):
+        inspect_target(settings, settings)
+    with pytest.raises(CheckpointError, match="no such file"):
+        inspect_target(tmp_path / "none.pt")
+    with pytest.raises(SourceError, match="none"):
+        inspect_target(tmp_path / "none")
+    with pytest.raises(SourceError, match="one is grey and two is in colour"):
+        inspect_clips([info(path=Path("one")), info(path=Path("two"), channels=3)], Config())
+
+
+@pytest.mark.parametrize(
+    ("target", "absent"),
+    [
+        (None, {"torch", "numpy", "cv2", "av", "PIL"}),
+        ("sample_data/rain", {"torch", "av"}),
+        ("sample_data/shapes.mp4", {"torch"}),
+    ],
+)
+def test_nothing_heavy_is_imported(target, absent):
+    root = Path(__file__).parents[2]
+    code = (
+        "import sys; from pathlib import Path;"
+        "from framecast.inspection.network_report import inspect_target;"
+        f"inspect_target({target and f'Path({str(root / target)!r})'});"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert not absent & set(done.stdout.split())

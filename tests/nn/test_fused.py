@@ -1,0 +1,308 @@
+"""The recurrence as one operation against the plain loop: values, gradients, and where it runs."""
+
+import itertools
+
+import pytest
+import torch
+from torch.autograd import forward_ad
+
+from framecast.nn.convlstm import layer as layer_module
+from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D
+from framecast.nn.recurrence import chunks, cost, direct, fused
+
+B, T, C, H, W, F = 2, 5, 3, 7, 8, 6
+DOUBLE = torch.float64
+VARIANTS = {
+    "plain": {"padding": "same"},
+    "valid, strided": {"strides": (2, 3)},
+    "dilated, no bias": {"dilation_rate": 2, "use_bias": False},
+    "even kernel": {"kernel_size": (2, 4), "padding": "same"},
+    "even kernel, strided": {"kernel_size": (4, 2), "padding": "same", "strides": 2},
+    "peephole": {"peephole": True, "padding": "same"},
+    "backwards": {"go_backwards": True, "padding": "same"},
+    "last output": {"return_sequences": False, "padding": "same"},
+    "channels last": {"data_format": "channels_last", "padding": "same"},
+    "recompute": {"recompute": True, "peephole": True, "go_backwards": True, "padding": "same"},
+}
+BLOCKS = {"a sample and step": 1, "some steps": 2 * 2 * 4 * B * F * H * W * 8, "all": 2**30}
+
+
+def make(dtype=DOUBLE, channels=C, **arguments):
+    given = {"kernel_size": 3, "data_format": "channels_first", "return_sequences": True}
+    given = {**given, **arguments, "in_channels": channels}
+    layer = ConvLSTM2D(F, **given, return_state=True, dtype=dtype)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return layer
+
+
+def inputs_of(layer, dtype=DOUBLE, state=True):
+    torch.manual_seed(7)
+    sizes = layer.geometry.output_sizes((H, W))
+    shaped = [(B, T, layer.in_channels, H, W), *[(B, F, *sizes)] * (2 * state)]
+    if layer.data_format == "channels_last":
+        shaped = [(*shape[:-3], *shape[-2:], shape[-3]) for shape in shaped]
+    return [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shaped]
+
+
+def run(layer, x, *state):
+    """Outputs, the same without gradients, and the gradients of everything by random weights."""
+    outputs = layer(x, state or None)
+    with torch.no_grad():
+        again = layer(x, state or None)
+    torch.manual_seed(9)
+    # Drawn in one type, so that they are the same for outputs of any.
+    loss = sum((output * torch.randn(output.shape).to(output.dtype)).sum() for output in outputs)
+    return outputs, again, torch.autograd.grad(loss, [x, *state, *layer.parameters()])
+
+
+def loops(monkeypatch):
+    monkeypatch.setattr(layer_module, "can_scan", lambda tensors: False)
+
+
+def scans(monkeypatch):
+    """Fail where the fast path is not taken."""
+    monkeypatch.setattr(ConvLSTM2D, "_loop", None)
+
+
+def assert_equal(fast, slow):
+    for ours, theirs in zip(itertools.chain(*fast), itertools.chain(*slow), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+@pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_values_and_gradients_are_those_of_the_loop(monkeypatch, name, state, block):
+    layer = make(**VARIANTS[name])
+    tensors = inputs_of(layer, state=state)
+    with monkeypatch.context() as patch:
+        patch.setattr(cost, "BLOCK_BYTES", block)
+        scans(patch)
+        fast = run(layer, *tensors)
+    loops(monkeypatch)
+    assert_equal(fast, run(layer, *tensors))
+
+
+def cuts_tiles(monkeypatch):
+    """Take Winograd's way whatever it costs, and fail where another is taken."""
+    monkeypatch.setattr(cost, "pays", lambda *_: True)
+    monkeypatch.setattr(direct, "forward", None)
+    scans(monkeypatch)
+
+
+IN_TILES = {
+    "plain": {},
+    "no bias": {"use_bias": False},
+    "peephole": {"peephole": True},
+    "backwards": {"go_backwards": True},
+    "last output": {"return_sequences": False},
+    "channels last": {"data_format": "channels_last"},
+    "kernel of 5": {"kernel_size": 5},
+    "kernel of 3 x 5": {"kernel_size": (3, 5), "peephole": True},
+    "recompute": {"recompute": True, "peephole": True, "go_backwards": True},
+    "recompute, no bias": {"recompute": True, "use_bias": False, "kernel_size": (5, 3)},
+}
+
+
+@pytest.mark.parametrize("kept", [0, 2**30], ids=["gates again", "gates kept"])
+@pytest.mark.parametrize("block", [1, 2**30], ids=["a sample", "all"])
+@pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
+@pytest.mark.parametrize("name", IN_TILES)
+def test_values_and_gradients_in_tiles_are_those_of_the_loop(monkeypatch, name, state, block, kept):
+    layer = make(padding="same", **IN_TILES[name])
+    tensors = inputs_of(layer, state=state)
+    with monkeypatch.context() as patch:
+        patch.setattr(cost, "_BLOCK_BYTES", (block, block))
+        patch.setattr(cost, "_MOST_KEPT_BYTES", kept)
+        cuts_tiles(patch)
+        fast = run(layer, *tensors)
+    loops(monkeypatch)
+    assert_equal(fast, run(layer, *tensors))
+
+
+def test_tiles_give_only_what_is_asked_for_a_gradient(monkeypatch):
+    cuts_tiles(monkeypatch)
+    layer = make(padding="same", peephole=True)
+    x, h, c = inputs_of(layer)
+    layer.requires_grad_(False)
+    layer.kernel.requires_grad_()
+    layer(x.detach(), (h.detach(), c))[0].sum().backward()
+    assert h.grad is None and x.grad is None
+    assert all(p.grad is None for p in (layer.recurrent_kernel, layer.bias, layer.peephole))
+    assert c.grad.abs().max() > 0 and layer.kernel.grad.abs().max() > 0
+
+
+def test_tiles_are_taken_where_they_are_faster(monkeypatch):
+    layer = ConvLSTM2D(64, 3, padding="same", in_channels=32, data_format="channels_first")
+    x = torch.rand(16, 2, 32, 13, 15, generator=torch.Generator().manual_seed(0))
+    loops(monkeypatch)
+    expected = layer(x)
+    monkeypatch.undo()
+    monkeypatch.setattr(direct, "forward", None)
+    torch.testing.assert_close(layer(x), expected, rtol=0, atol=2e-6)
+
+
+def test_other_devices_convolve_directly():
+    layer = ConvLSTM2D(64, 3, padding="same", in_channels=64, device="meta")
+    x = torch.empty(16, 6, 12, 12, 64, device="meta", requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad.shape == x.shape and layer.kernel.grad.shape == layer.kernel.shape
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_one_channel_has_its_own_way_to_the_same_gradients(monkeypatch, name):
+    layer = make(channels=1, **VARIANTS[name])
+    tensors = inputs_of(layer)
+    fast = run(layer, *tensors)
+    loops(monkeypatch)
+    assert_equal(fast, run(layer, *tensors))
+
+
+def errors(monkeypatch, exact, layer, tensors):
+    """Of the scan's and the loop's float32, the largest error relative to its tensor's largest."""
+    truth = list(itertools.chain(*run(exact, *tensors)))
+    single = [tensor.detach().float().requires_grad_() for tensor in tensors]
+    for patch in (scans, loops):
+        with monkeypatch.context() as patched:
+            patch(patched)
+            found = itertools.chain(*run(layer, *single))
+        pairs = [(a, b, b.abs().max()) for a, b in zip(found, truth, strict=True)]
+        assert all(a.isfinite().all() and (top > 0 or not a.any()) for a, _, top in pairs)
+        yield max(((a - b).abs().max() / top).item() for a, b, top in pairs if top > 0)
+
+
+def test_float32_is_as_close_to_the_truth_as_the_loop(monkeypatch):
+    exact, layer = make(), make(dtype=torch.float32)
+    ours, theirs = errors(monkeypatch, exact, layer, inputs_of(exact))
+    assert ours < max(2 * theirs, 1e-6)
+
+
+UNFAVOURABLE = {
+    "closed input gate": (-12, 0, 0, 0),
+    "input gate of 0": (-200, 0, 0, 0),
+    "large cell": (4, 6, 2, 0),
+    "large cell, closing gate": (-4, 8, 2, 0),
+    "certain candidate": (0, 0, 12, 0),
+    "forgotten": (0, -200, 0, 0),
+}
+"""Added to the biases of i, f, c and o."""
+
+
+@pytest.mark.parametrize("peephole", [False, True], ids=["", "peephole"])
+@pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
+@pytest.mark.parametrize("name", UNFAVOURABLE)
+def test_a_candidate_is_known_from_the_cell_where_rounding_hides_it(
+    monkeypatch, name, state, peephole
+):
+    pair = [make(dtype, padding="same", peephole=peephole) for dtype in (DOUBLE, torch.float32)]
+    with torch.no_grad():
+        for layer in pair:
+            layer.bias.unflatten(0, (4, F)).add_(torch.tensor(UNFAVOURABLE[name])[:, None])
+    x, *before = inputs_of(pair[0], state=state)
+    long = x.detach().repeat(1, 8, 1, 1, 1).requires_grad_()
+    ours, theirs = errors(monkeypatch, *pair, [long, *before])
+    assert ours < max(2 * theirs, 1e-6)
+
+
+def test_black_frames_without_a_bias_have_the_loops_gradients(monkeypatch):
+    layer = make(torch.float32, use_bias=False, padding="same")
+    x = torch.zeros(B, T, C, H, W, requires_grad=True)
+    fast = run(layer, x)
+    loops(monkeypatch)
+    for ours, theirs in zip(itertools.chain(*fast), itertools.chain(*run(layer, x)), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("way", "kernel_size"), [(scans, (2, 3)), (cuts_tiles, 3)], ids=["direct", "in tiles"]
+)
+@pytest.mark.parametrize("arguments", [{}, {"peephole": True, "recompute": True}], ids=str)
+def test_gradients_are_those_of_finite_differences(monkeypatch, arguments, way, kernel_size):
+    way(monkeypatch)
+    given = {"padding": "same", "in_channels": 1, "return_sequences": True, **arguments}
+    layer = ConvLSTM2D(2, kernel_size, dtype=DOUBLE, **given)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    x, *state = (
+        torch.rand(shape, dtype=DOUBLE) for shape in [(1, 3, 2, 3, 1), *[(1, 2, 3, 2)] * 2]
+    )
+    tensors = [tensor.requires_grad_() for tensor in (x, *state, *layer.parameters())]
+    assert torch.autograd.gradcheck(lambda x, h, c, *_: layer(x, (h, c)), tensors)
+
+
+def test_only_what_is_asked_for_gets_a_gradient():
+    layer = make()
+    x, h, c = inputs_of(layer)
+    layer.requires_grad_(False)
+    layer.bias.requires_grad_()
+    layer(x.detach(), (h.detach(), c))[2].sum().backward()
+    assert h.grad is None and x.grad is None and layer.kernel.grad is None
+    assert c.grad.abs().max() > 0 and layer.bias.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_under_autocast_all_is_near_what_the_loop_gives_in_full(monkeypatch, name, state, order):
+    """As near as 16 bits are, in the order of axes that is the CPU's and in CUDA's; c has 32."""
+    layer = make(torch.float32, **VARIANTS[name])
+    tensors = inputs_of(layer, torch.float32, state)
+    with monkeypatch.context() as patch:
+        loops(patch)
+        truth = run(layer, *tensors)
+    scans(monkeypatch)
+    monkeypatch.setattr(chunks, "_order", lambda like: order)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = run(layer, *tensors)
+    for outputs in rounded[:2]:
+        assert [t.dtype for t in outputs] == [torch.bfloat16, torch.bfloat16, torch.float32]
+    for ours, exact in zip(itertools.chain(*rounded), itertools.chain(*truth), strict=True):
+        assert (ours - exact).norm() < 0.015 * exact.norm()
+
+
+def test_one_axis_goes_the_same_way(monkeypatch):
+    layer = ConvLSTM1D(F, 3, padding="same", return_sequences=True, in_channels=C, dtype=DOUBLE)
+    x = torch.rand(B, T, W, C, dtype=DOUBLE)
+    with monkeypatch.context() as patch:
+        patch.setattr(ConvLSTM1D, "_loop", None)
+        fast = layer(x)
+    loops(monkeypatch)
+    torch.testing.assert_close(fast, layer(x))
+
+
+def test_a_graph_that_is_kept_can_be_used_twice_but_not_differentiated():
+    layer = make(padding="same")
+    x, *_ = inputs_of(layer)
+    loss = layer(x)[0].square().sum()
+    first = torch.autograd.grad(loss, x, retain_graph=True)[0]
+    assert torch.equal(torch.autograd.grad(loss, x, retain_graph=True)[0], first)
+    (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+    loss.backward()
+    assert torch.equal(x.grad, first)
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+def test_what_the_operation_does_not_know_goes_through_the_loop(monkeypatch):
+    monkeypatch.setattr(layer_module, "scan", None)
+    mask = torch.ones(B, T)
+    for arguments in ({"activation": "relu"}, {"recurrent_activation": "hard_sigmoid"}):
+        make(**arguments)(*inputs_of(make(**arguments), state=False))
+    for arguments in ({"layer_norm": True}, {"dropout": 0.5}, {"recurrent_dropout": 0.5}):
+        make(**arguments)(*inputs_of(make(), state=False))
+    make()(*inputs_of(make(), state=False), mask=mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        make()(*inputs_of(make(), state=False))
+    layer, (x,) = make(), inputs_of(make(), state=False)
+    with forward_ad.dual_level():
+        output = layer(forward_ad.make_dual(x.detach(), torch.ones_like(x)))[0]
+        assert forward_ad.unpack_dual(output).tangent.abs().max() > 0
+    torch.vmap(lambda x_TCHW: layer(x_TCHW.unsqueeze(0))[0])(x.detach())
+    assert not fused.can_scan([x.bfloat16()])

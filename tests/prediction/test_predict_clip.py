@@ -1,0 +1,329 @@
+"""Prediction on NumPy frames and clips: the network's own frames, at the clip's size and depth."""
+
+import itertools
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import framecast
+from framecast.errors import CheckpointError, SourceError, UsageError
+from framecast.prediction.checkpoint import save_checkpoint
+from framecast.prediction.loaded_forecaster import LoadedForecaster
+from framecast.prediction.predict_clip import PredictionRequest as Request
+from framecast.prediction.predict_clip import forecast_source
+from framecast.video.readers.open import open_source
+from tests.support.models import random_checkpoint
+
+T, C, H, W, HORIZON = 5, 3, 7, 8, 4
+
+
+def pixels(*shape, dtype=np.uint8, seed=0):
+    draw = np.random.default_rng(seed)
+    return draw.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+
+
+def by_hand(checkpoint, context_THWC, horizon):
+    """The network's frames (horizon, H, W, C) in [0, 1]."""
+    scale = np.float32(np.iinfo(context_THWC.dtype).max)
+    context_BTCHW = torch.from_numpy(context_THWC.transpose(0, 3, 1, 2) / scale)[None]
+    with torch.no_grad():
+        frames_BTCHW = checkpoint.forecaster()(context_BTCHW, horizon)
+    return frames_BTCHW[0].permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize(("dtype", "levels"), [(np.uint8, 0.501), (np.uint16, 1.0)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["flow-convlstm", "convlstm"])
+def test_predicts_the_networks_frames_in_the_type_and_size_given(name, channels, dtype, levels):
+    checkpoint = random_checkpoint(channels, f"model.name={name}")
+    context = pixels(T, H, W, channels, dtype=dtype)
+    future = LoadedForecaster(checkpoint, "cpu").predict(context, HORIZON)
+    assert future.shape == (HORIZON, H, W, channels)
+    assert future.dtype == dtype
+    expected = by_hand(checkpoint, context, HORIZON) * np.iinfo(dtype).max
+    np.testing.assert_allclose(future, expected, atol=levels)
+    assert len(np.unique(future)) > 20
+
+
+def test_a_prediction_that_is_not_finite_is_refused_with_its_lead_time():
+    forecaster = LoadedForecaster(random_checkpoint(3, "model.name=convlstm"), "cpu")
+    healthy, calls = forecaster.network.step, itertools.count(1)
+
+    def step(state):
+        frame_BCHW, after = healthy(state)
+        return (frame_BCHW * np.nan if next(calls) == 3 else frame_BCHW), after
+
+    forecaster.network.step = step
+    frames = forecaster.stream(pixels(T, H, W, C), HORIZON)
+    assert len(list(itertools.islice(frames, 2))) == 2
+    with pytest.raises(CheckpointError, match="prediction 3 frames ahead is not finite"):
+        next(frames)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (13, 6), (40, 41)])
+@pytest.mark.parametrize("length", [1, 2, 9])
+def test_any_size_and_any_number_of_context_frames(size, length):
+    future = LoadedForecaster(random_checkpoint(), "cpu").predict(pixels(length, *size, C), 2)
+    assert future.shape == (2, *size, C)
+
+
+def test_a_model_for_another_size_works_at_it_and_answers_at_the_clips_own():
+    checkpoint = random_checkpoint(3, "data.resize=12x10")
+    context = pixels(T, 24, 30, C)
+    future = LoadedForecaster(checkpoint, "cpu").predict(context, HORIZON)
+    assert future.shape == (HORIZON, 24, 30, C)
+    # Both sides shrink by whole numbers, so area averages are means of 2x3 blocks.
+    small = np.rint(context.reshape(T, 12, 2, 10, 3, C).mean(axis=(2, 4))).astype(np.uint8)
+    frames = np.rint(255 * by_hand(checkpoint, small, HORIZON)).astype(np.uint8)
+    expected = [cv2.resize(frame, (30, 24), interpolation=cv2.INTER_CUBIC) for frame in frames]
+    off = np.abs(future.astype(int) - np.stack(expected))
+    assert off.mean() < 0.3
+    assert off.max() <= 3
+
+
+def test_frames_are_made_when_they_are_asked_for():
+    forecaster, steps = LoadedForecaster(random_checkpoint(), "cpu"), []
+    step = forecaster.network.step
+    forecaster.network.step = lambda state: (steps.append(1), step(state))[1]
+    context = pixels(T, H, W, C)
+    frames = forecaster.stream(context, 10**9)
+    assert steps == []
+    first = list(itertools.islice(frames, 3))
+    assert len(steps) == 3
+    np.testing.assert_array_equal(np.stack(first), forecaster.predict(context, 3))
+
+
+def test_two_streams_can_be_read_in_turns():
+    forecaster = LoadedForecaster(random_checkpoint(3, "train.precision=bfloat16"), "cpu")
+    contexts = [pixels(T, H, W, C, seed=seed) for seed in (0, 1)]
+    alone = [forecaster.predict(context, HORIZON) for context in contexts]
+    streams = [forecaster.stream(context, HORIZON) for context in contexts]
+    for k, pair in enumerate(zip(*streams, strict=True)):
+        for frame, expected in zip(pair, alone, strict=True):
+            np.testing.assert_array_equal(frame, expected[k])
+
+
+def test_precision_is_the_models_and_ends_with_each_frame():
+    checkpoint = random_checkpoint(3, "train.precision=bfloat16")
+    forecaster, context = LoadedForecaster(checkpoint, "cpu"), pixels(T, H, W, C)
+    seen = []
+    step = forecaster.network.step
+    forecaster.network.step = lambda state: (
+        seen.append(torch.is_autocast_enabled("cpu")),
+        step(state),
+    )[1]
+    for frame in forecaster.stream(context, 2):
+        assert not torch.is_autocast_enabled("cpu")
+        assert frame.dtype == np.uint8
+    assert seen == [True, True]
+    close = by_hand(checkpoint, context, HORIZON) * 255
+    rough = forecaster.predict(context, HORIZON)
+    assert np.abs(rough - close).mean() < 3
+    assert (rough != np.rint(close)).any()
+
+
+def test_the_public_three_lines(tmp_path):
+    checkpoint = random_checkpoint()
+    save_checkpoint(tmp_path / "best.pt", checkpoint)
+    context = pixels(T, H, W, C)
+    forecaster = framecast.load_forecaster(str(tmp_path / "best.pt"))
+    future = forecaster.predict(context, HORIZON)
+    assert isinstance(forecaster, framecast.LoadedForecaster)
+    expected = 255 * by_hand(checkpoint, context, HORIZON)
+    np.testing.assert_allclose(future, expected, atol=0.501)
+    from_run = framecast.load_forecaster(tmp_path, device="cpu").predict(context, HORIZON)
+    np.testing.assert_array_equal(from_run, future)
+
+
+def test_the_context_given_is_not_changed():
+    context = pixels(T, H, W, C)
+    before = context.copy()
+    LoadedForecaster(random_checkpoint(), "cpu").predict(context, 2)
+    np.testing.assert_array_equal(context, before)
+
+
+@pytest.mark.parametrize(
+    ("context", "horizon", "error", "words"),
+    [
+        (pixels(T, H, W, C), 0, UsageError, "horizon 0: nothing to predict; use 1 or more"),
+        (pixels(T, H, W, 1), 2, CheckpointError, r"3 channels.* have 1; convert .*--color rgb"),
+        (pixels(T, H, W), 2, ValueError, r"\(T, H, W, C\).*received shape \(5, 7, 8\)"),
+        (pixels(0, H, W, C), 2, ValueError, r"received shape \(0, 7, 8, 3\)"),
+        (pixels(T, 0, W, C), 2, ValueError, r"received shape \(5, 0, 8, 3\)"),
+        (np.zeros((T, H, W, C)), 2, ValueError, "expected uint8 or uint16 pixels, got float64"),
+    ],
+)
+def test_what_it_cannot_work_on_is_refused(context, horizon, error, words):
+    with pytest.raises(error, match=words):
+        LoadedForecaster(random_checkpoint(), "cpu").predict(context, horizon)
+
+
+def test_a_model_whose_weights_do_not_fit_names_the_file(tmp_path):
+    other = random_checkpoint(1).weights
+    save_checkpoint(tmp_path / "best.pt", replace(random_checkpoint(3), weights=other))
+    with pytest.raises(CheckpointError, match=rf"^{tmp_path}/best\.pt: the weights do not fit"):
+        framecast.load_forecaster(tmp_path / "best.pt", device="cpu")
+
+
+class Noting:
+    """Stands in for a forecaster: notes the context, answers with the lead time."""
+
+    def __init__(self, *settings):
+        self.config, self.channels, self.context = random_checkpoint(3, *settings).config, 3, None
+
+    def stream(self, context_THWC, horizon):
+        self.context = context_THWC
+        for lead in range(1, horizon + 1):
+            yield np.full_like(context_THWC[0], lead)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """30 colour frames, each of which shows its number."""
+    numbers = np.arange(30, dtype=np.uint8)[:, None, None, None]
+    np.save(tmp_path / "clip.npy", np.broadcast_to(numbers, (30, H, W, C)))
+    return open_source(tmp_path / "clip.npy")
+
+
+@pytest.mark.parametrize(
+    ("settings", "request_", "context"),
+    [
+        ((), Request(), [25, 26, 27, 28, 29]),
+        ((), Request(start=3), [3, 4, 5, 6, 7]),
+        ((), Request(start=25), [25, 26, 27, 28, 29]),
+        ((), Request(compare=True), [21, 22, 23, 24, 25]),
+        ((), Request(compare=True, horizon=7), [18, 19, 20, 21, 22]),
+        (("data.frame_step=3",), Request(), [17, 20, 23, 26, 29]),
+        (("data.frame_step=3",), Request(start=2), [2, 5, 8, 11, 14]),
+        (("data.frame_step=3",), Request(compare=True), [5, 8, 11, 14, 17]),
+    ],
+)
+def test_the_context_is_the_newest_frames_or_those_asked_for(clip, settings, request_, context):
+    forecaster = Noting(*settings)
+    forecast = forecast_source(forecaster, clip, request_)
+    frames = list(forecast.frames)
+    assert forecaster.context[:, 0, 0, 0].tolist() == context
+    assert len(frames) == forecast.count
+    if not request_.compare:
+        assert [frame[0, 0, 0] for frame in frames] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("cut", "settings", "request_", "context"),
+    [
+        (26, (), Request(), [26, 27, 28, 29]),
+        (29, (), Request(), [29]),
+        (25, (), Request(), [25, 26, 27, 28, 29]),
+        (24, (), Request(), [25, 26, 27, 28, 29]),
+        (9, (), Request(start=6), [9, 10]),
+        (11, (), Request(start=6), [6, 7, 8, 9, 10]),
+        (22, (), Request(compare=True), [22, 23, 24, 25]),
+        (19, ("data.frame_step=3",), Request(), [20, 23, 26, 29]),
+        (27, ("data.frame_step=3",), Request(), [29]),
+        (26, ("data.scene_cuts=false",), Request(), [25, 26, 27, 28, 29]),
+    ],
+)
+def test_a_context_begins_where_its_scene_does(tmp_path, cut, settings, request_, context):
+    numbers = np.arange(30, dtype=np.uint8)
+    numbers[cut:] += 100  # as bright as no motion makes it
+    np.save(tmp_path / "clip.npy", np.broadcast_to(numbers[:, None, None, None], (30, H, W, C)))
+    forecaster = Noting(*settings)
+    clip = open_source(tmp_path / "clip.npy")
+    forecast = forecast_source(forecaster, clip, request_)
+    seen = forecaster.context[:, 0, 0, 0] if len(list(forecast.frames)) == forecast.count else None
+    assert [number % 100 for number in seen] == context
+    notes = [note for note in forecast.notes if "cuts to another scene" in note]
+    frames = "1 frame" if len(context) == 1 else f"{len(context)} frames"
+    told = f"frame {cut}: the {frames} from there on are the context, not 5"
+    assert [note.endswith(told) for note in notes] == [True] * (len(context) < 5)
+
+
+def test_a_comparison_shows_the_true_frames_beside_the_predicted(clip, monkeypatch):
+    shown = {}
+
+    def picture(context_THWC, prediction, truth):
+        shown.update(
+            context=[frame[0, 0, 0] for frame in context_THWC],
+            prediction=[frame[0, 0, 0] for frame in prediction],
+            truth=[frame[0, 0, 0] for frame in truth],
+        )
+        yield from ()
+
+    monkeypatch.setattr("framecast.prediction.predict_clip.comparison_video", picture)
+    forecast = forecast_source(Noting("data.frame_step=3"), clip, Request(compare=True, start=1))
+    assert list(forecast.frames) == []
+    assert shown == {
+        "context": [1, 4, 7, 10, 13],
+        "prediction": [1, 2, 3, 4],
+        "truth": [16, 19, 22, 25],
+    }
+
+
+def test_the_rate_is_the_clips_thinned_by_the_frame_step_or_the_one_asked_for(clip):
+    timed = Noting("data.frame_step=2")
+    assert forecast_source(timed, clip, Request()).fps == 5.0
+    clip.info = replace(clip.info, fps=25.0)
+    assert forecast_source(timed, clip, Request()).fps == 12.5
+    assert forecast_source(timed, clip, Request(fps=7.0)).fps == 7.0
+
+
+def test_notes_say_what_was_assumed(clip):
+    notes = forecast_source(Noting(), clip, Request(horizon=6)).notes
+    assert any("knows no frame rate: 10 per second" in note for note in notes)
+    assert any("horizon 6 goes beyond the 4 frames" in note for note in notes)
+    assert not forecast_source(Noting(), clip, Request(fps=5.0)).notes
+
+
+@pytest.mark.parametrize(
+    ("settings", "request_", "words"),
+    [
+        (
+            (),
+            Request(start=26),
+            "30 frames, 31 are needed .*26 before the start .* 5 of context",
+        ),
+        (
+            (),
+            Request(compare=True, horizon=26),
+            "30 frames, 31 are needed .* 26 of truth",
+        ),
+        (("data.frame_step=8",), Request(), "30 frames, 33 are needed .* every 8th"),
+    ],
+)
+def test_a_clip_that_is_too_short_says_by_how_much(clip, settings, request_, words):
+    with pytest.raises(SourceError, match=words):
+        forecast_source(Noting(*settings), clip, request_)
+
+
+@pytest.mark.parametrize("wrong", [{"horizon": 0}, {"horizon": -3}, {"start": -1}])
+def test_requests_that_mean_nothing_are_usage_errors(wrong):
+    with pytest.raises(UsageError):
+        Request(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("scores", "fallback"),
+    [
+        ({"validation_mse": 0.2, "persistence_mse": 0.3, "flow_mse": 0.25}, None),
+        ({"validation_mse": 0.2, "persistence_mse": 0.3, "flow_mse": 0.1}, "optical flow"),
+        ({"validation_mse": 0.2, "persistence_mse": 0.05, "flow_mse": 0.1}, "last frame"),
+        ({"validation_mse": 0.2}, None),
+    ],
+)
+def test_a_network_that_lost_its_training_leaves_forecasting_to_the_classical(scores, fallback):
+    forecaster = LoadedForecaster(replace(random_checkpoint(), scores=scores), "cpu")
+    assert forecaster.fallback == fallback
+    if fallback == "last frame":
+        context = pixels(T, H, W, C)
+        future = forecaster.predict(context, HORIZON)
+        np.testing.assert_array_equal(future, np.repeat(context[-1:], HORIZON, axis=0))
+        assert "did not beat the last frame" in forecaster.fallback_note
+
+
+def test_networks_that_are_there_to_be_compared_never_fall_back():
+    scores = {"validation_mse": 0.2, "persistence_mse": 0.05, "flow_mse": 0.1}
+    checkpoint = replace(random_checkpoint(3, "model.name=convlstm"), scores=scores)
+    assert checkpoint.fallback is None

@@ -1,0 +1,196 @@
+"""What the networks compute for x and for h: the experiments of the README's section."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from framecast.config.schema import ModelConfig
+from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
+from tests.benchmarks.alternatives.costs import NETWORKS as COMPARED
+from tests.benchmarks.alternatives.costs import SIDES, cost, transforms
+from tests.benchmarks.alternatives.evidence import (
+    at_another_size,
+    drawn_network,
+    examine,
+    influence,
+    unlike_when_moved,
+    written_out,
+)
+from tests.benchmarks.alternatives.picture import draw
+from tests.benchmarks.alternatives.report import cost_table, evidence_table, score_table
+from tests.benchmarks.alternatives.scores import Score, score
+from tests.support.tiny_runs import HEIGHT, WIDTH
+
+ROOT = Path(__file__).parents[2]
+H, W = 31, 27
+TIED = ("cnn-lstm", "fc-lstm")
+# PyTorch's forward differentiation compiles what PyTorch itself calls deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
+
+
+def noise(size, steps=5):
+    return torch.rand(1, steps, 1, *size, generator=torch.Generator().manual_seed(4))
+
+
+def square(size, center, radius):
+    """Where |row - center row| and |column - center column| are no more than the radius."""
+    rows, columns = (abs(np.arange(n) - c) <= radius for n, c in zip(size, center, strict=True))
+    return rows[:, None] & columns
+
+
+def test_all_networks_are_compared():
+    assert sorted(COMPARED) == sorted(NETWORKS)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_in_convlstm_a_pixel_is_felt_farther_by_half_a_kernel_each_frame(kernel):
+    """Exactly: one for the stem, half a kernel for each layer, and for each frame since."""
+    network = drawn_network("convlstm", (H, W), patch=1, filters=(5, 7), kernel_size=kernel)
+    for age in (1, 2, 4):
+        frame_HW, h_FHW = influence(network, noise((H, W)), age, (15, 12))
+        expected = square((H, W), (15, 12), 1 + kernel // 2 * (2 + age - 1))
+        assert 0.05 < expected.mean() < 0.7
+        np.testing.assert_array_equal(h_FHW.max(axis=0) > 0, expected)
+        np.testing.assert_array_equal(frame_HW > 0, expected)
+
+
+def test_in_shi2015_a_pixel_is_felt_farther_by_a_cell_each_frame():
+    network = drawn_network("shi2015", (60, 52), filters=(5, 7), kernel_size=3)
+    for age in (1, 2, 4):
+        frame_HW, _ = influence(network, noise((60, 52)), age, (29, 26))
+        cells = square((15, 13), (29 // 4, 26 // 4), 2 + age)
+        np.testing.assert_array_equal(frame_HW > 0, cells.repeat(4, 0).repeat(4, 1))
+
+
+@pytest.mark.parametrize("name", TIED)
+def test_in_fully_connected_lstms_a_pixel_is_felt_everywhere_at_once(name):
+    for age in (1, 4):
+        frame_HW, h_U = influence(drawn_network(name, (H, W)), noise((H, W)), age, (15, 12))
+        assert h_U.shape == (64, 1, 1)
+        assert (h_U > 0).all()
+        assert (frame_HW > 0).mean() > 0.99
+
+
+def test_influence_is_what_a_small_change_makes():
+    network, context_BTCHW = drawn_network("convlstm", (H, W)).double(), noise((H, W)).double()
+    found_HW, _ = influence(network, context_BTCHW, 3, (15, 12))
+    with torch.no_grad():
+        before_HW = network(context_BTCHW, 1)[0, 0, 0]
+        context_BTCHW[0, -3, 0, 15, 12] += 1e-5
+        change_HW = (network(context_BTCHW, 1)[0, 0, 0] - before_HW).abs() / 1e-5
+    np.testing.assert_allclose(found_HW, change_HW, rtol=1e-2, atol=1e-9)
+    assert found_HW.max() > 1e-5
+
+
+def test_flow_convlstm_feels_a_pixel_most_where_it_was():
+    network, size = drawn_network("flow-convlstm", (96, 96)), (96, 96)
+    frame_HW, _ = influence(network, noise(size), 2, (48, 48))
+    near, far = square(size, (48, 48), 12), ~square(size, (48, 48), 36)
+    assert frame_HW[near].mean() > 3 * frame_HW[far].mean()
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_what_moves_with_the_frame_is_a_convlstm(name):
+    """A clip moved by whole cells gives the forecast moved alike, away from the borders; or not."""
+    found = unlike_when_moved(drawn_network(name, (96, 96)), (96, 96), (1, 2))
+    if name in TIED:
+        assert found > 0.5
+    else:  # the motion's pyramid has cells of 64 pixels
+        assert found < (0.01 if name == "flow-convlstm" else 1e-5)
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_other_sizes_are_refused_where_weights_belong_to_places(name):
+    refusal = at_another_size(drawn_network(name, (H, W)), (24, 32))
+    if name in TIED:
+        assert refusal.startswith(f"{name} is tied to the frame size {H}x{W}")
+    else:
+        assert refusal is None
+
+
+@pytest.mark.parametrize(("filters", "kernel", "channels"), [(6, 3, 3), (2, 5, 4), (3, 4, 1)])
+def test_a_convlstm_is_an_lstm_whose_matrices_are_mostly_zero(filters, kernel, channels):
+    """torch.nn.LSTM over all cells, its weights where kernels reach, the same at every place."""
+    rows, columns = 7, 8
+    found = written_out(filters, kernel, channels, (rows, columns))
+    assert found.difference < 1e-5
+    assert found.weights == 4 * filters * ((channels + filters) * kernel**2 + 1)
+    cells, gates = rows * columns, 4 * filters
+    assert found.units == filters * cells
+    assert found.entries == gates * cells * ((channels + filters) * cells + 1)
+    before = (kernel - 1) // 2
+    covered = [
+        sum(
+            0 <= place + step - before < length for place in range(length) for step in range(kernel)
+        )
+        for length in (rows, columns)
+    ]
+    assert found.non_zero == gates * ((channels + filters) * covered[0] * covered[1] + cells)
+
+
+def test_on_one_cell_with_1x1_kernels_nothing_of_the_lstm_is_left_out():
+    found = written_out(6, 1, 7, (1, 1))
+    assert found.difference < 1e-5
+    assert found.weights == found.entries == found.non_zero == 4 * 6 * (7 + 6 + 1)
+
+
+def test_transforms_are_those_of_the_networks_weights():
+    words, of_state = "3x3 convolution, 64 to 4 x 64 maps", "dense, 256 to 4 x 256 numbers"
+    assert transforms("convlstm", 32) == transforms("convlstm", 256) == (words, words)
+    for side, numbers in ((32, "1,024"), (64, "4,096")):
+        assert transforms("fc-lstm", side) == (f"dense, {numbers} to 4 x 256 numbers", of_state)
+    with torch.device("meta"):
+        network = build_forecaster(ModelConfig("cnn-lstm"), 1, (48, 48))
+    assert network.stack.layers[0].kernel.shape == (4 * 256, 64 * 6 * 6, 1, 1)
+    assert transforms("cnn-lstm", 48) == ("dense, 2,304 to 4 x 256 numbers", of_state)
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_parameters_grow_with_the_frame_where_weights_belong_to_places(name):
+    small, large = cost(name, 32), cost(name, 64)
+    with torch.device("meta"):
+        network = build_forecaster(ModelConfig(name), 1, (64, 64))
+    assert large.parameters == sum(weight.numel() for weight in network.parameters())
+    assert (large.parameters > 2 * small.parameters) == (name in TIED)
+    assert (large.parameters == small.parameters) == (name not in TIED)
+    assert large.memory_bytes > small.memory_bytes > 20 * small.parameters
+
+
+def test_the_readme_has_the_tables_that_are_printed():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert cost_table([cost(name, side) for name in COMPARED for side in SIDES]) in readme
+    findings = [examine(name, ROOT / "sample_data/rain")[0] for name in COMPARED]
+    for line in evidence_table(findings).splitlines():
+        # How far motion is felt is cut off by float32, which machines round differently.
+        assert "flow-convlstm" in line or line in readme
+
+
+def test_trainings_are_scored_tabled_and_drawn(clips, tmp_path):
+    small = ["model.filters=[3]", "data.context_length=3", "data.horizon=4", "train.epochs=2"]
+    small += ["train.steps_per_epoch=3", "train.batch_size=2", "train.device=cpu"]
+    found = score(clips / "color.mp4", "convlstm", 5, small)
+    assert (found.clip, found.steps, len(found.curve)) == ("color.mp4", 6, 3)
+    assert found.mse == min(error for _, error in found.curve) <= found.persistence_mse
+    assert found.curve[0][1] == pytest.approx(found.persistence_mse, rel=1e-4)
+    assert 0 < found.seconds_per_step < 60 * found.minutes
+    assert Score(**json.loads(json.dumps(asdict(found)))).mse == found.mse
+
+    with pytest.raises(SystemExit, match=r"convlstm: 1e-09 minutes end before .* more --minutes"):
+        score(clips / "color.mp4", "convlstm", 1e-9, small)
+
+    scores = [Score(**asdict(found) | {"network": name}) for name in COMPARED]
+    table = score_table(scores)
+    assert f"| `fc-lstm` | {found.mse:.4f} (6 steps of " in table
+    assert f"| optical flow | {found.flow_mse:.4f} |" in table
+    maps = {name: {2: np.eye(HEIGHT, WIDTH)} for name in COMPARED}
+    maps = {name: by_age | {4: np.ones((HEIGHT, WIDTH))} for name, by_age in maps.items()}
+    costs = [cost(name, side) for name in COMPARED for side in SIDES]
+    assert cost_table(costs).count("\n") == 1 + len(COMPARED)
+    draw(tmp_path / "picture.png", maps, costs, scores)
+    with Image.open(tmp_path / "picture.png") as picture:
+        assert min(picture.size) > 1000

@@ -1,0 +1,211 @@
+"""Two processes train as one: the same weights, one run folder, one voice, one end."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from framecast.config.loading import load_config
+from framecast.errors import ResourceError, UsageError
+from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
+from framecast.prediction.checkpoint import load_checkpoint
+from framecast.runtime.device import pick_device
+from framecast.runtime.distributed import Group, _own_device
+from tests.support.tiny_runs import TINY
+
+BATCH = 5
+LIMIT = 120
+COMMAND = "from framecast.cli.main import main; raise SystemExit(main())"
+FLAGS = [flag for flag in TINY if not flag.startswith(("--batch-size", "--epochs", "--quiet"))]
+
+
+@pytest.fixture
+def torchrun():
+    """Start two processes `where` torchrun is told to, that run the command line or other `code`.
+
+    Whatever still runs after LIMIT seconds, or after the test, is ended by torchrun.
+    """
+    started = []
+
+    def start(*arguments, where=("--standalone", "--nproc-per-node=2"), code=COMMAND):
+        starter = [sys.executable, "-m", "torch.distributed.run", *where]
+        process = subprocess.Popen(
+            [*starter, "--no-python", sys.executable, "-c", code, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        end = threading.Timer(LIMIT, process.terminate)
+        end.start()
+        started.append((process, end))
+        return process
+
+    yield start
+    for process, end in started:
+        end.cancel()
+        process.terminate()
+        process.communicate()
+
+
+def rows(run):
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_processes_equal_one_on_the_same_batches_also_when_resumed(
+    run, clips, tmp_path, torchrun
+):
+    """Five windows a step: shares of two and three, which have to count by their number."""
+    common = ["train", clips / "color.mp4", *FLAGS, "--batch-size", BATCH]
+    one = tmp_path / "one/train-1"
+    assert run(*common, "--epochs", 1, "--runs", tmp_path / "one")[0] == 0
+    assert run("train", "--resume", one, "--epochs", 2)[0] == 0
+    first = torchrun(*common, "--epochs", 1, "--runs", tmp_path / "two", "--profile")
+    out, err = first.communicate()
+    assert first.returncode == 0, err
+    two = tmp_path / "two/train-1"
+    assert out.splitlines() == [str(two / "best.pt"), str(two / "preview.gif")]
+    assert err.count("windows of ") == err.count("epoch   1 ") == 1
+    # As two machines would: a torchrun on each, which meet at an address.
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    where = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-id=1", "--rdzv-backend=c10d"]
+    where.append(f"--rdzv-endpoint=localhost:{port}")
+    resume = ["train", "--resume", two, "--epochs", 2]
+    for machine in [torchrun(*resume, where=where) for _ in range(2)]:
+        _, err = machine.communicate()
+        assert machine.returncode == 0, err
+    assert [path.name for path in (tmp_path / "two").iterdir()] == ["train-1"]
+
+    for name in ("best.pt", "last.pt"):
+        expected, found = load_checkpoint(one / name).weights, load_checkpoint(two / name).weights
+        for key, tensor in expected.items():
+            torch.testing.assert_close(found[key], tensor, rtol=1e-4, atol=1e-6, msg=key)
+    assert len(rows(two)) == 3
+    for expected, found in zip(rows(one), rows(two), strict=True):
+        assert (expected["epoch"], expected["step"]) == (found["epoch"], found["step"])
+        for name in ("train_loss", "validation_mse", "persistence_mse", "flow_mse"):
+            if expected[name]:
+                assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4), name
+
+
+def test_two_processes_score_as_one_and_one_of_them_speaks(run, clips, tmp_path, torchrun):
+    """An odd number of windows, in parts that share frames: every figure, the verdict, a file."""
+    assert run("train", clips / "color.mp4", *FLAGS, "--epochs", 1, "--runs", tmp_path)[0] == 0
+    command = ["evaluate", tmp_path / "train-1", clips / "color.mp4", "--include-training"]
+    command += ["--windows", 5, "--threshold", 0.4]
+    code, expected, _ = run(*command, "--json")
+    assert code == 0
+    process = torchrun(*command, "--json", "--csv", tmp_path / "two.csv")
+    found, err = process.communicate()
+    assert process.returncode == 0, err
+    *document, path = found.splitlines()
+    assert path == str(tmp_path / "two.csv")
+    one, two = json.loads(expected), json.loads("\n".join(document))
+    assert len(one["windows"]) == 5
+    assert_alike(one, two)
+    with (tmp_path / "two.csv").open() as file:
+        figures = {(row["forecaster"], row["metric"]) for row in csv.DictReader(file)}
+    assert ("framecast", "ssim") in figures
+
+
+def assert_alike(one, two):
+    """The same but for the order in which numbers were summed up."""
+    if isinstance(one, dict | list):
+        assert len(one) == len(two)
+        pairs = one.items() if isinstance(one, dict) else enumerate(one)
+        for key, value in pairs:
+            assert_alike(value, two[key])
+    else:
+        assert two == (pytest.approx(one, rel=1e-9) if isinstance(one, float) else one)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_stopping_torchrun_saves_once_and_stops_both(clips, tmp_path, torchrun, number):
+    process = torchrun("train", clips / "grey.npy", *FLAGS, "--batch-size", 2, "--runs", tmp_path)
+    seen = []
+    while not (line := process.stderr.readline()).startswith("epoch   1"):
+        assert line, seen
+        seen.append(line)
+    process.send_signal(number)
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert err.count("error: stopped after step ") == 1
+    stopped = load_checkpoint(tmp_path / "train-1/last.pt").progress["counters"]["step"]
+    assert f"error: stopped after step {stopped}, " in err
+
+
+def test_an_error_in_one_process_ends_the_other_too(clips, tmp_path, torchrun):
+    code = (
+        "import os\n"
+        "from framecast.cli.main import main\n"
+        "from framecast.errors import ResourceError\n"
+        "from framecast.training.trainer import Trainer\n"
+        "step = Trainer.step\n"
+        "def failing(self, batch):\n"
+        "    if self.group.rank == 1 and self.counters.step == 1:\n"
+        "        raise ResourceError('out of memory')\n"
+        "    return step(self, batch)\n"
+        "Trainer.step = failing\n"
+        "raise SystemExit(main())"
+    )
+    flags = ["--batch-size", 2, "--runs", tmp_path]
+    process = torchrun("train", clips / "grey.npy", *FLAGS, *flags, code=code)
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert "error: out of memory\n" in err
+    assert err.count("error: ") <= 2
+    assert load_checkpoint(tmp_path / "train-1/last.pt").progress["counters"]["step"] == 0
+
+
+def test_shares_cover_a_batch_once_and_too_small_a_batch_is_refused():
+    for size in (1, 2, 3, 5):
+        shares = [Group("cpu", rank, size).share(BATCH) for rank in range(size)]
+        assert [sample for share in shares for sample in share] == list(range(BATCH))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    with pytest.raises(UsageError, match="a batch of 5 windows cannot be shared by 6 proc") as told:
+        Group("cpu", 0, 6).share(BATCH)
+    assert "--batch-size 6 or more" in str(told.value)
+
+
+def test_parts_are_rows_of_items_that_cover_them_once_also_where_they_are_few():
+    for size, count in ((1, 4), (3, 7), (3, 2)):
+        parts = [Group("cpu", rank, size).part(range(count)) for rank in range(size)]
+        assert [number for part in parts for number in part] == list(range(count))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_windows_are_dealt_out_once():
+    dealt = [Group("cpu", rank, 3).every(range(7)) for rank in range(3)]
+    assert sorted(number for part in dealt for number in part) == list(range(7))
+    assert max(map(len, dealt)) == 3
+
+
+def test_each_process_has_a_device_of_its_own(monkeypatch):
+    assert _own_device("cpu", 1) == "cpu"
+    for setting in ("mps", "cuda:1"):
+        with pytest.raises(UsageError, match="several processes cannot share it"):
+            _own_device(setting, 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("auto") == "cuda"
+    assert _own_device("auto", 1) == "cuda:1"
+    with pytest.raises(ResourceError, match=r"cuda:2 is not on this machine .*found: 2"):
+        _own_device("cuda", 2)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_weight_gets_a_gradient_in_every_step(name):
+    """Otherwise the processes would wait for it, unless they looked for such weights every time."""
+    config = load_config(None, [f"model.name={name}", "model.filters=[6]", "model.units=[5]"], {})
+    network = build_forecaster(config.model, 3, (16, 24)).train()
+    network(torch.rand(2, 3, 3, 16, 24), 4).square().mean().backward()
+    assert [key for key, weight in network.named_parameters() if weight.grad is None] == []

@@ -1,0 +1,321 @@
+"""Training end to end on clips made here: it learns, stops, resumes and fails as it says."""
+
+import csv
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from framecast.config.loading import load_config
+from framecast.data.plan import make_plan
+from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
+from framecast.prediction.checkpoint import load_checkpoint
+from framecast.runtime.interrupts import interrupts
+from framecast.training.events import EpochDone, StepDone
+from framecast.training.run_folder import new_run
+from framecast.training.trainer import Trainer
+from framecast.video.readers.base import SourceInfo
+
+TINY = (
+    "model.filters=[6]",
+    "model.patch=4",
+    "data.context_length=3",
+    "data.horizon=4",
+    "train.batch_size=3",
+    "train.steps_per_epoch=5",
+    "train.minutes=none",
+    "train.device=cpu",
+)
+
+
+def moving_shapes(frames, height=36, width=44):
+    """A disc and a box on straight, wrapping paths; uint8 (T, H, W, 1)."""
+    y, x = np.mgrid[:height, :width]
+    clip = np.zeros((frames, height, width, 1))
+    for t in range(frames):
+        row, column = (9 + 1.5 * t) % height, (7 + 2 * t) % width
+        dy = np.abs(y - row)
+        dx = np.abs(x - column)
+        distance = np.hypot(np.minimum(dy, height - dy), np.minimum(dx, width - dx))
+        disc = np.clip(7 - distance, 0, 1)
+        left = (30 - 1.0 * t) % width
+        gap = np.abs(x - left)
+        box = (np.minimum(gap, width - gap) < 4) & (np.abs(y - 26) < 6)
+        clip[t, ..., 0] = np.maximum(200 * disc, 120 * box)
+    return clip.round().astype(np.uint8)
+
+
+def make_trainer(folder, *overrides, clip=None, emit=lambda event: None, run=None, resumed=None):
+    clip = moving_shapes(40) if clip is None else clip
+    info = SourceInfo(
+        path=folder / "clip",
+        kind="array",
+        frames=len(clip),
+        exact=True,
+        height=clip.shape[1],
+        width=clip.shape[2],
+        channels=clip.shape[3],
+        dtype=str(clip.dtype),
+        fps=None,
+    )
+    plan = make_plan([info], load_config(None, [*TINY, *overrides], {}))
+    return Trainer(plan, [clip], run or new_run(folder / "runs"), emit, resumed)
+
+
+def validation_windows(trainer):
+    """Context and truth of every validation window, cut out by hand."""
+    context, horizon = trainer.shape.context_length, trainer.shape.horizon
+    for window in trainer.plan.validation:
+        frames = trainer.clips[0][window.start : window.start + context + horizon]
+        unit = torch.from_numpy(frames.transpose(0, 3, 1, 2) / np.float32(255))[None]
+        yield unit[:, :context], unit[:, context:]
+
+
+def test_learns_moving_shapes_far_beyond_persistence_and_beyond_its_own_start(tmp_path):
+    events = []
+    result = make_trainer(
+        tmp_path,
+        "model.filters=[16]",
+        "train.epochs=8",
+        "train.steps_per_epoch=30",
+        "train.lr=0.003",
+        clip=moving_shapes(60),
+        emit=events.append,
+    ).train()
+    rows = [event for event in events if isinstance(event, EpochDone)]
+    error = np.mean(result.validation_mse_T)
+    assert error < 0.25 * np.mean(result.persistence_mse_T)
+    assert error < 0.8 * rows[0].validation_mse
+    assert result.epoch > 0
+    assert len(result.validation_mse_T) == 4
+
+
+def test_plain_convlstm_learns_too(tmp_path):
+    result = make_trainer(
+        tmp_path,
+        "model.name=convlstm",
+        "model.filters=[12]",
+        "train.epochs=4",
+        "train.steps_per_epoch=20",
+        "train.lr=0.004",
+        clip=moving_shapes(60),
+    ).train()
+    assert np.mean(result.validation_mse_T) < 0.8 * np.mean(result.persistence_mse_T)
+
+
+def test_reported_errors_are_those_of_the_saved_model_and_of_repeating_the_last_frame(tmp_path):
+    trainer = make_trainer(tmp_path, "train.epochs=2")
+    result = trainer.train()
+    network = load_checkpoint(trainer.run.best).forecaster()
+    model, still = [], []
+    for context, truth in validation_windows(trainer):
+        with torch.no_grad():
+            prediction = network(context, 4)
+        model.append(((prediction - truth) ** 2).mean(dim=(0, 2, 3, 4)).numpy())
+        still.append(((context[:, -1:] - truth) ** 2).mean(dim=(0, 2, 3, 4)).numpy())
+    np.testing.assert_allclose(result.validation_mse_T, np.mean(model, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(result.persistence_mse_T, np.mean(still, axis=0), rtol=1e-5)
+
+
+def test_best_is_the_lowest_validation_error_and_metrics_hold_every_epoch(tmp_path):
+    events = []
+    trainer = make_trainer(tmp_path, "train.epochs=3", "train.lr=0.02", emit=events.append)
+    result = trainer.train()
+    rows = list(csv.DictReader(trainer.run.metrics.open()))
+    assert [int(row["epoch"]) for row in rows] == [0, 1, 2, 3]
+    assert [int(row["step"]) for row in rows] == [0, 5, 10, 15]
+    errors = [float(row["validation_mse"]) for row in rows]
+    assert result.epoch == int(np.argmin(errors))
+    assert load_checkpoint(trainer.run.best).scores["validation_mse"] == pytest.approx(min(errors))
+    assert rows[0]["train_loss"] == ""
+    assert [event.step for event in events if isinstance(event, StepDone)] == list(range(1, 16))
+
+
+@pytest.mark.parametrize("last_step", [8, 10], ids=["within an epoch", "at its end"])
+def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, last_step):
+    whole = make_trainer(tmp_path / "a", "train.epochs=3")
+    whole.train()
+
+    def stop_in_epoch_two(event):
+        if isinstance(event, StepDone) and event.step == last_step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    cut = make_trainer(tmp_path / "b", "train.epochs=3", emit=stop_in_epoch_two)
+    with pytest.raises(InterruptedRunError, match=f"stopped after step {last_step},") as stopped:
+        cut.train()
+    assert f"framecast train --resume {cut.run.path}" in str(stopped.value)
+
+    resumed = load_checkpoint(cut.run.last)
+    make_trainer(tmp_path / "b", "train.epochs=3", run=cut.run, resumed=resumed).train()
+    for one, other in ((whole.run.last, cut.run.last), (whole.run.best, cut.run.best)):
+        expected, found = load_checkpoint(one), load_checkpoint(other)
+        for name, tensor in expected.weights.items():
+            assert torch.equal(tensor, found.weights[name]), name
+    assert load_checkpoint(cut.run.last).progress["counters"]["step"] == 15
+    steps = [int(row["step"]) for row in csv.DictReader(cut.run.metrics.open())]
+    assert steps == [0, 5, 10, 15]
+
+
+def test_an_interrupt_before_the_first_step_can_be_resumed_too(tmp_path):
+    def stop_at_once(event):
+        if isinstance(event, EpochDone):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    whole = make_trainer(tmp_path / "a", "train.epochs=1")
+    whole.train()
+    cut = make_trainer(tmp_path / "b", "train.epochs=1", emit=stop_at_once)
+    with pytest.raises(InterruptedRunError, match="stopped after step 0"):
+        cut.train()
+    resumed = load_checkpoint(cut.run.last)
+    make_trainer(tmp_path / "b", "train.epochs=1", run=cut.run, resumed=resumed).train()
+    expected, found = load_checkpoint(whole.run.last), load_checkpoint(cut.run.last)
+    assert all(torch.equal(found.weights[name], expected.weights[name]) for name in found.weights)
+    steps = [int(row["step"]) for row in csv.DictReader(cut.run.metrics.open())]
+    assert steps == [0, 5]
+
+
+def test_same_seed_same_model_other_seed_another(tmp_path):
+    def weights(folder, seed):
+        trainer = make_trainer(tmp_path / folder, "train.epochs=1", f"train.seed={seed}")
+        trainer.train()
+        return load_checkpoint(trainer.run.last).weights
+
+    one, same, other = weights("a", 5), weights("b", 5), weights("c", 6)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_finished_run_can_be_extended(tmp_path):
+    first = make_trainer(tmp_path, "train.epochs=1")
+    first.train()
+    again = make_trainer(
+        tmp_path, "train.epochs=2", run=first.run, resumed=load_checkpoint(first.run.last)
+    )
+    result = again.train()
+    assert result.steps == 10
+    assert result.reason == "2 epochs are done"
+
+
+def test_a_model_without_progress_cannot_be_resumed(tmp_path):
+    trainer = make_trainer(tmp_path, "train.epochs=1")
+    trainer.train()
+    with pytest.raises(CheckpointError, match="not the state of a training run"):
+        make_trainer(tmp_path, run=trainer.run, resumed=load_checkpoint(trainer.run.best))
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_best(tmp_path):
+    trainer = make_trainer(tmp_path, "train.epochs=2")
+    healthy = trainer.network.forward
+    trainer.network.forward = lambda context, horizon: (
+        healthy(context, horizon) * (math.nan if trainer.counters.step == 7 else 1)
+    )
+    with pytest.raises(DivergedError, match="no longer finite at step 8") as stopped:
+        trainer.train()
+    assert "smaller --lr" in str(stopped.value)
+    assert all(torch.isfinite(weight).all() for weight in trainer.network.parameters())
+    last = load_checkpoint(trainer.run.last)
+    for weights in (last.weights, last.progress["network"]):
+        assert all(torch.isfinite(weight).all() for weight in weights.values())
+    assert last.progress["counters"]["step"] == 5
+    assert load_checkpoint(trainer.run.best).scores["validation_mse"] > 0
+
+
+def test_patience_counts_epochs_without_improvement(tmp_path):
+    trainer = make_trainer(tmp_path, "train.patience=2", "train.steps_per_epoch=1")
+    trainer._validate = lambda predictor: torch.full((4,), 0.5)
+    result = trainer.train()
+    assert (result.steps, result.epoch) == (2, 0)
+    assert result.reason == "no improvement for 2 epochs"
+
+
+@pytest.mark.parametrize(
+    ("errors", "better"),
+    [
+        ((0.5, 0.495, 0.491, 0.4901), [0]),
+        ((0.5, 0.495, 0.489, 0.4895, 0.4889), [0, 2, 4]),
+        ((0.5, 0.6, 0.48, 0.47), [0, 2, 3]),
+    ],
+)
+def test_the_start_stays_unless_an_epoch_is_2_percent_better(tmp_path, errors, better):
+    """Behind the first that is, any that is lower counts."""
+    events = []
+    limits = ("train.steps_per_epoch=1", f"train.epochs={len(errors) - 1}")
+    trainer = make_trainer(tmp_path, *limits, emit=events.append)
+    means = iter((0.9, 0.8, *errors))  # those of the last frame and of optical flow come first
+    trainer._validate = lambda predictor: torch.full((4,), next(means))
+    result = trainer.train()
+    epochs = [event for event in events if isinstance(event, EpochDone)]
+    assert [event.epoch for event in epochs if event.improved] == better
+    assert result.epoch == better[-1]
+    assert result.validation_mse_T == pytest.approx([errors[better[-1]]] * 4)
+
+
+def test_minutes_end_a_run_within_an_epoch(tmp_path, monkeypatch):
+    clock = iter(range(0, 10_000, 6))
+    monkeypatch.setattr("framecast.training.trainer.time.monotonic", lambda: next(clock))
+    trainer = make_trainer(tmp_path, "train.minutes=1", "train.steps_per_epoch=1000")
+    result = trainer.train()
+    assert result.reason == "1 minutes are used"
+    assert 2 <= result.steps < 10
+    assert trainer.counters.epoch == 1
+
+
+def test_learning_rate_rises_then_falls_to_a_hundredth(tmp_path):
+    trainer = make_trainer(tmp_path, "train.epochs=40", "train.lr=0.01")
+    rates = []
+    for step in range(201):
+        trainer.counters.step = step
+        rates.append(trainer._lr())
+    assert rates[0] == pytest.approx(0.0005)
+    assert max(rates) == pytest.approx(0.01)
+    assert np.argmax(rates) == 10
+    assert rates[-1] == pytest.approx(0.0001)
+    assert all(np.diff(rates)[10:] < 0)
+
+
+def test_average_follows_the_weights_with_the_stated_decay(tmp_path):
+    trainer = make_trainer(tmp_path, "train.ema=0.9")
+    before = {name: weight.clone() for name, weight in trainer.average.named_parameters()}
+    trainer.counters.step = 990
+    with torch.no_grad():
+        for weight in trainer.network.parameters():
+            weight.add_(1)
+    trainer._update_average()
+    for name, weight in trainer.average.named_parameters():
+        torch.testing.assert_close(weight, before[name] + 0.1)
+
+
+@pytest.mark.parametrize("loss", ["skill", "mse", "mae", "mix"])
+def test_each_loss_is_what_its_name_says(tmp_path, loss):
+    trainer = make_trainer(tmp_path, f"train.loss={loss}")
+    batch = next(trainer.batches(trainer.plan.split.train))
+    trainer.network.train()
+    with torch.no_grad():
+        difference = trainer.network(batch.context_BTCHW, 4) - batch.target_BTCHW
+    squared, absolute = difference.square().mean().item(), difference.abs().mean().item()
+    still = (batch.context_BTCHW[:, -1:] - batch.target_BTCHW).square().mean(dim=(2, 3, 4))
+    skill = (difference.square().mean(dim=(2, 3, 4)) / (still + 1e-4)).log1p().mean().item()
+    expected = {"skill": skill, "mse": squared, "mae": absolute, "mix": squared + absolute}[loss]
+    assert trainer.step(batch) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_second_interrupt_is_not_held_back():
+    before = signal.getsignal(signal.SIGINT)
+    with interrupts() as received:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert received == [signal.SIGINT]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_colour_and_sixteen_bits_train_as_well(tmp_path):
+    grey = moving_shapes(30).astype(np.uint16) * 257
+    colour = np.concatenate([grey, grey[::-1], grey // 2], axis=3)
+    trainer = make_trainer(tmp_path, "train.epochs=1", "data.horizon=2", clip=colour)
+    result = trainer.train()
+    assert np.mean(result.validation_mse_T) < np.mean(result.persistence_mse_T)
+    assert load_checkpoint(trainer.run.best).clip["channels"] == 3

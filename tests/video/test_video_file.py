@@ -1,0 +1,253 @@
+"""Video files: exact counts and rates, frames as other decoders see them, damage named."""
+
+import struct
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from framecast.errors import CorruptSourceError
+from framecast.video.readers import video_file
+from framecast.video.readers.open import open_source
+from tests.support.media import H, T, W, problem, read_all, smooth_clip, write_video
+
+
+def decode_with_opencv(path):
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(read[1][:, :, ::-1])
+    return np.stack(frames)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [
+        (".mp4", "libx264"),
+        (".mov", "libx264"),
+        (".mkv", "libx264"),
+        (".m4v", "libx264"),
+        (".avi", "mpeg4"),
+        (".mpg", "mpeg2video"),
+        (".webm", "libvpx"),
+        (".webm", "libvpx-vp9"),
+    ],
+)
+def test_containers_and_codecs(tmp_path, suffix, codec):
+    clip = smooth_clip()
+    path = write_video(tmp_path / f"clip{suffix}", clip, codec)
+    source = open_source(path)
+    info = source.info
+    assert (info.kind, info.frames, info.exact) == ("video", T, True)
+    assert (info.height, info.width, info.channels, info.dtype) == (H, W, 3, "uint8")
+    assert info.fps == 12.5
+    frames = read_all(source)
+    reference = decode_with_opencv(path)
+    assert reference.shape == frames.shape
+    assert np.abs(frames.astype(int) - reference).max() <= 2  # rounding of YUV to RGB
+    nearest = [np.abs(clip.astype(int) - frame).mean(axis=(1, 2, 3)).argmin() for frame in frames]
+    assert nearest == list(range(T))
+
+
+def test_any_span_gives_the_frames_of_a_full_read(tmp_path):
+    source = open_source(write_video(tmp_path / "clip.mp4", smooth_clip(15)))
+    whole = read_all(source)
+    for start in range(15):
+        np.testing.assert_array_equal(read_all(source, start, 15), whole[start:])
+    np.testing.assert_array_equal(read_all(source, 5, 14, 3), whole[5:14:3])
+    assert list(source.read(4, 4)) == []
+
+
+def test_reading_starts_at_the_key_frame_before(tmp_path, monkeypatch):
+    source = open_source(write_video(tmp_path / "clip.mp4", smooth_clip(15)))
+    decoded = []
+    upright = video_file._upright
+    monkeypatch.setattr(video_file, "_upright", lambda *a: decoded.append(1) or upright(*a))
+    seeks = []
+    seek = source._seek
+    monkeypatch.setattr(source, "_seek", lambda *a: seeks.append(seek(*a)) or seeks[-1])
+    read_all(source, 13, 15)
+    assert len(decoded) == 2
+    assert seeks[0][0] == 12
+
+
+@pytest.mark.parametrize("span", [(-1, 3), (4, 3), (0, T + 1), (0, 3, 0)])
+def test_spans_outside_the_clip_are_refused_at_once(tmp_path, span):
+    source = open_source(write_video(tmp_path / "clip.mp4", smooth_clip()))
+    with pytest.raises(ValueError, match=f"no such frames in {T}"):
+        source.read(*span)
+
+
+@pytest.mark.parametrize(("turn", "quarters"), [((0, 1, -1, 0), -1), ((0, -1, 1, 0), 1)])
+def test_rotation_is_honoured(tmp_path, turn, quarters):
+    path = write_video(tmp_path / "phone.mp4", smooth_clip())
+    flat = read_all(open_source(path))
+    data = bytearray(path.read_bytes())
+    # the display matrix of the track header box, ISO/IEC 14496-12: rows (a b u), (c d v)
+    matrix = data.index(b"tkhd") + 44
+    a, b, c, d = (value << 16 for value in turn)
+    struct.pack_into(">6i", data, matrix, a, b, 0, c, d, 0)
+    path.write_bytes(data)
+    source = open_source(path)
+    assert (source.info.height, source.info.width) == (W, H)
+    frames = read_all(source)
+    np.testing.assert_array_equal(frames, np.rot90(flat, quarters, axes=(1, 2)))
+    assert np.abs(frames.astype(int) - decode_with_opencv(path)).max() <= 2
+
+
+def test_grey_content_is_found_and_colour_may_be_asked_for(tmp_path):
+    grey = np.repeat(smooth_clip()[:, :, :, :1], 3, axis=3)
+    path = write_video(tmp_path / "grey.mp4", grey)
+    source = open_source(path)
+    assert source.info.channels == 1
+    assert source.info.notes == ("read as grey, as the 5 frames looked at are",)
+    assert read_all(source).shape == (T, H, W, 1)
+    assert open_source(path, color="rgb").info.channels == 3
+
+
+def test_colour_that_comes_late_is_not_lost(tmp_path):
+    clip = smooth_clip(20)
+    clip[:10] = clip[:10, :, :, :1]
+    assert open_source(write_video(tmp_path / "late.mp4", clip)).info.channels == 3
+
+
+def test_colour_is_read_as_luma_when_asked(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", smooth_clip())
+    rgb, grey = read_all(open_source(path)), read_all(open_source(path, color="gray"))
+    assert grey.shape == (T, H, W, 1)
+    assert np.abs(grey[..., 0] - rgb @ np.array([0.299, 0.587, 0.114])).max() <= 0.51
+
+
+def test_16_bit_grey_video_keeps_its_bits(tmp_path):
+    clip = np.random.default_rng(0).integers(0, 65536, (T, H, W)).astype(np.uint16)
+    path = write_video(tmp_path / "deep.mkv", clip, "ffv1", pixels="gray16le", layout="gray16le")
+    source = open_source(path)
+    assert (source.info.channels, source.info.dtype) == (1, "uint16")
+    assert "16 bits" in source.info.notes[0]
+    np.testing.assert_array_equal(read_all(source)[..., 0], clip)
+
+
+def test_uneven_frame_times_are_noted(tmp_path):
+    path = tmp_path / "uneven.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = H, W, "yuv420p"
+        for frame, time in zip(smooth_clip(), (0, 1, 2, 3, 9, 10, 11, 12, 13), strict=True):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture.pts, picture.time_base = time, Fraction(1, 25)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    source = open_source(path)
+    assert source.info.frames == T
+    assert "the frame rate varies; frames are taken as they come" in source.info.notes
+
+
+def boxes(data):
+    """Return name -> (start, end) of an MP4's top-level boxes."""
+    found, position = {}, 0
+    while position < len(data):
+        size = int.from_bytes(data[position : position + 4], "big")
+        found[data[position + 4 : position + 8].decode()] = (position, position + size)
+        position += size
+    return found
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9])
+def test_mp4_cut_in_its_frames(tmp_path, share):
+    path = write_video(tmp_path / "cut.mp4", smooth_clip(30, 64, 96))
+    data = path.read_bytes()
+    start, end = boxes(data)["mdat"]
+    assert boxes(data)["moov"][0] < start
+    path.write_bytes(data[: start + 8 + int(share * (end - start - 8))])
+    text = problem(path, CorruptSourceError)
+    assert f"{path}: frame " in text
+    if share == 0.0:
+        assert "frame 0 cannot be read" in text
+        assert "frame 0 cannot be read" in problem(path, CorruptSourceError, keep_readable=True)
+        return
+    assert "set data.keep_readable=true" in text
+    source = open_source(path, keep_readable=True)
+    assert 0 < source.info.frames < 30
+    assert len(read_all(source)) == source.info.frames
+    assert f"stops being readable at frame {source.info.frames}" in source.info.notes[0]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_mp4_cut_in_its_index(tmp_path, share):
+    path = write_video(tmp_path / "cut.mp4", smooth_clip())
+    data = path.read_bytes()
+    start, end = boxes(data)["moov"]
+    path.write_bytes(data[: start + int(share * (end - start))])
+    assert f"{path}: frame 0 cannot be read (" in problem(path, CorruptSourceError)
+
+
+def test_damage_in_the_middle_names_the_frame(tmp_path):
+    path = write_video(tmp_path / "hole.mp4", smooth_clip(30, 64, 96))
+    data = bytearray(path.read_bytes())
+    start, end = boxes(data)["mdat"]
+    middle = (start + end) // 2
+    data[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(data)
+    assert "cannot be read (invalid data" in problem(path, CorruptSourceError)
+    source = open_source(path, keep_readable=True)
+    assert 0 < len(read_all(source)) == source.info.frames < 30
+
+
+def test_cut_matroska_and_avi(tmp_path):
+    for name, codec in (("cut.mkv", "libx264"), ("cut.avi", "mjpeg")):
+        pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        path = write_video(tmp_path / name, smooth_clip(60, 64, 96), codec, pixels=pixels)
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        assert "cannot be read" in problem(path, CorruptSourceError)
+        source = open_source(path, keep_readable=True)
+        assert 0 < len(read_all(source)) == source.info.frames < 60
+
+
+def test_an_intact_video_is_kept_whole_when_only_the_readable_is_asked_for(tmp_path):
+    source = open_source(write_video(tmp_path / "clip.mp4", smooth_clip()), keep_readable=True)
+    assert (source.info.frames, source.info.notes) == (T, ())
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty"),
+        (b"hello, this is a note\n" * 50, "is not a video file"),
+        (b"#EXTM3U\n#EXTINF:10,\n/etc/hostname\n#EXT-X-ENDLIST\n", "is not a video file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(200), "is not a video file"),
+    ],
+)
+def test_what_is_no_video(tmp_path, content, expected):
+    path = tmp_path / "notes.mp4"
+    path.write_bytes(content)
+    assert f"{path}: {expected}" in problem(path)
+
+
+def test_sound_without_pictures(tmp_path):
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        sound.sample_rate = 44100
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
+    assert "has no video stream" in problem(path)
+
+
+def test_a_name_like_a_protocol_is_a_file(tmp_path, monkeypatch):
+    write_video(tmp_path / "clip.mp4", smooth_clip()).rename(tmp_path / "concat:a.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert open_source("concat:a.mp4").info.frames == T
+
+
+def test_a_count_that_is_only_announced_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(video_file, "DECODED_COUNT_LIMIT", 3)
+    path = write_video(tmp_path / "old.avi", smooth_clip(), "mpeg4")
+    source = open_source(path)
+    assert not source.info.exact
+    assert "the container's word" in source.info.notes[0]
+    assert len(read_all(source, 2, 7)) == 5
+    assert open_source(path, keep_readable=True).info.exact

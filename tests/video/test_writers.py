@@ -1,0 +1,418 @@
+"""Every file is read back by a reader that shares no code with the writer."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from framecast.errors import OutputError, ResourceError, UsageError
+from framecast.video.writers.open import open_writer, write_frames
+
+
+def moving_waves(frames: int, height: int, width: int, channels: int, dtype=np.uint8) -> np.ndarray:
+    """Smooth frames (T, H, W, C) whose channels all differ."""
+    t, y, x, c = np.ogrid[:frames, :height, :width, :channels]
+    unit = 0.5 + 0.25 * np.sin(x / 17 + t / 3 + 2 * c) + 0.25 * np.cos(y / 13 - c)
+    return np.round(unit * np.iinfo(dtype).max).astype(dtype)
+
+
+def read_gif(path: Path) -> tuple[np.ndarray, list[int]]:
+    with Image.open(path) as image:
+        pages = [
+            (np.asarray(page.convert("RGB")), page.info["duration"])
+            for page in ImageSequence.Iterator(image)
+        ]
+    return np.stack([pixels for pixels, _ in pages]), [duration for _, duration in pages]
+
+
+def read_video(path: Path) -> np.ndarray:
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(read[1][..., ::-1])
+    capture.release()
+    return np.stack(frames)
+
+
+def atoms(path: Path) -> list[str]:
+    """Names of the top-level boxes of an MP4 file, in order."""
+    data, position, names = path.read_bytes(), 0, []
+    while position < len(data):
+        size, name = struct.unpack_from(">I4s", data, position)
+        names.append(name.decode())
+        position += size
+    return names
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.abs(a.astype(int) - b.astype(int))
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_gif_keeps_grey_pixels_exactly(tmp_path):
+    frames = np.random.default_rng(1).integers(0, 256, (5, 75, 101, 1), dtype=np.uint8)
+    path = write_frames(tmp_path / "grey.gif", frames, fps=10)
+    pixels, durations = read_gif(path)
+    assert np.array_equal(pixels, np.repeat(frames, 3, axis=3))
+    assert durations == [100] * 5
+    with Image.open(path) as image:
+        assert image.info["loop"] == 0
+    assert entries(tmp_path) == ["grey.gif"]
+
+
+def test_gif_keeps_a_few_colours_and_dithers_many(tmp_path):
+    palette = np.random.default_rng(2).integers(0, 256, (200, 3), dtype=np.uint8)
+    few = palette[np.random.default_rng(3).integers(0, 200, (4, 31, 47))]
+    pixels, _ = read_gif(write_frames(tmp_path / "few.gif", few, fps=10))
+    assert difference(pixels, few).max() <= 1
+
+    many = moving_waves(4, 75, 101, 3)
+    pixels, _ = read_gif(write_frames(tmp_path / "many.gif", many, fps=10))
+    assert difference(pixels, many).mean() < 8
+    local = [[cv2.blur(frame, (5, 5)) for frame in clip] for clip in (pixels, many)]
+    assert difference(np.stack(local[0]), np.stack(local[1])).mean() < 2.5
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gif_keeps_identical_consecutive_frames(tmp_path, channels):
+    waves = moving_waves(3, 30, 41, channels)
+    frames = waves[[0, 0, 0, 1, 1, 2, 2, 2]]
+    pixels, durations = read_gif(write_frames(tmp_path / "held.gif", frames, fps=5))
+    assert len(pixels) == 8
+    assert durations == [200] * 8
+    assert difference(pixels, np.broadcast_to(frames, pixels.shape)).mean() < 8
+    assert np.array_equal(pixels[5], pixels[7])
+    assert not np.array_equal(pixels[4], pixels[5])
+
+
+def test_gif_of_one_colour_frame_and_of_constant_frames(tmp_path):
+    one = write_frames(tmp_path / "one.gif", moving_waves(1, 7, 8, 3), fps=5)
+    assert Image.open(one).n_frames == 1
+    constant = write_frames(tmp_path / "flat.gif", np.full((6, 7, 8, 3), 90, np.uint8), fps=5)
+    pixels, _ = read_gif(constant)
+    assert pixels.shape == (6, 7, 8, 3)
+    assert difference(pixels, np.array(90)).max() <= 1
+
+
+def test_gif_delays_do_not_drift(tmp_path):
+    frames = moving_waves(25, 9, 11, 1)
+    with open_writer(tmp_path / "twelve.gif", fps=12) as writer:
+        for frame in frames:
+            writer.write(frame)
+    _, durations = read_gif(writer.path)
+    assert set(durations) == {80, 90}
+    assert abs(sum(durations) - 25_000 / 12) <= 10
+    assert writer.notes == []
+
+
+def test_gif_faster_than_browsers_play_is_slowed_with_a_note(tmp_path):
+    with open_writer(tmp_path / "fast.gif", fps=120) as writer:
+        for frame in moving_waves(4, 9, 11, 1):
+            writer.write(frame)
+    assert read_gif(writer.path)[1] == [20] * 4
+    assert writer.notes == ["a GIF plays at most 50 frames/s: slowed from 120"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("name", "codec"), [("clip.mp4", "h264"), ("clip.webm", "vp9")])
+def test_videos_keep_count_rate_and_pixels(tmp_path, name, codec, channels):
+    frames = moving_waves(20, 76, 102, channels)
+    path = write_frames(tmp_path / name, frames, fps=30000 / 1001)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.codec.canonical_name == codec
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        assert stream.average_rate == Fraction(30000, 1001)
+    pixels = read_video(path)
+    assert pixels.shape == (20, 76, 102, 3)
+    error = difference(pixels, np.broadcast_to(frames, pixels.shape))
+    assert error.mean() < 2.5
+    assert error.max() < 25
+    assert entries(tmp_path) == [name]
+
+
+def test_an_mp4_says_how_many_frames_it_has_before_they_come(tmp_path):
+    path = write_frames(tmp_path / "clip.mp4", moving_waves(20, 76, 102, 1), fps=10)
+    order = atoms(path)
+    assert order.index("moov") < order.index("mdat")
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames == 20
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (220, 30, 40), (20, 90, 230)])
+@pytest.mark.parametrize("name", ["flat.mp4", "flat.webm"])
+def test_videos_keep_flat_colours(tmp_path, name, colour):
+    frames = np.tile(np.array(colour, np.uint8), (3, 16, 32, 1))
+    path = write_frames(tmp_path / name, frames, fps=12.5)
+    assert difference(read_video(path), frames).max() <= 4
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            assert difference(frame.to_ndarray(format="rgb24"), frames[0]).max() <= 4
+        assert container.streams.video[0].average_rate == Fraction(25, 2)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("odd.mp4", "H.264"), ("odd.webm", "VP9")])
+def test_videos_pad_odd_sizes_by_edge_pixels_with_a_note(tmp_path, name, codec):
+    frames = moving_waves(6, 75, 101, 1)
+    with open_writer(tmp_path / name, fps=10) as writer:
+        for frame in frames:
+            writer.write(frame)
+    assert writer.notes == [f"{codec} needs even sizes: padded to 76 x 102 (H x W)"]
+    pixels = read_video(writer.path)
+    assert pixels.shape == (6, 76, 102, 3)
+    expected = np.pad(frames, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="edge")
+    assert difference(pixels, expected).mean() < 1.5
+    assert difference(pixels[:, 75], expected[:, 74]).mean() < 3
+
+
+@pytest.mark.parametrize("name", ["slow.mp4", "slow.webm"])
+def test_videos_of_tiny_frames_at_one_frame_in_five_minutes(tmp_path, name):
+    path = write_frames(tmp_path / name, moving_waves(3, 7, 5, 3), fps=1 / 300)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == Fraction(1, 300)
+        assert len(list(container.decode(video=0))) == 3
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_folder_and_npy_keep_every_bit(tmp_path, dtype, channels):
+    frames = moving_waves(4, 7, 8, channels, dtype)
+    folder = write_frames(tmp_path / "frames", frames, fps=10)
+    assert entries(folder) == [f"frame_000{i}.png" for i in range(4)]
+    for path, frame in zip(sorted(folder.iterdir()), frames, strict=True):
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert pixels.dtype == dtype
+        assert np.array_equal(pixels.reshape(7, 8, channels)[..., ::-1], frame)
+    array = np.load(write_frames(tmp_path / "frames.npy", frames, fps=10), mmap_mode="r")
+    assert array.dtype == dtype
+    assert np.array_equal(array, frames)
+    assert entries(tmp_path) == ["frames", "frames.npy"]
+
+
+def test_npy_header_grows_with_the_number_of_frames(tmp_path):
+    frames = np.arange(12_345, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    assert np.array_equal(np.load(write_frames(tmp_path / "n.npy", frames, fps=1)), frames)
+
+
+def test_frames_that_are_views_are_written_as_they_look(tmp_path):
+    frames = moving_waves(3, 8, 7, 3)[:, ::-1, ::-1]
+    array = np.load(write_frames(tmp_path / "a.npy", frames, fps=1))
+    assert np.array_equal(array, frames)
+    pixels = cv2.imread(str(write_frames(tmp_path / "a", frames, fps=1) / "frame_0002.png"))
+    assert np.array_equal(pixels[..., ::-1], frames[2])
+
+
+@pytest.mark.parametrize("name", ["deep.GIF", "deep.MP4", "deep.WebM"])
+def test_sixteen_bits_are_scaled_with_a_note(tmp_path, name):
+    frames = np.full((3, 8, 12, 1), 40_000, np.uint16)
+    with open_writer(tmp_path / name, fps=10) as writer:
+        for frame in frames:
+            writer.write(frame)
+    kind = name[5:]
+    assert writer.notes == [f"a {kind} holds 8 bits: the 16-bit frames were scaled down"]
+    pixels = read_gif(writer.path)[0] if kind == "GIF" else read_video(writer.path)
+    assert difference(pixels, np.array(round(40_000 * 255 / 65535))).max() <= (kind != "GIF")
+
+
+TARGETS = ["out.gif", "out.mp4", "out.webm", "out.npy", "out"]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_writer_leaves_nothing_behind(tmp_path, name, stop):
+    frames = moving_waves(5, 16, 18, 3)
+    with pytest.raises(stop), open_writer(tmp_path / name, fps=10) as writer:
+        for frame in frames:
+            writer.write(frame)
+        assert name not in entries(tmp_path)
+        raise stop
+    assert entries(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_an_earlier_result_survives_an_interruption_and_a_plain_second_run(tmp_path, name):
+    frames = moving_waves(5, 16, 18, 3)
+    target = write_frames(tmp_path / name, frames, fps=10)
+
+    def content() -> list[bytes]:
+        return [p.read_bytes() for p in sorted([target, *target.rglob("*")]) if p.is_file()]
+
+    before = content()
+    with pytest.raises(RuntimeError), open_writer(target, fps=10, overwrite=True) as writer:
+        writer.write(frames[3])
+        raise RuntimeError
+    with pytest.raises(OutputError, match="exists already; choose another name"):
+        open_writer(target, fps=10)
+    assert content() == before
+    assert entries(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_overwriting_replaces_the_whole_earlier_result(tmp_path, name):
+    write_frames(tmp_path / name, moving_waves(5, 16, 18, 3), fps=10)
+    frames = moving_waves(2, 7, 8, 1)
+    target = write_frames(tmp_path / name, frames, fps=10, overwrite=True)
+    read = {
+        ".gif": lambda: read_gif(target)[0],
+        ".mp4": lambda: read_video(target),
+        ".webm": lambda: read_video(target),
+        ".npy": lambda: np.load(target),
+        "": lambda: np.stack([cv2.imread(str(p)) for p in sorted(target.iterdir())]),
+    }
+    assert len(read[target.suffix]()) == 2
+    assert entries(tmp_path) == [name]
+
+
+def test_a_target_that_appears_while_writing_is_kept(tmp_path):
+    frames = moving_waves(2, 7, 8, 1)
+    with (
+        pytest.raises(OutputError, match="exists already"),
+        open_writer(tmp_path / "a.npy", fps=1) as writer,
+    ):
+        writer.write(frames[0])
+        (tmp_path / "a.npy").write_text("of someone else")
+    assert (tmp_path / "a.npy").read_text() == "of someone else"
+    assert entries(tmp_path) == ["a.npy"]
+
+
+def test_an_earlier_folder_comes_back_when_the_exchange_fails(tmp_path, monkeypatch):
+    folder = write_frames(tmp_path / "frames", moving_waves(5, 7, 8, 1), fps=1)
+    replace = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.suffix == ".part":
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OutputError, match=r"cannot write the PNG folder \(Input/output error\)"):
+        write_frames(folder, moving_waves(2, 7, 8, 1), fps=1, overwrite=True)
+    assert len(entries(folder)) == 5
+    assert entries(tmp_path) == ["frames"]
+
+
+def test_a_folder_with_anything_else_in_it_is_never_overwritten(tmp_path):
+    frames = moving_waves(2, 7, 8, 1)
+    folder = write_frames(tmp_path / "frames", frames, fps=1)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds notes\.txt, which is no frame of framecast"):
+        open_writer(folder, fps=1, overwrite=True)
+    assert entries(folder) == ["frame_0000.png", "frame_0001.png", "notes.txt"]
+
+
+def test_an_empty_folder_and_a_trailing_slash_take_png_frames(tmp_path):
+    (tmp_path / "empty").mkdir()
+    frames = moving_waves(2, 7, 8, 1)
+    assert len(entries(write_frames(tmp_path / "empty", frames, fps=1))) == 2
+    assert len(entries(write_frames(f"{tmp_path}/v1.5/", frames, fps=1))) == 2
+    assert entries(tmp_path) == ["empty", "v1.5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fps", "kind", "text"),
+    [
+        ("out.avi", 10, UsageError, "cannot write .avi files; use .gif, .mp4, .webm or .npy"),
+        ("out.png", 10, UsageError, "end the path in / for a folder of PNG frames"),
+        ("missing/out.gif", 10, OutputError, "there is no folder"),
+        ("folder.gif", 10, OutputError, "folder.gif is a folder, a GIF is one file"),
+        ("file", 10, OutputError, "file is a file, PNG frames need a folder"),
+        ("out.gif", 0, UsageError, "a frame rate of 0.002 to 1000 per second, got 0; set it"),
+        ("out.gif", 0.001, UsageError, "got 0.001"),
+        ("out.mp4", 1001, UsageError, "got 1001"),
+        ("out.gif", float("nan"), UsageError, "got nan"),
+        ("out.gif", float("inf"), UsageError, "got inf"),
+    ],
+)
+def test_wrong_targets_are_refused_before_any_frame(tmp_path, name, fps, kind, text):
+    (tmp_path / "folder.gif").mkdir()
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(kind) as raised:
+        open_writer(tmp_path / name, fps=fps)
+    assert text in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert entries(tmp_path) == ["file", "folder.gif"]
+
+
+def test_an_unwritable_folder_is_refused_before_any_frame():
+    with pytest.raises(OutputError, match="cannot write in /proc"):
+        open_writer("/proc/out.gif", fps=10)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_no_frames_make_no_file(tmp_path, name):
+    with pytest.raises(OutputError, match="there was no frame to write"):
+        write_frames(tmp_path / name, [], fps=10)
+    assert entries(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "text"),
+    [
+        (np.zeros((7, 8), np.uint8), r"expected a frame \(H, W, 1 or 3\), got shape \(7, 8\)"),
+        (np.zeros((7, 8, 4), np.uint8), r"got shape \(7, 8, 4\)"),
+        (np.zeros((7, 8, 3), np.float32), "expected a uint8 or uint16 frame, got float32"),
+        (np.zeros((8, 7, 3), np.uint8), r"frame 1 is \(\(8, 7, 3\)"),
+        (np.zeros((7, 8, 3), np.uint16), r"frame 1 is .*uint16"),
+    ],
+)
+def test_wrong_frames_are_refused(tmp_path, frame, text):
+    with open_writer(tmp_path / "out.npy", fps=1) as writer:
+        writer.write(np.zeros((7, 8, 3), np.uint8))
+        with pytest.raises(ValueError, match=text):
+            writer.write(frame)
+    assert np.load(tmp_path / "out.npy").shape == (1, 7, 8, 3)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_file_that_cannot_grow_is_an_output_error(tmp_path, name):
+    noise = np.random.default_rng(4).integers(0, 256, (9, 64, 64, 3), dtype=np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OutputError) as raised:
+            write_frames(tmp_path / name, noise, fps=10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(tmp_path / name) in str(raised.value)
+    assert "File too large" in str(raised.value)
+    assert entries(tmp_path) == []
+
+
+def test_a_full_disk_is_a_resource_error(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ResourceError, match="the disk is full; free some space"):
+        write_frames(tmp_path / "frames", moving_waves(2, 7, 8, 1), fps=1)
+    assert entries(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_under_an_npy_is_said_and_leaves_nothing(tmp_path):
+    class Full:
+        def write(self, *_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        close = seek = write
+
+    with (
+        pytest.raises(ResourceError, match="the disk is full; free some space"),
+        open_writer(tmp_path / "out.npy", fps=10) as writer,
+    ):
+        writer.write(np.zeros((4, 6, 1), np.uint8))
+        writer._file.close()
+        writer._file = Full()
+        writer.write(np.zeros((4, 6, 1), np.uint8))
+    assert entries(tmp_path) == []
