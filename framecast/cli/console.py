@@ -102,7 +102,7 @@ def show_plan(plan: Plan) -> None:
         f"{plan.config.model.name}, batches of {plan.batch_size} crops of "
         f"{plan.crop[0]} x {plan.crop[1]}, {plan.steps_per_epoch} steps per epoch"
     )
-    if plan.config.model.tied_to_size:
+    if plan.config.model.traits.tied_to_size:
         show_notes(
             [
                 f"{plan.config.model.name} is tied to frames of {plan.config.data.resize}, which "

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from framecast.config.brightness_scale import read_scale
 from framecast.config.fields import ENV_PREFIX, FOLDER_VARIABLE, FieldSpec, Section, prefix, specs
+from framecast.config.networks import NETWORKS
 from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
 from framecast.config.yaml_reader import compose, node_value, pairs
 from framecast.errors import ConfigError
@@ -34,11 +35,12 @@ class Config:
 
     def __post_init__(self) -> None:
         read_scale(self.data.scale)
-        if self.train.loss == "bce" and not self.model.gives_probabilities:
+        if self.train.loss == "bce" and not self.model.traits.gives_probabilities:
+            able = [name for name, traits in NETWORKS.items() if traits.gives_probabilities]
             raise ConfigError(
                 "train.loss: bce needs frames strictly between 0 and 1, which model.name "
                 f"{self.model.name} does not give",
-                remedy="set model.name to frame-convlstm or shi2015, or train.loss to skill",
+                remedy=f"set model.name to {' or '.join(able)}, or train.loss to skill",
             )
 
 

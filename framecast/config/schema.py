@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from framecast.config.brightness_scale import SCALE_PATTERN, SCALE_TEXT
 from framecast.config.fields import Rule, Section
+from framecast.config.networks import NETWORKS, NetworkTraits
 from framecast.errors import ConfigError
 
 
@@ -106,7 +107,7 @@ class ModelConfig(Section):
     SECTION: ClassVar[str] = "model"
 
     name: Annotated[
-        Literal["flow-convlstm", "convlstm", "frame-convlstm", "cnn-lstm", "fc-lstm", "shi2015"],
+        Literal[tuple(NETWORKS)],
         Rule(
             "Architecture; flow-convlstm mixes extrapolations along the context frames' motion, "
             "convlstm paints changes and frame-convlstm frames, "
@@ -146,7 +147,11 @@ class ModelConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         given = self.kernel_size
-        if isinstance(given, tuple) and not self.tied_to_size and len(given) != len(self.filters):
+        if (
+            isinstance(given, tuple)
+            and not self.traits.tied_to_size
+            and len(given) != len(self.filters)
+        ):
             raise ConfigError(
                 f"model.kernel_size: expected a list of {len(self.filters)}, one for each layer of "
                 f"model.filters {list(self.filters)}, got {list(given)}",
@@ -154,22 +159,17 @@ class ModelConfig(Section):
             )
 
     @property
-    def gives_probabilities(self) -> bool:
-        """Whether frames come out of a sigmoid, and so lie strictly between 0 and 1."""
-        return self.name in ("frame-convlstm", "shi2015")
+    def traits(self) -> NetworkTraits:
+        """What the network is like."""
+        return NETWORKS[self.name]
 
     @property
     def kernel_sizes(self) -> tuple[int, ...]:
         """Side of each layer's kernel; 1 where the layers are LSTMs."""
-        if self.tied_to_size:
+        if self.traits.tied_to_size:
             return (1,) * len(self.units)
         given = self.kernel_size
         return given if isinstance(given, tuple) else (given,) * len(self.filters)
-
-    @property
-    def tied_to_size(self) -> bool:
-        """Whether the network has weights for every place of a frame, and so works at one size."""
-        return self.name in ("cnn-lstm", "fc-lstm")
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     """
     channels = common_channels(infos, config.data.color)
     sizes = tuple(target_size(info.height, info.width, config.data.resize) for info in infos)
-    if config.model.tied_to_size:
+    if config.model.traits.tied_to_size:
         config = replace(config, data=_one_size(config, infos, sizes))
     crop = training_crop(sizes, config.data.crop)
     split = plan_split(

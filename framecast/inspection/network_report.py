@@ -128,7 +128,7 @@ def inspect_settings(
 
 
 def _crop_side(config: Config) -> int:
-    return 0 if config.model.tied_to_size else config.data.crop
+    return 0 if config.model.traits.tied_to_size else config.data.crop
 
 
 def _is_model(target: Path) -> bool:
@@ -247,19 +247,19 @@ class _Run:
             if added:
                 found.append(
                     f"{what} of {_by(frame)} are padded by {' and '.join(added)}, since "
-                    f"{'the patch of shi2015' if model.name == 'shi2015' else 'model.patch'} is "
+                    f"{f'the patch of {model.name}' if model.traits.patch else 'model.patch'} is "
                     f"{patch}{_unpadded(frame, patch, crops=what != 'frames')}"
                 )
         grid, kernel = grid_size(*self.crop, patch), max(model.kernel_sizes)
-        if min(grid) < kernel and not model.tied_to_size:
+        if min(grid) < kernel and not model.traits.tied_to_size:
             found.append(
                 f"training samples of {_by(self.crop)} pixels are {_by(grid)} cells, less than "
                 f"the {kernel} x {kernel} kernel covers; use a smaller "
-                + ("model.kernel_size" if model.name == "shi2015" else "model.patch")
+                + ("model.kernel_size" if model.traits.patch else "model.patch")
             )
-        if self.config.data.context_length == 1 and model.name == "flow-convlstm":
+        if self.config.data.context_length == 1 and model.traits.uses_motion:
             found.append(
-                "one context frame shows no motion, so flow-convlstm starts from standstill; "
+                f"one context frame shows no motion, so {model.name} starts from standstill; "
                 "set data.context_length to 2 or more, or model.name to convlstm"
             )
         try:

@@ -56,7 +56,7 @@ class Checkpoint:
         A name of `baselines.BASELINES`; None where the network is the best that is known, and for
         the other networks, which are there to be compared.
         """
-        if self.config.model.name != "flow-convlstm":
+        if not self.config.model.traits.falls_back:
             return None
         rivals = {name: self.scores.get(key, math.inf) for name, key in RIVALS.items()}
         name = min(rivals, key=rivals.__getitem__)

@@ -183,7 +183,7 @@ def load_forecaster(
 
 
 def _check_tile(config: Config, tile: int) -> None:
-    if config.model.tied_to_size:
+    if config.model.traits.tied_to_size:
         raise UsageError(
             f"--tile {tile}: {config.model.name} is tied to frames of {config.data.resize}, which "
             "it cannot see in parts",

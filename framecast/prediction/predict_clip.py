@@ -241,7 +241,7 @@ def _notes(
     request: PredictionRequest, horizon: int, info: SourceInfo, config: Config
 ) -> Iterator[str]:
     data, size = config.data, f"{info.height}x{info.width}"
-    if config.model.tied_to_size and size != data.resize:
+    if config.model.traits.tied_to_size and size != data.resize:
         yield (
             f"{config.model.name} works at {data.resize} alone: {info.path} is resized from {size} "
             "to it, and its prediction back"

@@ -46,12 +46,12 @@ class Way:
     @property
     def peephole(self) -> bool:
         """Whether the layers have peepholes, as in the networks of 2015."""
-        return self.model.name in ("shi2015", "fc-lstm")
+        return self.model.traits.peephole
 
     @property
     def state(self) -> int:
         """Numbers in h and c of all layers."""
-        if self.model.tied_to_size:
+        if self.model.traits.tied_to_size:
             return 2 * self.B * sum(self.model.units)
         return 2 * size(self.cells("F", sum(self.model.filters)))
 
@@ -259,7 +259,7 @@ class Way:
         return ConvGeometry.parse(2, kernel_size=kernel).pads((rows, columns))
 
     def _layer_output(self, takes: Axes, width: int) -> Axes:
-        letter = "U" if self.model.tied_to_size else "F"
+        letter = "U" if self.model.traits.tied_to_size else "F"
         return (takes[0], (letter, width), *takes[2:])
 
     def _recurrent(self, width: int, kernel: int) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -38,7 +38,7 @@ def check_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> No
             f"whose training takes {sums.optimizer_bytes / 1e9:,.1f} GB; this machine has "
             f"{memory / 1e9:,.1f} GB",
             remedy="use a smaller --resize or model.units, or --model convlstm"
-            if model.tied_to_size
+            if model.traits.tied_to_size
             else "use smaller model.filters",
         )
 
@@ -89,7 +89,7 @@ def fitting_tile(
     if whole <= memory:
         return None
     side = max(size) // 2
-    while side >= smallest_tile(model) and not model.tied_to_size:
+    while side >= smallest_tile(model) and not model.traits.tied_to_size:
         if tiled_bytes(model, channels, size, context_length, side) <= memory:
             return side
         side //= 2

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from framecast.config.networks import PATCH_2015
 from framecast.config.schema import ModelConfig
 from framecast.nn.cost_model.builder import Way
 from framecast.nn.cost_model.flow_network import encode_flow, step_flow
 from framecast.nn.cost_model.tensors import Axes, Row, size
-from framecast.nn.forecasters.grid import PATCH_2015
 
 
 def trace_network(

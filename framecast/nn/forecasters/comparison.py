@@ -15,12 +15,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from framecast.config.networks import PATCH_2015
 from framecast.config.schema import ModelConfig
 from framecast.errors import CheckpointError
 from framecast.nn.convlstm.stack import States
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.convlstm import PlainState
-from framecast.nn.forecasters.grid import PATCH_2015, grid_size
+from framecast.nn.forecasters.grid import grid_size
 from framecast.nn.forecasters.layers import (
     Stem,
     ToPixels,

@@ -7,10 +7,6 @@ import math
 from framecast.config.schema import ModelConfig
 from framecast.nn.forecasters.flow.constants import CELL, LEVELS
 
-PATCH_2015 = 4
-"""Side of the patches that the network of Shi et al., 2015, folds into channels."""
-
-
 OVERLAP = 128
 """Pixels that neighbouring tiles share, where they are large enough: at most half of a tile."""
 
@@ -61,4 +57,4 @@ def smallest_tile(model: ModelConfig) -> int:
 
 def patch_of(model: ModelConfig) -> int:
     """Side in pixels of a cell of the network's grid; 1 for a network without a grid."""
-    return {"shi2015": PATCH_2015, "fc-lstm": 1}.get(model.name, model.patch)
+    return model.traits.patch or model.patch

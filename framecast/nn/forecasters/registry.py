@@ -27,4 +27,6 @@ def build_forecaster(config: ModelConfig, channels: int, size: tuple[int, int]) 
     cnn-lstm and fc-lstm, depend on it.
     """
     network = NETWORKS[config.name]
-    return network(config, channels, size) if config.tied_to_size else network(config, channels)
+    return (
+        network(config, channels, size) if config.traits.tied_to_size else network(config, channels)
+    )
