@@ -18,46 +18,22 @@ from framecast.cli.options import (
     KeepReadable,
     Match,
     Model,
+    Overrides,
     Overwrite,
     Set,
     Sources,
-    setting,
+    with_setting_flags,
 )
 from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError, UsageError
 
 
+@with_setting_flags
 def train(
     sources: Sources = None,
     config: ConfigFile = None,
     settings: Set = None,
-    minutes: Annotated[str | None, setting("--minutes", "Wall-clock budget.")] = None,
-    epochs: Annotated[str | None, setting("--epochs", "Number of epochs.")] = None,
-    patience: Annotated[
-        str | None, setting("--patience", "Epochs without improvement before stopping.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        setting(
-            "--model", "flow-convlstm, convlstm, frame-convlstm, cnn-lstm, fc-lstm or shi2015."
-        ),
-    ] = None,
-    context_length: Annotated[
-        str | None, setting("--context-length", "Frames seen before predicting.")
-    ] = None,
-    horizon: Annotated[str | None, setting("--horizon", "Frames predicted in training.")] = None,
-    frame_step: Annotated[
-        str | None, setting("--frame-step", "Use every Nth frame of the clips.")
-    ] = None,
-    resize: Annotated[str | None, setting("--resize", "auto, none or HxW.")] = None,
-    crop: Annotated[str | None, setting("--crop", "Side of training crops; 0: whole.")] = None,
-    color: Annotated[str | None, setting("--color", "auto, gray or rgb.")] = None,
-    batch_size: Annotated[str | None, setting("--batch-size", "Windows per step, or auto.")] = None,
-    lr: Annotated[str | None, setting("--lr", "Highest learning rate.")] = None,
-    seed: Annotated[str | None, setting("--seed", "Random seed.")] = None,
-    device: Annotated[str | None, setting("--device", "auto, cpu, cuda, cuda:N or mps.")] = None,
-    keep_readable: Annotated[
-        bool, typer.Option("--keep-readable", help="Leave out damaged frames, do not stop.")
-    ] = False,
+    *,
+    flags: Overrides,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Keep no decoded frames for later runs.")
     ] = False,
@@ -83,25 +59,9 @@ def train(
     from framecast.config.loading import load_config
     from framecast.training import pipeline
 
-    flags = {
-        "train.minutes": ("--minutes", minutes),
-        "train.epochs": ("--epochs", epochs),
-        "train.patience": ("--patience", patience),
-        "model.name": ("--model", model),
-        "data.context_length": ("--context-length", context_length),
-        "data.horizon": ("--horizon", horizon),
-        "data.frame_step": ("--frame-step", frame_step),
-        "data.resize": ("--resize", resize),
-        "data.crop": ("--crop", crop),
-        "data.color": ("--color", color),
-        "train.batch_size": ("--batch-size", batch_size),
-        "train.lr": ("--lr", lr),
-        "train.seed": ("--seed", seed),
-        "train.device": ("--device", device),
-        "data.keep_readable": ("--keep-readable", keep_readable or None),
-        "data.cache_gb": ("--no-cache", 0.0 if no_cache else None),
-    }
-    overrides = read_overrides(settings, flags)
+    overrides = [*(settings or []), *flags]
+    if no_cache:
+        overrides.append(("data.cache_gb", 0.0, "--no-cache"))
     main = is_main_process()
     if resume is not None and (sources or config):
         raise UsageError(
@@ -378,14 +338,6 @@ def export(
         report = export_source(source, output, request, overwrite)
     console.show_notes(report.notes)
     console.show_result(str(report.path))
-
-
-def read_overrides(
-    settings: list[str] | None, flags: dict[str, tuple[str, object]]
-) -> list[str | tuple[str, object, str]]:
-    """--set values, then the named flags that were given."""
-    named = [(key, value, flag) for key, (flag, value) in flags.items() if value is not None]
-    return [*(settings or []), *named]
 
 
 def needed(sources: list[Path] | None) -> list[Path]:

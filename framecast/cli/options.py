@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+from framecast.config.fields import FieldSpec, specs
+from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings, as framecast.yaml.")
@@ -40,7 +45,56 @@ KeepReadable = Annotated[
     bool, typer.Option("--keep-readable", help="Use what is readable of damaged clips.")
 ]
 
+Overrides = list[tuple[str, object, str]]
+"""Settings that flags have set: the setting's full name, its value, the flag."""
 
-def setting(flag: str, text: str) -> typer.models.OptionInfo:
-    """An option for a configuration value; its check and default are the setting's own."""
-    return typer.Option(flag, help=text, metavar="VALUE", show_default=False)
+
+def with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every setting that declares one.
+
+    The command receives those given as `flags`, in the form that `load_config` takes as overrides;
+    values stay text, which the setting itself checks.
+    """
+    sections = (TrainConfig, ModelConfig, DataConfig)
+    by_name = {
+        spec.rule.flag.lstrip("-").replace("-", "_"): spec
+        for section in sections
+        for spec in specs(section)
+        if spec.rule.flag
+    }
+
+    def called(**arguments: Any) -> None:
+        given = {name: arguments.pop(name) for name in by_name}
+        flags = [
+            (spec.dotted, given[name], spec.rule.flag)
+            for name, spec in by_name.items()
+            if given[name] is not None
+        ]
+        command(**arguments, flags=flags)
+
+    own = signature(command, eval_str=True)
+    parameters: list[Parameter] = []
+    for parameter in own.parameters.values():
+        if parameter.name == "flags":  # the options stand in the help where it stood
+            parameters += [_option(name, spec) for name, spec in by_name.items()]
+        else:
+            parameters.append(parameter)
+    # Typer reads the options from the signature, which it must not evaluate again.
+    called.__signature__ = own.replace(parameters=parameters)
+    called.__annotations__ = {}
+    called.__name__, called.__doc__ = command.__name__, command.__doc__
+    return called
+
+
+def _option(name: str, spec: FieldSpec) -> Parameter:
+    """The keyword parameter from which Typer makes the option of a setting."""
+    if bool in spec.kinds:  # a switch has no value, and only turns the setting on
+        kind, option = bool, typer.Option(spec.rule.flag, help=spec.help, show_default=False)
+    else:
+        shown = f"{spec.default:g}" if isinstance(spec.default, float) else spec.default or "none"
+        text = f"{spec.help} [{spec.expects}; default: {shown}]"
+        kind = str
+        option = typer.Option(spec.rule.flag, help=text, metavar="VALUE", show_default=False)
+    return Parameter(
+        name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )

@@ -33,7 +33,7 @@ class Rule:
     """What a setting means and, beyond its type, which values it takes.
 
     `at_least`, `above` and `below` bound a number or each number of a list; a string matches
-    `pattern` as a whole, which `pattern_text` says in words.
+    `pattern` as a whole, which `pattern_text` says in words. `flag` is its option of `train`.
     """
 
     help: str
@@ -43,6 +43,7 @@ class Rule:
     odd: bool = False
     pattern: str = ""
     pattern_text: str = ""
+    flag: str = ""
 
 
 class Section:

@@ -22,17 +22,23 @@ class DataConfig(Section):
     SECTION: ClassVar[str] = "data"
 
     context_length: Annotated[
-        int, Rule("Frames the model sees before it predicts.", at_least=1)
+        int, Rule("Frames the model sees before it predicts.", at_least=1, flag="--context-length")
     ] = 6
     horizon: Annotated[
         int | Literal["auto"],
         Rule(
             "Lead times trained and validated on; auto: 12, or fewer when the clips are short.",
             at_least=1,
+            flag="--horizon",
         ),
     ] = "auto"
     frame_step: Annotated[
-        int, Rule("Distance between the frames inside a window, in frames.", at_least=1)
+        int,
+        Rule(
+            "Distance between the frames inside a window, in frames.",
+            at_least=1,
+            flag="--frame-step",
+        ),
     ] = 1
     stride: Annotated[int, Rule("Distance between window starts, in frames.", at_least=1)] = 1
     validation_fraction: Annotated[
@@ -54,7 +60,10 @@ class DataConfig(Section):
     ] = True
     color: Annotated[
         Literal["auto", "gray", "rgb"],
-        Rule("Colours the model works in; auto: gray when the frames are stored gray, else rgb."),
+        Rule(
+            "Colours the model works in; auto: gray when the frames are stored gray, else rgb.",
+            flag="--color",
+        ),
     ] = "auto"
     resize: Annotated[
         str,
@@ -62,12 +71,15 @@ class DataConfig(Section):
             "Frame size the model works at; auto: as stored, shrunk when a side exceeds 768.",
             pattern=r"auto|none|[1-9][0-9]*x[1-9][0-9]*",
             pattern_text="auto, none or HEIGHTxWIDTH such as 96x160",
+            flag="--resize",
         ),
     ] = "auto"
     crop: Annotated[
         int,
         Rule(
-            "Side in pixels of the random squares trained on; 0 trains on whole frames.", at_least=0
+            "Side in pixels of the random squares trained on; 0 trains on whole frames.",
+            at_least=0,
+            flag="--crop",
         ),
     ] = 224
     flip: Annotated[bool, Rule("Mirror training windows at random.")] = True
@@ -88,7 +100,11 @@ class DataConfig(Section):
         ),
     ] = None
     keep_readable: Annotated[
-        bool, Rule("Keep the frames before a corrupt one instead of stopping with an error.")
+        bool,
+        Rule(
+            "Keep the frames before a corrupt one instead of stopping with an error.",
+            flag="--keep-readable",
+        ),
     ] = False
     cache_gb: Annotated[
         float,
@@ -112,7 +128,8 @@ class ModelConfig(Section):
             "Architecture; flow-convlstm mixes extrapolations along the context frames' motion, "
             "convlstm paints changes and frame-convlstm frames, "
             "shi2015 is the network of the ConvLSTM paper, cnn-lstm and fc-lstm are tied to one "
-            "frame size."
+            "frame size.",
+            flag="--model",
         ),
     ] = "flow-convlstm"
     filters: Annotated[
@@ -178,21 +195,33 @@ class TrainConfig(Section):
 
     SECTION: ClassVar[str] = "train"
 
-    minutes: Annotated[float | None, Rule("Wall-clock budget; none: no limit.", above=0)] = 10.0
-    epochs: Annotated[int | None, Rule("Number of epochs; none: no limit.", at_least=1)] = None
+    minutes: Annotated[
+        float | None, Rule("Wall-clock budget; none: no limit.", above=0, flag="--minutes")
+    ] = 10.0
+    epochs: Annotated[
+        int | None, Rule("Number of epochs; none: no limit.", at_least=1, flag="--epochs")
+    ] = None
     steps_per_epoch: Annotated[
         int | Literal["auto"],
         Rule("Optimizer steps between two validations; auto: chosen from the data.", at_least=1),
     ] = "auto"
     patience: Annotated[
         int | None,
-        Rule("Epochs without a better validation before stopping; none: never.", at_least=1),
+        Rule(
+            "Epochs without a better validation before stopping; none: never.",
+            at_least=1,
+            flag="--patience",
+        ),
     ] = 20
     batch_size: Annotated[
         int | Literal["auto"],
-        Rule("Windows per optimizer step; auto: what the device holds.", at_least=1),
+        Rule(
+            "Windows per optimizer step; auto: what the device holds.",
+            at_least=1,
+            flag="--batch-size",
+        ),
     ] = "auto"
-    lr: Annotated[float, Rule("Highest learning rate.", above=0)] = 1e-3
+    lr: Annotated[float, Rule("Highest learning rate.", above=0, flag="--lr")] = 1e-3
     weight_decay: Annotated[float, Rule("Weight decay of AdamW.", at_least=0)] = 1e-4
     clip_norm: Annotated[float, Rule("Largest norm of the gradient of one step.", above=0)] = 1.0
     loss: Annotated[
@@ -212,7 +241,8 @@ class TrainConfig(Section):
         ),
     ] = 0.98
     seed: Annotated[
-        int, Rule("Seed of weights, windows and augmentation.", at_least=0, below=2**32)
+        int,
+        Rule("Seed of weights, windows and augmentation.", at_least=0, below=2**32, flag="--seed"),
     ] = 0
     device: Annotated[
         str,
@@ -220,6 +250,7 @@ class TrainConfig(Section):
             "Where to train; auto: cuda, then mps, then cpu.",
             pattern=r"auto|cpu|cuda(:[0-9]+)?|mps",
             pattern_text="auto, cpu, cuda, cuda:N or mps",
+            flag="--device",
         ),
     ] = "auto"
     precision: Annotated[
