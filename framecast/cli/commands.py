@@ -225,7 +225,8 @@ def evaluate(
     Example: framecast evaluate runs/train-1 clip.mp4
     """
     from framecast.cli import console
-    from framecast.evaluation.evaluate import Outputs, score_task
+    from framecast.evaluation.evaluate import evaluate_task
+    from framecast.evaluation.report_files import ReportFiles
     from framecast.evaluation.task import EvaluationRequest, open_task
     from framecast.runtime.distributed import joined
 
@@ -238,19 +239,19 @@ def evaluate(
         scale,
         include_training,
     )
-    outputs = Outputs(csv, report, overwrite)
+    files = ReportFiles(csv, report, overwrite)
     with joined(device) as group:
         with console.Display(quiet=not group.main) as display:
             task = open_task(
                 model, sources, request, color, keep_readable, group.device, match, display.frame
             )
-            found = score_task(
+            found = evaluate_task(
                 task, on_window=lambda total: display.frame("windows", total), group=group
             )
         if group.main:
-            outputs.write(found, task)
+            files.write(found, task)
             console.show_evaluation(found, as_json=json)
-            for path in outputs.paths:
+            for path in files.paths:
                 console.show_result(str(path))
 
 

@@ -294,7 +294,7 @@ def show_evaluation(report: Report, as_json: bool) -> None:
     for name, definition in report.definitions.items():
         messages.print(f"  {name}: {definition}", markup=False)
     show_notes(report.notes)
-    messages.print(Text(report.verdict, "bold"))
+    messages.print(Text(report.summary, "bold"))
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

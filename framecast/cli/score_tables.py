@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from framecast.evaluation.report import format_score
+
 if TYPE_CHECKING:
     from framecast.evaluation.report import Report
     from framecast.evaluation.skill import Skill
@@ -17,13 +19,12 @@ def errors_by_lead(report: Report) -> Table:
     """MSE (or what the protocol has for it) of every forecaster per lead time, and the skill."""
     comparison, metric = report.comparison, next(iter(report.titles))
     table = _numbers(("lead", *report.scores, "skill"))
-    factor = report.factors[metric]
-    for lead, skill in enumerate(comparison.skills):
-        values = [figures[metric][lead] for figures in report.scores.values()]
-        table.add_row(str(lead + 1), *_beside_best(values, factor), _skill(skill))
-    table.add_section()
-    means = [report.mean(name, metric) for name in report.scores]
-    table.add_row("mean", *_beside_best(means, factor), _skill(comparison.overall))
+    for (lead, values), skill in zip(
+        report.rows(metric), (*comparison.skills, comparison.overall), strict=True
+    ):
+        if lead == "mean":
+            table.add_section()
+        table.add_row(lead, *_best_in_bold(values), _skill(skill))
     return table
 
 
@@ -31,14 +32,11 @@ def other_figures(report: Report) -> Table:
     """The protocol's other metrics, at the first and last lead time and in the mean."""
     table = _numbers(("metric", "lead", *report.scores))
     for metric in list(report.titles)[1:]:
-        title, factor = report.titles[metric], report.factors[metric]
-        rows = {"1": 0, str(report.horizon): -1} if report.horizon > 1 else {"1": 0}
-        for lead, place in rows.items():
-            values = [figures[metric][place] for figures in report.scores.values()]
-            table.add_row(title, lead, *(_figure(value, factor) for value in values))
-            title = ""
-        means = [report.mean(name, metric) for name in report.scores]
-        table.add_row("", "mean", *(_figure(value, factor) for value in means))
+        title = report.titles[metric]
+        for lead, values in report.rows(metric):
+            if lead in ("1", str(report.horizon), "mean"):
+                table.add_row(title, lead, *map(format_score, values))
+                title = ""
         table.add_section()
     return table
 
@@ -59,20 +57,13 @@ def _numbers(columns: Iterable[str]) -> Table:
     return table
 
 
-def _beside_best(values: Sequence[float | None], factor: float) -> list[Text]:
+def _best_in_bold(values: Sequence[float | None]) -> list[Text]:
     """Errors, the lowest of them in bold."""
-    known = [value for value in values if value is not None]
+    lowest = min((value for value in values if value is not None), default=None)
     return [
-        Text(_figure(value, factor), "bold" if known and value == min(known) else "")
+        Text(format_score(value), "bold" if value is not None and value == lowest else "")
         for value in values
     ]
-
-
-def _figure(value: float | None, factor: float) -> str:
-    if value is None:
-        return "-"
-    shown = value * factor
-    return f"{shown:.3f}" if abs(shown) < 1000 else f"{shown:.1f}"
 
 
 def _skill(skill: Skill) -> str:

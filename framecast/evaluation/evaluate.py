@@ -1,15 +1,13 @@
-"""A model and the classical guesses on the same windows, score by score; a verdict in the end.
+"""A model and the baselines on the same windows, score by score, and a summary at the end.
 
-Clips are read as streams, no more of them in memory than one batch of windows. What is scored are
-the frames that `predict` would write, rounded to the clip's own pixel values, at the size the model
+Clips are read as streams, with no more than one batch of windows in memory. What is scored are the
+frames that `predict` would write, rounded to the clip's own pixel values, at the size the model
 works at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from framecast.config.loading import to_dict
 from framecast.data.training_frames import Acquaintance
@@ -18,46 +16,13 @@ from framecast.evaluation.protocols import PROTOCOLS, make_metrics
 from framecast.evaluation.report import MODEL, Report, ScoredClip
 from framecast.evaluation.skill import compare
 from framecast.evaluation.task import EvaluationRequest, Task, plan_evaluation
-from framecast.evaluation.window_scores import Scores, stream_batches
+from framecast.evaluation.window_scores import WindowScores, stream_batches
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.prediction.rollout import Predictor
 from framecast.runtime.distributed import Group
-from framecast.runtime.output_files import check_target, write_whole
 from framecast.runtime.versions import versions
 from framecast.video.readers.base import FrameSource
-
-CSV, PAGE = "CSV file", "HTML page"
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The files a report goes to, checked before anything slow begins.
-
-    Raises OutputError for a target that cannot be written, or exists and `overwrite` is not set.
-    """
-
-    csv: Path | None = None
-    page: Path | None = None
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        for path, kind in ((self.csv, CSV), (self.page, PAGE)):
-            if path is not None:
-                check_target(path, kind, self.overwrite)
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        return tuple(path for path in (self.csv, self.page) if path is not None)
-
-    def write(self, report: Report, task: Task) -> None:
-        """Write each file whole, or not at all."""
-        if self.csv is not None:
-            write_whole(self.csv, report.to_csv().encode(), CSV, self.overwrite)
-        if self.page is not None:
-            from framecast.evaluation.html_report import render  # noqa: PLC0415  (it draws with matplotlib)
-
-            write_whole(self.page, render(report, task).encode(), PAGE, self.overwrite)
 
 
 def evaluate(
@@ -69,14 +34,14 @@ def evaluate(
 ) -> Report:
     """Score a model and the baselines on the same windows of clips.
 
-    `on_window` is called with the number of windows for each that is scored. Raises what `prepare`,
+    `on_window` is called with the number of windows after each one. Raises what `plan_evaluation`,
     reading and predicting raise.
     """
     task = plan_evaluation(forecaster, sources, request or EvaluationRequest())
-    return score_task(task, baselines, on_window)
+    return evaluate_task(task, baselines, on_window)
 
 
-def score_task(
+def evaluate_task(
     task: Task,
     baselines: Mapping[str, Predictor] = BASELINES,
     on_window: Callable[[int], None] = lambda total: None,
@@ -84,29 +49,45 @@ def score_task(
 ) -> Report:
     """Let the model and the baselines forecast every window of a task, and compare them.
 
-    Of several processes, each does its part of the windows; all have the report of them together.
+    Of several processes, each scores its share of the windows; all get the report of them all.
     """
     group = group or Group(task.forecaster.device)
-    shape, request, channels = task.shape, task.request, task.forecaster.channels
-    windows = group.part(task.windows)
+    scores = _score_windows(task, group.part(task.windows), baselines, on_window)
+    scores, *others = group.gather(scores)
+    for other in others:
+        for name, merged in scores.items():
+            merged.merge(other[name])
+    return _make_report(task, scores)
+
+
+def _score_windows(
+    task: Task,
+    windows: Sequence,
+    baselines: Mapping[str, Predictor],
+    on_window: Callable[[int], None],
+) -> dict[str, WindowScores]:
+    """The scores of every forecaster by name, on these windows of a task."""
+    shape, channels = task.shape, task.forecaster.channels
     predictors = {MODEL: task.forecaster.extrapolate, **baselines}
     scores = {
-        name: Scores(make_metrics(request.protocol, shape.horizon, task.thresholds))
+        name: WindowScores(make_metrics(task.request.protocol, shape.horizon, task.thresholds))
         for name in predictors
     }
     for batch, levels in stream_batches(task.sources, task.sizes, channels, windows, shape):
         for name, predictor in predictors.items():
-            frames = predictor(batch.context_BTCHW, shape.horizon)
-            scores[name].update(batch, frames, levels)
+            scores[name].update(batch, predictor(batch.context_BTCHW, shape.horizon), levels)
         for _ in batch.target_BTCHW:
             on_window(len(windows))
-    scores, *others = group.gather(scores)
-    for other in others:
-        for name, kept in scores.items():
-            kept.merge(other[name])
-    squares = {name: kept.squares() for name, kept in scores.items()}
-    model_NT = squares.pop(MODEL)
+    return scores
+
+
+def _make_report(task: Task, scores: Mapping[str, WindowScores]) -> Report:
+    shape, request = task.shape, task.request
+    errors_NT = {name: score.squared_errors() for name, score in scores.items()}
+    model_NT = errors_NT.pop(MODEL)
+    # Two windows are independent only when neither predicts a frame that the other does.
     covered = shape.horizon * shape.frame_step
+    metrics = scores[MODEL].metrics
     return Report(
         protocol=request.protocol,
         protocol_definition=PROTOCOLS[request.protocol],
@@ -114,27 +95,23 @@ def score_task(
         horizon=shape.horizon,
         frame_step=shape.frame_step,
         stride=task.stride,
-        clips=tuple(_clips(task)),
+        clips=tuple(_scored_clips(task)),
         windows=task.windows,
         windows_found=len(task.found),
-        includes_training=_includes_training(task),
-        scores={name: kept.figures() for name, kept in scores.items()},
-        definitions={metric.name: metric.definition for metric in scores[MODEL].metrics},
-        titles={metric.name: metric.title for metric in scores[MODEL].metrics},
-        factors={metric.name: metric.display_factor for metric in scores[MODEL].metrics},
-        window_mse={name: kept.mse() for name, kept in scores.items()},
-        comparison=compare(model_NT, squares, task.windows, covered, request.seed),
-        notes=tuple(_notes(task, scores)),
+        includes_training=request.include_training and any(clip.trained for clip in task.known),
+        scores={name: score.by_lead_time() for name, score in scores.items()},
+        definitions={metric.name: metric.definition for metric in metrics},
+        titles={metric.name: metric.title for metric in metrics},
+        factors={metric.name: metric.display_factor for metric in metrics},
+        window_mse={name: score.mse() for name, score in scores.items()},
+        comparison=compare(model_NT, errors_NT, task.windows, covered, request.seed),
+        notes=(*_task_notes(task), *_perfect_frames(scores)),
         settings=to_dict(task.forecaster.config),
         versions=versions(),
     )
 
 
-def _includes_training(task: Task) -> bool:
-    return task.request.include_training and any(clip.trained for clip in task.known)
-
-
-def _clips(task: Task) -> Iterator[ScoredClip]:
+def _scored_clips(task: Task) -> Iterator[ScoredClip]:
     for number, (source, size, clip) in enumerate(
         zip(task.sources, task.sizes, task.known, strict=True)
     ):
@@ -148,29 +125,31 @@ def _clips(task: Task) -> Iterator[ScoredClip]:
         )
 
 
-def _notes(task: Task, scores: Mapping[str, Scores]) -> Iterator[str]:
+def _task_notes(task: Task) -> Iterator[str]:
+    """What a reader of the scores has to know about the clips and the model."""
     for source, size, clip in zip(task.sources, task.sizes, task.known, strict=True):
         info = source.info
         yield from info.notes
-        yield from _acquaintance(info.path.name, clip, task.request.include_training)
+        yield from _training_overlap(info.path.name, clip, task.request.include_training)
         if size != (info.height, info.width):
             yield (
                 f"{info.path.name} is scored at {size[0]}x{size[1]}, the size the model works at, "
                 f"not at its own {info.height}x{info.width}"
             )
-    if task.forecaster.fallback_note is not None:
-        yield task.forecaster.fallback_note
-    if task.forecaster.match:
+    forecaster = task.forecaster
+    if forecaster.fallback_note is not None:
+        yield forecaster.fallback_note
+    if forecaster.match:
         yield (
-            f"the model's frames are moved {task.forecaster.match:.0%} of the way to the last "
+            f"the model's frames are moved {forecaster.match:.0%} of the way to the last "
             "context frame's distribution of brightness"
         )
-    if task.forecaster.trained_on is None:
+    if forecaster.trained_on is None:
         yield (
             "the model file does not say which clips it was trained on, so their frames could not "
             "be left out"
         )
-    trained_horizon = int(task.forecaster.config.data.horizon)
+    trained_horizon = int(forecaster.config.data.horizon)
     if task.shape.horizon > trained_horizon:
         yield (
             f"horizon {task.shape.horizon} goes beyond the {trained_horizon} frames the model was "
@@ -178,16 +157,20 @@ def _notes(task: Task, scores: Mapping[str, Scores]) -> Iterator[str]:
         )
     if len(task.windows) < len(task.found):
         yield f"{len(task.windows)} of {len(task.found)} windows are scored, evenly spread"
-    for name, kept in scores.items():
-        for metric in kept.metrics:
-            if isinstance(metric, PeakSignalToNoise) and metric.perfect:
-                yield f"{metric.perfect} frames of {name} have no error; PSNR leaves them out"
 
 
-def _acquaintance(name: str, clip: Acquaintance, included: bool) -> Iterator[str]:
+def _training_overlap(name: str, clip: Acquaintance, included: bool) -> Iterator[str]:
     if clip.trained:
         parts = " and ".join(f"{part.start} to {part.stop - 1}" for part in clip.trained)
-        fate = "scored too, which says nothing of new frames" if included else "left out"
+        fate = "scored too, which says nothing about new frames" if included else "left out"
         yield f"{name}: the model was trained on frames {parts}, which are {fate}"
     if clip.known and not included:
+        # The held-out part is not trained on, but the best epoch was chosen by it.
         yield f"{name}: its held-out frames chose the best epoch, so a new clip may fare worse"
+
+
+def _perfect_frames(scores: Mapping[str, WindowScores]) -> Iterator[str]:
+    for name, score in scores.items():
+        for metric in score.metrics:
+            if isinstance(metric, PeakSignalToNoise) and metric.perfect:
+                yield f"{metric.perfect} frames of {name} have no error; PSNR leaves them out"

@@ -6,7 +6,7 @@ import io
 import re
 import tempfile
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html import escape
 from itertools import cycle
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from framecast.data.batches import WindowShape, collate
-from framecast.evaluation.report import MODEL, Figures, Report
+from framecast.evaluation.report import MODEL, Report, format_score
 from framecast.evaluation.skill import Skill
 from framecast.evaluation.window_scores import stream_windows
 from framecast.video.comparison_figures import comparison_video
@@ -48,7 +48,7 @@ def render(report: Report, task: Task) -> str:
     count = len(report.windows)
     return PAGE.substitute(
         title=escape(", ".join(Path(clip.path).name for clip in report.clips)),
-        verdict=escape(_capitalised(report.verdict)),
+        summary=escape(_capitalised(report.summary)),
         warning='<p class="warning">These windows hold frames the model was trained on.</p>'
         if report.includes_training
         else "",
@@ -198,37 +198,19 @@ def _svg(figure: object) -> str:
 
 def _tables(report: Report) -> Iterator[str]:
     """Every metric per lead time, the first one open."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("lead", *report.scores))
     for place, (metric, title) in enumerate(report.titles.items()):
-        rows = [
-            _row(
-                str(lead + 1),
-                [figures[metric][lead] for figures in report.scores.values()],
-                report,
-                metric,
-            )
-            for lead in range(report.horizon)
-        ]
-        means = [report.mean(name, metric) for name in report.scores]
-        rows.append(_row("mean", means, report, metric))
-        head = "".join(f"<th>{escape(name)}</th>" for name in ("lead", *report.scores))
+        rows = "".join(
+            f"<tr><th>{lead}</th>"
+            + "".join(f"<td>{format_score(value)}</td>" for value in values)
+            + "</tr>"
+            for lead, values in report.rows(metric)
+        )
         yield (
             f"<details{' open' if place == 0 else ''}><summary>{escape(title)}</summary>"
-            f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}'
+            f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}'
             "</tbody></table></div></details>"
         )
-
-
-def _row(lead: str, values: Figures | Sequence[float | None], report: Report, metric: str) -> str:
-    factor = report.factors[metric]
-    cells = (f"<td>{'-' if value is None else _figure(value * factor)}</td>" for value in values)
-    return f"<tr><th>{lead}</th>{''.join(cells)}</tr>"
-
-
-def _figure(value: float) -> str:
-    """Four digits, trailing zeros too, so that columns line up; never an exponent."""
-    if abs(value) >= 1000:
-        return f"{value:.1f}"
-    return f"{value:#.4g}" if abs(value) >= 0.001 else f"{value:.6f}"
 
 
 def _interval(report: Report) -> str:

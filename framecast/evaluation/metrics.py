@@ -20,9 +20,9 @@ SSIM_WINDOW = 7
 
 
 class Metric(ABC):
-    """One figure per lead time 1 .. horizon; `name` is its key, `definition` one sentence.
+    """One number per lead time 1 .. horizon; `name` is its key, `definition` one sentence.
 
-    `title` heads a column that shows the figure times `display_factor`.
+    `title` heads a column that shows the number times `display_factor`.
     """
 
     display_factor: ClassVar[float] = 1.0
@@ -50,7 +50,7 @@ class Metric(ABC):
         self.sums_TK += other.sums_TK
 
     def compute(self) -> Tensor:
-        """The figure per lead time (horizon,), float64; NaN where it is not defined."""
+        """The metric per lead time (horizon,), float64; NaN where it is not defined."""
         return self.ratio(*self.sums_TK.unbind(dim=1))
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Metric(ABC):
         """What one batch of frames (float64) adds to the sums: `terms` numbers."""
 
     def ratio(self, *sums_T: Tensor) -> Tensor:
-        """The figure (horizon,) that the sums make; here the first over the second."""
+        """The metric (horizon,) from the sums; here the first divided by the second."""
         total_T, count_T = sums_T
         return total_T / count_T
 
@@ -112,7 +112,7 @@ class PeakSignalToNoise(Metric):
     """PSNR in dB: the mean over frames of 10 log10(1 / MSE of the frame).
 
     A frame without any error would count as infinite and is left out; `perfect` counts them. Where
-    all frames are perfect the figure is infinite.
+    all frames are perfect PSNR is infinite.
     """
 
     terms = 3
@@ -129,6 +129,7 @@ class PeakSignalToNoise(Metric):
     def measure(self, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> Sequence[float]:
         errors_B = (prediction_BCHW - truth_BCHW).square().flatten(1).mean(dim=1)
         wrong_B = errors_B[errors_B > 0]
+        # With a value range of 1, 10 log10(range^2 / MSE) is -10 log10(MSE).
         decibels = -10 * wrong_B.log10()
         return decibels.sum().item(), len(wrong_B), len(errors_B) - len(wrong_B)
 
@@ -178,9 +179,10 @@ class _Contingency(Metric):
         self.threshold = threshold
 
     def measure(self, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> Sequence[float]:
-        said, came = prediction_BCHW > self.threshold, truth_BCHW > self.threshold
-        hits = (said & came).sum().item()
-        return hits, came.sum().item() - hits, said.sum().item() - hits
+        forecast, observed = prediction_BCHW > self.threshold, truth_BCHW > self.threshold
+        hits = (forecast & observed).sum().item()
+        # hits, misses, false alarms, in pixels
+        return hits, observed.sum().item() - hits, forecast.sum().item() - hits
 
 
 class CriticalSuccess(_Contingency):
@@ -229,9 +231,9 @@ class FractionsSkill(Metric):
     def measure(self, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> Sequence[float]:
         difference = total = 0.0
         for pair in zip(_planes(prediction_BCHW), _planes(truth_BCHW), strict=True):
-            said_HW, came_HW = (self._fractions(plane_HW) for plane_HW in pair)
-            difference += float(np.square(said_HW - came_HW).sum())
-            total += float(np.square(said_HW).sum() + np.square(came_HW).sum())
+            forecast_HW, observed_HW = (self._fractions(plane_HW) for plane_HW in pair)
+            difference += float(np.square(forecast_HW - observed_HW).sum())
+            total += float(np.square(forecast_HW).sum() + np.square(observed_HW).sum())
         return difference, total
 
     def _fractions(self, plane_HW: np.ndarray) -> np.ndarray:
@@ -253,17 +255,19 @@ def _planes(frames_BCHW: Tensor) -> Iterable[np.ndarray]:
 
 
 def _ssim(prediction_HW: np.ndarray, truth_HW: np.ndarray, data_range: float) -> float:
-    edge = SSIM_WINDOW // 2
+    edge = SSIM_WINDOW // 2  # pixels, where the window would reach over the frame's border
 
     def mean(image_HW: np.ndarray) -> np.ndarray:
         filtered = cv2.boxFilter(image_HW, cv2.CV_64F, (SSIM_WINDOW, SSIM_WINDOW))
         return filtered[edge:-edge, edge:-edge]
 
     p, t = mean(prediction_HW), mean(truth_HW)
+    # Sample covariances divide by n - 1, not by n.
     to_sample = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)
     pp = to_sample * (mean(prediction_HW * prediction_HW) - p * p)
     tt = to_sample * (mean(truth_HW * truth_HW) - t * t)
     pt = to_sample * (mean(prediction_HW * truth_HW) - p * t)
+    # Wang et al. (2004), eq. 13, with the constants of eq. 7 and 11.
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     similarity_HW = (2 * p * t + c1) * (2 * pt + c2) / ((p * p + t * t + c1) * (pp + tt + c2))
     return float(similarity_HW.mean())

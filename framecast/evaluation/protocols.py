@@ -1,4 +1,4 @@
-"""Named sets of metrics, as fields of work report them; the definitions come with the numbers."""
+"""Named sets of metrics, as each field reports them; the definitions come with the numbers."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The findings of an evaluation as plain numbers, and as JSON and CSV."""
+"""What an evaluation found, as plain numbers, and as JSON, CSV and text tables."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ from framecast.evaluation.skill import Comparison
 MODEL = "framecast"
 """The model's name among the forecasters of a report."""
 
-Figures = tuple[float | None, ...]
-"""One figure per lead time; None where it is not defined or infinite."""
+Scores = tuple[float | None, ...]
+"""One number per lead time; None where it is not defined or infinite."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ScoredClip:
 class Report:
     """What an evaluation found, as plain numbers.
 
-    `scores[forecaster][metric]` is a figure per lead time 1 .. horizon; `MODEL` is the model's name
+    `scores[forecaster][metric]` is a number per lead time 1 .. horizon; `MODEL` is the model's name
     among the forecasters. `definitions` says what each metric is, `titles` and `factors` how it is
     shown. `window_mse[forecaster]` is (windows, horizon), the mean squared error per pixel.
     """
@@ -54,7 +54,7 @@ class Report:
     windows: tuple[Window, ...]
     windows_found: int
     includes_training: bool
-    scores: Mapping[str, Mapping[str, Figures]]
+    scores: Mapping[str, Mapping[str, Scores]]
     definitions: Mapping[str, str]
     titles: Mapping[str, str]
     factors: Mapping[str, float]
@@ -65,20 +65,30 @@ class Report:
     versions: Mapping[str, str]
 
     @property
-    def verdict(self) -> str:
-        """One plain sentence; where frames of the training are scored it says so."""
+    def summary(self) -> str:
+        """One plain sentence, which says so where frames of the training are scored."""
         label = " (scored on frames it was trained on)" if self.includes_training else ""
         return f"{self.comparison.sentence}{label}"
 
     def mean(self, forecaster: str, metric: str) -> float | None:
-        """A figure's mean over the lead times where it is defined."""
+        """A metric's mean over the lead times where it is defined."""
         values = [value for value in self.scores[forecaster][metric] if value is not None]
         return sum(values) / len(values) if values else None
 
+    def rows(self, metric: str) -> Iterator[tuple[str, list[float | None]]]:
+        """Each lead time, then `mean`, with every forecaster's score times the display factor."""
+        columns = [
+            [*scores[metric], self.mean(name, metric)] for name, scores in self.scores.items()
+        ]
+        leads = [*map(str, range(1, self.horizon + 1)), "mean"]
+        for lead, values in zip(leads, zip(*columns, strict=True), strict=True):
+            factor = self.factors[metric]
+            yield lead, [None if value is None else value * factor for value in values]
+
     def to_dict(self) -> dict[str, Any]:
-        """Everything as data that JSON holds; figures that are not defined are null."""
+        """Everything as data that JSON holds; scores that are not defined are null."""
         plain = asdict(self)
-        plain["verdict"] = self.verdict
+        plain["summary"] = self.summary
         plain["window_mse"] = {name: mse.tolist() for name, mse in self.window_mse.items()}
         for shown in ("titles", "factors"):
             del plain[shown]
@@ -92,7 +102,17 @@ class Report:
         skills = {"skill": tuple(skill.value for skill in self.comparison.skills)}
         for name, scores in self.scores.items():
             metrics = {**scores, **skills} if name == MODEL else scores
-            for metric, figures in metrics.items():
-                for lead, value in enumerate(figures, start=1):
+            for metric, values in metrics.items():
+                for lead, value in enumerate(values, start=1):
+                    # repr is the shortest text that reads back as the same float.
                     writer.writerow((name, metric, lead, "" if value is None else repr(value)))
         return text.getvalue()
+
+
+def format_score(value: float | None) -> str:
+    """Four digits, trailing zeros too, so that columns line up; never an exponent; "-" for None."""
+    if value is None:
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:.1f}"
+    return f"{value:#.4g}" if abs(value) >= 0.001 else f"{value:.6f}"

@@ -1,8 +1,8 @@
-"""From errors per window to what may be said of them: skill, its interval, one plain sentence.
+"""From errors per window to what may be said about them: skill, its interval, one sentence.
 
 Windows overlap in time, so their errors are not independent. Intervals are those of a circular
-block bootstrap (Politis & Romano, 1992): windows are drawn anew in blocks of consecutive ones, as
-many in a block as predict the same frames, 2,000 times; 95 % of the skills drawn lie inside.
+block bootstrap (Politis & Romano, 1992): blocks of consecutive windows, as many in a block as
+predict the same frames, are drawn with replacement 2,000 times; 95 % of those skills lie inside.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from framecast.data.windows import Window
 
 DRAWS, AT_ONCE = 2000, 50
 COVERAGE = 0.95
-LEAST_BLOCKS = 2
-"""Blocks that the windows must hold for an interval."""
+
+FEWEST_BLOCKS, FEWEST_WINDOWS = 2, 8
+"""What an interval needs: fewer would only show which windows happened to be scored."""
 
 WITH_ARTICLE = ("last frame", "context mean", "linear trend")
 
@@ -36,7 +37,7 @@ class Skill:
 
     @property
     def says(self) -> str:
-        """`better` or `worse` when that is beyond chance as far as is known, else `no better`."""
+        """`better` or `worse` where the interval, if there is one, excludes 0; else `no better`."""
         if self.value is None:
             return "no better"
         low = self.value if self.low is None else self.low
@@ -46,7 +47,7 @@ class Skill:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A forecaster beside the best of the baselines at each lead time.
+    """A forecaster compared with the best of the baselines at each lead time.
 
     `references` names that baseline per lead, `skills` is against it; `overall` is over all leads
     against `reference`, the baseline with the lowest mean error. `block` is the windows in a block.
@@ -108,12 +109,14 @@ def ranges(leads: Sequence[int]) -> str:
 
 
 def _draws(count: int, block: int, seed: int) -> np.ndarray | None:
-    """How often each window is in each draw (draws, windows); None where windows are too few."""
-    if count < LEAST_BLOCKS * block or count < 2:
+    """How often each window is in each draw (draws, windows); None where there are too few."""
+    if count < max(FEWEST_WINDOWS, FEWEST_BLOCKS * block):
         return None
     generator = np.random.default_rng(seed)
     weights = np.empty((DRAWS, count), np.uint16)
     for draw in range(DRAWS):
+        # Circular: a block that runs past the last window goes on with the first one, so that
+        # every window is drawn equally often.
         starts = generator.integers(count, size=-(-count // block))
         picked = (starts[:, None] + np.arange(block)).ravel()[:count] % count
         weights[draw] = np.bincount(picked, minlength=count)
@@ -128,6 +131,7 @@ def _skill(model_NT: np.ndarray, reference_NT: np.ndarray, weights: np.ndarray |
     value = float(1 - model_N.sum() / reference_N.sum())
     if weights is None:
         return Skill(value)
+    # In parts: all draws of all windows as float64 would take gigabytes for a long clip.
     sums = np.concatenate(
         [
             weights[start : start + AT_ONCE].astype(np.float64)
@@ -197,4 +201,4 @@ def _by(word: str, skill: Skill) -> str:
 
 
 def _count(windows: int) -> str:
-    return "one window" if windows == 1 else f"{windows} overlapping windows"
+    return "one window" if windows == 1 else f"{windows} windows"

@@ -46,12 +46,12 @@ class EvaluationRequest:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name} {value}: nothing to score", remedy="use 1 or more")
-        make_metrics(self.protocol, 1)
+        make_metrics(self.protocol, 1)  # refuses a protocol of another name
 
 
 @dataclass(frozen=True)
 class Task:
-    """An evaluation worked out from headers and file contents, before a frame is decoded.
+    """A planned evaluation.
 
     `sizes` are the (H, W) each clip is scored at, `known` what the model knows of it, `found` all
     windows that may be scored, `windows` those that will be.
@@ -108,11 +108,11 @@ def plan_evaluation(
     sizes = tuple(
         target_size(source.info.height, source.info.width, data.resize) for source in sources
     )
-    _check(forecaster, sources, sizes, request.protocol)
+    _check_clips(forecaster, sources, sizes, request.protocol)
     shape = WindowShape(data.context_length, request.horizon or int(data.horizon), data.frame_step)
     stride = request.stride or data.stride
     known = tuple(recognise(source, forecaster.trained_on or ()) for source in sources)
-    found = _plan(sources, known, shape, stride, request.include_training)
+    found = _windows_to_score(sources, known, shape, stride, request.include_training)
     windows = found if request.windows is None else spread(found, request.windows)
     return Task(
         forecaster,
@@ -128,7 +128,7 @@ def plan_evaluation(
     )
 
 
-def _check(
+def _check_clips(
     forecaster: LoadedForecaster,
     sources: Sequence[FrameSource],
     sizes: Sequence[tuple[int, int]],
@@ -146,7 +146,7 @@ def _check(
             )
 
 
-def _plan(
+def _windows_to_score(
     sources: Sequence[FrameSource],
     known: Sequence[Acquaintance],
     shape: WindowShape,
@@ -165,7 +165,8 @@ def _plan(
     first, needs = sources[0].info.path, f"a window of {span} frames"
     if any(clip.trained for clip in known) and not include_training:
         raise SourceError(
-            f"{first}: the model was trained on it, and beside those frames {needs} does not fit",
+            f"{first}: the model was trained on it, and {needs} does not fit into the frames that "
+            "are left",
             remedy="give a clip it has not seen, or score it anyway with --include-training",
         )
     longest = max(source.info.frames for source in sources)

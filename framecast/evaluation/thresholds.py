@@ -35,7 +35,7 @@ def read_threshold(text: str, scale: Scale | None) -> Threshold:
             f"threshold {text}: cannot be read", remedy="write it like 20 dBZ, 0.4 or 109/255"
         )
     number, whole, unit = float(match[1]), match[2], match[3]
-    if unit is None:
+    if unit is None:  # a pixel value: 0.4, or 109/255 as 8-bit levels are counted
         return _in_range(number / int(whole or 1), text, "pixels are thresholds in 0..1")
     if scale is None:
         raise UsageError(
@@ -47,6 +47,7 @@ def read_threshold(text: str, scale: Scale | None) -> Threshold:
             f"threshold {text}: the scale of the pixels is in {scale.unit}",
             remedy=f"give it in {scale.unit}",
         )
+    # No pixel exceeds a threshold outside the scale, so the event would never occur.
     span = f"the scale goes from {scale.black:g} to {scale.white:g} {unit}"
     return _in_range(scale.pixel(number), f"{match[1]} {unit}", span)
 

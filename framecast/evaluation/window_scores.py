@@ -1,4 +1,4 @@
-"""Windows read as a stream, and what is kept of a forecaster's frames for them: sums."""
+"""Windows read as a stream, and the scores of one forecaster on them, kept as sums."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from framecast.video.pixels import full_scale
 from framecast.video.readers.base import FrameSource
 
 
-class Scores:
-    """What is kept of a forecaster: the sums of its metrics, and squared errors per window."""
+class WindowScores:
+    """One forecaster's sums of each metric, and its squared errors per window."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self.metrics = tuple(metrics)
-        self._squares: list[np.ndarray] = []
+        self._squared_errors: list[np.ndarray] = []
         self._pixels: list[int] = []
 
     def update(self, batch: Batch, frames: Iterator[Tensor], levels: int) -> None:
@@ -35,25 +35,25 @@ class Scores:
             for metric in self.metrics:
                 metric.update(lead, prediction, truth)
             squares_TB.append((prediction - truth).square().sum(dim=(1, 2, 3)))
-        self._squares.extend(torch.stack(squares_TB, dim=1).numpy())
+        self._squared_errors.extend(torch.stack(squares_TB, dim=1).numpy())
         self._pixels += [batch.target_BTCHW[0, 0].numel()] * len(batch.target_BTCHW)
 
-    def merge(self, other: Scores) -> None:
-        """Add what another process has scored, its windows behind these."""
+    def merge(self, other: WindowScores) -> None:
+        """Add what another process has scored; its windows come after these."""
         for metric, more in zip(self.metrics, other.metrics, strict=True):
             metric.merge(more)
-        self._squares += other._squares
+        self._squared_errors += other._squared_errors
         self._pixels += other._pixels
 
-    def squares(self) -> np.ndarray:
+    def squared_errors(self) -> np.ndarray:
         """Squared errors (windows, horizon), summed over a frame's pixels and channels."""
-        return np.stack(self._squares)
+        return np.stack(self._squared_errors)
 
     def mse(self) -> np.ndarray:
-        """The same per pixel, as means."""
-        return self.squares() / np.array(self._pixels)[:, None]
+        """Mean squared errors (windows, horizon) per pixel, frames in 0..1."""
+        return self.squared_errors() / np.array(self._pixels)[:, None]
 
-    def figures(self) -> dict[str, tuple[float | None, ...]]:
+    def by_lead_time(self) -> dict[str, tuple[float | None, ...]]:
         """Each metric by name, per lead time; None where it is not defined or infinite."""
         return {
             metric.name: tuple(
@@ -65,6 +65,7 @@ class Scores:
 
 def as_pixels(frames_BCHW: Tensor, levels: int) -> Tensor:
     """Frames rounded as `from_unit` rounds them to pixels: float64 multiples of 1 / levels."""
+    # On the CPU, since MPS has no float64, and float32 cannot tell 65535ths apart exactly.
     unit = frames_BCHW.float().cpu().clamp(0, 1)
     return (unit * levels).round().double() / levels
 
@@ -78,7 +79,7 @@ def stream_batches(
 ) -> Iterator[tuple[Batch, int]]:
     """Yield batches of whole windows of one clip each, with the full scale of the clip's pixels.
 
-    `sizes` are the (H, W) the clips are scored at. No more than one batch is held.
+    `sizes` are the (H, W) the clips are scored at. No more than one batch is in memory.
     """
     for number, (source, size) in enumerate(zip(sources, sizes, strict=True)):
         starts = [window.start for window in windows if window.clip == number]
@@ -103,26 +104,26 @@ def stream_windows(
 ) -> Iterator[np.ndarray]:
     """Yield the windows (Tc + Th, H, W, C) that begin at `starts`, ascending, from one clip.
 
-    Each frame is read once, though windows share it; no more than a window's span is held.
+    Each frame is read once, though windows share it; no more than a window's span is in memory.
     """
     span = window_span(shape.context_length, shape.horizon, shape.frame_step)
-    held: deque[np.ndarray] = deque()
+    recent: deque[np.ndarray] = deque()
     first = stop = 0
     frames: Iterator[np.ndarray] = iter(())
     for number, start in enumerate(starts):
         if start >= stop:
-            # Behind a gap that no window needs: read on from here, up to the next such gap.
-            held.clear()
+            # After a gap that no window needs: read on from here, up to the next such gap.
+            recent.clear()
             first = stop = start
             end = _end_of_chain(starts[number:], span)
             frames = fitted_frames(source, size, channels, range(start, end))
         while first < start:
-            held.popleft()
+            recent.popleft()
             first += 1
         while stop < start + span:
-            held.append(next(frames))
+            recent.append(next(frames))
             stop += 1
-        yield np.stack(list(held)[:: shape.frame_step])
+        yield np.stack(list(recent)[:: shape.frame_step])
 
 
 def _end_of_chain(starts: Sequence[int], span: int) -> int:

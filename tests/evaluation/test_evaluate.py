@@ -18,7 +18,12 @@ from framecast.evaluation.evaluate import evaluate
 from framecast.evaluation.metrics import MeanSquaredError
 from framecast.evaluation.report import MODEL
 from framecast.evaluation.task import EvaluationRequest
-from framecast.evaluation.window_scores import Scores, as_pixels, stream_batches, stream_windows
+from framecast.evaluation.window_scores import (
+    WindowScores,
+    as_pixels,
+    stream_batches,
+    stream_windows,
+)
 from framecast.prediction.baselines import BASELINES, optical_flow
 from framecast.prediction.loaded_forecaster import LoadedForecaster, load_forecaster
 from framecast.video.readers.base import FrameSource, SourceInfo
@@ -195,7 +200,7 @@ def test_halves_scored_apart_and_merged_are_one_pass(model, textured):
     windows = [Window(0, start) for start in range(6)] + [Window(1, start) for start in range(3)]
 
     def scored(part):
-        scores = Scores([MeanSquaredError(2)])
+        scores = WindowScores([MeanSquaredError(2)])
         for batch, levels in stream_batches(textured, sizes, 1, part, shape):
             scores.update(batch, optical_flow(batch.context_BTCHW, 2), levels)
         return scores
@@ -203,7 +208,7 @@ def test_halves_scored_apart_and_merged_are_one_pass(model, textured):
     whole, first, rest = scored(windows), scored(windows[:4]), scored(windows[4:])
     first.merge(rest)
     np.testing.assert_allclose(first.mse(), whole.mse(), rtol=1e-12)
-    np.testing.assert_allclose(first.figures()["mse"], whole.figures()["mse"], rtol=1e-12)
+    np.testing.assert_allclose(first.by_lead_time()["mse"], whole.by_lead_time()["mse"], rtol=1e-12)
 
 
 def test_pixels_are_exact_shares_of_the_full_scale():
@@ -242,13 +247,14 @@ def test_a_clip_without_a_held_out_window_is_refused(run, clips, grey_run, tmp_p
     code, out, err = run("evaluate", grey_run, clips / "grey.npy", "--horizon", HORIZON + 1)
     assert (code, out) == (3, "")
     assert err == (
-        f"error: {clips / 'grey.npy'}: the model was trained on it, and beside those frames a "
-        f"window of {CONTEXT + HORIZON + 1} frames does not fit; give a clip it has not seen, or "
+        f"error: {clips / 'grey.npy'}: the model was trained on it, and a window of "
+        f"{CONTEXT + HORIZON + 1} frames does not fit into the frames that are left; give a clip "
+        "it has not seen, or "
         "score it anyway with --include-training\n"
     )
 
 
-def test_the_table_ends_with_the_verdict_and_says_what_is_measured(run, clips, grey_run):
+def test_the_table_ends_with_the_summary_and_says_what_is_measured(run, clips, grey_run):
     code, out, err = run("evaluate", grey_run, clips / "grey", "--protocol", "nowcast")
     assert (code, out) == (0, "")
     for name in (MODEL, *BASELINES):
@@ -319,8 +325,8 @@ def test_perfect_frames_are_noted_and_never_written_as_infinity(run, grey_run, t
         f"{3 * HORIZON} frames of last frame have no error; PSNR leaves them out"
         in (report["notes"])
     )
-    assert "than the last frame" in report["verdict"]
-    assert "which makes no error" in report["verdict"]
+    assert "than the last frame" in report["summary"]
+    assert "which makes no error" in report["summary"]
 
 
 def test_a_model_file_without_a_memory_says_so(model, textured):

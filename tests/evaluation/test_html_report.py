@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from framecast.evaluation.evaluate import score_task
-from framecast.evaluation.html_report import _error_plot, _figure, render, typical_windows
-from framecast.evaluation.report import MODEL
+from framecast.evaluation.evaluate import evaluate_task
+from framecast.evaluation.html_report import _error_plot, render, typical_windows
+from framecast.evaluation.report import MODEL, format_score
 from framecast.evaluation.task import EvaluationRequest, open_task
 from framecast.prediction.baselines import BASELINES
 from framecast.video.readers.open import open_source
@@ -25,7 +25,7 @@ def task(clips, grey_run):
 
 @pytest.fixture(scope="module")
 def report(task):
-    return score_task(task)
+    return evaluate_task(task)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def test_the_page_is_whole_and_loads_nothing(page):
 
 
 def test_it_says_all_that_the_report_knows(page, report, task):
-    assert report.verdict[1:] in page.replace("\N{NON-BREAKING HYPHEN}", "-")
-    assert not re.search(r"\d-\d", re.search(r'<p class="verdict">(.*?)</p>', page)[1])
+    assert report.summary[1:] in page.replace("\N{NON-BREAKING HYPHEN}", "-")
+    assert not re.search(r"\d-\d", re.search(r'<p class="summary">(.*?)</p>', page)[1])
     assert "These windows hold frames the model was trained on." in page
     for text in (*report.definitions, *report.titles.values(), *report.notes):
         assert text.replace(">", "&gt;") in page
@@ -119,10 +119,17 @@ def test_its_videos_are_the_windows_beside_their_truth(page, report):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(3.61, "3.610"), (0.5, "0.5000"), (123456.78, "123456.8"), (0.0, "0.000000"), (-12, "-12.00")],
+    [
+        (None, "-"),
+        (3.61, "3.610"),
+        (0.5, "0.5000"),
+        (123456.78, "123456.8"),
+        (0.0, "0.000000"),
+        (-12, "-12.00"),
+    ],
 )
 def test_figures_line_up_and_have_no_exponent(value, text):
-    assert _figure(value) == text
+    assert format_score(value) == text
 
 
 def with_errors(report, model, reference):

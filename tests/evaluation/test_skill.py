@@ -74,8 +74,8 @@ def test_the_best_baseline_of_each_lead_is_the_reference():
 
 
 def test_a_baseline_without_error_cannot_be_beaten():
-    still = np.zeros((5, 2))
-    found = compare(still + 1, {"last frame": still}, apart(5), COVERED)
+    still = np.zeros((8, 2))
+    found = compare(still + 1, {"last frame": still}, apart(8), COVERED)
     assert found.sentence == "no better than the last frame at all leads 1-2, which makes no error"
     assert found.skills == (Skill(None), Skill(None))
     assert found.overall == Skill(None)
@@ -90,11 +90,22 @@ def test_one_window_has_no_interval_and_says_so():
     assert (found.overall.low, found.overall.high) == (None, None)
 
 
+def test_an_interval_needs_eight_windows():
+    flow = errors(7, 10.0)
+    found = compare(0.8 * flow, {"optical flow": flow}, apart(7), COVERED)
+    assert found.overall == Skill(found.overall.value)
+    assert found.sentence.endswith("; 7 windows cannot tell it from chance")
+    flow = errors(8, 10.0)
+    found = compare(0.8 * flow, {"optical flow": flow}, apart(8), COVERED)
+    assert found.overall.low == pytest.approx(0.2)
+    assert "chance" not in found.sentence
+
+
 def test_windows_that_nearly_all_predict_the_same_frames_have_no_interval():
     flow = errors(23, 10.0, wobble=0.1)
     found = compare(0.8 * flow, {"optical flow": flow}, overlapping(23), COVERED)
     assert found.block == COVERED
-    assert found.sentence.endswith("; 23 overlapping windows cannot tell it from chance")
+    assert found.sentence.endswith("; 23 windows cannot tell it from chance")
     flow = errors(24, 10.0, wobble=0.1)
     found = compare(0.8 * flow, {"optical flow": flow}, overlapping(24), COVERED)
     assert found.sentence == "better than optical flow at lead 1 (by 20 % ± 0 %)"

@@ -13,8 +13,9 @@ from framecast.config.brightness_scale import read_scale
 from framecast.data.scene_breaks import split_scenes
 from framecast.data.windows import plan_windows, spread
 from framecast.errors import SourceError
-from framecast.evaluation.evaluate import Outputs, score_task
+from framecast.evaluation.evaluate import evaluate_task
 from framecast.evaluation.report import MODEL, Report
+from framecast.evaluation.report_files import ReportFiles
 from framecast.evaluation.task import EvaluationRequest, plan_evaluation
 from framecast.evaluation.thresholds import read_threshold
 from framecast.prediction.baselines import BASELINES
@@ -100,13 +101,13 @@ def hold(contest: Contest, model: Path, rules: Rules, frames: Path, page: Path) 
         name: keeper.watch(name, peer) for name, peer in (BASELINES | dict(rules.peers)).items()
     }
     forecaster = WatchedForecaster(model, keeper, MODEL)
-    report = score_task(replace(task, forecaster=forecaster), watched)
-    Outputs(page=page, overwrite=True).write(report, task)
+    report = evaluate_task(replace(task, forecaster=forecaster), watched)
+    ReportFiles(page=page, overwrite=True).write(report, task)
     figures = _figures(report, rules)
     for share in rules.shares:
         name = f"{MODEL} --match {share:g}"
         moved = WatchedForecaster(model, keeper, name, share)
-        again = score_task(replace(task, forecaster=moved), {REFERENCE: BASELINES[REFERENCE]})
+        again = evaluate_task(replace(task, forecaster=moved), {REFERENCE: BASELINES[REFERENCE]})
         figures[name] = _figures(again, rules)[MODEL]
     worst = check_agreement(figures, recompute(frames, list(figures), rules.threshold_pixel))
     return {
@@ -119,7 +120,7 @@ def hold(contest: Contest, model: Path, rules: Rules, frames: Path, page: Path) 
         "scene_cuts": list(cuts),
         "scores": figures,
         "recomputed_from_npy": {"largest_relative_difference": worst},
-        "sentence": report.verdict,
+        "sentence": report.summary,
         "summary": summarise(figures),
     }
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from framecast.data.windows import Window
-from framecast.evaluation.evaluate import score_task
+from framecast.evaluation.evaluate import evaluate_task
 from framecast.evaluation.task import EvaluationRequest, plan_evaluation
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.loaded_forecaster import load_forecaster
@@ -87,7 +87,7 @@ def score_sequences(
     task = plan_evaluation(load_forecaster(model), [open_source(tests)], request)
     found = tuple(Window(0, FRAMES * sequence) for sequence in range(number))
     baselines = {**BASELINES, "black frames": black}
-    report = score_task(replace(task, found=found, windows=found), {**baselines, **peers})
+    report = evaluate_task(replace(task, found=found, windows=found), {**baselines, **peers})
     scores = {
         name: {metric: list(figures[metric]) for metric in METRICS}
         for name, figures in report.scores.items()
@@ -95,7 +95,7 @@ def score_sequences(
     return {
         "scores": scores,
         "means": {name: _means(figures) for name, figures in scores.items()},
-        "sentence": report.verdict,
+        "sentence": report.summary,
     }
 
 
