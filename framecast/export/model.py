@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint
 from framecast.prediction.rollout import rollout
 from framecast.runtime.device import explained_memory
-from framecast.runtime.output_files import check_target, write_error
+from framecast.runtime.output_files import atomic_write, check_target, explained_write
 from framecast.runtime.versions import __version__
 
 TOLERANCE = 1e-3
@@ -66,31 +66,28 @@ def export_model(
             f"horizon {horizon}, context length {length}, size {shape[2]}x{shape[3]}: "
             "each must be 1 or more"
         )
-    check_target(path, "model", overwrite)
+    check = partial(check_target, path, "model", overwrite)
+    check()
     network = checkpoint.forecaster().requires_grad_(False)
     metadata = _metadata(checkpoint, shape, horizon)
     with explained_memory("use a smaller --size"):
         references = _references(network, horizon, shape)
-    try:
-        with (
-            explained_memory("use a smaller --size"),
-            quiet(),
-            tempfile.TemporaryDirectory(dir=path.parent, prefix=".framecast-") as folder,
-        ):
-            draft, example_BTCHW = Path(folder) / path.name, moving_blobs(TRACED_BATCH, *shape)
-            with torch.no_grad():
-                file_format.save(FixedRollout(network, horizon), example_BTCHW, metadata, draft)
-                difference = _largest_difference(file_format.load(draft), references)
-            if difference is not None and not difference <= TOLERANCE:
-                raise ExportMismatchError(
-                    f"{path}: {file_format.title} gives frames that differ from PyTorch's by up to "
-                    f"{difference:.2g}, more than {TOLERANCE:g}",
-                    remedy="nothing was written; choose another format",
-                )
-            check_target(path, "model", overwrite)
-            draft.replace(path)
-    except OSError as error:
-        raise write_error(path, "model", error) from error
+    with (
+        explained_write(path, "model"),
+        explained_memory("use a smaller --size"),
+        quiet(),
+        atomic_write(path, check) as temporary,
+    ):
+        example_BTCHW = moving_blobs(TRACED_BATCH, *shape)
+        with torch.no_grad():
+            file_format.save(FixedRollout(network, horizon), example_BTCHW, metadata, temporary)
+            difference = _largest_difference(file_format.load(temporary), references)
+        if difference is not None and not difference <= TOLERANCE:
+            raise ExportMismatchError(
+                f"{path}: {file_format.title} gives frames that differ from PyTorch's by up to "
+                f"{difference:.2g}, more than {TOLERANCE:g}",
+                remedy="nothing was written; choose another format",
+            )
     return ExportReport(path, tuple(_notes(shape, horizon, difference)), difference)
 
 

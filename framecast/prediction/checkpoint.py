@@ -6,12 +6,9 @@ so a file from a stranger cannot run code.
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 import textwrap
 import warnings
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +18,10 @@ from torch import Tensor
 
 from framecast.config.loading import Config, from_dict, to_dict
 from framecast.data.training_frames import TrainedClip
-from framecast.errors import CheckpointError, ConfigError, OutputError, ResourceError
+from framecast.errors import CheckpointError, ConfigError
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.registry import build_forecaster
+from framecast.runtime.output_files import atomic_write, explained_write
 
 FORMAT, VERSION = "framecast", 1
 
@@ -95,25 +93,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "progress": checkpoint.progress,
         "trained_on": checkpoint.trained_on and [asdict(clip) for clip in checkpoint.trained_on],
     }
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("wb") as file:
-            torch.save(contents, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except (OSError, RuntimeError) as error:
-        # PyTorch's writer turns a full disk into a RuntimeError of its own.
-        cause = error if isinstance(error, OSError) else error.__context__
-        if getattr(cause, "errno", None) == errno.ENOSPC:
-            raise ResourceError(
-                f"{path}: the disk is full", remedy="free some space and resume the run"
-            ) from error
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{path}: cannot be written ({reason})") from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
+    # A file, not a path: PyTorch's own opening would hide why a path cannot be opened.
+    with (
+        explained_write(path, "checkpoint", RuntimeError),
+        atomic_write(path) as temporary,
+        temporary.open("wb") as file,
+    ):
+        torch.save(contents, file)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -1,14 +1,81 @@
-"""Whether a result can be written where it is wanted, and why a disk refused it."""
+"""The one atomic write: a file or folder is there as a whole or not at all, and nothing is lost."""
 
 from __future__ import annotations
 
 import errno
 import os
+import secrets
+import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from framecast.errors import FramecastError, OutputError, ResourceError
+
+
+@contextmanager
+def atomic_write(path: Path, check: Callable[[], object] = lambda: None) -> Iterator[Path]:
+    """Yield a temporary path; what is made there takes the place of `path` when the block ends.
+
+    The temporary path has the name of `path` and lies in a new hidden folder next to it, so that
+    every format finds its suffix and the longest name that the system allows still fits. `check`
+    is called before the exchange and may raise. Nothing temporary stays. Raises OSError.
+    """
+    # The same folder, since a rename is atomic only within one file system.
+    workplace = path.parent / f".framecast-{secrets.token_hex(6)}.part"
+    workplace.mkdir()
+    try:
+        temporary = workplace / path.name
+        yield temporary
+        if temporary.is_file():
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())  # else a crash after the rename can leave an empty file
+        check()
+        _exchange(temporary, path, workplace / "earlier")
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _exchange(temporary: Path, path: Path, earlier: Path) -> None:
+    """Move a file or folder to `path`; a folder there moves to `earlier`, back if that fails."""
+    if not path.is_dir() or path.is_symlink():
+        temporary.replace(path)
+        return
+    path.replace(earlier)  # no system replaces a folder that is not empty
+    try:
+        temporary.replace(path)
+    except BaseException:
+        earlier.replace(path)
+        raise
+
+
+@contextmanager
+def explained_write(path: Path, kind: str, *others: type[Exception]) -> Iterator[None]:
+    """Raise what the system says while a `kind` of file is written as one error of framecast.
+
+    ResourceError when the disk is full, else OutputError; `others` are exceptions to treat like
+    OSError.
+    """
+    try:
+        yield
+    except (OSError, *others) as error:
+        raise write_error(path, kind, error) from error
+
+
+def write_whole(path: Path, content: bytes | str, kind: str, overwrite: bool = True) -> None:
+    """Write a file (a `kind` of them) atomically; text is UTF-8.
+
+    Raises OutputError when that cannot be or the target has appeared meanwhile, ResourceError when
+    the disk is full.
+    """
+    data = content.encode() if isinstance(content, str) else content
+
+    def check() -> None:
+        check_target(path, kind, overwrite)
+
+    with explained_write(path, kind), atomic_write(path, check) as temporary:
+        temporary.write_bytes(data)
 
 
 def check_target(path: Path, kind: str, overwrite: bool) -> None:
@@ -16,6 +83,9 @@ def check_target(path: Path, kind: str, overwrite: bool) -> None:
     if path.is_dir():
         problem = f"{path} is a folder, a {kind} is one file"
         raise OutputError(problem, remedy="choose another name")
+    if path.exists() and not path.is_file():
+        # A rename would put a file in the place of /dev/null or of a named pipe.
+        raise OutputError(f"{path} is a device or a pipe", remedy="choose another name")
     if path.exists() and not overwrite:
         raise exists_already(path)
     check_parent(path)
@@ -27,28 +97,11 @@ def check_parent(path: Path) -> None:
     if not folder.is_dir():
         raise OutputError(f"{path}: there is no folder {folder}", remedy="create it first")
     try:
+        # Permissions alone do not tell: file systems can be read-only, and root passes them all.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise OutputError(f"{path}: cannot write in {folder} ({error.strerror})") from error
-
-
-def write_whole(path: Path, content: bytes, kind: str, overwrite: bool) -> None:
-    """Write a file (a `kind` of them) so that it is there as a whole or not at all.
-
-    Raises OutputError when that cannot be or the target has appeared meanwhile, ResourceError when
-    the disk is full.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        draft.write_bytes(content)
-        check_target(path, kind, overwrite)
-        draft.replace(path)
-    except OSError as error:
-        raise write_error(path, kind, error) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
 
 
 def exists_already(path: Path) -> OutputError:
@@ -58,8 +111,10 @@ def exists_already(path: Path) -> OutputError:
 
 def write_error(path: Path, kind: str, error: Exception) -> FramecastError:
     """Return the error for a `kind` of file that the system failed to write."""
-    if getattr(error, "errno", None) == errno.ENOSPC:
+    # PyTorch's writer turns a full disk into a RuntimeError, raised while the OSError is handled.
+    cause = error if isinstance(error, OSError) else error.__context__ or error
+    if getattr(cause, "errno", None) == errno.ENOSPC:
         problem = f"{path}: the disk is full"
         return ResourceError(problem, remedy="free some space or write elsewhere")
-    reason = getattr(error, "strerror", None) or error
+    reason = getattr(cause, "strerror", None) or error
     return OutputError(f"{path}: cannot write the {kind} ({reason})")

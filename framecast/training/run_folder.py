@@ -14,7 +14,7 @@ from typing import Any
 
 from framecast.config.loading import Config, to_yaml
 from framecast.errors import CheckpointError, OutputError
-from framecast.runtime.output_files import write_error
+from framecast.runtime.output_files import write_error, write_whole
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,8 @@ class RunFolder:
 
         Raises ResourceError when the disk is full, OutputError when it refuses otherwise.
         """
-        try:
-            self.settings.write_text(to_yaml(config), encoding="utf-8")
-            self.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise write_error(self.path, "run's settings", error) from error
+        write_whole(self.settings, to_yaml(config), "settings")
+        write_whole(self.record, json.dumps(record, indent=2) + "\n", "run record")
 
     def read_record(self) -> dict[str, Any]:
         """The contents of run.json; CheckpointError when this is no run folder."""

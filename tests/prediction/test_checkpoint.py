@@ -139,7 +139,7 @@ def test_a_save_that_fails_keeps_the_old_file_and_leaves_no_part(
     assert model.read_bytes() == before
     assert [path.name for path in model.parent.iterdir()] == ["best.pt"]
     if raised is OutputError:
-        assert str(caught.value).startswith(f"{model}: cannot be written (")
+        assert str(caught.value).startswith(f"{model}: cannot write the checkpoint (")
         assert caught.value.exit_code == 5
 
 
@@ -172,7 +172,7 @@ def test_another_save_replaces_the_file(model):
 @pytest.mark.parametrize("place", ["gone/best.pt", "file/best.pt"])
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path, place):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=rf"{place}: cannot be written \(No"):
+    with pytest.raises(OutputError, match=rf"{place}: cannot write the checkpoint \(No"):
         save_checkpoint(tmp_path / place, random_checkpoint())
 
 

@@ -75,7 +75,7 @@ def test_a_folder_that_is_no_run_is_a_checkpoint_error(tmp_path, text):
 
 def test_settings_that_cannot_be_written_are_an_output_error(tmp_path):
     run = RunFolder(tmp_path / "gone")
-    with pytest.raises(OutputError, match="gone: cannot write the run's settings"):
+    with pytest.raises(OutputError, match=r"config\.yaml: cannot write the settings"):
         run.write_settings(load_config(None, (), {}), {})
     with pytest.raises(OutputError, match=r"metrics\.csv: cannot write the metrics"):
         run.append_metrics({"epoch": 1})
@@ -90,8 +90,8 @@ def test_a_full_disk_is_a_resource_error(tmp_path, monkeypatch):
         at_the_start.setattr(Path, "mkdir", full)
         with pytest.raises(ResourceError, match="the disk is full; free some space"):
             new_run(tmp_path / "runs")
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(ResourceError, match="train-1: the disk is full; free some space"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ResourceError, match=r"config\.yaml: the disk is full; free some space"):
         run.write_settings(load_config(None, (), {}), {})
     monkeypatch.setattr(csv.DictWriter, "writerow", full)
     with pytest.raises(ResourceError, match=r"metrics\.csv: the disk is full"):

@@ -292,7 +292,7 @@ def test_an_earlier_folder_comes_back_when_the_exchange_fails(tmp_path, monkeypa
     replace = Path.replace
 
     def failing(self: Path, target: Path) -> Path:
-        if self.suffix == ".part":
+        if self.parent.suffix == ".part" and self.name == "frames":
             raise OSError(5, "Input/output error")
         return replace(self, target)
 

@@ -6,7 +6,6 @@ they are, only their axes change: both keep the gates in the order i, f, c, o.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from framecast.nn.interchange.keras_config import (
     to_snake_case,
 )
 from framecast.nn.interchange.keras_file import KerasFile, StoredLayer, import_h5py, read_keras_file
+from framecast.runtime.output_files import atomic_write, explained_write
 
 __all__ = ["load_keras_layers", "load_keras_weights", "save_keras_weights", "to_keras_config"]
 
@@ -125,15 +125,8 @@ def save_keras_weights(
             )
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already", remedy="use another name or overwrite=True")
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        _write(layers, draft)
-        draft.replace(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{path}: cannot be written ({reason})") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    with explained_write(path, "weights file"), atomic_write(path) as temporary:
+        _write(layers, temporary)
     return path
 
 

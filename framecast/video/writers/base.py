@@ -1,12 +1,9 @@
-"""What every writer of frames does: work beside the target, rename when the last frame is in.
-
-So an error or Ctrl-C leaves the target as it was.
-"""
+"""What every writer of frames does: check them, and leave a target whole or untouched."""
 
 from __future__ import annotations
 
-import secrets
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +11,7 @@ import av
 import numpy as np
 
 from framecast.errors import OutputError
-from framecast.runtime.output_files import check_target, write_error
+from framecast.runtime.output_files import atomic_write, check_target, explained_write
 
 
 class FrameWriter(ABC):
@@ -36,7 +33,10 @@ class FrameWriter(ABC):
         self._check_target()
 
     def __enter__(self) -> FrameWriter:
-        self._temporary = self.path.parent / f".framecast-{secrets.token_hex(6)}.part"
+        with explained_write(self.path, self.kind), ExitStack() as output:
+            self._temporary = output.enter_context(self._place())
+            output.callback(self._close)
+            self._output = output.pop_all()
         return self
 
     def write(self, frame_HWC: np.ndarray) -> None:
@@ -46,37 +46,29 @@ class FrameWriter(ABC):
         if self._temporary is None:
             raise RuntimeError("write() belongs inside the writer's `with` block")
         self._check_frame(frame_HWC)
-        try:
+        with explained_write(self.path, self.kind, av.FFmpegError):
             if self.frames == 0:
                 self._open(self._temporary, frame_HWC)
             self._append(frame_HWC)
-        except (OSError, av.FFmpegError) as error:
-            raise write_error(self.path, self.kind, error) from error
         self.frames += 1
 
-    def __exit__(self, exception: type[BaseException] | None, *_: object) -> None:
-        temporary, self._temporary = self._temporary, None
-        try:
-            if exception is None:
-                self._commit(temporary)
-        except (OSError, av.FFmpegError) as failure:
-            raise write_error(self.path, self.kind, failure) from failure
-        finally:
-            self._discard(temporary)
+    def __exit__(self, *raised: object) -> None:
+        self._temporary = None
+        if raised[0] is not None:  # not this file's error: it passes as it is
+            self._output.__exit__(*raised)
+            return
+        with explained_write(self.path, self.kind, av.FFmpegError), self._output:
+            if self.frames == 0:
+                raise OutputError(f"{self.path}: there was no frame to write")
+            self._finish()
 
-    def _commit(self, temporary: Path) -> None:
-        self._check_frames()
-        self._finish()
-        self._check_target()
-        temporary.replace(self.path)
+    def _place(self) -> AbstractContextManager[Path]:
+        """Where the frames go until the last one is written."""
+        return atomic_write(self.path, self._check_target)
 
     def _check_target(self) -> None:
         """Raise OutputError unless the target can be made here and nothing would be lost."""
         check_target(self.path, self.kind, self.overwrite)
-
-    def _check_frames(self) -> None:
-        if self.frames == 0:
-            raise OutputError(f"{self.path}: there was no frame to write")
 
     def _check_frame(self, frame: np.ndarray) -> None:
         if frame.ndim != 3 or frame.shape[2] not in (1, 3) or 0 in frame.shape:
@@ -95,13 +87,11 @@ class FrameWriter(ABC):
     def _append(self, frame: np.ndarray) -> None:
         """Write one checked frame."""
 
-    @abstractmethod
-    def _finish(self) -> None:
-        """Write what is still pending and close."""
+    def _finish(self) -> None:  # noqa: B027  (PNG frames are whole as they come)
+        """Write what is still pending."""
 
-    @abstractmethod
-    def _discard(self, temporary: Path) -> None:
-        """Close what is still open and remove what is left of the temporary output."""
+    def _close(self) -> None:  # noqa: B027  (not every format holds a file open)
+        """Close what is open, after success and failure alike; raises nothing."""
 
 
 def check_dtype(frame: np.ndarray) -> None:

@@ -32,14 +32,13 @@ class _ContainerWriter(FrameWriter):
 
     def _finish(self) -> None:
         self._container.mux(self._stream.encode(None))
+        # Writes the index, and its error is the file's: the second close does nothing.
         self._container.close()
 
-    def _discard(self, temporary: Path) -> None:
+    def _close(self) -> None:
         if self._container is not None:
-            # The file is on its way out, the first error is the one to report.
             with contextlib.suppress(OSError, av.FFmpegError):
                 self._container.close()
-        temporary.unlink(missing_ok=True)
 
     def _note_depth(self, first: np.ndarray) -> None:
         if first.dtype == np.uint16:

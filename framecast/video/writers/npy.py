@@ -36,9 +36,8 @@ class NpyWriter(FrameWriter):
         header = {"descr": descr, "fortran_order": False, "shape": (self.frames, *shape)}
         np.lib.format.write_array_header_1_0(self._file, header)
 
-    def _discard(self, temporary: Path) -> None:
+    def _close(self) -> None:
         if self._file is not None:
             # Closing flushes what a full disk refused before; that error is the one to report.
             with contextlib.suppress(OSError):
                 self._file.close()
-        temporary.unlink(missing_ok=True)

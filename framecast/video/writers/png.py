@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from framecast.errors import OutputError, UsageError
-from framecast.runtime.output_files import check_parent, exists_already, write_error
+from framecast.runtime.output_files import check_parent, exists_already, write_whole
 from framecast.video.writers.base import FrameWriter
 
 FRAME_FILE = re.compile(r"frame_\d{4,}\.png")
@@ -43,27 +44,6 @@ class PngWriter(FrameWriter):
     def _append(self, frame: np.ndarray) -> None:
         (self._folder / f"frame_{self.frames:04d}.png").write_bytes(encode_png(frame))
 
-    def _finish(self) -> None:
-        """Nothing is pending: each frame is its own file."""
-
-    def _commit(self, temporary: Path) -> None:
-        if self.frames == 0 or not self.path.is_dir():
-            super()._commit(temporary)
-            return
-        self._check_target()
-        earlier = temporary.with_suffix(".old")
-        self.path.replace(earlier)
-        try:
-            temporary.replace(self.path)
-        except BaseException:
-            earlier.replace(self.path)
-            raise
-        _remove_frames(earlier)
-
-    def _discard(self, temporary: Path) -> None:
-        if temporary.is_dir():
-            _remove_frames(temporary)
-
 
 class PngStreamWriter(FrameWriter):
     """PNG images one after another on standard output, each as soon as it is there."""
@@ -86,25 +66,12 @@ class PngStreamWriter(FrameWriter):
         while data:
             data = data[os.write(self._descriptor, data) :]
 
-    def _finish(self) -> None:
-        """Nothing is pending: each frame is on its way."""
-
-    def _commit(self, temporary: Path) -> None:
-        self._check_frames()
-
-    def _discard(self, temporary: Path) -> None:
-        """What is sent cannot be taken back."""
+    def _place(self) -> AbstractContextManager[Path]:
+        return nullcontext(self.path)
 
 
 def _is_frame_file(entry: Path) -> bool:
     return entry.is_file() and FRAME_FILE.fullmatch(entry.name) is not None
-
-
-def _remove_frames(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if _is_frame_file(entry):
-            entry.unlink()
-    folder.rmdir()
 
 
 def encode_png(frame_HWC: np.ndarray) -> bytes:
@@ -120,10 +87,4 @@ def write_picture(path: Path, frame_HWC: np.ndarray) -> None:
 
     Raises ResourceError when the disk is full, OutputError when it refuses otherwise.
     """
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        draft.write_bytes(encode_png(frame_HWC))
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise write_error(path, "picture", error) from error
+    write_whole(path, encode_png(frame_HWC), "picture")
