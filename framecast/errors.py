@@ -5,6 +5,21 @@ A message is one sentence: where, what was found; the remedy says what to do abo
 
 from __future__ import annotations
 
+EXIT_CODES = {
+    0: "everything asked for is done, or Ctrl-C ended a live stream",
+    1: "unexpected failure; please report it",
+    2: "wrong usage or a wrong setting",
+    3: "input frames missing, unreadable, inconsistent or too few",
+    4: "not a framecast model, or it does not fit the frames",
+    5: "output cannot be written, or would overwrite something",
+    6: "training diverged; the best model until then is kept",
+    7: "some of several sources failed; the others are done",
+    8: "the exported model's frames differ from PyTorch's",
+    9: "out of memory or disk, or no such device",
+    130: "interrupted; training says how to resume",
+}
+"""What each exit code of the program means, as help and README have it."""
+
 
 class FramecastError(Exception):
     """Something framecast can explain; `str()` is one line: message, then remedy."""

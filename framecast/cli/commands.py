@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -42,7 +43,7 @@ def train(
     ] = False,
     runs: Annotated[Path, typer.Option(help="Where the numbered run folders go.")] = Path("runs"),
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
+        Path | None, typer.Option(metavar="RUN", help="Continue an interrupted run.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, try one batch, write nothing.")
@@ -55,34 +56,35 @@ def train(
 
     Example: framecast train ./frames --minutes 10
     """
-    from framecast.cli import console
+    from framecast.cli import training_report
+    from framecast.cli.progress import Display
     from framecast.config.loading import load_config
     from framecast.training import pipeline
 
     overrides = [*(settings or []), *flags]
     if no_cache:
         overrides.append(("data.cache_gb", 0.0, "--no-cache"))
-    main = is_main_process()
+    silent = quiet or not is_main_process()
     if resume is not None and (sources or config):
         raise UsageError(
             "--resume takes its sources and settings from the run", remedy="give only the run"
         )
-    with console.Display(quiet or not main) as display:
+    with Display(silent) as display:
         if resume is not None:
             prepared = pipeline.prepare_resume(resume, overrides, display.frame, not dry_run)
         else:
             settled = load_config(config, overrides)
             prepared = pipeline.prepare(needed(sources), settled, display.frame, not dry_run)
-    if main and not quiet:
-        console.show_plan(prepared.plan)
+    if not silent:
+        training_report.show_plan(prepared.plan)
     if dry_run:
-        if main:
-            console.show_rehearsal(pipeline.rehearse(prepared))
+        if is_main_process():
+            training_report.show_dry_run(pipeline.rehearse(prepared))
         return
-    with console.Display(quiet or not main) as display:
+    with Display(silent) as display:
         outcome = pipeline.train(prepared, runs, display.training_event, profile)
-    if main:
-        console.show_outcome(outcome, quiet)
+    if is_main_process():
+        training_report.show_outcome(outcome, quiet)
 
 
 def predict(
@@ -144,7 +146,8 @@ def predict(
 
     Example: framecast predict runs/train-1 clip.mp4 --horizon 24 -o future.mp4
     """
-    from framecast.cli import console
+    from framecast.cli.console import show_notes, show_result
+    from framecast.cli.progress import Display
     from framecast.prediction.loaded_forecaster import load_forecaster
     from framecast.prediction.predict_clip import PredictionRequest, name_outputs, predict_file
     from framecast.prediction.predict_stream import nowcast_file
@@ -155,23 +158,15 @@ def predict(
     forecaster = load_forecaster(model, device, tile, match)
     targets = name_outputs(sources, output, format_)
     predict_one = nowcast_file if stream else predict_file
-    failures = []
-    for source, target in zip(sources, targets, strict=True):
-        try:
-            with console.Display() as display:
-                notes = predict_one(forecaster, source, target, request, overwrite, display.frame)
-            console.show_notes(notes)
-            if target != "-":
-                console.show_result(target)
-        except FramecastError as error:
-            if len(sources) == 1 or isinstance(error, InterruptedRunError):
-                raise
-            console.show_error(error)
-            failures.append(source)
-    if failures:
-        raise PartialFailureError(
-            f"{len(failures)} of {len(sources)} sources failed: {', '.join(map(str, failures))}"
-        )
+
+    def run(source: Path, target: str) -> None:
+        with Display() as display:
+            notes = predict_one(forecaster, source, target, request, overwrite, display.frame)
+        show_notes(notes)
+        if target != "-":  # standard output holds the frames themselves
+            show_result(target)
+
+    do_each(sources, targets, run)
 
 
 def evaluate(
@@ -183,7 +178,7 @@ def evaluate(
         typer.Option(help="Frames between window starts; default: as trained.", show_default=False),
     ] = None,
     windows: Annotated[
-        int, typer.Option(help="At most so many, evenly spread; fewer are faster, 0: all.")
+        int, typer.Option(help="Most windows to score, evenly spread; 0: all. Fewer are faster.")
     ] = 100,
     protocol: Annotated[
         Literal["pixel", "openstl", "nowcast"], typer.Option(help="Which metrics.")
@@ -204,7 +199,7 @@ def evaluate(
         ),
     ] = None,
     include_training: Annotated[
-        bool, typer.Option("--include-training", help="Score frames it was trained on, too.")
+        bool, typer.Option("--include-training", help="Also score frames the model was trained on.")
     ] = False,
     match: Match = 0.0,
     json: Json = False,
@@ -220,11 +215,13 @@ def evaluate(
     keep_readable: KeepReadable = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Compare a model with the classical guesses on frames it was not trained on.
+    """Compare a model with classical forecasts on frames it was not trained on.
 
     Example: framecast evaluate runs/train-1 clip.mp4
     """
-    from framecast.cli import console
+    from framecast.cli.console import show_result
+    from framecast.cli.progress import Display
+    from framecast.cli.score_tables import show_evaluation
     from framecast.evaluation.evaluate import evaluate_task
     from framecast.evaluation.report_files import ReportFiles
     from framecast.evaluation.task import EvaluationRequest, open_task
@@ -241,7 +238,7 @@ def evaluate(
     )
     files = ReportFiles(csv, report, overwrite)
     with joined(device) as group:
-        with console.Display(quiet=not group.main) as display:
+        with Display(quiet=not group.main) as display:
             task = open_task(
                 model, sources, request, color, keep_readable, group.device, match, display.frame
             )
@@ -250,9 +247,9 @@ def evaluate(
             )
         if group.main:
             files.write(found, task)
-            console.show_evaluation(found, as_json=json)
+            show_evaluation(found, as_json=json)
             for path in files.paths:
-                console.show_result(str(path))
+                show_result(str(path))
 
 
 def inspect_shapes(
@@ -283,11 +280,11 @@ def inspect_shapes(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Print every tensor on a clip's way, with named axes, padding, parameters and memory.
+    """Print every tensor from file to forecast, with named axes, padding, parameters and memory.
 
     Example: framecast inspect-shapes ./frames --set model.patch=4
     """
-    from framecast.cli import console
+    from framecast.cli.shape_tables import show_inspection, show_layers
     from framecast.inspection import layer_report, network_report
 
     if input_ is not None or layers or samples is not None:
@@ -297,10 +294,10 @@ def inspect_shapes(
                 remedy="leave out frames, models and their settings",
             )
         stack = layer_report.inspect_layers(input_, layers or [], samples)
-        console.show_layers(stack, as_json=json)
+        show_layers(stack, as_json=json)
         return
     report = network_report.inspect_target(target, config, settings or [], size, channels)
-    console.show_inspection(report, as_json=json)
+    show_inspection(report, as_json=json)
 
 
 def export(
@@ -318,8 +315,8 @@ def export(
             show_default=False,
         ),
     ],
-    horizon: Annotated[int | None, typer.Option(help="Frames the exported model gives.")] = None,
-    context_length: Annotated[int | None, typer.Option(help="Frames it is given.")] = None,
+    horizon: Annotated[int | None, typer.Option(help="Frames the exported model returns.")] = None,
+    context_length: Annotated[int | None, typer.Option(help="Frames it takes.")] = None,
     size: Annotated[
         str | None, typer.Option(metavar="HxW", help="Frame size; default: as trained.")
     ] = None,
@@ -330,15 +327,16 @@ def export(
 
     Example: framecast export runs/train-1 -o model.onnx
     """
-    from framecast.cli import console
+    from framecast.cli.console import show_notes, show_result
+    from framecast.cli.progress import working
     from framecast.export.export import ExportRequest
     from framecast.export.export import export as export_source
 
     request = ExportRequest(horizon, context_length, size, fps)
-    with console.working("exporting, and checking a model against PyTorch"):
+    with working("exporting, and checking a model against PyTorch"):
         report = export_source(source, output, request, overwrite)
-    console.show_notes(report.notes)
-    console.show_result(str(report.path))
+    show_notes(report.notes)
+    show_result(str(report.path))
 
 
 def needed(sources: list[Path] | None) -> list[Path]:
@@ -347,6 +345,30 @@ def needed(sources: list[Path] | None) -> list[Path]:
     return sources
 
 
+def do_each(
+    sources: Sequence[Path], targets: Sequence[str], one: Callable[[Path, str], None]
+) -> None:
+    """Do every source, although some fail; the error of a single source is raised as it is.
+
+    Raises PartialFailureError in the end where some of several sources failed.
+    """
+    failures = []
+    for source, target in zip(sources, targets, strict=True):
+        try:
+            one(source, target)
+        except FramecastError as error:
+            if len(sources) == 1 or isinstance(error, InterruptedRunError):
+                raise
+            from framecast.cli.console import show_error
+
+            show_error(error)
+            failures.append(str(source))
+    if failures:
+        raise PartialFailureError(
+            f"{len(failures)} of {len(sources)} sources failed: {', '.join(failures)}"
+        )
+
+
 def is_main_process() -> bool:
-    """Whether this process is the one that tells: alone, or the first that torchrun started."""
+    """Whether this process prints and writes: alone, or the first that torchrun started."""
     return os.environ.get("RANK", "0") == "0"

@@ -36,7 +36,7 @@ Match = Annotated[
     float,
     typer.Option(
         metavar="SHARE",
-        help="Give forecasts so much of the last frame's distribution of brightness back, 0 to 1.",
+        help="How far to move forecasts to the last frame's distribution of brightness, 0 to 1.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]

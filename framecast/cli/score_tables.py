@@ -1,13 +1,14 @@
-"""An evaluation as tables: errors per lead time beside the baselines', then all other metrics."""
+"""What `evaluate` prints: errors per lead time next to the baselines', then all other metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
+from framecast.cli.console import counted, messages, open_table, show_json, show_notes
 from framecast.evaluation.report import format_score
 
 if TYPE_CHECKING:
@@ -15,50 +16,57 @@ if TYPE_CHECKING:
     from framecast.evaluation.skill import Skill
 
 
+def show_evaluation(report: Report, as_json: bool) -> None:
+    """Print the errors of model and baselines and a summary, or one JSON document."""
+    if as_json:
+        show_json(report.to_dict())
+        return
+    messages.print(headline(report), markup=False)
+    messages.print(errors_by_lead(report))
+    if len(report.titles) > 1:
+        messages.print(other_metrics(report))
+    messages.print(f"protocol {report.protocol}: {report.protocol_definition}", markup=False)
+    for name, definition in report.definitions.items():
+        messages.print(f"  {name}: {definition}", markup=False)
+    show_notes(report.notes)
+    messages.print(Text(report.summary, "bold"))
+
+
+def headline(report: Report) -> str:
+    """Say what the first table shows."""
+    title = next(iter(report.titles.values()))
+    return (
+        f"{title} of {counted(len(report.windows), 'window')} of {report.context_length} + "
+        f"{report.horizon} frames; skill is against the best baseline"
+    )
+
+
 def errors_by_lead(report: Report) -> Table:
     """MSE (or what the protocol has for it) of every forecaster per lead time, and the skill."""
     comparison, metric = report.comparison, next(iter(report.titles))
-    table = _numbers(("lead", *report.scores, "skill"))
-    for (lead, values), skill in zip(
-        report.rows(metric), (*comparison.skills, comparison.overall), strict=True
-    ):
+    table = open_table("lead", *report.scores, "skill", left=0)
+    skills = (*comparison.skills, comparison.overall)
+    for (lead, values), skill in zip(report.rows(metric), skills, strict=True):
         if lead == "mean":
             table.add_section()
-        table.add_row(lead, *_best_in_bold(values), _skill(skill))
+        table.add_row(lead, *_lowest_in_bold(values), _skill(skill))
     return table
 
 
-def other_figures(report: Report) -> Table:
+def other_metrics(report: Report) -> Table:
     """The protocol's other metrics, at the first and last lead time and in the mean."""
-    table = _numbers(("metric", "lead", *report.scores))
+    table = open_table("metric", "lead", *report.scores)
     for metric in list(report.titles)[1:]:
         title = report.titles[metric]
         for lead, values in report.rows(metric):
             if lead in ("1", str(report.horizon), "mean"):
                 table.add_row(title, lead, *map(format_score, values))
-                title = ""
+                title = ""  # named once, in the first of its lines
         table.add_section()
     return table
 
 
-def headline(report: Report) -> str:
-    """What the first table shows."""
-    count, title = len(report.windows), next(iter(report.titles.values()))
-    return (
-        f"{title} of {count} window{'s' if count > 1 else ''} of {report.context_length} + "
-        f"{report.horizon} frames; skill is against the best baseline"
-    )
-
-
-def _numbers(columns: Iterable[str]) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    return table
-
-
-def _best_in_bold(values: Sequence[float | None]) -> list[Text]:
-    """Errors, the lowest of them in bold."""
+def _lowest_in_bold(values: Sequence[float | None]) -> list[Text]:
     lowest = min((value for value in values if value is not None), default=None)
     return [
         Text(format_score(value), "bold" if value is not None and value == lowest else "")
@@ -67,6 +75,7 @@ def _best_in_bold(values: Sequence[float | None]) -> list[Text]:
 
 
 def _skill(skill: Skill) -> str:
+    """Percent, with the 95 % interval where there is one."""
     if skill.value is None:
         return "-"
     if skill.low is None or skill.high is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,30 @@ class EpochDone:
 
 
 Event = StepDone | EpochDone
+
+
+@dataclass(frozen=True)
+class FrameDecoded:
+    """One more frame is on disk, of `total` announced."""
+
+    total: int
+
+
+@dataclass(frozen=True)
+class ClipsReady:
+    """All clips are decoded; `found` of `clips` were in the cache, which is in `folder`.
+
+    `folder` is None when no cache is used; `note` says why clips could not be kept in it.
+    """
+
+    clips: int
+    found: int
+    folder: Path | None
+    note: str
+
+
+SessionEvent = Event | FrameDecoded | ClipsReady
+"""Everything that a training reports, from decoding on."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group, joined
 from framecast.runtime.versions import __version__
-from framecast.training.events import Event, TrainingResult
+from framecast.training.events import ClipsReady, FrameDecoded, SessionEvent, TrainingResult
 from framecast.training.run_folder import RunFolder, check_runs_folder, fingerprints, new_run
 from framecast.training.trainer import Trainer, window_shape
 from framecast.video.comparison_figures import comparison_video, contact_strip
@@ -43,29 +43,6 @@ RESUMABLE = {
     "data.cache_gb",
 }
 """Settings that may differ when a run is resumed."""
-
-
-@dataclass(frozen=True)
-class FrameDecoded:
-    """One more frame is on disk, of `total` announced."""
-
-    total: int
-
-
-@dataclass(frozen=True)
-class ClipsReady:
-    """All clips are decoded; `found` of `clips` were in the cache, which is in `folder`.
-
-    `folder` is None when no cache is used; `note` says why clips could not be kept in it.
-    """
-
-    clips: int
-    found: int
-    folder: Path | None
-    note: str
-
-
-SessionEvent = Event | FrameDecoded | ClipsReady
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from framecast.prediction import loaded_forecaster
 from framecast.video.readers.open import open_source
 from tests.support.tiny_runs import CONTEXT, FRAMES, HEIGHT, HORIZON, TINY, WIDTH
 
+ROOT = Path(__file__).parents[2]
 OPTIONS = {
     "framecast": "--debug --version",
     "train": "--batch-size --color --config --context-length --crop --device --dry-run --epochs "
@@ -75,13 +77,18 @@ def test_no_command_shows_the_help_and_fails(run):
     assert "inspect-shapes" in out
 
 
-def test_help_lists_every_exit_code(run):
+def test_help_readme_and_errors_have_the_same_exit_codes(run):
     def codes(kind):
         return {kind.exit_code}.union(*(codes(child) for child in kind.__subclasses__()))
 
-    listed = " ".join(run("--help")[1].split()).partition("Exit codes:")[2]
-    numbers = {int(number) for number in re.findall(r"\d+", listed)}
-    assert numbers == codes(errors.FramecastError) | {0}
+    assert set(errors.EXIT_CODES) == codes(errors.FramecastError) | {0}
+    shown = " ".join(run("--help")[1].split())
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for code, meaning in errors.EXIT_CODES.items():
+        assert f"{code} {meaning}" in shown
+    assert dict(re.findall(r"^\| (\d+) \| (.+) \|$", readme, re.MULTILINE)) == {
+        str(code): meaning for code, meaning in errors.EXIT_CODES.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -240,10 +247,12 @@ def test_training_reports_the_data_first_then_every_epoch(run, clips, tmp_path):
     loud = [flag for flag in TINY if flag != "--quiet"]
     code, _, err = run("train", clips / "grey", clips / "grey.npy", "--runs", tmp_path, *loud)
     assert code == 0
-    report, _, progress = err.partition("epoch   0")
+    report, _, progress = err.partition("epoch    step   minutes     loss   held-out MSE")
     assert f"{HEIGHT} x {WIDTH}" in report
     assert f"windows of {CONTEXT} + {HORIZON} frames spanning {CONTEXT + HORIZON}: " in report
-    assert "epoch   1  step     2" in progress
+    assert re.search(
+        r"^    1       2       0\.\d +0\.\d{5} +\d+\.\d{3}   .* (lower|high)", progress, re.M
+    )
     assert "held-out MSE x 1000 (frames in 0..1)" in progress
 
 
@@ -315,7 +324,7 @@ def test_a_stopped_training_is_saved_and_says_how_to_go_on(run, clips, tmp_path,
         text=True,
         env={**os.environ, "TMPDIR": str(scratch)},
     )
-    while not (line := process.stderr.readline()).startswith("epoch   1"):
+    while not (line := process.stderr.readline()).startswith("    1 "):
         assert line, "training ended by itself"
     process.send_signal(number)
     rest = process.communicate()[1].splitlines()
@@ -341,8 +350,9 @@ def test_ctrl_c_while_predicting_leaves_nothing(run, clips, grey_run, tmp_path, 
     assert not any(tmp_path.iterdir())
 
 
-def test_debug_shows_where_an_error_came_from(run):
-    code, _, err = run("--debug", "train", "missing")
+@pytest.mark.parametrize("arguments", ["--debug train missing", "train missing --debug"])
+def test_debug_shows_where_an_error_came_from(run, arguments):
+    code, _, err = run(*arguments.split())
     assert code == 3
     assert "Traceback" in err
     assert err.splitlines()[-1] == "error: missing: no such file or folder; check the path"

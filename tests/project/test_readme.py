@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 import framecast
-from framecast import errors
 from framecast.cli.main import main
 from framecast.config.loading import load_config
 
@@ -103,14 +102,6 @@ def test_the_python_of_the_layer_runs_in_the_order_of_the_readme(tmp_path, monke
         assert names[name].shape == shape, name
     assert (tmp_path / "back.weights.h5").exists()
     assert names["encoder"](torch.rand(2, 5, 3, 7, 8)).shape == (2, 5, 6, 7, 8)
-
-
-def test_the_table_of_exit_codes_is_that_of_the_errors():
-    def codes(kind):
-        return {kind.exit_code}.union(*(codes(child) for child in kind.__subclasses__()))
-
-    table = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
-    assert table == codes(errors.FramecastError) | {0}
 
 
 def test_pictures_and_links_point_at_files():

@@ -1,0 +1,131 @@
+"""What a training says: its plan before it starts, its epochs, its held-out errors at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from framecast.cli.console import (
+    counted,
+    messages,
+    one_line,
+    open_table,
+    show_notes,
+    show_result,
+)
+
+if TYPE_CHECKING:
+    from framecast.data.plan import Plan
+    from framecast.training.events import EpochDone, TrainingResult
+    from framecast.training.pipeline import Outcome, Rehearsal
+
+HELD_OUT_BY = {"time": "the end of every clip", "clip": "whole clips"}
+
+
+def show_plan(plan: Plan) -> None:
+    """Print what was found in the clips and what training will make of it."""
+    table = open_table("clip", "frames", "H x W", "trained at", "channels", "fps", title="clips")
+    for info, (height, width) in zip(plan.infos, plan.sizes, strict=True):
+        table.add_row(
+            Text(one_line(info.path.name)),
+            f"{info.frames}" if info.exact else f"about {info.frames}",
+            f"{info.height} x {info.width}",
+            f"{height} x {width}",
+            f"{plan.channels}",
+            f"{info.fps:g}" if info.fps else "-",
+        )
+    messages.print(table)
+    split, model = plan.split, plan.config.model
+    messages.print(
+        f"windows of {plan.config.data.context_length} + {split.horizon} frames spanning "
+        f"{split.span}: {len(split.train)} to train on, {len(split.validation)} held out "
+        f"({HELD_OUT_BY[split.mode]}; {len(plan.validation)} scored after each epoch)"
+    )
+    messages.print(
+        f"{model.name}, batches of {counted(plan.batch_size, 'crop')} of {plan.crop[0]} x "
+        f"{plan.crop[1]}, {counted(plan.steps_per_epoch, 'step')} per epoch"
+    )
+    show_notes(_plan_notes(plan))
+
+
+def _plan_notes(plan: Plan) -> list[str]:
+    notes = []
+    if plan.config.model.traits.tied_to_size:
+        notes.append(
+            f"{plan.config.model.name} works at frames of {plan.config.data.resize} only, trained "
+            "on whole; clips of other sizes are resized to it when predicted"
+        )
+    notes += [note for info in plan.infos for note in info.notes]
+    if plan.split.unused:
+        names = ", ".join(plan.infos[number].path.name for number in plan.split.unused)
+        notes.append(f"too short for a window, not used: {names}")
+    return notes
+
+
+def show_dry_run(measured: Rehearsal) -> None:
+    """Print what one batch of a dry run took."""
+    peak = "unknown" if measured.peak_bytes is None else f"{measured.peak_bytes / 1e9:.2f} GB"
+    messages.print(
+        f"dry run on {measured.device}: {measured.parameters:,} parameters, one batch has loss "
+        f"{measured.loss:.5f}, {measured.step_seconds:.2f} s per step, about "
+        f"{measured.epoch_seconds:.0f} s per epoch, peak memory {peak}; nothing was written"
+    )
+
+
+def show_epoch(epoch: EpochDone) -> None:
+    """Print an epoch in one line of at most 80 columns, with a header before the first."""
+    if epoch.train_loss is None:  # the state before the first step
+        messages.print(
+            f"held-out MSE x 1000: last frame {1000 * epoch.persistence_mse:.3f}, "
+            f"optical flow {1000 * epoch.flow_mse:.3f}"
+        )
+        messages.print("epoch    step   minutes     loss   held-out MSE   against the better")
+    loss = "-" if epoch.train_loss is None else f"{epoch.train_loss:.5f}"
+    better = min(epoch.persistence_mse, epoch.flow_mse)
+    messages.print(
+        f"{epoch.epoch:5d} {epoch.step:7d} {epoch.minutes:9.1f} {loss:>8}  "
+        f"{1000 * epoch.validation_mse:13.3f}   "
+        f"{compared(epoch.validation_mse, better):<18}{'  best' if epoch.improved else ''}".rstrip()
+    )
+
+
+def compared(error: float, reference: float) -> str:
+    """Say how an error compares with another: `4.2 % lower`, `13 % higher`, `16 times as high`."""
+    if reference == 0:
+        return "as low" if error == 0 else "no error to beat"
+    ratio = error / reference
+    if ratio >= 2:  # where a percentage would be hard to read
+        return f"{ratio:.1f} times as high" if ratio < 10 else f"{ratio:,.0f} times as high"
+    return f"{abs(1 - ratio):.1%} {'lower' if ratio < 1 else 'higher'}".replace("%", " %")
+
+
+def show_outcome(outcome: Outcome, quiet: bool) -> None:
+    """Print the paths to stdout; unless quiet, the held-out errors before them."""
+    if not quiet:
+        _show_scores(outcome.result)
+    if outcome.note is not None:
+        show_notes([outcome.note])
+    for path in (outcome.run.best, outcome.run.preview):
+        show_result(str(path))
+
+
+def _show_scores(result: TrainingResult) -> None:
+    """Print the held-out errors per lead time, next to the baselines', and how they compare."""
+    title = f"held-out MSE x 1000 (frames in 0..1), best epoch {result.epoch}"
+    table = open_table("lead", "framecast", "last frame", "optical flow", title=title, left=0)
+    columns = (result.validation_mse_T, result.persistence_mse_T, result.flow_mse_T)
+    for lead, row in enumerate(zip(*columns, strict=True), start=1):
+        table.add_row(str(lead), *(f"{1000 * error:.3f}" for error in row))
+    model, *baselines = (sum(errors) / len(errors) for errors in columns)
+    table.add_section()
+    table.add_row("mean", *(f"{1000 * mean:.3f}" for mean in (model, *baselines)))
+    messages.print(table)
+    minutes = "1 minute" if f"{result.minutes:.1f}" == "1.0" else f"{result.minutes:.1f} minutes"
+    messages.print(f"stopped after {counted(result.steps, 'step')}, {minutes}: {result.reason}")
+    if result.epoch == 0:
+        messages.print(
+            "the fine-tuned model did not beat its start on held-out frames, so the start is kept"
+        )
+    for name, mean in zip(("the last frame repeated", "optical flow"), baselines, strict=True):
+        messages.print(f"error on held-out frames: {compared(model, mean)} than that of {name}")

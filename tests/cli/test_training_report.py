@@ -1,0 +1,33 @@
+"""What training says of itself: words for errors, epoch lines that fit a terminal."""
+
+import pytest
+
+from framecast.cli import training_report
+from framecast.training.events import EpochDone
+
+
+@pytest.mark.parametrize(
+    ("error", "reference", "words"),
+    [
+        (0.958, 1.0, "4.2 % lower"),
+        (1.13, 1.0, "13.0 % higher"),
+        (3.0, 1.25, "2.4 times as high"),
+        (16.345, 1.0, "16 times as high"),
+        (1.0, 0.0, "no error to beat"),
+        (0.0, 0.0, "as low"),
+    ],
+)
+def test_errors_are_compared_in_words(error, reference, words):
+    assert training_report.compared(error, reference) == words
+
+
+def test_epoch_lines_fit_80_columns(capfd):
+    common = {"minutes": 1234.5, "lr": 1e-3, "persistence_mse": 0.25, "flow_mse": 0.125}
+    for epoch, loss in ((0, None), (99999, 12.34567)):
+        training_report.show_epoch(
+            EpochDone(epoch, 1234567, train_loss=loss, validation_mse=0.1, improved=True, **common)
+        )
+    lines = capfd.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "held-out MSE x 1000: last frame 250.000, optical flow 125.000"
+    assert lines[-1] == "99999 1234567    1234.5 12.34567        100.000   20.0 % lower        best"
