@@ -1,7 +1,9 @@
-"""Time of ConvLSTM2D beside its peers and its bare convolutions: python -m tests.benchmarks.layer
+"""Time and memory of ConvLSTM2D, its peers and its bare convolutions.
 
-Rounds are interleaved over all competitors; the tables have medians. Writes layer.json, after each
-shape anew, and layer.png into --output.
+python -m tests.benchmarks.layer
+
+Rounds are interleaved over all competitors; the tables have medians. Peak memory is that of one
+training step, above what was there before it. Writes layer.json into --output after each shape.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -18,13 +21,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import matplotlib as mpl
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from .shared.figure import STYLE
 from .shared.layers import (
+    LOOP,
     NDRPLZ,
     OURS,
     SHAPES,
@@ -36,7 +37,9 @@ from .shared.layers import (
     frames,
     layer_names,
 )
-from .shared.record import machine, write_json
+from .shared.output import machine, write_json
+from .shared.output import table as markdown
+from .shared.resident import peak_memory
 
 BARE = "bare convolutions"
 PEERS = (NDRPLZ, "Keras on torch", "Keras on TensorFlow")
@@ -79,7 +82,8 @@ class KerasWorker:
 
     def __init__(self, python: str, backend: str) -> None:
         self.process = subprocess.Popen(
-            [python, str(Path(__file__).with_name("keras_worker.py"))],
+            [python, "-m", "tests.benchmarks.keras_worker"],
+            cwd=Path(__file__).parents[2],
             env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -136,39 +140,30 @@ def ratios(row: dict[str, float]) -> tuple[float, float]:
     return min(peers) / row[OURS], row[OURS] / row[BARE]
 
 
-def table(kind: str, shapes: list[tuple[int, ...]], rows: list[dict[str, float]]) -> str:
-    head = [kind, *rows[0], "fastest peer / ours", "ours / bare"]
-    lines = [head, ["---"] * len(head)]
+def table(kind: str, shapes: Sequence[Shape], rows: Sequence[dict[str, float]]) -> str:
+    """Milliseconds of each competitor by shape, with the two ratios and their geometric means."""
     both = [ratios(row) for row in rows]
-    for shape, row, (faster, dearer) in zip(shapes, rows, both, strict=True):
-        figures = [f"{ms:.0f}" for ms in row.values()]
-        lines.append([", ".join(map(str, shape)), *figures, f"{faster:.2f}", f"{dearer:.2f}"])
+    body = [
+        [_name(shape), *(f"{ms:.0f}" for ms in row.values()), *(f"{ratio:.2f}" for ratio in pair)]
+        for shape, row, pair in zip(shapes, rows, both, strict=True)
+    ]
     means = [f"{statistics.geometric_mean(column):.2f}" for column in zip(*both, strict=True)]
-    lines.append(["geometric mean", *[""] * len(rows[0]), *means])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    body.append(["geometric mean", *[""] * len(rows[0]), *means])
+    return markdown([kind, *rows[0], "fastest peer / ours", "ours / bare"], body)
 
 
-def draw(results: dict[str, list[dict[str, float]]], shapes: Sequence[Sequence[int]], path: Path):
-    """A panel for each kind: bars of each competitor's time over that of the bare convolutions."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(12, 4.4), layout="constrained")
-        panels = figure.subplots(1, len(results), squeeze=False)[0]
-        for axes, (kind, rows) in zip(panels, results.items(), strict=True):
-            names = [name for name in rows[0] if name != BARE]
-            for n, name in enumerate(names):
-                places = [p + n / (len(names) + 1) for p in range(len(rows))]
-                heights = [row[name] / row[BARE] for row in rows]
-                axes.bar(places, heights, 0.9 / (len(names) + 1), label=name)
-            axes.axhline(1, color="black", lw=0.8)
-            middle = (len(names) - 1) / 2 / (len(names) + 1)
-            axes.set_xticks(
-                [p + middle for p in range(len(rows))],
-                [", ".join(map(str, shape)) for shape in shapes],
-                fontsize=9,
-            )
-            axes.set(title=kind, ylabel="time / bare convolutions' time")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-        figure.savefig(path, dpi=110)
+def _name(shape: Shape) -> str:
+    return ", ".join(map(str, shape))
+
+
+def peaks(shape: Shape, ndrplz: Path | None) -> dict[str, float]:
+    """Peak MB of a training step of each layer that runs on PyTorch, a new process for each."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        return {
+            name: pool.apply(peak_memory, (name, shape, ndrplz, THREADS))
+            for name in layer_names(ndrplz)
+        }
 
 
 def main() -> None:
@@ -199,10 +194,16 @@ def main() -> None:
     for worker in workers.values():
         worker.close()
     results = {kind: [medians(row) for row in rows] for kind, rows in rounds.items()}
-    for kind, rows in results.items():
-        print("\n" + table(kind, shapes, rows))
+    for kind, found in results.items():
+        print("\n" + table(kind, shapes, found))
     print(f"\nAbsent: {', '.join(absent) or 'none'}")
-    draw(results, shapes, given.output / "layer.png")
+    memory = [peaks(shape, given.ndrplz) for shape in shapes]
+    rows = [
+        [_name(shape), *(f"{mb:.0f} ({mb / row[LOOP]:.2f})" for mb in row.values())]
+        for shape, row in zip(shapes, memory, strict=True)
+    ]
+    print("\n" + markdown(["peak MB (of the plain loop's)", *memory[0]], rows))
+    write_json(given.output / "layer.json", record | {"peak_mb": memory})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,13 @@
-"""The radar and video benchmarks: windows, peers, scores from files, the commands as a whole."""
+"""The benchmarks: windows, peers, scores, and each command as a whole."""
 
+import gzip
 import json
+import os
+import struct
+import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,16 +16,19 @@ import torch
 from framecast.config.brightness_scale import read_scale
 from framecast.errors import SourceError, UsageError
 from framecast.evaluation.report import MODEL
+from framecast.prediction.baselines import BASELINES
 from framecast.video.readers.open import open_source
-from tests.benchmarks import radar, video
-from tests.benchmarks.shared import pysteps_peers as peers
-from tests.benchmarks.shared import record as records
+from tests.benchmarks import commands, gpu, moving_mnist, radar, video
+from tests.benchmarks.layer import ratios, table
+from tests.benchmarks.shared import contest
+from tests.benchmarks.shared import pysteps_methods as peers
 from tests.benchmarks.shared.clips import first_unseen, late_part, read_clips
-from tests.benchmarks.shared.contest import summarise
-from tests.benchmarks.shared.matches import budgets, count, plan_matches
-from tests.benchmarks.shared.proof import Keeper, check_agreement, frames_path, recompute
+from tests.benchmarks.shared.digits import read_digits, sequences, trajectories
+from tests.benchmarks.shared.layers import LOOP, OURS
+from tests.benchmarks.shared.output import count
 from tests.support.media import smooth_clip, write_folder, write_video
 
+ROOT = Path(__file__).parents[2]
 FRAMES, H, W = 60, 17, 26
 SCALE = read_scale("-10..60 dBZ")
 SMALL = ["--set=model.filters=[3]", "--set=model.patch=4", "--set=train.epochs=1"]
@@ -49,7 +58,7 @@ def test_targets_lie_behind_the_cut_and_contexts_may_reach_before_it(frames, cut
     assert part[0] + 6 == cut
 
 
-def test_clips_are_cut_in_time_and_matches_train_on_what_they_may(events, tmp_path):
+def test_clips_are_cut_in_time_and_models_train_on_what_they_may(events, tmp_path, monkeypatch):
     north, south = clips = read_clips([events], tmp_path, "gray")
     assert [(clip.name, clip.shape, clip.cut) for clip in clips] == [
         ("north", (60, H, W, 1), 42),
@@ -58,16 +67,17 @@ def test_clips_are_cut_in_time_and_matches_train_on_what_they_may(events, tmp_pa
     whole_THWC = np.stack(list(open_source(events / "south").read(0, 63)))
     np.testing.assert_array_equal(np.load(south.whole), whole_THWC)
     np.testing.assert_array_equal(np.load(south.early), whole_THWC[:45])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["early", "whole"]
 
-    together, without_north, without_south = plan_matches(clips, leave_out=True)
-    assert together.training == (north.early, south.early)
-    assert [contest.part for contest in together.contests] == [range(36, 60), range(39, 63)]
-    assert without_north.name == "leave-out:north"
-    assert without_north.training == (south.whole,)
-    assert [contest.clip for contest in without_north.contests] == [north]
-    assert without_south.contests[0].part == range(63)
-    assert len(plan_matches(clips, leave_out=False)) == len(plan_matches(clips[:1], True)) == 1
+    monkeypatch.setattr(contest, "train_model", lambda paths, settings, runs: tuple(paths))
+    options = SimpleNamespace(model=None, minutes=1, settings=[], output=tmp_path)
+    ends = [(north, range(36, 60)), (south, range(39, 63))]
+    assert list(contest.models(options, clips, False)) == [((north.early, south.early), ends)]
+    assert list(contest.models(options, clips, True)) == [
+        ((south.whole,), [(north, range(60))]),
+        ((north.whole,), [(south, range(63))]),
+    ]
+    options.model = Path("best.pt")
+    assert list(contest.models(options, clips, True)) == [(Path("best.pt"), ends)]
 
 
 def test_videos_are_scaled_before_anything_else(tmp_path):
@@ -121,159 +131,49 @@ def test_a_nowcast_is_asked_in_dbz_and_unknown_pixels_have_no_echo():
 
 def test_pysteps_is_told_when_absent_and_needs_dbz(monkeypatch):
     monkeypatch.setattr(peers, "pysteps_version", lambda: None)
-    assert peers.pysteps_peers(SCALE) == {}
+    assert peers.pysteps_methods(SCALE) == {}
     with pytest.raises(UsageError, match="need pixels in dBZ, the scale is in mm/h"):
-        peers.pysteps_peers(read_scale("0.1..100 mm/h log"))
+        peers.pysteps_methods(read_scale("0.1..100 mm/h log"))
 
 
-def test_frames_are_kept_in_the_order_of_windows(tmp_path):
-    keeper = Keeper(tmp_path, (3, 2, 7, 8, 1))
-
-    def predictor(context_BTCHW, horizon):
-        for lead in range(horizon):
-            yield context_BTCHW[:, -1] + lead / 255
-
-    watched = keeper.watch("last frame", predictor)
-    context_BTCHW = torch.arange(3)[:, None, None, None, None].expand(3, 5, 1, 7, 8) * 10 / 255
-    for batch in (context_BTCHW[:2], context_BTCHW[2:]):
-        assert torch.equal(list(watched(batch, 2))[1], batch[:, -1] + 1 / 255)
-    kept_NTHWC = np.load(tmp_path / "last-frame.npy")
-    assert kept_NTHWC.dtype == np.uint8
-    assert kept_NTHWC[:, :, 4, 5, 0].tolist() == [[0, 1], [10, 11], [20, 21]]
-
-
-def test_scores_are_worked_out_from_files(tmp_path):
-    truth_NTHWC = np.zeros((2, 2, 2, 2, 1), np.uint8)
-    truth_NTHWC[0, 0, 0, :, 0] = 200, 110
-    said_NTHWC = truth_NTHWC.copy()
-    said_NTHWC[0, 0, :, :, 0] = (110, 109), (111, 0)
-    for name, frames in (("truth", truth_NTHWC), ("some one", said_NTHWC)):
-        np.save(frames_path(tmp_path, name), frames)
-    found = recompute(tmp_path, ["some one"], 109)["some one"]
-    assert found["mse"] == pytest.approx([(90**2 + 1 + 111**2) / 8 / 255**2, 0])
-    assert found["csi"][0] == 1 / 3
-    assert np.isnan(found["csi"][1])
-    assert recompute(tmp_path, ["some one"], None)["some one"]["csi"] == []
-
-
-def test_scores_that_differ_in_six_digits_are_refused():
-    recomputed = {"x": {"mse": [0.2, 0.0], "csi": [0.5, float("nan")]}}
-    scored = {"x": {"mse": [0.2 * (1 + 4e-7), 0.0], "csi": [0.5, None]}}
-    assert check_agreement(scored, recomputed) == pytest.approx(4e-7, rel=1e-3)
-    scored["x"]["csi"][0] = 0.5 * (1 + 1e-6)
-    with pytest.raises(ValueError, match="x, csi at lead 1"):
-        check_agreement(scored, recomputed)
-    scored["x"]["csi"] = [0.5, 0.0]
-    with pytest.raises(ValueError, match="x, csi at lead 2"):
-        check_agreement(scored, recomputed)
-
-
-def table(model, flow, peer):
-    """Scores with MSE at two leads and CSI at one that is defined."""
-    rest = {name: ([0.9, 0.9], [0.1, None]) for name in ("last frame", "context mean")}
-    rest[f"{MODEL} --match 1"] = ([0.1, 0.1], [0.9, None])  # no peer
-    rest |= {"linear trend": ([0.8, 0.9], [0.2, None]), "optical flow": flow, "S-PROG": peer}
-    return {name: {"mse": mse, "csi": csi} for name, (mse, csi) in ({MODEL: model} | rest).items()}
-
-
-def test_a_summary_names_the_best_of_each_kind():
-    scores = table(([0.3, 0.3], [0.5, None]), ([0.2, 0.6], [0.4, None]), ([0.3, 0.45], [0.6, None]))
-    found = summarise(scores)
-    assert found["mse_255"][MODEL] == pytest.approx(0.3 * 255**2)
-    assert (found["best_peer"], found["gain"]) == ("S-PROG", pytest.approx(1 - 0.3 / 0.375))
-    assert found["best_baseline"] == found["best_at_lead_1"] == "optical flow"
-    assert found["gain_over_baselines"] == pytest.approx(1 - 0.3 / 0.4)
-    assert found["gain_at_lead_1"] == pytest.approx(-0.5)
-    assert (found["best_csi_peer"], found["csi_difference"]) == ("S-PROG", pytest.approx(-0.1))
-    clip = {"clip": "north", "summary": found}
-    assert records.verdict("in-domain", clip) == (
-        "in-domain, north: MSE 19507.5, 20.0% below S-PROG (24384.4), at lead 1 50.0% ABOVE "
-        "optical flow; CSI 0.500 beside 0.600 of S-PROG"
-    )
-    assert list(records.goals([clip], 0.25, 0, csi=True).values()) == [False, True, False]
-    assert list(records.goals([clip], 0, 0.15, csi=False).values()) == [True, True, True]
-    assert list(records.goals([clip], 0.2, 0.25, csi=False).values()) == [True, True, False]
-
-
-def test_budgets_and_counts_are_above_zero():
-    assert count("3") == 3
-    with pytest.raises(ValueError, match="1 or more"):
-        count("0")
-    assert budgets("1,5,15") == [1, 5, 15]
-    with pytest.raises(ValueError, match="above 0"):
-        budgets("5,0")
-
-
-def test_radar_trains_scores_and_proves_its_scores(events, tmp_path, monkeypatch, capsys):
+def test_radar_trains_and_scores_what_plain_numpy_says(events, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(peers, "pysteps_version", lambda: None)
-    monkeypatch.setattr(radar, "pysteps_version", lambda: None)
-    flags = ["--windows=3", "--keep", "--output", tmp_path, *SMALL]
-    call(radar, monkeypatch, "--data", events, "--minutes=1", "--only=in-domain", *flags)
-    record = json.loads((tmp_path / "radar.json").read_text())
-    printed = capsys.readouterr().out
-    assert record["task"]["pysteps"].startswith("absent")
-    [entry] = record["entries"]
-    assert (entry["title"], entry["model"]) == ("in-domain, 1 minutes", "models/train-1")
-    assert entry["training"]["result"]["steps"] == 1
-    assert entry["training"]["clips"] == ["north", "south"]
-    north = entry["clips"][0]
-    assert north["windows"] == [36, 39, 42]
-    assert north["recomputed_from_npy"]["largest_relative_difference"] < 5e-7
+    flags = ["--windows=3", "--minutes=1", "--output", tmp_path, *SMALL]
+    call(radar, monkeypatch, "--data", events, *flags)
+    north, south = json.loads((tmp_path / "radar.json").read_text())["clips"]
+    assert (north["windows"], south["windows"]) == ([36, 39, 42], [39, 42, 45])
+    assert set(north["scores"]) == {MODEL, *BASELINES}
     whole_THWC = np.stack(list(open_source(events / "north").read(0, FRAMES))).astype(float)
-    last = [(whole_THWC[s + 6 : s + 18] - whole_THWC[s + 5]) ** 2 for s in (36, 39, 42)]
-    expected_T = np.mean(last, axis=(0, 2, 3, 4)) / 255**2
+    errors = [(whole_THWC[s + 6 : s + 18] - whole_THWC[s + 5]) ** 2 for s in (36, 39, 42)]
+    expected_T = np.mean(errors, axis=(0, 2, 3, 4)) / 255**2
     np.testing.assert_allclose(north["scores"]["last frame"]["mse"], expected_T, rtol=1e-9)
-    moved = [f"{MODEL} --match 0.25", f"{MODEL} --match 1"]
-    assert set(north["scores"]) == {MODEL, *moved, *records_of_baselines()}
-    assert printed.count(f"  {moved[0]}: MSE ") == printed.count(f"  {moved[1]}: MSE ") == 2
-    frames = tmp_path / "frames/in-domain-1-minutes-north"
-    assert np.load(frames / f"{MODEL}.npy").shape == (3, 12, H, W, 1)
-    matched_NTHWC = np.load(frames / f"{MODEL}---match-1.npy")
-    for start, matched_THWC in zip((36, 39, 42), matched_NTHWC, strict=True):
-        allowed = np.unique(whole_THWC[start + 5])
-        assert np.isin(matched_THWC, allowed).all()
-    assert "<html" in (tmp_path / "pages/in-domain-1-minutes-north.html").read_text()
+    hits = either = 0
+    for start in (36, 39, 42):
+        said, came = (whole_THWC[at] > 109.3 for at in (start + 5, start + 6))
+        hits, either = hits + (said & came).sum(), either + (said | came).sum()
+    assert north["scores"]["last frame"]["csi"][0] == pytest.approx(hits / either)
+    printed = capsys.readouterr().out
+    assert f"| north | mse | {1000 * np.mean(north['scores'][MODEL]['mse']):.3f} |" in printed
     assert (tmp_path / "radar.png").stat().st_size > 10_000
-    assert printed.count("in-domain, 1 minutes, ") == 5
-    assert str(tmp_path) not in json.dumps(record)
 
-    reused = tmp_path / "again"
-    arguments = ["--reuse", tmp_path / "models/train-1", "--only=in-domain", "--output", reused]
-    call(radar, monkeypatch, "--data", events, "--windows=3", *arguments)
-    again = json.loads((reused / "radar.json").read_text())["entries"][0]
-    assert again["title"] == entry["title"]
-    assert again["clips"][0]["scores"] == north["scores"]
-    assert not (reused / "frames").exists()
-
-
-def records_of_baselines():
-    return {"last frame", "context mean", "optical flow", "linear trend"}
-
-
-def test_video_trains_on_colours_and_needs_no_threshold(tmp_path, monkeypatch, capsys):
-    write_video(tmp_path / "clip.mp4", smooth_clip(FRAMES, 2 * H, 2 * W))
-    output = tmp_path / "out"
-    flags = ["--color=rgb", f"--size={H}x{W}", "--windows=2", "--output", output, *SMALL]
-    call(video, monkeypatch, tmp_path / "clip.mp4", *flags)
-    clip = json.loads((output / "video.json").read_text())["entries"][0]["clips"][0]
-    assert (clip["size"], clip["channels"]) == ([H, W], 3)
-    assert clip["scores"][MODEL]["csi"] == []
-    assert "CSI" not in capsys.readouterr().out
+    again = tmp_path / "again"
+    arguments = ["--model", tmp_path / "models/train-1", "--windows=3", "--output", again]
+    call(radar, monkeypatch, "--data", events, *arguments)
+    assert json.loads((again / "radar.json").read_text())["clips"][0]["scores"] == north["scores"]
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_no_window_scored_crosses_a_cut_unless_they_are_let_be(tmp_path, monkeypatch, known):
+def test_no_window_scored_crosses_a_cut_unless_cuts_are_left_alone(tmp_path, monkeypatch, known):
     clip_THWC = smooth_clip(100, H, W) // 4
     clip_THWC[75:] += 190
     np.save(tmp_path / "clip.npy", clip_THWC)
-    flags = ["--color=gray", f"--size={H}x{W}", "--windows=99", "--output", tmp_path, *SMALL]
+    flags = ["--color=rgb", f"--size={H}x{W}", "--windows=99", "--output", tmp_path, *SMALL]
     flags += ["--set", f"data.scene_cuts={known}".lower()]
     call(video, monkeypatch, tmp_path / "clip.npy", *flags)
-    clip = json.loads((tmp_path / "video.json").read_text())["entries"][0]["clips"][0]
-    assert clip["scene_cuts"] == ([75] if known else [])
+    clip = json.loads((tmp_path / "video.json").read_text())["clips"][0]
     # Targets lie in the last 30 frames, contexts may begin 6 before; windows are of 18.
-    all_of_them = list(range(64, 83))
-    assert clip["windows"] == [s for s in all_of_them if not known or s >= 75]
+    assert clip["windows"] == [s for s in range(64, 83) if not known or s >= 75]
+    assert list(clip["scores"][MODEL]) == ["mse"]
 
 
 def test_a_clip_cut_too_often_to_score_is_one_line(tmp_path, monkeypatch, capsys):
@@ -287,12 +187,104 @@ def test_a_clip_cut_too_often_to_score_is_one_line(tmp_path, monkeypatch, capsys
     assert "clip: no 18 frames to score lie between its scene cuts; " in capsys.readouterr().err
 
 
-def test_wrong_usage_is_one_line_and_exit_code_2(events, tmp_path, monkeypatch, capsys):
-    for flags, text in (
-        (["--only=out-domain"], "--only out-domain: there is no such match"),
-        (["--reuse", tmp_path], "--reuse: a model belongs to one match"),
-    ):
-        with pytest.raises(SystemExit) as stopped:
-            call(radar, monkeypatch, "--data", events, "--output", tmp_path, *flags)
-        assert stopped.value.code == 2
-        assert text in capsys.readouterr().err
+def test_counts_are_above_zero():
+    assert count("3") == 3
+    with pytest.raises(ValueError, match="1 or more"):
+        count("0")
+
+
+def digits(number=8010):
+    """Digit n is a full square of value 1 + n % 255."""
+    values = (1 + np.arange(number) % 255).astype(np.uint8)
+    return np.broadcast_to(values[:, None, None], (number, 28, 28))
+
+
+def write_idx(path, images, packed, kind=2051):
+    content = struct.pack(">4i", kind, *images.shape) + images.tobytes()
+    path.write_bytes(gzip.compress(content) if packed else content)
+    return path
+
+
+def test_digits_are_read_packed_or_not_and_other_files_refused(tmp_path):
+    for packed in (True, False):
+        path = write_idx(tmp_path / "digits", digits(), packed)
+        np.testing.assert_array_equal(read_digits(path), digits())
+    (tmp_path / "text").write_text("no digits")
+    with pytest.raises(SourceError, match="cannot be read as digits"):
+        read_digits(tmp_path / "text")
+    with pytest.raises(SourceError, match="holds 8010 images"):
+        read_digits(write_idx(tmp_path / "labels", digits(), True, kind=2049))
+
+
+def test_digits_move_straight_and_bounce_at_the_borders():
+    """In a straight line of 3.6 pixels a frame, and from edge to edge in the long run."""
+    generator = np.random.default_rng(0)
+    places = trajectories(generator.random((2000, 2)), 2 * np.pi * generator.random(2000), 20)
+    assert (places.min(), places.max()) == (0, 36)
+    steps = np.diff(places, axis=1)
+    inside = ((places[:, :-1] > 4) & (places[:, :-1] < 32)).all(axis=2)
+    assert np.hypot(*steps[inside].T).max() < 3.6 + 2**0.5
+    assert np.hypot(*steps[inside].T).mean() == pytest.approx(3.6, abs=0.1)
+    assert abs(steps[:, 0].mean(axis=0)).max() < 0.2
+    assert places.mean(axis=(0, 1)) == pytest.approx([17.6, 17.6], abs=0.5)
+
+
+def test_moving_mnist_is_scored_as_openstl_does(tmp_path, monkeypatch, capsys):
+    path = write_idx(tmp_path / "digits.gz", digits(), True)
+    flags = ["--digits", path, "--sequences=40", "--tests=3", "--output", tmp_path]
+    call(moving_mnist, monkeypatch, *flags, "--network=convlstm", *SMALL)
+    scores = json.loads((tmp_path / "moving_mnist.json").read_text())["scores"]
+    made_SHW = sequences(digits()[8000:], 3, 20, 2)
+    assert (made_SHW != sequences(digits()[8000:], 3, 20, 3)).any()
+    tests_NTHW = made_SHW.reshape(3, 20, 64, 64) / 255
+    errors = (tests_NTHW[:, 10:] - tests_NTHW[:, 9:10]) ** 2
+    np.testing.assert_allclose(
+        scores["last frame"]["mse"], errors.sum(axis=(2, 3)).mean(axis=0), rtol=1e-6
+    )
+    squares = (tests_NTHW[:, 10:] ** 2).sum(axis=(2, 3)).mean(axis=0)
+    np.testing.assert_allclose(scores["black frames"]["mse"], squares, rtol=1e-6)
+    assert f"| black frames | {squares.mean():.4g} |" in capsys.readouterr().out
+
+
+def test_the_ratios_of_a_layer_are_to_the_fastest_peer_and_to_bare_convolutions():
+    row = {OURS: 20.0, f"{OURS}, recompute": 10.0, LOOP: 50.0, "x": 30.0, "bare convolutions": 40.0}
+    assert ratios(row) == (1.5, 0.5)
+    assert table("training", [(1, 2, 3, 4, 5, 6)], [row]).splitlines()[-2:] == [
+        "| 1, 2, 3, 4, 5, 6 | 20 | 10 | 50 | 30 | 40 | 1.50 | 0.50 |",
+        "| geometric mean |  |  |  |  |  | 1.50 | 0.50 |",
+    ]
+
+
+def test_the_layer_benchmark_runs_as_its_command_says(tmp_path):
+    command = [sys.executable, "-m", "tests.benchmarks.layer", "--tiny", "--rounds=1", "--output"]
+    done = subprocess.run(
+        [*command, tmp_path],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Keras on torch" in done.stdout and "| geometric mean |" in done.stdout
+    record = json.loads((tmp_path / "layer.json").read_text())
+    assert record["peak_mb"][0].keys() == {OURS, f"{OURS}, recompute", LOOP}
+
+
+def test_commands_are_costed_and_their_heavy_imports_named():
+    cost = commands.run(["-c", "x = bytearray(b'1') * 80_000_000"])
+    assert 80 < cost.peak_mb < 130
+    assert commands.run(["-c", "raise SystemExit(3)"], allowed=3).peak_mb < 40
+    with pytest.raises(SystemExit, match="no such luck"):
+        commands.run(["-c", "raise SystemExit('no such luck')"])
+    report = "import time:       300 |        300 |     framecast.errors\nrich | 1 | rich\n"
+    report += "import time:      1250 |       3550 | numpy.core._methods\n"
+    assert commands.named(report) == ["numpy"]
+
+
+def test_errors_on_the_gpu_are_rounding_where_the_device_is_the_cpu(monkeypatch):
+    monkeypatch.setattr(gpu, "DEVICE", "cpu")
+    layer, network = gpu.layer_errors((3, 6, 3, 8, 2, 5)), gpu.network_errors("convlstm")
+    assert 1e-9 < layer["float32 output"] < 1e-6 and 1e-9 < layer["float32 gradients"] < 1e-6
+    assert 1e-4 < layer["bfloat16 output"] < 0.02 and 1e-4 < layer["bfloat16 gradients"] < 0.02
+    assert network["float32 frames"] == 0 and 1e-6 < network["bfloat16 frames"] < 0.01

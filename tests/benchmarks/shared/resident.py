@@ -11,7 +11,6 @@ import torch
 from .layers import Shape, build, forward, frames
 
 PROC = Path("/proc/self")
-METHOD = "VmHWM - VmRSS" if (PROC / "clear_refs").exists() else "growth of ru_maxrss"
 
 
 def resident(peak: bool) -> int:
@@ -30,15 +29,16 @@ def forget_peak() -> None:
         (PROC / "clear_refs").write_text("5", encoding="ascii")
 
 
-def measure(name: str, shape: Shape, checkout: Path | None, threads: int) -> dict[str, float]:
-    """MB, in this process, of what the forward pass leaves behind and of the whole step's peak."""
+def peak_memory(name: str, shape: Shape, checkout: Path | None, threads: int) -> float:
+    """Peak MB of a layer's training step in this process, above what was there before it.
+
+    A step on few pixels comes first, since libraries allocate what they keep on their first use.
+    """
     torch.set_num_threads(threads)
     small = (*shape[:3], 2 * shape[2], 2, 2)
     forward(build(name, small, checkout), frames(small).requires_grad_()).sum().backward()
     module, x_BTCHW = build(name, shape, checkout), frames(shape).requires_grad_()
     forget_peak()
     before = resident(peak=False)
-    output = forward(module, x_BTCHW)
-    kept = resident(peak=False) - before
-    output.sum().backward()
-    return {"after_forward": kept / 1e6, "peak": (resident(peak=True) - before) / 1e6}
+    forward(module, x_BTCHW).sum().backward()
+    return (resident(peak=True) - before) / 1e6

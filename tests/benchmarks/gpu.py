@@ -1,6 +1,6 @@
 """The layer and all networks on a CUDA device: equal to the CPU's, and how fast.
 
-python -m tests.benchmarks.cuda
+python -m tests.benchmarks.gpu
 
 Errors are norms of differences, relative to the norm of what the CPU gives: for the layer, whose
 gradients are those of its input and weights together, in float64, for networks in float32. Times
@@ -29,7 +29,7 @@ from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import squared_error
 
 from .shared.layers import LOOP, OURS, SHAPES, Shape, build, forward, frames
-from .shared.record import machine, write_json
+from .shared.output import machine, write_json
 
 DEVICE = "cuda"
 PRECISIONS = ("float32", "bfloat16")
@@ -39,8 +39,8 @@ BATCH = ((4, 6, 1, 96, 80), (4, 8, 1, 96, 80))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.cuda")
-    parser.add_argument("--output", type=Path, default=Path("runs/cuda"), metavar="DIR")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.gpu")
+    parser.add_argument("--output", type=Path, default=Path("runs/gpu"), metavar="DIR")
     parser.add_argument("--rounds", type=int, default=20)
     given = parser.parse_args()
     if not torch.cuda.is_available():
@@ -58,7 +58,7 @@ def main() -> None:
         },
         "milliseconds": {str(shape): times(shape, given.rounds) for shape in SHAPES},
     }
-    write_json(given.output / "cuda.json", record)
+    write_json(given.output / "gpu.json", record)
     for title, rows in record.items():
         if title != "machine":
             print(title)

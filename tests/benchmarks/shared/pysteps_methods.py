@@ -44,7 +44,7 @@ def pysteps_version() -> str | None:
         return None
 
 
-def pysteps_peers(scale: Scale) -> dict[str, Predictor]:
+def pysteps_methods(scale: Scale) -> dict[str, Predictor]:
     """The three methods for grey frames whose pixels mean dBZ by `scale`; none without pysteps.
 
     Raises UsageError for a scale that is not linear in dBZ.

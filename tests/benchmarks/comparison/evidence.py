@@ -1,7 +1,7 @@
 """Experiments on real modules that show what each network computes for x and for h.
 
 Untrained networks, except that weights which start at zero are drawn, so that no part is idle:
-what is found holds for any weights. Axes as in `framecast/nn/forecaster.py`.
+what is found holds for any weights. Axes as in `framecast/nn/forecasters/base.py`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,10 @@ from framecast.config.schema import ModelConfig
 from framecast.errors import CheckpointError
 from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.nn.forecasters.base import Forecaster
-from framecast.nn.forecasters.flow.network import FlowConvLSTM
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.nn.recurrence.equations import convolve
 from framecast.nn.shapes import ConvGeometry
 from framecast.video.readers.open import open_sources
-
-from .costs import transforms
 
 CONTEXT, CELL = 9, 4
 """Frames before the forecast one, and pixels in the side of a cell in all networks with cells."""
@@ -57,9 +54,8 @@ def influence(
     """How the next frame, and the last layer's h, depend on one pixel `age` frames before it.
 
     Absolute derivatives: of the frame (H, W), and of h (F, rows, columns), or (U, 1, 1) in an LSTM
-    without places. Numbers that the pixel cannot reach are exactly 0. Calculated by forward
-    differentiation; for flow-convlstm, whose warp PyTorch cannot differentiate that way, as what
-    a change of 0.25 makes, divided by it, and 0 where that drowns in float32.
+    without places. Numbers that the pixel cannot reach are exactly 0. By forward differentiation;
+    where PyTorch has none for an operation (warps), by what a change of 0.25 makes, divided by it.
     """
     change_BTCHW = torch.zeros_like(context_BTCHW)
     change_BTCHW[:, -age, :, pixel[0], pixel[1]] = 1
@@ -69,13 +65,13 @@ def influence(
         return frame_BCHW, after.layers[-1][0]
 
     network.train()  # in eval mode frames are clipped, which hides influence where it is dark
-    if isinstance(network, FlowConvLSTM):
-        before, after = forecast(context_BTCHW), forecast(context_BTCHW + change_BTCHW / 4)
-        frame, h = (4 * (new - old) for new, old in zip(after, before, strict=True))
-    else:
+    try:
         with forward_ad.dual_level():
             found = forecast(forward_ad.make_dual(context_BTCHW, change_BTCHW))
             frame, h = (forward_ad.unpack_dual(tensor).tangent for tensor in found)
+    except NotImplementedError:
+        before, after = forecast(context_BTCHW), forecast(context_BTCHW + change_BTCHW / 4)
+        frame, h = (4 * (new - old) for new, old in zip(after, before, strict=True))
     return frame[0, 0].detach().abs().numpy(), h[0].detach().abs().numpy()
 
 
@@ -205,6 +201,27 @@ class Finding:
     felt_in: dict[int, float]
     unlike_when_moved: float
     refusal: str | None
+
+
+def transforms(name: str, side: int) -> tuple[str, str]:
+    """What the first recurrent layer does to its input x and to its state h, read off its weights.
+
+    "3x3 convolution, 64 to 4 x 64 maps" or "dense, 256 to 4 x 256 numbers", for the four gates.
+    """
+    config = ModelConfig(name)
+    with torch.device("meta"):
+        network = build_forecaster(config, 1, (side, side))
+    layer = next(module for module in network.modules() if hasattr(module, "recurrent_kernel"))
+    return tuple(
+        _in_words(tuple(kernel.shape), config.tied_to_size)
+        for kernel in (layer.kernel, layer.recurrent_kernel)
+    )
+
+
+def _in_words(shape: tuple[int, ...], dense: bool) -> str:
+    gates, inputs, height, width = shape
+    sizes = f"{inputs:,} to 4 x {gates // 4:,}"
+    return f"dense, {sizes} numbers" if dense else f"{height}x{width} convolution, {sizes} maps"
 
 
 def examine(name: str, sample: Path) -> tuple[Finding, dict[int, np.ndarray]]:
