@@ -213,7 +213,7 @@ def transforms(name: str, side: int) -> tuple[str, str]:
         network = build_forecaster(config, 1, (side, side))
     layer = next(module for module in network.modules() if hasattr(module, "recurrent_kernel"))
     return tuple(
-        _in_words(tuple(kernel.shape), config.tied_to_size)
+        _in_words(tuple(kernel.shape), config.traits.tied_to_size)
         for kernel in (layer.kernel, layer.recurrent_kernel)
     )
 
