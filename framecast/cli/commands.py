@@ -11,6 +11,14 @@ import typer
 
 from framecast.cli.options import (
     CLIP_KINDS,
+    FORECAST,
+    INPUT,
+    LAYERS,
+    MACHINE,
+    OF_MODELS,
+    OUTPUT,
+    RUN,
+    SCORING,
     Color,
     ConfigFile,
     Device,
@@ -23,6 +31,7 @@ from framecast.cli.options import (
     Overwrite,
     Set,
     Sources,
+    complete_run,
     with_setting_flags,
 )
 from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError, UsageError
@@ -36,25 +45,50 @@ def train(
     *,
     flags: Overrides,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Keep no decoded frames for later runs.")
+        bool,
+        typer.Option(
+            "--no-cache", help="Keep no decoded frames for later runs.", rich_help_panel=RUN
+        ),
     ] = False,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Write into the run folder where the time went.")
+        bool,
+        typer.Option(
+            "--profile", help="Write into the run folder where the time went.", rich_help_panel=RUN
+        ),
     ] = False,
-    runs: Annotated[Path, typer.Option(help="Where the numbered run folders go.")] = Path("runs"),
+    runs: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="Where the numbered run folders go.", rich_help_panel=RUN
+        ),
+    ] = Path("runs"),
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Continue an interrupted run.")
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Continue an interrupted run, given its folder.",
+            rich_help_panel=RUN,
+            autocompletion=complete_run,
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan, try one batch, write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show the plan, try one batch, write nothing.", rich_help_panel=RUN
+        ),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print paths and errors only.")
+        bool,
+        typer.Option("--quiet", "-q", help="Print paths and errors only.", rich_help_panel=RUN),
     ] = False,
 ) -> None:
     """Train a model on clips and keep the one with the lowest held-out error.
 
-    Example: framecast train ./frames --minutes 10
+    Examples:
+
+      framecast train ./frames --minutes 10
+
+      framecast train clips/*.mp4 --resize 96x128 --set train.loss=mse
     """
     from framecast.cli import training_report
     from framecast.cli.progress import Display
@@ -106,36 +140,60 @@ def predict(
             help=".gif, .mp4, .webm or .npy file, folder for PNGs, or - for PNGs on standard "
             "output; with several sources: the folder that gets one result each.",
             show_default=False,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     horizon: Horizon = None,
     start: Annotated[
         int | None,
-        typer.Option(help="First context frame; default: the clip's last frames are the context."),
+        typer.Option(
+            metavar="FRAME",
+            help="First context frame; default: the clip's last frames are the context.",
+            rich_help_panel=FORECAST,
+        ),
     ] = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Show input, prediction, truth and error.")
+        bool,
+        typer.Option(
+            "--compare", help="Show input, prediction, truth and error.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     stream: Annotated[
         bool,
         typer.Option(
-            "--stream", help="After every frame, predict the one that is --horizon (1) ahead."
+            "--stream",
+            help="After every frame, predict the one that is --horizon (1) ahead.",
+            rich_help_panel=FORECAST,
         ),
     ] = False,
     size: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="Standard input is raw 8-bit frames of this size."),
+        typer.Option(
+            metavar="HxW",
+            help="Standard input is raw 8-bit frames of this size, in pixels.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     format_: Annotated[
         Literal["gif", "mp4", "webm", "png", "npy"],
-        typer.Option("--format", help="Of results that -o does not name."),
+        typer.Option("--format", help="Of results that -o does not name.", rich_help_panel=OUTPUT),
     ] = "gif",
     tile: Annotated[
-        int | None, typer.Option(help="Side of tiles in pixels; default: as memory needs it.")
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Side of the tiles that large frames are predicted in; default: as memory needs.",
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
     match: Match = 0.0,
     fps: Annotated[
-        float | None, typer.Option(help="Frames per second; default: the source's.")
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Frames per second of the result; default: the source's.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     color: Color = None,
     device: Device = "auto",
@@ -144,7 +202,11 @@ def predict(
 ) -> None:
     """Predict the frames after a clip's last ones, into a GIF, MP4, WebM, PNG folder or NPY file.
 
-    Example: framecast predict runs/train-1 clip.mp4 --horizon 24 -o future.mp4
+    Examples:
+
+      framecast predict runs/train-1 clip.mp4 --horizon 24 -o future.mp4
+
+      framecast predict runs/train-1 camera:0 --stream -o nowcast.mp4
     """
     from framecast.cli.console import show_notes, show_result
     from framecast.cli.progress import Display
@@ -175,19 +237,31 @@ def evaluate(
     horizon: Horizon = None,
     stride: Annotated[
         int | None,
-        typer.Option(help="Frames between window starts; default: as trained.", show_default=False),
+        typer.Option(
+            metavar="FRAMES",
+            help="Frames between window starts; default: as trained.",
+            show_default=False,
+            rich_help_panel=SCORING,
+        ),
     ] = None,
     windows: Annotated[
-        int, typer.Option(help="Most windows to score, evenly spread; 0: all. Fewer are faster.")
+        int,
+        typer.Option(
+            metavar="N",
+            help="Most windows to score, evenly spread; 0: all. Fewer are faster.",
+            rich_help_panel=SCORING,
+        ),
     ] = 100,
     protocol: Annotated[
-        Literal["pixel", "openstl", "nowcast"], typer.Option(help="Which metrics.")
+        Literal["pixel", "openstl", "nowcast"],
+        typer.Option(help="Which metrics.", rich_help_panel=SCORING),
     ] = "pixel",
     threshold: Annotated[
         list[str] | None,
         typer.Option(
             metavar="VALUE",
             help='Adds CSI, POD, FAR and FSS; "20 dBZ", 0.4 or 109/255; repeatable.',
+            rich_help_panel=SCORING,
         ),
     ] = None,
     scale: Annotated[
@@ -196,19 +270,32 @@ def evaluate(
             metavar="TEXT",
             help='What black and white mean, "-10..60 dBZ"; default: as trained.',
             show_default=False,
+            rich_help_panel=SCORING,
         ),
     ] = None,
     include_training: Annotated[
-        bool, typer.Option("--include-training", help="Also score frames the model was trained on.")
+        bool,
+        typer.Option(
+            "--include-training",
+            help="Also score frames the model was trained on.",
+            rich_help_panel=SCORING,
+        ),
     ] = False,
     match: Match = 0.0,
     json: Json = False,
     csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write every figure as a row.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write every score as a row of a CSV file.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write one HTML page: plots, windows that play."),
+        typer.Option(
+            metavar="FILE",
+            help="Write one HTML page: plots, windows that play.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     color: Color = None,
     device: Device = "auto",
@@ -217,7 +304,11 @@ def evaluate(
 ) -> None:
     """Compare a model with classical forecasts on frames it was not trained on.
 
-    Example: framecast evaluate runs/train-1 clip.mp4
+    Examples:
+
+      framecast evaluate runs/train-1 clip.mp4
+
+      framecast evaluate runs/train-1 radar/ --protocol nowcast --report report.html
     """
     from framecast.cli.console import show_result
     from framecast.cli.progress import Display
@@ -255,34 +346,61 @@ def evaluate(
 def inspect_shapes(
     target: Annotated[
         Path | None,
-        typer.Argument(help="Frames, a model, or a framecast.yaml.", show_default=False),
+        typer.Argument(
+            metavar="TARGET", help="Frames, a model, or a framecast.yaml.", show_default=False
+        ),
     ] = None,
     config: ConfigFile = None,
     settings: Set = None,
     size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Frame size when no frames are given.")
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Frame size in pixels when no frames are given.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(help="Channels when no frames are given: 1 or 3.")
+        int | None,
+        typer.Option(
+            metavar="N", help="Channels when no frames are given: 1 or 3.", rich_help_panel=INPUT
+        ),
     ] = None,
     input_: Annotated[
         str | None,
-        typer.Option("--input", metavar="B,T,H,W,C", help="Sizes fed to the layers below."),
+        typer.Option(
+            "--input",
+            metavar="B,T,H,W,C",
+            help="Sizes of the tensor fed to the layers.",
+            rich_help_panel=LAYERS,
+        ),
     ] = None,
     layers: Annotated[
         list[str] | None,
         typer.Option(
-            "--layer", metavar="SETTINGS", help='E.g. "filters=64 kernel=5 strides=2"; repeatable.'
+            "--layer",
+            metavar="SETTINGS",
+            help='E.g. "filters=64 kernel=5 strides=2"; repeatable.',
+            rich_help_panel=LAYERS,
         ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="Samples that stateful layers are fed in batches.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Samples that stateful layers are fed in batches.",
+            rich_help_panel=LAYERS,
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Print every tensor from file to forecast, with named axes, padding, parameters and memory.
 
-    Example: framecast inspect-shapes ./frames --set model.patch=4
+    Examples:
+
+      framecast inspect-shapes ./frames --set model.patch=4
+
+      framecast inspect-shapes --input 8,10,64,64,1 --layer "filters=64 kernel=5"
     """
     from framecast.cli.shape_tables import show_inspection, show_layers
     from framecast.inspection import layer_report, network_report
@@ -302,7 +420,13 @@ def inspect_shapes(
 
 def export(
     source: Annotated[
-        Path, typer.Argument(help="A model file or run folder; or frames.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A model file or run folder; or frames.",
+            show_default=False,
+            autocompletion=complete_run,
+        ),
     ],
     output: Annotated[
         str,
@@ -313,19 +437,50 @@ def export(
             help="Of a model: .onnx, .pt2, .torchscript; of frames: .gif, .mp4, .webm, .npy or a "
             "folder.",
             show_default=False,
+            rich_help_panel=OUTPUT,
         ),
     ],
-    horizon: Annotated[int | None, typer.Option(help="Frames the exported model returns.")] = None,
-    context_length: Annotated[int | None, typer.Option(help="Frames it takes.")] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Frame size; default: as trained.")
+    horizon: Annotated[
+        int | None,
+        typer.Option(
+            metavar="FRAMES",
+            help="Frames the exported model returns; default: as trained.",
+            rich_help_panel=OF_MODELS,
+        ),
     ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of a video.")] = None,
+    context_length: Annotated[
+        int | None,
+        typer.Option(
+            metavar="FRAMES",
+            help="Frames it takes; default: as trained.",
+            rich_help_panel=OF_MODELS,
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Frame size in pixels; default: as trained.",
+            rich_help_panel=OF_MODELS,
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Frames per second of a video; default: the source's.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn a model into ONNX, torch.export or TorchScript, checked; or frames into a video.
 
-    Example: framecast export runs/train-1 -o model.onnx
+    Examples:
+
+      framecast export runs/train-1 -o model.onnx
+
+      framecast export ./frames -o clip.mp4 --fps 12
     """
     from framecast.cli.console import show_notes, show_result
     from framecast.cli.progress import working

@@ -8,11 +8,12 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from framecast.cli.commands import evaluate, export, inspect_shapes, is_main_process, predict, train
+from framecast.cli.help import HelpCommand, HelpGroup
 from framecast.errors import (
     EXIT_CODES,
     DivergedError,
@@ -21,13 +22,20 @@ from framecast.errors import (
     UsageError,
 )
 
+
+class Program(HelpGroup):
+    """The program itself, whose help ends with what its exit codes mean."""
+
+    notes: ClassVar = {"Exit codes": [(str(code), text) for code, text in EXIT_CODES.items()]}
+
+
 app = typer.Typer(
     name="framecast",
     help="Predict the next frames of a video or frame sequence.",
-    epilog=f"Exit codes: {'; '.join(f'{code} {text}' for code, text in EXIT_CODES.items())}.",
+    cls=Program,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # drawing help with Rich takes twice as long
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -50,7 +58,7 @@ def root(
 
 
 for body in (train, predict, evaluate, inspect_shapes, export):
-    app.command()(body)
+    app.command(cls=HelpCommand)(body)
 
 SHARED_ERRORS = (UsageError, DivergedError, InterruptedRunError)
 """Errors that all processes of one training raise together."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 
 __version__ = "0.1.0"
 
 
 def versions() -> dict[str, str]:
     """Names and versions of framecast, PyTorch and Python. Imports no torch."""
+    # Loaded here: it takes longer than everything else that `framecast --help` needs of ours.
+    from importlib.metadata import version  # noqa: PLC0415
+
     return {
         "framecast": __version__,
         "torch": version("torch"),
