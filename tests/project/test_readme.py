@@ -11,24 +11,32 @@ os.environ["KERAS_TORCH_DEVICE"] = "cpu"
 
 import keras
 import numpy as np
+import pytest
 import torch
 
 import framecast
 from framecast.cli.main import main
-from framecast.config.loading import load_config
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+READMES = {
+    "/".join(path.relative_to(ROOT).parts): path.read_text(encoding="utf-8")
+    for path in (
+        ROOT / "README.md",
+        *sorted((ROOT / "framecast").rglob("README.md")),
+        ROOT / "tests/benchmarks/README.md",
+    )
+}
+README, LAYER = READMES["README.md"], READMES["framecast/nn/README.md"]
 SMALL = ["--epochs", "1", "--set", "train.steps_per_epoch=1", "--set", "model.filters=[4]"]
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language, text):
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def framecast_commands():
+def framecast_commands(text):
     """Every `framecast ...` of the shell blocks, also between `&&`."""
-    for block in blocks("sh"):
+    for block in blocks("sh", text):
         for line in block.splitlines():
             for command in line.split("&&"):
                 words = shlex.split(command, comments=True)
@@ -49,32 +57,45 @@ def shortened(words):
     return [*words, *(["--epochs", "2"] if "--resume" in words else SMALL)]
 
 
-def test_commands_and_python_run_in_the_order_of_the_readme(tmp_path, monkeypatch, capfd):
-    shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
-    shutil.copy(ROOT / "framecast.yaml.example", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    commands = list(framecast_commands())
-    assert {words[0] for words in commands} == {
-        *("train", "predict", "evaluate", "inspect-shapes", "export")
-    }
-    for words in commands:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder as a user has it after the first command of the README."""
+    folder = tmp_path_factory.mktemp("home")
+    shutil.copytree(ROOT / "sample_data", folder / "sample_data")
+    shutil.copy(ROOT / "framecast.yaml.example", folder)
+    sample, runs = folder / "sample_data/rain", folder / "runs"
+    assert main(["train", str(sample), "--runs", str(runs), "--quiet", *SMALL]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_commands_run_in_the_order_of_each_readme(name, trained, tmp_path, monkeypatch, capfd):
+    home = tmp_path / "home"
+    shutil.copytree(trained, home)
+    monkeypatch.chdir(home)
+    if name == "README.md":
+        shutil.rmtree("runs")
+    for words in framecast_commands(READMES[name]):
         assert main(shortened(words)) == 0, (words, capfd.readouterr().err)
-    for name in re.findall(r"(?:-o|--csv|--report) (\S+)", "".join(blocks("sh"))):
-        assert (tmp_path / name).exists(), name
-    for name in re.findall(r"`(\w+\.(?:pt|gif|png|csv|yaml|json))`", README.split("## Predict")[0]):
-        found = (tmp_path / "runs/train-1" / name, tmp_path / name)
-        assert any(path.exists() for path in found), name
+    for made in re.findall(r"(?:-o|--csv|--report) (\S+)", "".join(blocks("sh", READMES[name]))):
+        assert (home / made).exists(), made
+    for made in re.findall(r"`(?:runs/train-1/)?(\w+\.(?:pt|gif|png|csv|json))`", READMES[name]):
+        found = (home / "runs/train-1" / made, home / made)
+        assert any(path.exists() for path in found), made
+
+
+def test_the_readme_names_every_command():
+    named = {words[0] for words in framecast_commands(README)}
+    assert named >= {"train", "predict", "evaluate", "inspect-shapes", "export"}
+    assert README.count("\n") <= 150
+
+
+def test_the_python_of_the_readme_runs(trained, monkeypatch):
+    monkeypatch.chdir(trained)
     names = {"context_THWC": np.full((6, 40, 56, 1), 90, dtype=np.uint8)}
-    exec(blocks("python")[0], names)
+    exec(blocks("python", README)[0], names)
     assert names["future_THWC"].shape == (12, 40, 56, 1)
     assert names["future_THWC"].dtype == np.uint8
-
-
-def test_settings_can_be_given_as_they_stand(tmp_path):
-    (tmp_path / "gpu.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
-    config = load_config(tmp_path / "gpu.yaml", env={})
-    assert (config.model.name, config.model.filters) == ("frame-convlstm", (128,) * 4)
-    assert (config.train.loss, config.train.lr) == ("bce", 1e-3)
 
 
 def test_the_python_of_the_layer_runs_in_the_order_of_the_readme(tmp_path, monkeypatch):
@@ -88,9 +109,7 @@ def test_the_python_of_the_layer_runs_in_the_order_of_the_readme(tmp_path, monke
     conv = {"weight": torch.rand(4 * 6, 3 + 6, 3, 3), "bias": torch.rand(4 * 6)}
     torch.save({f"cell_list.0.conv.{name}": w for name, w in conv.items()}, "ndrplz.pt")
     names = {"framecast": framecast, "torch": torch}
-    _, *of_the_layer = blocks("python")
-    assert len(of_the_layer) == 4
-    for block in of_the_layer:
+    for block in blocks("python", LAYER):
         exec(block, names)
     for name, shape in {
         "output_BTHWF": (2, 5, 48, 64, 16),
@@ -104,9 +123,19 @@ def test_the_python_of_the_layer_runs_in_the_order_of_the_readme(tmp_path, monke
     assert names["encoder"](torch.rand(2, 5, 3, 7, 8)).shape == (2, 5, 6, 7, 8)
 
 
-def test_pictures_and_links_point_at_files():
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("name", READMES)
+def test_pictures_and_links_point_at_files(name):
+    for target in re.findall(r"\]\(([^)]+)\)", READMES[name]):
+        place = (ROOT / name).parent / target
+        assert target.startswith("https://") or place.exists(), target
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_sentences_can_be_read_in_one_breath(name):
+    text = re.sub(r"^```.*?^```$|^(?:\||#|!|<).*?$", "", READMES[name], flags=re.M | re.S)
+    text = re.sub(r"\([^)]*\)|`[^`]*`", "x", text)
+    for sentence in re.split(r"(?<=[.:;!?])\*?\s+|\n\n", text):
+        assert len(sentence.split()) <= 35, sentence
 
 
 def test_ci_runs_the_test_command_of_the_readme():
