@@ -416,8 +416,6 @@ def test_states_are_shown_where_they_are_returned_and_sizes_below_zero_are_expla
 def test_the_readme_shows_the_real_output(run):
     place = Path(__file__).parents[2] / "framecast/inspection/README.md"
     text = place.read_text(encoding="utf-8")
-        encoding="utf-8"
-    )
     pattern = r"^framecast ([^\n]* --layer [^\n]*)\n```\n\n```text\n(.*?)```"
     shown = re.search(pattern, text, re.MULTILINE | re.DOTALL)
     assert run(*shlex.split(shown[1])) == (0, shown[2], "")
