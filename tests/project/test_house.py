@@ -79,3 +79,20 @@ def test_the_picture_names_every_file_and_no_other():
     assert files <= named
     folders = {path.parent.name for path in MODULES.values()}
     assert named <= files | folders | {"cli", "config", "inspection", "video"}
+
+
+def test_files_named_for_a_change_are_there():
+    picture = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    table = picture[picture.index("| what someone says |") :].partition("\n\n")[0]
+    named = re.findall(r"`([\w/]+\.py)`", table)
+    assert len(named) == 10
+    assert [name for name in named if not (PACKAGE / name).is_file()] == []
+
+
+def test_functions_fit_on_a_screen():
+    """Bodies of at most 60 lines: signatures of commands and of Keras' layers are longer."""
+    for path in MODULES.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                length = node.end_lineno - node.body[0].lineno + 1
+                assert length <= 60, f"{path}:{node.lineno} {node.name}"
