@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from framecast.cli.commands import evaluate, export, inspect_shapes, is_main_process, predict, train
+from framecast.cli.first_steps import config, demo, doctor, models
 from framecast.cli.help import HelpCommand, HelpGroup
 from framecast.errors import (
     EXIT_CODES,
@@ -28,6 +29,9 @@ class Program(HelpGroup):
 
     notes: ClassVar = {"Exit codes": [(str(code), text) for code, text in EXIT_CODES.items()]}
 
+
+FIRST_STEPS = "First steps"
+"""The panel of the commands that come before one's own clips."""
 
 app = typer.Typer(
     name="framecast",
@@ -59,6 +63,9 @@ def root(
 
 for body in (train, predict, evaluate, inspect_shapes, export):
     app.command(cls=HelpCommand)(body)
+for body in (demo, models, doctor):
+    app.command(cls=HelpCommand, rich_help_panel=FIRST_STEPS)(body)
+app.add_typer(config, name="config", rich_help_panel=FIRST_STEPS)
 
 SHARED_ERRORS = (UsageError, DivergedError, InterruptedRunError)
 """Errors that all processes of one training raise together."""

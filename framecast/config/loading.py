@@ -100,6 +100,23 @@ def load_config(
     return _build(settings)
 
 
+def origins(
+    path: Path | None = None,
+    overrides: Sequence[str | tuple[str, object, str]] = (),
+    env: Mapping[str, str] | None = os.environ,
+) -> dict[str, str]:
+    """Where each setting that is not the default was set: a file, a variable or a flag.
+
+    Arguments and errors as for `load_config`, whose order of precedence holds here, too.
+    """
+    found = dict.fromkeys(_read_file(path), str(path)) if path is not None else {}
+    found |= {spec.dotted: spec.env for spec in fields() if spec.dotted in _read_env(env or {})}
+    for override in overrides:
+        flag = "--set" if isinstance(override, str) else override[2]
+        found |= dict.fromkeys(_read_override(override), flag)
+    return found
+
+
 def to_yaml(config: Config) -> str:
     """The settings as a YAML file that `load_config` reads back to an equal Config."""
     return "\n".join(

@@ -16,14 +16,16 @@ PATCH_2015 = 4
 class NetworkTraits:
     """Properties of a network that settings, checks and reports depend on.
 
-    `gives_probabilities`: frames come out of a sigmoid, strictly between 0 and 1, as binary
-    cross-entropy needs. `tied_to_size`: it has weights for every place of a frame, and so works at
-    one size. `patch`: side in pixels of a cell of its grid, None where `model.patch` sets it.
-    `peephole`: its layers see their cell state, as in Shi et al. 2015. `uses_motion`: it needs two
-    context frames to see motion. `falls_back`: a classical forecast that did better in training
-    takes its place; the others are there to be compared as they are.
+    `summary` says in a line what it is. `gives_probabilities`: frames come out of a sigmoid,
+    strictly between 0 and 1, as binary cross-entropy needs. `tied_to_size`: it has weights for
+    every place of a frame, and so works at one size. `patch`: side in pixels of a cell of its grid,
+    None where `model.patch` sets it. `peephole`: its layers see their cell state, as in Shi et al.
+    2015. `uses_motion`: it needs two context frames to see motion. `falls_back`: a classical
+    forecast that did better in training takes its place; the others are there to be compared as
+    they are.
     """
 
+    summary: str
     gives_probabilities: bool = False
     tied_to_size: bool = False
     patch: int | None = None
@@ -33,11 +35,25 @@ class NetworkTraits:
 
 
 NETWORKS: dict[str, NetworkTraits] = {
-    "flow-convlstm": NetworkTraits(uses_motion=True, falls_back=True),
-    "convlstm": NetworkTraits(),
-    "frame-convlstm": NetworkTraits(gives_probabilities=True),
-    "cnn-lstm": NetworkTraits(tied_to_size=True),
+    "flow-convlstm": NetworkTraits(
+        "the default: ConvLSTM2D on motion", uses_motion=True, falls_back=True
+    ),
+    "convlstm": NetworkTraits(
+        "ConvLSTM2D, adds to the last frame",
+    ),
+    "frame-convlstm": NetworkTraits("ConvLSTM2D, paints whole frames", gives_probabilities=True),
+    "cnn-lstm": NetworkTraits("CNN, then LSTM; one frame size only", tied_to_size=True),
     # 1: a fully connected LSTM has no grid, each pixel is an input.
-    "fc-lstm": NetworkTraits(tied_to_size=True, patch=1, peephole=True),
-    "shi2015": NetworkTraits(gives_probabilities=True, patch=PATCH_2015, peephole=True),
+    "fc-lstm": NetworkTraits(
+        "LSTM of pixels; one frame size only",
+        tied_to_size=True,
+        patch=1,
+        peephole=True,
+    ),
+    "shi2015": NetworkTraits(
+        "encoder-forecaster, Shi et al. 2015",
+        gives_probabilities=True,
+        patch=PATCH_2015,
+        peephole=True,
+    ),
 }

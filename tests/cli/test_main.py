@@ -34,6 +34,10 @@ OPTIONS = {
     "evaluate": "--color --csv --device --horizon --include-training --json --keep-readable "
     "--match --overwrite --protocol --report --scale --stride --threshold --windows model sources",
     "export": "--context-length --fps --horizon --output --overwrite --size -o source",
+    "demo": "--minutes --samples folder",
+    "models": "",
+    "doctor": "",
+    "config": "",
 }
 
 

@@ -1,22 +1,16 @@
-"""Makes the sample clips beside this script: rain/ (PNG), shapes.mp4 and pendulum.gif.
+"""Sample clips: rain (PNG folder), shapes.mp4 and pendulum.gif, which `framecast demo` writes.
 
-    python sample_data/make_samples.py --into FOLDER    make them elsewhere
-    python sample_data/make_samples.py --overwrite      replace the ones that are there
-
-Seeded and computed in closed form, so the pixels are the same on every machine; the MP4's
-bytes depend on the encoder. Without --overwrite nothing that exists is touched (exit code 5).
+Seeded and computed in closed form, so the pixels are the same on every machine; the MP4's bytes
+depend on the encoder.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from framecast.errors import FramecastError
 from framecast.video.writers.open import write_frames
 
 RAIN_STEP = np.array([0.9, 2.0])  # rows, columns per frame at the centre
@@ -93,21 +87,14 @@ def pendulum_frames(frames: int = 60, height: int = 75, width: int = 101) -> Ite
         yield np.rint(np.clip(picture, 0, 255)).astype(np.uint8)[..., None]
 
 
-def make_samples(folder: Path, *, overwrite: bool = False) -> list[Path]:
-    """Write the three clips into `folder` and return their paths.
-
-    Raises OutputError when one exists and `overwrite` is not set.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
+def write_samples(folder: Path) -> list[Path]:
+    """Write the three clips into `folder` and return their paths; OutputError when one exists."""
     clips = (
         ("rain", rain_frames, RAIN_FPS),
         ("shapes.mp4", shapes_frames, SHAPES_FPS),
         ("pendulum.gif", pendulum_frames, PENDULUM_FPS),
     )
-    return [
-        write_frames(folder / name, frames(), fps=fps, overwrite=overwrite)
-        for name, frames, fps in clips
-    ]
+    return [write_frames(folder / name, frames(), fps=fps) for name, frames, fps in clips]
 
 
 def _carried_back(position_P2: np.ndarray) -> np.ndarray:
@@ -142,23 +129,3 @@ def _bounced(position: np.ndarray, radius: float, size: tuple[int, int]) -> np.n
 
 def _box_distance(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(rows), np.abs(columns))
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Make framecast's sample clips.")
-    parser.add_argument("--into", type=Path, default=Path(__file__).parent, metavar="FOLDER")
-    parser.add_argument("--overwrite", action="store_true", help="replace clips that exist")
-    options = parser.parse_args(arguments)
-    try:
-        paths = make_samples(options.into, overwrite=options.overwrite)
-    except FramecastError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    for path in paths:
-        print(path)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,156 @@
+"""Commands for the first minutes: a demonstration, what is there, what works, what can be set."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from framecast.cli.help import HelpCommand, HelpGroup
+from framecast.cli.options import (
+    RUN,
+    ConfigFile,
+    Overrides,
+    Overwrite,
+    Set,
+    with_setting_flags,
+)
+from framecast.errors import OutputError
+
+config = typer.Typer(
+    cls=HelpGroup,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Show the settings with where each comes from, or write a file of them.",
+)
+
+
+def demo(
+    context: typer.Context,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="A new folder for clips, model and forecasts."),
+    ] = Path("framecast-demo"),
+    minutes: Annotated[
+        float,
+        typer.Option(metavar="NUMBER", help="Minutes to train.", rich_help_panel=RUN),
+    ] = 1.0,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Only write the sample clips.", rich_help_panel=RUN)
+    ] = False,
+) -> None:
+    """Write sample clips, train on one for a minute and predict it; shows each command it runs.
+
+    Examples:
+
+      framecast demo
+
+      framecast demo clips --samples
+    """
+    from framecast.cli.console import messages, show_result
+    from framecast.video.samples import write_samples
+
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"{folder} exists already", remedy="give the name of a new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+    clips = write_samples(folder)
+    for clip in clips:
+        show_result(str(clip))
+    if samples:
+        return
+    model, rain = folder / "runs/train-1", clips[0]
+    program = context.find_root().command
+    for command in (
+        ["train", rain, "--minutes", f"{minutes:g}", "--runs", folder / "runs"],
+        ["predict", model, rain, "--horizon", 12, "-o", folder / "future.gif"],
+        ["predict", model, rain, "--compare", "-o", folder / "compared.gif"],
+    ):
+        words = [str(word) for word in command]
+        messages.print(f"\n$ framecast {shlex.join(words)}", style="bold", markup=False)
+        program.main(words, prog_name="framecast", standalone_mode=False)
+    messages.print(f"\nOpen {folder / 'compared.gif'} to see input, forecast, truth and error.")
+
+
+def doctor() -> None:
+    """Show versions, codecs, devices and memory, and test decoding, encoding and a training step.
+
+    Examples:
+
+      framecast doctor
+
+      framecast doctor > report.txt
+    """
+    from framecast.cli.doctor import examine
+    from framecast.cli.progress import working
+
+    with working("examining this machine"):
+        examination = examine()
+    examination.show()
+
+
+def models() -> None:
+    """List the networks and the pretrained models, each with its size and what it is for.
+
+    Examples:
+
+      framecast models
+
+      framecast train ./frames --model convlstm
+    """
+    from framecast.cli.model_table import show_models
+
+    show_models()
+
+
+@config.command("show", cls=HelpCommand)
+@with_setting_flags
+def show_config(config: ConfigFile = None, settings: Set = None, *, flags: Overrides) -> None:
+    """Print every setting as YAML, with where each that is not the default was set.
+
+    Examples:
+
+      framecast config show
+
+      framecast config show --config framecast.yaml --set train.lr=3e-4
+    """
+    from framecast.cli.console import results
+    from framecast.config.loading import load_config, origins, to_yaml
+
+    overrides = [*(settings or []), *flags]
+    text = to_yaml(load_config(config, overrides))
+    sources, section = origins(config, overrides), ""
+    for line in text.splitlines():
+        name = line.partition(":")[0].strip()
+        if not line.startswith(" "):
+            section = name
+        origin = sources.get(f"{section}.{name}")
+        results.print(f"{line:<40}  # {origin}" if origin else line, markup=False)
+
+
+@config.command("init", cls=HelpCommand)
+def init_config(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path(
+        "framecast.yaml"
+    ),
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a YAML file with every setting, its default and what it means.
+
+    Examples:
+
+      framecast config init
+
+      framecast config init radar.yaml
+    """
+    from framecast.cli.console import show_result
+    from framecast.config.loading import example_yaml
+    from framecast.runtime.output_files import check_target, write_whole
+
+    check_target(file, "settings file", overwrite)
+    write_whole(file, example_yaml(), "settings file", overwrite)
+    show_result(str(file))

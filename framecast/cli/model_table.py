@@ -1,0 +1,42 @@
+"""What `framecast models` prints: the networks, their sizes and what each is for."""
+
+from __future__ import annotations
+
+from framecast.cli.console import open_table, results
+from framecast.config.networks import NETWORKS
+from framecast.config.schema import ModelConfig
+from framecast.nn.cost_model.network import trace_network
+from framecast.nn.cost_model.tensors import totals
+
+SIDE = 64
+"""Side of the grey frames for which sizes are given; only networks tied to a size depend on it."""
+
+
+def show_models() -> None:
+    """Print a line for each network, its size with the default settings."""
+    table = open_table("model.name", "parameters", "file", "what it is", left=1)
+    table.columns[-1].justify = "left"
+    for name, traits in NETWORKS.items():
+        parameters = parameter_count(name)
+        table.add_row(name, f"{parameters:,}", f"{4e-6 * parameters:.1f} MB", traits.summary)
+    results.print(table)
+    results.print(
+        f"\nSizes are for grey frames of {SIDE} x {SIDE} with default settings, 4 bytes a\n"
+        "parameter. Choose with `framecast train SOURCE --model NAME`; the settings\n"
+        "model.filters, model.kernel_size, model.patch and model.units change sizes.",
+        markup=False,
+    )
+
+
+def parameter_count(name: str) -> int:
+    """Weights of a network with default settings, counted without building it."""
+    shapes = trace_network(
+        ModelConfig(name=name),
+        batch=1,
+        context_length=2,
+        horizon=1,
+        channels=1,
+        height=SIDE,
+        width=SIDE,
+    )
+    return totals(shapes).parameters
