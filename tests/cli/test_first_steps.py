@@ -26,7 +26,7 @@ def test_models_lists_every_network_with_the_parameters_it_really_has(run):
 def test_doctor_tells_versions_codecs_and_devices_and_tests_them(run):
     code, out, _ = run("doctor")
     assert code == 0
-    topics = dict(re.findall(r"^(\S[\w, ]*?)  +(\S.*)$", out, re.MULTILINE))
+    topics = dict(re.findall(r"^(\S[\w, ]*?)  +(\S.*?) *$", out, re.MULTILINE))
     assert "torch 2." in topics["packages"]
     assert topics["video out"] == "MP4, WebM, GIF"
     assert {"h264", "vp9"} <= set(topics["video in"].split(", "))
