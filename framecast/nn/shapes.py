@@ -1,10 +1,10 @@
 """Shape arithmetic of convolutions in plain integers: nothing here imports torch.
 
-A convolution along one axis of length L, with kernel k, stride s and dilation d, looks at
-d(k - 1) + 1 neighbouring samples (its effective kernel) and gives
+A convolution along one axis of length L, with kernel k, stride s and dilation d, covers
+d(k - 1) + 1 samples (its effective kernel) and gives
 
     valid:  ceil((L - d(k - 1)) / s)    nothing is padded
-    same:   ceil(L / s)                 the odd one of an uneven padding goes after (bottom, right)
+    same:   ceil(L / s)                 an odd total pads one more at the bottom or right
 
 as Keras and TensorFlow define them (`keras/src/backend/torch/nn.py: _compute_padding_length`).
 """
@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 PADDINGS = ("valid", "same")
+# Of one float32 number.
+FLOAT_BYTES = 4
 
 
 def to_sizes(value: int | Iterable[int], rank: int, name: str) -> tuple[int, ...]:
@@ -23,9 +25,10 @@ def to_sizes(value: int | Iterable[int], rank: int, name: str) -> tuple[int, ...
 
     Raises ValueError naming the argument `name` when the count, a type or a value is wrong.
     """
-    several = f" or {rank} integers, each" if rank > 1 else ""
-    rule = f"{name} must be an integer{several} of 1 or more"
-    remedy = f"use e.g. {name}=3" + f" or {name}=({', '.join('3' * rank)})" * (rank > 1)
+    rule, remedy = f"{name} must be an integer of 1 or more", f"use e.g. {name}=3"
+    if rank > 1:
+        rule = f"{name} must be an integer or {rank} integers, each of 1 or more"
+        remedy += f" or {name}=({', '.join('3' * rank)})"
     try:
         sizes = tuple(map(_to_int, value)) if isinstance(value, Iterable) else (_to_int(value),)
     except TypeError:
@@ -38,8 +41,8 @@ def to_sizes(value: int | Iterable[int], rank: int, name: str) -> tuple[int, ...
 
 
 def _to_int(value: object) -> int:
-    if isinstance(value, bool):
-        raise TypeError("a truth value is no size")
+    if isinstance(value, bool):  # an integer to Python, but True is no size
+        raise TypeError("a truth value is not a size")
     return operator.index(value)
 
 
@@ -54,7 +57,7 @@ def to_padding(value: str) -> str:
 
 @dataclass(frozen=True)
 class ConvGeometry:
-    """Where a convolution over one or more spatial axes looks, and how much it gives."""
+    """Kernel, strides, padding and dilation of a convolution over one or more spatial axes."""
 
     kernel_size: tuple[int, ...]
     strides: tuple[int, ...]
@@ -71,7 +74,7 @@ class ConvGeometry:
         padding: str = "same",
         dilation_rate: int | Iterable[int] = 1,
     ) -> ConvGeometry:
-        """Normalise a layer's arguments for `rank` axes; ValueError for those that mean nothing."""
+        """Normalise a layer's arguments for `rank` axes; ValueError for invalid ones."""
         geometry = cls(
             to_sizes(kernel_size, rank, "kernel_size"),
             to_sizes(strides, rank, "strides"),
@@ -103,7 +106,7 @@ class ConvGeometry:
         if self.padding == "valid":
             return 0, 0
         total = span - 1
-        if stride > 1:
+        if stride > 1:  # as few as still give ceil(length / stride) outputs
             total = max(0, (_ceil_divide(length, stride) - 1) * stride + span - length)
         return total // 2, total - total // 2
 
@@ -116,6 +119,3 @@ class ConvGeometry:
 
 def _ceil_divide(dividend: int, divisor: int) -> int:
     return (dividend + divisor - 1) // divisor
-
-
-FLOAT_BYTES = 4

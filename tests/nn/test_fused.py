@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from torch.autograd import forward_ad
+from torch.utils.checkpoint import checkpoint
 
 from framecast.nn.convlstm import layer as layer_module
 from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D
@@ -59,10 +60,10 @@ def run(layer, x, *state):
 
 
 def loops(monkeypatch):
-    monkeypatch.setattr(layer_module, "can_scan", lambda tensors: False)
+    monkeypatch.setattr(layer_module, "can_fuse", lambda tensors: False)
 
 
-def scans(monkeypatch):
+def fuses(monkeypatch):
     """Fail where the fast path is not taken."""
     monkeypatch.setattr(ConvLSTM2D, "_loop", None)
 
@@ -80,7 +81,7 @@ def test_values_and_gradients_are_those_of_the_loop(monkeypatch, name, state, bl
     tensors = inputs_of(layer, state=state)
     with monkeypatch.context() as patch:
         patch.setattr(cost, "BLOCK_BYTES", block)
-        scans(patch)
+        fuses(patch)
         fast = run(layer, *tensors)
     loops(monkeypatch)
     assert_equal(fast, run(layer, *tensors))
@@ -90,7 +91,7 @@ def cuts_tiles(monkeypatch):
     """Take Winograd's way whatever it costs, and fail where another is taken."""
     monkeypatch.setattr(cost, "pays", lambda *_: True)
     monkeypatch.setattr(direct, "forward", None)
-    scans(monkeypatch)
+    fuses(monkeypatch)
 
 
 IN_TILES = {
@@ -116,7 +117,7 @@ def test_values_and_gradients_in_tiles_are_those_of_the_loop(monkeypatch, name, 
     tensors = inputs_of(layer, state=state)
     with monkeypatch.context() as patch:
         patch.setattr(cost, "_BLOCK_BYTES", (block, block))
-        patch.setattr(cost, "_MOST_KEPT_BYTES", kept)
+        patch.setattr(cost, "_MOST_SAVED_BYTES", kept)
         cuts_tiles(patch)
         fast = run(layer, *tensors)
     loops(monkeypatch)
@@ -162,10 +163,10 @@ def test_one_channel_has_its_own_way_to_the_same_gradients(monkeypatch, name):
 
 
 def errors(monkeypatch, exact, layer, tensors):
-    """Of the scan's and the loop's float32, the largest error relative to its tensor's largest."""
+    """Largest relative errors of the fused recurrence and of the loop in float32."""
     truth = list(itertools.chain(*run(exact, *tensors)))
     single = [tensor.detach().float().requires_grad_() for tensor in tensors]
-    for patch in (scans, loops):
+    for patch in (fuses, loops):
         with monkeypatch.context() as patched:
             patch(patched)
             found = itertools.chain(*run(layer, *single))
@@ -217,7 +218,7 @@ def test_black_frames_without_a_bias_have_the_loops_gradients(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("way", "kernel_size"), [(scans, (2, 3)), (cuts_tiles, 3)], ids=["direct", "in tiles"]
+    ("way", "kernel_size"), [(fuses, (2, 3)), (cuts_tiles, 3)], ids=["direct", "in tiles"]
 )
 @pytest.mark.parametrize("arguments", [{}, {"peephole": True, "recompute": True}], ids=str)
 def test_gradients_are_those_of_finite_differences(monkeypatch, arguments, way, kernel_size):
@@ -255,8 +256,8 @@ def test_under_autocast_all_is_near_what_the_loop_gives_in_full(monkeypatch, nam
     with monkeypatch.context() as patch:
         loops(patch)
         truth = run(layer, *tensors)
-    scans(monkeypatch)
-    monkeypatch.setattr(chunks, "_order", lambda like: order)
+    fuses(monkeypatch)
+    monkeypatch.setattr(chunks, "_memory_format", lambda like: order)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = run(layer, *tensors)
     for outputs in rounded[:2]:
@@ -275,23 +276,137 @@ def test_one_axis_goes_the_same_way(monkeypatch):
     torch.testing.assert_close(fast, layer(x))
 
 
-def test_a_graph_that_is_kept_can_be_used_twice_but_not_differentiated():
+def test_a_retained_graph_can_be_used_twice():
     layer = make(padding="same")
     x, *_ = inputs_of(layer)
     loss = layer(x)[0].square().sum()
     first = torch.autograd.grad(loss, x, retain_graph=True)[0]
     assert torch.equal(torch.autograd.grad(loss, x, retain_graph=True)[0], first)
-    (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
     loss.backward()
     assert torch.equal(x.grad, first)
     with pytest.raises(RuntimeError, match="second time"):
         loss.backward()
 
 
+def second_order(layer, tensors):
+    """Gradients of a loss that contains gradients of every input and weight."""
+    torch.manual_seed(11)
+    outputs = layer(tensors[0], tensors[1:] or None)
+    loss = sum((y * torch.randn(y.shape).to(y)).sum() for y in outputs)
+    sources = [*tensors, *layer.parameters()]
+    first = torch.autograd.grad(loss, sources, create_graph=True)
+    penalty = sum((g.square() * torch.rand(g.shape).to(g)).sum() for g in first)
+    return first, torch.autograd.grad(loss + penalty, sources)
+
+
+@pytest.mark.parametrize("taken", [fuses, cuts_tiles], ids=["direct", "in tiles"])
+@pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
+@pytest.mark.parametrize("name", IN_TILES)
+def test_gradients_of_gradients_are_those_of_the_loop(monkeypatch, name, state, taken):
+    layer = make(padding="same", **IN_TILES[name])
+    tensors = inputs_of(layer, state=state)
+    with monkeypatch.context() as patch:
+        taken(patch)
+        fused = second_order(layer, tensors)
+    loops(monkeypatch)
+    assert_equal(fused, second_order(layer, tensors))
+
+
+def test_a_gradient_penalty_reaches_the_weights(monkeypatch):
+    """A penalty on the input's gradient: once it was silently left out of the kernel's gradient."""
+    layer, found = make(), []
+    x, *_ = inputs_of(layer, state=False)
+    for patched in (False, True):
+        if patched:
+            loops(monkeypatch)
+        layer.zero_grad()
+        loss = layer(x)[0].mean()
+        (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+        (loss + 1e6 * gradient.square().sum()).backward()
+        found.append(layer.kernel.grad)
+        alone = torch.autograd.grad(layer(x)[0].mean(), layer.kernel)[0]
+        assert (found[-1] - alone).norm() > 10 * alone.norm()
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("taken", "kernel_size"), [(fuses, (2, 3)), (cuts_tiles, 3)], ids=["direct", "in tiles"]
+)
+def test_second_derivatives_are_those_of_finite_differences(monkeypatch, taken, kernel_size):
+    taken(monkeypatch)
+    given = {"padding": "same", "in_channels": 1, "return_sequences": True, "peephole": True}
+    layer = ConvLSTM2D(1, kernel_size, dtype=DOUBLE, **given)
+    torch.manual_seed(1)
+    shapes = [(1, 2, 2, 3, 1), *[(1, 2, 3, 1)] * 2]
+    x, *state = (torch.rand(shape, dtype=DOUBLE) for shape in shapes)
+    tensors = [tensor.requires_grad_() for tensor in (x, *state, *layer.parameters())]
+    assert torch.autograd.gradgradcheck(lambda x, h, c, *_: layer(x, (h, c)), tensors)
+
+
+def test_second_order_under_autocast_is_near_that_in_full():
+    layer = make(torch.float32, padding="same", peephole=True)
+    tensors = inputs_of(layer, torch.float32)
+    exact = second_order(layer, tensors)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = second_order(layer, tensors)
+    for ours, full in zip(itertools.chain(*rounded), itertools.chain(*exact), strict=True):
+        assert (ours - full).norm() < 0.1 * full.norm()
+
+
+@pytest.mark.parametrize("taken", [fuses, cuts_tiles], ids=["direct", "in tiles"])
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpoint_gives_the_same_gradients(monkeypatch, reentrant, taken):
+    taken(monkeypatch)
+    layer = make(padding="same", peephole=True)
+    tensors = inputs_of(layer)
+    sources = [*tensors, *layer.parameters()]
+    expected = torch.autograd.grad(layer(tensors[0], tensors[1:])[0].square().sum(), sources)
+    again = checkpoint(layer, tensors[0], tensors[1:], use_reentrant=reentrant)[0].square().sum()
+    if reentrant:  # which knows backward() alone, and gradients of what it is given directly
+        again.backward()
+        found = [tensor.grad for tensor in sources[3:]]
+    else:
+        found = torch.autograd.grad(again, sources)
+    assert_equal([found], [expected[-len(found) :]])
+
+
+def test_one_tensor_given_in_two_places_gets_both_gradients(monkeypatch):
+    layer = make(channels=F, padding="same")
+    h = torch.randn(B, F, H, W, dtype=DOUBLE, requires_grad=True)
+    results = []
+    for patched in (False, True):
+        if patched:
+            loops(monkeypatch)
+        loss = layer(h.unsqueeze(1), (h, h))[0].square().sum()
+        (first,) = torch.autograd.grad(loss, h, create_graph=True)
+        results.append([first, *torch.autograd.grad(first.square().sum(), h)])
+    assert_equal([results[0]], [results[1]])
+
+
+@pytest.mark.parametrize("arguments", [{}, {"kernel_size": 1}, {"recompute": True}], ids=str)
+def test_one_step_from_zeros_has_a_gradient_of_zeros_for_the_recurrent_kernel(arguments):
+    layer = make(**arguments)
+    x = torch.randn(B, 1, C, H, W, dtype=DOUBLE)
+    layer(x)[0].sum().backward()
+    assert torch.equal(layer.recurrent_kernel.grad, torch.zeros_like(layer.recurrent_kernel))
+    assert layer.kernel.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("arguments", [{}, {"peephole": True, "go_backwards": True}], ids=str)
+def test_an_empty_batch_gives_empty_outputs_and_gradients_of_zeros(arguments):
+    layer = make(**arguments)
+    x = torch.zeros(0, T, C, H, W, dtype=DOUBLE, requires_grad=True)
+    output, h, c = layer(x)
+    assert output.shape == (0, T, F, H - 2, W - 2)
+    assert h.shape == c.shape == (0, F, H - 2, W - 2)
+    (output.sum() + c.sum()).backward()
+    assert x.grad.shape == x.shape
+    for parameter in layer.parameters():
+        assert torch.equal(parameter.grad, torch.zeros_like(parameter))
+
+
 def test_what_the_operation_does_not_know_goes_through_the_loop(monkeypatch):
-    monkeypatch.setattr(layer_module, "scan", None)
+    monkeypatch.setattr(layer_module, "fused_recurrence", None)
     mask = torch.ones(B, T)
     for arguments in ({"activation": "relu"}, {"recurrent_activation": "hard_sigmoid"}):
         make(**arguments)(*inputs_of(make(**arguments), state=False))
@@ -305,4 +420,4 @@ def test_what_the_operation_does_not_know_goes_through_the_loop(monkeypatch):
         output = layer(forward_ad.make_dual(x.detach(), torch.ones_like(x)))[0]
         assert forward_ad.unpack_dual(output).tangent.abs().max() > 0
     torch.vmap(lambda x_TCHW: layer(x_TCHW.unsqueeze(0))[0])(x.detach())
-    assert not fused.can_scan([x.bfloat16()])
+    assert not fused.can_fuse([x.bfloat16()])

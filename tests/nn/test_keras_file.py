@@ -21,10 +21,8 @@ from framecast.nn.interchange.keras_layers import (
     save_keras_weights,
 )
 from tests.support.keras_models import (
-    SIZES,
     C,
     F,
-    T,
     assert_same,
     call,
     changed,
@@ -59,16 +57,28 @@ def test_code_in_a_file_is_refused_or_left_out_and_never_run(tmp_path):
     assert_same(call(layer, x), call(model, x))
 
 
+class Wrapped(keras.layers.Wrapper):
+    """A wrapper of the user's own."""
+
+    def call(self, x):
+        return self.layer(x)
+
+    def compute_output_shape(self, shape):
+        return self.layer.compute_output_shape(shape)
+
+
 def test_what_is_skipped_is_said(tmp_path):
-    x = inputs({}).unsqueeze(4)
+    x = inputs({})
     model = keras_model(
-        keras.layers.ConvLSTM3D(2, 1, return_sequences=True, name="volume"),
-        keras.layers.Reshape((T, *SIZES, 2)),
+        Wrapped(keras.layers.ConvLSTM2D(2, 1, return_sequences=True), name="wrapped"),
         keras.layers.ConvLSTM2D(F, 3, name="rain"),
         x=x,
     )
     model.save(tmp_path / "model.keras")
-    with pytest.warns(UserWarning, match="volume: a ConvLSTM3D .* was skipped"):
+    with (
+        pytest.warns(UserWarning, match="wrapped: a Wrapped .* was skipped"),
+        pytest.warns(UserWarning, match="layers/wrapped/layer: .* were skipped"),
+    ):
         assert list(load_keras_layers(tmp_path / "model.keras")) == ["rain"]
 
 

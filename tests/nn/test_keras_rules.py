@@ -215,7 +215,7 @@ def test_the_bias_is_projected_too():
     [
         (get_activation, "tahn", r"activation: there is no 'tahn'; did you mean 'tanh'\?"),
         (get_initializer, "glorot", "there is no 'glorot'; did you mean 'glorot_"),
-        (get_initializer, None, "must not be None; zeros is"),
+        (get_initializer, None, 'must not be None; use "zeros"'),
         (get_regularizer, "l3", "there is no 'l3'; known are l1, l1l2, l2"),
         (get_regularizer, 0.01, "must be a name, a mapping or a callable; received 0.01"),
         (get_constraint, "clip", "there is no 'clip'; known are max_norm, min_max_norm"),

@@ -112,7 +112,7 @@ def test_steps_share_the_dropout_masks_of_a_sequence():
     layer = make(dropout=0.4, recurrent_dropout=0.3, seed=3)
     x_BTCHW = frames()
     whole = layer(x_BTCHW)
-    layer._masks_drawn = 0
+    layer._mask_seeds.seed(3)
     masks = layer.sample_dropout(x_BTCHW[:, 0])
     state = None
     for t in range(T):

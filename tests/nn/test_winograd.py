@@ -7,13 +7,18 @@ from torch.nn import functional
 from framecast.nn.recurrence.cost import (
     SIDE,
     Tiles,
-    keeps_gates,
     numbers_beside,
     numbers_kept,
     samples_of_block,
+    saves_gates,
     tiles_of,
 )
-from framecast.nn.recurrence.winograd_transforms import Winograd, clear_beyond, from_tiles, to_tiles
+from framecast.nn.recurrence.winograd_transforms import (
+    WinogradTransforms,
+    clear_beyond,
+    from_tiles,
+    to_tiles,
+)
 from framecast.nn.shapes import ConvGeometry
 
 N, C, G = 2, 3, 5
@@ -37,7 +42,7 @@ def read(x_NCHW, way):
 
 
 def convolve(x_NCHW, kernel):
-    way = Winograd.of(tuple(kernel.shape[2:]), kernel.dtype)
+    way = WinogradTransforms.of(tuple(kernel.shape[2:]), kernel.dtype)
     x_nnCNIJ = read(x_NCHW, way)
     inputs = (way.inputs @ x_nnCNIJ.flatten(0, 1).flatten(1)).view(-1, x_NCHW.shape[1], len(x_NCHW))
     inputs_ACP = inputs.reshape(len(way.inputs), x_NCHW.shape[1], -1)
@@ -71,7 +76,7 @@ def test_float32_is_off_by_millionths_of_the_largest_value(side, most):
 @pytest.mark.parametrize("kernel_size", KERNELS)
 def test_a_tile_reads_itself_and_its_surroundings_with_zeros_around_the_frame(kernel_size, sizes):
     x_NCHW = noise(N, C, *sizes)
-    found = read(x_NCHW, Winograd.of(kernel_size, DOUBLE))
+    found = read(x_NCHW, WinogradTransforms.of(kernel_size, DOUBLE))
     (above, left), grid = (side // 2 for side in kernel_size), found.shape[-2:]
     rows, columns = (SIDE * count - size for count, size in zip(grid, sizes, strict=True))
     padded = functional.pad(x_NCHW, (left, left + columns, above, above + rows))
@@ -84,7 +89,7 @@ def test_a_tile_reads_itself_and_its_surroundings_with_zeros_around_the_frame(ke
 @pytest.mark.parametrize("kernel_size", KERNELS)
 def test_the_ways_back_are_adjoint(kernel_size):
     """<A x, y> = <x, A' y> for what is read and for the weights."""
-    way = Winograd.of(kernel_size, DOUBLE)
+    way = WinogradTransforms.of(kernel_size, DOUBLE)
     x_mmCNIJ = noise(SIDE, SIDE, C, N, 2, 4)
     forth = noise(*(SIDE + side - 1 for side in kernel_size), C, N, 2, 4, seed=1)
     y, back = torch.empty_like(forth), torch.empty_like(x_mmCNIJ)
@@ -148,7 +153,7 @@ def test_series_are_convolved_directly():
 def test_what_a_sequence_takes():
     tiles = Tiles(16, (15, 18), (3, 5))
     assert (tiles.grid, tiles.count, tiles.products) == ((4, 5), 320, 48)
-    assert keeps_gates(tiles, 8, 10) and not keeps_gates(tiles, 64, 10)
+    assert saves_gates(tiles, 8, 10) and not saves_gates(tiles, 64, 10)
     assert numbers_kept(tiles, 8, 10) == 4 * 10 * 8 * 16 * 320
     assert numbers_kept(tiles, 8, 10, recompute=True) == 10 * 8 * 16 * 320
     assert numbers_kept(tiles, 64, 10) == 10 * 64 * 16 * 320

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from framecast.nn.shapes import ConvGeometry
 
-if TYPE_CHECKING:  # the rules on numbers alone are read without torch, by `layer_settings.py`
+if TYPE_CHECKING:  # the inspection wing reads the rules on numbers without torch
     from torch import Tensor
 
-_AXES = {1: ("length",), 2: ("height", "width")}
+_AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 def to_data_format(value: str | None) -> str:
@@ -19,7 +19,7 @@ def to_data_format(value: str | None) -> str:
     data_format = "channels_last" if value is None else str(value).lower()
     if data_format not in ("channels_first", "channels_last"):
         rule = 'data_format must be "channels_first" or "channels_last"'
-        remedy = "channels_last has the channels behind the sizes, channels_first in front of them"
+        remedy = "channels_last has the channels after the sizes, channels_first before them"
         raise ValueError(f"{rule}; received {value!r}; {remedy}")
     return data_format
 
@@ -53,21 +53,32 @@ def to_layer_norm(value: bool, filters: int) -> bool:
     return value
 
 
-def check_inputs(layer: str, inputs: Tensor, data_format: str, rank: int) -> None:
-    """Refuse a sequence with the wrong number of axes, no steps, or no floating-point numbers."""
+def check_shape(
+    layer: str, shape: Sequence[int | None], data_format: str, rank: int, time_axes: int = 1
+) -> None:
+    """Refuse a shape with the wrong number of axes; `time_axes` is 0 for a single frame."""
+    axes = ("batch", *("time",) * time_axes)
     last = data_format == "channels_last"
-    axes = ("batch", "time", *_AXES[rank], "channels")
-    axes = axes if last else ("batch", "time", "channels", *_AXES[rank])
-    rule = f"{layer} takes {rank + 3} axes ({', '.join(axes)})"
-    if inputs.ndim == rank + 2:
-        raise ValueError(
-            f"{rule}; received shape {tuple(inputs.shape)}; give the layer in front "
-            "return_sequences=True, or add the missing axis with unsqueeze"
+    axes += (*_AXES[rank], "channels") if last else ("channels", *_AXES[rank])
+    if len(shape) == len(axes):
+        return
+    remedy = "reorder or add axes with movedim and unsqueeze"
+    if len(shape) == len(axes) - 1 and time_axes:
+        remedy = (
+            "give the previous layer return_sequences=True, or add the missing axis with unsqueeze"
         )
-    if inputs.ndim != rank + 3:
-        remedy = "reorder or add axes with movedim and unsqueeze"
-        raise ValueError(f"{rule}; received shape {tuple(inputs.shape)}; {remedy}")
-    if inputs.shape[1] == 0:
+    raise ValueError(
+        f"{layer} takes {len(axes)} axes ({', '.join(axes)}); received shape {tuple(shape)}; "
+        f"{remedy}"
+    )
+
+
+def check_inputs(
+    layer: str, inputs: Tensor, data_format: str, rank: int, time_axes: int = 1
+) -> None:
+    """Refuse inputs with the wrong number of axes, no steps, or no floating-point numbers."""
+    check_shape(layer, inputs.shape, data_format, rank, time_axes)
+    if time_axes and inputs.shape[1] == 0:
         raise ValueError(
             f"{layer} needs at least one time step; received shape {tuple(inputs.shape)}; give it "
             "a clip of one frame or more"
@@ -80,7 +91,7 @@ def check_inputs(layer: str, inputs: Tensor, data_format: str, rank: int) -> Non
 
 
 def check_fits(sizes: Sequence[int], geometry: ConvGeometry) -> None:
-    """Refuse sizes that a convolution without padding cannot be laid over once."""
+    """Refuse sizes smaller than the kernel where nothing is padded."""
     short = any(size < span for size, span in zip(sizes, geometry.spans, strict=True))
     if geometry.padding == "valid" and short:
         raise ValueError(

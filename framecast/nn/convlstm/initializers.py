@@ -18,7 +18,7 @@ from framecast.nn.convlstm.keras_identifiers import resolve
 
 Shape = tuple[int, ...]
 Initializer = Callable[..., Tensor]
-# Standard deviation of a unit normal distribution cut at two of its standard deviations.
+# Standard deviation of a unit normal distribution truncated at two standard deviations.
 _TRUNCATED_STDDEV = 0.87962566103423978
 
 
@@ -32,14 +32,20 @@ class Constant:
         return torch.full(shape, self.value, dtype=dtype, device="cpu")
 
 
-def zeros(shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
+@dataclass(frozen=True)
+class Zeros:
     """Every weight is 0."""
-    return Constant(0.0)(shape, dtype)
+
+    def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.zeros(shape, dtype=dtype, device="cpu")
 
 
-def ones(shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
+@dataclass(frozen=True)
+class Ones:
     """Every weight is 1."""
-    return Constant(1.0)(shape, dtype)
+
+    def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.ones(shape, dtype=dtype, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -94,9 +100,9 @@ class VarianceScaling:
     """Weights whose variance is `scale / n`, n the number of inputs, outputs or their mean.
 
     `mode` is "fan_in", "fan_out" or "fan_avg"; `distribution` is "truncated_normal" (also
-    "normal"), "untruncated_normal" or "uniform"; `input_axes` and `output_axes` say which axes
-    count as inputs and outputs when the layout's own (all but the last two times the second to
-    last, or the last) are not meant. ValueError for other modes, distributions and scales <= 0.
+    "normal"), "untruncated_normal" or "uniform"; `input_axes` and `output_axes` replace the axes
+    that count as inputs and outputs, by default the second to last and the last, each times all
+    axes before them. ValueError for other modes, distributions and scales <= 0.
     """
 
     scale: float = 1.0
@@ -120,6 +126,7 @@ class VarianceScaling:
         fan_in, fan_out = self._fans(shape)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, fan)
+        # A uniform distribution over [-a, a] has variance a^2 / 3.
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)
             return RandomUniform(-limit, limit, self.seed)(shape, dtype)
@@ -207,9 +214,12 @@ class Orthogonal:
             )
         rows, columns = math.prod(shape[:-1]), shape[-1]
         tall = (max(rows, columns), min(rows, columns))
-        q, r = torch.linalg.qr(RandomNormal(0.0, 1.0, self.seed)(tall, dtype))
+        # 16-bit matrices have no QR decomposition: they are drawn in float32.
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        q, r = torch.linalg.qr(RandomNormal(0.0, 1.0, self.seed)(tall, wide))
+        # With these signs the distribution is uniform over all orthogonal matrices.
         q = q * torch.sign(torch.diagonal(r))
-        return self.gain * (q.T if rows < columns else q).reshape(shape)
+        return (self.gain * (q.T if rows < columns else q).reshape(shape)).to(dtype)
 
 
 def _generator(seed: int | None) -> torch.Generator | None:
@@ -225,16 +235,16 @@ INITIALIZERS: Mapping[str, Initializer] = {
     "lecun_normal": LecunNormal,
     "lecun_uniform": LecunUniform,
     "normal": RandomNormal,
-    "one": ones,
-    "ones": ones,
+    "one": Ones,
+    "ones": Ones,
     "orthogonal": Orthogonal,
     "random_normal": RandomNormal,
     "random_uniform": RandomUniform,
     "truncated_normal": TruncatedNormal,
     "uniform": RandomUniform,
     "variance_scaling": VarianceScaling,
-    "zero": zeros,
-    "zeros": zeros,
+    "zero": Zeros,
+    "zeros": Zeros,
 }
 
 
@@ -245,5 +255,5 @@ def get_initializer(identifier: object, argument: str) -> Initializer:
     """
     found = resolve(argument, identifier, INITIALIZERS)
     if found is None:
-        raise ValueError(f"{argument} must not be None; zeros is the one that leaves weights at 0")
+        raise ValueError(f'{argument} must not be None; use "zeros" for weights that start at 0')
     return found

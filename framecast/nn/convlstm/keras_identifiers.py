@@ -1,4 +1,7 @@
-"""How an argument that Keras lets one write in several ways finds its object."""
+"""How an argument that Keras lets one write in several ways finds its object, and back. No torch.
+
+Source: `keras/src/initializers/__init__.py: get` and its siblings for the other kinds of rules.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,34 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+# A class that Keras renamed.
+_FORMER_NAMES = {"OrthogonalInitializer": "Orthogonal"}
+
 
 def resolve(kind: str, identifier: object, registry: Mapping[str, Any]) -> Callable | None:
     """Find the function or object that `identifier` stands for, as Keras' `get()` does.
 
     `identifier` is None (nothing), a name in `registry` (its own spelling or that of the class it
-    holds), a mapping `{"class_name": ..., "config": {...}}`, a class (made without arguments) or
-    any callable. `kind` names what is looked for in the ValueError that refuses everything else.
+    holds), a mapping `{"class_name": ..., "config": {...}}`, a class (made without arguments), an
+    object or function of Keras itself with a name in `registry`, or any callable. `kind` names what
+    is looked for in the ValueError that refuses everything else.
     """
     found: Any = identifier
     config: dict[str, Any] = {}
     if identifier is None:
         return None
     if isinstance(identifier, Mapping):
-        config = dict(identifier.get("config") or {})
-        found = _by_name(kind, identifier.get("class_name"), registry)
+        # Older initializers also name the dtype of what they draw; a function's config is a name.
+        given = identifier.get("config") or {}
+        name = identifier.get("class_name")
+        if isinstance(given, str):
+            name, given = given, {}
+        config = {key: value for key, value in given.items() if key != "dtype"}
+        found = _by_name(kind, _FORMER_NAMES.get(name, name), registry)
     elif isinstance(identifier, str):
         found = _by_name(kind, identifier, registry)
+    elif of_keras := _from_keras(identifier, registry):
+        return resolve(kind, of_keras, registry)
     if inspect.isclass(found):
         found = found(**config)
     if not callable(found):
@@ -32,11 +46,51 @@ def resolve(kind: str, identifier: object, registry: Mapping[str, Any]) -> Calla
     return found
 
 
+def _from_keras(identifier: Any, registry: Mapping[str, Any]) -> str | dict[str, Any] | None:
+    """The name or mapping of an object or function that belongs to Keras, None for others."""
+    kind = identifier if hasattr(identifier, "__name__") else type(identifier)
+    if not str(kind.__module__).startswith(("keras.", "tf_keras.")):
+        return None
+    if kind.__name__ not in _known(registry):
+        return None  # the user's own or an unknown rule: called as it is
+    if kind is identifier:
+        return kind.__name__
+    return {"class_name": kind.__name__, "config": identifier.get_config()}
+
+
+def identify(kind: str, held: Any, registry: Mapping[str, Any]) -> Any:
+    """The inverse of `resolve`, as Keras writes it into a configuration.
+
+    A name for a function, a mapping for an object of a class in `registry`, None for None; any
+    other callable is returned as it is.
+    """
+    if held is None:
+        return None
+    for name, known in registry.items():
+        if held is known:
+            return name
+    if type(held) not in registry.values():
+        return held
+    values = {name: getattr(held, name) for name in inspect.signature(type(held)).parameters}
+    # Earlier versions of Keras 3 do not know the axes that initializers may name.
+    values = {k: v for k, v in values.items() if not (k.endswith("put_axes") and v is None)}
+    return {
+        "module": f"keras.{kind}s",
+        "class_name": type(held).__name__,
+        "config": values,
+        "registered_name": None,
+    }
+
+
 def _by_name(kind: str, name: object, registry: Mapping[str, Any]) -> Callable:
-    classes = {found.__name__: found for found in registry.values() if inspect.isclass(found)}
-    known = {**classes, **registry}
+    known = _known(registry)
     check_name(kind, name, known)
     return known[name]
+
+
+def _known(registry: Mapping[str, Any]) -> dict[str, Any]:
+    classes = {found.__name__: found for found in registry.values() if inspect.isclass(found)}
+    return {**classes, **registry}
 
 
 def check_name(kind: str, name: object, known: Iterable[str]) -> None:

@@ -38,7 +38,7 @@ INITIALIZER_NAMES = (
     *("truncated_normal", "uniform", "variance_scaling", "zero", "zeros"),
     *("Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "LecunNormal"),
     *("LecunUniform", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal"),
-    "VarianceScaling",
+    *("Ones", "VarianceScaling", "Zeros"),
 )
 REGULARIZER_NAMES = ("l1", "l2", "l1l2", "L1", "L2", "L1L2")
 CONSTRAINT_NAMES = (

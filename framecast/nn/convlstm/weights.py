@@ -31,7 +31,7 @@ def to_keras_layout(weight: Tensor) -> Tensor:
 class WeightRules:
     """How a weight starts, what it adds to the loss, and where it is projected after a step.
 
-    All three see the weight in Keras' layout, since fans, axes and callables count on it.
+    All three see the weight in Keras' layout, on which fans, axes and callables depend.
     """
 
     initializer: Initializer
@@ -55,7 +55,9 @@ class WeightRules:
         if parameter.is_meta:
             return
         shape = tuple(to_keras_layout(parameter).shape)
-        parameter.copy_(from_keras_layout(self.initializer(shape, dtype=parameter.dtype)))
+        # A callable may answer with a NumPy array or with a tensor of Keras' backend.
+        drawn = torch.as_tensor(self.initializer(shape, dtype=parameter.dtype))
+        parameter.copy_(from_keras_layout(drawn))
 
     def penalty(self, parameter: nn.Parameter) -> Tensor | None:
         """What the weight adds to the loss; None without a regularizer."""
@@ -65,11 +67,12 @@ class WeightRules:
     def project(self, parameter: nn.Parameter) -> None:
         """Move the weight in place to where its constraint wants it."""
         if self.constraint is not None:
-            parameter.copy_(from_keras_layout(self.constraint(to_keras_layout(parameter))))
+            projected = torch.as_tensor(self.constraint(to_keras_layout(parameter)))
+            parameter.copy_(from_keras_layout(projected))
 
 
 class GateWeights(nn.Module):
-    """The weights of a ConvLSTM layer, those of its input made when its channels are known.
+    """The weights of a ConvLSTM; those of its input are made as soon as its channels are known.
 
     A layer sets `filters`, `geometry`, `rules`, `use_bias`, `unit_forget_bias` and `data_format`
     before it calls `_make_tensors`.
@@ -91,15 +94,15 @@ class GateWeights(nn.Module):
             torch.empty((gate_channels, self.filters, *self.geometry.kernel_size), **factory)
         )
         optional = {
-            "bias": gate_channels * self.use_bias,
-            "peephole": 3 * self.filters * peephole,
-            "input_gain": gate_channels * layer_norm,
-            "recurrent_gain": gate_channels * layer_norm,
-            "cell_gain": self.filters * layer_norm,
-            "cell_shift": self.filters * layer_norm,
+            "bias": gate_channels if self.use_bias else None,
+            "peephole": 3 * self.filters if peephole else None,
+            "input_gain": gate_channels if layer_norm else None,
+            "recurrent_gain": gate_channels if layer_norm else None,
+            "cell_gain": self.filters if layer_norm else None,
+            "cell_shift": self.filters if layer_norm else None,
         }
         for name, size in optional.items():
-            parameter = nn.Parameter(torch.empty(size, **factory)) if size else None
+            parameter = None if size is None else nn.Parameter(torch.empty(size, **factory))
             self.register_parameter(name, parameter)
         if in_channels is not None:
             (in_channels,) = to_sizes(in_channels, 1, "in_channels")
@@ -108,7 +111,7 @@ class GateWeights(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw all weights anew; peepholes and shifts start at 0, gains at 1."""
+        """Draw all weights again; peepholes and shifts start at 0, gains at 1."""
         for name, parameter in self.named_parameters(recurse=False):
             if isinstance(parameter, UninitializedParameter):
                 continue
@@ -117,6 +120,7 @@ class GateWeights(nn.Module):
             else:
                 parameter.fill_(1.0 if name in _GAINS else 0.0)
         if self.bias is not None and self.unit_forget_bias:
+            # Gate order i, f, c, o: the second quarter. Forgetting starts almost switched off.
             self.bias[self.filters : 2 * self.filters] = 1.0
 
     @property
@@ -126,23 +130,48 @@ class GateWeights(nn.Module):
 
     def _infer_channels(self, found: int) -> None:
         if self.in_channels is None:
-            self.kernel.materialize((4 * self.filters, found, *self.geometry.kernel_size))
-            self.rules["kernel"].initialize(self.kernel)
-        if found != self.in_channels:
+            # Also when first used in inference mode, whose tensors could never be trained.
+            with torch.inference_mode(False):
+                self.kernel.materialize((4 * self.filters, found, *self.geometry.kernel_size))
+                self.rules["kernel"].initialize(self.kernel)
+        self._check_channels(found)
+
+    def _check_channels(self, found: int | None) -> None:
+        if self.in_channels is not None and found not in (None, self.in_channels):
             raise ValueError(
                 f"{type(self).__name__} was made for {self.in_channels} input channels; received "
                 f"{found}; check the order of the axes (data_format is {self.data_format!r}, "
                 "step() takes channels first)"
             )
 
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        # As torch.nn.LazyConv2d: an unbuilt weight stands in the dictionary as it is.
+        if self.in_channels is not None:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+            return
+        destination[f"{prefix}kernel"] = kernel = self.kernel
+        self._parameters["kernel"] = None
+        try:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+        finally:
+            self._parameters["kernel"] = kernel
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: object) -> None:
         kernel = state_dict.get(f"{prefix}kernel")
-        if self.in_channels is None and kernel is not None:
+        unbuilt = isinstance(kernel, UninitializedParameter)
+        if unbuilt and self.in_channels is not None:
+            raise ValueError(
+                "the state to be loaded is that of a layer without input weights; received it for "
+                f"one with {self.in_channels} input channels; save after the first call"
+            )
+        if kernel is not None and not unbuilt and self.in_channels is None:
             self.kernel.materialize(tuple(kernel.shape))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def apply_constraints(self) -> None:
-        """Project the weights, in place, to where their constraints want them; after each step."""
+        """Project the weights in place to where their constraints want them, after each step."""
         for name, parameter in self.named_parameters(recurse=False):
             if name in self.rules:
                 self.rules[name].project(parameter)

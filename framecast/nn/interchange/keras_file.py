@@ -219,7 +219,7 @@ def _stored_layer(
 
 
 def _is_conv_lstm(shapes: list[tuple[int, ...]]) -> bool:
-    if len(shapes) not in (2, 3) or len(shapes[0]) not in (3, 4):
+    if len(shapes) not in (2, 3) or len(shapes[0]) not in (3, 4, 5):
         return False
     *kernel_size, _, gates = shapes[0]
     expected = [(*kernel_size, gates // 4, gates), (gates,)]

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from framecast.errors import CheckpointError, OutputError, UsageError
-from framecast.nn.convlstm.layer import ConvLSTM, ConvLSTM1D, ConvLSTM2D
+from framecast.nn.convlstm.keras_methods import to_snake_case
+from framecast.nn.convlstm.layer import ConvLSTM
 from framecast.nn.convlstm.weights import from_keras_layout, to_keras_layout
 from framecast.nn.interchange.keras_config import (
     LAYERS,
@@ -23,7 +24,6 @@ from framecast.nn.interchange.keras_config import (
     find_layers,
     from_keras_config,
     to_keras_config,
-    to_snake_case,
 )
 from framecast.nn.interchange.keras_file import KerasFile, StoredLayer, import_h5py, read_keras_file
 from framecast.runtime.output_files import atomic_write, explained_write
@@ -31,7 +31,7 @@ from framecast.runtime.output_files import atomic_write, explained_write
 __all__ = ["load_keras_layers", "load_keras_weights", "save_keras_weights", "to_keras_config"]
 
 
-def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM2D | ConvLSTM1D]:
+def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM]:
     """Build the ConvLSTM layers of a whole Keras model, with its weights, in eval mode.
 
     `path` is a `.keras` archive or a whole-model `.h5` of Keras 2, tf.keras or Keras 3. Keys are

@@ -1,6 +1,6 @@
-"""What both directions of `scan.py` share: its settings and weights, and how it cuts a sequence.
+"""What both directions of the fused recurrence share: settings, weights, and how it is cut.
 
-Axes as in `scan.py`.
+Axes as in `fused.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from framecast.nn.shapes import ConvGeometry
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What stays the same over a sequence: where the two convolutions look, and what is wanted."""
+class SequenceSettings:
+    """What stays the same over a sequence: the two convolutions' geometry, and what is wanted.
+
+    `recompute` computes the gates a second time in the backward pass instead of saving them.
+    """
 
     inputs: ConvGeometry
     state: ConvGeometry
@@ -27,13 +30,13 @@ class Plan:
     recompute: bool = False
 
     def frame(self, step: int, steps: int) -> int:
-        """Which of the sequence's frames a step reads."""
+        """Index of the frame that a step reads."""
         return steps - 1 - step if self.go_backwards else step
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A layer's weights, for all four sums as the layer keeps them or for those of i, f, o."""
+    """A layer's weights, for all four gates as the layer keeps them or for i, f and o alone."""
 
     kernel: Tensor
     recurrent_kernel: Tensor
@@ -41,12 +44,12 @@ class Weights:
     peephole: Tensor | None
 
     def to(self, dtype: torch.dtype) -> Weights:
-        """The same in another type; gradients flow back to these."""
+        """The same in another dtype; gradients flow back to these."""
         given = (self.kernel, self.recurrent_kernel, self.bias, self.peephole)
         return Weights(*(None if tensor is None else tensor.to(dtype) for tensor in given))
 
     def of_gates(self) -> Weights:
-        """A copy without the candidate's rows; the peepholes have none."""
+        """A copy without the rows of the candidate c, which has no peephole."""
         copies = [
             None if tensor is None else torch.cat([tensor.chunk(4)[n] for n in (0, 1, 3)])
             for tensor in (self.kernel, self.recurrent_kernel, self.bias)
@@ -54,14 +57,14 @@ class Weights:
         return Weights(*copies, self.peephole)
 
     def peepholes(self, rank: int) -> tuple[Tensor, ...]:
-        """W_ci, W_cf and W_co, to be multiplied with c."""
+        """W_ci, W_cf and W_co, each (F,1,...) with `rank` spatial axes, to be multiplied with c."""
         return self.peephole.view(3, -1, *(1,) * rank).unbind()
 
 
 def blocks(h_BFHW: Tensor, steps: int) -> Iterator[tuple[slice, list[slice]]]:
     """Cut a batch of sequences: the samples of each block, and the steps of each part of it."""
     batch = len(h_BFHW)
-    if h_BFHW.device.type == "cuda":  # has no such cache, but much to do at once
+    if h_BFHW.device.type == "cuda":  # no cache to fit into, but much to do in parallel
         samples, length = batch, steps
     else:
         bytes_each = 4 * math.prod(h_BFHW.shape[1:]) * h_BFHW.element_size()
@@ -72,7 +75,7 @@ def blocks(h_BFHW: Tensor, steps: int) -> Iterator[tuple[slice, list[slice]]]:
 
 
 def frames(x_BTCHW: Tensor, samples: slice, times: slice, go_backwards: bool) -> Tensor:
-    """What these steps of these samples read, (N,C,H,W), step by step."""
+    """Frames that these steps of these samples read, (N,C,H,W), step by step."""
     if go_backwards:
         steps = x_BTCHW.shape[1]
         x_bnCHW = x_BTCHW[samples, steps - times.stop : steps - times.start].flip(1)
@@ -82,23 +85,24 @@ def frames(x_BTCHW: Tensor, samples: slice, times: slice, go_backwards: bool) ->
 
 
 def packed(x_NCHW: Tensor) -> Tensor:
-    """The same without gaps, in the order of axes in which the device convolves fastest."""
-    return x_NCHW.contiguous(memory_format=_order(x_NCHW))
+    """The same without gaps, in the memory format in which the device convolves fastest."""
+    return x_NCHW.contiguous(memory_format=_memory_format(x_NCHW))
 
 
 def empty(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """A tensor (..., C, H, W) to be written to, in that order, too; of `like`'s type by default."""
-    if _order(like) == torch.channels_last:
+    """An unwritten tensor (..., C, H, W) in that memory format; of `like`'s dtype by default."""
+    if _memory_format(like) == torch.channels_last:
         *first, channels, height, width = shape
         return like.new_empty((*first, height, width, channels), dtype=dtype).movedim(-1, -3)
     return like.new_empty(shape, dtype=dtype)
 
 
-def cell_type(x: Tensor) -> torch.dtype:
-    """The type of c beside `x`: 16 bits are too few to add up in."""
+def cell_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of c for inputs `x`: 16 bits are too few for what adds up over time."""
     return torch.float32 if x.dtype.itemsize < 4 else x.dtype
 
 
-def _order(like: Tensor) -> torch.memory_format:
-    flat = like.device.type == "cuda" and like.ndim > 3 and like.dtype.itemsize < 4
-    return torch.channels_last if flat else torch.contiguous_format
+def _memory_format(like: Tensor) -> torch.memory_format:
+    # Tensor cores multiply 16-bit numbers with the channels innermost; 2D frames only.
+    channels_last = like.device.type == "cuda" and like.ndim > 3 and like.dtype.itemsize < 4
+    return torch.channels_last if channels_last else torch.contiguous_format

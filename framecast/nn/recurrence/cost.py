@@ -1,6 +1,6 @@
-"""When `scan_winograd.py` is faster than convolving directly, and what it needs, in integers.
+"""When Winograd's convolutions beat direct ones, and how sequences are cut, in integers.
 
-Axes as in `winograd.py`.
+Nothing here imports torch. Axes as in `winograd_transforms.py`.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ from dataclasses import dataclass
 
 from framecast.nn.shapes import FLOAT_BYTES, ConvGeometry
 
+# Outputs of a tile along each axis.
 SIDE = 4
-"""Of a tile, in outputs."""
 
 KERNEL_SIDES = (3, 5)
 
-_SKINNY = 6.5
-"""What a multiplication of a transform costs, in those of large matrix products, with the copies
-around it; measured with 16 to 128 filters on AVX2."""
+# Cost of one multiplication in a transform, with the copies around it, relative to one in a large
+# matrix product; measured with 16 to 128 filters on AVX2.
+_TRANSFORM_COST = 6.5
 
+# Largest block with direct convolutions: its pre-activations stay in the processor's cache.
+BLOCK_BYTES = 8 * 2**20
+
+# Largest block with Winograd's, for short and for long sequences; a single sample may take more.
 _BLOCK_BYTES = 16 * 2**20, 64 * 2**20
-"""Of a block at most, for short and for long sequences, unless a single sample takes more."""
 
-_MOST_KEPT_BYTES = 24 * 2**20
-"""Of a sequence's gates; more are computed again, which takes a sixth of the time."""
+# More bytes of a sequence's gates than this are recomputed, which takes a sixth of the time.
+_MOST_SAVED_BYTES = 24 * 2**20
 
+# Below so many tiles, or tiles times steps, transforming the weights is not repaid.
 _LEAST_TILES = 64
-_LEAST_STEPS = 256
-"""Tiles times steps: below, transforming the weights is not repaid."""
+_LEAST_TILE_STEPS = 256
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ def tiles_of(
 ) -> Tiles | None:
     """How to cut a sequence's frames of these sizes; None where direct convolutions are faster.
 
-    `inputs` and `state` are what the layer's two convolutions look at; both have to see the same
-    surroundings of a pixel, 3 or 5 rows and columns of it.
+    `inputs` and `state` are the geometries of the layer's two convolutions, which must agree: 3 or
+    5 rows and columns, no stride, no dilation.
     """
     if inputs != state or len(sizes) != 2 or not set(state.kernel_size) <= set(KERNEL_SIDES):
         return None
@@ -81,60 +84,56 @@ def tiles_of(
 
 def pays(tiles: Tiles, channels: int, filters: int, steps: int) -> bool:
     """Whether the multiplications saved are more than what the transforms cost."""
-    if tiles.count < _LEAST_TILES or tiles.count * steps < _LEAST_STEPS:
+    if tiles.count < _LEAST_TILES or tiles.count * steps < _LEAST_TILE_STEPS:
         return False
     pairs, A = 4 * filters * (channels + filters), tiles.products
     transforms = A * A * (channels + filters) + SIDE**2 * A * 4 * filters
     direct = tiles.batch * math.prod(tiles.sizes) * math.prod(tiles.kernel_size) * pairs
-    return direct > tiles.count * (A * pairs + _SKINNY * transforms)
+    return direct > tiles.count * (A * pairs + _TRANSFORM_COST * transforms)
 
 
 def samples_of_block(
     tiles: Tiles, channels: int, filters: int, steps: int, itemsize: int = FLOAT_BYTES
 ) -> int:
-    """Samples that go through the sequence together, in 3/4 of the memory of what is kept."""
-    kept = 2 * steps * filters * SIDE**2 * tiles.count
+    """Samples that go through the sequence together, in 3/4 of the memory of what is saved."""
+    saved = 2 * steps * filters * SIDE**2 * tiles.count
     short, long = _BLOCK_BYTES
-    most = min(long, max(short, kept * itemsize * 3 // 4))
-    each = _numbers_of_block(tiles, channels, filters) * itemsize * tiles.count // tiles.batch
+    most = min(long, max(short, saved * itemsize * 3 // 4))
+    each = _elements_of_block(tiles, channels, filters) * itemsize * tiles.count // tiles.batch
     blocks = -(-tiles.batch // max(1, most // each))
     return -(-tiles.batch // blocks)
 
 
-def keeps_gates(tiles: Tiles, filters: int, steps: int, itemsize: int = FLOAT_BYTES) -> bool:
-    """Whether i, f and o of all steps are kept for the backward pass."""
-    return 3 * steps * filters * SIDE**2 * tiles.count * itemsize <= _MOST_KEPT_BYTES
+def saves_gates(tiles: Tiles, filters: int, steps: int, itemsize: int = FLOAT_BYTES) -> bool:
+    """Whether i, f and o of all steps are saved for the backward pass."""
+    return 3 * steps * filters * SIDE**2 * tiles.count * itemsize <= _MOST_SAVED_BYTES
 
 
 def numbers_kept(tiles: Tiles, filters: int, steps: int, *, recompute: bool = False) -> int:
     """Numbers that are kept for the backward pass, in float32 and without x and h."""
-    gates = 0 if recompute or not keeps_gates(tiles, filters, steps) else 3
+    gates = 0 if recompute or not saves_gates(tiles, filters, steps) else 3
     return (1 + gates) * steps * filters * SIDE**2 * tiles.count
 
 
 def numbers_beside(tiles: Tiles, channels: int, filters: int, steps: int) -> int:
     """Numbers alive while predicting, in float32, beside x and the h and c that are given out."""
     together = samples_of_block(tiles, channels, filters, steps) * tiles.count // tiles.batch
-    block = _numbers_of_block(tiles, channels, filters) * together
+    block = _elements_of_block(tiles, channels, filters) * together
     weights = tiles.products * 4 * filters * (channels + filters)
     return filters * SIDE**2 * tiles.count + block + weights
 
 
-def _numbers_of_block(tiles: Tiles, channels: int, filters: int) -> int:
-    """What a step needs for each tile of a block: what it sees, reads, multiplies and sums up."""
+def _elements_of_block(tiles: Tiles, channels: int, filters: int) -> int:
+    """Elements per tile that a step works in: x and h, their windows, products, pre-activations."""
     both, A = channels + filters, tiles.products
     return A * (2 * both + 4 * filters) + SIDE**2 * (both + 4 * filters)
 
 
-BLOCK_BYTES = 8 * 2**20
-"""The sums of one block are at most this large, unless those of one sample and step are larger."""
-
-
 def block_of(batch: int, steps: int, bytes_each: int) -> tuple[int, int]:
-    """Samples and steps whose sums, `bytes_each`, are computed together: all samples first.
+    """Samples and steps whose pre-activations, `bytes_each`, are computed together.
 
-    Of short sequences no more than an eighth, or half of BLOCK_BYTES: a block lies beside what is
-    kept.
+    All samples come first. Of short sequences no more than an eighth, or half of BLOCK_BYTES, since
+    a block takes memory in addition to what is saved.
     """
     most = min(BLOCK_BYTES, max(BLOCK_BYTES // 2, batch * steps * bytes_each // 8))
     fit = max(1, most // max(1, bytes_each))

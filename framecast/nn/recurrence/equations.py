@@ -2,20 +2,20 @@
 
 Shi et al., 2015 (arXiv:1506.04214), eq. 3, with * a convolution and . a product per element:
 
-    i_t = sigma(W_xi * X_t + W_hi * H_{t-1} + W_ci . C_{t-1} + b_i)
-    f_t = sigma(W_xf * X_t + W_hf * H_{t-1} + W_cf . C_{t-1} + b_f)
-    C_t = f_t . C_{t-1} + i_t . tanh(W_xc * X_t + W_hc * H_{t-1} + b_c)
-    o_t = sigma(W_xo * X_t + W_ho * H_{t-1} + W_co . C_t + b_o)
-    H_t = o_t . tanh(C_t)
+    (i)  i_t = sigma(W_xi * X_t + W_hi * H_{t-1} + W_ci . C_{t-1} + b_i)
+    (f)  f_t = sigma(W_xf * X_t + W_hf * H_{t-1} + W_cf . C_{t-1} + b_f)
+    (c)  C_t = f_t . C_{t-1} + i_t . tanh(W_xc * X_t + W_hc * H_{t-1} + b_c)
+    (o)  o_t = sigma(W_xo * X_t + W_ho * H_{t-1} + W_co . C_t + b_o)
+    (h)  H_t = o_t . tanh(C_t)
 
-Differences: the peepholes W_ci, W_cf, W_co are left out unless asked for, as in Keras, and hold
-one weight per channel instead of one per channel and place, so that no frame size is welded in
-(the paper's parameter counts fit that too); sigma and tanh may be other functions; with layer
-normalisation (Ba et al., 2016, arXiv:1607.06450, eq. 20-22) W_x * X, W_h * H and the C_t inside
-the last tanh are normalised first, here over the channels of each gate at each place.
+Differences: the peepholes W_ci, W_cf, W_co are left out unless asked for, as in Keras. They hold
+one weight per channel instead of one per channel and place, so that the frame size stays free (the
+paper's parameter counts agree). sigma and tanh may be other functions. With layer normalisation
+(Ba et al., 2016, arXiv:1607.06450, eq. 20-22) W_x * X, W_h * H and the C_t inside the last tanh
+are normalised first, over the channels of each gate at each place.
 
 Axes: B batch, T time, N = B T, C input channels, F filters, G = 4F the channels of the gates in
-the order i, f, c, o, H rows, W columns (HW stands for one spatial axis as well).
+the order i, f, c, o, H rows, W columns (HW stands for one or three spatial axes as well).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from framecast.nn.shapes import ConvGeometry
 
 State = tuple[Tensor, Tensor]
 Step = Callable[[Tensor, Tensor, Tensor], State]
-_CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d}
+Activation = Callable[[Tensor], Tensor]
+_CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
 def convolve(
@@ -45,11 +46,14 @@ def convolve(
     With `masks_4NCHW` each gate sees the input through its own dropout mask.
     """
     pads = geometry.pads(x_NCHW.shape[2:])
+    groups = 1
     if masks_4NCHW is not None:
-        x_NCHW = torch.cat([x_NCHW * mask for mask in masks_4NCHW], 1)
+        # Four masked copies of the input, one per gate: a grouped convolution keeps them apart.
+        x_NCHW, groups = torch.cat([x_NCHW * mask for mask in masks_4NCHW], 1), 4
     if all(before == after for before, after in pads):
         padding = tuple(before for before, _ in pads)
     else:
+        # Convolutions pad both sides alike. functional.pad names the last axis first.
         x_NCHW = functional.pad(x_NCHW, [side for pad in reversed(pads) for side in pad])
         padding = (0,) * len(pads)
     return _CONVOLUTIONS[len(pads)](
@@ -59,7 +63,7 @@ def convolve(
         stride=geometry.strides,
         padding=padding,
         dilation=geometry.dilation_rate,
-        groups=1 if masks_4NCHW is None else 4,
+        groups=groups,
     )
 
 
@@ -82,23 +86,27 @@ def gates(
     activation: Activation,
     recurrent_activation: Activation,
     peephole: Tensor | None = None,
-    show: Callable[[Tensor], Tensor] | None = None,
+    normalize_c: Callable[[Tensor], Tensor] | None = None,
 ) -> State:
-    """Eq. 3 from the summed convolutions on: h and c of this step.
+    """Eq. 3 from the pre-activations on, W_x * X_t + W_h * H_{t-1} + b: h and c of this step.
 
-    `peephole` holds W_ci, W_cf and W_co, (3F); `show` normalises C_t for the last line. h is of the
-    sums' type, under autocast a shorter one than that of c, which adds up over time.
+    `peephole` holds W_ci, W_cf and W_co, (3F); `normalize_c` acts on the C_t inside line (h).
     """
-    sigma = recurrent_activation
+    sigma, tanh = recurrent_activation, activation
     z_i, z_f, z_c, z_o = z_BGHW.chunk(4, 1)
+    h_dtype = z_o.dtype
     if peephole is not None:
         w_i, w_f, w_o = peephole.view(3, -1, *(1,) * (c_BFHW.ndim - 2))
         z_i, z_f = z_i + w_i * c_BFHW, z_f + w_f * c_BFHW
-    c_BFHW = sigma(z_f) * c_BFHW + sigma(z_i) * activation(z_c)
+    i = sigma(z_i)  # (i)
+    f = sigma(z_f)  # (f)
+    c_BFHW = f * c_BFHW + i * tanh(z_c)  # (c)
     if peephole is not None:
         z_o = z_o + w_o * c_BFHW
-    shown_BFHW = activation(c_BFHW if show is None else show(c_BFHW))
-    return sigma(z_o) * shown_BFHW.to(z_o.dtype), c_BFHW
+    o = sigma(z_o)  # (o)
+    shown_BFHW = tanh(c_BFHW if normalize_c is None else normalize_c(c_BFHW))
+    # Under autocast z has 16 bits and c, which adds up over time, has 32.
+    return o.to(h_dtype) * shown_BFHW.to(h_dtype), c_BFHW  # (h)
 
 
 def recur(
@@ -131,6 +139,3 @@ def recur(
         if return_sequences:
             outputs.append(output_BFHW)
     return torch.stack(outputs, 1) if return_sequences else output_BFHW, h_BFHW, c_BFHW
-
-
-Activation = Callable[[Tensor], Tensor]

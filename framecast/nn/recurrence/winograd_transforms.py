@@ -1,4 +1,4 @@
-"""Convolutions by Winograd's minimal filtering, on frames that are kept as tiles.
+"""Convolutions by Winograd's minimal filtering, on frames cut into tiles.
 
 A tile of m x m outputs of a kernel of r x r reads n x n inputs, n = m + r - 1. Instead of m^2 r^2
 products it takes n^2 (Lavin and Gray, 2016, arXiv:1509.09308, eq. 8, with . a product per element):
@@ -7,12 +7,12 @@ products it takes n^2 (Lavin and Gray, 2016, arXiv:1509.09308, eq. 8, with . a p
 
 The products of all channels and tiles are n^2 matrix products. A, G and B follow from n - 1 points
 and infinity, at which polynomials are multiplied (Toom and Cook); rows and columns are transformed
-together, by the Kronecker product of their matrices. Rounding: with the points here a convolution
-in float32 is off by 1e-6 of its largest value for r = 3 and by 4e-6 for r = 5, where a direct one
-is off by 0.5e-6 to 1e-6 (`tests/test_winograd.py`).
+together, by the Kronecker product of their matrices. Rounding in float32: a convolution
+is off by 1e-6 of its largest value for r = 3 and by 4e-6 for r = 5; a direct one by 0.5e-6 to 1e-6
+(`tests/nn/test_winograd.py`).
 
-Axes: m rows and m columns of a tile, I rows and J columns of tiles, N frames, C channels, G those
-of the outputs; n rows and n columns that a tile reads; A = n^2 products; P = N I J tiles.
+Axes: m rows and m columns of a tile, I rows and J columns of tiles, N frames, C input and G output
+channels, n rows and n columns that a tile reads, A = n^2 products, P = N I J tiles.
 """
 
 from __future__ import annotations
@@ -35,18 +35,20 @@ def _transforms(r: int) -> tuple[Tensor, Tensor, Tensor]:
     n = SIDE + r - 1
 
     def powers(count: int) -> Tensor:
+        # The last row is the point at infinity, which sees the highest power alone.
         rows = [[point**power for power in range(count)] for point in _POINTS[r]]
         return torch.tensor([*rows, [0.0] * (count - 1) + [1.0]], dtype=torch.float64)
 
     outputs, kernel, inputs = powers(SIDE).T, powers(r), torch.linalg.inv(powers(n)).T
-    # Each product may be scaled at will as long as the three factors cancel: all of one norm.
+    # Each product may be scaled at will as long as the three factors cancel. One norm for all
+    # keeps the rounding small.
     norms = outputs.norm(dim=0), kernel.norm(dim=1), inputs.norm(dim=1)
     common = (norms[0] * norms[1] * norms[2]) ** (1 / 3)
     scales = [common / norm for norm in norms]
     return outputs * scales[0], kernel * scales[1].unsqueeze(1), inputs * scales[2].unsqueeze(1)
 
 
-class Winograd:
+class WinogradTransforms:
     """The transforms for kernels of one size, 3 or 5 along each axis, as matrices of one dtype.
 
     `outputs` is (m^2,A), `inputs` (A,n^2); both act on the leading axis of tensors of tiles.
@@ -54,9 +56,9 @@ class Winograd:
 
     @staticmethod
     @lru_cache
-    def of(kernel_size: tuple[int, int], dtype: torch.dtype) -> Winograd:
+    def of(kernel_size: tuple[int, int], dtype: torch.dtype) -> WinogradTransforms:
         """The transforms for that size and dtype, made once."""
-        return Winograd(kernel_size, dtype)
+        return WinogradTransforms(kernel_size, dtype)
 
     def __init__(self, kernel_size: tuple[int, int], dtype: torch.dtype) -> None:
         self.kernel_size = kernel_size
@@ -65,11 +67,11 @@ class Winograd:
         self.outputs, self._kernel, self.inputs = both
         self.outputs_T, self.inputs_T = self.outputs.T.contiguous(), self.inputs.T.contiguous()
         rows, columns = map(_moves, kernel_size)
+        # Every pair of a row and a column move: where the values go, and where they come from.
         self._moves = [
-            ((to_i, to_j, ..., *tiles_to), (from_i, from_j, ..., *tiles_from))
+            ((to_i, to_j, ..., down, right), (from_i, from_j, ..., up, left))
             for to_i, from_i, down, up in rows
             for to_j, from_j, right, left in columns
-            for tiles_to, tiles_from in [((down, right), (up, left))]
         ]
         self._outside = [(side, slice(None), ..., edge, slice(None)) for side, edge in _edges(rows)]
         self._outside += [(slice(None), side, ..., edge) for side, edge in _edges(columns)]
@@ -98,9 +100,9 @@ class Winograd:
 
 
 def _moves(r: int) -> list[tuple[slice, slice, slice, slice]]:
-    """Along one axis: places of what is read, places in the tile they come from; and which tiles.
+    """Along one axis: places in the window read, places in the tile read, both tiles' indices.
 
-    The first tiles are those that read, the second those that are read.
+    A window reads its own tile, the end of the tile before it and the start of the one after it.
     """
     before, n = r // 2, SIDE + r - 1
     everything, all_but_first, all_but_last = slice(None), slice(1, None), slice(None, -1)
@@ -112,7 +114,7 @@ def _moves(r: int) -> list[tuple[slice, slice, slice, slice]]:
 
 
 def _edges(moves: list[tuple[slice, slice, slice, slice]]) -> list[tuple[slice, slice]]:
-    """Along one axis: places of what is read, and the row of tiles that finds nothing there."""
+    """Along one axis: places in the window, and the outermost tiles, which have no neighbour."""
     _, first, last = moves
     return [(first[0], slice(None, 1)), (last[0], slice(-1, None))]
 
