@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from framecast.runtime.versions import __version__
 
 if TYPE_CHECKING:
-    from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D
+    from framecast.nn.convlstm.cell import ConvLSTMCell1D, ConvLSTMCell2D, ConvLSTMCell3D
+    from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
     from framecast.nn.convlstm.stack import ConvLSTMStack
     from framecast.nn.convlstm.subsequences import subsequences
+    from framecast.nn.convlstm.wrappers import Bidirectional, TimeDistributed
     from framecast.nn.interchange.keras_layers import (
         load_keras_layers,
         load_keras_weights,
@@ -25,10 +27,16 @@ if TYPE_CHECKING:
     from framecast.prediction.loaded_forecaster import LoadedForecaster, load_forecaster
 
 _HOMES = {
+    "Bidirectional": "framecast.nn.convlstm.wrappers",
     "ConvLSTM1D": "framecast.nn.convlstm.layer",
     "ConvLSTM2D": "framecast.nn.convlstm.layer",
+    "ConvLSTM3D": "framecast.nn.convlstm.layer",
+    "ConvLSTMCell1D": "framecast.nn.convlstm.cell",
+    "ConvLSTMCell2D": "framecast.nn.convlstm.cell",
+    "ConvLSTMCell3D": "framecast.nn.convlstm.cell",
     "ConvLSTMStack": "framecast.nn.convlstm.stack",
     "LoadedForecaster": "framecast.prediction.loaded_forecaster",
+    "TimeDistributed": "framecast.nn.convlstm.wrappers",
     "load_forecaster": "framecast.prediction.loaded_forecaster",
     "load_keras_layers": "framecast.nn.interchange.keras_layers",
     "load_keras_weights": "framecast.nn.interchange.keras_layers",
@@ -39,10 +47,16 @@ _HOMES = {
     "to_keras_config": "framecast.nn.interchange.keras_layers",
 }
 __all__ = [
+    "Bidirectional",
     "ConvLSTM1D",
     "ConvLSTM2D",
+    "ConvLSTM3D",
+    "ConvLSTMCell1D",
+    "ConvLSTMCell2D",
+    "ConvLSTMCell3D",
     "ConvLSTMStack",
     "LoadedForecaster",
+    "TimeDistributed",
     "__version__",
     "load_forecaster",
     "load_keras_layers",

@@ -171,8 +171,8 @@ def plant(tmp_path, act):
 
 
 PLANTED = {
-    "is a link": lambda f, name, k: f.__setitem__(name, h5py.ExternalLink("/etc/passwd", "x")),
-    "is a link to": lambda f, name, k: f.__setitem__(name, h5py.SoftLink("/layers")),
+    "0 ConvLSTM": lambda f, name, k: f.__setitem__(name, h5py.ExternalLink("/etc/passwd", "x")),
+    "0 ConvLSTM layers fit": lambda f, name, k: f.__setitem__(name, h5py.SoftLink("/layers")),
     "in another file": lambda f, name, k: f.create_dataset(
         name, k.shape, k.dtype, external=[("/etc/hostname", 0, k.nbytes)]
     ),
@@ -181,7 +181,7 @@ PLANTED = {
     ),
     "not weights": lambda f, name, k: f.create_dataset(name, data=k.astype("i4")),
     "not finite": lambda f, name, k: f.create_dataset(name, data=k * np.inf),
-    "read already": lambda f, name, k: f.__setitem__("layers/again", f["layers"]),
+    "0 .* holds: none": lambda f, name, k: f.__setitem__("layers/again", f["layers"]),
     "0 ConvLSTM layers": lambda f, name, k: f.create_dataset(name, data=k[..., :-1]),
 }
 

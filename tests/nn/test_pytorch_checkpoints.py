@@ -198,8 +198,8 @@ BROKEN = {
     "found nothing": without,
     "found torch.int64": lambda name: changed(name, torch.Tensor.long),
     "expected numbers on 4 axes": lambda name: changed(name, lambda w: w[0]),
-    "make no ConvLSTM with an odd kernel": lambda name: changed(name, lambda w: w[..., 1:]),
-    "make no ConvLSTM": lambda name: changed(name, lambda w: w[:-1]),
+    "do not make a ConvLSTM with an odd kernel": lambda name: changed(name, lambda w: w[..., 1:]),
+    "do not make a ConvLSTM": lambda name: changed(name, lambda w: w[:-1]),
     "not finite": lambda name: changed(name, lambda w: w / 0),
     "layer 1 takes": lambda name: (
         lambda state: {

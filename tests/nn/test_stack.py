@@ -131,9 +131,13 @@ SHARED = ConvLSTM2D(4, 3, return_sequences=True)
         ([], {}, "a stack takes a list of layers or of their settings, at least one; received []"),
         (ONE, {}, "a stack takes a list of layers or of their settings"),
         ([ONE, 8], {}, "received 8 as layer 2; write {"),
-        ([ONE], {"rank": 3}, "rank must be 1 or 2, the spatial axes; received 3"),
+        ([ONE], {"rank": 4}, "rank must be 1, 2 or 3 spatial axes; received 4"),
         ([ONE, {"filters": 4}], {}, "layer 2: kernel_size is missing; write e.g. {"),
-        ([{**ONE, "stride": 2}], {}, "layer 1: stride is no argument of the layer; did you mean "),
+        (
+            [{**ONE, "stride": 2}],
+            {},
+            "layer 1: stride is not an argument of the layer; did you ",
+        ),
         ([ONE, {**ONE, "dropout": 1.0}], {}, "layer 2: dropout must be at least 0 and less than 1"),
         (
             [ONE, {**ONE, "return_sequences": False}, ONE],

@@ -8,10 +8,16 @@ import pytest
 import framecast
 
 NAMES = {
+    "Bidirectional": "class",
     "ConvLSTM1D": "class",
     "ConvLSTM2D": "class",
+    "ConvLSTM3D": "class",
+    "ConvLSTMCell1D": "class",
+    "ConvLSTMCell2D": "class",
+    "ConvLSTMCell3D": "class",
     "ConvLSTMStack": "class",
     "LoadedForecaster": "class",
+    "TimeDistributed": "class",
     "load_forecaster": "function",
     "load_keras_layers": "function",
     "load_keras_weights": "function",
@@ -36,8 +42,8 @@ def test_a_public_name_is_what_it_says_and_is_documented(name, kind):
 
 
 def test_a_name_that_is_none_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="module 'framecast' has no attribute 'ConvLSTM3D'"):
-        framecast.ConvLSTM3D  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'framecast' has no attribute 'ConvLSTM4D'"):
+        framecast.ConvLSTM4D  # noqa: B018
 
 
 def test_importing_framecast_imports_neither_torch_nor_numpy():

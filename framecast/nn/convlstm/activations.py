@@ -31,7 +31,7 @@ def leaky_relu(x: Tensor) -> Tensor:
 
 
 def softmax(x: Tensor) -> Tensor:
-    """Softmax over the channels, whichever axis the data format keeps them on."""
+    """Softmax over the channels, on whichever axis the data format puts them."""
     return torch.softmax(x, dim=1)
 
 
@@ -46,7 +46,7 @@ def sparse_plus(x: Tensor) -> Tensor:
 
 
 def sparse_sigmoid(x: Tensor) -> Tensor:
-    """(x + 1) / 2, held between 0 and 1."""
+    """(x + 1) / 2, limited to [0, 1]."""
     return ((x + 1) / 2).clamp(0.0, 1.0)
 
 

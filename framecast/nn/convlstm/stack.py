@@ -1,7 +1,7 @@
-"""ConvLSTM layers one above the other, each with settings of its own.
+"""ConvLSTM layers on top of each other, each with settings of its own.
 
-Axes: B batch, T time, C channels, F filters of a layer, H rows, W columns (HW stands for one
-spatial axis as well).
+Axes: B batch, T time, C channels, F filters of a layer, H rows, W columns (HW stands for one or
+three spatial axes as well).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from framecast.nn.convlstm.argument_checks import check_inputs
 from framecast.nn.convlstm.dropout import NO_DROPOUT, DropoutMasks
-from framecast.nn.convlstm.layer import ConvLSTM, ConvLSTM1D, ConvLSTM2D
+from framecast.nn.convlstm.layer import ConvLSTM, ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from framecast.nn.recurrence.equations import State
 
-_KINDS: dict[int, type[ConvLSTM]] = {1: ConvLSTM1D, 2: ConvLSTM2D}
+_KINDS: dict[int, type[ConvLSTM]] = {1: ConvLSTM1D, 2: ConvLSTM2D, 3: ConvLSTM3D}
 
 _ARGUMENTS = tuple(inspect.signature(ConvLSTM).parameters)
 _EXAMPLE = '{"filters": 8, "kernel_size": 3}'
@@ -29,18 +29,17 @@ States = tuple[State, ...]
 
 
 class ConvLSTMStack(nn.Module):
-    """ConvLSTM2D (or 1D) layers, each fed with the outputs of the one below.
+    """ConvLSTM2D (or 1D, 3D) layers, each fed with the outputs of the one below.
 
     `layers` are layers, or mappings of their arguments, such as `{"filters": 8, "kernel_size": 3}`,
     to which the stack adds what follows from their place: `in_channels`; below the last layer
     `return_sequences=True`; with `return_state` also `return_state=True`. Mappings make ConvLSTM2D
-    layers, or ConvLSTM1D with `rank` 1; the last layer's `return_sequences` decides what comes out.
-    `in_channels` is that of the first layer, inferred at first use when None. With `return_all` the
-    outputs of all layers are returned, with `return_state` the states of all. The stack's own
-    `layers` holds the layers.
+    layers, or with `rank` 1 or 3 ConvLSTM1D or 3D. The last layer's `return_sequences` decides what
+    comes out. `in_channels` is that of the first layer, inferred at first use when None. With
+    `return_all` the outputs of all layers are returned, with `return_state` the states of all.
 
-    ValueError, with the layer's number from 1 on, for settings that mean nothing and for neighbours
-    that do not fit: a layer below the last with `return_sequences=False`, another `data_format`,
+    ValueError, with the layer's number from 1 on, for invalid settings and for neighbours that do
+    not fit: a layer below the last with `return_sequences=False`, another `data_format`,
     other channels, another rank; a layer that stands in the stack twice.
     """
 
@@ -58,14 +57,16 @@ class ConvLSTMStack(nn.Module):
             rule = "a stack takes a list of layers or of their settings, at least one"
             raise ValueError(f"{rule}; received {layers!r:.80}; write e.g. [{_EXAMPLE}]")
         if rank not in _KINDS:
-            raise ValueError(f"rank must be 1 or 2, the spatial axes; received {rank!r}")
+            raise ValueError(f"rank must be 1, 2 or 3 spatial axes; received {rank!r}")
         self.return_all, self.return_state = return_all, return_state
         built: list[ConvLSTM] = []
         for number, given in enumerate(layers, start=1):
             channels = built[-1].filters if built else in_channels
-            placed = {"in_channels": channels}
-            placed |= {"return_sequences": True} if number < len(layers) else {}
-            placed |= {"return_state": True} if return_state else {}
+            placed: dict[str, Any] = {"in_channels": channels}
+            if number < len(layers):  # the next layer needs every step
+                placed["return_sequences"] = True
+            if return_state:
+                placed["return_state"] = True
             built.append(_to_layer(number, given, _KINDS[rank], placed))
             self._check_layer(number, built[-1], channels)
         self.layers: Sequence[ConvLSTM] = nn.ModuleList(built)
@@ -113,9 +114,10 @@ class ConvLSTMStack(nn.Module):
 
         `inputs` (B,T,H,W,C), or (B,T,C,H,W) with channels_first; `initial_states` holds h and c of
         each layer, in the layers' data_format, or None for a layer that starts as it would alone;
-        `mask` (B,T) and `training` are those of ConvLSTM2D, the mask holds for every layer. Returns
-        the last layer's output; with `return_all` a tuple of every layer's; with `return_state`
-        (that, states), `states` being (h, c) of each layer, which `initial_states` takes again.
+        `mask` (B,T) and `training` are those of ConvLSTM2D; the mask applies to every layer.
+        Returns the last layer's output; with `return_all` a tuple of every layer's; with
+        `return_state` (that, states), `states` being (h, c) of each layer, which `initial_states`
+        takes again.
         ValueError for shapes that do not fit, with the number of the layer.
         """
         first = self.layers[0]
@@ -186,7 +188,7 @@ class ConvLSTMStack(nn.Module):
 def _to_layer(
     number: int, given: object, kind: type[ConvLSTM], placed: Mapping[str, Any]
 ) -> ConvLSTM:
-    """Make a layer of its settings; those it has by its place give way to what is written."""
+    """Make a layer of its settings, which win over those that follow from its place."""
     if isinstance(given, ConvLSTM):
         return given
     if not isinstance(given, Mapping):
@@ -196,7 +198,7 @@ def _to_layer(
     if unknown:
         near = difflib.get_close_matches(unknown[0], _ARGUMENTS, 1, 0.5)
         remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(_ARGUMENTS)}"
-        raise ValueError(f"layer {number}: {unknown[0]} is no argument of the layer; {remedy}")
+        raise ValueError(f"layer {number}: {unknown[0]} is not an argument of the layer; {remedy}")
     missing = [name for name in ("filters", "kernel_size") if name not in given]
     if missing:
         raise ValueError(f"layer {number}: {missing[0]} is missing; write e.g. {_EXAMPLE}")

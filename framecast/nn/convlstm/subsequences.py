@@ -8,39 +8,35 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from framecast.nn.shapes import to_sizes
+
 
 def subsequences(series_BNC: Tensor, length: int, stride: int | None = None) -> Tensor:
     """Cut series into pieces one after another, (B,N,C) to (B,T,S,C), as ConvLSTM1D takes them.
 
     The layer steps from piece to piece and convolves along the samples inside each. `series_BNC`
-    may be one series (N,C), which makes a batch of 1; `length` is S; `stride` lies between the
-    starts of two pieces, in samples, None is `length`, which leaves neither gap nor overlap. T is
-    (N - length) / stride + 1. The result is a view of the series: nothing is copied.
-
-    The inverse: `pieces.flatten(1, 2)` when stride is length; with an overlap
-    `torch.cat((pieces[:, :, :stride].flatten(1, 2), pieces[:, -1, stride:]), 1)`; none with gaps.
-    A layer with data_format="channels_first" takes `pieces.movedim(-1, 2)`. ValueError for series
-    that are too short or would leave samples over, and for other numbers of axes.
+    may be one series (N,C), which makes a batch of 1; `length` is S; `stride` is the distance in
+    samples between the starts of two pieces, None is `length`. T is (N - length) / stride + 1. The
+    result is a view. A layer with data_format="channels_first" takes `pieces.movedim(-1, 2)`.
+    ValueError for series that are too short or would leave samples over.
     """
-    stride = length if stride is None else stride
-    for name, value in (("length", length), ("stride", stride)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer of 1 or more; received {value!r}")
+    (length,) = to_sizes(length, 1, "length")
+    (stride,) = to_sizes(length if stride is None else stride, 1, "stride")
     if series_BNC.ndim not in (2, 3):
-        one = "; add the axis of variables with unsqueeze(-1)" * (series_BNC.ndim == 1)
+        remedy = "add the axis of variables with unsqueeze(-1)" if series_BNC.ndim == 1 else ""
         raise ValueError(
             "a series has the axes (batch, samples, variables) or (samples, variables); received "
-            f"shape {tuple(series_BNC.shape)}{one}"
+            f"shape {tuple(series_BNC.shape)}; {remedy or 'reorder its axes'}"
         )
     if series_BNC.ndim == 2:
         series_BNC = series_BNC.unsqueeze(0)
     samples = series_BNC.shape[1]
+    over = (samples - length) % stride
     if samples < length:
         raise ValueError(
             f"a piece of {length} samples needs a series at least as long; received {samples} "
             f"samples; use a length of {samples} or less"
         )
-    over = (samples - length) % stride
     if over:
         raise ValueError(
             f"pieces of {length} samples every {stride} must end with the series; received "

@@ -2,7 +2,7 @@
 
 Three formats: the `.keras` archive (a zip of `metadata.json`, `config.json`, `model.weights.h5`),
 the `.weights.h5` of Keras 3, and the `.h5` of Keras 2, whole model or weights alone. Nothing in a
-file is run or unpickled, links inside it are not followed, and no array is read that claims far
+file is run or unpickled, links out of it are not followed, and no array is read that claims far
 more numbers than the file stores.
 
 Source: `keras/src/saving/saving_lib.py`, `keras/src/legacy/saving/legacy_h5_format.py`.
@@ -28,7 +28,9 @@ from framecast.errors import CheckpointError, FramecastError
 
 _WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 _OPTIMIZERS = ("optimizer", "optimizer_weights")
-# Above this many bytes, contents may be at most so many times larger than what is stored.
+_WEIGHTS_FILE = "model.weights.h5"
+# Above the first number of bytes, contents may be at most the second times larger than stored: a
+# small file must not fill the memory.
 _BOMB_FLOOR, _BOMB_EXPANSION = 2**20, 200
 
 
@@ -38,12 +40,13 @@ class StoredLayer:
 
     `path` leads to it inside the file; `name` is the layer's own name, as far as the file knows
     it; `weights` are kernel (rows, columns, C, 4F), recurrent kernel (rows, columns, F, 4F) and
-    bias (4F), the last only where there is one.
+    bias (4F), the last only where there is one; `arrays` are their own paths in the file.
     """
 
     path: str
     name: str
     weights: tuple[Tensor, ...]
+    arrays: tuple[str, ...]
 
     @property
     def parts(self) -> list[str]:
@@ -94,12 +97,12 @@ def read_keras_file(path: Path) -> KerasFile:
         if not zipfile.is_zipfile(path):
             with h5py.File(path, "r") as h5:
                 return _from_h5(path, h5, _attribute(h5, "model_config"))
-        with zipfile.ZipFile(path) as archive:
-            metadata = json.loads(_member(path, archive, "metadata.json"))
-            config = _member(path, archive, "config.json")
-            weights = io.BytesIO(_member(path, archive, "model.weights.h5"))
-        with h5py.File(weights, "r") as h5:
-            return _from_h5(path, h5, config, str(metadata["keras_version"]))
+        metadata, config, weights = (
+            archive_member(path, name) for name in ("metadata.json", "config.json", _WEIGHTS_FILE)
+        )
+        with h5py.File(io.BytesIO(weights), "r") as h5:
+            version = str(json.loads(metadata)["keras_version"])
+            return _from_h5(path, h5, config, version)
     except FramecastError:
         raise
     except Exception as error:
@@ -117,9 +120,9 @@ def _reason(error: Exception) -> str:
 def _from_h5(path: Path, h5: Any, config: str | bytes | None, version: str = "") -> KerasFile:
     parsed = None if config is None else json.loads(config)
     if parsed is not None and not isinstance(parsed, dict):
-        raise CheckpointError(f"{path}: the configuration is no JSON object but {parsed!r:.40}")
+        raise CheckpointError(f"{path}: the configuration is not a JSON object but {parsed!r:.40}")
     groups: dict[str, dict[str, Any]] = {}
-    for name, dataset in _datasets(path, h5, set()):
+    for name, dataset in _datasets(h5):
         parent, _, base = name.rpartition("/")
         groups.setdefault(parent, {})[base.partition(":")[0]] = dataset
     legacy = not any(parent.endswith("cell/vars") for parent in groups)
@@ -145,16 +148,23 @@ def _attribute(group: Any, name: str) -> str | None:
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        info = archive.getinfo(name)
-    except KeyError as error:
-        raise CheckpointError(
-            f"{path}: the archive holds no {name}",
-            remedy="save the model with model.save(), weights in one HDF5 file",
-        ) from error
-    _check_expansion(path, name, info.file_size, info.compress_size)
-    return archive.read(info)
+def archive_member(path: Path, name: str) -> bytes:
+    """One file of a `.keras` archive; CheckpointError when it is missing or far too large."""
+    with zipfile.ZipFile(path) as archive:
+        try:
+            info = archive.getinfo(name)
+        except KeyError as error:
+            raise CheckpointError(
+                f"{path}: the archive holds no {name}",
+                remedy="save the model with model.save(), weights in one HDF5 file",
+            ) from error
+        _check_expansion(path, name, info.file_size, info.compress_size)
+        return archive.read(info)
+
+
+def weights_bytes(path: Path) -> bytes:
+    """The HDF5 file with a Keras file's weights: itself, or the one inside an archive."""
+    return archive_member(path, _WEIGHTS_FILE) if zipfile.is_zipfile(path) else path.read_bytes()
 
 
 def _check_expansion(path: Path, name: str, size: int, stored: int) -> None:
@@ -165,32 +175,16 @@ def _check_expansion(path: Path, name: str, size: int, stored: int) -> None:
         )
 
 
-def _datasets(
-    path: Path, group: Any, seen: set[int], prefix: str = ""
-) -> Iterator[tuple[str, Any]]:
-    """Paths and data sets of a file, each reached once; optimizers are passed over."""
-    h5py = import_h5py()
-    for key in group:
-        name = f"{prefix}{key}"
-        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-            raise CheckpointError(
-                f"{path}: {name} is a link to another place",
-                remedy="Keras writes no links; save the model again",
-            )
-        if not prefix and key in _OPTIMIZERS:
-            continue
-        item = group[key]
-        address = h5py.h5o.get_info(item.id).addr
-        if address in seen:
-            raise CheckpointError(
-                f"{path}: {name} is a link to something that was read already",
-                remedy="Keras writes no links; save the model again",
-            )
-        seen.add(address)
-        if isinstance(item, h5py.Dataset):
+def _datasets(h5: Any) -> Iterator[tuple[str, Any]]:
+    """Paths and arrays of a file, each once, without those of optimizers.
+
+    HDF5's own walk follows no link that leads elsewhere, so a file cannot reach outside itself.
+    """
+    found: list[tuple[str, Any]] = []
+    h5.visititems(lambda name, item: found.append((name, item)))
+    for name, item in found:
+        if name.partition("/")[0] not in _OPTIMIZERS and hasattr(item, "dtype"):
             yield name, item
-        else:
-            yield from _datasets(path, item, seen, f"{name}/")
 
 
 def _stored_layer(
@@ -215,7 +209,8 @@ def _stored_layer(
     else:
         return None
     weights = tuple(_read(path, item) for item in found)
-    return StoredLayer("/".join(parts), name, weights)
+    arrays = tuple(item.name for item in found)
+    return StoredLayer("/".join(parts), name, weights, arrays)
 
 
 def _is_conv_lstm(shapes: list[tuple[int, ...]]) -> bool:
@@ -236,7 +231,7 @@ def _read(path: Path, dataset: Any) -> Tensor:
     size = math.prod(dataset.shape) * dataset.dtype.itemsize
     _check_expansion(path, dataset.name, size, dataset.id.get_storage_size())
     array = np.asarray(dataset[()])
-    if dataset.attrs.get("dtype") == "bfloat16":
+    if dataset.attrs.get("dtype") == "bfloat16":  # HDF5 has no such type: Keras stores its bits
         weight = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     elif array.dtype.kind == "f" and array.dtype.itemsize in (2, 4, 8):
         weight = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))

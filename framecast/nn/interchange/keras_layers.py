@@ -25,7 +25,13 @@ from framecast.nn.interchange.keras_config import (
     from_keras_config,
     to_keras_config,
 )
-from framecast.nn.interchange.keras_file import KerasFile, StoredLayer, import_h5py, read_keras_file
+from framecast.nn.interchange.keras_file import (
+    KerasFile,
+    StoredLayer,
+    import_h5py,
+    read_keras_file,
+    weights_bytes,
+)
 from framecast.runtime.output_files import atomic_write, explained_write
 
 __all__ = ["load_keras_layers", "load_keras_weights", "save_keras_weights", "to_keras_config"]
@@ -35,12 +41,13 @@ def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM]:
     """Build the ConvLSTM layers of a whole Keras model, with its weights, in eval mode.
 
     `path` is a `.keras` archive or a whole-model `.h5` of Keras 2, tf.keras or Keras 3. Keys are
-    the layers' names; inside models, Bidirectional and TimeDistributed the outer names stand in
-    front ("bidirectional/forward_conv_lstm2d"); the backward layer of a Bidirectional gives its
-    outputs in reversed order, which the wrapper turns round. "hard_sigmoid" of Keras 2 becomes
+    the layers' names, after those of the models and wrappers around them, as in
+    "bidirectional/forward_conv_lstm2d". The backward layer of a Bidirectional gives its outputs in
+    reversed order, as here `Bidirectional` expects it. "hard_sigmoid" of Keras 2 becomes
     hard_sigmoid_keras2. A layer has the dtype its weights are stored in. UserWarning for each
     ConvLSTM and each training rule that was left out. Raises CheckpointError for files that are
-    damaged, hold weights alone, no ConvLSTM, or an activation that is the user's own code.
+    damaged, hold weights alone or no ConvLSTM, a subclassed model, or an activation that is the
+    user's own code.
     """
     file = read_keras_file(Path(path))
     if file.config is None:
@@ -49,10 +56,7 @@ def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM]:
             remedy="build the layers and call load_keras_weights, or give the .keras file",
         )
     notes: list[str] = []
-    try:
-        configured = list(find_layers(file.config, notes))
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: the configuration is not a Keras model's") from error
+    configured = _configured_layers(file, notes)
     layers, taken = {}, []
     for configuration in configured:
         stored = _find_configured(file, configuration)
@@ -67,10 +71,27 @@ def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM]:
         warnings.warn(f"{path}: {note}", stacklevel=2)
     if not layers:
         raise CheckpointError(
-            f"{path}: a Keras model without ConvLSTM1D or ConvLSTM2D layers",
+            f"{path}: a Keras model without ConvLSTM layers",
             remedy="; ".join(notes) or "give a model that has some",
         )
     return layers
+
+
+def _configured_layers(file: KerasFile, notes: list[str]) -> list[ConfiguredLayer]:
+    config = file.config or {}
+    inner = config.get("config")
+    if isinstance(inner, dict) and "layers" not in inner and "class_name" in config:
+        names = ", ".join(repr(stored.path) for stored in file.layers) or "none"
+        raise CheckpointError(
+            f"{file.path}: a subclassed model ({config['class_name']}), whose layers are made by "
+            "its own code and not listed in the file",
+            remedy="make each ConvLSTM layer with the arguments in that code, then call "
+            f"load_keras_weights(layer, file, name); names of ConvLSTM weights: {names}",
+        )
+    try:
+        return list(find_layers(config, notes))
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{file.path}: the configuration is not a Keras model's") from error
 
 
 def load_keras_weights(layer: ConvLSTM, path: str | Path, name: str | None = None) -> None:
@@ -99,21 +120,32 @@ def load_keras_weights(layer: ConvLSTM, path: str | Path, name: str | None = Non
 
 
 def save_keras_weights(
-    layers: Mapping[str, ConvLSTM], path: str | Path, *, overwrite: bool = False
+    layers: Mapping[str, ConvLSTM],
+    path: str | Path,
+    *,
+    model: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Path:
-    """Write a `.weights.h5` file that `keras.Model.load_weights` reads.
+    """Write a weights file that `keras.Model.load_weights` reads.
 
-    `layers` are, in their order, the ConvLSTM layers of a Sequential or functional model whose
-    other layers have no weights; build them with `to_keras_config`. The keys are kept as names
-    and need not be those of the model. The file appears whole or not at all. Raises UsageError for
-    layers that Keras cannot hold or that have no weights yet, OutputError when the file exists
-    and `overwrite` is not given, or cannot be written.
+    Without `model`, `layers` are in their order the ConvLSTM layers of a Sequential or functional
+    model whose other layers have no weights; build them with `to_keras_config`. The keys are then
+    free. With `model`, a Keras file of the whole model or its weights, the result is a copy of its
+    weights in which those of `layers` are replaced, named as `load_keras_layers` names them or by
+    their path in the file; heads and wrappers such as Bidirectional keep theirs. `path` ends in
+    `.weights.h5`, or in `.h5` for a model of Keras 2. The file appears whole or not at all.
+
+    Raises UsageError for layers that Keras cannot hold or that have no weights yet, CheckpointError
+    for a model without such a layer, OutputError when the file exists and `overwrite` is not given,
+    or cannot be written.
     """
     path = Path(path)
-    if not path.name.endswith(".weights.h5"):
+    file = None if model is None else read_keras_file(Path(model))
+    suffix = ".h5" if file is not None and file.legacy else ".weights.h5"
+    if path.name.endswith(".weights.h5") != (suffix == ".weights.h5") or path.suffix != ".h5":
         raise UsageError(
-            f"{path}: Keras reads weights from files that end in .weights.h5",
-            remedy=f"use {path.with_suffix('').name}.weights.h5",
+            f"{path}: Keras reads these weights from files that end in {suffix}",
+            remedy=f"use {path.name.partition('.')[0]}{suffix}",
         )
     if not layers:
         raise UsageError(f"{path}: there are no layers to write", remedy="give one or more")
@@ -123,16 +155,50 @@ def save_keras_weights(
             raise UsageError(
                 f"layer {name!r} has no weights yet", remedy="give in_channels, or call it once"
             )
+    places = {} if file is None else {name: _place(file, name, layers[name]) for name in layers}
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already", remedy="use another name or overwrite=True")
     with explained_write(path, "weights file"), atomic_write(path) as temporary:
-        _write(layers, temporary)
+        if file is None:
+            _write(layers, temporary)
+        else:
+            temporary.write_bytes(weights_bytes(file.path))
+            _replace(layers, places, temporary)
     return path
 
 
-def _write(layers: Mapping[str, ConvLSTM], draft: Path) -> None:
+def _place(file: KerasFile, name: str, layer: ConvLSTM) -> StoredLayer:
+    """Where a model's file stores the layer of that name."""
+    configured = [] if file.config is None else _configured_layers(file, [])
+    places = [_find_configured(file, found) for found in configured if found.key == name]
+    places = places or _named(file.layers, name)
+    if len(places) != 1:
+        known = [found.key for found in configured] or [stored.path for stored in file.layers]
+        raise CheckpointError(
+            f"{file.path}: {len(places)} ConvLSTM layers are called {name!r}; the file holds: "
+            f"{', '.join(known) or 'none'}",
+            remedy="name the layer as load_keras_layers does, or by its path in the file",
+        )
+    _check_fits(file, layer, places[0])
+    return places[0]
+
+
+def _replace(layers: Mapping[str, ConvLSTM], places: Mapping[str, StoredLayer], path: Path) -> None:
+    with import_h5py().File(path, "r+") as h5:
+        for name, layer in layers.items():
+            for array, weight in zip(places[name].arrays, _weights(layer), strict=True):
+                values = to_keras_layout(weight.detach().cpu()).contiguous()
+                target = h5[array]
+                if target.attrs.get("dtype") == "bfloat16":  # stored as its bits
+                    bits = values.bfloat16().view(torch.int16).numpy()
+                    target[...] = bits.view(target.dtype)
+                else:
+                    target[...] = values.double().numpy()
+
+
+def _write(layers: Mapping[str, ConvLSTM], path: Path) -> None:
     used: dict[str, int] = {}
-    with import_h5py().File(draft, "w") as h5:
+    with import_h5py().File(path, "w") as h5:
         for name, layer in layers.items():
             step = to_snake_case(_keras_class(layer))
             used[step] = used.get(step, -1) + 1
@@ -140,7 +206,7 @@ def _write(layers: Mapping[str, ConvLSTM], draft: Path) -> None:
             h5.create_group(f"{group}/vars").attrs["name"] = name
             for index, weight in enumerate(_weights(layer)):
                 values = to_keras_layout(weight.detach().cpu())
-                if values.dtype == torch.bfloat16:
+                if values.dtype == torch.bfloat16:  # which NumPy does not have
                     values = values.float()
                 h5[f"{group}/cell/vars/{index}"] = values.contiguous().numpy()
 

@@ -1,6 +1,6 @@
 """ConvLSTM weights of two PyTorch projects, as ConvLSTM2D layers with equal outputs.
 
-`ndrplz/ConvLSTM_pytorch` (`convlstm.py`): one convolution over x and h side by side, gates in the
+`ndrplz/ConvLSTM_pytorch` (`convlstm.py`): one convolution over x and h concatenated, gates in the
 order i, f, o, g, bias optional. `chengtan9907/OpenSTL` (`openstl/modules/convlstm_modules.py`):
 separate convolutions of x and h, gates i, f, g, o, no bias. Both pad by half the kernel and start
 from zeros; g is what Keras calls c.
@@ -63,7 +63,7 @@ def load_openstl(source: Source, prefix: str | None = None) -> list[ConvLSTM2D]:
 
     Each takes and gives (B,T,C,H,W), all steps, C the channels of a frame cut into patches. The
     cells' conv_o and conv_last, which OpenSTL never computes with, and the model's own conv_last,
-    the 1x1 convolution behind the last layer, are named in a UserWarning. `prefix` as in
+    the 1x1 convolution after the last layer, are named in a UserWarning. `prefix` as in
     `load_ndrplz`. Raises CheckpointError as there, and for cells with layer_norm, whose
     normalisation over the whole frame this project's layer does not compute.
     """
@@ -106,7 +106,7 @@ def _tensors(source: Source) -> tuple[str, dict[str, Tensor]]:
             # Changed bytes make zipfile, pickle and torch raise almost anything.
             raise CheckpointError(
                 f"{where}: cannot be read as plain tensors",
-                remedy="it is damaged, or holds objects besides its weights, which are never "
+                remedy="it is damaged, or holds more than plain weights, which are never "
                 "loaded: save the model's state_dict() alone",
             ) from error
     for name in _CONTAINERS:
@@ -173,7 +173,7 @@ def _layer(at: str, parts: dict[str, Tensor]) -> ConvLSTM2D:
     odd = all(side % 2 for side in size)
     if min(filters, channels) < 1 or not odd or any(shapes[n] != expected[n] for n in shapes):
         raise CheckpointError(
-            f"{at}: weights of shapes {shapes} make no ConvLSTM with an odd kernel",
+            f"{at}: weights of shapes {shapes} do not make a ConvLSTM with an odd kernel",
             remedy="the checkpoint is damaged or another model's",
         )
     layer = ConvLSTM2D(

@@ -36,7 +36,7 @@ class SequenceSettings:
 
 @dataclass(frozen=True)
 class Weights:
-    """A layer's weights, for all four gates as the layer keeps them or for i, f and o alone."""
+    """A layer's weights, for all four gates as the layer has them or for i, f and o alone."""
 
     kernel: Tensor
     recurrent_kernel: Tensor

@@ -26,8 +26,8 @@ from torch.nn import functional
 
 from framecast.nn.recurrence.cost import SIDE
 
+# By kernel size. Pairs of opposite and of inverse points lose little to rounding.
 _POINTS = {3: (0, sqrt(2), -sqrt(2), sqrt(0.5), -sqrt(0.5)), 5: (0, 1, -1, 2, -2, 0.5, -0.5)}
-"""By kernel size; pairs of opposite and of inverse points keep the rounding small."""
 
 
 def _transforms(r: int) -> tuple[Tensor, Tensor, Tensor]:
