@@ -16,10 +16,10 @@ from framecast.nn.forecasters.flow.optical_flow import advect, warp
 from framecast.prediction.rollout import Predictor
 
 FLOW_SMOOTHING = 3.0
-"""Gaussian width in pixels that takes the outliers out of the DIS flow before extrapolation."""
+"""Standard deviation in pixels of the Gaussian that smooths outliers of the DIS flow."""
 
 LEAST_SIDE = 16
-"""Sides in pixels below which DIS refuses frames; smaller ones are extended by their edges."""
+"""Side in pixels below which OpenCV's DIS fails; smaller frames are padded with their edges."""
 
 
 def persistence(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
@@ -56,9 +56,10 @@ def linear_trend(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
     """
     frames = context_BTCHW.shape[1]
     mean_BCHW = context_BTCHW.mean(dim=1)
+    # Time from the middle of the context, so that the mean is the intercept.
     time_T = torch.arange(frames).to(context_BTCHW) - (frames - 1) / 2
-    spread = time_T.square().sum().clamp(min=1)
-    slope_BCHW = torch.einsum("t,btchw->bchw", time_T, context_BTCHW) / spread
+    variance = time_T.square().sum().clamp(min=1)  # 0 for a single frame
+    slope_BCHW = torch.einsum("t,btchw->bchw", time_T, context_BTCHW) / variance
     for lead in range(1, horizon + 1):
         yield (mean_BCHW + slope_BCHW * ((frames - 1) / 2 + lead)).clamp(0, 1)
 
@@ -69,7 +70,7 @@ BASELINES: dict[str, Predictor] = {
     "optical flow": optical_flow,
     "linear trend": linear_trend,
 }
-"""By the names that reports have for them."""
+"""By the names that reports give them."""
 
 
 def _dis_velocity(context_BTCHW: Tensor) -> Tensor:
@@ -78,9 +79,10 @@ def _dis_velocity(context_BTCHW: Tensor) -> Tensor:
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     fields = []
     height, width = grey_BTHW.shape[2:]
-    below, beside = max(LEAST_SIDE - height, 0), max(LEAST_SIDE - width, 0)
+    bottom, right = max(LEAST_SIDE - height, 0), max(LEAST_SIDE - width, 0)
     for pair_THW in grey_BTHW:
-        wide_THW = np.pad(pair_THW, ((0, 0), (0, below), (0, beside)), mode="edge")
+        wide_THW = np.pad(pair_THW, ((0, 0), (0, bottom), (0, right)), mode="edge")
+        # The first and the last of one or two frames: a single one has no motion.
         flow_HW2 = estimator.calc(wide_THW[0], wide_THW[-1], None)[:height, :width]
         fields.append(cv2.GaussianBlur(flow_HW2, (0, 0), FLOW_SMOOTHING))
     return torch.from_numpy(np.stack(fields)).permute(0, 3, 1, 2)

@@ -25,8 +25,8 @@ from framecast.runtime.output_files import atomic_write, explained_write
 
 FORMAT, VERSION = "framecast", 1
 
-RIVALS = {"last frame": "persistence_mse", "optical flow": "flow_mse"}
-"""Classical forecasts that a training scores beside its network, and their names in `scores`."""
+SCORED_BASELINES = {"last frame": "persistence_mse", "optical flow": "flow_mse"}
+"""Baselines that are validated together with the network, and their names in `scores`."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Checkpoint:
     """Contents of a model file.
 
     `config` is fully resolved (no "auto" horizon); `clip` describes the training frames
-    (`channels`, `height`, `width`); `weights` are the ones to forecast with; `scores` holds
-    validation figures by name; `progress` is what resuming needs (optimizer, raw weights,
-    counters), None in a released model; `trained_on` are the clips it has seen, None where an older
-    framecast did not note them.
+    (`channels`, `height`, `width` in pixels); `weights` are the averaged ones to forecast with;
+    `scores` holds validation figures by name; `progress` is what resuming needs (optimizer, raw
+    weights, counters), None in a released model; `trained_on` lists the training clips, None where
+    an older framecast did not record them.
     """
 
     config: Config
@@ -51,14 +51,14 @@ class Checkpoint:
     def fallback(self) -> str | None:
         """The classical forecast that did better than the default network in its training.
 
-        A name of `baselines.BASELINES`; None where the network is the best that is known, and for
-        the other networks, which are there to be compared.
+        A name of `baselines.BASELINES`; None where the network did best or nothing was scored, and
+        for the other networks, which are there to be compared.
         """
         if not self.config.model.traits.falls_back:
             return None
-        rivals = {name: self.scores.get(key, math.inf) for name, key in RIVALS.items()}
-        name = min(rivals, key=rivals.__getitem__)
-        return name if rivals[name] < self.scores.get("validation_mse", -math.inf) else None
+        scores = {name: self.scores.get(key, math.inf) for name, key in SCORED_BASELINES.items()}
+        best = min(scores, key=scores.__getitem__)
+        return best if scores[best] < self.scores.get("validation_mse", -math.inf) else None
 
     def forecaster(self) -> Forecaster:
         """Build the network with these weights, in eval mode on the CPU.

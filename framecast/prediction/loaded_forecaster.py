@@ -9,15 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from framecast.config.loading import Config
 from framecast.errors import CheckpointError, UsageError
 from framecast.nn.cost_model.memory import fitting_tile
-from framecast.nn.forecasters.grid import patch_of, smallest_tile
-from framecast.nn.forecasters.tiled import TiledForecaster
+from framecast.nn.forecasters.grid import SMALLEST_TILE
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.probability_matching import matched
 from framecast.prediction.rollout import rollout
+from framecast.prediction.tiled_rollout import tiled_rollout
 from framecast.runtime.device import (
     autocast,
     explained_memory,
@@ -41,10 +40,12 @@ class LoadedForecaster:
         tile: int | None = None,
         match: float = 0.0,
     ) -> None:
-        """`tile` is the side in pixels of the tiles that larger frames are predicted in; None:
-        whole, or in tiles where memory does not hold them. `match` is how far, 0..1, frames are
-        moved to the last context frame's distribution of brightness. Raises UsageError for tiles
-        that are too small or of a network that is tied to its frame size, and for another match.
+        """`tile`: side in pixels of the tiles that larger frames are predicted in; None: whole
+        frames, or tiles where memory does not hold them. `match`: how far, 0..1, each frame's
+        distribution of brightness is moved to that of the last context frame.
+
+        Raises UsageError for a `match` out of range, and for tiles that are too small or of a
+        network that is tied to its frame size.
         """
         self.config = checkpoint.config
         self.channels = checkpoint.clip["channels"]
@@ -54,9 +55,9 @@ class LoadedForecaster:
         self.trained_on, self.fallback = checkpoint.trained_on, checkpoint.fallback
         self.tile, self.match = tile, match
         if not 0 <= match <= 1:
-            raise UsageError(f"--match {match:g}: is no share", remedy="use 0 to 1")
+            raise UsageError(f"--match {match:g}: out of range", remedy="use 0 to 1")
         if tile is not None:
-            _check_tile(self.config, tile)
+            self._check_tile(tile)
 
     def predict(self, context_THWC: np.ndarray, horizon: int) -> np.ndarray:
         """Forecast `horizon` frames (horizon, H, W, C) after a context (Tc, H, W, C), Tc >= 1.
@@ -69,11 +70,12 @@ class LoadedForecaster:
 
     def stream(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
         """Like `predict`, but yield the frames (H, W, C) as they are made, holding only one."""
-        self._check(context_THWC, horizon)
+        self._check_context(context_THWC, horizon)
         height, width = context_THWC.shape[1:3]
         size = target_size(height, width, self.config.data.resize)
-        small_THWC = np.stack([resize(frame, *size) for frame in context_THWC])
-        context_BTCHW = torch.from_numpy(to_unit(small_THWC))[None]
+        context_BTCHW = torch.from_numpy(
+            to_unit(np.stack([resize(frame, *size) for frame in context_THWC]))
+        )[None]
         for frame_BCHW in self.extrapolate(context_BTCHW, horizon):
             frame_HWC = from_unit(frame_BCHW[0].cpu().numpy(), context_THWC.dtype)
             yield resize(frame_HWC, height, width)
@@ -87,7 +89,7 @@ class LoadedForecaster:
         if self.fallback is not None:
             frames = BASELINES[self.fallback](context_BTCHW, horizon)
         else:
-            frames = self._rollout(context_BTCHW, horizon)
+            frames = self._network_frames(context_BTCHW, horizon)
         for lead in range(1, horizon + 1):
             # Left before every yield, since whoever reads the frames computes in between.
             with (
@@ -100,22 +102,18 @@ class LoadedForecaster:
                     f"the model's prediction {lead} frames ahead is not finite",
                     remedy="use a smaller --horizon, or train again with a smaller --lr",
                 )
-            yield self._matched(frame_BCHW.float(), context_BTCHW[:, -1])
+            frame_BCHW = frame_BCHW.float()
+            if self.match > 0:
+                last_BCHW = context_BTCHW[:, -1].to(frame_BCHW.device)
+                frame_BCHW = matched(frame_BCHW, last_BCHW, self.match)
+            yield frame_BCHW
 
-    def _matched(self, frame_BCHW: Tensor, last_BCHW: Tensor) -> Tensor:
-        if self.match == 0:
-            return frame_BCHW
-        return matched(frame_BCHW, last_BCHW.to(frame_BCHW.device), self.match)
-
-    def _rollout(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
-        """The network's frames, whole or in tiles."""
-        _, length, _, height, width = context_BTCHW.shape
-        side = self.tile_side(height, width, length)
+    def _network_frames(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
+        _, context_length, _, height, width = context_BTCHW.shape
+        side = self.tile_side(height, width, context_length, horizon)
         if side is None:
             return rollout(self.network, context_BTCHW.to(self.device), horizon)
-        return rollout(
-            TiledForecaster(self.network, self.config.model, side), context_BTCHW, horizon
-        )
+        return tiled_rollout(self.network, context_BTCHW, horizon, side)
 
     @property
     def fallback_note(self) -> str | None:
@@ -127,32 +125,40 @@ class LoadedForecaster:
             f"so the {self.fallback} makes the forecast; training for longer may help"
         )
 
-    def tile_side(self, height: int, width: int, length: int | None = None) -> int | None:
+    def tile_side(self, height: int, width: int, context_length: int, horizon: int) -> int | None:
         """Side of the tiles that frames of this size are predicted in; None: they are whole.
 
-        `length` counts the context frames, None: as trained. Raises ResourceError for frames that
-        memory does not hold in tiles either.
+        Raises ResourceError for frames that memory does not hold in tiles either.
         """
         size = target_size(height, width, self.config.data.resize)
         if self.tile is not None:
             return self.tile if self.tile < max(size) else None
         memory = prediction_memory(self.device)
-        if memory is None:
+        if memory is None:  # the system does not tell: trust that it suffices
             return None
-        length = length or self.config.data.context_length
-        return fitting_tile(self.config.model, self.channels, size, length, memory)
+        return fitting_tile(
+            self.config.model,
+            self.channels,
+            size,
+            context_length=context_length,
+            horizon=horizon,
+            memory=memory,
+        )
 
     def check_channels(self, info: SourceInfo) -> None:
         """Raise CheckpointError when a clip's channels are not the model's."""
         if info.channels != self.channels:
-            wanted = "gray" if self.channels == 1 else "rgb"
             raise CheckpointError(
-                f"{info.path}: has {info.channels} channels, the model was trained on "
+                f"{info.path}: has {_channels(info.channels)}, the model was trained on "
                 f"{self.channels}",
-                remedy=f"convert the frames with --color {wanted}",
+                remedy=f"convert the frames with --color {self._color}",
             )
 
-    def _check(self, context_THWC: np.ndarray, horizon: int) -> None:
+    @property
+    def _color(self) -> str:
+        return "gray" if self.channels == 1 else "rgb"
+
+    def _check_context(self, context_THWC: np.ndarray, horizon: int) -> None:
         if horizon < 1:
             raise UsageError(f"horizon {horizon}: nothing to predict", remedy="use 1 or more")
         if context_THWC.ndim != 4 or context_THWC.size == 0:
@@ -161,9 +167,22 @@ class LoadedForecaster:
             )
         if context_THWC.shape[3] != self.channels:
             raise CheckpointError(
-                f"the model works on {self.channels} channels, the frames have "
+                f"the model works on {_channels(self.channels)}, the frames have "
                 f"{context_THWC.shape[3]}",
-                remedy=f"convert them with --color {'gray' if self.channels == 1 else 'rgb'}",
+                remedy=f"convert them with --color {self._color}",
+            )
+
+    def _check_tile(self, tile: int) -> None:
+        if self.config.model.traits.tied_to_size:
+            raise UsageError(
+                f"--tile {tile}: {self.config.model.name} is tied to frames of "
+                f"{self.config.data.resize}, which it cannot see in parts",
+                remedy="leave out --tile",
+            )
+        if tile < SMALLEST_TILE:
+            raise UsageError(
+                f"--tile {tile}: smaller than what neighbouring tiles share",
+                remedy=f"use {SMALLEST_TILE} or more",
             )
 
 
@@ -172,8 +191,7 @@ def load_forecaster(
 ) -> LoadedForecaster:
     """Load a model file or a run folder's best model; CheckpointError when it is neither.
 
-    `tile` is the side in pixels of the tiles that frames are predicted in, None: as memory needs;
-    `match` how far frames are moved to the last context frame's distribution of brightness, 0..1.
+    `device` is auto, cpu, cuda, cuda:N or mps; `tile` and `match` as for LoadedForecaster.
     """
     checkpoint = load_checkpoint(Path(path))
     try:
@@ -182,15 +200,5 @@ def load_forecaster(
         raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy) from error
 
 
-def _check_tile(config: Config, tile: int) -> None:
-    if config.model.traits.tied_to_size:
-        raise UsageError(
-            f"--tile {tile}: {config.model.name} is tied to frames of {config.data.resize}, which "
-            "it cannot see in parts",
-            remedy="leave out --tile",
-        )
-    if tile < smallest_tile(config.model):
-        raise UsageError(
-            f"--tile {tile}: too small for a model with patches of {patch_of(config.model)}",
-            remedy=f"use {smallest_tile(config.model)} or more",
-        )
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"

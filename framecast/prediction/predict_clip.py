@@ -29,7 +29,7 @@ class PredictionRequest:
     the clip's last frames, or with `compare` the last whose future is known. `fps` None: the clip's
     own. `color` converts the frames before anything else; `keep_readable` accepts damaged clips.
     `stream` asks for a forecast after every frame; `size` (HxW) says that standard input is raw
-    frames.
+    frames. Raises UsageError for values that mean nothing.
     """
 
     horizon: int | None = None
@@ -56,7 +56,7 @@ class PredictionRequest:
             )
 
     def check_source(self, source: str) -> None:
-        """Raise UsageError where what is asked for and the kind of the source do not fit."""
+        """Raise UsageError for options that this kind of source does not have."""
         live = is_live(source)
         if live and not self.stream:
             raise UsageError(f"{source}: has no last frames to start from", remedy="add --stream")
@@ -73,7 +73,7 @@ class PredictionRequest:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Frames to come and how to show them: `frames` yields `count` of (H, W, C) at rate `fps`."""
+    """Future frames and how to show them: `frames` yields `count` of (H, W, C) at rate `fps`."""
 
     frames: Iterator[np.ndarray]
     count: int
@@ -89,9 +89,9 @@ def predict_file(
     overwrite: bool = False,
     on_frame: Callable[[str, int], None] = lambda name, total: None,
 ) -> tuple[str, ...]:
-    """Predict one clip into a file or PNG folder and return what is worth noting.
+    """Predict one clip into a file or PNG folder and return notes for the user.
 
-    `on_frame` is called with the clip's name and the number of frames to come, for each of them.
+    `on_frame` is called for each frame written, with the clip's name and the number of frames.
     Raises what reading, predicting and writing raise; a target is never left half written.
     """
     source = open_clip(forecaster, path, request)
@@ -100,14 +100,17 @@ def predict_file(
         for frame_HWC in forecast.frames:
             writer.write(frame_HWC)
             on_frame(path.name, forecast.count)
-    return (*forecast.notes, *model_notes(forecaster, source.info), *writer.notes)
+    horizon = request.horizon or int(forecaster.config.data.horizon)
+    how = model_notes(forecaster, source.info, horizon)
+    return (*forecast.notes, *how, *writer.notes)
 
 
-def model_notes(forecaster: LoadedForecaster, info: SourceInfo) -> tuple[str, ...]:
+def model_notes(forecaster: LoadedForecaster, info: SourceInfo, horizon: int) -> tuple[str, ...]:
     """Say where frames are predicted by a classical forecast, or in tiles."""
     if forecaster.fallback_note is not None:
         return (forecaster.fallback_note,)
-    side = forecaster.tile_side(info.height, info.width)
+    context_length = forecaster.config.data.context_length
+    side = forecaster.tile_side(info.height, info.width, context_length, horizon)
     return () if side is None else (f"predicted in tiles of {side} x {side} pixels",)
 
 
@@ -120,9 +123,9 @@ def open_clip(forecaster: LoadedForecaster, path: Path, request: PredictionReque
 
 
 def name_outputs(sources: Sequence[Path], output: str | None, suffix: str) -> list[str]:
-    """Where each prediction goes: `output` itself for one source, inside it for several.
+    """Where each prediction goes: to `output` for one source, into that folder for several.
 
-    Without an output: in the working directory, named after the clip. Folders are made; names end
+    Without an output: into the working directory, named after the clip. Folders are made; names end
     in a slash where PNGs go into a folder. Raises UsageError when two sources would get the same
     name, OutputError when the folder cannot be made.
     """
@@ -136,8 +139,7 @@ def name_outputs(sources: Sequence[Path], output: str | None, suffix: str) -> li
     ending = "/" if suffix == "png" else f".{suffix}"
     folder = Path(output or "")
     targets = [f"{folder / _clip_name(source)}-prediction{ending}" for source in sources]
-    twice = [target for target, times in Counter(targets).items() if times > 1]
-    if twice:
+    if twice := [target for target, times in Counter(targets).items() if times > 1]:
         raise UsageError(
             f"several sources would be written to {twice[0]}", remedy="predict them one by one"
         )
@@ -155,7 +157,7 @@ def _clip_name(source: Path) -> str:
     """A folder's name, a file's name without its suffix, or what a live source is called."""
     if is_live(str(source)):
         return live_name(str(source))
-    path = source.resolve()
+    path = source.resolve()  # "." has no name of its own
     return path.name if path.is_dir() else path.stem
 
 
@@ -170,6 +172,7 @@ def forecast_source(
     info, data = source.info, forecaster.config.data
     horizon = request.horizon or int(data.horizon)
     future = horizon if request.compare else 0
+    # Frames from the first one needed to the last one, both included.
     reach = (data.context_length + future - 1) * data.frame_step + 1
     start = info.frames - reach if request.start is None else request.start
     if start < 0 or start + reach > info.frames:
@@ -187,32 +190,33 @@ def forecast_source(
     fps = request.fps
     if fps is None:
         fps = (info.fps or DEFAULT_FPS) / data.frame_step
-    notes = _notes(request, horizon, info, forecaster.config)
-    return Forecast(frames, count, fps, (*info.notes, *scene, *notes))
+    assumed = _assumptions(request, horizon, info, forecaster.config)
+    return Forecast(frames, count, fps, (*info.notes, *scene, *assumed))
 
 
 def _read_context(
     source: FrameSource, start: int, data: DataConfig
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The context (Tc, H, W, C) that begins at a frame, and a note if it is less than asked for.
+    """The context (Tc, H, W, C) from frame `start` on, and a note if it is shorter than asked for.
 
-    Where it cuts to another scene, only what follows the cut is taken: the rest has no future.
+    Where it cuts to another scene, only the frames after the cut count: the others have no future.
     """
     wanted = range(start, start + data.context_length * data.frame_step, data.frame_step)
     if not data.scene_cuts:
         return np.stack(list(source.read(wanted.start, wanted[-1] + 1, wanted.step))), ()
     from framecast.video.scene_detection import NEIGHBOURS, newest_scene  # noqa: PLC0415  (slow to load)
 
-    kept, before = {}, max(0, start - NEIGHBOURS)
+    # A cut is told by how much its neighbours change, so reading begins some frames earlier.
+    before, context_frames = max(0, start - NEIGHBOURS), {}
 
     def watched() -> Iterator[np.ndarray]:
         for number, frame_HWC in enumerate(source.read(before, wanted[-1] + 1), before):
             if number in wanted:
-                kept[number] = frame_HWC
+                context_frames[number] = frame_HWC
             yield frame_HWC
 
     scene = before + newest_scene(watched(), start - before)
-    context = [frame_HWC for number, frame_HWC in kept.items() if number >= scene]
+    context = [frame_HWC for number, frame_HWC in context_frames.items() if number >= scene]
     if len(context) == len(wanted):
         return np.stack(context), ()
     frames = "1 frame" if len(context) == 1 else f"{len(context)} frames"
@@ -232,21 +236,27 @@ def _needs(data: DataConfig, start: int, future: int) -> str:
 
 
 def _remedy(request: PredictionRequest) -> str:
-    ways = ["an earlier --start"] if request.start else []
-    ways += ["a smaller --horizon"] if request.compare else []
-    return f"use {', '.join([*ways, 'a longer clip'])}".replace(", a longer", " or a longer")
+    options = ["an earlier --start"] if request.start else []
+    options += ["a smaller --horizon"] if request.compare else []
+    return "use " + " or ".join([*options, "a longer clip"])
 
 
-def _notes(
+def _assumptions(
     request: PredictionRequest, horizon: int, info: SourceInfo, config: Config
 ) -> Iterator[str]:
+    """Notes on what was chosen because nobody said otherwise."""
     data, size = config.data, f"{info.height}x{info.width}"
     if config.model.traits.tied_to_size and size != data.resize:
         yield (
-            f"{config.model.name} works at {data.resize} alone: {info.path} is resized from {size} "
-            "to it, and its prediction back"
+            f"{config.model.name} works at {data.resize} only: {info.path} is resized from {size}, "
+            "and its prediction back"
         )
     if info.fps is None and request.fps is None:
-        yield f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps"
+        yield no_frame_rate(info.path)
     if horizon > int(data.horizon):
         yield f"horizon {horizon} goes beyond the {data.horizon} frames the model was trained on"
+
+
+def no_frame_rate(name: str | Path) -> str:
+    """The note on a source without a frame rate."""
+    return f"{name} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps"

@@ -1,4 +1,4 @@
-"""Probability matching: the distribution of brightness that blurring takes away, given back."""
+"""Probability matching: restores the distribution of brightness that blurring narrows."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from torch import Tensor
 def matched(frame_BCHW: Tensor, like_BCHW: Tensor, share: float) -> Tensor:
     """Move a frame's pixels `share` (0..1) of the way to the distribution of another, (B, C, H, W).
 
-    With a share of 1 each channel has the other's values, in the order of its own: the brightest
-    pixel gets the brightest value. Equal pixels stay equal and get the lowest that is theirs, so
-    that no empty background is lifted.
+    With a share of 1 each channel has the other's values in its own order: the brightest pixel gets
+    the brightest value. Equal pixels stay equal and get the lowest value of their ranks, so that an
+    empty background is not lifted.
 
     Source: pysteps, postprocessing.probmatching.nonparam_match_empirical_cdf, which treats the
     lowest pixels apart where here only equal ones are.
     """
     pixels_BCN = frame_BCHW.flatten(2).contiguous()
+    # Rank of each pixel in its channel; searchsorted finds the first of equal values.
     ranks_BCN = torch.searchsorted(pixels_BCN.sort(dim=-1).values, pixels_BCN)
     values_BCN = like_BCHW.flatten(2).sort(dim=-1).values.gather(-1, ranks_BCN)
     return frame_BCHW.lerp(values_BCN.view_as(frame_BCHW), share)

@@ -623,7 +623,7 @@ WRONG = {
     "colour model, grey clip": (
         lambda here: predicting(here, here.clips / "grey.npy", model=here.color_run),
         MODEL,
-        "grey.npy: has 1 channels, the model was trained on 3",
+        "grey.npy: has 1 channel, the model was trained on 3",
         "convert the frames with --color rgb",
     ),
     # runs

@@ -312,7 +312,7 @@ def test_every_network_is_trained_saved_predicts_and_is_exported(name, run, clip
     code, _, err = run("predict", tmp_path / "copy.pt", tmp_path / "other.npy", "-o", future)
     assert code == 0, err
     assert np.load(future).shape[:3] == (HORIZON, 30, 22)
-    note = f"{name} works at 18x26 alone: {tmp_path / 'other.npy'} is resized from 30x22 to it"
+    note = f"{name} works at 18x26 only: {tmp_path / 'other.npy'} is resized from 30x22"
     assert (note in "".join(err.split("\n"))) == (name in TIED)
 
     code, _, err = run("export", tmp_path / "copy.pt", "-o", tmp_path / "model.torchscript")

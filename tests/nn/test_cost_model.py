@@ -15,13 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from framecast.config.schema import ModelConfig
 from framecast.nn.convlstm.layer import ConvLSTM2D
-from framecast.nn.cost_model.memory import tiled_bytes
 from framecast.nn.cost_model.network import trace_network
 from framecast.nn.cost_model.tensors import channels_last, size, totals
 from framecast.nn.forecasters import base, comparison, layers
 from framecast.nn.forecasters.flow import network as network_module
 from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
-from framecast.nn.forecasters.tiled import TiledForecaster
 from framecast.prediction.rollout import rollout
 from tests.support.live_bytes import LiveBytes
 
@@ -233,16 +231,6 @@ def test_prediction_bytes_are_within_10_percent_of_the_tensors_alive_at_once(nam
 @pytest.mark.parametrize("shape", [(1, 6, 1, 188, 172), (3, 5, 1, 96, 64)])
 def test_prediction_bytes_in_tiles_are_within_10_percent_of_those_alive_at_once(shape):
     check_prediction_bytes(ModelConfig(filters=(64, 64), patch=4), shape)
-
-
-@pytest.mark.parametrize("name", ["flow-convlstm", "convlstm", "frame-convlstm", "shi2015"])
-def test_bytes_of_frames_in_many_tiles_are_within_10_percent_of_those_alive_at_once(name):
-    model, size, side = ModelConfig(name), (352, 416), 64
-    names = ("batch", "context_length", "channels", "height", "width")
-    sizes = dict(zip(names, (1, 6, 1, *size), strict=True))
-    network = TiledForecaster(build(model, sizes, "cpu"), model, side)
-    estimate = tiled_bytes(model, 1, size, 6, side)
-    assert estimate == pytest.approx(peak(network, sizes), rel=0.1)
 
 
 def check_prediction_bytes(model, shape):

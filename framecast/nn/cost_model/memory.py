@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import product
-
 from framecast.config.schema import ModelConfig
 from framecast.errors import ResourceError
-from framecast.nn.cost_model.network import state_numbers, trace_network
+from framecast.nn.cost_model.network import trace_network
 from framecast.nn.cost_model.tensors import totals
-from framecast.nn.forecasters.grid import smallest_tile, spans, tile_overlap, tile_unit
+from framecast.nn.forecasters.grid import SMALLEST_TILE
 from framecast.nn.shapes import FLOAT_BYTES
 from framecast.runtime.memory import machine_memory
 
@@ -78,7 +75,13 @@ def check_batch(
 
 
 def fitting_tile(
-    model: ModelConfig, channels: int, size: tuple[int, int], context_length: int, memory: int
+    model: ModelConfig,
+    channels: int,
+    size: tuple[int, int],
+    *,
+    context_length: int,
+    horizon: int,
+    memory: int,
 ) -> int | None:
     """Side of tiles whose forecast fits into `memory` bytes; None where whole frames (H, W) do.
 
@@ -88,39 +91,19 @@ def fitting_tile(
     whole = _whole_bytes(model, channels, size, context_length)
     if whole <= memory:
         return None
+    # Tiles or not, the context and all forecast frames are there at once.
+    frames = FLOAT_BYTES * (context_length + horizon) * channels * size[0] * size[1]
     side = max(size) // 2
-    while side >= smallest_tile(model) and not model.traits.tied_to_size:
-        if tiled_bytes(model, channels, size, context_length, side) <= memory:
+    while side >= SMALLEST_TILE and not model.traits.tied_to_size:
+        tile = (min(side, size[0]), min(side, size[1]))
+        if frames + _whole_bytes(model, channels, tile, context_length) <= memory:
             return side
         side //= 2
     raise ResourceError(
-        f"predicting frames of {size[0]} x {size[1]} takes {whole / 1e9:,.1f} GB whole and more "
-        f"than the {memory / 1e9:,.1f} GB there are in tiles",
-        remedy="train with a smaller --resize",
+        f"predicting {horizon} frames of {size[0]} x {size[1]} takes {whole / 1e9:,.1f} GB whole "
+        f"and more than the {memory / 1e9:,.1f} GB there are in tiles",
+        remedy="use a smaller --horizon, or train with a smaller --resize",
     )
-
-
-def tiled_bytes(
-    model: ModelConfig, channels: int, size: tuple[int, int], context_length: int, side: int
-) -> int:
-    """Most bytes that a forecast of frames (H, W) in tiles of `side` takes, weights apart.
-
-    Beside the tile under way those are the context, the frame that is put together, and what all
-    tiles hold at the end of a step: how much each counts where, its state, and what of the state
-    before it was another.
-    """
-    unit = tile_unit(model)
-    side = side // unit * unit
-    rows, columns = (
-        Counter(end - start for start, end in spans(length, side, tile_overlap(side, unit), unit))
-        for length in size
-    )
-    numbers = (context_length + 1) * channels * size[0] * size[1]
-    for (height, down), (width, along) in product(rows.items(), columns.items()):
-        state = state_numbers(model, channels=channels, height=height, width=width)
-        numbers += down * along * (height * width + sum(state))
-    tile = (min(side, size[0]), min(side, size[1]))
-    return FLOAT_BYTES * numbers + _whole_bytes(model, channels, tile, context_length)
 
 
 def _whole_bytes(

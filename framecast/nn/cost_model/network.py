@@ -36,13 +36,6 @@ def trace_network(
     return tuple(way.rows)
 
 
-def state_numbers(model: ModelConfig, *, channels: int, height: int, width: int) -> tuple[int, int]:
-    """Numbers in the state of one clip's forecast, and those of them that each step makes anew."""
-    way = Way(model, 1, 1, 1, channels, (height, width))
-    _walk(way)
-    return way.carried, way.renewed
-
-
 def _walk(way: Way) -> None:
     encode, step = WALKS[way.model.name]
     encode(way)

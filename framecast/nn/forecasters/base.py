@@ -7,7 +7,7 @@ cells.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -29,10 +29,6 @@ class Forecaster(nn.Module):
 
     def step(self, state: Any) -> tuple[Tensor, Any]:
         raise NotImplementedError
-
-    def agree(self, states: Sequence[Any]) -> Sequence[Any]:
-        """Make states of tiles of one frame agree on what they tell of the frame as a whole."""
-        return states
 
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Set what has a closed-form best value on sample (context, target)s, before training."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 from framecast.config.schema import ModelConfig
-from framecast.nn.forecasters.flow.constants import CELL, LEVELS
 
-OVERLAP = 128
-"""Pixels that neighbouring tiles share, where they are large enough: at most half of a tile."""
+TILE_UNIT = 32
+"""Pixels that tiles start at multiples of: whole cells of every patch (1 to 16) and of image
+pyramids of up to five halvings, so that a tile sees the cells that the whole frame has."""
+
+SMALLEST_TILE = 2 * TILE_UNIT
+"""Side in pixels below which a tile would be little else than overlap."""
 
 
 def stem_widths(patch: int, embedding: int) -> tuple[int, ...]:
@@ -30,29 +31,23 @@ def grid_size(height: int, width: int, patch: int) -> tuple[int, int]:
     return -(-height // patch), -(-width // patch)
 
 
-def tile_unit(model: ModelConfig) -> int:
-    """Pixels that tiles start at multiples of: whole cells of grid, pyramid and memory."""
-    return math.lcm(patch_of(model), 2 ** (LEVELS - 1), CELL)
+def tile_overlap(side: int) -> int:
+    """Pixels that neighbouring tiles of `side` share at least: a quarter, in whole units."""
+    return max(side // 4 // TILE_UNIT, 1) * TILE_UNIT
 
 
-def tile_overlap(side: int, unit: int) -> int:
-    """Pixels that neighbouring tiles of `side` share at least, whole units."""
-    return min(OVERLAP, side // 2) // unit * unit
+def tile_spans(length: int, side: int) -> tuple[tuple[int, int], ...]:
+    """Start and end of the tiles along one axis of `length` pixels; one tile where that fits.
 
-
-def spans(length: int, side: int, overlap: int, unit: int) -> tuple[tuple[int, int], ...]:
-    """Start and end of the tiles along one axis: starts at multiples of `unit`, no tile larger than
-    `side`, neighbours sharing `overlap` pixels or more; one tile where the axis is no longer."""
+    Tiles start at multiples of TILE_UNIT, none is larger than `side` (at least SMALLEST_TILE), and
+    neighbours share `tile_overlap` pixels or more.
+    """
     if length <= side:
         return ((0, length),)
-    last = -(-(length - side) // unit) * unit
-    starts = [*range(0, last, side - overlap), last]
+    side = side // TILE_UNIT * TILE_UNIT
+    last = -(-(length - side) // TILE_UNIT) * TILE_UNIT
+    starts = [*range(0, last, side - tile_overlap(side)), last]
     return tuple((start, min(start + side, length)) for start in starts)
-
-
-def smallest_tile(model: ModelConfig) -> int:
-    """Side in pixels below which a tile would be little else than overlap."""
-    return 2 * tile_unit(model)
 
 
 def patch_of(model: ModelConfig) -> int:

@@ -7,7 +7,7 @@ x patch pixels per cell: E embedding, F filters; I rows and J columns of the mem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -164,13 +164,6 @@ class FlowConvLSTM(Forecaster):
     def step(self, state: FlowState) -> tuple[Tensor, FlowState]:
         frames_B1CHW, after = self._forecast(state, 1)
         return frames_B1CHW[:, 0], after
-
-    def agree(self, states: Sequence[FlowState]) -> list[FlowState]:
-        """As much is remembered overall as the tiles do together."""
-        cells = [state.memory.first_BSIJ[0, 0].numel() for state in states]
-        parts = [state.share_B * count for state, count in zip(states, cells, strict=True)]
-        share_B = torch.stack(parts).sum(dim=0) / sum(cells)
-        return [state._replace(share_B=share_B) for state in states]
 
     def forward(self, context_BTCHW: Tensor, horizon: int) -> Tensor:
         """All lead times in one pass, as (B, horizon, C, H, W): the frames of as many steps."""
