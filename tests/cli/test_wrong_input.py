@@ -236,16 +236,16 @@ WRONG = {
         "standard output holds one prediction, not 2",
         "predict them one by one",
     ),
-    "a match that is no share": (
+    "a match out of range": (
         lambda here: [*predicting(here, here.clips / "grey.npy"), "--match", 1.5],
         USAGE,
-        "--match 1.5: is no share",
+        "--match 1.5: out of range",
         "use 0 to 1",
     ),
-    "tiles smaller than the patches": (
+    "tiles smaller than their overlap": (
         lambda here: [*predicting(here, here.clips / "grey.npy"), "--tile", 3],
         USAGE,
-        "--tile 3: too small for a model with patches of 4",
+        "--tile 3: smaller than what neighbouring tiles share",
         "use 64 or more",
     ),
     "one name for two results": (
