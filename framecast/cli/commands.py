@@ -105,10 +105,10 @@ def train(
         )
     with Display(silent) as display:
         if resume is not None:
-            prepared = pipeline.prepare_resume(resume, overrides, display.frame, not dry_run)
+            prepared = pipeline.prepare_resume(resume, overrides, display.count, not dry_run)
         else:
             settled = load_config(config, overrides)
-            prepared = pipeline.prepare(needed(sources), settled, display.frame, not dry_run)
+            prepared = pipeline.prepare(needed(sources), settled, display.count, not dry_run)
     if not silent:
         training_report.show_plan(prepared.plan)
     if dry_run:
@@ -223,7 +223,7 @@ def predict(
 
     def run(source: Path, target: str) -> None:
         with Display() as display:
-            notes = predict_one(forecaster, source, target, request, overwrite, display.frame)
+            notes = predict_one(forecaster, source, target, request, overwrite, display.count)
         show_notes(notes)
         if target != "-":  # standard output holds the frames themselves
             show_result(target)
@@ -331,10 +331,10 @@ def evaluate(
     with joined(device) as group:
         with Display(quiet=not group.main) as display:
             task = open_task(
-                model, sources, request, color, keep_readable, group.device, match, display.frame
+                model, sources, request, color, keep_readable, group.device, match, display.count
             )
             found = evaluate_task(
-                task, on_window=lambda total: display.frame("windows", total), group=group
+                task, on_window=lambda total: display.count("scoring windows", total), group=group
             )
         if group.main:
             files.write(found, task)

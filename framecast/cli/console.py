@@ -6,14 +6,16 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# File names may hold what Rich would read as colours or emoji, and long lines are for the terminal
-# to break: a program that reads them finds one message in one line.
+# File names may hold what Rich would read as colours or emoji. Rich breaks lines between words for
+# a reader at a terminal; a program that reads messages finds each in one line, and paths whole.
 messages = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 results = Console(highlight=False, soft_wrap=True, emoji=False)
+messages.soft_wrap = not messages.is_terminal
 
 
 def show_error(error: Exception) -> None:
@@ -56,9 +58,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def open_table(*columns: str, title: str | None = None, left: int = 1) -> Table:
-    """Start a table without a frame; all columns but the first `left` are aligned to the right."""
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+def open_table(*columns: str, title: str | None = None, left: int = 1, lines: bool = True) -> Table:
+    """Start a table without a frame; all columns but the first `left` are aligned to the right.
+
+    Without `lines` nothing but space is between the columns.
+    """
+    style = {} if lines else {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False, **style)
     for place, column in enumerate(columns):
         table.add_column(column, justify="left" if place < left else "right")
     return table

@@ -1,50 +1,85 @@
-"""Progress on stderr: bars on a terminal, plain lines in a pipe."""
+"""Progress on stderr: a bar on a terminal, plain lines in a pipe; never silent for long."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 from framecast.cli.console import messages, one_line, show_notes
 from framecast.cli.training_report import show_epoch
 from framecast.training.events import ClipsReady, EpochDone, FrameDecoded, SessionEvent, StepDone
 
+SILENCE = 2.0
+"""Longest time in seconds without a sign of life, where there is no bar that moves."""
+
 BUDGET_PARTS = 1000
 """Parts of a training's budget, in which its bar counts: Rich counts whole numbers best."""
 
 
-@contextmanager
-def working(text: str) -> Iterator[None]:
-    """Say what takes its time: a spinner on a terminal, else one line."""
-    if messages.is_terminal:
-        with messages.status(text):
-            yield
-    else:
-        messages.print(f"{text} ...", markup=False)
-        yield
+class Amount(ProgressColumn):
+    """What is done, how fast, and the time left."""
+
+    max_refresh = 0.5  # seconds; numbers that change more often cannot be read
+
+    def render(self, task: Task) -> Text:
+        return Text(amount(task))
+
+
+def amount(task: Task) -> str:
+    """Say what is done of a task: `40/120, 25/s, 3 s left`, or its own text and the time."""
+    parts = [task.fields["text"]]
+    if not parts[0] and task.completed:
+        parts = [f"{task.completed:.0f}" + (f"/{task.total:.0f}" if task.total else "")]
+        if task.speed:
+            parts.append(f"{task.speed:.{0 if task.speed >= 10 else 1}f}/s")
+    if task.time_remaining is not None and task.completed:
+        parts.append(f"{duration(task.time_remaining)} left")
+    elif task.elapsed is not None:
+        parts.append(duration(task.elapsed))
+    return ", ".join(part for part in parts if part)
+
+
+def duration(seconds: float) -> str:
+    """A time as one reads it from a clock: `9 s`, `2:05 min`, `1:02:03 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d} h"
 
 
 class Display:
-    """Progress of one command; `quiet` shows nothing of it."""
+    """What one command is doing; `quiet` shows nothing of it.
+
+    Shows one work at a time, the one that was heard of last. In a pipe a line is printed every two
+    seconds, so that what takes less prints none.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(),
+            BarColumn(bar_width=20),
+            Amount(),
             console=messages,
+            transient=True,
             disable=quiet or not messages.is_terminal,
         )
-        self.tasks: dict[str, int] = {}
+        self.tasks: dict[str, Task] = {}
+        self.current: Task | None = None
+        self._ended = threading.Event()
+        self._lines = threading.Thread(target=self._print_lines, daemon=True)
 
     def __enter__(self) -> Display:
         self.progress.start()
+        if not self.quiet and not messages.is_terminal:
+            self._lines.start()
         return self
 
     def __exit__(
@@ -53,17 +88,27 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._ended.set()
         self.progress.stop()
 
-    def frame(self, name: str, total: int | None) -> None:
-        """Count one more frame of the named work; None where nobody knows the total."""
-        self.progress.advance(self._task(name, total))
+    def show(self, work: str, done: int = 0, total: int | None = None, text: str = "") -> None:
+        """Say how much of some work is done; `text` is shown instead of the numbers."""
+        task = self._task(work)
+        if done < task.completed:  # the same work once more, as the validation of each epoch
+            self.progress.reset(task.id)
+        self.progress.update(task.id, completed=done, total=total, text=text)
+
+    def count(self, work: str, total: int | None = None) -> None:
+        """Say that one more unit of some work is done, of `total`; None where nobody knows."""
+        task = self._task(work)
+        finished = task.total is not None and task.completed >= task.total
+        self.show(work, 1 if finished else int(task.completed) + 1, total)
 
     def training_event(self, event: SessionEvent) -> None:
         """Show what a training emits."""
         match event:
             case FrameDecoded():
-                self.frame("decoding", event.total)
+                self.count("decoding", event.total)
             case StepDone():
                 self._step_done(event)
             case EpochDone() if not self.quiet:
@@ -72,18 +117,30 @@ class Display:
                 _clips_ready(event)
 
     def _step_done(self, event: StepDone) -> None:
-        self.progress.update(
-            self._task("training", None if event.progress is None else BUDGET_PARTS),
-            completed=event.step
-            if event.progress is None
-            else round(BUDGET_PARTS * event.progress),
-            text=f"epoch {event.epoch}, step {event.step}, loss {event.loss:.5f}",
-        )
+        text = f"epoch {event.epoch}, step {event.step}, loss {event.loss:.5f}"
+        if event.progress is None:
+            self.show("training", event.step, text=text)
+        else:
+            self.show("training", round(BUDGET_PARTS * event.progress), BUDGET_PARTS, text)
 
-    def _task(self, name: str, total: int | None) -> int:
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(one_line(name), total=total, text="")
-        return self.tasks[name]
+    def _task(self, work: str) -> Task:
+        """The task of a work, which is from now on the one that is shown."""
+        if work not in self.tasks:
+            number = self.progress.add_task(one_line(work), total=None, text="", visible=False)
+            self.tasks[work] = self.progress.tasks[number]
+        task = self.tasks[work]
+        if task is not self.current:
+            if self.current is not None:
+                self.progress.update(self.current.id, visible=False)
+            self.progress.update(task.id, visible=True)
+            self.current = task
+        return task
+
+    def _print_lines(self) -> None:
+        while not self._ended.wait(SILENCE):
+            task = self.current
+            if task is not None:
+                messages.print(f"{task.description}: {amount(task)}", markup=False)
 
 
 def _clips_ready(event: ClipsReady) -> None:
@@ -94,3 +151,11 @@ def _clips_ready(event: ClipsReady) -> None:
             f"decoded frames: {event.found} of {event.clips} clips were in {event.folder}",
             markup=False,
         )
+
+
+@contextmanager
+def working(text: str) -> Iterator[Display]:
+    """Say what takes its time where nothing can be counted."""
+    with Display() as display:
+        display.show(text)
+        yield display

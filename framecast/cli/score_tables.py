@@ -35,27 +35,40 @@ def show_evaluation(report: Report, as_json: bool) -> None:
 def headline(report: Report) -> str:
     """Say what the first table shows."""
     title = next(iter(report.titles.values()))
+    scored = counted(len(report.windows), "window")
+    if len(report.windows) < report.windows_found:
+        scored = f"{len(report.windows)} of {counted(report.windows_found, 'window')}"
     return (
-        f"{title} of {counted(len(report.windows), 'window')} of {report.context_length} + "
-        f"{report.horizon} frames; skill is against the best baseline"
+        f"{title}, {scored} of {report.context_length} + {report.horizon} frames; "
+        "skill against the best baseline"
     )
 
 
 def errors_by_lead(report: Report) -> Table:
     """MSE (or what the protocol has for it) of every forecaster per lead time, and the skill."""
     comparison, metric = report.comparison, next(iter(report.titles))
-    table = open_table("lead", *report.scores, "skill", left=0)
     skills = (*comparison.skills, comparison.overall)
+    has_intervals = any(skill.low is not None for skill in skills)
+    table = _narrow(
+        "lead",
+        *report.scores,
+        "skill",
+        *(["95\N{NO-BREAK SPACE}% interval"] if has_intervals else []),
+    )
     for (lead, values), skill in zip(report.rows(metric), skills, strict=True):
         if lead == "mean":
             table.add_section()
-        table.add_row(lead, *_lowest_in_bold(values), _skill(skill))
+        cells = (
+            [_percent(skill.value), _interval(skill)] if has_intervals else [_percent(skill.value)]
+        )
+        table.add_row(lead, *_lowest_in_bold(values), *cells)
     return table
 
 
 def other_metrics(report: Report) -> Table:
     """The protocol's other metrics, at the first and last lead time and in the mean."""
-    table = open_table("metric", "lead", *report.scores)
+    table = _narrow("metric", "lead", *report.scores)
+    table.columns[0].justify = "left"
     for metric in list(report.titles)[1:]:
         title = report.titles[metric]
         for lead, values in report.rows(metric):
@@ -66,6 +79,11 @@ def other_metrics(report: Report) -> Table:
     return table
 
 
+def _narrow(*columns: str) -> Table:
+    """A table of numbers whose titles break between words, so that seven columns fit a terminal."""
+    return open_table(*(column.replace(" ", "\n", 1) for column in columns), left=0, lines=False)
+
+
 def _lowest_in_bold(values: Sequence[float | None]) -> list[Text]:
     lowest = min((value for value in values if value is not None), default=None)
     return [
@@ -74,10 +92,14 @@ def _lowest_in_bold(values: Sequence[float | None]) -> list[Text]:
     ]
 
 
-def _skill(skill: Skill) -> str:
-    """Percent, with the 95 % interval where there is one."""
-    if skill.value is None:
+def _percent(share: float | None, digits: int = 1) -> str:
+    """A share in percent; below -100 % the errors next to it say more than the number would."""
+    if share is None:
         return "-"
+    return "< -100 %" if share < -1 else f"{100 * share:.{digits}f} %"
+
+
+def _interval(skill: Skill) -> str:
     if skill.low is None or skill.high is None:
-        return f"{skill.value:.1%}"
-    return f"{skill.value:.1%} ({skill.low:.1%} to {skill.high:.1%})"
+        return "-"
+    return f"{_percent(skill.low, 0).removesuffix(' %')} to {_percent(skill.high, 0)}"
