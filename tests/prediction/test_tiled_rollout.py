@@ -1,6 +1,10 @@
 """Tiles: they cover the frame, their weights sum to 1, and they forecast what the whole does."""
 
 import itertools
+import os
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from framecast.nn.cost_model.network import trace_network
 from framecast.nn.cost_model.tensors import totals
 from framecast.nn.forecasters.grid import TILE_UNIT, tile_overlap, tile_spans
 from framecast.nn.forecasters.registry import build_forecaster
-from framecast.prediction.checkpoint import Checkpoint
+from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.prediction.rollout import rollout
 from framecast.prediction.tiled_rollout import blending_weights, tiled_rollout
@@ -174,3 +178,25 @@ def test_tiles_that_cannot_be_are_refused(settings, tile, words):
     assert isinstance(checkpoint, Checkpoint)
     with pytest.raises(UsageError, match=words):
         LoadedForecaster(checkpoint, "cpu", tile=tile)
+
+
+@pytest.mark.slow
+def test_tiles_of_256_take_less_than_a_third_of_the_memory_of_whole_frames(tmp_path):
+    """Highest resident memory of the whole program on a grey clip of 2048 x 2048 pixels."""
+    config = load_config(None, ["data.resize=none"], {})
+    network = build_forecaster(config.model, 1, (2048, 2048))
+    settled = replace(config, data=replace(config.data, horizon=12))
+    clip = {"channels": 1, "height": 2048, "width": 2048}
+    save_checkpoint(tmp_path / "best.pt", Checkpoint(settled, clip, network.state_dict(), {}))
+    frames_THW = translating(2, 512, 512, (1.5, -0.75), seed=4).mul(255).byte().numpy()
+    np.save(tmp_path / "clip.npy", np.tile(frames_THW, (3, 4, 4)))
+    peaks = {}
+    for kind, options in (("whole", ["--tile", "2048"]), ("tiles", ["--tile", "256"])):
+        command = [sys.executable, "-m", "framecast", "predict", str(tmp_path / "best.pt")]
+        command += [str(tmp_path / "clip.npy"), "-o", str(tmp_path / f"{kind}.npy"), *options]
+        process = subprocess.Popen(command)
+        _, status, used = os.wait4(process.pid, 0)
+        assert status == 0
+        peaks[kind] = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print({kind: f"{peak / 1e6:.0f} MB" for kind, peak in peaks.items()})
+    assert peaks["tiles"] < peaks["whole"] / 3
