@@ -373,3 +373,116 @@ def test_the_list_of_layers_may_have_the_name_it_had_in_keras_2_12(tmp_path):
     old = rewrite(path, tmp_path / "old.keras", model_weights_h5=weights.read_bytes())
     (layer,) = load_keras_layers(old).values()
     assert_same(call(layer, x), call(model, x))
+
+
+def two_directions_and_a_head():
+    x = inputs({})
+    directions = keras.layers.Bidirectional(
+        keras.layers.ConvLSTM2D(F, 3, return_sequences=True, name="rain"), name="both"
+    )
+    model = keras_model(
+        keras.layers.TimeDistributed(keras.layers.Conv2D(C, 1)),
+        directions,
+        keras.layers.ConvLSTM2D(2, 3, name="last"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(4),
+        x=x,
+    )
+    return model, x
+
+
+def changed_layers(path):
+    layers = load_keras_layers(path)
+    with torch.no_grad():
+        for number, layer in enumerate(layers.values(), start=1):
+            for parameter in layer.parameters():
+                parameter.mul_(0.5).add_(0.01 * number)
+    return layers
+
+
+@pytest.mark.parametrize("source", ["model.keras", "model.weights.h5"])
+def test_weights_go_back_into_a_model_with_heads_and_wrappers(tmp_path, source):
+    model, x = two_directions_and_a_head()
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    layers = changed_layers(tmp_path / "model.keras")
+    assert list(layers) == ["both/forward_rain", "both/backward_rain", "last"]
+    expected, _ = two_directions_and_a_head()
+    expected.set_weights(model.get_weights())
+    both = expected.get_layer("both")
+    pairs = (both.forward_layer, both.backward_layer, expected.get_layer("last"))
+    for layer, theirs in zip(layers.values(), pairs, strict=True):
+        theirs.set_weights(layer.get_weights() + theirs.get_weights()[3:])
+    if source == "model.weights.h5":  # which names layers by their place
+        stored = ("layers/bidirectional/forward_layer", "layers/bidirectional/backward_layer")
+        layers = dict(zip((*stored, "last"), layers.values(), strict=True))
+    path = save_keras_weights(layers, tmp_path / "new.weights.h5", model=tmp_path / source)
+    again, _ = two_directions_and_a_head()
+    again.load_weights(path)
+    assert_same(call(again, x), call(expected, x))
+    head = model.layers[-1].get_weights()
+    assert all(map(np.array_equal, again.layers[-1].get_weights(), head))
+    assert not np.array_equal(call(again, x)[0], call(model, x)[0])
+
+
+def test_weights_go_back_into_a_file_of_keras_2(tmp_path):
+    model, _ = two_directions_and_a_head()
+    model.save(tmp_path / "model.h5")
+    layers = changed_layers(tmp_path / "model.h5")
+    with pytest.raises(UsageError, match=r"files that end in \.h5; use new\.h5"):
+        save_keras_weights(layers, tmp_path / "new.weights.h5", model=tmp_path / "model.h5")
+    path = save_keras_weights(layers, tmp_path / "new.h5", model=tmp_path / "model.h5")
+    again, _ = two_directions_and_a_head()
+    again.load_weights(path)
+    for name, layer in load_keras_layers(path).items():
+        assert all(map(np.array_equal, layer.get_weights(), layers[name].get_weights()))
+    forward = again.get_layer("both").forward_layer.get_weights()[:3]
+    assert all(map(np.array_equal, forward, layers["both/forward_rain"].get_weights()))
+
+
+def test_a_layer_that_a_model_does_not_have_is_refused(tmp_path):
+    model, _ = two_directions_and_a_head()
+    model.save(tmp_path / "model.keras")
+    layers = load_keras_layers(tmp_path / "model.keras")
+    target = {"path": tmp_path / "new.weights.h5", "model": tmp_path / "model.keras"}
+    with pytest.raises(CheckpointError, match=r"0 .* called 'snow'; the file holds: both/forward"):
+        save_keras_weights({"snow": layers["last"]}, **target)
+    with pytest.raises(CheckpointError, match="do not fit"):
+        save_keras_weights({"last": layers["both/forward_rain"]}, **target)
+    assert not target["path"].exists()
+
+
+@keras.saving.register_keras_serializable("tests")
+class Forecaster(keras.Model):
+    """A model whose layers its own code makes, as many are written."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.rain = keras.layers.ConvLSTM2D(F, 3, name="rain")
+        self.head = keras.layers.Dense(2)
+
+    def call(self, x):
+        return self.head(self.rain(x))
+
+
+def test_a_subclassed_model_is_refused_with_what_to_do_which_works(tmp_path):
+    model, x = Forecaster(), inputs({})
+    model(x)
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(CheckpointError, match=r"subclassed model \(Forecaster\)") as caught:
+        load_keras_layers(tmp_path / "model.keras")
+    assert "names of ConvLSTM weights: 'layers/conv_lstm2d'" in caught.value.remedy
+    layer = ConvLSTM2D(F, 3)
+    load_keras_weights(layer, tmp_path / "model.keras", "layers/conv_lstm2d")
+    assert_same(call(layer, x), call(model.rain, x))
+    with torch.no_grad():
+        layer.kernel.mul_(2)
+    path = save_keras_weights(
+        {"layers/conv_lstm2d": layer},
+        tmp_path / "new.weights.h5",
+        model=tmp_path / "model.keras",
+    )
+    again = Forecaster()
+    again(x)
+    again.load_weights(path)
+    assert_same(call(again.rain, x), call(layer, x))

@@ -16,10 +16,14 @@ from hypothesis import strategies as st
 
 from framecast.nn.convlstm.dropout import NO_DROPOUT
 from framecast.nn.convlstm.initializers import Constant
-from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D
+from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from framecast.nn.convlstm.weights import to_keras_layout
 
-LAYERS = {1: (ConvLSTM1D, keras.layers.ConvLSTM1D), 2: (ConvLSTM2D, keras.layers.ConvLSTM2D)}
+LAYERS = {
+    1: (ConvLSTM1D, keras.layers.ConvLSTM1D),
+    2: (ConvLSTM2D, keras.layers.ConvLSTM2D),
+    3: (ConvLSTM3D, keras.layers.ConvLSTM3D),
+}
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 DRAWN = settings(
     max_examples=300,
@@ -65,7 +69,7 @@ ACTIVATION_NAMES = ("tanh", "sigmoid", "relu", "hard_sigmoid", "linear", "softsi
 
 @st.composite
 def cases(draw):
-    rank = draw(st.sampled_from([2, 2, 2, 1]))
+    rank = draw(st.sampled_from([2, 2, 2, 1, 3]))
     kernel = tuple(draw(st.integers(1, 4)) for _ in range(rank))
     widening = draw(st.sampled_from(["strides", "dilation_rate", "neither"]))
     steps_of = {
@@ -264,7 +268,7 @@ def test_golden_of_the_keras_cell_in_one_step():
     assert c.sum().item() == pytest.approx(2170.444, rel=1e-6)
 
 
-@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("rank", LAYERS)
 def test_every_argument_of_keras_has_its_name_its_place_and_its_default(rank):
     ours_class, keras_class = LAYERS[rank]
     ours = inspect.signature(ours_class).parameters
@@ -275,7 +279,7 @@ def test_every_argument_of_keras_has_its_name_its_place_and_its_default(rank):
         name: theirs[name].default for name in named
     }
     assert ours["unroll"].default is ours["zero_output_for_mask"].default is False
-    call = [name for name in inspect.signature(keras_class.call).parameters if name != "sequences"]
+    call = inspect.signature(keras_class.call).parameters
     assert set(call) <= set(inspect.signature(ours_class.forward).parameters)
 
 

@@ -20,6 +20,7 @@ Axes = int | Sequence[int]
 _EPSILON = 1e-7
 
 
+@dataclass(frozen=True)
 class NonNeg:
     """Negative weights become 0."""
 

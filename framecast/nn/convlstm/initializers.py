@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,18 +19,21 @@ from framecast.nn.convlstm.keras_identifiers import resolve
 
 Shape = tuple[int, ...]
 Initializer = Callable[..., Tensor]
+# An integer gives the same weights at every call, a generator or None other ones each time.
+Seed = int | torch.Generator | None
 # Standard deviation of a unit normal distribution truncated at two standard deviations.
 _TRUNCATED_STDDEV = 0.87962566103423978
 
 
 @dataclass(frozen=True)
 class Constant:
-    """Every weight is `value`."""
+    """Every weight is `value`; an array is broadcast over the weight's shape."""
 
-    value: float = 0.0
+    value: float | Sequence[float] = 0.0
 
     def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
-        return torch.full(shape, self.value, dtype=dtype, device="cpu")
+        value = torch.as_tensor(self.value, dtype=dtype or torch.get_default_dtype(), device="cpu")
+        return value.expand(shape).clone()
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,11 @@ class Ones:
 
 @dataclass(frozen=True)
 class RandomNormal:
-    """Normal weights; an integer `seed` gives the same weights at every call."""
+    """Normal weights; an integer `seed` gives the same at every call, a generator does not."""
 
     mean: float = 0.0
     stddev: float = 0.05
-    seed: int | None = None
+    seed: Seed = None
 
     def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
         drawn = torch.empty(shape, dtype=dtype, device="cpu")
@@ -67,7 +71,7 @@ class TruncatedNormal:
 
     mean: float = 0.0
     stddev: float = 0.05
-    seed: int | None = None
+    seed: Seed = None
 
     def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
         drawn = torch.empty(shape, dtype=dtype, device="cpu")
@@ -88,7 +92,7 @@ class RandomUniform:
 
     minval: float = -0.05
     maxval: float = 0.05
-    seed: int | None = None
+    seed: Seed = None
 
     def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
         drawn = torch.empty(shape, dtype=dtype, device="cpu")
@@ -108,7 +112,7 @@ class VarianceScaling:
     scale: float = 1.0
     mode: str = "fan_in"
     distribution: str = "truncated_normal"
-    seed: int | None = None
+    seed: Seed = None
     input_axes: Sequence[int] | None = None
     output_axes: Sequence[int] | None = None
 
@@ -153,7 +157,7 @@ class _Scaled(VarianceScaling):
 
     def __init__(
         self,
-        seed: int | None = None,
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ) -> None:
@@ -204,7 +208,7 @@ class Orthogonal:
     """
 
     gain: float = 1.0
-    seed: int | None = None
+    seed: Seed = None
 
     def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
         if len(shape) < 2:
@@ -222,8 +226,8 @@ class Orthogonal:
         return (self.gain * (q.T if rows < columns else q).reshape(shape)).to(dtype)
 
 
-def _generator(seed: int | None) -> torch.Generator | None:
-    return None if seed is None else torch.Generator("cpu").manual_seed(seed)
+def _generator(seed: Seed) -> torch.Generator | None:
+    return torch.Generator("cpu").manual_seed(seed) if isinstance(seed, int) else seed
 
 
 INITIALIZERS: Mapping[str, Initializer] = {
@@ -249,10 +253,12 @@ INITIALIZERS: Mapping[str, Initializer] = {
 
 
 def get_initializer(identifier: object, argument: str) -> Initializer:
-    """Initializer for a name, a configuration, a class or a callable `(shape, dtype=...)`.
+    """Initializer for a name, configuration, array, class or callable `(shape, dtype=...)`.
 
     Raises ValueError, naming the `argument`, for what is none of these, None included.
     """
+    if isinstance(identifier, (Tensor, np.ndarray)):
+        return Constant(identifier)
     found = resolve(argument, identifier, INITIALIZERS)
     if found is None:
         raise ValueError(f'{argument} must not be None; use "zeros" for weights that start at 0')

@@ -33,7 +33,9 @@ def resolve(kind: str, identifier: object, registry: Mapping[str, Any]) -> Calla
         if isinstance(given, str):
             name, given = given, {}
         config = {key: value for key, value in given.items() if key != "dtype"}
-        found = _by_name(kind, _FORMER_NAMES.get(name, name), registry)
+        if isinstance(config.get("seed"), Mapping):  # a SeedGenerator: its own seed
+            config["seed"] = (config["seed"].get("config") or {}).get("seed")
+        found = _by_name(kind, name, registry)
     elif isinstance(identifier, str):
         found = _by_name(kind, identifier, registry)
     elif of_keras := _from_keras(identifier, registry):
@@ -84,6 +86,7 @@ def identify(kind: str, held: Any, registry: Mapping[str, Any]) -> Any:
 
 def _by_name(kind: str, name: object, registry: Mapping[str, Any]) -> Callable:
     known = _known(registry)
+    name = _FORMER_NAMES.get(name, name) if isinstance(name, str) else name
     check_name(kind, name, known)
     return known[name]
 

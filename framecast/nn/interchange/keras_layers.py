@@ -77,10 +77,15 @@ def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM]:
     return layers
 
 
-def _configured_layers(file: KerasFile, notes: list[str]) -> list[ConfiguredLayer]:
+def _is_subclassed(file: KerasFile) -> bool:
     config = file.config or {}
     inner = config.get("config")
-    if isinstance(inner, dict) and "layers" not in inner and "class_name" in config:
+    return isinstance(inner, dict) and "layers" not in inner and "class_name" in config
+
+
+def _configured_layers(file: KerasFile, notes: list[str]) -> list[ConfiguredLayer]:
+    config = file.config or {}
+    if _is_subclassed(file):
         names = ", ".join(repr(stored.path) for stored in file.layers) or "none"
         raise CheckpointError(
             f"{file.path}: a subclassed model ({config['class_name']}), whose layers are made by "
@@ -169,7 +174,8 @@ def save_keras_weights(
 
 def _place(file: KerasFile, name: str, layer: ConvLSTM) -> StoredLayer:
     """Where a model's file stores the layer of that name."""
-    configured = [] if file.config is None else _configured_layers(file, [])
+    listed = file.config is not None and not _is_subclassed(file)
+    configured = _configured_layers(file, []) if listed else []
     places = [_find_configured(file, found) for found in configured if found.key == name]
     places = places or _named(file.layers, name)
     if len(places) != 1:
