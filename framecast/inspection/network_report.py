@@ -1,6 +1,6 @@
 """One clip's way from file to forecast, tensor by tensor, worked out without running anything.
 
-Built on the plan and the network's trace, both plain integers; only a checkpoint needs torch.
+Built on the plan and the network's cost model, both plain integers; only a checkpoint needs torch.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from framecast.data.windows import LONGEST_AUTO_HORIZON, window_span
 from framecast.errors import ResourceError, SourceError, UsageError
 from framecast.inspection.tensor_table import Inspection, Line, Section, show_bytes
 from framecast.nn.cost_model.memory import check_memory
-from framecast.nn.cost_model.network import trace_network
-from framecast.nn.cost_model.tensors import Axes, Row, Totals, totals
+from framecast.nn.cost_model.network import forecast_cost
+from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, totals
 from framecast.nn.forecasters.grid import grid_size, patch_of
 from framecast.video.frame_size import parse_size, target_size
 
@@ -169,8 +169,8 @@ class _Run:
     def batch(self) -> int:
         return resolve_batch(self.config.train.batch_size, self.crop)
 
-    def trace(self, batch: int, frame: tuple[int, int]) -> tuple[Row, ...]:
-        return trace_network(
+    def cost(self, batch: int, frame: tuple[int, int]) -> tuple[LayerRecord, ...]:
+        return forecast_cost(
             self.config.model,
             batch=batch,
             context_length=self.config.data.context_length,
@@ -186,7 +186,7 @@ class _Run:
     def inspection(
         self, data: tuple[Section, ...], warnings: list[str], notes: list[str]
     ) -> Inspection:
-        training, prediction = self.trace(self.batch, self.crop), self.trace(1, self.frame)
+        training, prediction = self.cost(self.batch, self.crop), self.cost(1, self.frame)
         sections = (
             *data,
             self._batch_section(),
@@ -209,11 +209,11 @@ class _Run:
             ),
         )
 
-    def _forecast_section(self, prediction: tuple[Row, ...]) -> Section:
+    def _forecast_section(self, prediction: tuple[LayerRecord, ...]) -> Section:
         length = self.config.data.context_length
         context = self.frames(1, length, self.frame)
         # The fully connected LSTM has no grid to pad to.
-        pads = [row for row in prediction if row.name == "pad_to_grid"][:1]
+        pads = [record for record in prediction if record.name == "pad_to_grid"][:1]
         whole = (
             f"pixels, {'scaled back to' if self.stored != self.frame else 'at'} the clip's own size"
         )
@@ -223,13 +223,13 @@ class _Run:
             (
                 Line("context", "the clip's last frames, in [0, 1]", context),
                 *(
-                    Line(pad.name, pad.operation, pad.gives, takes=pad.takes, padding=pad.padding)
+                    Line(pad.name, pad.operation, pad.output, input=pad.input, padding=pad.padding)
                     for pad in pads
                 ),
                 Line(
                     "frame",
                     f"{'padding cropped off, ' if pads else ''}in [0, 1]",
-                    prediction[-1].gives,
+                    prediction[-1].output,
                     calls=self.horizon,
                 ),
                 Line("output", whole, written, dtype=self.dtype),
@@ -297,7 +297,7 @@ def _clip_section(
         changes += [] if channels == info.channels else ["grey" if channels == 1 else "RGB"]
         worked = (*frames, *_image(channels, shape))
         operation = ", ".join(changes) or "size and colours stay"
-        lines.append(Line("frames", operation, worked, takes=stored, dtype=info.dtype))
+        lines.append(Line("frames", operation, worked, input=stored, dtype=info.dtype))
     return Section("clips", tuple(lines))
 
 
@@ -318,28 +318,28 @@ def _window_section(run: _Run, plan: Plan | None) -> Section:
         "windows",
         (
             Line("window", operation, whole, dtype=run.dtype),
-            Line("sample", f"{cut} to train on", cropped, takes=whole, dtype=run.dtype),
+            Line("sample", f"{cut} to train on", cropped, input=whole, dtype=run.dtype),
         ),
     )
 
 
-def _network_section(title: str, rows: Sequence[Row], phase: str) -> Section:
+def _network_section(title: str, records: Sequence[LayerRecord], phase: str) -> Section:
     return Section(
         title,
         tuple(
             Line(
-                row.name,
-                row.operation,
-                row.gives,
-                takes=row.takes,
-                tensors=row.tensors,
-                calls=row.calls,
-                parameters=row.parameters,
-                padding=row.padding,
-                macs=row.macs,
+                record.name,
+                record.operation,
+                record.output,
+                input=record.input,
+                tensors=record.tensors,
+                calls=record.calls,
+                parameters=record.parameters,
+                padding=record.padding,
+                macs=record.macs,
             )
-            for row in rows
-            if row.phase == phase
+            for record in records
+            if record.phase == phase
         ),
     )
 

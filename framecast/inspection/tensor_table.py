@@ -18,8 +18,8 @@ class Line:
 
     name: str
     operation: str
-    gives: Axes
-    takes: Axes = ()
+    output: Axes
+    input: Axes = ()
     dtype: str = "float32"
     tensors: int = 1
     calls: int = 1
@@ -30,12 +30,12 @@ class Line:
     @property
     def bytes(self) -> int:
         """Bytes of one call's result."""
-        return ITEM_BYTES[self.dtype] * self.tensors * size(self.gives)
+        return ITEM_BYTES[self.dtype] * self.tensors * size(self.output)
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
         """The tensor as text, one for each of COLUMNS."""
-        first, last = show_axes(self.gives), show_axes(channels_last(self.gives))
+        first, last = show_axes(self.output), show_axes(channels_last(self.output))
         return self.name, first, last, show_bytes(self.bytes)
 
     @property
@@ -53,9 +53,9 @@ class Line:
         return {
             "name": self.name,
             "operation": self.operation,
-            "input": dict(self.takes),
-            "channels_first": dict(self.gives),
-            "channels_last": dict(channels_last(self.gives)),
+            "input": dict(self.input),
+            "channels_first": dict(self.output),
+            "channels_last": dict(channels_last(self.output)),
             "dtype": self.dtype,
             "tensors": self.tensors,
             "calls": self.calls,

@@ -61,7 +61,7 @@ def lines_of(inspection):
 
 
 def shape(line):
-    return tuple(length for _, length in line.gives)
+    return tuple(length for _, length in line.output)
 
 
 def test_data_lines_are_what_the_data_set_gives(clip, tmp_path):

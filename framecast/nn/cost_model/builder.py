@@ -1,4 +1,9 @@
-"""Rows of a traced network under way, and the parts that several networks have in common."""
+"""The vocabulary in which a network describes its own cost: a stem, ConvLSTM2D layers, pixels.
+
+Axes: B batch, T time, N = B T (all frames in one call), C channels, E embedding, F filters, H rows,
+W columns (of pixels, or of cells on the network's grid), D the elements of a frame in a row, U the
+units of an LSTM.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +12,33 @@ from collections.abc import Sequence
 from typing import Literal
 
 from framecast.config.schema import ModelConfig
-from framecast.nn.cost_model.tensors import Axes, Row, size
+from framecast.nn.cost_model.tensors import Axes, LayerRecord, size
 from framecast.nn.forecasters.grid import grid_size, paint_side, patch_of, stem_widths
-from framecast.nn.recurrence.cost import Tiles, block_of, numbers_beside, numbers_kept, tiles_of
+from framecast.nn.recurrence.cost import block_of, numbers_beside, numbers_kept, tiles_of
 from framecast.nn.shapes import FLOAT_BYTES, ConvGeometry
 
+Parameters = tuple[tuple[str, tuple[int, ...]], ...]
 
-class Way:
-    """Rows under way, and the numbers that stay alive from one row to the next (`held`).
 
-    A state `carried` from step to step has so many numbers, `renewed` of them new in each.
+class CostBuilder:
+    """Records the calls of one forecast, first those of `encode`, then those of each `step`.
+
+    A network describes itself by two functions, listed under its name in `network.NETWORK_COSTS`.
+    Each method takes the axes of its input, adds one record per module and returns the axes of the
+    output; names are the modules' paths in the network, which a test compares call by call:
+
+        def encode(build: CostBuilder) -> None:
+            build.held = size(build.context)      # elements alive whatever is called
+            build.stem(build.image(build.C, frames=build.B * build.T))
+            build.convlstm("stack.layers", build.cells("E", 64, steps=build.T), (64, 64), (3, 3),
+                           from_zeros=True)
+
+        def step(build: CostBuilder) -> None:     # recorded once, counted for each lead time
+            frame = build.image(build.C)
+            build.paint(build.convlstm("stack.layers", build.stem(frame), (64, 64), (3, 3)))
+            build.add("frame", "last frame + change", frame, frame)
+
+    What has no module of its own (warping, blending) is one `add` with its estimated workspace.
     """
 
     def __init__(
@@ -26,13 +48,23 @@ class Way:
         patch = patch_of(model)
         self.grid = grid_size(*frame, patch)
         self.padded = (self.grid[0] * patch, self.grid[1] * patch)
-        self.rows: list[Row] = []
         self.phase: Literal["encode", "step"] = "encode"
-        self.held = self.carried = self.renewed = 0
+        self.held = 0
+        self.records: list[LayerRecord] = []
 
     @property
     def context(self) -> Axes:
         return (("B", self.B), ("T", self.T), *self.image(self.C)[1:])
+
+    @property
+    def calls(self) -> int:
+        """How often a forecast makes a call of this phase."""
+        return 1 if self.phase == "encode" else self.Th
+
+    @property
+    def peephole(self) -> bool:
+        """Whether the layers have peepholes, as in the networks of Shi et al., 2015."""
+        return self.model.traits.peephole
 
     def image(self, channels: int, *, padded: bool = False, frames: int = 0) -> Axes:
         """Axes of pixels, of the batch or of N `frames`."""
@@ -40,327 +72,206 @@ class Way:
         first = ("N", frames) if frames else ("B", self.B)
         return (first, ("C", channels), ("H", height), ("W", width))
 
-    def cells(self, letter: str, channels: int) -> Axes:
-        return (("B", self.B), (letter, channels), ("H", self.grid[0]), ("W", self.grid[1]))
-
-    @property
-    def peephole(self) -> bool:
-        """Whether the layers have peepholes, as in the networks of 2015."""
-        return self.model.traits.peephole
-
-    @property
-    def state(self) -> int:
-        """Numbers in h and c of all layers."""
-        if self.model.traits.tied_to_size:
-            return 2 * self.B * sum(self.model.units)
-        return 2 * size(self.cells("F", sum(self.model.filters)))
-
-    def begin_step(self, renewed: int, constant: int = 0) -> None:
-        """Hold the context and a state, part of which stays what it is from step to step."""
-        self.carried, self.renewed = renewed + constant, renewed
-        self.held = size(self.context) + self.carried
+    def cells(self, letter: str, channels: int, *, steps: int = 0) -> Axes:
+        """Axes of the grid's cells, of one step or of a sequence."""
+        time = (("T", steps),) if steps else ()
+        return (("B", self.B), *time, (letter, channels), ("H", self.grid[0]), ("W", self.grid[1]))
 
     def add(
         self,
         name: str,
         operation: str,
-        takes: Axes,
-        gives: Axes,
+        x: Axes,
+        output: Axes,
         *,
-        beside: int = 0,
         tensors: int = 1,
-        calls: int | None = None,
-        parameters: tuple[tuple[str, tuple[int, ...]], ...] = (),
+        parameters: Parameters = (),
         padding: tuple[int, int, int, int] = (0, 0, 0, 0),
         macs: int = 0,
-        kept: int = 0,
-    ) -> None:
-        """Append a row; `beside` counts what is alive next to its input, output and `held`."""
-        if calls is None:
-            calls = 1 if self.phase == "encode" else self.Th
-        alive = self.held + beside + size(takes) + tensors * size(gives)
-        self.rows.append(
-            Row(
-                self.phase,
-                name,
-                operation,
-                takes,
-                gives,
-                tensors,
-                calls,
-                parameters,
-                padding,
-                macs,
-                kept,
-                alive,
+        saved: int | None = None,
+        workspace: int = 0,
+    ) -> Axes:
+        """Append a record; `workspace` counts the elements alive besides `x`, output and `held`.
+
+        Every call's output is saved for the backward pass, unless `saved` gives the elements that
+        one call saves.
+        """
+        returned = tensors * size(output)
+        each = returned if saved is None else saved
+        live = self.held + workspace + size(x) + returned
+        self.records.append(
+            LayerRecord(
+                phase=self.phase,
+                name=name,
+                operation=operation,
+                input=x,
+                output=output,
+                tensors=tensors,
+                calls=self.calls,
+                parameters=parameters,
+                padding=padding,
+                macs=macs,
+                saved=self.calls * each,
+                live=live,
             )
         )
+        return output
 
-    def add_padding(self, channels: int, frames: int, *, beside: int, kept: int) -> Axes:
-        """Pad images to whole cells; `beside` is the input's size where it is not `held`."""
-        takes = self.image(channels, frames=frames)
-        gives = self.image(channels, padded=True, frames=frames)
+    def pad_to_grid(self, x: Axes) -> Axes:
+        """Pad images to whole cells."""
         bottom, right = (full - side for full, side in zip(self.padded, self.frame, strict=True))
-        padding = (0, bottom, 0, right)
         operation = "repeat the last row and column" if bottom or right else "nothing to pad"
-        more = beside - size(takes)
-        self.add("pad_to_grid", operation, takes, gives, beside=more, padding=padding, kept=kept)
-        return gives
+        output = (*x[:2], ("H", self.padded[0]), ("W", self.padded[1]))
+        return self.add("pad_to_grid", operation, x, output, padding=(0, bottom, 0, right))
 
-    def add_stem(
-        self, channels: int, frames: int, *, beside: int, learnt_inputs: int, keeps_output: bool
-    ) -> None:
-        """Pad and embed; `learnt_inputs` of the calls have an input that gradients flow into.
-
-        `beside` is the size of the input where it is not among what is `held`.
-        """
-        calls = 1 if self.phase == "encode" else self.Th
-        takes = self.image(channels, frames=frames)
-        padded = size(self.image(channels, padded=True, frames=frames))
-        kept = learnt_inputs * size(takes) + calls * padded
-        gives = self.add_padding(channels, frames, beside=beside, kept=kept)
-        stride = min(self.model.patch, 2)
+    def stem(self, x: Axes) -> Axes:
+        """Pad images (N, C, H, W) and embed them: (N, E, H, W) on the grid."""
+        x, stride = self.pad_to_grid(x), min(self.model.patch, 2)
         widths = stem_widths(self.model.patch, self.model.filters[0])
-        for number, after in enumerate(widths):
-            last = number == len(widths) - 1
-            takes, before = gives, gives[1][1]
-            rows, columns = (-(-length // stride) for _, length in takes[2:])
-            gives = (takes[0], ("E", after), ("H", rows), ("W", columns))
-            weight = (after, before, 3, 3)
-            self.add(
-                f"stem.{2 * number}",
-                f"Conv2d 3x3, stride {stride}",
-                takes,
-                gives,
-                beside=beside,
-                parameters=(("weight", weight), ("bias", (after,))),
-                padding=(1, 1, 1, 1),
-                macs=size(gives) * math.prod(weight[1:]),
-                kept=calls * size(gives),
-            )
-            kept = 0 if last and not keeps_output else calls * size(gives)
-            self.add(f"stem.{2 * number + 1}", "LeakyReLU", gives, gives, beside=beside, kept=kept)
+        for number, width in enumerate(widths):
+            x = self.conv(f"stem.{2 * number}", x, "E", width, kernel=3, stride=stride)
+            self.add(f"stem.{2 * number + 1}", "LeakyReLU", x, x)
+        return x
 
-    def add_layers(
-        self,
-        path: str,
-        takes: Axes,
-        filters: Sequence[int],
-        kernels: Sequence[int],
-        *,
-        calls: int,
-        keeps_input: bool = False,
-        keeps_output: bool = True,
-        held_input: bool = False,
-        newer: int = 0,
-    ) -> None:
-        """Step through ConvLSTM2D layers, one above the other, on cells that look like `takes`.
-
-        The first layer's input is kept for the backward pass by its giver, or else here
-        (`keeps_input`); it is new, or a view of what is held (`held_input`). The last layer's last
-        h is kept where what reads it needs it (`keeps_output`). `newer` counts the new h and c of
-        layers below.
-        """
-        for number, (width, kernel) in enumerate(zip(filters, kernels, strict=True)):
-            (top, bottom), (left, right) = self.pads(kernel, takes)
-            gives, before = self._layer_output(takes, width), takes[1][1]
-            kept = calls * size(takes) if number == 0 and keeps_input else 0
-            read = keeps_output or number < len(filters) - 1
-            self.add(
-                f"{path}.{number}",
-                f"ConvLSTM2D {kernel}x{kernel}, {width} filters: h and c",
-                takes,
-                gives,
-                # three sets of sums for 4 gates; behind the first layer x is a newer h
-                beside=12 * size(gives)
-                + self._gates(gives)
-                + newer
-                - (size(takes) if number or held_input else 0),
-                tensors=2,
-                calls=calls,
-                parameters=(
-                    ("kernel", (4 * width, before, kernel, kernel)),
-                    *self._recurrent(width, kernel),
-                ),
-                padding=(top, bottom, left, right),
-                macs=4 * size(gives) * (before + width) * kernel**2,
-                kept=kept + self._kept_by_layer(gives, calls, read),
-            )
-            takes = gives
-            newer += 2 * size(gives)
-
-    def add_sequence(
-        self,
-        path: str,
-        takes: Axes,
-        filters: Sequence[int],
-        kernels: Sequence[int],
-        steps: int,
-        *,
-        passes: int = 1,
-        first: bool = True,
-        keeps_input: bool = False,
-        held_input: bool = False,
-    ) -> None:
-        """Run ConvLSTM2D layers over `steps` of cells that look like `takes`, in one call.
-
-        They start from zeros at the `first` of so many `passes`. The first layer's input is kept
-        for the backward pass by its giver, or else here (`keeps_input`); it is new, or a view of
-        what is held (`held_input`).
-        """
-        for number, (width, kernel) in enumerate(zip(filters, kernels, strict=True)):
-            (top, bottom), (left, right) = self.pads(kernel, takes)
-            gives, before = self._layer_output(takes, width), takes[1][1]
-            state, read, new = size(gives), steps * size(takes), not (number or held_input)
-            # The state that a later pass starts from, and the input
-            kept = self._kept_by_sequence(takes, width, kernel, passes * steps)
-            kept += (0 if first else 2 * state) + passes * read * (number == 0 and keeps_input)
-            self.add(
-                f"{path}.{number}",
-                f"ConvLSTM2D {kernel}x{kernel}, {width} filters: h of every step, c of the last",
-                _over_time(takes, steps),
-                _over_time(gives, steps),
-                beside=state
-                + self._beside_sequence(takes, width, kernel, steps, first=first)
-                - (0 if new else read),
-                parameters=(
-                    ("kernel", (4 * width, before, kernel, kernel)),
-                    *self._recurrent(width, kernel),
-                ),
-                padding=(top, bottom, left, right),
-                macs=4 * state * kernel**2 * (steps * before + (steps - first) * width),
-                kept=kept,
-            )
-            # Behind a single step the output is the last h.
-            self.held += read * new + (steps + 1 + (steps > 1)) * state
-            takes = gives
-
-    def add_state_only(self, name: str, takes: Axes, kernel: int, *, keeps_output: bool) -> None:
-        """Step a layer that has no input but its own h, of the shape of `takes`."""
-        width, calls = takes[1][1], self.Th
-        (top, bottom), (left, right) = self.pads(kernel, takes)
-        self.add(
+    def conv(
+        self, name: str, x: Axes, letter: str, channels: int, *, kernel: int, stride: int = 1
+    ) -> Axes:
+        """A Conv2d with bias and an odd kernel that pads (kernel - 1) / 2 on each side."""
+        before, pad = x[1][1], kernel // 2
+        rows, columns = (-(-length // stride) for _, length in x[2:])
+        output = (x[0], (letter, channels), ("H", rows), ("W", columns))
+        weight = (channels, before, kernel, kernel)
+        return self.add(
             name,
-            f"ConvLSTM2D {kernel}x{kernel} without input, {width} filters: h and c",
-            takes,
-            takes,
-            # one set of sums for 4 gates; its h is held
-            beside=4 * size(takes) + self._gates(takes) - size(takes),
-            tensors=2,
-            calls=calls,
-            parameters=self._recurrent(width, kernel),
-            padding=(top, bottom, left, right),
-            macs=4 * size(takes) * width * kernel**2,
-            kept=self._kept_by_layer(takes, calls, keeps_output),
+            f"Conv2d {kernel}x{kernel}" + (f", stride {stride}" if kernel > 1 else ""),
+            x,
+            output,
+            parameters=(("weight", weight), ("bias", (channels,))),
+            padding=(pad, pad, pad, pad),
+            macs=size(output) * before * kernel**2,
         )
 
-    def pads(self, kernel: int, cells: Axes) -> tuple[tuple[int, int], ...]:
-        rows, columns = (length for _, length in cells[-2:])
-        return ConvGeometry.parse(2, kernel_size=kernel).pads((rows, columns))
-
-    def _layer_output(self, takes: Axes, width: int) -> Axes:
-        letter = "U" if self.model.traits.tied_to_size else "F"
-        return (takes[0], (letter, width), *takes[2:])
-
-    def _recurrent(self, width: int, kernel: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """A layer's weights beside the input's kernel."""
-        peephole = (("peephole", (3 * width,)),) if self.peephole else ()
-        return (
-            ("recurrent_kernel", (4 * width, width, kernel, kernel)),
-            ("bias", (4 * width,)),
-            *peephole,
-        )
-
-    def _gates(self, gives: Axes) -> int:
-        """Alive at once beside the sums of convolutions and what a layer gives."""
-        return (5 if self.peephole else 2) * size(gives)
-
-    def _kept_by_layer(self, gives: Axes, calls: int, read: bool) -> int:
-        """i, f, the candidate, o and tanh(c) of every step, and the h and c it starts from.
-
-        At the end the last h where it is `read`, and the last c, which a peephole has seen.
-        """
-        last = (read + self.peephole) * size(gives) if self.phase == "step" else 0
-        return 7 * calls * size(gives) + last
-
-    def _kept_by_sequence(self, takes: Axes, filters: int, kernel: int, steps: int) -> int:
-        """h, c and three gates of every step, unless the gates are computed again."""
-        state = size(self._layer_output(takes, filters))
-        tiles = _tiles(takes, filters, kernel, steps)
-        return steps * state + (numbers_kept(tiles, filters, steps) if tiles else 4 * steps * state)
-
-    def _beside_sequence(
-        self, takes: Axes, filters: int, kernel: int, steps: int, *, first: bool
-    ) -> int:
-        """Numbers alive beside the input and what the layer gives."""
-        tiles, state = (
-            _tiles(takes, filters, kernel, steps),
-            size(self._layer_output(takes, filters)),
-        )
-        if tiles:
-            return numbers_beside(tiles, takes[1][1], filters, steps)
-        samples, together = block_of(self.B, steps, 4 * FLOAT_BYTES * state // self.B)
-        # Gates of a block, and what a step's state adds to them; the block's input, if copied
-        sums = 4 * (together + (steps > first)) * samples * state // self.B
-        copied = samples > 1 and steps > 1
-        return sums + copied * size(takes) * samples * together // self.B
-
-    def add_head(self, filters: int, maps: int, *, kept: int = 0) -> Axes:
-        takes, gives = self.cells("F", filters), self.cells("C", maps)
-        weight = (maps, filters, 1, 1)
-        self.add(
-            "head",
-            "Conv2d 1x1",
-            takes,
-            gives,
-            parameters=(("weight", weight), ("bias", weight[:1])),
-            macs=size(gives) * filters,
-            kept=kept,
-        )
-        return gives
-
-    def add_dense(self, name: str, numbers: int, *, kept: int = 0) -> None:
-        """A fully connected layer on the last LSTM's h."""
-        units = self.model.units[-1]
-        gives = (("B", self.B), ("D", numbers))
-        self.add(
+    def dense(self, name: str, x: Axes, elements: int, *, saved: int | None = None) -> Axes:
+        """A Linear layer on (B, U)."""
+        units, output = x[1][1], (x[0], ("D", elements))
+        return self.add(
             name,
             "Linear",
-            (("B", self.B), ("U", units)),
-            gives,
-            parameters=(("weight", (numbers, units)), ("bias", (numbers,))),
-            macs=size(gives) * units,
-            kept=kept,
+            x,
+            output,
+            parameters=(("weight", (elements, units)), ("bias", (elements,))),
+            macs=size(output) * units,
+            saved=saved,
         )
 
-    def add_paint(self, passes: int) -> None:
-        """From cells to pixels, in overlapping patches; the padding is cropped off.
+    def convlstm(
+        self,
+        path: str,
+        x: Axes,
+        filters: Sequence[int],
+        kernels: Sequence[int],
+        *,
+        from_zeros: bool = False,
+    ) -> Axes:
+        """ConvLSTM2D layers, each fed by the one before; see `convlstm_layer`."""
+        for number, (width, kernel) in enumerate(zip(filters, kernels, strict=True)):
+            output = self.convlstm_layer(
+                f"{path}.{number}", x, width, kernel, from_zeros=from_zeros
+            )
+            # A sequence's caller holds its input; of a step only the new h and c stay
+            self.held += size(x) if "T" in dict(x) else 2 * size(output)
+            x = output
+        return x
 
-        In training all lead times take so many `passes`, each of which keeps the patches' weights.
+    def convlstm_layer(
+        self,
+        name: str,
+        x: Axes,
+        filters: int,
+        kernel: int,
+        *,
+        from_zeros: bool = False,
+        reads_input: bool = True,
+    ) -> Axes:
+        """One step on cells (B, C, H, W), or a fused sequence on (B, T, C, H, W).
+
+        A sequence that starts `from_zeros` skips the first recurrent convolution. Without
+        `reads_input` the layer is driven by its own state alone, of the shape of `x`.
         """
-        takes, gives = self.cells("F", self.model.filters[-1]), self.image(self.C)
-        side = paint_side(self.model.patch)
-        weight = (takes[1][1], self.C, side, side)
-        tapered = math.prod(weight)
-        self.add(
+        sequence = dict(x).get("T")
+        steps, (_, channels) = sequence or 1, x[-3]
+        inputs = channels if reads_input else 0
+        cells = (x[0], *x[-3:])
+        letter = "U" if self.model.traits.tied_to_size else "F"
+        state = (x[0], (letter, filters), *x[-2:])
+        output = (*x[:-3], *state[1:])
+        (top, bottom), (left, right) = _geometry(kernel).pads([length for _, length in x[-2:]])
+        if sequence:
+            returned = "h of every step, c of the last"
+            saved, workspace = fused_memory(cells, filters, _geometry(kernel), steps)
+        else:
+            # i, f, the candidate, o, tanh(c), h and c; the pre-activations of both convolutions,
+            # their sum, and two results of a gate
+            returned, saved, workspace = "h and c", 7 * size(state), 14 * size(state)
+        return self.add(
+            name,
+            f"ConvLSTM2D {kernel}x{kernel}{'' if reads_input else ' without input'}, {filters} "
+            f"filters: {returned}",
+            x,
+            output,
+            tensors=1 if sequence else 2,
+            parameters=(
+                *((("kernel", (4 * filters, inputs, kernel, kernel)),) if reads_input else ()),
+                ("recurrent_kernel", (4 * filters, filters, kernel, kernel)),
+                ("bias", (4 * filters,)),
+                *((("peephole", (3 * filters,)),) if self.peephole else ()),
+            ),
+            padding=(top, bottom, left, right),
+            macs=4 * size(state) * kernel**2 * (steps * (inputs + filters) - from_zeros * filters),
+            saved=saved,
+            workspace=workspace,
+        )
+
+    def paint(self, x: Axes) -> Axes:
+        """From cells to pixels in overlapping patches, the padding cropped off."""
+        side, output = paint_side(self.model.patch), self.image(self.C)
+        weight = (x[1][1], self.C, side, side)
+        return self.add(
             "paint",
             f"ConvTranspose2d {side}x{side}, stride {self.model.patch}, padding cropped off",
-            takes,
-            gives,
-            beside=size(self.image(self.C, padded=True)) - size(gives) + tapered,
+            x,
+            output,
             parameters=(("weight", weight), ("bias", (self.C,))),
-            macs=size(takes) * math.prod(weight[1:]),
-            kept=passes * tapered,
+            macs=size(x) * math.prod(weight[1:]),
+            saved=math.prod(weight),  # tapered; the pixels are only added to others
         )
 
 
-def _over_time(cells: Axes, steps: int) -> Axes:
-    return (cells[0], ("T", steps), *cells[1:])
+def fused_memory(
+    x: Axes, filters: int, geometry: ConvGeometry, steps: int, *, recompute: bool = False
+) -> tuple[int, int]:
+    """Elements that a fused sequence saves, and those of its workspace; an estimate.
 
-
-def _tiles(takes: Axes, filters: int, kernel: int, steps: int) -> Tiles | None:
-    """How a layer cuts its cells for Winograd's convolutions, None where it convolves directly."""
-    looks = ConvGeometry.parse(2, kernel_size=kernel)
-    (_, batch), (_, channels), *sizes = takes
+    `x` are the axes of one step's input (B, C, H, W); h of every step is among what is saved, the
+    input is not.
+    """
+    (_, batch), (_, channels), *sizes = x
     frame = [length for _, length in sizes]
-    return tiles_of(looks, looks, frame, channels, filters, batch=batch, steps=steps)
+    grid = geometry.output_sizes(frame)
+    state = batch * filters * math.prod(grid)
+    recurrent = ConvGeometry.parse(len(frame), kernel_size=geometry.kernel_size)
+    tiles = tiles_of(geometry, recurrent, frame, channels, filters, batch=batch, steps=steps)
+    if tiles:  # Winograd's convolutions
+        saved = steps * state + numbers_kept(tiles, filters, steps, recompute=recompute)
+        return saved, state + numbers_beside(tiles, channels, filters, steps)
+    samples, together = block_of(batch, steps, 4 * FLOAT_BYTES * state // batch)
+    # Pre-activations of a block, what a step's state adds to them, and the block's input
+    sums = 4 * (together + 1) * samples * state // batch
+    # h, c and, unless they are computed again, i, f and o
+    return (2 if recompute else 5) * steps * state, state + sums + size(
+        x
+    ) * samples * together // batch
+
+
+def _geometry(kernel: int) -> ConvGeometry:
+    return ConvGeometry.parse(2, kernel_size=kernel)

@@ -1,11 +1,11 @@
-"""What a network needs in memory, held against what the machine has. No torch."""
+"""What a network needs in memory, compared with what the machine has. No torch."""
 
 from __future__ import annotations
 
 from framecast.config.schema import ModelConfig
 from framecast.errors import ResourceError
-from framecast.nn.cost_model.network import trace_network
-from framecast.nn.cost_model.tensors import totals
+from framecast.nn.cost_model.network import forecast_cost
+from framecast.nn.cost_model.tensors import Totals, totals
 from framecast.nn.forecasters.grid import SMALLEST_TILE
 from framecast.nn.shapes import FLOAT_BYTES
 from framecast.runtime.memory import machine_memory
@@ -16,24 +16,12 @@ def check_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> No
 
     `size` is the (H, W) trained at. Passes where the system does not tell how much memory it has.
     """
-    height, width = size
-    sums = totals(
-        trace_network(
-            model,
-            batch=1,
-            context_length=1,
-            horizon=1,
-            channels=channels,
-            height=height,
-            width=width,
-        )
-    )
-    memory = machine_memory()
+    sums, memory = _totals(model, channels, size), machine_memory()
     if memory is not None and sums.optimizer_bytes > memory:
         raise ResourceError(
-            f"{model.name} on frames of {height} x {width} has {sums.parameters:,} parameters, "
-            f"whose training takes {sums.optimizer_bytes / 1e9:,.1f} GB; this machine has "
-            f"{memory / 1e9:,.1f} GB",
+            f"{model.name} on frames of {size[0]} x {size[1]} has {sums.parameters:,} parameters, "
+            f"whose training takes {_gigabytes(sums.optimizer_bytes)}; this machine has "
+            f"{_gigabytes(memory)}",
             remedy="use a smaller --resize or model.units, or --model convlstm"
             if model.traits.tied_to_size
             else "use smaller model.filters",
@@ -53,23 +41,12 @@ def check_batch(
 
     Counts float32 on the CPU. Passes where the system does not tell how much memory it has.
     """
-    height, width = size
-    sums = totals(
-        trace_network(
-            model,
-            batch=batch,
-            context_length=context_length,
-            horizon=horizon,
-            channels=channels,
-            height=height,
-            width=width,
-        )
-    )
+    sums = _totals(model, channels, size, batch, context_length, horizon)
     needed, memory = sums.training_bytes + sums.optimizer_bytes, machine_memory()
     if memory is not None and needed > memory:
         raise ResourceError(
-            f"a training batch of {batch} crops of {height} x {width} takes "
-            f"{needed / 1e9:,.1f} GB; this machine has {memory / 1e9:,.1f} GB",
+            f"a training batch of {batch} crops of {size[0]} x {size[1]} takes about "
+            f"{_gigabytes(needed)}; this machine has {_gigabytes(memory)}",
             remedy="use a smaller --batch-size or --crop",
         )
 
@@ -88,7 +65,7 @@ def fitting_tile(
     Halves the longest side until it fits. Raises ResourceError when not even the smallest tiles
     fit, or whole frames of a network tied to its frame size.
     """
-    whole = _whole_bytes(model, channels, size, context_length)
+    whole = _totals(model, channels, size, 1, context_length).prediction_bytes
     if whole <= memory:
         return None
     # Tiles or not, the context and all forecast frames are there at once.
@@ -96,26 +73,37 @@ def fitting_tile(
     side = max(size) // 2
     while side >= SMALLEST_TILE and not model.traits.tied_to_size:
         tile = (min(side, size[0]), min(side, size[1]))
-        if frames + _whole_bytes(model, channels, tile, context_length) <= memory:
+        if frames + _totals(model, channels, tile, 1, context_length).prediction_bytes <= memory:
             return side
         side //= 2
     raise ResourceError(
-        f"predicting {horizon} frames of {size[0]} x {size[1]} takes {whole / 1e9:,.1f} GB whole "
-        f"and more than the {memory / 1e9:,.1f} GB there are in tiles",
+        f"predicting {horizon} frames of {size[0]} x {size[1]} takes {_gigabytes(whole)} whole "
+        f"and more than the {_gigabytes(memory)} there are in tiles",
         remedy="use a smaller --horizon, or train with a smaller --resize",
     )
 
 
-def _whole_bytes(
-    model: ModelConfig, channels: int, size: tuple[int, int], context_length: int
-) -> int:
-    rows = trace_network(
-        model,
-        batch=1,
-        context_length=context_length,
-        horizon=1,
-        channels=channels,
-        height=size[0],
-        width=size[1],
+def _totals(
+    model: ModelConfig,
+    channels: int,
+    size: tuple[int, int],
+    batch: int = 1,
+    context_length: int = 1,
+    horizon: int = 1,
+) -> Totals:
+    height, width = size
+    return totals(
+        forecast_cost(
+            model,
+            batch=batch,
+            context_length=context_length,
+            horizon=horizon,
+            channels=channels,
+            height=height,
+            width=width,
+        )
     )
-    return totals(rows).prediction_bytes
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB"

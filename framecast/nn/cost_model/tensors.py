@@ -1,6 +1,6 @@
-"""What a traced network consists of: named axes, calls with their shapes and costs, their sums.
+"""What a network's cost consists of: named axes, calls with their shapes and costs, their sums.
 
-Everything is a plain integer and counts float32 numbers: no torch.
+Plain integers that count float32 elements: no torch.
 """
 
 from __future__ import annotations
@@ -17,46 +17,40 @@ Axes = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One call on the way: a module by its path in the network, or a function by its name.
+class LayerRecord:
+    """One call in a forecast: a module by its path in the network, or a function by its name.
 
-    `takes` and `gives` are the shapes of its input and output, of which it gives `tensors` (a
-    ConvLSTM2D layer: h and c). It is called `calls` times in one forecast, `macs` multiplications
-    and additions of convolutions each time. `padding` is what is added at the top, bottom, left and
-    right. `kept` counts the numbers that all its calls together keep for the backward pass, `alive`
-    those that exist at most while it runs once without one.
+    `input` and `output` are its shapes; it returns `tensors` of the latter (a ConvLSTM2D step: h
+    and c). It is called `calls` times in one forecast, with `macs` multiply-adds each time.
+    `padding` is added at the top, bottom, left and right. Estimates: `saved` counts the elements
+    that all its calls save for the backward pass, `live` those alive while it runs without one.
     """
 
     phase: Literal["encode", "step"]
     name: str
     operation: str
-    takes: Axes
-    gives: Axes
+    input: Axes
+    output: Axes
     tensors: int = 1
     calls: int = 1
     parameters: tuple[tuple[str, tuple[int, ...]], ...] = ()
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     macs: int = 0
-    kept: int = 0
-    alive: int = 0
+    saved: int = 0
+    live: int = 0
 
     @property
     def parameter_count(self) -> int:
         return sum(math.prod(shape) for _, shape in self.parameters)
 
-    @property
-    def bytes(self) -> int:
-        """Bytes of what one call gives, in float32."""
-        return FLOAT_BYTES * self.tensors * size(self.gives)
-
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over a trace, in float32: `macs` of one forecast, all lead times of the whole batch.
+    """Sums over a forecast of the whole batch, all lead times, in float32.
 
-    `training_bytes` is what autograd keeps between forward and backward, without weights, batch
-    and optimizer; `prediction_bytes` the most that exists at once without gradients, context
-    included, weights not.
+    Parameters and `macs` are exact. Estimates within 30 %: `training_bytes` saved between forward
+    and backward pass, without weights, batch and optimizer; `prediction_bytes`, the most alive at
+    once without gradients, the context included, weights not.
     """
 
     parameters: int
@@ -72,25 +66,27 @@ class Totals:
 
 
 def size(axes: Axes) -> int:
-    """Numbers in a tensor with these axes."""
+    """Elements of a tensor with these axes."""
     return math.prod(length for _, length in axes)
 
 
 def channels_last(axes: Axes) -> Axes:
-    """The same tensor with its channels behind rows and columns, as Keras and files have it."""
+    """The same tensor with its channels after rows and columns, as in Keras and in files."""
     if axes[-2:][0][0] != "H":  # vectors have neither
         return axes
     return (*axes[:-3], *axes[-2:], axes[-3])
 
 
-def totals(rows: Sequence[Row]) -> Totals:
-    """Sum up a trace; weights used in both phases count once."""
-    weights = {(row.name, name): shape for row in rows for name, shape in row.parameters}
+def totals(records: Sequence[LayerRecord]) -> Totals:
+    """Sum up a forecast; weights used in both phases count once."""
+    weights = {
+        (record.name, name): shape for record in records for name, shape in record.parameters
+    }
     parameters = sum(math.prod(shape) for shape in weights.values())
     return Totals(
         parameters,
         FLOAT_BYTES * parameters,
-        sum(row.calls * row.macs for row in rows),
-        FLOAT_BYTES * sum(row.kept for row in rows),
-        FLOAT_BYTES * max(row.alive for row in rows),
+        sum(record.calls * record.macs for record in records),
+        FLOAT_BYTES * sum(record.saved for record in records),
+        FLOAT_BYTES * max(record.live for record in records),
     )
