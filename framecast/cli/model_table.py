@@ -5,7 +5,7 @@ from __future__ import annotations
 from framecast.cli.console import open_table, results
 from framecast.config.networks import NETWORKS
 from framecast.config.schema import ModelConfig
-from framecast.nn.cost_model.network import trace_network
+from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import totals
 
 SIDE = 64
@@ -30,7 +30,7 @@ def show_models() -> None:
 
 def parameter_count(name: str) -> int:
     """Weights of a network with default settings, counted without building it."""
-    shapes = trace_network(
+    records = forecast_cost(
         ModelConfig(name=name),
         batch=1,
         context_length=2,
@@ -39,4 +39,4 @@ def parameter_count(name: str) -> int:
         height=SIDE,
         width=SIDE,
     )
-    return totals(shapes).parameters
+    return totals(records).parameters
