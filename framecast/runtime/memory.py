@@ -1,13 +1,46 @@
-"""How much memory this machine has."""
+"""How much memory this process may use: the machine's, or less where a container limits it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 
 def machine_memory() -> int | None:
-    """Bytes of memory that this machine has; None where the system does not tell."""
+    """Bytes of memory within reach; None where the system does not tell.
+
+    The smallest of the machine's memory and the limits of the control groups this process is in.
+    """
+    limits = list(_group_limits(Path("/")))
+    with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits, default=None)
+
+
+def _group_limits(root: Path) -> Iterator[int]:
+    """Limits in bytes of the process's control groups (Linux, versions 1 and 2) and their parents.
+
+    A limit of any parent counts, too. Inside a container the path told may be the host's; what the
+    container can see then begins at the mount.
+    """
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        # "0::/path" in version 2, "4:memory:/path" in version 1.
+        _, controllers, place = line.split(":", 2)
+        if not controllers:
+            mount, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            mount, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = mount / place.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder == mount.parent:
+                break
+            with suppress(OSError, ValueError):  # no such group here, or "max": no limit
+                yield int((folder / name).read_text(encoding="ascii"))

@@ -236,15 +236,6 @@ def test_what_memory_cannot_hold_is_refused_before_it_is_built(monkeypatch):
     check_memory(big, 1, (64, 64))
 
 
-def test_memory_is_read_from_the_system():
-    status = Path("/proc/meminfo")
-    if not status.exists():
-        assert memory.machine_memory() is None or memory.machine_memory() > 2**28
-        return
-    kilobytes = int(re.search(r"MemTotal:\s+(\d+) kB", status.read_text())[1])
-    assert memory.machine_memory() == 1024 * kilobytes
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_is_inspected(name):
     config = Config(model=ModelConfig(name, (5, 7), units=(U,)))
