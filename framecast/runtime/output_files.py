@@ -7,11 +7,19 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from framecast.errors import FramecastError, OutputError, ResourceError
+from framecast.runtime.folder_lock import lock_folder, unlock_folder
+
+NEW, OLD = "new", "old"
+"""Names in a workplace: the folder of what is being made, and what it is about to replace."""
+
+YOUNG = 1.0
+"""Seconds in which a workplace may not be locked yet by the process that has just made it."""
 
 
 @contextmanager
@@ -22,19 +30,53 @@ def atomic_write(path: Path, check: Callable[[], object] = lambda: None) -> Iter
     every format finds its suffix and the longest name that the system allows still fits. `check`
     is called before the exchange and may raise. Nothing temporary stays. Raises OSError.
     """
-    # The same folder, since a rename is atomic only within one file system.
-    workplace = path.parent / f".framecast-{secrets.token_hex(6)}.part"
-    workplace.mkdir()
-    try:
-        temporary = workplace / path.name
+    with workplace(path.parent) as place:
+        temporary = place / NEW / path.name
+        temporary.parent.mkdir()
         yield temporary
         if temporary.is_file():
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())  # else a crash after the rename can leave an empty file
         check()
-        _exchange(temporary, path, workplace / "earlier")
+        _exchange(temporary, path, place / OLD)
+
+
+@contextmanager
+def workplace(folder: Path) -> Iterator[Path]:
+    """Yield a new hidden folder inside `folder` that is removed when the block ends.
+
+    Things made there can be renamed to their places, since a rename is atomic within one file
+    system. Workplaces that killed processes have left in `folder` are removed first. Raises
+    OSError.
+    """
+    _remove_leftovers(folder)
+    place = folder / f".framecast-{secrets.token_hex(6)}.part"
+    place.mkdir()
+    lock = lock_folder(place)
+    try:
+        yield place
     finally:
-        shutil.rmtree(workplace, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+        unlock_folder(lock)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the workplaces that no living process has locked."""
+    for left in folder.glob(".framecast-*.part"):
+        with suppress(OSError):  # taken by its process, gone meanwhile, or somebody else's
+            if time.time() - left.stat().st_mtime < YOUNG:
+                continue
+            lock = lock_folder(left)
+            if lock is None:  # where nothing can be locked, nothing tells the living from the dead
+                continue
+            try:
+                for unfinished in (left / NEW).glob("*"):
+                    target = folder / unfinished.name
+                    if (left / OLD).exists() and not os.path.lexists(target):
+                        (left / OLD).replace(target)  # it was killed between the two renames
+                shutil.rmtree(left)
+            finally:
+                unlock_folder(lock)
 
 
 def _exchange(temporary: Path, path: Path, earlier: Path) -> None:

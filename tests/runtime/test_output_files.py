@@ -1,10 +1,13 @@
 """The one atomic write: whole or not at all, whatever stands at the target or fails on the way."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from framecast.errors import OutputError, ResourceError
+from framecast.runtime import output_files
 from framecast.runtime.output_files import atomic_write, check_target, write_whole
 
 
@@ -75,3 +78,69 @@ def test_devices_and_pipes_are_not_replaced(tmp_path):
     for path in (tmp_path / "pipe", "/dev/null"):
         with pytest.raises(OutputError, match="is a device or a pipe"):
             write_whole(tmp_path / path, "text", "file")
+
+
+WORK = """
+import sys
+from pathlib import Path
+from framecast.runtime.output_files import atomic_write
+with atomic_write(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def writing(tmp_path):
+    """Another process in the middle of writing `a.txt`."""
+    command = [sys.executable, "-c", WORK, str(tmp_path / "a.txt")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"writing\n"
+        yield other
+        other.kill()
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path, writing, monkeypatch):
+    write_whole(tmp_path / "a.txt", "first", "file")
+    assert len(entries(tmp_path)) == 2  # too young to be judged
+    monkeypatch.setattr(output_files, "YOUNG", 0)
+    write_whole(tmp_path / "a.txt", "second", "file")
+    assert len(entries(tmp_path)) == 2  # its process lives
+    writing.kill()
+    writing.wait()
+    write_whole(tmp_path / "b.txt", "third", "file")
+    assert entries(tmp_path) == ["a.txt", "b.txt"]
+    assert (tmp_path / "a.txt").read_text() == "second"
+
+
+def test_a_folder_that_was_moved_away_by_a_killed_process_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(output_files, "YOUNG", 0)
+    left = tmp_path / ".framecast-0123456789ab.part"
+    (left / "new" / "frames").mkdir(parents=True)
+    (left / "old").mkdir()
+    (left / "old" / "precious.png").write_text("of the user")
+    write_whole(tmp_path / "a.txt", "text", "file")
+    assert entries(tmp_path) == ["a.txt", "frames"]
+    assert (tmp_path / "frames" / "precious.png").read_text() == "of the user"
+
+
+def test_what_was_replaced_before_the_kill_does_not_come_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(output_files, "YOUNG", 0)
+    left = tmp_path / ".framecast-0123456789ab.part"
+    (left / "new").mkdir(parents=True)
+    (left / "old").mkdir()
+    (tmp_path / "frames").mkdir()
+    write_whole(tmp_path / "a.txt", "text", "file")
+    assert entries(tmp_path) == ["a.txt", "frames"]
+
+
+@pytest.mark.parametrize("name", ["old", "new", ".framecast"])
+def test_names_of_the_workplace_are_free_for_outputs(tmp_path, name):
+    target = tmp_path / name
+    for content in ("1.png", "2.png"):
+        with atomic_write(target) as temporary:
+            temporary.mkdir()
+            (temporary / content).touch()
+    assert entries(target) == ["2.png"]
+    assert entries(tmp_path) == [name]
