@@ -1,7 +1,6 @@
 """What the tests of the command line share: a way to run it, small clips, small trained models."""
 
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,6 @@ for name in [*os.environ]:
     if name.startswith("FRAMECAST_") or name in {"FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM"}:
         del os.environ[name]
 os.environ.update(COLUMNS="120", NO_COLOR="1", TERM="dumb")
-_cache = tempfile.TemporaryDirectory(prefix="framecast-test-cache-")
-os.environ["FRAMECAST_CACHE"] = _cache.name  # a user's cache is no test's either
 # Tests run side by side, one a core; more threads than cores wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

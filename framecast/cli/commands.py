@@ -44,18 +44,6 @@ def train(
     settings: Set = None,
     *,
     flags: Overrides,
-    no_cache: Annotated[
-        bool,
-        typer.Option(
-            "--no-cache", help="Keep no decoded frames for later runs.", rich_help_panel=RUN
-        ),
-    ] = False,
-    profile: Annotated[
-        bool,
-        typer.Option(
-            "--profile", help="Write into the run folder where the time went.", rich_help_panel=RUN
-        ),
-    ] = False,
     runs: Annotated[
         Path,
         typer.Option(
@@ -96,28 +84,28 @@ def train(
     from framecast.training import pipeline
 
     overrides = [*(settings or []), *flags]
-    if no_cache:
-        overrides.append(("data.cache_gb", 0.0, "--no-cache"))
-    silent = quiet or not is_main_process()
+    main = is_main_process()
+    silent = quiet or not main
     if resume is not None and (sources or config):
         raise UsageError(
             "--resume takes its sources and settings from the run", remedy="give only the run"
         )
-    with Display(silent) as display:
-        if resume is not None:
-            prepared = pipeline.prepare_resume(resume, overrides, display.count, not dry_run)
-        else:
-            settled = load_config(config, overrides)
-            prepared = pipeline.prepare(needed(sources), settled, display.count, not dry_run)
-    if not silent:
-        training_report.show_plan(prepared.plan)
-    if dry_run:
-        if is_main_process():
-            training_report.show_dry_run(pipeline.rehearse(prepared))
-        return
-    with Display(silent) as display:
-        outcome = pipeline.train(prepared, runs, display.training_event, profile)
-    if is_main_process():
+    with pipeline.claim(resume if main else None):
+        with Display(silent) as display:
+            if resume is not None:
+                session = pipeline.prepare_resume(resume, overrides, display.count)
+            else:
+                settled = load_config(config, overrides)
+                session = pipeline.prepare(needed(sources), settled, display.count)
+        if not silent:
+            training_report.show_plan(session.plan)
+        if dry_run:
+            if main:
+                training_report.show_dry_run(pipeline.dry_run(session))
+            return
+        with Display(silent) as display:
+            outcome = pipeline.train(session, runs, display.training_event)
+    if main:
         training_report.show_outcome(outcome, quiet)
 
 

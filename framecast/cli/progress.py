@@ -10,9 +10,9 @@ from types import TracebackType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from framecast.cli.console import messages, one_line, show_notes
+from framecast.cli.console import messages, one_line
 from framecast.cli.training_report import show_epoch
-from framecast.training.events import ClipsReady, EpochDone, FrameDecoded, SessionEvent, StepDone
+from framecast.training.events import EpochDone, Event, FrameDecoded, StepDone
 
 SILENCE = 2.0
 """Longest time in seconds without a sign of life, where there is no bar that moves."""
@@ -104,7 +104,7 @@ class Display:
         finished = task.total is not None and task.completed >= task.total
         self.show(work, 1 if finished else int(task.completed) + 1, total)
 
-    def training_event(self, event: SessionEvent) -> None:
+    def training_event(self, event: Event) -> None:
         """Show what a training emits."""
         match event:
             case FrameDecoded():
@@ -113,8 +113,6 @@ class Display:
                 self._step_done(event)
             case EpochDone() if not self.quiet:
                 show_epoch(event)
-            case ClipsReady() if not self.quiet:
-                _clips_ready(event)
 
     def _step_done(self, event: StepDone) -> None:
         text = f"epoch {event.epoch}, step {event.step}, loss {event.loss:.5f}"
@@ -141,16 +139,6 @@ class Display:
             task = self.current
             if task is not None:
                 messages.print(f"{task.description}: {amount(task)}", markup=False)
-
-
-def _clips_ready(event: ClipsReady) -> None:
-    if event.note:
-        show_notes([event.note])
-    elif event.folder is not None:
-        messages.print(
-            f"decoded frames: {event.found} of {event.clips} clips were in {event.folder}",
-            markup=False,
-        )
 
 
 @contextmanager

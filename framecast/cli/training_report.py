@@ -18,7 +18,7 @@ from framecast.cli.console import (
 if TYPE_CHECKING:
     from framecast.data.plan import Plan
     from framecast.training.events import EpochDone, TrainingResult
-    from framecast.training.pipeline import Outcome, Rehearsal
+    from framecast.training.pipeline import DryRun, Outcome
 
 HELD_OUT_BY = {"time": "the end of every clip", "clip": "whole clips"}
 
@@ -63,7 +63,7 @@ def _plan_notes(plan: Plan) -> list[str]:
     return notes
 
 
-def show_dry_run(measured: Rehearsal) -> None:
+def show_dry_run(measured: DryRun) -> None:
     """Print what one batch of a dry run took."""
     peak = "unknown" if measured.peak_bytes is None else f"{measured.peak_bytes / 1e9:.2f} GB"
     messages.print(

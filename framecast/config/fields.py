@@ -18,8 +18,6 @@ from typing import ClassVar, Literal
 from framecast.errors import ConfigError
 
 ENV_PREFIX = "FRAMECAST_"
-FOLDER_VARIABLE = "FRAMECAST_CACHE"
-"""The one variable that is no setting of a run but of a machine: where decoded frames are kept."""
 
 NONE_WORDS = ("none", "null", "~")
 BOOL_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from framecast.config.brightness_scale import read_scale
-from framecast.config.fields import ENV_PREFIX, FOLDER_VARIABLE, FieldSpec, Section, prefix, specs
+from framecast.config.fields import ENV_PREFIX, FieldSpec, Section, prefix, specs
 from framecast.config.networks import NETWORKS
 from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
 from framecast.config.yaml_reader import compose, node_value, pairs
@@ -23,6 +23,9 @@ EXAMPLE_HEADER = """\
 # Every setting of framecast with its default. Copy the file, keep the lines you change, and pass
 # it with --config. A flag (--set train.lr=3e-4) wins over an environment variable
 # (FRAMECAST_TRAIN_LR=3e-4), that over this file. none and null mean the same."""
+
+RETIRED = {"data.cache_gb"}
+"""Settings of earlier versions that mean nothing now: model files and YAML files may have them."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ def from_dict(values: Mapping[str, object]) -> Config:
         if section not in SECTIONS:
             raise _unknown_section(section)
         for name, value in _entries(entries, section):
+            if f"{section}.{name}" in RETIRED:
+                continue
             spec = _find(f"{section}.{name}")
             settings[spec.dotted] = spec.check(value)
     return _build(settings)
@@ -84,16 +89,19 @@ def load_config(
     path: Path | None = None,
     overrides: Sequence[str | tuple[str, object, str]] = (),
     env: Mapping[str, str] | None = os.environ,
+    base: Config | None = None,
 ) -> Config:
     """The settings of a run; a flag wins over the environment, that over the file, over defaults.
 
-    `path` is a YAML file. `overrides` are `"train.lr=1e-3"` (from --set) or
-    `("train.lr", 1e-3, "--lr")`, a named flag the user gave; of several for one setting the last
-    wins. `env` holds `FRAMECAST_TRAIN_LR` and the like.
+    `path` is a YAML file, `base` what holds instead of the defaults. `overrides` are
+    `"train.lr=1e-3"` (from --set) or `("train.lr", 1e-3, "--lr")`, a named flag the user gave; of
+    several for one setting the last wins. `env` holds `FRAMECAST_TRAIN_LR` and the like.
     Raises ConfigError for what cannot be read, is unknown, of the wrong type or out of range, even
     where a stronger layer would have replaced it; the message says where it was set.
     """
-    settings = _read_file(Path(path)) if path is not None else {}
+    settings = {} if base is None else _flat(base)
+    if path is not None:
+        settings |= _read_file(Path(path))
     settings |= _read_env(env or {})
     for override in overrides:
         settings |= _read_override(override)
@@ -117,6 +125,12 @@ def origins(
     return found
 
 
+def differences(before: Config, after: Config) -> set[str]:
+    """Full names of the settings that differ, such as `train.lr`."""
+    one, other = _flat(before), _flat(after)
+    return {name for name, value in one.items() if other[name] != value}
+
+
 def to_yaml(config: Config) -> str:
     """The settings as a YAML file that `load_config` reads back to an equal Config."""
     return "\n".join(
@@ -136,6 +150,11 @@ def example_yaml() -> str:
             line = _yaml_line(spec.name, defaults[name][spec.name])
             lines.append(f"  {line}  # {spec.expects}")
     return "\n".join(lines) + "\n"
+
+
+def _flat(config: Config) -> dict[str, object]:
+    """Every setting by its full name."""
+    return {spec.dotted: getattr(getattr(config, spec.section), spec.name) for spec in fields()}
 
 
 def _yaml_line(key: str, value: object) -> str:
@@ -203,8 +222,6 @@ def _read_env(env: Mapping[str, str]) -> dict[str, object]:
     known = {spec.env: spec for spec in fields()}
     settings = {}
     for variable in sorted(name for name in env if name.startswith(ENV_PREFIX)):
-        if variable == FOLDER_VARIABLE:
-            continue
         if variable not in known:
             close = _nearest(variable.removeprefix(ENV_PREFIX).lower())
             raise ConfigError(
@@ -238,6 +255,8 @@ def _read_file(path: Path) -> dict[str, object]:
         if section not in SECTIONS:
             raise _unknown_section(section, f"{path}:{line}")
         for name, name_line, node in pairs(entries, str(path), section):
+            if f"{section}.{name}" in RETIRED:
+                continue
             spec = _find(f"{section}.{name}", f"{path}:{name_line}")
             settings[spec.dotted] = node_value(node, spec, f"{path}:{node.start_mark.line + 1}")
     return settings

@@ -27,7 +27,8 @@ class DataConfig(Section):
     horizon: Annotated[
         int | Literal["auto"],
         Rule(
-            "Lead times trained and validated on; auto: 12, or fewer when the clips are short.",
+            "Lead times trained and validated on; auto: 12, or fewer where clips with a quarter "
+            "of the frames or more would be too short.",
             at_least=1,
             flag="--horizon",
         ),
@@ -106,14 +107,6 @@ class DataConfig(Section):
             flag="--keep-readable",
         ),
     ] = False
-    cache_gb: Annotated[
-        float,
-        Rule(
-            "Gigabytes of decoded frames kept on disk for later runs, those unused for longest "
-            "leaving first; 0: none.",
-            at_least=0,
-        ),
-    ] = 20.0
 
 
 @dataclass(frozen=True)

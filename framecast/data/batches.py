@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from framecast.data.windows import Window, window_span
+from framecast.data.windows import Window, WindowShape, window_span
 from framecast.video.pixels import to_unit
 
 
@@ -61,15 +61,6 @@ class Batch:
     def pinned(self) -> Batch:
         """A copy from where CUDA devices fetch by themselves."""
         return Batch(*(tensor.pin_memory() for tensor in vars(self).values()))
-
-
-@dataclass(frozen=True)
-class WindowShape:
-    """How a window is cut out of the time axis; lengths in frames."""
-
-    context_length: int
-    horizon: int
-    frame_step: int
 
 
 def training_batches(

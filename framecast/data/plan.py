@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from framecast.config.loading import Config
 from framecast.config.schema import DataConfig
-from framecast.data.windows import ClipLength, Split, Window, plan_split, spread
+from framecast.data.windows import ClipLength, Split, Window, WindowShape, plan_split, spread
 from framecast.errors import SourceError
 from framecast.video.frame_size import target_size
 
@@ -24,15 +24,19 @@ VALIDATION_WINDOWS, VALIDATION_BATCHES = (4, 16), 12
 """Held-out windows scored after every epoch, evenly spread: as many as hold the pixels of this many
 batches, but no fewer and no more than these."""
 
+FITTING_WINDOWS, FITTING_PIXELS = (6, 96), 48 * 256 * 256
+"""Training windows that a network's start is fitted on: as many as have about these pixels in a
+frame, but no fewer and no more than these, evenly from every clip."""
+
 STEPS_PER_EPOCH = (20, 100)
-"""Bounds of an automatic epoch, which else shows as many pixels as the training windows hold."""
+"""Bounds of an automatic epoch, which otherwise shows the pixels that the training windows hold."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """A run before it starts: `config` has the automatic horizon, split and batches filled in.
 
-    For a network tied to its frame size it says that size too, and that crops are whole frames.
+    For a network tied to its frame size it also states that size, and that crops are whole frames.
 
     `sizes` are the (H, W) each clip is trained at, `crop` the (H, W) of a training sample,
     `validation` the windows scored after every epoch.
@@ -45,6 +49,12 @@ class Plan:
     split: Split
     crop: tuple[int, int]
     validation: tuple[Window, ...]
+
+    @property
+    def window_shape(self) -> WindowShape:
+        """How the windows are cut out of the time axis."""
+        data = self.config.data
+        return WindowShape(data.context_length, self.split.horizon, data.frame_step)
 
     @property
     def batch_size(self) -> int:
@@ -65,12 +75,14 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     sizes = tuple(target_size(info.height, info.width, config.data.resize) for info in infos)
     if config.model.traits.tied_to_size:
         config = replace(config, data=_one_size(config, infos, sizes))
-    crop = training_crop(sizes, config.data.crop)
     split = plan_split(
         [ClipLength(info.frames, info.breaks) for info in infos],
         config.data,
         seed=config.train.seed,
     )
+    # A clip too short to be used says nothing about the size of crops.
+    used = [size for number, size in enumerate(sizes) if number not in split.unused]
+    crop = training_crop(used, config.data.crop)
     batch_size = resolve_batch(config.train.batch_size, crop)
     steps = config.train.steps_per_epoch
     if steps == "auto":
@@ -79,18 +91,26 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
         steps = min(max(math.ceil(samples / batch_size), STEPS_PER_EPOCH[0]), STEPS_PER_EPOCH[1])
     resolved = replace(
         config,
-        data=replace(
-            config.data,
-            horizon=split.horizon,
-            split=split.mode,
-        ),
+        data=replace(config.data, horizon=split.horizon, split=split.mode),
         train=replace(config.train, batch_size=batch_size, steps_per_epoch=steps),
     )
-    area = max(height * width for height, width in sizes)
+    area = max(height * width for height, width in used)
     fewest, most = VALIDATION_WINDOWS
     scored = min(max(VALIDATION_BATCHES * BATCH_PIXELS // area, fewest), most)
     validation = spread(split.validation, scored)
     return Plan(resolved, tuple(infos), sizes, channels, split, crop, validation)
+
+
+def fitting_windows(plan: Plan) -> tuple[Window, ...]:
+    """Some of the training windows, as many from each clip, so that no long clip dominates."""
+    by_clip: dict[int, list[Window]] = {}
+    for window in plan.split.train:
+        by_clip.setdefault(window.clip, []).append(window)
+    area = max(height * width for height, width in plan.sizes)
+    fewest, most = FITTING_WINDOWS
+    wanted = min(max(FITTING_PIXELS // area, fewest), most)
+    each = -(-wanted // len(by_clip))  # rounded up
+    return spread([w for windows in by_clip.values() for w in spread(windows, each)], wanted)
 
 
 def _one_size(

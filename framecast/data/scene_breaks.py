@@ -1,59 +1,41 @@
-"""Cuts to other scenes: looked for once in a clip, from then on breaks that no window crosses."""
+"""Cuts to other scenes become breaks of a clip, which no window crosses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from framecast.data.frame_cache import remembered
 from framecast.video.readers.base import FrameSource
 
 LISTED = 6
-"""Cuts of a clip that are told one by one."""
+"""Cuts of a clip that its note names one by one."""
 
 
 def split_scenes(
     sources: Sequence[FrameSource],
-    memory: Path | None,
     on_frame: Callable[[str, int], None] = lambda name, total: None,
 ) -> None:
     """Mark the frames that begin another scene as breaks of their clips, and note them.
 
-    Reads each clip once, unless the folder `memory` knows its cuts; None: no memory. `on_frame` is
-    called for every frame looked at, with what is done and the number of frames. Raises what
-    reading raises.
+    Reads each clip once. `on_frame` is called for every frame looked at, with a description of the
+    work and the number of frames. Raises what reading raises.
     """
+    # Loads as slowly as all of OpenCV, which commands without clips do not need.
+    from framecast.video.scene_detection import find_cuts  # noqa: PLC0415
+
     for source in sources:
-        cuts = _known_cuts(source, memory, on_frame)
+        cuts = find_cuts(_counted_frames(source, on_frame))
         if new := [cut for cut in cuts if cut not in source.info.breaks]:
             source.break_at(new, _note(source.info.path.name, new))
 
 
-def _known_cuts(
-    source: FrameSource, memory: Path | None, on_frame: Callable[[str, int], None]
-) -> tuple[int, ...]:
-    info = source.info
-
-    def look() -> str:
-        # Loads as slowly as all of OpenCV, and what is known needs none of it.
-        from framecast.video.scene_detection import find_cuts  # noqa: PLC0415
-
-        return " ".join(map(str, find_cuts(watched())))
-
-    def watched() -> Iterator[np.ndarray]:
-        for frame_HWC in source.read():
-            yield frame_HWC
-            on_frame(f"looking for cuts in {info.path.name}", info.frames)
-
-    if memory is None:
-        found = look()
-    else:
-        # Which frames there are depends on how a damaged clip is read, their values on colour.
-        kind = f"{info.frames}x{info.channels}.cuts"
-        found = remembered(memory, info.path, kind, r"(\d+( \d+)*)?", look)
-    return tuple(map(int, found.split()))
+def _counted_frames(
+    source: FrameSource, on_frame: Callable[[str, int], None]
+) -> Iterator[np.ndarray]:
+    for frame_HWC in source.read():
+        yield frame_HWC
+        on_frame(f"looking for cuts in {source.info.path.name}", source.info.frames)
 
 
 def _note(name: str, cuts: Sequence[int]) -> str:

@@ -1,8 +1,8 @@
 """Which frames a model was trained on, recognised by their content, not by their names.
 
-A clip is known again by the bytes of its file, or of its image files in order; frames of a folder
-also one by one, so that a folder which has grown or was copied in part is known too. A video that
-was cut or encoded anew is a new one.
+A clip is identified by the bytes of its file, or of its image files in order. Frames of a folder
+also count one by one, so that a folder which has grown or was copied in part is recognised. A video
+that was cut or encoded again is a new one.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
+from pathlib import Path
 
 from framecast.data.windows import Window
-from framecast.video.content_hash import file_digest
-from framecast.video.readers.base import FrameSource
+from framecast.video.readers.base import FrameSource, unreadable
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class TrainedClip:
 
 
 @dataclass(frozen=True)
-class Acquaintance:
-    """What a model knows of a clip: whether it was part of the training, frames trained on."""
+class TrainingOverlap:
+    """Whether a clip was part of a model's training, and which of its frames were trained on."""
 
     known: bool
     trained: tuple[range, ...]
 
 
-def remember(
+def record_clips(
     sources: Sequence[FrameSource], windows: Iterable[Window], span: int
 ) -> tuple[TrainedClip, ...]:
     """Note every clip of a training with the frames that its training windows cover.
@@ -64,22 +64,22 @@ def remember(
     return tuple(clips)
 
 
-def recognise(source: FrameSource, trained_on: Sequence[TrainedClip]) -> Acquaintance:
+def find_overlap(source: FrameSource, trained_on: Sequence[TrainedClip]) -> TrainingOverlap:
     """Find the frames of a clip that a model was trained on; reads its files once."""
     digests = _digests(source)
     content = _identity(digests)
     same = [clip for clip in trained_on if clip.content == content]
     if same:
         ranges = [range(*bounds) for clip in same for bounds in clip.frames]
-        return Acquaintance(True, _union(ranges))
+        return TrainingOverlap(True, _union(ranges))
     seen = {file for clip in trained_on for file in clip.files}
     frames = [range(n, n + 1) for n, digest in enumerate(digests) if digest in seen]
     if len(digests) != source.info.frames:
         frames = []
-    return Acquaintance(bool(frames), _union(frames))
+    return TrainingOverlap(bool(frames), _union(frames))
 
 
-def unseen(frames: int, trained: Sequence[range]) -> tuple[range, ...]:
+def untrained_parts(frames: int, trained: Sequence[range]) -> tuple[range, ...]:
     """The stretches of a clip between and around the frames trained on."""
     edges = [range(0), *trained, range(frames, frames)]
     gaps = (range(before.stop, after.start) for before, after in pairwise(edges))
@@ -105,4 +105,16 @@ def _identity(digests: Sequence[str]) -> str:
 
 
 def _digests(source: FrameSource) -> tuple[str, ...]:
-    return tuple(file_digest(file) for file in source.files)
+    return tuple(_file_digest(file) for file in source.files)
+
+
+def _file_digest(file: Path) -> str:
+    """BLAKE2b of one file's bytes, 32 hex digits; SourceError when it cannot be read."""
+    digest = blake2b(digest_size=16)
+    try:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):  # a piece at a time: videos exceed the memory
+                digest.update(block)
+    except OSError as error:
+        raise unreadable(file, error) from error
+    return digest.hexdigest()

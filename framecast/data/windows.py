@@ -16,6 +16,10 @@ from framecast.config.schema import DataConfig
 from framecast.errors import SourceError
 
 LONGEST_AUTO_HORIZON = 12
+
+SHARE_OF_SHORT_CLIPS = 0.25
+"""Share of all frames from which on clips are too many to be left out for a longer horizon."""
+
 CLIPS_FOR_CLIP_SPLIT = 5
 
 SplitMode = Literal["time", "clip"]
@@ -27,6 +31,15 @@ class Window:
 
     clip: int
     start: int
+
+
+@dataclass(frozen=True)
+class WindowShape:
+    """How a window is cut out of the time axis; lengths in frames."""
+
+    context_length: int
+    horizon: int
+    frame_step: int
 
 
 @dataclass(frozen=True)
@@ -73,29 +86,31 @@ def window_span(context_length: int, horizon: int, frame_step: int) -> int:
 def auto_horizon(
     clips: Sequence[ClipLength], context_length: int, frame_step: int, mode: SplitMode
 ) -> int:
-    """The horizon 12, or less so that the shortest usable clip still gives its windows.
+    """The longest horizon up to 12 that leaves out clips with less than a quarter of the frames.
 
-    A clip is usable when it is long enough for a window with a horizon of 1. In a time split one
-    clip at least must be long enough to be cut: a window may cover a third of it. 0 when there is
-    no such clip.
+    Only clips that are long enough for a window with a horizon of 1 count. A split by time needs a
+    clip of which a window covers a third at most, a split by clip needs two clips. 0 when no clip
+    can be used, 1 where none meets these conditions.
     """
     least = window_span(context_length, 1, frame_step)
     usable = [clip for clip in clips if clip.longest_run >= least]
-    rooms = [_thinned(clip.longest_run, frame_step) for clip in usable]
-    if mode == "time":
-        thirds = [
-            min(_thinned(clip.frames, frame_step) // 3, room)
-            for clip, room in zip(usable, rooms, strict=True)
-            if clip.frames >= 2 * least
-        ]
-        rooms = [*rooms, max(thirds)] if thirds else []
-    if not rooms:
+    if not usable or (mode == "time" and max(clip.frames for clip in usable) < 2 * least):
         return 0
-    return max(1, min(LONGEST_AUTO_HORIZON, min(rooms) - context_length))
+    fewest_frames = (1 - SHARE_OF_SHORT_CLIPS) * sum(clip.frames for clip in usable)
+    for horizon in range(LONGEST_AUTO_HORIZON, 1, -1):
+        window = context_length + horizon  # in frames of which each counts `frame_step`
+        kept = [clip for clip in usable if _thinned(clip.longest_run, frame_step) >= window]
+        if mode == "time":
+            splits = any(_thinned(clip.frames, frame_step) // 3 >= window for clip in kept)
+        else:
+            splits = len(kept) >= min(2, len(usable))
+        if splits and sum(clip.frames for clip in kept) > fewest_frames:
+            return horizon
+    return 1
 
 
 def split_by_time(frames: int, validation_fraction: float, span: int) -> tuple[range, range]:
-    """Cut a clip's frames into a training part and, behind it, a validation part.
+    """Cut a clip's frames into a training part and, after it, a validation part.
 
     Validation gets its fraction, and both parts get at least `span` frames. A clip with less than
     twice that is not cut: all of it trains.
@@ -129,7 +144,7 @@ def plan_windows(
 ) -> list[Window]:
     """The windows of `span` frames inside `part`, a new one every `stride` frames.
 
-    No window crosses a break; behind each break the count of the stride starts anew.
+    No window crosses a break; after each break the count of the stride starts again.
     """
     return [
         Window(clip, start)

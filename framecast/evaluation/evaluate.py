@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from framecast.config.loading import to_dict
-from framecast.data.training_frames import Acquaintance
+from framecast.data.training_frames import TrainingOverlap
 from framecast.evaluation.metrics import PeakSignalToNoise
 from framecast.evaluation.protocols import PROTOCOLS, make_metrics
 from framecast.evaluation.report import MODEL, Report, ScoredClip
@@ -159,7 +159,7 @@ def _task_notes(task: Task) -> Iterator[str]:
         yield f"{len(task.windows)} of {len(task.found)} windows are scored, evenly spread"
 
 
-def _training_overlap(name: str, clip: Acquaintance, included: bool) -> Iterator[str]:
+def _training_overlap(name: str, clip: TrainingOverlap, included: bool) -> Iterator[str]:
     if clip.trained:
         parts = " and ".join(f"{part.start} to {part.stop - 1}" for part in clip.trained)
         fate = "scored too, which says nothing about new frames" if included else "left out"

@@ -9,9 +9,8 @@ from typing import Literal
 
 from framecast.config.brightness_scale import read_scale
 from framecast.data.batches import WindowShape
-from framecast.data.frame_cache import cache_folder
 from framecast.data.scene_breaks import split_scenes
-from framecast.data.training_frames import Acquaintance, recognise, unseen
+from framecast.data.training_frames import TrainingOverlap, find_overlap, untrained_parts
 from framecast.data.windows import Window, plan_windows, spread, window_span
 from framecast.errors import SourceError, UsageError
 from framecast.evaluation.protocols import make_metrics
@@ -64,7 +63,7 @@ class Task:
     stride: int
     thresholds: tuple[Threshold, ...]
     sizes: tuple[tuple[int, int], ...]
-    known: tuple[Acquaintance, ...]
+    known: tuple[TrainingOverlap, ...]
     found: tuple[Window, ...]
     windows: tuple[Window, ...]
 
@@ -88,7 +87,7 @@ def open_task(
     sources = open_sources(paths, color=wanted, keep_readable=keep_readable)
     data = forecaster.config.data
     if data.scene_cuts:
-        split_scenes(sources, cache_folder() if data.cache_gb else None, on_frame)
+        split_scenes(sources, on_frame)
     return plan_evaluation(forecaster, sources, request)
 
 
@@ -111,7 +110,7 @@ def plan_evaluation(
     _check_clips(forecaster, sources, sizes, request.protocol)
     shape = WindowShape(data.context_length, request.horizon or int(data.horizon), data.frame_step)
     stride = request.stride or data.stride
-    known = tuple(recognise(source, forecaster.trained_on or ()) for source in sources)
+    known = tuple(find_overlap(source, forecaster.trained_on or ()) for source in sources)
     found = _windows_to_score(sources, known, shape, stride, request.include_training)
     windows = found if request.windows is None else spread(found, request.windows)
     return Task(
@@ -148,7 +147,7 @@ def _check_clips(
 
 def _windows_to_score(
     sources: Sequence[FrameSource],
-    known: Sequence[Acquaintance],
+    known: Sequence[TrainingOverlap],
     shape: WindowShape,
     stride: int,
     include_training: bool,
@@ -158,7 +157,7 @@ def _windows_to_score(
     windows: list[Window] = []
     for number, (source, clip) in enumerate(zip(sources, known, strict=True)):
         info = source.info
-        for part in unseen(info.frames, () if include_training else clip.trained):
+        for part in untrained_parts(info.frames, () if include_training else clip.trained):
             windows += plan_windows(part, number, span, stride, info.breaks)
     if windows:
         return tuple(windows)

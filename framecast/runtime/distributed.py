@@ -92,19 +92,14 @@ class Group:
         """Whether the flag is up in any process."""
         return bool(self.sum(torch.tensor(int(flag))))
 
-    def agree(self, number: float) -> float:
-        """The main process's number."""
-        own = number if self.main else 0.0
-        return self.sum(torch.tensor(own, dtype=torch.float64)).item()
-
-    def tell(self, text: str) -> str:
-        """The main process's text."""
+    def broadcast(self, value: Item) -> Item:
+        """The main process's value, in every process."""
         if self.size == 1:
-            return text
-        texts = [text]
+            return value
+        values = [value]
         with peers_explained():
-            dist.broadcast_object_list(texts, src=0, device=torch.device(self.device))
-        return texts[0]
+            dist.broadcast_object_list(values, src=0, device=torch.device(self.device))
+        return values[0]
 
     def gather(self, item: Item) -> list[Item]:
         """Every process's item, in the order of the processes, the same in each."""

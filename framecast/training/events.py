@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,6 @@ class EpochDone:
     improved: bool
 
 
-Event = StepDone | EpochDone
-
-
 @dataclass(frozen=True)
 class FrameDecoded:
     """One more frame is on disk, of `total` announced."""
@@ -42,26 +38,13 @@ class FrameDecoded:
     total: int
 
 
-@dataclass(frozen=True)
-class ClipsReady:
-    """All clips are decoded; `found` of `clips` were in the cache, which is in `folder`.
-
-    `folder` is None when no cache is used; `note` says why clips could not be kept in it.
-    """
-
-    clips: int
-    found: int
-    folder: Path | None
-    note: str
-
-
-SessionEvent = Event | FrameDecoded | ClipsReady
+Event = FrameDecoded | StepDone | EpochDone
 """Everything that a training reports, from decoding on."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished run says: the best epoch's errors per lead time beside the baselines'."""
+    """Errors per lead time of a finished run's best epoch and of the baselines, MSE in [0, 1]."""
 
     epoch: int
     steps: int
@@ -74,7 +57,11 @@ class TrainingResult:
 
 @dataclass
 class Counters:
-    """Where a run stands; saved with it. `best_mse_T` is the best epoch's error per lead time."""
+    """Where a run stands; saved with it.
+
+    `best_mse_T` is the best epoch's error per lead time; `loss_sum` and `loss_steps` are those of
+    the epoch under way, so that its mean covers all its steps after a resume, too.
+    """
 
     step: int = 0
     epoch: int = 0
@@ -82,3 +69,5 @@ class Counters:
     best_epoch: int = 0
     best_mse: float = math.inf
     best_mse_T: tuple[float, ...] = ()
+    loss_sum: float = 0.0
+    loss_steps: int = 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from framecast.config.loading import Config, load_config, to_dict
+from framecast.config.loading import Config, differences, load_config
 from framecast.data.batches import frames_of
 from framecast.data.decoding import decode_clips, fitted_frames
-from framecast.data.frame_cache import Store, cache_folder
 from framecast.data.plan import Plan, make_plan
 from framecast.data.scene_breaks import split_scenes
-from framecast.data.training_frames import remember
+from framecast.data.training_frames import record_clips
 from framecast.data.windows import Window
-from framecast.errors import SourceError, UsageError
+from framecast.errors import CheckpointError, SourceError, UsageError
 from framecast.nn.cost_model.memory import check_batch, check_memory
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group, joined
 from framecast.runtime.versions import __version__
-from framecast.training.events import ClipsReady, FrameDecoded, SessionEvent, TrainingResult
-from framecast.training.run_folder import RunFolder, check_runs_folder, fingerprints, new_run
-from framecast.training.trainer import Trainer, window_shape
+from framecast.training.events import Event, FrameDecoded, TrainingResult
+from framecast.training.learner import Learner
+from framecast.training.run_folder import (
+    RunFolder,
+    RunWriter,
+    check_runs_folder,
+    fingerprints,
+    only_trainer,
+)
+from framecast.training.trainer import Trainer
 from framecast.video.comparison_figures import comparison_video, contact_strip
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.open import open_sources
@@ -39,15 +45,18 @@ from framecast.video.writers.open import DEFAULT_FPS, write_frames
 from framecast.video.writers.png import write_picture
 
 RESUMABLE = {
-    *("train.minutes", "train.epochs", "train.patience", "train.device", "train.precision"),
-    "data.cache_gb",
+    "train.minutes",
+    "train.epochs",
+    "train.patience",
+    "train.device",
+    "train.precision",
 }
 """Settings that may differ when a run is resumed."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """A training that can start: opened clips and a plan; `run` and `resumed` when it goes on."""
+    """A training that can start: opened clips and a plan; `run` and `resumed` of a resumed one."""
 
     sources: tuple[FrameSource, ...]
     plan: Plan
@@ -65,8 +74,12 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """What a dry run found: one real batch, forward, backward and optimizer step."""
+class DryRun:
+    """What one real training batch took, forward, backward and optimizer step.
+
+    `step_seconds` and `epoch_seconds` are measured and estimated time, `peak_bytes` is None where
+    the system does not tell.
+    """
 
     device: str
     parameters: int
@@ -80,11 +93,11 @@ def prepare(
     paths: Sequence[Path],
     config: Config,
     on_frame: Callable[[str, int], None] = lambda name, total: None,
-    keep: bool = True,
 ) -> Session:
-    """Open the clips, look for scene cuts and plan the run; with `keep` cuts are remembered.
+    """Open the clips, look for scene cuts and plan the run.
 
-    `on_frame` is called for every frame looked at, with what is done and the number of frames.
+    `on_frame` is called for every frame looked at, with a description of the work and the number
+    of frames.
     Raises ResourceError when the device is not there, SourceError when a path cannot be used, and
     what `make_plan`, `check_memory` and `check_batch` raise.
     """
@@ -101,17 +114,24 @@ def prepare(
             channels=plan.channels,
             size=plan.crop,
         )
-    if config.data.scene_cuts:  # which takes longest, so all that headers tell is told before
-        split_scenes(sources, cache_folder() if keep and config.data.cache_gb else None, on_frame)
+    if config.data.scene_cuts:  # takes longest, so whatever headers tell is refused before
+        split_scenes(sources, on_frame)
         plan = make_plan([source.info for source in sources], config)
     return Session(tuple(sources), plan)
+
+
+def claim(run: Path | None) -> AbstractContextManager[None]:
+    """Keep other processes from training a run that is to be resumed; None: a new one.
+
+    Raises OutputError when another process is training it.
+    """
+    return nullcontext() if run is None else only_trainer(run)
 
 
 def prepare_resume(
     run: Path,
     overrides: Sequence[str | tuple[str, object, str]],
     on_frame: Callable[[str, int], None] = lambda name, total: None,
-    keep: bool = True,
 ) -> Session:
     """Take up a run where its `last.pt` stopped; the overrides may change its budget and device.
 
@@ -120,15 +140,22 @@ def prepare_resume(
     """
     folder = RunFolder(run)
     record, resumed = folder.read_record(), load_checkpoint(folder.last)
-    config = load_config(folder.settings, overrides)
-    changed = _differences(resumed.config, config) - RESUMABLE
+    try:
+        load_checkpoint(folder.best)
+    except CheckpointError as error:  # else this would come out after hours of training
+        raise CheckpointError(
+            f"{folder.best}: the best model of this run is missing or damaged",
+            remedy="put it back from a copy, or start a new run",
+        ) from error
+    config = load_config(None, overrides, base=resumed.config)
+    changed = differences(resumed.config, config) - RESUMABLE
     if changed:
         raise UsageError(
             f"{', '.join(sorted(changed))} cannot change when a run is resumed",
             remedy=f"only {', '.join(sorted(RESUMABLE))} can; or start a new run",
         )
     paths = [Path(row["path"]) for row in record["sources"]]
-    session = prepare(paths, config, on_frame, keep)
+    session = prepare(paths, config, on_frame)
     if fingerprints([source.info.path for source in session.sources]) != record["sources"]:
         raise SourceError(
             f"{run}: its source files have changed since the run began",
@@ -137,95 +164,62 @@ def prepare_resume(
     return replace(session, run=folder, resumed=resumed)
 
 
-def rehearse(session: Session) -> Rehearsal:
-    """Do real batches end to end, and time one behind the first; writes nothing that stays."""
+def dry_run(session: Session) -> DryRun:
+    """Train on real batches, and time one after the first; writes nothing."""
     plan, first = session.plan, session.plan.split.train[0]
+    frames = range(first.start, first.start + plan.split.span)
     excerpt_THWC = np.stack(
         list(
             fitted_frames(
-                session.sources[first.clip],
-                plan.sizes[first.clip],
-                plan.channels,
-                range(first.start, first.start + plan.split.span),
+                session.sources[first.clip], plan.sizes[first.clip], plan.channels, frames
             )
         )
     )
-    with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
-        trainer = Trainer(plan, [excerpt_THWC], RunFolder(Path(scratch)), lambda event: None)
-        batches = trainer.batches([Window(0, 0)])
-        for _ in range(trainer.slow_steps):
-            trainer.step(next(batches))
+    learner = Learner(plan, Group(pick_device(plan.config.train.device)))
+    lr = plan.config.train.lr
+    with closing(learner.batches([excerpt_THWC], windows=[Window(0, 0)])) as batches:
+        for number in range(learner.slow_steps):
+            learner.step(next(batches), lr, number + 1)
         started = time.monotonic()
-        loss = trainer.step(next(batches))
+        loss = learner.step(next(batches), lr, learner.slow_steps + 1)
         seconds = time.monotonic() - started
     batch_pixels = plan.batch_size * plan.crop[0] * plan.crop[1]
     areas = (plan.sizes[window.clip] for window in plan.validation)
-    forward_only = sum(height * width for height, width in areas) / batch_pixels / 3
-    return Rehearsal(
-        device=trainer.device,
-        parameters=sum(weight.numel() for weight in trainer.network.parameters()),
+    # A forward pass is about a third of a step.
+    validation_steps = sum(height * width for height, width in areas) / batch_pixels / 3
+    return DryRun(
+        device=learner.device,
+        parameters=sum(weight.numel() for weight in learner.network.parameters()),
         loss=loss,
         step_seconds=seconds,
-        epoch_seconds=seconds * (plan.steps_per_epoch + forward_only),
-        peak_bytes=_peak_bytes(trainer.device),
+        epoch_seconds=seconds * (plan.steps_per_epoch + validation_steps),
+        peak_bytes=_peak_bytes(learner.device),
     )
 
 
-def train(
-    session: Session,
-    runs: Path,
-    emit: Callable[[SessionEvent], None],
-    profile: bool = False,
-) -> Outcome:
-    """Decode the clips, train in a new folder below `runs` (or go on in the resumed one), preview.
+def train(session: Session, runs: Path, emit: Callable[[Event], None]) -> Outcome:
+    """Decode the clips, train in a new folder below `runs` (or in the resumed one), preview.
 
-    `profile` adds where the time went. Of the processes that torchrun started, all train and the
-    main one alone writes. Raises what reading, training and writing raise; what was saved before
-    stays.
+    Of the processes that torchrun started, all train and the main one alone writes. Raises what
+    reading, training and writing raise; what was saved before stays.
     """
     plan = session.plan
     if session.run is None:
         check_runs_folder(runs)
-    with (
-        tempfile.TemporaryDirectory(prefix="framecast-") as scratch,
-        joined(plan.config.train.device) as group,
-    ):
-        clips = _decoded(session, Path(scratch), emit)
-        run = session.run or _common_run(runs, group)
+    with joined(plan.config.train.device) as group:
+        used = {window.clip for window in (*plan.split.train, *plan.split.validation)}
+        total = sum(plan.infos[number].frames for number in used)
+        clips = decode_clips(
+            session.sources, plan.sizes, plan.channels, used, lambda: emit(FrameDecoded(total))
+        )
         known = None
         if group.main:
-            run.write_settings(plan.config, _record(session))
-            known = remember(session.sources, plan.split.train, plan.split.span)
-        trainer = Trainer(plan, clips, run, emit, session.resumed, known, group, profile)
-        result = trainer.train()
-        note = _write_preview(plan, clips, run, group.device) if group.main else None
-    return Outcome(run, result, note)
-
-
-def _common_run(runs: Path, group: Group) -> RunFolder:
-    """A new run folder, one for all processes."""
-    made = str(new_run(runs).path) if group.main else ""
-    return RunFolder(Path(group.tell(made)))
-
-
-def _decoded(
-    session: Session, scratch: Path, emit: Callable[[SessionEvent], None]
-) -> Sequence[np.ndarray]:
-    """Every clip of the plan as a memory map, from the cache where it is there."""
-    plan, limit = session.plan, session.plan.config.data.cache_gb
-    total = sum(info.frames for info in plan.infos)
-    cache = Store(cache_folder(), int(limit * 1e9)) if limit else None
-    decoded = decode_clips(
-        session.sources,
-        plan.sizes,
-        plan.channels,
-        scratch,
-        cache,
-        lambda: emit(FrameDecoded(total)),
-    )
-    folder = cache.folder if cache else None
-    emit(ClipsReady(len(decoded.clips), decoded.found, folder, decoded.note))
-    return decoded.clips
+            known = record_clips(session.sources, plan.split.train, plan.split.span)
+        with closing(RunWriter(runs, plan.config, _record(session), session.run)) as writer:
+            trainer = Trainer(plan, clips, writer, emit, session.resumed, known, group)
+            result = trainer.train()
+            note = _write_preview(plan, clips, trainer.run, group.device) if group.main else None
+    return Outcome(trainer.run, result, note)
 
 
 def _write_preview(
@@ -233,7 +227,7 @@ def _write_preview(
 ) -> str | None:
     """Show the best model on the first validation window; returns its note where it falls back."""
     forecaster = LoadedForecaster(load_checkpoint(run.best), device)
-    shape, window = window_shape(plan), plan.validation[0]
+    shape, window = plan.window_shape, plan.validation[0]
     seen_THWC, truth_THWC = np.split(frames_of(clips, window, shape), [shape.context_length])
     future_THWC = forecaster.predict(seen_THWC, shape.horizon)
     fps = (plan.infos[window.clip].fps or DEFAULT_FPS) / shape.frame_step
@@ -250,17 +244,6 @@ def _record(session: Session) -> dict[str, Any]:
         "torch": torch.__version__,
         "platform": platform.platform(),
         "sources": fingerprints([source.info.path for source in session.sources]),
-    }
-
-
-def _differences(before: Config, after: Config) -> set[str]:
-    """Dotted names of the settings that differ."""
-    one, other = to_dict(before), to_dict(after)
-    return {
-        f"{section}.{name}"
-        for section, values in one.items()
-        for name, value in values.items()
-        if other[section][name] != value
     }
 
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from framecast.config.loading import Config, to_yaml
-from framecast.errors import CheckpointError, OutputError
-from framecast.runtime.output_files import write_error, write_whole
+from framecast.errors import CheckpointError, FramecastError, OutputError, ResourceError
+from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
+from framecast.runtime.folder_lock import lock_folder, lock_holder, unlock_folder
+from framecast.runtime.output_files import workplace, write_whole
+
+SETTINGS_HEADER = """\
+# The settings of this run, to read, or to copy for another with --config. A run is resumed with
+# those in last.pt, changed by flags.
+"""
 
 
 @dataclass(frozen=True)
@@ -58,29 +67,6 @@ class RunFolder:
         """Sources, their fingerprints and the versions of what ran, as JSON."""
         return self.path / "run.json"
 
-    @property
-    def profile(self) -> Path:
-        """Where the time went, by phase of the loop, as JSON."""
-        return self.path / "profile.json"
-
-    @property
-    def operators(self) -> Path:
-        """The operators that took most of a few steps, as a table."""
-        return self.path / "profile.txt"
-
-    @property
-    def trace(self) -> Path:
-        """Every operator of those steps, for Perfetto or chrome://tracing."""
-        return self.path / "profile-trace.json.gz"
-
-    def write_settings(self, config: Config, record: Mapping[str, Any]) -> None:
-        """Write the resolved settings (config.yaml) and the record (run.json).
-
-        Raises ResourceError when the disk is full, OutputError when it refuses otherwise.
-        """
-        write_whole(self.settings, to_yaml(config), "settings")
-        write_whole(self.record, json.dumps(record, indent=2) + "\n", "run record")
-
     def read_record(self) -> dict[str, Any]:
         """The contents of run.json; CheckpointError when this is no run folder."""
         try:
@@ -93,23 +79,112 @@ class RunFolder:
                 remedy="give a folder that `framecast train` wrote, such as runs/train-1",
             ) from error
 
-    def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Add one row to metrics.csv, with the header first in a new file.
+    def write_settings(self, config: Config) -> None:
+        """Write the resolved settings unless they stand there; raises what `write_whole` raises."""
+        _write_changed(self.settings, SETTINGS_HEADER + to_yaml(config), "settings")
 
-        Raises ResourceError when the disk is full, OutputError when it refuses otherwise.
-        """
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write a row for each epoch unless they stand there; raises what `write_whole` raises."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        _write_changed(self.metrics, text.getvalue(), "metrics")
+
+    def read_metrics(self) -> list[dict[str, str]]:
+        """The rows of metrics.csv as text; none where it cannot be read."""
         try:
-            with self.metrics.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, fieldnames=list(row))
-                if file.tell() == 0:
-                    writer.writeheader()
-                writer.writerow(row)
-        except OSError as error:
-            raise write_error(self.metrics, "metrics", error) from error
+            with self.metrics.open(newline="", encoding="utf-8") as file:
+                return [row for row in csv.DictReader(file) if None not in row.values()]
+        except (OSError, ValueError, csv.Error):
+            return []
+
+
+@contextmanager
+def only_trainer(run: Path) -> Iterator[None]:
+    """Be the one process that trains this run; OutputError while another one is."""
+    try:
+        lock = lock_folder(run)
+    except BlockingIOError as error:
+        holder = lock_holder(run)
+        by = "another process trains" if holder is None else f"process {holder} is training"
+        raise OutputError(
+            f"{run}: {by} this run already", remedy="wait until it ends, or stop it with Ctrl-C"
+        ) from error
+    except OSError:  # no such folder, which is told when it is read
+        lock = None
+    try:
+        yield
+    finally:
+        unlock_folder(lock)
+
+
+class RunWriter:
+    """Keeps a run on disk. A new run's folder appears, whole, with the first save.
+
+    So a training that is stopped before has left nothing, and one that is stopped later can be
+    resumed. `run` is None until then. A new folder is locked until `close`.
+    """
+
+    def __init__(
+        self, runs: Path, config: Config, record: Mapping[str, Any], run: RunFolder | None = None
+    ) -> None:
+        """Write below `runs`, or into the `run` that is resumed, which keeps its record."""
+        self.runs, self.config, self.record, self.run = runs, config, record, run
+        self.lock: int | None = None
+
+    def save(
+        self, last: Checkpoint, best: Checkpoint | None, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Save where the run stands, and the best model where there is a new one.
+
+        Raises ResourceError when the disk is full, OutputError when it refuses otherwise; each
+        file is the old one or the new one.
+        """
+        if self.run is not None:
+            self._write(self.run, last, best, rows)
+            return
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            with workplace(self.runs) as place:
+                draft = RunFolder(place / "run")
+                draft.path.mkdir()
+                self.lock = lock_folder(draft.path)
+                write_whole(draft.record, json.dumps(self.record, indent=2) + "\n", "run record")
+                self._write(draft, last, best, rows)
+                self.run = RunFolder(_numbered(draft.path, self.runs))
+        except (OSError, FramecastError) as error:
+            full = getattr(error, "errno", None) == errno.ENOSPC
+            if full or isinstance(error, ResourceError):
+                raise ResourceError(
+                    f"{self.runs}: the disk is full",
+                    remedy="free some space, or give another place with --runs",
+                ) from error
+            raise _no_run_folder(self.runs, getattr(error, "strerror", None) or error) from error
+
+    def close(self) -> None:
+        """Let other processes train the run."""
+        unlock_folder(self.lock)
+        self.lock = None
+
+    def _write(
+        self,
+        run: RunFolder,
+        last: Checkpoint,
+        best: Checkpoint | None,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        # The state comes after the model it calls the best one, and before the table that is made
+        # from it: whichever of these writes is the last, the run can be resumed from there.
+        if best is not None:
+            save_checkpoint(run.best, best)
+        save_checkpoint(run.last, last)
+        run.write_metrics(rows)
+        run.write_settings(self.config)
 
 
 def check_runs_folder(parent: Path) -> None:
-    """Raise OutputError now if `new_run` will not be able to make a folder in `parent`."""
+    """Raise OutputError now if no run folder can be made in `parent`."""
     nearest = next(folder for folder in (parent, *parent.absolute().parents) if folder.exists())
     if not nearest.is_dir():
         raise _no_run_folder(parent, f"{nearest} is a file")
@@ -117,27 +192,29 @@ def check_runs_folder(parent: Path) -> None:
         raise _no_run_folder(parent, f"{nearest} is read-only")
 
 
-def new_run(parent: Path) -> RunFolder:
-    """Create the first free of `parent`/train-1, train-2, ...
-
-    Raises ResourceError when the disk is full, OutputError when it refuses otherwise.
-    """
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for number in count(1):
-            try:
-                (parent / f"train-{number}").mkdir()
-            except FileExistsError:
-                continue
-            break
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise write_error(parent, "run folder", error) from error
-        raise _no_run_folder(parent, error.strerror) from error
-    return RunFolder(parent / f"train-{number}")
+def _write_changed(path: Path, text: str, kind: str) -> None:
+    """Write a text file, except where it is there and the same."""
+    with suppress(OSError):
+        if path.read_bytes() == text.encode():
+            return
+    write_whole(path, text, kind)
 
 
-def _no_run_folder(parent: Path, reason: str) -> OutputError:
+def _numbered(draft: Path, parent: Path) -> Path:
+    """Move a folder to the first free of `parent`/train-1, train-2, ..., and return its place."""
+    for number in count(1):
+        place = parent / f"train-{number}"
+        if os.path.lexists(place):
+            continue
+        try:
+            return draft.rename(place)
+        except OSError:
+            if not os.path.lexists(place):  # else another run was faster
+                raise
+    raise AssertionError("unreachable: count never ends")
+
+
+def _no_run_folder(parent: Path, reason: object) -> OutputError:
     return OutputError(
         f"{parent}: no run folder can be made here ({reason})",
         remedy="give a writable folder with --runs",

@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor
 
-from framecast.data.batches import Batch
+from framecast.data.batches import whole_batches
+from framecast.data.plan import Plan
 from framecast.evaluation.metrics import MeanSquaredError
 from framecast.prediction.rollout import Predictor
+from framecast.runtime.device import autocast, explained_memory
+from framecast.runtime.distributed import Group
 
 
-def score(
-    predictor: Predictor,
-    batches: Iterable[Batch],
-    horizon: int,
-    merged: Callable[[Tensor], Tensor] = lambda sums: sums,
-) -> Tensor:
-    """MSE per lead time (horizon,) of a forecaster or baseline over batches of windows.
+class Validation:
+    """Scores predictors on the plan's validation windows, whole frames, over all processes.
 
-    `merged` adds sums up over the processes that have other windows.
+    `minutes` is the time that the last scoring took, in the main process.
     """
-    total = MeanSquaredError(horizon)
-    for batch in batches:
-        frames = predictor(batch.context_BTCHW, horizon)
-        for lead, prediction_BCHW in enumerate(frames, start=1):
-            total.update(lead, prediction_BCHW, batch.target_BTCHW[:, lead - 1])
-    total.sums_TK = merged(total.sums_TK)
-    return total.compute()
+
+    def __init__(
+        self, plan: Plan, clips: Sequence[np.ndarray], group: Group, precision: str
+    ) -> None:
+        self.plan, self.clips, self.group, self.precision = plan, clips, group, precision
+        self.minutes = 0.0
+
+    def mse_per_lead(self, predictor: Predictor) -> Tensor:
+        """MSE of frames in [0, 1] per lead time (horizon,), the same in every process.
+
+        Raises ResourceError when memory does not hold a batch.
+        """
+        started = time.monotonic()
+        total = MeanSquaredError(self.plan.split.horizon)
+        # Without a backward pass twice the pixels of a training batch fit.
+        pixels = 2 * self.plan.batch_size * self.plan.crop[0] * self.plan.crop[1]
+        windows = self.group.every(self.plan.validation)
+        with (
+            explained_memory("use a smaller --resize"),
+            autocast(self.group.device, self.precision),
+        ):
+            for batch in whole_batches(self.clips, windows, self.plan.window_shape, pixels):
+                moved = batch.to(self.group.device)
+                frames = predictor(moved.context_BTCHW, self.plan.split.horizon)
+                for lead, prediction_BCHW in enumerate(frames, start=1):
+                    total.update(lead, prediction_BCHW, moved.target_BTCHW[:, lead - 1])
+        # The processes have other windows each, so sums are added up before they become means.
+        total.sums_TK = self.group.sum(total.sums_TK)
+        self.minutes = self.group.broadcast((time.monotonic() - started) / 60)
+        return total.compute()

@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = {
     "framecast": "--debug --version",
     "train": "--batch-size --color --config --context-length --crop --device --dry-run --epochs "
-    "--frame-step --horizon --keep-readable --lr --minutes --model --no-cache --patience "
-    "--profile --quiet --resize --resume --runs --seed --set -q sources",
+    "--frame-step --horizon --keep-readable --lr --minutes --model --patience "
+    "--quiet --resize --resume --runs --seed --set -q sources",
     "predict": "--color --compare --device --format --fps --horizon --keep-readable --match "
     "--output --overwrite --size --start --stream --tile -o model sources",
     "inspect-shapes": "--channels --config --input --json --layer --samples --set --size target",
@@ -269,24 +269,6 @@ def test_dry_run_tries_a_batch_and_writes_nothing(run, clips, tmp_path, monkeypa
     assert (code, out) == (0, "")
     assert re.search(r"dry run on cpu: [\d,]+ parameters, one batch has loss 0\.\d+", err)
     assert not any(tmp_path.iterdir())
-
-
-def test_decoded_frames_are_kept_for_the_next_run_unless_told_not_to(
-    run, clips, tmp_path, monkeypatch
-):
-    folder = tmp_path / "kept"
-    monkeypatch.setenv("FRAMECAST_CACHE", str(folder))
-    flags = [flag for flag in TINY if flag != "--quiet"]
-    start = ("train", clips / "color.mp4", "--runs", tmp_path / "runs", *flags)
-    said = []
-    for more in (["--no-cache"], [], [], ["--set", "data.cache_gb=0"]):
-        code, _, err = run(*start, *more)
-        assert code == 0
-        said += [line for line in err.splitlines() if line.startswith("decoded frames")] or [""]
-        assert folder.exists() == (len(said) > 1)
-    line = f"decoded frames: {{}} of 1 clips were in {folder}"
-    assert said == ["", line.format(0), line.format(1), ""]
-    assert len(list(folder.glob("*.npy"))) == 1
 
 
 def test_a_finished_run_can_be_resumed_with_more_epochs(run, clips, tmp_path):

@@ -1,4 +1,4 @@
-"""Scene cuts as breaks: marked, told, remembered, and crossed by no window of any command."""
+"""Scene cuts as breaks: marked, told, and crossed by no window of any command."""
 
 import json
 import re
@@ -9,7 +9,6 @@ import pytest
 
 from framecast.data import scene_breaks
 from framecast.data.scene_breaks import split_scenes
-from framecast.video import content_hash
 from framecast.video.readers.open import open_source
 from tests.support.media import joined
 from tests.support.tiny_runs import CONTEXT, HORIZON, TINY
@@ -32,7 +31,7 @@ def crosses(start):
 def test_cuts_become_breaks_beside_those_that_were_there(film):
     source, seen = open_source(film), []
     source.info = replace(source.info, breaks=(42, 50), notes=("a gap",))
-    split_scenes([source], None, lambda *frame: seen.append(frame))
+    split_scenes([source], lambda *frame: seen.append(frame))
     assert source.info.breaks == (23, 42, 50)
     note = "film.npy cuts to another scene at frame 23; no window crosses a cut"
     assert source.info.notes == ("a gap", note)
@@ -44,37 +43,8 @@ def test_many_cuts_are_counted_not_listed(film, monkeypatch):
         "framecast.video.scene_detection.find_cuts", lambda frames: tuple(range(5, 65, 6))
     )
     source = open_source(film)
-    split_scenes([source], None)
+    split_scenes([source])
     assert "at frames 5, 11, 17, 23, 29, 35 and 4 more;" in source.info.notes[0]
-
-
-def test_cuts_are_remembered_for_the_same_file_read_in_the_same_way(film, tmp_path, monkeypatch):
-    memory = tmp_path / "kept"
-
-    def split(color="auto"):
-        source, frames = open_source(film, color=color), []
-        split_scenes([source], memory, lambda *frame: frames.append(frame))
-        assert source.info.breaks == CUTS
-        return len(frames)
-
-    assert split() == 68
-    assert split() == 68  # the file is too new to be known again
-    monkeypatch.setattr(content_hash, "SETTLED_SECONDS", -1e9)
-    assert [split(), split(), split("rgb"), split("rgb")] == [68, 0, 68, 0]
-    for note in memory.glob("*.cuts"):
-        note.write_text("twenty-three")
-    assert [split(), split()] == [68, 0]
-
-
-def test_no_cut_is_remembered_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(content_hash, "SETTLED_SECONDS", -1e9)
-    np.save(tmp_path / "one.npy", joined(9))
-    looked_at = []
-    for _ in range(2):
-        source = open_source(tmp_path / "one.npy")
-        split_scenes([source], tmp_path / "kept", lambda *frame: looked_at.append(frame))
-        assert (source.info.breaks, source.info.notes) == ((), ())
-    assert len(looked_at) == 9
 
 
 def test_no_window_of_training_or_evaluation_crosses_a_cut(run, film, tmp_path):
@@ -93,7 +63,7 @@ def test_no_window_of_training_or_evaluation_crosses_a_cut(run, film, tmp_path):
 
 
 def test_cuts_are_let_be_where_that_is_set(run, film, tmp_path, monkeypatch):
-    monkeypatch.setattr(scene_breaks, "_known_cuts", None)  # nobody may look for them
+    monkeypatch.setattr(scene_breaks, "_counted_frames", None)  # nobody may look for them
     flags = ["--set", "data.scene_cuts=false", *TINY]
     assert run("train", film, "--runs", tmp_path, *flags)[0] == 0
     code, out, _ = run("evaluate", tmp_path / "train-1", film, "--json", "--include-training")
@@ -109,13 +79,10 @@ def test_too_many_cuts_to_train_are_an_error_that_says_so(run, tmp_path):
     assert "the longest run has 5" in err
 
 
-def test_a_dry_run_looks_for_cuts_and_keeps_nothing(run, film, tmp_path, monkeypatch):
-    monkeypatch.setattr(content_hash, "SETTLED_SECONDS", -1e9)
-    monkeypatch.setenv("FRAMECAST_CACHE", str(tmp_path / "kept"))
+def test_a_dry_run_looks_for_cuts(run, film):
     code, _, err = run("train", film, "--dry-run", *TINY[:-1])
     assert code == 0
     assert "cuts to another scene at frames 23, 42" in flat(err)
-    assert not (tmp_path / "kept").exists()
 
 
 def flat(text):

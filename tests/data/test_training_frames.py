@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from framecast.data.training_frames import TrainedClip, recognise, remember, unseen
+from framecast.data.training_frames import TrainedClip, find_overlap, record_clips, untrained_parts
 from framecast.data.windows import Window
 from framecast.errors import SourceError
 from framecast.prediction.checkpoint import load_checkpoint, save_checkpoint
@@ -34,25 +34,25 @@ def moved(clip, folder):
 
 
 def test_a_clip_is_known_wherever_it_is_and_whatever_it_is_called(clip, tmp_path):
-    known = remember([open_source(clip)], WINDOWS, SPAN)
+    known = record_clips([open_source(clip)], WINDOWS, SPAN)
     assert [entry.name for entry in known] == [clip.name]
     assert known[0].frames == ((0, 18),)
     for path in (clip, moved(clip, tmp_path)):
-        found = recognise(open_source(path), known)
+        found = find_overlap(open_source(path), known)
         assert (found.known, found.trained) == (True, (range(18),))
 
 
 def test_frames_between_the_windows_are_not_trained_on(clip):
     windows = [Window(0, 0), Window(0, 2), Window(0, 11)]
-    found = recognise(open_source(clip), remember([open_source(clip)], windows, SPAN))
+    found = find_overlap(open_source(clip), record_clips([open_source(clip)], windows, SPAN))
     assert found.trained == (range(9), range(11, 18))
-    assert unseen(FRAMES, found.trained) == (range(9, 11), range(18, FRAMES))
+    assert untrained_parts(FRAMES, found.trained) == (range(9, 11), range(18, FRAMES))
 
 
 def test_a_clip_that_was_held_out_is_known_but_not_trained_on(clips):
     sources = [open_source(clips / "grey.npy"), open_source(clips / "grey")]
-    known = remember(sources, [Window(1, 4)], SPAN)
-    found = [recognise(source, known) for source in sources]
+    known = record_clips(sources, [Window(1, 4)], SPAN)
+    found = [find_overlap(source, known) for source in sources]
     assert [entry.known for entry in found] == [True, True]
     assert [entry.trained for entry in found] == [(), (range(4, 11),)]
 
@@ -61,31 +61,31 @@ def test_another_clip_is_not_known(clips, tmp_path):
     changed = np.load(clips / "grey.npy")
     changed[13, 4, 5] += 1
     np.save(tmp_path / "grey.npy", changed)
-    known = remember([open_source(clips / "grey.npy")], WINDOWS, SPAN)
-    assert not recognise(open_source(tmp_path / "grey.npy"), known).known
+    known = record_clips([open_source(clips / "grey.npy")], WINDOWS, SPAN)
+    assert not find_overlap(open_source(tmp_path / "grey.npy"), known).known
 
 
 def test_a_folder_that_has_grown_or_lost_frames_is_known_frame_by_frame(clips, tmp_path):
-    known = remember([open_source(clips / "grey")], [Window(0, 3)], SPAN)
+    known = record_clips([open_source(clips / "grey")], [Window(0, 3)], SPAN)
     extra = np.random.default_rng(0).integers(0, 256, (4, 18, 26), dtype=np.uint8)
     grown = write_folder(tmp_path / "grown", extra)
     for number in range(2, FRAMES):
         shutil.copy(clips / f"grey/frame{number}.png", grown / f"frame{number + 2}.png")
-    found = recognise(open_source(grown), known)
+    found = find_overlap(open_source(grown), known)
     assert (found.known, found.trained) == (True, (range(5, 12),))
 
 
 def test_the_same_frames_in_two_clips_count_in_both(clips, tmp_path):
     copy = moved(clips / "grey.npy", tmp_path)
     sources = open_sources([clips / "grey.npy", copy])
-    known = remember(sources, [Window(0, 0), Window(1, 10)], SPAN)
-    assert recognise(sources[0], known).trained == (range(7), range(10, 17))
+    known = record_clips(sources, [Window(0, 0), Window(1, 10)], SPAN)
+    assert find_overlap(sources[0], known).trained == (range(7), range(10, 17))
 
 
 def test_a_trained_model_remembers_its_clips(grey_run, clips):
     for name in ("best.pt", "last.pt"):
         known = load_checkpoint(grey_run / name).trained_on
-        trained = recognise(open_source(clips / "grey.npy"), known).trained
+        trained = find_overlap(open_source(clips / "grey.npy"), known).trained
         assert trained == (range(FRAMES - CONTEXT - HORIZON),)
 
 
@@ -104,7 +104,7 @@ def test_a_file_that_has_gone_is_said(tmp_path, clips):
     source = open_source(shutil.copy(clips / "grey.npy", tmp_path))
     (tmp_path / "grey.npy").unlink()
     with pytest.raises(SourceError, match="no such file or folder; check the path"):
-        recognise(source, (TrainedClip("a", "b", ()),))
+        find_overlap(source, (TrainedClip("a", "b", ()),))
 
 
 @pytest.mark.parametrize(
@@ -117,4 +117,4 @@ def test_a_file_that_has_gone_is_said(tmp_path, clips):
     ],
 )
 def test_what_is_left_lies_between_and_around(trained, left):
-    assert unseen(20, trained) == left
+    assert untrained_parts(20, trained) == left

@@ -127,7 +127,7 @@ def test_a_break_before_the_last_frame_counts():
     assert plan_windows(range(3, 10), 0, span=7, stride=1, breaks=[3, 10]) == [Window(0, 3)]
 
 
-def test_plan_windows_starts_anew_behind_a_break():
+def test_plan_windows_starts_again_after_a_break():
     starts = [w.start for w in plan_windows(range(2, 30), 5, span=6, stride=3, breaks=[13, 40])]
     assert starts == [2, 5, 13, 16, 19, 22]
 
@@ -151,7 +151,12 @@ def test_longest_run():
         ([14], 1, "time", 1),
         ([13], 1, "time", 0),
         ([13, 30], 1, "time", 4),
-        ([10, 54], 1, "time", 4),
+        ([10, 54], 1, "time", 12),
+        ([18, 54], 1, "time", 12),
+        ([17, 52], 1, "time", 11),
+        ([17, 51], 1, "time", 11),
+        ([16, 48], 1, "time", 10),
+        ([*[30] * 200, 9, 8], 1, "clip", 12),
         ([28, 20, 64, 6], 1, "time", 12),
         ([100], 3, "time", 5),
         ([20, 40], 1, "clip", 12),

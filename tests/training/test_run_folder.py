@@ -1,8 +1,12 @@
-"""Run folders: numbered, never used twice, also when several runs begin at once."""
+"""Run folders: whole from the start, never used twice, one trainer at a time, nothing lost."""
 
 import csv
 import errno
 import json
+import os
+import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,59 +14,137 @@ import pytest
 
 from framecast.config.loading import load_config
 from framecast.errors import CheckpointError, OutputError, ResourceError
-from framecast.training.run_folder import RunFolder, fingerprints, new_run
+from framecast.prediction.checkpoint import load_checkpoint
+from framecast.runtime import output_files
+from framecast.training import run_folder
+from framecast.training.run_folder import RunFolder, RunWriter, fingerprints, only_trainer
+from tests.support.models import random_checkpoint
+
+CONFIG = load_config(None, ["model.filters=[7, 5]", "train.lr=3e-4", "data.horizon=4"], {})
+RECORD = {"sources": [{"path": "/a/Zähler", "files": 3, "bytes": 7}], "torch": "2"}
+ROWS = [
+    {"epoch": 0, "train_loss": None, "note": "a, b"},
+    {"epoch": 1, "train_loss": 0.25, "note": "c"},
+]
+FILES = ["best.pt", "config.yaml", "last.pt", "metrics.csv", "run.json"]
+LAST, BEST = random_checkpoint(3, progress={"step": 1}), random_checkpoint(1)
+
+
+def saved(parent, rows=ROWS):
+    """A run folder as the first save makes it."""
+    writer = RunWriter(parent, CONFIG, RECORD)
+    writer.save(LAST, BEST, rows)
+    writer.close()
+    return writer.run
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_runs_are_numbered_from_one_in_a_folder_that_is_made(tmp_path):
     parent = tmp_path / "deep" / "runs"
-    paths = [new_run(parent).path for _ in range(3)]
+    paths = [saved(parent).path for _ in range(3)]
     assert paths == [parent / f"train-{number}" for number in (1, 2, 3)]
-    assert all(path.is_dir() for path in paths)
+    assert names(parent) == ["train-1", "train-2", "train-3"]
+    assert all(names(path) == FILES for path in paths)
+
+
+def test_nothing_is_there_before_the_first_save(tmp_path):
+    writer = RunWriter(tmp_path / "runs", CONFIG, RECORD)
+    assert writer.run is None
+    writer.close()
+    assert not any(tmp_path.iterdir())
 
 
 def test_nothing_that_exists_is_used_again(tmp_path):
     (tmp_path / "train-1").mkdir()
-    (tmp_path / "train-1" / "best.pt").write_text("precious")
     (tmp_path / "train-2").write_text("a file")
     (tmp_path / "train-3").symlink_to(tmp_path / "nowhere")
-    assert new_run(tmp_path).path == tmp_path / "train-4"
-    assert (tmp_path / "train-1" / "best.pt").read_text() == "precious"
+    assert saved(tmp_path).path == tmp_path / "train-4"
+    assert not any((tmp_path / "train-1").iterdir())
     assert (tmp_path / "train-2").read_text() == "a file"
 
 
 def test_runs_that_begin_at_once_get_folders_of_their_own(tmp_path):
-    with ThreadPoolExecutor(16) as pool:
-        runs = list(pool.map(lambda _: new_run(tmp_path / "runs"), range(64)))
-    assert {run.path.name for run in runs} == {f"train-{number}" for number in range(1, 65)}
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: saved(tmp_path / "runs"), range(24)))
+    assert {run.path.name for run in runs} == {f"train-{number}" for number in range(1, 25)}
+    assert all(names(run.path) == FILES for run in runs)
 
 
 def test_a_place_for_no_folder_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
     for parent in (tmp_path / "file", tmp_path / "file" / "runs"):
         with pytest.raises(OutputError, match="no run folder can be made here") as caught:
-            new_run(parent)
+            saved(parent)
         assert "--runs" in str(caught.value)
         assert caught.value.exit_code == 5
 
 
-def test_the_files_of_a_run_have_names_of_their_own(tmp_path):
-    run = RunFolder(tmp_path)
-    files = [run.best, run.last, run.metrics, run.preview, run.strip, run.settings, run.record]
-    files += [run.profile, run.operators, run.trace]
-    assert [path.name for path in files] == [
-        *("best.pt", "last.pt", "metrics.csv", "preview.gif", "preview.png"),
-        *("config.yaml", "run.json", "profile.json", "profile.txt", "profile-trace.json.gz"),
+def test_a_disk_that_fills_up_at_the_first_save_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ResourceError, match=r"runs: the disk is full; free some space.*--runs"):
+        saved(tmp_path / "runs")
+    assert not any((tmp_path / "runs").iterdir())
+
+
+def test_a_disk_that_fills_up_later_leaves_the_files_as_they_were(tmp_path, monkeypatch):
+    run = saved(tmp_path)
+    before = {path.name: path.read_bytes() for path in run.path.iterdir()}
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    writer = RunWriter(tmp_path, load_config(None, ["train.lr=0.1"], {}), RECORD, run)
+    for module, function in ((run_folder, "save_checkpoint"), (output_files, "_exchange")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, function, full)
+            with pytest.raises((ResourceError, OSError)):
+                writer.save(LAST, BEST, [*ROWS, ROWS[0]])
+        after = {path.name: path.read_bytes() for path in run.path.iterdir()}
+        assert after == before
+
+
+def test_settings_record_and_table_are_read_back(tmp_path):
+    run = saved(tmp_path)
+    assert load_config(run.settings, (), {}) == CONFIG
+    assert run.read_record() == RECORD
+    assert load_checkpoint(run.last).progress == {"step": 1}
+    assert load_checkpoint(run.best).clip["channels"] == 1
+    assert run.read_metrics() == [
+        {"epoch": "0", "train_loss": "", "note": "a, b"},
+        {"epoch": "1", "train_loss": "0.25", "note": "c"},
     ]
-    assert {path.parent for path in files} == {tmp_path}
 
 
-def test_settings_and_record_are_read_back(tmp_path):
-    run = new_run(tmp_path)
-    config = load_config(None, ["model.filters=[7, 5]", "train.lr=3e-4", "data.horizon=4"], {})
-    record = {"sources": [{"path": "/a/Zähler", "files": 3, "bytes": 7}], "torch": "2"}
-    run.write_settings(config, record)
-    assert load_config(run.settings, (), {}) == config
-    assert run.read_record() == record
+def test_what_is_the_same_is_not_written_again(tmp_path):
+    run = saved(tmp_path)
+    before = {path.name: path.stat().st_ino for path in run.path.iterdir()}
+    RunWriter(tmp_path, CONFIG, {"sources": "others"}, run).save(LAST, None, ROWS)
+    after = {path.name: path.stat().st_ino for path in run.path.iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {"last.pt"}
+
+
+def test_the_table_is_made_from_the_rows_whatever_it_was(tmp_path):
+    run = saved(tmp_path)
+    whole = run.metrics.read_bytes()
+    run.metrics.write_bytes(whole[:-4])
+    run.write_metrics(ROWS)
+    assert run.metrics.read_bytes() == whole
+    run.metrics.unlink()
+    run.write_metrics(ROWS)
+    assert run.metrics.read_bytes() == whole
+
+
+def test_a_torn_row_of_an_old_table_is_left_out(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.read_metrics() == []
+    run.metrics.write_bytes(b"epoch,train_loss,note\r\n0,,x\r\n1,0.2")
+    assert run.read_metrics() == [{"epoch": "0", "train_loss": "", "note": "x"}]
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"sources": [{}]}', '{"sources": 3}'])
@@ -73,42 +155,49 @@ def test_a_folder_that_is_no_run_is_a_checkpoint_error(tmp_path, text):
         RunFolder(tmp_path).read_record()
 
 
-def test_settings_that_cannot_be_written_are_an_output_error(tmp_path):
-    run = RunFolder(tmp_path / "gone")
-    with pytest.raises(OutputError, match=r"config\.yaml: cannot write the settings"):
-        run.write_settings(load_config(None, (), {}), {})
-    with pytest.raises(OutputError, match=r"metrics\.csv: cannot write the metrics"):
-        run.append_metrics({"epoch": 1})
+HOLD = """
+import sys
+from pathlib import Path
+from framecast.training.run_folder import only_trainer
+with only_trainer(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
-def test_a_full_disk_is_a_resource_error(tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_a_run_has_one_trainer_and_the_second_is_told_which(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(OutputError) as caught, only_trainer(tmp_path):
+            pass
+        assert caught.value.exit_code == 5
+        by = f"process {other.pid} is training" if sys.platform == "linux" else "another process"
+        assert f"{tmp_path}: {by}" in str(caught.value)
+        other.kill()  # its lock ends with it
+    with only_trainer(tmp_path):
+        pass
+    with only_trainer(tmp_path):
+        pass
+    with only_trainer(tmp_path / "none"):
+        pass
 
-    run = new_run(tmp_path)
-    with monkeypatch.context() as at_the_start:
-        at_the_start.setattr(Path, "mkdir", full)
-        with pytest.raises(ResourceError, match="the disk is full; free some space"):
-            new_run(tmp_path / "runs")
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(ResourceError, match=r"config\.yaml: the disk is full; free some space"):
-        run.write_settings(load_config(None, (), {}), {})
-    monkeypatch.setattr(csv.DictWriter, "writerow", full)
-    with pytest.raises(ResourceError, match=r"metrics\.csv: the disk is full"):
-        run.append_metrics({"epoch": 1})
+
+def test_a_new_run_is_held_from_its_first_save_until_it_is_closed(tmp_path):
+    writer = RunWriter(tmp_path, CONFIG, RECORD)
+    writer.save(LAST, BEST, ROWS)
+    with pytest.raises(OutputError, match=f"process {os.getpid()} "), only_trainer(writer.run.path):
+        pass
+    writer.close()
+    with only_trainer(writer.run.path):
+        assert json.loads(writer.run.record.read_text()) == RECORD
 
 
-def test_metrics_are_one_csv_with_one_header(tmp_path):
-    run = new_run(tmp_path)
-    run.append_metrics({"epoch": 1, "loss": 0.25, "note": None})
-    RunFolder(run.path).append_metrics({"epoch": 2, "loss": 0.125, "note": "a, b"})
-    assert run.metrics.read_bytes().splitlines()[0] == b"epoch,loss,note"
+def test_the_table_has_one_header(tmp_path):
+    run = saved(tmp_path)
     with run.metrics.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert rows == [
-        {"epoch": "1", "loss": "0.25", "note": ""},
-        {"epoch": "2", "loss": "0.125", "note": "a, b"},
-    ]
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+    assert len(re.findall("epoch,train_loss,note", run.metrics.read_text())) == 1
 
 
 def test_fingerprints_notice_files_that_come_go_or_change(tmp_path, monkeypatch):

@@ -1,0 +1,148 @@
+"""What learns: a network, the running average of its weights, the optimizer, and one step."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from framecast.data.batches import Batch, prefetched, training_batches
+from framecast.data.plan import Plan
+from framecast.data.windows import Window
+from framecast.nn.forecasters.registry import build_forecaster
+from framecast.prediction.checkpoint import Checkpoint
+from framecast.runtime.device import autocast, explained_memory, pick_precision, placed
+from framecast.runtime.distributed import Group, peers_explained
+from framecast.training.cuda_graph import WARM_UPS, Recording
+from framecast.training.losses import LOSSES
+
+
+class Learner:
+    """Two copies of a network: one is optimized, the running average of its weights is saved.
+
+    Of several processes each has a Learner that does its `part` of every batch; they stay equal,
+    since gradients are averaged over all.
+    """
+
+    def __init__(self, plan: Plan, group: Group) -> None:
+        """Build the network with the plan's seed; ResourceError when memory does not hold it."""
+        self.plan, self.group, self.settings = plan, group, plan.config.train
+        self.device, self.part = group.device, group.share(plan.batch_size)
+        self.precision = pick_precision(self.settings.precision, self.device)
+        torch.manual_seed(self.settings.seed)
+        with explained_memory("use a smaller --resize, or --model convlstm"):
+            network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
+            self.network = placed(network, self.device)
+            self.average = copy.deepcopy(self.network)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay
+        )
+        self.wrapped: nn.Module = self.network
+        self.recording = None
+        if self.network.recordable and group.size == 1 and self.device.startswith("cuda"):
+            self.recording = Recording(self._gradients, self.device)
+
+    @property
+    def slow_steps(self) -> int:
+        """The number of first steps that take longer than the later ones."""
+        return WARM_UPS + 1 if self.recording else 1
+
+    def batches(
+        self, clips: Sequence[np.ndarray], first_step: int = 0, windows: Sequence[Window] = ()
+    ) -> Iterator[Batch]:
+        """This process's part of the training batches from a step on, made in a thread.
+
+        `windows` are those of the plan unless given. To be closed.
+        """
+        data = self.plan.config.data
+        batches = training_batches(
+            clips,
+            windows or self.plan.split.train,
+            self.plan.window_shape,
+            batch_size=self.plan.batch_size,
+            crop=self.plan.crop,
+            flip=data.flip,
+            turn=data.turn,
+            seed=self.settings.seed,
+            first_step=first_step,
+            part=self.part,
+        )
+        if self.device.startswith("cuda"):
+            batches = map(Batch.pinned, batches)
+        return prefetched(batches)
+
+    def start(self, new: bool) -> None:
+        """Get ready for the first step; in a new run the average begins at the weights."""
+        self.wrapped = self.group.wrap(self.network)
+        if new:
+            self.average.load_state_dict(self.network.state_dict())
+
+    def step(self, batch: Batch, lr: float, number: int) -> float:
+        """Do optimizer step `number`, counted from 1, on this process's part of a batch.
+
+        Returns the loss of the whole batch; NaN where it or its gradients are not finite, and then
+        the weights stay as they are.
+        """
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = lr
+        self.network.train()
+        with peers_explained(), explained_memory("use a smaller --batch-size or --crop"):
+            share = self.recording(batch) if self.recording else self._gradients(batch)
+        loss = self.group.sum(share)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
+        if not torch.isfinite(loss + norm):  # asked once for both, since a GPU is waited for
+            return math.nan
+        self.optimizer.step()
+        self._update_average(number)
+        return loss.item()
+
+    def _gradients(self, batch: Batch) -> Tensor:
+        """Make the gradients of this process's part of a batch; returns its share of the loss."""
+        with autocast(self.device, self.precision):
+            batch = batch.to(self.device)
+            frames_BTCHW = self.wrapped(batch.context_BTCHW, self.plan.split.horizon).float()
+            loss = LOSSES[self.settings.loss](
+                frames_BTCHW, batch.reaching_back(frames_BTCHW.shape[1])
+            )
+            share = loss * (len(self.part) / self.plan.batch_size)
+        self.optimizer.zero_grad()
+        # Gradients are averaged over the processes, where those of the shares have to be summed.
+        (share * self.group.size).backward()
+        return share.detach()
+
+    def _update_average(self, step: int) -> None:
+        # Early on the average follows faster, so that it does not remember the first weights.
+        decay = min(self.settings.ema, step / (step + 10))
+        with torch.no_grad():
+            for mean, weight in zip(
+                self.average.parameters(), self.network.parameters(), strict=True
+            ):
+                mean.lerp_(weight, 1 - decay)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The averaged weights, copied to the CPU: those to forecast with."""
+        return _on_cpu(self.average)
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs besides the averaged weights."""
+        return {
+            "network": _on_cpu(self.network),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint with `state()` in its progress; raises what is wrong there."""
+        self.average.load_state_dict(checkpoint.weights)
+        self.network.load_state_dict(checkpoint.progress["network"])
+        self.optimizer.load_state_dict(checkpoint.progress["optimizer"])
+        torch.set_rng_state(checkpoint.progress["random"])
+
+
+def _on_cpu(network: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach().cpu().clone() for name, t in network.state_dict().items()}
