@@ -33,7 +33,13 @@ class Constant:
 
     def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
         value = torch.as_tensor(self.value, dtype=dtype or torch.get_default_dtype(), device="cpu")
-        return value.expand(shape).clone()
+        try:
+            return value.expand(shape).clone()
+        except RuntimeError as error:
+            raise ValueError(
+                f"initial weights of shape {tuple(value.shape)} do not broadcast to {shape}; "
+                "kernels are (rows, columns, in, out) as in Keras"
+            ) from error
 
 
 @dataclass(frozen=True)
