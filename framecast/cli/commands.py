@@ -35,6 +35,7 @@ from framecast.cli.options import (
     with_setting_flags,
 )
 from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError, UsageError
+from framecast.runtime.output_files import check_inputs
 
 
 @with_setting_flags
@@ -207,6 +208,8 @@ def predict(
         request.check_source(str(source))
     forecaster = load_forecaster(model, device, tile, match)
     targets = name_outputs(sources, output, format_)
+    for target in targets:
+        check_inputs(Path(target), [model, *sources])
     predict_one = nowcast_file if stream else predict_file
 
     def run(source: Path, target: str) -> None:
@@ -316,6 +319,8 @@ def evaluate(
         include_training,
     )
     files = ReportFiles(csv, report, overwrite)
+    for path in files.paths:
+        check_inputs(path, [model, *(sources or [])])
     with joined(device) as group:
         with Display(quiet=not group.main) as display:
             task = open_task(
@@ -476,6 +481,7 @@ def export(
     from framecast.export.export import export as export_source
 
     request = ExportRequest(horizon, context_length, size, fps)
+    check_inputs(Path(output), [source])
     with working("exporting, and checking a model against PyTorch"):
         report = export_source(source, output, request, overwrite)
     show_notes(report.notes)

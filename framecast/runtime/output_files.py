@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +17,12 @@ from framecast.runtime.folder_lock import lock_folder, unlock_folder
 
 NEW, OLD = "new", "old"
 """Names in a workplace: the folder of what is being made, and what it is about to replace."""
+
+WRITTEN = {
+    *(".gif", ".mp4", ".webm", ".png", ".npy", ".tif", ".tiff", ".npz"),
+    *(".onnx", ".pt2", ".torchscript", ".pt", ".csv", ".html", ".json", ".yaml"),
+}
+"""Suffixes of the files that framecast writes, and so may replace."""
 
 YOUNG = 1.0
 """Seconds in which a workplace may not be locked yet by the process that has just made it."""
@@ -27,10 +33,12 @@ def atomic_write(path: Path, check: Callable[[], object] = lambda: None) -> Iter
     """Yield a temporary path; what is made there takes the place of `path` when the block ends.
 
     The temporary path has the name of `path` and lies in a new hidden folder next to it, so that
-    every format finds its suffix and the longest name that the system allows still fits. `check`
-    is called before the exchange and may raise. Nothing temporary stays. Raises OSError.
+    every format finds its suffix and the longest name that the system allows still fits. Of a link
+    the file it points to is replaced. `check` is called before the exchange and may raise. Nothing
+    temporary stays. Raises OSError.
     """
-    with workplace(path.parent) as place:
+    real = Path(os.path.realpath(path))
+    with workplace(real.parent) as place:
         temporary = place / NEW / path.name
         temporary.parent.mkdir()
         yield temporary
@@ -38,7 +46,7 @@ def atomic_write(path: Path, check: Callable[[], object] = lambda: None) -> Iter
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())  # else a crash after the rename can leave an empty file
         check()
-        _exchange(temporary, path, place / OLD)
+        _exchange(temporary, real, place / OLD)
 
 
 @contextmanager
@@ -81,7 +89,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 def _exchange(temporary: Path, path: Path, earlier: Path) -> None:
     """Move a file or folder to `path`; a folder there moves to `earlier`, back if that fails."""
-    if not path.is_dir() or path.is_symlink():
+    if not path.is_dir():
         temporary.replace(path)
         return
     path.replace(earlier)  # no system replaces a folder that is not empty
@@ -128,9 +136,33 @@ def check_target(path: Path, kind: str, overwrite: bool) -> None:
     if path.exists() and not path.is_file():
         # A rename would put a file in the place of /dev/null or of a named pipe.
         raise OutputError(f"{path} is a device or a pipe", remedy="choose another name")
+    if path.is_symlink() and not path.exists():
+        raise OutputError(f"{path} is a link to nothing", remedy="choose another name")
     if path.exists() and not overwrite:
         raise exists_already(path)
+    if path.exists() and path.suffix.lower() not in WRITTEN:
+        raise OutputError(
+            f"{path} exists and is not of a kind that framecast writes",
+            remedy="choose another name; --overwrite does not replace it",
+        )
     check_parent(path)
+
+
+def check_inputs(target: Path, inputs: Iterable[Path]) -> None:
+    """Raise OutputError where writing `target` would replace one of a command's inputs.
+
+    It must not be an input, nor a folder that holds one.
+    """
+    if not target.exists():
+        return
+    real = Path(os.path.realpath(target))
+    for path in inputs:
+        source = Path(os.path.realpath(path))
+        # Of one file there can be two spellings, where upper case counts as lower.
+        same = source.exists() and source.samefile(real)
+        if same or real in source.parents:
+            problem = f"{target} {'is' if same else 'holds'} an input of this command"
+            raise OutputError(problem, remedy="choose another name")
 
 
 def check_parent(path: Path) -> None:

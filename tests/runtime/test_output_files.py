@@ -8,7 +8,7 @@ import pytest
 
 from framecast.errors import OutputError, ResourceError
 from framecast.runtime import output_files
-from framecast.runtime.output_files import atomic_write, check_target, write_whole
+from framecast.runtime.output_files import atomic_write, check_inputs, check_target, write_whole
 
 
 def entries(folder):
@@ -28,14 +28,14 @@ def test_the_longest_name_that_the_system_takes_can_be_written(tmp_path):
 
 
 def test_an_earlier_file_stays_until_the_new_one_is_whole(tmp_path):
-    target = tmp_path / "a.txt"
+    target = tmp_path / "a.csv"
     target.write_text("before")
     with pytest.raises(KeyboardInterrupt), atomic_write(target) as temporary:
         temporary.write_text("half")
         assert target.read_text() == "before"
         raise KeyboardInterrupt
     assert target.read_text() == "before"
-    assert entries(tmp_path) == ["a.txt"]
+    assert entries(tmp_path) == ["a.csv"]
 
 
 def test_a_folder_takes_the_place_of_a_folder(tmp_path):
@@ -51,7 +51,7 @@ def test_a_folder_takes_the_place_of_a_folder(tmp_path):
 
 
 def test_a_target_that_appears_while_writing_is_kept(tmp_path):
-    target = tmp_path / "a.txt"
+    target = tmp_path / "a.csv"
 
     def check():
         target.write_text("of someone else")
@@ -60,7 +60,7 @@ def test_a_target_that_appears_while_writing_is_kept(tmp_path):
     with pytest.raises(OutputError, match="exists already"), atomic_write(target, check) as path:
         path.write_text("ours")
     assert target.read_text() == "of someone else"
-    assert entries(tmp_path) == ["a.txt"]
+    assert entries(tmp_path) == ["a.csv"]
 
 
 def test_a_full_disk_is_a_resource_error_and_leaves_nothing(tmp_path, monkeypatch):
@@ -69,7 +69,7 @@ def test_a_full_disk_is_a_resource_error_and_leaves_nothing(tmp_path, monkeypatc
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ResourceError, match="the disk is full; free some space"):
-        write_whole(tmp_path / "a.txt", "text", "file")
+        write_whole(tmp_path / "a.csv", "text", "file")
     assert entries(tmp_path) == []
 
 
@@ -93,8 +93,8 @@ with atomic_write(Path(sys.argv[1])) as temporary:
 
 @pytest.fixture
 def writing(tmp_path):
-    """Another process in the middle of writing `a.txt`."""
-    command = [sys.executable, "-c", WORK, str(tmp_path / "a.txt")]
+    """Another process in the middle of writing `a.csv`."""
+    command = [sys.executable, "-c", WORK, str(tmp_path / "a.csv")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"writing\n"
         yield other
@@ -102,16 +102,16 @@ def writing(tmp_path):
 
 
 def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path, writing, monkeypatch):
-    write_whole(tmp_path / "a.txt", "first", "file")
+    write_whole(tmp_path / "a.csv", "first", "file")
     assert len(entries(tmp_path)) == 2  # too young to be judged
     monkeypatch.setattr(output_files, "YOUNG", 0)
-    write_whole(tmp_path / "a.txt", "second", "file")
+    write_whole(tmp_path / "a.csv", "second", "file")
     assert len(entries(tmp_path)) == 2  # its process lives
     writing.kill()
     writing.wait()
-    write_whole(tmp_path / "b.txt", "third", "file")
-    assert entries(tmp_path) == ["a.txt", "b.txt"]
-    assert (tmp_path / "a.txt").read_text() == "second"
+    write_whole(tmp_path / "b.csv", "third", "file")
+    assert entries(tmp_path) == ["a.csv", "b.csv"]
+    assert (tmp_path / "a.csv").read_text() == "second"
 
 
 def test_a_folder_that_was_moved_away_by_a_killed_process_comes_back(tmp_path, monkeypatch):
@@ -120,8 +120,8 @@ def test_a_folder_that_was_moved_away_by_a_killed_process_comes_back(tmp_path, m
     (left / "new" / "frames").mkdir(parents=True)
     (left / "old").mkdir()
     (left / "old" / "precious.png").write_text("of the user")
-    write_whole(tmp_path / "a.txt", "text", "file")
-    assert entries(tmp_path) == ["a.txt", "frames"]
+    write_whole(tmp_path / "a.csv", "text", "file")
+    assert entries(tmp_path) == ["a.csv", "frames"]
     assert (tmp_path / "frames" / "precious.png").read_text() == "of the user"
 
 
@@ -131,8 +131,8 @@ def test_what_was_replaced_before_the_kill_does_not_come_back(tmp_path, monkeypa
     (left / "new").mkdir(parents=True)
     (left / "old").mkdir()
     (tmp_path / "frames").mkdir()
-    write_whole(tmp_path / "a.txt", "text", "file")
-    assert entries(tmp_path) == ["a.txt", "frames"]
+    write_whole(tmp_path / "a.csv", "text", "file")
+    assert entries(tmp_path) == ["a.csv", "frames"]
 
 
 @pytest.mark.parametrize("name", ["old", "new", ".framecast"])
@@ -144,3 +144,61 @@ def test_names_of_the_workplace_are_free_for_outputs(tmp_path, name):
             (temporary / content).touch()
     assert entries(target) == ["2.png"]
     assert entries(tmp_path) == [name]
+
+
+def test_a_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "big.bin").write_text("before")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "far" / "big.bin")
+    write_whole(tmp_path / "link.csv", "after", "CSV file")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "far" / "big.bin").read_text() == "after"
+    assert entries(tmp_path) == ["far", "link.csv"]
+    assert entries(tmp_path / "far") == ["big.bin"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_to_nothing_is_kept(tmp_path, overwrite):
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputError, match="is a link to nothing; choose another name"):
+        check_target(tmp_path / "link.csv", "CSV file", overwrite)
+    with pytest.raises(OutputError, match="is a link to nothing; choose another name"):
+        write_whole(tmp_path / "link.csv", "text", "CSV file", overwrite)
+    assert entries(tmp_path) == ["link.csv"]
+
+
+def test_only_kinds_that_framecast_writes_are_replaced(tmp_path):
+    for name in ("thesis.docx", "Makefile", "a.csv", "A.GIF"):
+        (tmp_path / name).write_text("precious")
+    for name in ("thesis.docx", "Makefile"):
+        with pytest.raises(OutputError, match="is not of a kind that framecast writes"):
+            check_target(tmp_path / name, "CSV file", True)
+    for name in ("a.csv", "A.GIF"):
+        check_target(tmp_path / name, "CSV file", True)
+        with pytest.raises(OutputError, match="exists already"):
+            check_target(tmp_path / name, "CSV file", False)
+
+
+@pytest.mark.parametrize(
+    ("target", "inputs", "says"),
+    [
+        ("frames", ["model.pt", "frames"], "is an input"),
+        ("frames", ["frames/one.gif"], "holds an input"),
+        ("link", ["frames"], "is an input"),
+        ("clip.gif", ["frames/../clip.gif"], "is an input"),
+        ("clip.gif", ["frames"], ""),
+        ("frames/one.gif", ["frames"], ""),
+        ("new.gif", ["new.gif", "missing"], ""),
+    ],
+)
+def test_an_input_is_no_output(tmp_path, target, inputs, says):
+    (tmp_path / "frames").mkdir()
+    for name in ("frames/one.gif", "clip.gif", "model.pt"):
+        (tmp_path / name).write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "frames")
+    arguments = (tmp_path / target, [tmp_path / name for name in inputs])
+    if says:
+        with pytest.raises(OutputError, match=f"{says} of this command; choose another name"):
+            check_inputs(*arguments)
+    else:
+        check_inputs(*arguments)
