@@ -80,9 +80,10 @@ def train(
       framecast train clips/*.mp4 --resize 96x128 --set train.loss=mse
     """
     from framecast.cli import training_report
-    from framecast.cli.progress import Display
+    from framecast.cli.progress import LOADING, Display
     from framecast.config.loading import load_config
-    from framecast.training import pipeline
+    from framecast.training.preparation import prepare
+    from framecast.training.run_folder import check_runs_folder
 
     overrides = [*(settings or []), *flags]
     main = is_main_process()
@@ -91,20 +92,25 @@ def train(
         raise UsageError(
             "--resume takes its sources and settings from the run", remedy="give only the run"
         )
+    with Display(silent) as display:
+        if resume is None:
+            if not dry_run:
+                check_runs_folder(runs)
+            session = prepare(needed(sources), load_config(config, overrides), display.count)
+        display.show(LOADING)
+        from framecast.training import pipeline
     with pipeline.claim(resume if main else None):
-        with Display(silent) as display:
-            if resume is not None:
+        if resume is not None:
+            with Display(silent) as display:
                 session = pipeline.prepare_resume(resume, overrides, display.count)
-            else:
-                settled = load_config(config, overrides)
-                session = pipeline.prepare(needed(sources), settled, display.count)
         if not silent:
             training_report.show_plan(session.plan)
-        if dry_run:
-            if main:
-                training_report.show_dry_run(pipeline.dry_run(session))
-            return
         with Display(silent) as display:
+            if dry_run:
+                display.show("trying a batch")
+                if main:
+                    training_report.show_dry_run(pipeline.dry_run(session))
+                return
             outcome = pipeline.train(session, runs, display.training_event)
     if main:
         training_report.show_outcome(outcome, quiet)

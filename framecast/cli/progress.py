@@ -11,11 +11,14 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from framecast.cli.console import messages, one_line
-from framecast.cli.training_report import show_epoch
-from framecast.training.events import EpochDone, Event, FrameDecoded, StepDone
+from framecast.cli.training_report import show_epoch, show_start
+from framecast.training.events import EpochDone, Event, Started, StepDone, Working
 
 SILENCE = 2.0
 """Longest time in seconds without a sign of life, where there is no bar that moves."""
+
+LOADING = "loading PyTorch"
+"""What the first seconds of a command are spent with."""
 
 BUDGET_PARTS = 1000
 """Parts of a training's budget, in which its bar counts: Rich counts whole numbers best."""
@@ -107,8 +110,10 @@ class Display:
     def training_event(self, event: Event) -> None:
         """Show what a training emits."""
         match event:
-            case FrameDecoded():
-                self.count("decoding", event.total)
+            case Working():
+                self.show(event.work, event.done, event.total)
+            case Started() if not self.quiet:
+                show_start(event)
             case StepDone():
                 self._step_done(event)
             case EpochDone() if not self.quiet:

@@ -17,7 +17,7 @@ from framecast.cli.console import (
 
 if TYPE_CHECKING:
     from framecast.data.plan import Plan
-    from framecast.training.events import EpochDone, TrainingResult
+    from framecast.training.events import EpochDone, Started, TrainingResult
     from framecast.training.pipeline import DryRun, Outcome
 
 HELD_OUT_BY = {"time": "the end of every clip", "clip": "whole clips"}
@@ -70,6 +70,13 @@ def show_dry_run(measured: DryRun) -> None:
         f"dry run on {measured.device}: {measured.parameters:,} parameters, one batch has loss "
         f"{measured.loss:.5f}, {measured.step_seconds:.2f} s per step, about "
         f"{measured.epoch_seconds:.0f} s per epoch, peak memory {peak}; nothing was written"
+    )
+
+
+def show_start(start: Started) -> None:
+    """Print what is trained, and where and how it computes."""
+    messages.print(
+        f"training {counted(start.parameters, 'parameter')} on {start.device} in {start.precision}"
     )
 
 

@@ -32,13 +32,24 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
-class FrameDecoded:
-    """One more frame is on disk, of `total` announced."""
+class Working:
+    """What is going on besides steps: `done` of `total` units; a total of None is not known."""
 
-    total: int
+    work: str
+    done: int = 0
+    total: int | None = None
 
 
-Event = FrameDecoded | StepDone | EpochDone
+@dataclass(frozen=True)
+class Started:
+    """The network is built: its size, and where and how it computes."""
+
+    parameters: int
+    device: str
+    precision: str
+
+
+Event = Working | Started | StepDone | EpochDone
 """Everything that a training reports, from decoding on."""
 
 

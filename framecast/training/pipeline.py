@@ -8,28 +8,28 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from framecast.config.loading import Config, differences, load_config
+from framecast.config.loading import differences, load_config
 from framecast.data.batches import frames_of
 from framecast.data.decoding import decode_clips, fitted_frames
-from framecast.data.plan import Plan, make_plan
-from framecast.data.scene_breaks import split_scenes
+from framecast.data.plan import Plan
 from framecast.data.training_frames import record_clips
 from framecast.data.windows import Window
 from framecast.errors import CheckpointError, SourceError, UsageError
-from framecast.nn.cost_model.memory import check_batch, check_memory
-from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
+from framecast.prediction.checkpoint import load_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group, joined
 from framecast.runtime.versions import __version__
-from framecast.training.events import Event, FrameDecoded, TrainingResult
+from framecast.training.events import Event, TrainingResult, Working
 from framecast.training.learner import Learner
+from framecast.training.preparation import Session, prepare
 from framecast.training.run_folder import (
     RunFolder,
     RunWriter,
@@ -39,8 +39,6 @@ from framecast.training.run_folder import (
 )
 from framecast.training.trainer import Trainer
 from framecast.video.comparison_figures import comparison_video, contact_strip
-from framecast.video.readers.base import FrameSource
-from framecast.video.readers.open import open_sources
 from framecast.video.writers.open import DEFAULT_FPS, write_frames
 from framecast.video.writers.png import write_picture
 
@@ -52,16 +50,6 @@ RESUMABLE = {
     "train.precision",
 }
 """Settings that may differ when a run is resumed."""
-
-
-@dataclass(frozen=True)
-class Session:
-    """A training that can start: opened clips and a plan; `run` and `resumed` of a resumed one."""
-
-    sources: tuple[FrameSource, ...]
-    plan: Plan
-    run: RunFolder | None = None
-    resumed: Checkpoint | None = None
 
 
 @dataclass(frozen=True)
@@ -87,37 +75,6 @@ class DryRun:
     step_seconds: float
     epoch_seconds: float
     peak_bytes: int | None
-
-
-def prepare(
-    paths: Sequence[Path],
-    config: Config,
-    on_frame: Callable[[str, int], None] = lambda name, total: None,
-) -> Session:
-    """Open the clips, look for scene cuts and plan the run.
-
-    `on_frame` is called for every frame looked at, with a description of the work and the number
-    of frames.
-    Raises ResourceError when the device is not there, SourceError when a path cannot be used, and
-    what `make_plan`, `check_memory` and `check_batch` raise.
-    """
-    device = pick_device(config.train.device)
-    sources = open_sources(paths, color=config.data.color, keep_readable=config.data.keep_readable)
-    plan = make_plan([source.info for source in sources], config)
-    check_memory(config.model, plan.channels, plan.crop)
-    if device == "cpu":
-        check_batch(
-            config.model,
-            batch=plan.batch_size,
-            context_length=plan.config.data.context_length,
-            horizon=plan.split.horizon,
-            channels=plan.channels,
-            size=plan.crop,
-        )
-    if config.data.scene_cuts:  # takes longest, so whatever headers tell is refused before
-        split_scenes(sources, on_frame)
-        plan = make_plan([source.info for source in sources], config)
-    return Session(tuple(sources), plan)
 
 
 def claim(run: Path | None) -> AbstractContextManager[None]:
@@ -208,17 +165,25 @@ def train(session: Session, runs: Path, emit: Callable[[Event], None]) -> Outcom
         check_runs_folder(runs)
     with joined(plan.config.train.device) as group:
         used = {window.clip for window in (*plan.split.train, *plan.split.validation)}
-        total = sum(plan.infos[number].frames for number in used)
+        total, decoded = sum(plan.infos[number].frames for number in used), count(1)
         clips = decode_clips(
-            session.sources, plan.sizes, plan.channels, used, lambda: emit(FrameDecoded(total))
+            session.sources,
+            plan.sizes,
+            plan.channels,
+            used,
+            lambda: emit(Working("decoding", next(decoded), total)),
         )
         known = None
         if group.main:
+            emit(Working("recording which frames are trained on"))
             known = record_clips(session.sources, plan.split.train, plan.split.span)
         with closing(RunWriter(runs, plan.config, _record(session), session.run)) as writer:
             trainer = Trainer(plan, clips, writer, emit, session.resumed, known, group)
             result = trainer.train()
-            note = _write_preview(plan, clips, trainer.run, group.device) if group.main else None
+            note = None
+            if group.main:
+                emit(Working("writing the preview"))
+                note = _write_preview(plan, clips, trainer.run, group.device)
     return Outcome(trainer.run, result, note)
 
 

@@ -12,13 +12,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from framecast.config.loading import Config, to_yaml
 from framecast.errors import CheckpointError, FramecastError, OutputError, ResourceError
-from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
 from framecast.runtime.folder_lock import lock_folder, lock_holder, unlock_folder
 from framecast.runtime.output_files import workplace, write_whole
+
+if TYPE_CHECKING:
+    from framecast.prediction.checkpoint import Checkpoint
 
 SETTINGS_HEADER = """\
 # The settings of this run, to read, or to copy for another with --config. A run is resumed with
@@ -174,6 +176,8 @@ class RunWriter:
         best: Checkpoint | None,
         rows: Sequence[Mapping[str, Any]],
     ) -> None:
+        from framecast.prediction.checkpoint import save_checkpoint  # noqa: PLC0415  (loads torch)
+
         # The state comes after the model it calls the best one, and before the table that is made
         # from it: whichever of these writes is the last, the run can be resumed from there.
         if best is not None:

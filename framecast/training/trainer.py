@@ -24,7 +24,15 @@ from framecast.prediction.rollout import rollout
 from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group
 from framecast.runtime.interrupts import interrupts
-from framecast.training.events import Counters, EpochDone, Event, StepDone, TrainingResult
+from framecast.training.events import (
+    Counters,
+    EpochDone,
+    Event,
+    Started,
+    StepDone,
+    TrainingResult,
+    Working,
+)
 from framecast.training.learner import Learner
 from framecast.training.run_folder import RunWriter
 from framecast.training.schedule import Schedule
@@ -58,7 +66,9 @@ class Trainer:
         self.group = group or Group(pick_device(plan.config.train.device))
         self.learner = Learner(plan, self.group)
         self.schedule = Schedule(plan.config.train, plan.steps_per_epoch)
-        self.validation = Validation(plan, clips, self.group, self.learner.precision)
+        self.validation = Validation(
+            plan, clips, self.group, self.learner.precision, tell=self._tell
+        )
         self.counters = Counters()
         self.rows: list[dict[str, Any]] = []
         self.persistence_T = self.flow_T = Tensor()
@@ -73,10 +83,12 @@ class Trainer:
         Raises DivergedError when the loss is no longer finite and InterruptedRunError on Ctrl-C
         or SIGTERM; both leave a usable `best.pt` and `last.pt` in the run folder.
         """
-        counters, schedule = self.counters, self.schedule
+        counters, schedule, learner = self.counters, self.schedule, self.learner
+        parameters = sum(weight.numel() for weight in learner.network.parameters())
+        self._tell(Started(parameters, learner.device, learner.precision))
         with (
             interrupts(once=self.group.size > 1) as interrupted,
-            closing(self.learner.batches(self.clips, self.counters.step)) as batches,
+            closing(learner.batches(self.clips, self.counters.step)) as batches,
         ):
             self._start()
             # A last validation has to fit into the budget.
@@ -101,8 +113,9 @@ class Trainer:
         """Score the baselines and, in a new run, the network before its first step."""
         if self.rows and self.group.main:  # a kill can come between a checkpoint and its table
             self.run.write_metrics(self.rows)
-        self.persistence_T = self.validation.mse_per_lead(persistence)
-        self.flow_T = self.validation.mse_per_lead(optical_flow)
+        score = self.validation.mse_per_lead
+        self.persistence_T = score(persistence, "scoring the last frame")
+        self.flow_T = score(optical_flow, "scoring optical flow")
         new = not self.counters.best_mse_T
         if new and self.group.main:  # the weights of the main process become those of all
             self.learner.network.calibrate(self._fitting_samples())
@@ -113,7 +126,9 @@ class Trainer:
     def _fitting_samples(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Contexts and targets that a network's start is fitted on, one window at a time."""
         windows = fitting_windows(self.plan)
-        for batch in whole_batches(self.clips, windows, self.plan.window_shape, pixels=1):
+        batches = whole_batches(self.clips, windows, self.plan.window_shape, pixels=1)
+        for number, batch in enumerate(batches):
+            self._tell(Working("fitting the start", number, len(windows)))
             moved = batch.to(self.group.device)
             yield moved.context_BTCHW, moved.target_BTCHW
 

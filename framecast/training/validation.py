@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -14,35 +14,46 @@ from framecast.evaluation.metrics import MeanSquaredError
 from framecast.prediction.rollout import Predictor
 from framecast.runtime.device import autocast, explained_memory
 from framecast.runtime.distributed import Group
+from framecast.training.events import Working
 
 
 class Validation:
     """Scores predictors on the plan's validation windows, whole frames, over all processes.
 
-    `minutes` is the time that the last scoring took, in the main process.
+    `minutes` is the time that the last scoring took, in the main process. `tell` is called with
+    what is done of this process's windows.
     """
 
     def __init__(
-        self, plan: Plan, clips: Sequence[np.ndarray], group: Group, precision: str
+        self,
+        plan: Plan,
+        clips: Sequence[np.ndarray],
+        group: Group,
+        precision: str,
+        tell: Callable[[Working], None] = lambda working: None,
     ) -> None:
         self.plan, self.clips, self.group, self.precision = plan, clips, group, precision
+        self.tell = tell
         self.minutes = 0.0
 
-    def mse_per_lead(self, predictor: Predictor) -> Tensor:
+    def mse_per_lead(self, predictor: Predictor, work: str = "validating") -> Tensor:
         """MSE of frames in [0, 1] per lead time (horizon,), the same in every process.
 
-        Raises ResourceError when memory does not hold a batch.
+        `work` is what progress calls it. Raises ResourceError when memory does not hold a batch.
         """
         started = time.monotonic()
         total = MeanSquaredError(self.plan.split.horizon)
         # Without a backward pass twice the pixels of a training batch fit.
         pixels = 2 * self.plan.batch_size * self.plan.crop[0] * self.plan.crop[1]
         windows = self.group.every(self.plan.validation)
+        scored = 0
         with (
             explained_memory("use a smaller --resize"),
             autocast(self.group.device, self.precision),
         ):
             for batch in whole_batches(self.clips, windows, self.plan.window_shape, pixels):
+                self.tell(Working(work, scored, len(windows)))
+                scored += len(batch.target_BTCHW)
                 moved = batch.to(self.group.device)
                 frames = predictor(moved.context_BTCHW, self.plan.split.horizon)
                 for lead, prediction_BCHW in enumerate(frames, start=1):

@@ -227,7 +227,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_best(tmp_path):
 
 def test_patience_counts_epochs_without_improvement(tmp_path):
     trainer = make_trainer(tmp_path, "train.patience=2", "train.steps_per_epoch=1")
-    trainer.validation.mse_per_lead = lambda predictor: torch.full((4,), 0.5)
+    trainer.validation.mse_per_lead = lambda predictor, work="": torch.full((4,), 0.5)
     result = trainer.train()
     assert (result.steps, result.epoch) == (2, 0)
     assert result.reason == "no improvement for 2 epochs"
@@ -247,7 +247,7 @@ def test_the_start_stays_unless_an_epoch_is_2_percent_better(tmp_path, errors, b
     limits = ("train.steps_per_epoch=1", f"train.epochs={len(errors) - 1}")
     trainer = make_trainer(tmp_path, *limits, emit=events.append)
     means = iter((0.9, 0.8, *errors))  # those of the last frame and of optical flow come first
-    trainer.validation.mse_per_lead = lambda predictor: torch.full((4,), next(means))
+    trainer.validation.mse_per_lead = lambda predictor, work="": torch.full((4,), next(means))
     result = trainer.train()
     epochs = [event for event in events if isinstance(event, EpochDone)]
     assert [event.epoch for event in epochs if event.improved] == better
