@@ -29,11 +29,13 @@ from framecast.cli.options import (
     Model,
     Overrides,
     Overwrite,
+    PresetName,
     Set,
     Sources,
     complete_run,
     with_setting_flags,
 )
+from framecast.config.presets import find_preset, presets
 from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError, UsageError
 from framecast.runtime.output_files import check_inputs
 
@@ -41,6 +43,7 @@ from framecast.runtime.output_files import check_inputs
 @with_setting_flags
 def train(
     sources: Sources = None,
+    preset: PresetName = None,
     config: ConfigFile = None,
     settings: Set = None,
     *,
@@ -77,18 +80,24 @@ def train(
 
       framecast train ./frames --minutes 10
 
-      framecast train clips/*.mp4 --resize 96x128 --set train.loss=mse
+      framecast train clips/*.mp4 --preset shi2015 --minutes 60
     """
+    if preset == "help":
+        from framecast.cli.model_table import show_presets
+
+        show_presets(presets().values())
+        return
     from framecast.cli import training_report
     from framecast.cli.progress import LOADING, Display
     from framecast.config.loading import load_config
     from framecast.training.preparation import prepare
     from framecast.training.run_folder import check_runs_folder
 
+    base = None if preset is None else find_preset(preset).load()
     overrides = [*(settings or []), *flags]
     main = is_main_process()
     silent = quiet or not main
-    if resume is not None and (sources or config):
+    if resume is not None and (sources or config or preset):
         raise UsageError(
             "--resume takes its sources and settings from the run", remedy="give only the run"
         )
@@ -96,7 +105,8 @@ def train(
         if resume is None:
             if not dry_run:
                 check_runs_folder(runs)
-            session = prepare(needed(sources), load_config(config, overrides), display.count)
+            settled = load_config(config, overrides, base=base)
+            session = prepare(needed(sources), settled, display.count)
         display.show(LOADING)
         from framecast.training import pipeline
     with pipeline.claim(resume if main else None):

@@ -1,9 +1,13 @@
-"""What `framecast models` prints: the networks, their sizes and what each is for."""
+"""What `framecast models` and `framecast train --preset help` print."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable
+
 from framecast.cli.console import open_table, results
 from framecast.config.networks import NETWORKS
+from framecast.config.presets import Preset
 from framecast.config.schema import ModelConfig
 from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import totals
@@ -24,6 +28,20 @@ def show_models() -> None:
         f"\nSizes are for grey frames of {SIDE} x {SIDE} with default settings, 4 bytes a\n"
         "parameter. Choose with `framecast train SOURCE --model NAME`; the settings\n"
         "model.filters, model.kernel_size, model.patch and model.units change sizes.",
+        markup=False,
+    )
+
+
+def show_presets(presets: Iterable[Preset]) -> None:
+    """Print what each preset is and where it comes from."""
+    for preset in presets:
+        results.print(preset.name, style="bold", end="")
+        lines = textwrap.wrap(preset.summary, 78) + textwrap.wrap(f"Source: {preset.source}", 78)
+        results.print("\n" + textwrap.indent("\n".join(lines), "  "), markup=False)
+        results.print(f"  File: {preset.path}\n", markup=False)
+    results.print(
+        "Use one with `framecast train SOURCE --preset NAME`; flags, environment variables and\n"
+        "a --config file win over it.",
         markup=False,
     )
 

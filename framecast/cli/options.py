@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from framecast.config.fields import FieldSpec, specs
+from framecast.config.presets import presets
 from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
 
 INPUT, FORECAST, OUTPUT, MACHINE = "Input", "Forecast", "Output", "Machine"
@@ -47,6 +48,16 @@ ConfigFile = Annotated[
         metavar="FILE",
         help="Settings in YAML, as in framecast.yaml.example.",
         rich_help_panel=SETTINGS,
+    ),
+]
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="Settings of a published or measured network; help lists them with their sources.",
+        rich_help_panel=SETTINGS,
+        autocompletion=lambda: [(p.name, p.summary) for p in presets().values()],
     ),
 ]
 Set = Annotated[

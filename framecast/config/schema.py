@@ -214,8 +214,12 @@ class TrainConfig(Section):
             flag="--batch-size",
         ),
     ] = "auto"
+    optimizer: Annotated[
+        Literal["adamw", "rmsprop"],
+        Rule("Optimizer; rmsprop, with decay 0.9, is that of the ConvLSTM paper."),
+    ] = "adamw"
     lr: Annotated[float, Rule("Highest learning rate.", above=0, flag="--lr")] = 1e-3
-    weight_decay: Annotated[float, Rule("Weight decay of AdamW.", at_least=0)] = 1e-4
+    weight_decay: Annotated[float, Rule("Weight decay of the optimizer.", at_least=0)] = 1e-4
     clip_norm: Annotated[float, Rule("Largest norm of the gradient of one step.", above=0)] = 1.0
     loss: Annotated[
         Literal["skill", "mse", "mae", "mix", "bce"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,12 @@ from framecast.runtime.device import autocast, explained_memory, pick_precision,
 from framecast.runtime.distributed import Group, peers_explained
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import LOSSES
+
+_OPTIMIZERS = {
+    "adamw": torch.optim.AdamW,
+    # Shi et al., 2015, section 4: RMSProp with decay rate 0.9.
+    "rmsprop": partial(torch.optim.RMSprop, alpha=0.9),
+}
 
 
 class Learner:
@@ -39,7 +46,7 @@ class Learner:
             network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
             self.network = placed(network, self.device)
             self.average = copy.deepcopy(self.network)
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = _OPTIMIZERS[self.settings.optimizer](
             self.network.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay
         )
         self.wrapped: nn.Module = self.network

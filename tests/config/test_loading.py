@@ -71,6 +71,7 @@ def test_defaults_are_the_documented_ones():
         patience=20,
         batch_size="auto",
         lr=1e-3,
+        optimizer="adamw",
         weight_decay=1e-4,
         clip_norm=1.0,
         loss="skill",
@@ -441,6 +442,7 @@ def _value_of(spec):
         "model.units": st.lists(st.integers(1, 10**4), min_size=1).map(tuple),
         "model.kernel_size": odd | st.lists(odd, min_size=1, max_size=3).map(tuple),
         "train.minutes": st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
+        "train.optimizer": st.sampled_from(["adamw", "rmsprop"]),
         "train.weight_decay": st.floats(0, allow_infinity=False),
         "train.ema": st.floats(0, 1, exclude_max=True),
         "train.seed": st.integers(0, 2**32 - 1),
@@ -521,7 +523,7 @@ def test_the_example_file_is_the_codes_own():
 
 def test_every_setting_is_described_for_help():
     specs = {spec.dotted: spec for spec in fields()}
-    assert len(specs) == 14 + 5 + 13
+    assert len(specs) == 14 + 5 + 14
     assert all(spec.help.endswith(".") and spec.expects for spec in specs.values())
     assert specs["data.horizon"].default == "auto"
     assert specs["data.horizon"].env == "FRAMECAST_DATA_HORIZON"

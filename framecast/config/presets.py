@@ -1,0 +1,50 @@
+"""Presets: named settings of networks that were published or measured, as YAML in `preset_files/`.
+
+The first line of a file says what it is, the second where it comes from.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from framecast.config.loading import Config, load_config
+from framecast.errors import ConfigError
+
+_FOLDER = Path(__file__).with_name("preset_files")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of settings: what it is, and its source."""
+
+    name: str
+    summary: str
+    source: str
+    path: Path
+
+    def load(self) -> Config:
+        """Its settings, all others at their defaults."""
+        return load_config(self.path, env=None)
+
+
+def presets() -> dict[str, Preset]:
+    """Every preset by its name."""
+    found = {}
+    for path in sorted(_FOLDER.glob("*.yaml")):
+        summary, source = (
+            line.removeprefix("# ") for line in path.read_text(encoding="utf-8").splitlines()[:2]
+        )
+        found[path.stem] = Preset(path.stem, summary, source.removeprefix("Source: "), path)
+    return found
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of that name. Raises ConfigError, with the nearest, when there is none."""
+    known = presets()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+        raise ConfigError(f"--preset {name}: unknown preset", remedy=hint)
+    return known[name]
