@@ -18,9 +18,18 @@ from torch import Tensor
 
 from framecast.config.loading import Config, from_dict, to_dict
 from framecast.data.training_frames import TrainedClip
-from framecast.errors import CheckpointError, ConfigError
+from framecast.errors import CheckpointError, ConfigError, ResourceError
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.registry import build_forecaster
+from framecast.prediction.checkpoint_checks import (
+    check_clip,
+    check_file,
+    check_scores,
+    check_trained_on,
+    check_weights,
+    damaged,
+)
+from framecast.runtime.device import explained_memory
 from framecast.runtime.output_files import atomic_write, explained_write
 
 FORMAT, VERSION = "framecast", 1
@@ -108,78 +117,87 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises CheckpointError when there is none, when the file is something else, damaged, or newer
     than this framecast.
     """
-    file = path / "best.pt" if path.is_dir() else path
-    if not file.exists():
+    try:
+        folder = path.is_dir()
+        file = path / "best.pt" if folder else path
+        missing = not file.exists()
+    except OSError as error:  # a folder above is closed to us, or the name is too long
         raise CheckpointError(
-            f"{path}: no model here" if path.is_dir() else f"{path}: no such file",
+            f"{path}: cannot be read ({error.strerror})", remedy="check the path"
+        ) from error
+    if missing:
+        raise CheckpointError(
+            f"{path}: no model here" if folder else f"{path}: no such file",
             remedy="give a .pt file or a run folder that `framecast train` wrote",
         )
+    check_file(file)
     contents = _load_plain_data(file)
-    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
+    if not isinstance(contents, dict) or not _is(contents.get("format"), FORMAT):
         raise CheckpointError(
             f"{file}: a PyTorch file, but not a framecast model",
             remedy="give a .pt file that `framecast train` wrote",
         )
     version = contents.get("version")
-    if version != VERSION:
+    if not _is(version, VERSION):
         raise CheckpointError(
-            f"{file}: format version {version}, this framecast reads {VERSION}",
+            f"{file}: format version {version!r:.40}, this framecast reads {VERSION}",
             remedy="upgrade framecast",
         )
     return _from_contents(file, contents)
 
 
+def _is(found: object, wanted: str | int) -> bool:
+    """Whether they are equal and of one type; tensors have no single truth value to compare."""
+    return type(found) is type(wanted) and found == wanted
+
+
 def _load_plain_data(file: Path) -> Any:
     try:
-        with warnings.catch_warnings():
+        with explained_memory("use a machine with more memory"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles by strangers, which are refused
             return torch.load(file, map_location="cpu", weights_only=True)
-    except PermissionError as error:
-        raise CheckpointError(
-            f"{file}: permission to read it is denied", remedy="run chmod u+r on it"
-        ) from error
+    except ResourceError:  # too little memory is no damage
+        raise
     except Exception as error:  # whatever the bytes of another file make the unpickler do
-        raise CheckpointError(
-            f"{file}: damaged, or not a model",
-            remedy="give a .pt file that `framecast train` wrote",
-        ) from error
+        raise damaged(file) from error
 
 
 def _from_contents(file: Path, contents: dict[str, Any]) -> Checkpoint:
     try:
-        checkpoint = Checkpoint(
-            config=from_dict(contents["config"]),
-            clip=contents["clip"],
-            weights=contents["weights"],
-            scores=contents["scores"],
-            progress=contents["progress"],
-            trained_on=_trained_on(contents.get("trained_on")),
-        )
-        channels, *sides = (checkpoint.clip[name] for name in ("channels", "height", "width"))
-        if channels not in (1, 3) or not all(isinstance(side, int) and side > 0 for side in sides):
-            raise ValueError(f"clip {checkpoint.clip}")
-        if checkpoint.config.data.horizon == "auto":
-            raise ValueError("horizon auto")
-        for name, tensor in checkpoint.weights.items():
-            if not torch.isfinite(tensor).all():
-                raise ValueError(f"{name} holds NaN or infinite weights")
+        config, clip, weights = from_dict(contents["config"]), contents["clip"], contents["weights"]
+        if config.data.horizon == "auto":
+            raise ValueError("data.horizon is auto, where a training has settled it")
+        if not isinstance(contents["progress"], dict | None):
+            raise ValueError("progress: expected settings of the optimizer by name")
+        check_clip(clip)
+        check_scores(contents["scores"])
+        check_weights(weights, config.model, clip)
+        check_trained_on(contents.get("trained_on"))
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(
-            f"{file}: incomplete or inconsistent ({type(error).__name__}: {error})",
+            f"{file}: incomplete or inconsistent ({textwrap.shorten(reason, 200)})",
             remedy="use the original file, or train again with this framecast",
         ) from error
-    return checkpoint
+    return Checkpoint(
+        config=config,
+        clip=clip,
+        weights=weights,
+        scores=contents["scores"],
+        progress=contents["progress"],
+        trained_on=_trained_on(contents.get("trained_on")),
+    )
 
 
-def _trained_on(rows: list[dict[str, Any]] | None) -> tuple[TrainedClip, ...] | None:
-    if rows is None:
+def _trained_on(clips: list[dict[str, Any]] | None) -> tuple[TrainedClip, ...] | None:
+    if clips is None:
         return None
     return tuple(
         TrainedClip(
-            row["name"],
-            row["content"],
-            tuple((int(start), int(stop)) for start, stop in row["frames"]),
-            tuple(row["files"]),
+            clip["name"],
+            clip["content"],
+            tuple((start, stop) for start, stop in clip["frames"]),
+            tuple(clip["files"]),
         )
-        for row in rows
+        for clip in clips
     )

@@ -6,6 +6,7 @@ import pickle
 import random
 import re
 import stat
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,6 +266,15 @@ def nan_weight(contents):
     next(iter(contents["weights"].values())).view(-1)[1] = torch.nan
 
 
+def seen(**changes):
+    """A training clip as a model file lists it."""
+    return {"name": "rain", "content": "5f", "frames": [[0, 8], [9, 20]], "files": []} | changes
+
+
+def replace_weight(contents, value):
+    contents["weights"][next(iter(contents["weights"]))] = value
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -276,7 +286,29 @@ def nan_weight(contents):
         (lambda contents: contents["clip"].update(channels=2), "incomplete or inconsistent"),
         (lambda contents: contents["clip"].pop("height"), "height"),
         (lambda contents: contents["clip"].update(width="8"), "width"),
-        (lambda contents: contents["config"]["data"].update(horizon="auto"), "horizon auto"),
+        (lambda contents: contents["config"]["data"].update(horizon="auto"), "horizon is auto"),
+        (
+            lambda contents: contents["config"]["model"].update(filters=[10**9]),
+            "far larger network",
+        ),
+        (
+            lambda contents: contents["config"]["model"].update(filters=[1] * 10**4),
+            "larger network",
+        ),
+        (lambda contents: contents["clip"].update(height=10**9), "height is 1000000000"),
+        (lambda contents: contents.update(scores={"validation_mse": torch.ones(2)}), "scores"),
+        (lambda contents: contents.update(scores=[0.5]), "scores: expected numbers by name"),
+        (lambda contents: contents.update(progress=[]), "progress"),
+        (lambda contents: contents.update(trained_on={"name": 1}), "trained_on: expected a list"),
+        (lambda contents: contents.update(trained_on=[seen(frames=[[5, 2]])]), "out of order"),
+        (lambda contents: contents.update(trained_on=[seen(name=3)]), "expected names"),
+        (lambda contents: contents.update(trained_on=[seen(frames=[[1, 2, 3, 4]])]), "trained_on"),
+        (lambda contents: replace_weight(contents, torch.ones(1).expand(10**6, 10**6)), "stored"),
+        (lambda contents: replace_weight(contents, torch.ones(2, 3).to_sparse()), "plain tensor"),
+        (lambda contents: replace_weight(contents, torch.empty(2, device="meta")), "plain tensor"),
+        (lambda contents: replace_weight(contents, torch.ones(2, dtype=torch.complex64)), "type"),
+        (lambda contents: replace_weight(contents, torch.ones(2).to(torch.float8_e5m2)), "type"),
+        (lambda contents: replace_weight(contents, [0.5]), "weights: expected tensors by name"),
         (unknown_setting, "depth"),
         (nan_weight, "NaN"),
     ],
@@ -299,5 +331,44 @@ def test_a_file_without_permission_says_so(model, monkeypatch):
     def denied(*arguments, **named):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(torch, "load", denied)
+    monkeypatch.setattr(zipfile, "ZipFile", denied)
     assert f"{model}: permission to read it is denied; run chmod" in refused(model)
+
+
+def test_an_archive_that_holds_more_than_its_size_is_refused_unread(model, monkeypatch):
+    with zipfile.ZipFile(model) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(model, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        archive.writestr("best/data/99", bytes(10**6))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was read"))
+    assert "damaged, or not a model" in refused(model)
+
+
+@pytest.mark.parametrize(
+    "failure", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_too_little_memory_is_not_called_damage(model, monkeypatch, failure):
+    def load(*_, **__):
+        raise failure
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(ResourceError, match="out of memory; use a machine with more memory"):
+        load_checkpoint(model)
+
+
+def test_a_file_larger_than_memory_is_refused_unread(model, monkeypatch):
+    monkeypatch.setattr("framecast.prediction.checkpoint_checks.machine_memory", lambda: 1000)
+    with pytest.raises(ResourceError, match="use a machine with more memory"):
+        load_checkpoint(model)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.pt")
+    assert "not a regular file" in refused(tmp_path / "model.pt")
+
+
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path):
+    assert "cannot be read (File name too long)" in refused(tmp_path / ("a" * 300))

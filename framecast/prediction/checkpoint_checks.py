@@ -1,0 +1,146 @@
+"""What a model file must hold before anything is built from it.
+
+A model file may come from a stranger. `weights_only` keeps code out; these checks keep out values
+that no training writes, such as a network of 10^12 weights, before memory is taken for them.
+"""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from framecast.config.schema import ModelConfig
+from framecast.errors import CheckpointError, ResourceError
+from framecast.nn.cost_model.network import forecast_cost
+from framecast.nn.cost_model.tensors import totals
+from framecast.runtime.memory import machine_memory
+
+DTYPES = (
+    *(torch.float32, torch.float16, torch.bfloat16, torch.float64),
+    *(torch.int64, torch.int32, torch.uint8, torch.bool),
+)
+"""Types of weights and buffers; float8 and quantised tensors lack basic operations."""
+
+SIDES = range(1, 65_537)
+"""Pixels along a side of the frames trained on."""
+
+
+def check_file(file: Path) -> None:
+    """Raise CheckpointError or ResourceError for what would hang, or not fit into memory, if read.
+
+    Such are devices, pipes, and archives that hold more than their own size: `torch.save` stores
+    tensors uncompressed.
+    """
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise CheckpointError(
+            f"{file}: cannot be read ({error.strerror})", remedy="check the path"
+        ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(f"{file}: not a regular file", remedy="give a .pt file")
+    memory = machine_memory()
+    if memory is not None and status.st_size > memory:
+        raise ResourceError(
+            f"{file}: has {status.st_size / 1e9:,.1f} GB; this machine has {memory / 1e9:,.1f} GB "
+            "of memory",
+            remedy="use a machine with more memory",
+        )
+    try:
+        with zipfile.ZipFile(file) as archive:
+            held = sum(member.file_size for member in archive.infolist())
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{file}: permission to read it is denied", remedy="run chmod u+r on it"
+        ) from error
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise damaged(file) from error
+    if held > status.st_size:
+        raise damaged(file)
+
+
+def damaged(file: Path) -> CheckpointError:
+    """Return the error for a file that cannot be read as a model."""
+    return CheckpointError(
+        f"{file}: damaged, or not a model", remedy="give a .pt file that `framecast train` wrote"
+    )
+
+
+def check_clip(clip: Any) -> None:
+    """Raise ValueError unless `clip` describes frames: channels, height, width."""
+    if not isinstance(clip, dict):
+        raise ValueError("clip: expected channels, height and width")
+    for name, values in (("channels", (1, 3)), ("height", SIDES), ("width", SIDES)):
+        if type(clip.get(name)) is not int or clip[name] not in values:
+            raise ValueError(f"clip: {name} is {clip.get(name)!r:.40}")
+
+
+def check_scores(scores: Any) -> None:
+    """Raise ValueError unless `scores` are numbers by name."""
+    if not isinstance(scores, dict):
+        raise ValueError("scores: expected numbers by name")
+    for name, score in scores.items():
+        if not isinstance(name, str) or type(score) not in (int, float):
+            raise ValueError("scores: expected numbers by name")
+
+
+def check_weights(weights: Any, model: ModelConfig, clip: dict[str, int]) -> None:
+    """Raise ValueError unless these are finite tensors, and about as many as the network needs.
+
+    That each has its right shape is told when the network is built from them.
+    """
+    if not isinstance(weights, dict) or not weights:
+        raise ValueError("weights: expected tensors by name")
+    for name, tensor in weights.items():
+        if not isinstance(name, str) or type(tensor) not in (Tensor, torch.nn.Parameter):
+            raise ValueError("weights: expected tensors by name")
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise ValueError(f"{name} is no plain tensor")
+        if tensor.dtype not in DTYPES:
+            raise ValueError(f"{name} has the type {tensor.dtype}")
+        # Expanded tensors take up a single element, whatever their shape.
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{name} has more elements than are stored")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds NaN or infinite weights")
+    held = sum(tensor.numel() for tensor in weights.values())
+    layers = len(model.filters) + len(model.units)
+    # Twice: room for buffers and for what a later network may share between its layers.
+    if layers > 100 + len(weights) or _parameters(model, clip) > 2 * held + 1000:
+        raise ValueError(f"the settings describe a far larger network than {held:,} weights")
+
+
+def _parameters(model: ModelConfig, clip: dict[str, int]) -> int:
+    """Weights of the network that the settings describe, counted without building it."""
+    records = forecast_cost(
+        model,
+        batch=1,
+        context_length=1,
+        horizon=1,
+        channels=clip["channels"],
+        height=clip["height"],
+        width=clip["width"],
+    )
+    return totals(records).parameters
+
+
+def check_trained_on(clips: Any) -> None:
+    """Raise ValueError unless `clips` lists training clips, or is None."""
+    if clips is None:
+        return
+    for clip in clips if isinstance(clips, list) else [None]:
+        if not isinstance(clip, dict):
+            raise ValueError("trained_on: expected a list of clips")
+        texts = [clip["name"], clip["content"], *clip["files"]]
+        ends = [end for pair in clip["frames"] for end in pair]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("trained_on: expected names and digests")
+        if len(ends) != 2 * len(clip["frames"]) or not all(type(end) is int for end in ends):
+            raise ValueError("trained_on: expected pairs of frame numbers")
+        if any(not 0 <= start < stop < 2**40 for start, stop in clip["frames"]):
+            raise ValueError("trained_on: frame numbers out of order")
