@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from framecast.errors import ConfigError
 
-_NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 
 
-SCALE_PATTERN = rf"({_NUMBER})\.\.({_NUMBER}) ([^\d\s]\S*)( log)?"
+SCALE_PATTERN = rf"({NUMBER})\.\.({NUMBER}) ([^\d\s]\S*)( log)?"
 
 
 SCALE_TEXT = "BLACK..WHITE UNIT [log] such as -10..60 dBZ"

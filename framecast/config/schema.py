@@ -9,10 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from framecast.config.brightness_scale import SCALE_PATTERN, SCALE_TEXT
+from framecast.config.brightness_scale import NUMBER, SCALE_PATTERN, SCALE_TEXT
 from framecast.config.fields import Rule, Section
 from framecast.config.networks import NETWORKS, NetworkTraits
 from framecast.errors import ConfigError
+
+RANGE_PATTERN = rf"auto|full|({NUMBER})\.\.({NUMBER})"
+RANGE_TEXT = "auto, full or LOW..HIGH such as 0..4095"
+
+AXES_PATTERN = r"auto|[NTCHW]{3,5}"
+AXES_TEXT = "auto or letters of N (clips) T (time) C (channels) H W in order, such as TNHW"
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,34 @@ class DataConfig(Section):
             "steps of a pixel are even decibels.",
             pattern=SCALE_PATTERN,
             pattern_text=SCALE_TEXT,
+        ),
+    ] = None
+    range: Annotated[
+        str,
+        Rule(
+            "Values that are black and full brightness, of clips with more than 8 bits, floats or "
+            "signed integers; full: all that the type holds, auto: told from the values.",
+            pattern=RANGE_PATTERN,
+            pattern_text=RANGE_TEXT,
+            flag="--range",
+        ),
+    ] = "auto"
+    axes: Annotated[
+        str,
+        Rule(
+            "Order of an array's axes; auto: told from their lengths and from what is alike.",
+            pattern=AXES_PATTERN,
+            pattern_text=AXES_TEXT,
+            flag="--axes",
+        ),
+    ] = "auto"
+    variable: Annotated[
+        str | None,
+        Rule(
+            "Array to read from files that hold several; none: all that are clips.",
+            pattern=r"\S.*",
+            pattern_text="the name of an array",
+            flag="--variable",
         ),
     ] = None
     keep_readable: Annotated[

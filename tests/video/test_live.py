@@ -120,8 +120,9 @@ BAD_PIXELS = PNG[:41] + bytes(len(PNG) - 57) + PNG[-16:]
         (JPEG + b"P5 10", None, "frame 1 cannot be read (the stream ends in it)"),
         (PNG[:8] + CHUNK + PNG, None, "frame 0 cannot be read (it is damaged)"),
         (JPEG[:2] + b"no marker", None, "frame 0 cannot be read (it is damaged)"),
-        (b"P5" + b" " * 2000, None, "frame 0 cannot be read (it is damaged)"),
-        (BAD_PIXELS, None, "frame 0 cannot be read (it is damaged)"),
+        (b"P5" + b" " * 2000, None, "frame 0 cannot be read (the stream ends in it)"),
+        (b"P5 x 3 255 ", None, "frame 0 cannot be read (it is damaged)"),
+        (BAD_PIXELS, None, "frame 0 cannot be read (broken data stream"),
         (bytes(H * W + 3), (H, W), f"ends after 3 of the {H * W} bytes of frame 1"),
     ],
 )

@@ -91,7 +91,9 @@ def test_paths_that_are_no_clip(tmp_path, clip):
     assert f"{missing}: no such file or folder; check the path" in problem(missing)
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert f"{empty}: holds nothing to read; give a folder with some of avi bmp" in problem(empty)
+    assert f"{empty}: holds nothing to read; give a folder with some of 264 3g2 3gp" in problem(
+        empty
+    )
     (empty / "notes.txt").touch()
     assert f"{empty}: holds no frames or clips, but notes.txt; give" in problem(empty)
     assert f"{empty / 'notes.txt'}: cannot tell what it is from its name" in problem(
@@ -106,7 +108,7 @@ def test_paths_that_are_no_clip(tmp_path, clip):
 def test_images_beside_videos_are_unclear(tmp_path, clip):
     write_folder(tmp_path, clip)
     write_video(tmp_path / "movie.mp4", clip)
-    assert "holds images (frame0.png) beside clips (movie.mp4)" in problem(tmp_path)
+    assert "holds images (frame0.png) next to clips (movie.mp4)" in problem(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["f", "clip.mp4", "clip.gif", "clip.npy", "clip.npz"])

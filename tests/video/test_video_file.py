@@ -63,8 +63,8 @@ def test_any_span_gives_the_frames_of_a_full_read(tmp_path):
 def test_reading_starts_at_the_key_frame_before(tmp_path, monkeypatch):
     source = open_source(write_video(tmp_path / "clip.mp4", smooth_clip(15)))
     decoded = []
-    upright = video_file._upright
-    monkeypatch.setattr(video_file, "_upright", lambda *a: decoded.append(1) or upright(*a))
+    upright = video_file.upright_pixels
+    monkeypatch.setattr(video_file, "upright_pixels", lambda *a: decoded.append(1) or upright(*a))
     seeks = []
     seek = source._seek
     monkeypatch.setattr(source, "_seek", lambda *a: seeks.append(seek(*a)) or seeks[-1])
@@ -129,19 +129,38 @@ def test_16_bit_grey_video_keeps_its_bits(tmp_path):
     np.testing.assert_array_equal(read_all(source)[..., 0], clip)
 
 
-def test_uneven_frame_times_are_noted(tmp_path):
-    path = tmp_path / "uneven.mp4"
+def write_at(path, ticks, rate=25, clock=25):
+    """Encode a frame at each of `ticks` of 1/clock s, with a key frame first and B-frames."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream("libx264", rate=rate)
         stream.height, stream.width, stream.pix_fmt = H, W, "yuv420p"
-        for frame, time in zip(smooth_clip(), (0, 1, 2, 3, 9, 10, 11, 12, 13), strict=True):
+        stream.codec_context.time_base = Fraction(1, clock)
+        for frame, tick in zip(smooth_clip(len(ticks)), ticks, strict=True):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture.pts, picture.time_base = time, Fraction(1, 25)
+            picture.pts, picture.time_base = tick, Fraction(1, clock)
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-    source = open_source(path)
-    assert source.info.frames == T
-    assert "the frame rate varies; frames are taken as they come" in source.info.notes
+    return path
+
+
+def test_a_hole_in_time_is_a_break_and_the_rate_stays_the_usual_one(tmp_path):
+    info = open_source(write_at(tmp_path / "hole.mp4", [0, 1, 2, 3, 9, 10, 11, 12, 13])).info
+    assert (info.frames, info.fps, info.breaks) == (T, 25.0, (4,))
+    assert info.notes == ("5 frames are missing by time before frame 4",)
+
+
+def test_times_all_over_are_noted(tmp_path):
+    info = open_source(write_at(tmp_path / "uneven.mp4", [0, 1, 4, 5, 9, 10, 17, 18, 20])).info
+    assert "the frame rate varies; frames are taken as they come" in info.notes
+    assert info.breaks == ()
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_the_rate_comes_from_the_frames_not_from_the_header(tmp_path, suffix):
+    ticks = [round(k * 1000 / 23.976) for k in range(40)]  # milliseconds, as browsers record
+    info = open_source(write_at(tmp_path / f"a.{suffix}", ticks, rate=1000, clock=1000)).info
+    assert info.fps == pytest.approx(23.976, abs=0.02)
+    assert (info.breaks, info.notes) == ((), ())
 
 
 def boxes(data):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -12,16 +15,32 @@ import numpy as np
 
 from framecast.errors import CorruptSourceError, SourceError
 from framecast.video.pixels import convert_color
+from framecast.video.value_range import ValueRange, full_range, guess_range, read_range
 
 Color = Literal["auto", "gray", "rgb"]
+
+RANGE_PROBES, PROBED_BYTES = 64, 2**28
+"""Frames, evenly spread, whose values tell the range of a clip; of files that need no decoding all
+frames, up to so many bytes."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a clip is to be read, whatever kind it is; the settings of the same names say more."""
+
+    color: Color = "auto"
+    keep_readable: bool = False
+    range: str = "auto"
+    axes: str = "auto"
+    variable: str | None = None
 
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a clip holds, known without decoding it."""
+    """What a clip holds, known without decoding all of it."""
 
     path: Path
-    kind: Literal["folder", "video", "gif", "array"]
+    kind: Literal["folder", "video", "gif", "array", "stack"]
     frames: int
     exact: bool
     """False when `frames` is only what the container says and decoding may find fewer."""
@@ -29,12 +48,17 @@ class SourceInfo:
     width: int
     channels: Literal[1, 3]
     dtype: Literal["uint8", "uint16"]
+    """Type of the pixels that `FrameSource.read` yields; `values` has the file's."""
     fps: float | None
     """Frames per second of playback; None where the source knows no time."""
     breaks: tuple[int, ...] = ()
     """Indices i where frame i does not follow frame i - 1: frames are missing, or the scene cut."""
     notes: tuple[str, ...] = ()
     """Sentences for the user about what was found or changed."""
+    values: ValueRange = field(default_factory=lambda: full_range(np.uint8))
+    """Type and range of the values in the file."""
+    pixel_aspect: Fraction = Fraction(1)
+    """Width of a pixel as it is to be shown, in heights of a pixel."""
 
 
 class CutShortError(CorruptSourceError):
@@ -52,6 +76,7 @@ class FrameSource(ABC):
     """A clip that can be read any number of times, holding one frame in memory at a time."""
 
     info: SourceInfo
+    _said_beyond = False
 
     @property
     def files(self) -> Sequence[Path]:
@@ -59,39 +84,105 @@ class FrameSource(ABC):
         return (self.info.path,)
 
     def read(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
-        """Yield frames start, start + step, ... below stop as arrays (H, W, C) of `info.dtype`.
+        """Yield frames start, start + step, ... below stop as pixels (H, W, C) of `info.dtype`.
 
         Raises ValueError for a range outside the clip, CorruptSourceError at the frame that
-        cannot be decoded, SourceError at a frame that differs in size from the clip.
+        cannot be decoded, SourceError at a frame that differs in size from the clip or holds NaN.
         """
         stop = self.info.frames if stop is None else stop
         if not 0 <= start <= stop <= self.info.frames or step < 1:
             wanted = f"start={start}, stop={stop}, step={step}"
             raise ValueError(f"{self.info.path}: no such frames in {self.info.frames}: {wanted}")
-        return self._checked(range(start, stop, step))
+        return self._pixels(range(start, stop, step))
 
-    def _checked(self, numbers: range) -> Iterator[np.ndarray]:
+    def _pixels(self, numbers: range) -> Iterator[np.ndarray]:
         if not numbers:
             return
-        size = (self.info.height, self.info.width)
         for number, frame in zip(numbers, self._decode(numbers), strict=True):
-            if frame.shape[:2] != size:
-                raise SourceError(
-                    f"{self.info.path}: frame {number} is {show_size(frame.shape)} "
-                    f"where the clip is {show_size(size)} (height x width)",
-                    remedy="give frames of one size",
+            self._check_size(number, frame)
+            values = self.info.values
+            if not (values.is_whole_type or self._said_beyond):
+                low, high = float(frame.min()), float(frame.max())
+                if low < values.low or high > values.high:
+                    self._said_beyond = True
+                    warnings.warn(
+                        f"{self.info.path}: frame {number} holds values from {low:.6g} to "
+                        f"{high:.6g}; those beyond {values.text} are clipped",
+                        stacklevel=2,
+                    )
+            yield np.ascontiguousarray(convert_color(values.to_pixels(frame), self.info.channels))
+
+    def read_values(self) -> Iterator[np.ndarray]:
+        """Yield every frame (H, W, C) with the type and the values it has in the file.
+
+        Where the clip is read in other colours than it has, the values of `read`, scaled back.
+        """
+        values = self.info.values
+        for number, frame in enumerate(self._decode(range(self.info.frames))):
+            self._check_size(number, frame)
+            if frame.shape[2] != self.info.channels:
+                frame = values.to_values(  # noqa: PLW2901
+                    convert_color(values.to_pixels(frame), self.info.channels)
                 )
-            yield np.ascontiguousarray(convert_color(frame, self.info.channels))
+            yield np.ascontiguousarray(frame)
 
     def break_at(self, indices: Iterable[int], note: str) -> None:
         """Take it that these frames do not follow those before them; `note` says so to the user."""
         breaks = tuple(sorted({*self.info.breaks, *indices}))
         self.info = replace(self.info, breaks=breaks, notes=(*self.info.notes, note))
 
+    def set_range(self, values: ValueRange) -> None:
+        """Read the clip's values with this range from now on, and say so if it is not usual."""
+        notes = tuple(note for note in self.info.notes if note != _range_note(self.info.values))
+        if note := _range_note(values):
+            notes = (*notes, note)
+        self.info = replace(self.info, values=values, dtype=values.pixel_dtype, notes=notes)
+
+    def _settle_range(self, setting: str) -> None:
+        """Give the clip the range that is set, or that its values have; call when `info` is there.
+
+        8-bit integers use their whole range; decoders give 10-bit video as whole 16 bits, too.
+        """
+        stored = self.info.values.dtype
+        values = read_range(setting, stored)
+        if values is None and stored == "uint8" and self.info.kind != "array":
+            return
+        if values is None:
+            info = self.info
+            nbytes = info.frames * info.height * info.width * np.dtype(stored).itemsize
+            everything = info.kind in ("array", "stack") and nbytes <= PROBED_BYTES
+            step = 1 if everything else -(-info.frames // RANGE_PROBES)
+            values = guess_range(stored, self._probes(range(0, info.frames, step)))
+        self.set_range(values)
+
+    def _probes(self, numbers: range) -> Iterator[np.ndarray]:
+        """The numbered frames up to the first that cannot be read, which `read` will tell of."""
+        with suppress(SourceError):
+            yield from self._decode(numbers)
+
+    def _check_size(self, number: int, frame: np.ndarray) -> None:
+        size = (self.info.height, self.info.width)
+        if frame.shape[:2] != size:
+            raise SourceError(
+                f"{self.info.path}: frame {number} is {show_size(frame.shape)} "
+                f"where the clip is {show_size(size)} (height x width)",
+                remedy="give frames of one size",
+            )
+
     @abstractmethod
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
-        """Yield the numbered frames as (H, W, 1 or 3) of `info.dtype`, or raise at the first
-        that cannot be had."""
+        """Yield the numbered frames as stored, (H, W, 1 or 3) of `info.values.dtype`, or raise at
+        the first that cannot be had.
+        """
+
+
+def _range_note(values: ValueRange) -> str:
+    if values.is_whole_type or values.dtype == "bool":
+        return ""
+    return (
+        f"{values.dtype} values are taken to range from {values.low:.6g} (black) to "
+        f"{values.high:.6g} (white); data.range sets another range"
+    )
 
 
 def show_size(shape: tuple[int, ...]) -> str:
@@ -112,6 +203,34 @@ def looks_grey(frame: np.ndarray) -> bool:
         return True
     tolerance = 2 * np.iinfo(frame.dtype).max // 255
     return int((frame.max(axis=2) - frame.min(axis=2)).max()) <= tolerance
+
+
+def on_black(frame_HWC: np.ndarray) -> np.ndarray:
+    """Compose grey or colour with alpha, (H, W, 2 or 4), on black: (H, W, 1 or 3), same type.
+
+    The last channel is opacity: 0 to full scale in integers, 0 to 1 in floats. What lies hidden
+    under transparent pixels differs from program to program, and means nothing.
+    """
+    color, alpha = frame_HWC[..., :-1], frame_HWC[..., -1:]
+    if frame_HWC.dtype.kind == "f":
+        return color * alpha
+    top = np.iinfo(frame_HWC.dtype).max
+    if (alpha == top).all():
+        return color
+    return ((color.astype(np.uint64) * alpha + top // 2) // top).astype(frame_HWC.dtype)
+
+
+def check_finite(path: Path, number: int, frame: np.ndarray) -> None:
+    """Raise SourceError for a frame of floats with missing values, which no pixel can show."""
+    if frame.dtype.kind == "f" and not np.isfinite(frame).all():
+        problem = "holds NaN or infinite values"
+        raise SourceError(
+            f"{path}: frame {number} {problem}",
+            remedy="fill missing values, for example with numpy.nan_to_num",
+        ) from ValueError(problem)
+
+
+TRANSPARENT_NOTE = "transparent pixels are shown on black"
 
 
 def unreadable(path: Path, error: OSError) -> SourceError:
@@ -141,3 +260,13 @@ def readable_start(frames: Iterator[np.ndarray]) -> tuple[int, str]:
 def kept_note(path: Path, frames: int, reason: str) -> str:
     """Return the note for a clip of which only the readable start is used."""
     return f"{path.name} stops being readable at frame {frames} ({reason}); the rest is left out"
+
+
+NOTES_PER_KIND = 3
+
+
+def shorten(sentences: Sequence[str], what: str) -> list[str]:
+    """The first three sentences of a kind, and how many more there are."""
+    more = len(sentences) - NOTES_PER_KIND
+    rest = [f"and {more} more {what}"] if more > 0 else []
+    return [*sentences[:NOTES_PER_KIND], *rest]

@@ -1,14 +1,15 @@
-"""One image file: what its header says, its pixels, and writing one.
+"""One image file, or one page of it: what its header says, and its pixels.
 
-Pillow reads everything, because it refuses truncated files; OpenCV only 16-bit colour, which
-Pillow would reduce to 8 bits.
+Pillow reads what has 8 bits, because it refuses truncated files; tifffile the TIFFs that have more,
+or floats; OpenCV 16-bit colour PNGs, which Pillow would reduce to 8 bits.
 """
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +17,40 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import tifffile
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from framecast.errors import SourceError
-from framecast.video.readers.base import unreadable
+from framecast.runtime.memory import machine_memory
+from framecast.video.readers.base import on_black, unreadable
 
-GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
-DEEP_GREY_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
-EXIF_FORMATS = frozenset({"JPEG", "MPO", "WEBP"})
+EXIF_FORMATS = frozenset({"JPEG", "MPO", "WEBP", "PNG"})
 """Formats whose orientation tag is in the header; Pillow turns TIFFs by itself."""
+
+HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
+
+MEMORY_SHARE = 4
+"""An image may take a fourth of the machine's memory: decoding holds it several times."""
+
+READ_ERRORS = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
+    *(
+        struct.error,
+        zlib.error,
+        ZeroDivisionError,
+        OverflowError,
+        RuntimeError,
+        NotImplementedError,
+    ),
+    tifffile.TiffFileError,
+)
+"""What Pillow and tifffile raise, according to where a file is broken."""
+
+# framecast has a limit of its own, which knows the machine; Pillow's would warn from 89 megapixels.
+Image.MAX_IMAGE_PIXELS = None
 
 
 class DamagedImageError(Exception):
@@ -34,12 +59,12 @@ class DamagedImageError(Exception):
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Size (as shown, after the camera's orientation tag), channels and depth of one image."""
+    """Size (as shown, after the camera's orientation tag), channels and type of one image."""
 
     height: int
     width: int
     channels: Literal[1, 3]
-    bits: Literal[8, 16]
+    dtype: str
     alpha: bool
     pages: int
 
@@ -47,76 +72,224 @@ class ImageHeader:
 def read_header(path: Path) -> ImageHeader:
     """Read what an image is without decoding it.
 
-    Raises DamagedImageError when it is no readable image, SourceError when it may not be read or
-    holds floating-point pixels.
+    Raises DamagedImageError when it is no readable image, SourceError when it may not be read, or
+    is too large for this machine's memory.
     """
-    with _opened(path) as image:
-        if image.mode == "F":
-            raise SourceError(
-                f"{path}: holds floating-point pixels",
-                remedy="save them as 16-bit PNG, or all frames as one .npy array in [0, 1]",
-            )
+    with opened_image(path) as image:
+        with path.open("rb") as file:
+            head = file.read(25)
+        dtype = _tiff_dtype(path) if image.format == "TIFF" else _stored_dtype(image, head)
+        channels = 1 if _is_grey(image) else 3
+        _check_memory(path, image.height * image.width * channels * np.dtype(dtype).itemsize)
         height, width = image.height, image.width
-        if _orientation(image) >= 5:
+        if _orientation(image) >= 5:  # 5 to 8 swap rows and columns
             height, width = width, height
         return ImageHeader(
             height=height,
             width=width,
-            channels=1 if _is_grey(image) else 3,
-            bits=16 if _is_deep(path, image) else 8,
+            channels=channels,
+            dtype=dtype,
             alpha=image.mode in ALPHA_MODES or "transparency" in image.info,
             pages=int(getattr(image, "n_frames", 1)),
         )
 
 
 def read_pixels(path: Path, header: ImageHeader) -> np.ndarray:
-    """Decode an image to (H, W, channels), uint8 or uint16 as its header says; alpha is dropped.
+    """Decode an image to (H, W, channels) of the header's type, transparent pixels on black.
 
-    Raises DamagedImageError when the file is cut short, SourceError when it may not be read or
-    holds values beyond 16 bits.
+    Raises DamagedImageError when the file is cut short, SourceError when it may not be read.
     """
-    with _opened(path) as image:
-        image.load()
-        if header.bits == 16 and image.mode not in DEEP_GREY_MODES:
-            return _read_deep_color(path, header)
-        if header.bits == 16:
-            values = np.asarray(image)
-            if values.min() < 0 or values.max() > 65535:
-                raise SourceError(
-                    f"{path}: holds values from {values.min()} to {values.max()}",
-                    remedy="save the frames with 16 bits, 0 to 65535",
-                )
-            return values.astype(np.uint16)[:, :, None]
-        if _orientation(image) > 1:
-            image = ImageOps.exif_transpose(image)  # noqa: PLW2901
-        if header.channels == 1:
-            return np.array(image.convert("L"))[:, :, None]
-        if image.mode in ("P", "PA", "RGBa"):
-            image = image.convert("RGBA")  # noqa: PLW2901
-        return np.array(image.convert("RGB"))
+    with opened_image(path) as image:
+        if image.format == "TIFF" and header.dtype != "uint8":
+            return read_tiff_page(path, 0)
+        return _decoded(image, header.dtype, header.channels, path.read_bytes)
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """Decode the bytes of a PNG, JPEG or PNM to (H, W, 1 or 3), uint8 or uint16, as a file's are.
+
+    Raises DamagedImageError.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            channels = 1 if _is_grey(image) else 3
+            return _decoded(image, _stored_dtype(image, data[:25]), channels, lambda: data)
+    except UnidentifiedImageError as error:
+        raise DamagedImageError("it is not an image") from error
+    except READ_ERRORS as error:
+        raise DamagedImageError(str(error).rstrip(".") or type(error).__name__) from error
+
+
+def _decoded(
+    image: Image.Image, dtype: str, channels: int, read: Callable[[], bytes]
+) -> np.ndarray:
+    """The pixels of an open image, turned upright; `read` gives the bytes of its file."""
+    if dtype == "uint8":
+        return _shown_pixels(image, channels)
+    if image.mode in DEEP_GREY_MODES:
+        values = np.asarray(image).astype(dtype)[:, :, None]
+    else:
+        values = _deep_color(read(), channels)
+        if image.format == "PPM":  # which OpenCV leaves as stored, and Pillow scales when grey
+            values = (values * (65535 / _highest_of_pnm(image))).round().astype(np.uint16)
+    return _turned(values, _orientation(image))
+
+
+def read_tiff_page(path: Path, page: int) -> np.ndarray:
+    """Decode one page of a TIFF to (H, W, 1 or 3) of its own type, alpha on black.
+
+    Planar pages, white-is-zero and palettes become what is shown. Raises DamagedImageError.
+    """
+    with _damage_explained(path), tifffile.TiffFile(path) as file:
+        return tiff_pixels(path, file.pages[page], page)
+
+
+def tiff_pixels(path: Path, page: tifffile.TiffPage, number: int) -> np.ndarray:
+    """Decode an open page of a TIFF; see `read_tiff_page`."""
+    photometric = page.photometric
+    if photometric in (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.YCBCR):
+        if page.bitspersample > 8:
+            raise SourceError(
+                f"{path}: holds {page.bitspersample}-bit {photometric.name} pixels",
+                remedy="convert the frames to RGB",
+            )
+        return _page_by_pillow(path, number)
+    try:
+        values = page.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        # Without the optional package imagecodecs, what libtiff knows is read by OpenCV.
+        values = _page_by_opencv(path, number, page)
+    if photometric == tifffile.PHOTOMETRIC.PALETTE:
+        return (np.moveaxis(page.colormap, 0, -1)[values] >> 8).astype(np.uint8)
+    values = values.astype(values.dtype.newbyteorder("="))
+    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3:
+        values = np.moveaxis(values, 0, -1)
+    values = values if values.ndim == 3 else values[:, :, None]
+    if photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        values = _inverted(values, page.bitspersample)
+    if values.dtype.kind == "b":
+        values = values.astype(np.uint8) * np.uint8(255)
+    return _colors(path, page, values)
+
+
+def _colors(path: Path, page: tifffile.TiffPage, values: np.ndarray) -> np.ndarray:
+    """The grey or RGB channels of a page; further samples are alpha, if the file says so."""
+    channels = 3 if page.photometric == tifffile.PHOTOMETRIC.RGB else 1
+    found = values.shape[2]
+    if found < channels:
+        raise SourceError(f"{path}: has {found} channels", remedy="save grey or RGB frames")
+    extra = page.extrasamples[:1] if found > channels else ()
+    if found > channels and not extra and channels == 1:
+        raise SourceError(f"{path}: has {found} channels", remedy="save grey or RGB frames")
+    if extra == (tifffile.EXTRASAMPLE.UNASSALPHA,):
+        return on_black(values[:, :, : channels + 1])
+    # Associated alpha is multiplied in already, which is composed on black.
+    return values[:, :, :channels]
+
+
+def _inverted(values: np.ndarray, bits: int) -> np.ndarray:
+    if values.dtype.kind == "b":
+        return ~values
+    if values.dtype.kind == "f":
+        return 1 - values
+    top = 2**bits - 1 if values.dtype.kind == "u" else -1  # of signed integers ~v = -1 - v
+    return (top - values.astype(np.int64)).astype(values.dtype)
+
+
+def _page_by_pillow(path: Path, page: int) -> np.ndarray:
+    with opened_image(path) as image:
+        image.seek(page)
+        return _shown_pixels(image, 3)
+
+
+def _page_by_opencv(path: Path, number: int, page: tifffile.TiffPage) -> np.ndarray:
+    done, pages = cv2.imreadmulti(str(path), start=number, count=1, flags=cv2.IMREAD_UNCHANGED)
+    if not done or pages[0].shape[:2] != (page.imagelength, page.imagewidth):
+        raise SourceError(
+            f"{path}: its compression ({page.compression.name}, {page.bitspersample} bits) is not "
+            "known",
+            remedy="pip install imagecodecs, or save the frames with another compression",
+        )
+    values = pages[0]
+    return values if values.ndim == 2 else values[:, :, [2, 1, 0, *range(3, values.shape[2])]]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image with Pillow; what it raises for damage becomes a DamagedImageError."""
+    with _damage_explained(path), Image.open(path) as image:
+        yield image
+
+
+@contextmanager
+def _damage_explained(path: Path) -> Iterator[None]:
     try:
-        with Image.open(path) as image:
-            yield image
+        yield
     except UnidentifiedImageError as error:
-        size = path.stat().st_size
-        raise DamagedImageError("it is not an image" if size else "it is empty") from error
+        try:
+            reason = _not_an_image(path)
+        except OSError as denied:
+            raise unreadable(path, denied) from error
+        raise DamagedImageError(reason) from error
     except (PermissionError, FileNotFoundError) as error:
         raise unreadable(path, error) from error
-    except Image.DecompressionBombError as error:
-        raise SourceError(f"{path}: {error}", remedy="give smaller frames") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+    except MemoryError as error:
+        raise SourceError(
+            f"{path}: does not fit into memory", remedy="give smaller frames"
+        ) from error
+    except READ_ERRORS as error:
         raise DamagedImageError(str(error).rstrip(".") or type(error).__name__) from error
+
+
+def _not_an_image(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+        return "it is an HEIC picture, whatever its name; convert it to PNG or JPEG"
+    return "it is not an image" if head else "it is empty"
+
+
+def _check_memory(path: Path, nbytes: int) -> None:
+    """Raise SourceError for an image that this machine cannot decode beside all else."""
+    memory = machine_memory()
+    if memory is not None and nbytes > memory / MEMORY_SHARE:
+        raise SourceError(
+            f"{path}: its header announces {nbytes / 1e9:.1f} GB of pixels, this machine has "
+            f"{memory / 1e9:.1f} GB of memory",
+            remedy="give smaller frames",
+        )
+
+
+def _shown_pixels(image: Image.Image, channels: int) -> np.ndarray:
+    """An 8-bit image of any of Pillow's modes as (H, W, channels), turned, alpha on black."""
+    image.load()
+    image = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
+    if image.mode in ALPHA_MODES or "transparency" in image.info:
+        pixels = on_black(np.array(image.convert("RGBA")))
+        return pixels[:, :, :channels]
+    return np.array(image.convert("L" if channels == 1 else "RGB")).reshape(
+        image.height, image.width, channels
+    )
+
+
+def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply an EXIF orientation (EXIF 2.3, tag 274): mirrors and quarter turns."""
+    if orientation >= 5:
+        values = values.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return values[::rows, ::columns]
 
 
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 (as stored) to 8."""
-    if image.format not in EXIF_FORMATS:
+    # Of a PNG only a tag in front of the pixels counts: looking for others would decode them.
+    if image.format not in EXIF_FORMATS or (image.format == "PNG" and "exif" not in image.info):
         return 1
-    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return found if found in range(1, 9) else 1
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -126,28 +299,37 @@ def _is_grey(image: Image.Image) -> bool:
     return image.mode in GREY_MODES
 
 
-def _is_deep(path: Path, image: Image.Image) -> bool:
-    """Tell whether the file stores 16 bits per channel, whatever Pillow makes of it."""
+def _tiff_dtype(path: Path) -> str:
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        small = page.dtype is not None and page.bitspersample <= 8 and page.sampleformat == 1
+        return "uint8" if small or page.dtype is None else page.dtype.newbyteorder("=").name
+
+
+def _stored_dtype(image: Image.Image, head: bytes) -> str:
+    """The type of the file's samples, whatever Pillow makes of them; `head` are its first bytes."""
+    if image.mode in ("I", "F"):
+        # Pillow widens 16-bit greys of some formats to 32 bits.
+        return "float32" if image.mode == "F" else "int32" if image.format == "BMP" else "uint16"
     if image.mode in DEEP_GREY_MODES:
-        return True
+        return "uint16"
     if image.format == "PNG":
-        with path.open("rb") as file:
-            return file.read(25)[24:] == b"\x10"  # the IHDR chunk's bit depth
-    if image.format == "TIFF":
-        return image.tag_v2.get(258, (8,))[0] == 16  # type: ignore[attr-defined]  # BitsPerSample
-    if image.format == "PPM":
-        options = image.tile[0][3] if image.tile else None
-        return isinstance(options, tuple) and options[1:] == (65535,)
-    return False
+        return "uint16" if head[24:25] == b"\x10" else "uint8"  # the bit depth in IHDR
+    return "uint16" if _highest_of_pnm(image) > 255 else "uint8"
 
 
-def _read_deep_color(path: Path, header: ImageHeader) -> np.ndarray:
-    # imdecode of the bytes, since imread cannot open every path on Windows
-    stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+def _highest_of_pnm(image: Image.Image) -> int:
+    """The value that stands for white in a PPM; 255 in other formats."""
+    options = image.tile[0][3] if image.format == "PPM" and image.tile else None
+    return options[1] if isinstance(options, tuple) and len(options) > 1 else 255
+
+
+def _deep_color(data: bytes, channels: int) -> np.ndarray:
+    """Decode a 16-bit PNG or PPM by OpenCV to (H, W, channels), alpha on black."""
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype != np.uint16:
         raise DamagedImageError("its 16-bit pixels cannot be decoded")
-    if stored.ndim == 2:
-        stored = stored[:, :, None]
-    if header.channels == 1:
-        return stored[:, :, :1]
-    return stored[:, :, 2::-1]  # BGR(A) to RGB
+    stored = stored if stored.ndim == 3 else stored[:, :, None]
+    if stored.shape[2] == 4:
+        stored = on_black(stored)
+    return stored[:, :, :1] if channels == 1 else stored[:, :, 2::-1]  # BGR to RGB

@@ -9,85 +9,112 @@ from pathlib import Path
 import numpy as np
 
 from framecast.errors import CorruptSourceError, SourceError
-from framecast.video.pixels import convert_color, convert_depth
-from framecast.video.readers.base import Color, FrameSource, SourceInfo, choose_channels, show_size
-from framecast.video.readers.folder_listing import Gap, Listing, find_gaps
+from framecast.video.pixels import convert_depth
+from framecast.video.readers.base import (
+    NOTES_PER_KIND,
+    TRANSPARENT_NOTE,
+    FrameSource,
+    ReadOptions,
+    SourceInfo,
+    check_finite,
+    choose_channels,
+    shorten,
+    show_size,
+)
+from framecast.video.readers.file_order import Gap, order_names
+from framecast.video.readers.folder_listing import Listing
 from framecast.video.readers.image_file import (
     DamagedImageError,
     ImageHeader,
     read_header,
     read_pixels,
 )
-
-NOTES_PER_KIND = 3
+from framecast.video.value_range import full_range
 
 
 class FolderSource(FrameSource):
-    """Images of one folder in natural order; any frame costs one file."""
+    """Images of one folder in the order that their names tell; any frame costs one file."""
 
-    def __init__(self, path: Path, listing: Listing, color: Color, keep_readable: bool) -> None:
-        """Read every header. Raises CorruptSourceError, or SourceError for mixed sizes.
+    def __init__(self, path: Path, listing: Listing, options: ReadOptions) -> None:
+        """Read every header. Raises CorruptSourceError, or SourceError for mixed sizes or types.
 
         keep_readable decodes every file once and leaves the damaged ones out, each a break.
         """
-        usable: list[Path] = []
-        headers: list[ImageHeader] = []
-        damaged: list[Gap] = []
-        for number, file in enumerate(listing.images):
-            try:
-                header = read_header(file)
-                if keep_readable:
-                    read_pixels(file, header)
-            except DamagedImageError as error:
-                if not keep_readable:
-                    raise _damaged(file, number, error) from error
-                damaged.append(Gap(len(usable), f"{file.name} is left out ({error})"))
-                continue
-            usable.append(file)
-            headers.append(header)
-        if not usable:
-            raise CorruptSourceError(
-                f"{path}: none of its {len(listing.images)} images can be read, "
-                f"{damaged[0].sentence}",
-                remedy="copy or download them again",
-            )
-        height, width = _common_size(path, usable, headers)
-        gaps = find_gaps([file.name for file in usable])
-        breaks = {gap.index for gap in (*gaps, *damaged) if 0 < gap.index < len(usable)}
-        deep = any(header.bits == 16 for header in headers)
-        stored = max(header.channels for header in headers)
-        self._files, self._headers = usable, headers
+        files, headers, damaged = _read_headers(path, listing, options.keep_readable)
+        height, width = _common_size(path, files, headers)
+        order = order_names([file.name for file in files])
+        breaks = {gap.index for gap in (*order.gaps, *damaged) if 0 < gap.index < len(files)}
+        stored = _common_type(path, files, headers)
+        self._files, self._headers = files, headers
+        values = full_range(stored)
         self.info = SourceInfo(
             path=path,
             kind="folder",
-            frames=len(usable),
+            frames=len(files),
             exact=True,
             height=height,
             width=width,
-            channels=choose_channels(color, stored),
-            dtype="uint16" if deep else "uint8",
+            channels=choose_channels(options.color, max(header.channels for header in headers)),
+            dtype=values.pixel_dtype,
+            values=values,
             fps=None,
             breaks=tuple(sorted(breaks)),
             notes=(
-                *_shorten([gap.sentence for gap in gaps], "gaps"),
-                *_shorten([gap.sentence for gap in damaged], "damaged files"),
-                *_header_notes(usable, headers),
+                *shorten([gap.sentence for gap in order.gaps], "gaps"),
+                *shorten([gap.sentence for gap in damaged], "damaged files"),
+                *filter(None, [order.note]),
+                *_header_notes(files, headers),
                 *_ignored(listing),
             ),
         )
+        if len({header.dtype for header in headers}) == 1:
+            self._settle_range(options.range)
 
     @property
     def files(self) -> Sequence[Path]:
         return self._files
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
+        stored = self.info.values.dtype
+        # Grey files among colour ones become colour here, so that all frames have one shape.
+        channels = max(header.channels for header in self._headers)
         for number in numbers:
             file, header = self._files[number], self._headers[number]
             try:
                 frame = read_pixels(file, header)
             except DamagedImageError as error:
                 raise _damaged(file, number, error) from error
-            yield convert_depth(convert_color(frame, self.info.channels), self.info.dtype)
+            check_finite(file, number, frame)
+            if frame.shape[2] != channels:
+                frame = np.repeat(frame, channels, axis=2)
+            yield frame if frame.dtype == stored else convert_depth(frame, stored)
+
+
+def _read_headers(
+    path: Path, listing: Listing, keep_readable: bool
+) -> tuple[list[Path], list[ImageHeader], list[Gap]]:
+    """The files that can be read with their headers, and those that are left out."""
+    files: list[Path] = []
+    headers: list[ImageHeader] = []
+    damaged: list[Gap] = []
+    for number, file in enumerate(listing.images):
+        try:
+            header = read_header(file)
+            if keep_readable:
+                read_pixels(file, header)
+        except DamagedImageError as error:
+            if not keep_readable:
+                raise _damaged(file, number, error) from error
+            damaged.append(Gap(len(files), f"{file.name} is left out ({error})"))
+            continue
+        files.append(file)
+        headers.append(header)
+    if not files:
+        raise CorruptSourceError(
+            f"{path}: none of its {len(listing.images)} images can be read, {damaged[0].sentence}",
+            remedy="copy or download them again",
+        )
+    return files, headers, damaged
 
 
 def _damaged(file: Path, number: int, error: DamagedImageError) -> CorruptSourceError:
@@ -112,6 +139,19 @@ def _common_size(
     return common
 
 
+def _common_type(path: Path, files: Sequence[Path], headers: Sequence[ImageHeader]) -> str:
+    """The type of all frames; 8-bit ones among 16-bit ones are scaled up."""
+    found = {header.dtype: file for file, header in zip(files, headers, strict=True)}
+    if len(found) == 1:
+        return next(iter(found))
+    if set(found) == {"uint8", "uint16"}:
+        return "uint16"
+    kinds = ", ".join(f"{file.name} has {dtype}" for dtype, file in sorted(found.items()))
+    raise SourceError(
+        f"{path}: mixes types of pixels: {kinds}", remedy="save all frames with one type"
+    )
+
+
 def _header_notes(files: Sequence[Path], headers: Sequence[ImageHeader]) -> Iterator[str]:
     def first(test: Callable[[ImageHeader], bool]) -> str | None:
         hits = [file.name for file, header in zip(files, headers, strict=True) if test(header)]
@@ -120,27 +160,26 @@ def _header_notes(files: Sequence[Path], headers: Sequence[ImageHeader]) -> Iter
         return hits[0] if len(hits) == 1 else f"{hits[0]} and {len(hits) - 1} more"
 
     if names := first(lambda header: header.alpha):
-        yield f"transparency is dropped ({names})"
+        yield f"{TRANSPARENT_NOTE} ({names})"
     if names := first(lambda header: header.pages > 1):
         yield f"only the first picture of files with several is read ({names})"
     if len({header.channels for header in headers}) > 1:
         yield f"grey images are mixed with colour ({first(lambda header: header.channels == 1)})"
-    if len({header.bits for header in headers}) > 1:
-        names = first(lambda header: header.bits == 8)
+    if len({header.dtype for header in headers}) > 1:
+        names = first(lambda header: header.dtype == "uint8")
         yield f"8-bit images are mixed with 16-bit and scaled up to them ({names})"
-    elif headers[0].bits == 16:
+    elif headers[0].dtype == "uint16":
         yield "pixels have 16 bits"
 
 
 def _ignored(listing: Listing) -> Iterator[str]:
+    yield from _listed("copies of other frames, left out", [file.name for file in listing.copies])
     strays = [*(file.name for file in listing.others), *(f"{d.name}/" for d in listing.folders)]
-    if strays:
-        shown = ", ".join(strays[:NOTES_PER_KIND])
-        more = len(strays) - NOTES_PER_KIND
-        yield f"not frames, ignored: {shown}" + (f" and {more} more" if more > 0 else "")
+    yield from _listed("not frames, ignored", strays)
 
 
-def _shorten(sentences: Sequence[str], what: str) -> list[str]:
-    more = len(sentences) - NOTES_PER_KIND
-    rest = [f"and {more} more {what}"] if more > 0 else []
-    return [*sentences[:NOTES_PER_KIND], *rest]
+def _listed(what: str, names: Sequence[str]) -> Iterator[str]:
+    if names:
+        more = len(names) - NOTES_PER_KIND
+        shown = ", ".join(names[:NOTES_PER_KIND])
+        yield f"{what}: {shown}" + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Frames as they come, from standard input or a camera: nobody knows how many.
+"""Frames as they come, from standard input, a camera or the network: nobody knows how many.
 
 Standard input carries images one after another, PNG, JPEG or PNM, as `ffmpeg -f image2pipe` writes
 them, or raw frames of a size that is told. Each image is read to its own last byte and no further,
@@ -13,26 +13,34 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import cv2
 import numpy as np
+from PIL.PpmImagePlugin import PpmImageFile
 
 from framecast.errors import CorruptSourceError, SourceError, UsageError
 from framecast.video.pixels import convert_color, convert_depth
 from framecast.video.readers.base import show_size
+from framecast.video.readers.image_file import DamagedImageError, decode_image
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 STANDARD_INPUT = "-"
 CAMERA = "camera:"
+URL = re.compile(r"(?P<protocol>https?|rtsps?|rtmps?|srt|udp|tcp):/{1,2}(?P<place>.+)")
+"""A path of the command line has lost one of the two slashes."""
+
+NAME_LIMIT = 60
+
+NETWORK_TIMEOUT = 10.0
+"""Seconds without an answer or a frame after which a network stream is given up."""
 
 PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 MARKER, JPEG_SCAN, JPEG_END = 0xFF, 0xDA, 0xD9
 NOT_MARKERS = frozenset({0x00, *range(0xD0, 0xD8)})
-"""Bytes behind 0xFF within the pixels of a JPEG: a stuffed zero and the restart markers."""
-
-PNM_SPACE = rb"(?:\s|#[^\n]*\n)+"
-PNM_HEADER = re.compile(PNM_SPACE + PNM_SPACE.join([rb"(\d{1,9})"] * 3) + rb"\s")
-PNM_HEADER_LIMIT = 1000
+"""Bytes after 0xFF within the pixels of a JPEG: a stuffed zero and the restart markers."""
 
 IMAGE_LIMIT = 2**30
 """Bytes of one part of an image beyond which it is taken for damaged."""
@@ -57,17 +65,19 @@ class _DamagedError(Exception):
 
 
 def is_live(source: str) -> bool:
-    """Tell whether a source's name stands for standard input or a camera."""
-    return source == STANDARD_INPUT or source.startswith(CAMERA)
+    """Tell whether a source's name stands for standard input, a camera or a network stream."""
+    return source == STANDARD_INPUT or source.startswith(CAMERA) or bool(URL.match(source))
 
 
 def live_name(source: str) -> str:
     """What a live source is called in the name of a file."""
+    if match := URL.match(source):
+        return re.sub(r"[^\w.-]+", "-", match["place"])[:NAME_LIMIT].strip("-")
     return "stdin" if source == STANDARD_INPUT else source.replace(":", "-")
 
 
 def open_live(source: str, channels: int, size: tuple[int, int] | None = None) -> Feed:
-    """Open standard input ("-") or a camera ("camera:0"), read with 1 (grey) or 3 (RGB) channels.
+    """Open standard input ("-"), a camera ("camera:0") or a URL, as 1 (grey) or 3 (RGB) channels.
 
     `size` (H, W) says that standard input is raw 8-bit frames of so many pixels and channels, rows
     from the top, without anything between them. Raises UsageError for a camera without a number,
@@ -82,7 +92,46 @@ def open_live(source: str, channels: int, size: tuple[int, int] | None = None) -
         file = sys.stdin.buffer
         frames = _images(file) if size is None else _raw_frames(file, (*size, channels))
         return Feed("standard input", _alike("standard input", frames, channels))
+    if match := URL.match(source):
+        return _open_network(f"{match['protocol']}://{match['place']}", channels)
     return _open_camera(source, channels)
+
+
+def _open_network(url: str, channels: int) -> Feed:
+    import av  # noqa: PLC0415  (slow to load)
+
+    try:
+        container = av.open(url, timeout=NETWORK_TIMEOUT)
+    except (av.FFmpegError, OSError) as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SourceError(
+            f"{url}: cannot be opened ({reason})", remedy="check the address and the network"
+        ) from error
+    if not container.streams.video:
+        raise SourceError(f"{url}: has no video stream", remedy="give an address with pictures")
+    rate = container.streams.video[0].average_rate
+    frames = _alike(url, _network_frames(url, container), channels)
+    return Feed(url, frames, fps=float(rate) if rate else None)
+
+
+def _network_frames(url: str, container: InputContainer) -> Iterator[np.ndarray]:
+    import av  # noqa: PLC0415  (slow to load)
+
+    from framecast.video.readers.video_file import pixel_format, upright_pixels  # noqa: PLC0415
+
+    number = 0
+    with container:
+        try:
+            for frame in container.decode(video=0):
+                # A stream is mostly joined between two key frames, of which decoders make guesses.
+                if number or frame.key_frame:
+                    yield upright_pixels(frame, pixel_format(frame.format))
+                    number += 1
+        except (av.FFmpegError, OSError) as error:
+            reason = (error.strerror or str(error)).lower()
+            raise SourceError(
+                f"{url}: stops at frame {number} ({reason})", remedy="check the network"
+            ) from error
 
 
 def _open_camera(source: str, channels: int) -> Feed:
@@ -154,15 +203,13 @@ def _images(file: BinaryIO) -> Iterator[np.ndarray]:
             data = _read_image(file, number)
             if not data:
                 return
-            frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-            if frame is None:
-                raise _DamagedError("it is damaged")
-        except _DamagedError as error:
+            frame = decode_image(data)
+        except (_DamagedError, DamagedImageError) as error:
             raise CorruptSourceError(
                 f"standard input: frame {number} cannot be read ({error})",
                 remedy="check the program that sends it",
             ) from error
-        yield frame[:, :, None] if frame.ndim == 2 else frame[:, :, 2::-1]
+        yield frame
 
 
 def _read_image(file: BinaryIO, number: int) -> bytes:
@@ -173,8 +220,8 @@ def _read_image(file: BinaryIO, number: int) -> bytes:
     readers: dict[bytes, Callable[[BinaryIO], bytes]] = {
         PNG_START[:2]: _read_png,
         JPEG_START: _read_jpeg,
-        b"P5": partial(_read_pnm, channels=1),
-        b"P6": partial(_read_pnm, channels=3),
+        b"P5": partial(_read_pnm, start=b"P5"),
+        b"P6": partial(_read_pnm, start=b"P6"),
     }
     if start not in readers:
         raise SourceError(
@@ -236,12 +283,30 @@ def _read_scan(file: BinaryIO) -> tuple[bytes, bytes]:
         data += byte
 
 
-def _read_pnm(file: BinaryIO, channels: int) -> bytes:
-    """Width, height, highest value and pixels of a PGM or PPM; its "P5" or "P6" is read already."""
-    header = b""
-    while not (match := PNM_HEADER.fullmatch(header)):
-        if len(header) == PNM_HEADER_LIMIT:
-            raise _DamagedError("it is damaged")
-        header += _exactly(file, 1)
-    width, height, highest = map(int, match.groups())
-    return header + _exactly(file, width * height * channels * (2 if highest > 255 else 1))
+class _Recorder:
+    """A file that keeps what is read from it, for a parser that reads a header byte by byte."""
+
+    def __init__(self, file: BinaryIO, start: bytes) -> None:
+        self._file, self._pending, self.data = file, start, b""
+
+    def read(self, length: int) -> bytes:
+        taken, self._pending = self._pending[:length], self._pending[length:]
+        taken += _exactly(self._file, length - len(taken))
+        self.data += taken
+        return taken
+
+    def tell(self) -> int:
+        return len(self.data)
+
+
+def _read_pnm(file: BinaryIO, start: bytes) -> bytes:
+    """Header and pixels of a PGM or PPM, whose `start`, "P5" or "P6", is read already."""
+    head = _Recorder(file, start)
+    try:
+        image = PpmImageFile(head)  # reads no further than its header
+    except (SyntaxError, ValueError) as error:
+        raise _DamagedError("it is damaged") from error
+    highest = image.tile[0][3][1] if isinstance(image.tile[0][3], tuple) else 255
+    deep = highest > 255 or image.mode == "I"
+    samples = image.width * image.height * (1 if start == b"P5" else 3)
+    return head.data[len(start) :] + _exactly(file, samples * (2 if deep else 1))

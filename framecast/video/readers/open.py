@@ -1,72 +1,116 @@
-"""From paths to clips: a folder of images, a video, a GIF or an array, or folders of those."""
+"""From paths to clips: frame folders, videos, stacks, arrays; globs, lists, folders of those."""
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from framecast.errors import SourceError
-from framecast.video.readers.base import Color, FrameSource, SourceInfo, unreadable
+from framecast.config.fields import specs
+from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
+from framecast.errors import SourceError, UsageError
+from framecast.video.readers.animated_image import AnimatedSource, count_pictures
+from framecast.video.readers.array_file import ArraySource
+from framecast.video.readers.base import Color, FrameSource, ReadOptions, SourceInfo, unreadable
 from framecast.video.readers.folder_listing import (
     ARRAY_SUFFIXES,
     CLIP_SUFFIXES,
-    GIF_SUFFIXES,
     IMAGE_SUFFIXES,
+    PAGED_SUFFIXES,
+    TIFF_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Listing,
     list_folder,
+    sort_entries,
 )
-from framecast.video.readers.gif_file import GifSource
 from framecast.video.readers.image_folder import FolderSource
-from framecast.video.readers.numpy_file import ArraySource
+from framecast.video.readers.tiff_stack import TiffStackSource
+from framecast.video.value_range import joined_range
 
-__all__ = ["Color", "FrameSource", "SourceInfo", "open_source", "open_sources"]
+__all__ = ["Color", "FrameSource", "ReadOptions", "SourceInfo", "open_source", "open_sources"]
+
+LIST_MARK = "@"
 
 
-def open_source(
-    path: str | Path, *, color: Color = "auto", keep_readable: bool = False
-) -> FrameSource:
+def open_source(path: str | Path, **options: Any) -> FrameSource:
     """Open one clip.
 
-    path: a folder of images, a video, a GIF, an .npy or .npz file, or a folder with one of them.
-    color: "auto" reads grey where the source is grey; "gray" and "rgb" convert.
-    keep_readable: read everything once and leave out what is damaged, instead of stopping there.
+    path: a folder of images, a video, an animated image, a TIFF stack, an array file, a quoted glob
+    such as "frames/*.png", or a folder with one of them.
+    options: fields of `ReadOptions`, such as color="gray" or keep_readable=True.
     Raises SourceError when there is no clip or several, CorruptSourceError when it is damaged.
     """
-    path = Path(path)
-    clips = _find_clips(path)
+    clips = _find_clips(str(path))
     if len(clips) > 1:
         raise SourceError(
-            f"{path}: holds {len(clips)} clips where one is needed", remedy=f"give {clips[0]}"
+            f"{path}: holds {len(clips)} clips where one is needed", remedy=f"give {clips[0][0]}"
         )
-    return _open_clip(clips[0], color, keep_readable)
+    return _open_clip(*clips[0], ReadOptions(**options))
 
 
-def open_sources(
-    paths: Sequence[str | Path], *, color: Color = "auto", keep_readable: bool = False
-) -> list[FrameSource]:
+def open_sources(paths: Sequence[str | Path], **options: Any) -> list[FrameSource]:
     """Open every clip of several paths, folders of clips included, each in natural order.
 
-    Arguments and errors as for `open_source`; a clip given twice is a SourceError too, since its
-    frames would end up in training and in validation.
+    A path that begins with @ is a text file with a path on each line. Clips whose values have one
+    type get one range, so that they stay comparable. Options and errors as for `open_source`; a
+    clip given twice is a SourceError too, since its frames would end up in training and validation.
     """
-    clips = [clip for path in paths for clip in _find_clips(Path(path))]
+    clips = [clip for path in expand_lists(paths) for clip in _find_clips(path)]
     if not clips:
         raise SourceError("no source is given", remedy="name a folder of frames or a video")
     seen: set[Path] = set()
-    for clip in clips:
-        if clip.resolve() in seen:
-            raise SourceError(f"{clip}: is given twice", remedy="name each clip once")
-        seen.add(clip.resolve())
-    return [_open_clip(clip, color, keep_readable) for clip in clips]
+    for path, _ in clips:
+        if path.resolve() in seen:
+            raise SourceError(f"{path}: is given twice", remedy="name each clip once")
+        seen.add(path.resolve())
+    sources = [_open_clip(*clip, ReadOptions(**options)) for clip in clips]
+    shared = joined_range(source.info.values for source in sources)
+    if shared is not None and options.get("range", "auto") == "auto":
+        for source in sources:
+            source.set_range(shared)
+    return sources
 
 
-def _find_clips(path: Path) -> list[Path]:
-    """Return the clips a path stands for, at least one."""
+def expand_lists(paths: Sequence[str | Path]) -> list[str]:
+    """Replace every "@file" by the paths in that text file: one a line, relative to the file.
+
+    Empty lines and lines that begin with # are passed over. Raises SourceError for a list that
+    cannot be read.
+    """
+    expanded: list[str] = []
+    for path in map(str, paths):
+        if not path.startswith(LIST_MARK) or Path(path).exists():
+            expanded.append(path)
+            continue
+        file = Path(path[len(LIST_MARK) :])
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise unreadable(file, error) from error
+        except UnicodeDecodeError as error:
+            raise SourceError(
+                f"{file}: is no list of clips", remedy="write a path a line"
+            ) from error
+        named = [
+            line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")
+        ]
+        expanded += [str(file.parent / line) for line in named]
+    return expanded
+
+
+def _find_clips(text: str) -> list[tuple[Path, Listing | None]]:
+    """Return the clips that a path stands for, at least one; folders with what is in them."""
+    path = Path(text)
     try:
         path.stat()
     except OSError as error:
+        if matches := _matches(text):
+            return _matched_clips(text, matches)
+        _check_setting(text)
         raise unreadable(path, error) from error
     if not path.is_dir():
-        return [path]
+        return [(path, None)]
     clips = _expand(path, frozenset())
     if clips:
         return clips
@@ -76,37 +120,76 @@ def _find_clips(path: Path) -> list[Path]:
     raise SourceError(f"{path}: holds {found}", remedy=f"give a folder with some of {suffixes}")
 
 
-def _expand(folder: Path, above: frozenset[Path]) -> list[Path]:
+def _matches(pattern: str) -> list[Path]:
+    """The paths that a quoted glob stands for, sorted; none where it is no glob."""
+    if not glob.has_magic(pattern):
+        return []
+    return [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+
+
+def _matched_clips(text: str, matches: list[Path]) -> list[tuple[Path, Listing | None]]:
+    """The clips that a glob stands for: images of one folder are the frames of one clip."""
+    folders = {match.parent for match in matches}
+    clips: list[tuple[Path, Listing | None]] = []
+    for folder in sorted(folders):
+        files = [match for match in matches if match.parent == folder]
+        listing = sort_entries(folder, files, count_pictures)
+        if listing.images:
+            clips.append((folder, listing))
+        for inner in listing.folders:
+            clips += _expand(inner, frozenset())
+        clips += [(clip, None) for clip in listing.clips]
+    if not clips:
+        raise SourceError(f"{text}: matches no frames or clips", remedy="check the pattern")
+    return clips
+
+
+def _check_setting(text: str) -> None:
+    """Raise UsageError for "epochs=10" typed where a source is expected, and name the flag."""
+    name, sign, value = text.partition("=")
+    for section in (DataConfig, ModelConfig, TrainConfig):
+        for setting in specs(section):
+            if sign and name.lstrip("-").replace("-", "_") in (setting.name, setting.dotted):
+                raise UsageError(
+                    f"{text}: is no source but a setting",
+                    remedy=f"write --{setting.name.replace('_', '-')} {value}, "
+                    f"or --set {setting.dotted}={value}",
+                )
+
+
+def _expand(folder: Path, above: frozenset[Path]) -> list[tuple[Path, Listing | None]]:
     """Return the clips below a folder; `above` keeps links from leading round in circles."""
-    listing = list_folder(folder)
+    listing = list_folder(folder, count_pictures)
     if listing.images:
-        return [folder]
+        return [(folder, listing)]
     above |= {folder.resolve()}
-    clips = list(listing.clips)
+    clips: list[tuple[Path, Listing | None]] = [(clip, None) for clip in listing.clips]
     for inner in listing.folders:
         if inner.resolve() not in above:
             clips.extend(_expand(inner, above))
     return clips
 
 
-def _open_clip(path: Path, color: Color, keep_readable: bool) -> FrameSource:
-    if path.is_dir():
-        return FolderSource(path, list_folder(path), color, keep_readable)
+def _open_clip(path: Path, listing: Listing | None, options: ReadOptions) -> FrameSource:
+    if listing is not None:
+        return FolderSource(path, listing, options)
     suffix = path.suffix.lower()
     if suffix in ARRAY_SUFFIXES:
-        return ArraySource(path, color, keep_readable)
-    if suffix in GIF_SUFFIXES:
-        return GifSource(path, color, keep_readable)
-    if suffix in CLIP_SUFFIXES:
+        return ArraySource(path, options)
+    if suffix in TIFF_SUFFIXES and count_pictures(path) > 1:
+        return TiffStackSource(path, options)
+    if suffix == ".gif" or (suffix in PAGED_SUFFIXES and count_pictures(path) > 1):
+        return AnimatedSource(path, options)
+    if suffix in VIDEO_SUFFIXES:
         # PyAV takes longer to load than all the rest, and only videos need it.
         from framecast.video.readers.video_file import VideoSource  # noqa: PLC0415
 
-        return VideoSource(path, color, keep_readable)
+        return VideoSource(path, options)
     if suffix in IMAGE_SUFFIXES:
         raise SourceError(
             f"{path}: is a single image, not a clip", remedy=f"give its folder, {path.parent}"
         )
-    suffixes = " ".join(sorted(known[1:] for known in CLIP_SUFFIXES))
+    suffixes = " ".join(sorted(known[1:] for known in CLIP_SUFFIXES | {".gif", ".tif"}))
     raise SourceError(
         f"{path}: cannot tell what it is from its name",
         remedy=f"give a folder of images or a file ending in one of {suffixes}",

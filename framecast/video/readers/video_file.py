@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
 from framecast.errors import SourceError
 from framecast.video.readers.base import (
-    Color,
+    TRANSPARENT_NOTE,
     CutShortError,
     FrameSource,
+    ReadOptions,
     SourceInfo,
     choose_channels,
     kept_note,
     looks_grey,
+    on_black,
     readable_start,
+    shorten,
     unreadable,
 )
+from framecast.video.readers.video_packets import (
+    PacketScan,
+    error_reason,
+    missing_frames,
+    scan_packets,
+)
+from framecast.video.value_range import full_range
 
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v"
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg,yuv4mpegpipe,"
+    "h264,hevc,dv,mxf,nut,ivf,mjpeg"
+)
 """FFmpeg's demuxers that may open a file; text, images and playlists (which name other files)
 are none of them, whatever the file is called."""
-
-ONE_PACKET_PER_FRAME = frozenset(
-    {"h264", "hevc", "av1", "vp9", "mjpeg", "ffv1", "png", "prores", "dnxhd", "huffyuv", "rawvideo"}
-)
-"""Codecs of which each packet gives one frame, so counting packets counts frames. VP8 hides
-reference frames in packets of their own, and MPEG-4 in AVI may pack two frames into one."""
 
 DECODED_COUNT_LIMIT = 5000
 """Packets up to which other codecs are counted by decoding, some seconds of work at most."""
@@ -44,26 +52,14 @@ MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"wide", b"free")
 OTHER_STARTS = (b"\x1a\x45\xdf\xa3", b"RIFF")
 """Matroska and AVI, as the first bytes of the file."""
 
-
-@dataclass(frozen=True)
-class PacketScan:
-    """What the packets of a video say, without decoding."""
-
-    frames: int
-    exact: bool
-    times: tuple[int, ...]
-    """Presentation time of each frame in stream ticks, ascending; empty where unreliable."""
-    keyframes: tuple[int, ...]
-    """Frame numbers from which decoding can start; empty where unreliable."""
-    cut_at: int | None
-    """The first frame whose data are missing from a file that is cut short."""
-    problem: str
+HDR_TRANSFERS = frozenset({int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)})
+"""Transfer functions of HDR video: PQ (HDR10, Dolby Vision) and HLG."""
 
 
 class VideoSource(FrameSource):
     """The frames of a video file; reading seeks to the key frame before the first one wanted."""
 
-    def __init__(self, path: Path, color: Color, keep_readable: bool) -> None:
+    def __init__(self, path: Path, options: ReadOptions) -> None:
         """Read all packets, decode a few frames.
 
         keep_readable decodes the whole video once to find where it stops being readable.
@@ -73,56 +69,81 @@ class VideoSource(FrameSource):
         notes: list[str] = []
         with _open(path) as container:
             stream = container.streams.video[0]
-            scan = _scan_packets(container, stream)
-            if scan.cut_at is not None and not keep_readable:
+            scan = scan_packets(container, stream)
+            if scan.cut_at is not None and not options.keep_readable:
                 raise CutShortError(path, scan.cut_at, scan.problem)
             if stream.format is None:
                 raise CutShortError(path, 0, scan.problem or "no frame can be decoded")
-            parts = stream.format.components
-            grey = stream.format.name.startswith("gray")
-            fps = stream.average_rate or stream.guessed_rate
-        depth = max(part.bits for part in parts)
-        self._format = ("gray" if grey else "rgb24", "gray16le" if grey else "rgb48le")[depth > 8]
-        self._times, self._keyframes = scan.times, scan.keyframes
-        frames, exact = scan.frames, scan.exact
-        if keep_readable or (not exact and frames <= DECODED_COUNT_LIMIT):
-            frames, exact = self._count_by_decoding(scan, keep_readable, notes), True
-        first = next(self._frames_from(0), None)
+            self._format = pixel_format(stream.format)
+            # The palette is in the first packet alone: from the middle all would be black.
+            seekable = not stream.format.has_palette
+            aspect = stream.sample_aspect_ratio or Fraction(1)
+        self._times, self._keyframes = scan.times, scan.keyframes if seekable else ()
+        self._starts_late = scan.lost_start > 0
+        frames, exact = self._count(scan, options.keep_readable, notes)
+        first = next(self._decoded(0), None)
         if first is None:
             raise CutShortError(path, 0, "no frame can be decoded")
-        if depth > 8:
-            notes.append(f"pixels have {depth} bits, read as 16")
-        if any(part.is_alpha for part in parts):
-            notes.append("transparency is dropped")
+        picture = upright_pixels(first, self._format)
+        notes += _picture_notes(first, aspect)
+        if scan.lost_start:
+            lost = "1 frame" if scan.lost_start == 1 else f"{scan.lost_start} frames"
+            notes.append(f"starts between two key frames: its first {lost} cannot be decoded")
         if not exact:
             notes.append("the number of frames is the container's word; decoding may find fewer")
-        if color == "auto" and not grey:
-            grey = self._looks_grey(first, frames, notes)
-        if _varies(scan.times):
+        grey = self._format.startswith("gray")
+        if options.color == "auto" and not grey:
+            grey = self._looks_grey(picture, frames, notes)
+        holes, uneven = missing_frames(scan.times)
+        notes += shorten([_hole(*hole) for hole in holes.items()], "holes")
+        if uneven:
             notes.append("the frame rate varies; frames are taken as they come")
+        turned = first.rotation % 180 != 0
+        values = full_range(picture.dtype)
         self.info = SourceInfo(
             path=path,
             kind="video",
             frames=frames,
             exact=exact,
-            height=first.shape[0],
-            width=first.shape[1],
-            channels=choose_channels(color, 1 if grey else 3),
-            dtype="uint16" if depth > 8 else "uint8",
-            fps=float(fps) if fps else None,
+            height=picture.shape[0],
+            width=picture.shape[1],
+            channels=choose_channels(options.color, 1 if grey else 3),
+            dtype=values.pixel_dtype,
+            values=values,
+            fps=scan.fps,
+            breaks=tuple(hole for hole in holes if hole < frames),
             notes=tuple(notes),
+            pixel_aspect=1 / aspect if turned else aspect,
         )
+        if values.dtype == "uint8":
+            self._settle_range(options.range)
+
+    def _count(self, scan: PacketScan, keep_readable: bool, notes: list[str]) -> tuple[int, bool]:
+        """How many frames there are, and whether that is sure."""
+        if not keep_readable and scan.exact:
+            return scan.frames, True
+        if not keep_readable:
+            if scan.frames > DECODED_COUNT_LIMIT:
+                return scan.frames, False
+            return sum(1 for _ in self._decoded(0)), True
+        count, reason = readable_start(self._decoded(0))
+        problem = scan.problem or reason
+        if not problem and scan.exact and count < scan.frames:
+            problem = f"{scan.frames} frames are announced"
+        if problem:
+            notes.append(kept_note(self._path, count, problem))
+        return count, True
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
         expected = numbers.start
-        span = itertools.islice(self._frames_from(numbers.start), numbers[-1] + 1 - numbers.start)
+        span = itertools.islice(self._decoded(numbers.start), numbers[-1] + 1 - numbers.start)
         for expected, frame in enumerate(span, numbers.start + 1):
             if expected - 1 in numbers:
-                yield frame
+                yield upright_pixels(frame, self._format)
         if expected <= numbers[-1]:
             raise CutShortError(self._path, expected, "the video ends before it")
 
-    def _frames_from(self, start: int) -> Iterator[np.ndarray]:
+    def _decoded(self, start: int) -> Iterator[av.VideoFrame]:
         """Yield frame `start` and those after it; CorruptSourceError where decoding fails."""
         with _open(self._path) as container:
             stream = container.streams.video[0]
@@ -130,14 +151,22 @@ class VideoSource(FrameSource):
             number, frames = self._seek(container, stream, start)
             try:
                 for frame in frames:
+                    if number == 0 and self._comes_too_early(frame):
+                        continue
                     if number >= start:
                         if frame.is_corrupt:
                             raise CutShortError(self._path, number, "its data are damaged")
-                        pixels = frame.to_ndarray(format=self._format)
-                        yield _upright(pixels.reshape(*pixels.shape[:2], -1), frame.rotation)
+                        yield frame
                     number += 1
             except av.FFmpegError as error:
-                raise CutShortError(self._path, number, _reason(error)) from error
+                raise CutShortError(self._path, number, error_reason(error)) from error
+
+    def _comes_too_early(self, frame: av.VideoFrame) -> bool:
+        """Tell whether a decoded frame comes before the first one that can be shown."""
+        if self._starts_late and frame.pts is not None and frame.pts < self._times[0]:
+            return True
+        # A recording of a running broadcast: decoders show what they guess before a key frame.
+        return not self._times and frame.is_corrupt and not frame.key_frame
 
     def _seek(
         self, container: InputContainer, stream: VideoStream, start: int
@@ -156,17 +185,6 @@ class VideoSource(FrameSource):
             return 0, container.decode(stream)
         return number, itertools.chain([head], frames)
 
-    def _count_by_decoding(self, scan: PacketScan, keep_readable: bool, notes: list[str]) -> int:
-        if not keep_readable:
-            return sum(1 for _ in self._frames_from(0))
-        count, reason = readable_start(self._frames_from(0))
-        problem = scan.problem or reason
-        if not problem and scan.exact and count < scan.frames:
-            problem = f"{scan.frames} frames are announced"
-        if problem:
-            notes.append(kept_note(self._path, count, problem))
-        return count
-
     def _looks_grey(self, first: np.ndarray, frames: int, notes: list[str]) -> bool:
         """Probe frames across the video, or its start where seeking is not exact."""
         if not looks_grey(first):
@@ -178,6 +196,44 @@ class VideoSource(FrameSource):
                 return False
         notes.append(f"read as grey, as the {len(picked)} frames looked at are")
         return True
+
+
+def pixel_format(stored: av.VideoFormat) -> str:
+    """The format that pixels are converted to: grey or RGB, with alpha, 8 or 16 bits."""
+    parts = stored.components
+    deep = max(part.bits for part in parts) > 8
+    if stored.has_palette or any(part.is_alpha for part in parts):
+        return "rgba64le" if deep else "rgba"
+    if len(parts) == 1 and not stored.is_bayer:
+        return "gray16le" if deep else "gray"
+    return "rgb48le" if deep else "rgb24"
+
+
+def upright_pixels(frame: av.VideoFrame, wanted: str) -> np.ndarray:
+    """A frame's pixels (H, W, C) as it is to be shown: turned, mirrored, alpha on black."""
+    # FFmpeg's default filter; PyAV's own, bilinear, overflows in 10-bit video of odd widths.
+    pixels = frame.to_ndarray(format=wanted, interpolation="BICUBIC")
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    return _turned(on_black(pixels) if pixels.shape[2] == 4 else pixels, frame)
+
+
+def _picture_notes(first: av.VideoFrame, aspect: Fraction) -> Iterator[str]:
+    depth = max(part.bits for part in first.format.components)
+    if depth > 8:
+        yield f"pixels have {depth} bits, read as 16"
+    if any(part.is_alpha for part in first.format.components):
+        yield TRANSPARENT_NOTE
+    if first.interlaced_frame:
+        yield "interlaced: each frame holds two moments, read as one"
+    if int(first.color_trc or 0) in HDR_TRANSFERS:
+        yield "HDR: brightness is read as stored, without tone mapping"
+    if aspect != 1:
+        yield f"its pixels are {aspect} times as wide as high, which an MP4 or WebM result keeps"
+
+
+def _hole(frame: int, missing: int) -> str:
+    noun = "frame is" if missing == 1 else "frames are"
+    return f"{missing} {noun} missing by time before frame {frame}"
 
 
 def _open(path: Path) -> InputContainer:
@@ -209,79 +265,17 @@ def _open(path: Path) -> InputContainer:
     return container
 
 
-def _scan_packets(container: InputContainer, stream: VideoStream) -> PacketScan:
-    times: list[int | None] = []
-    key_times: list[int | None] = []
-    total = 0
-    end = 0.0
-    cut_at: int | None = None
-    problem = ""
-    try:
-        for packet in container.demux():
-            if packet.size == 0:
-                continue
-            end = max(end, _end_time(packet))
-            if packet.stream.index != stream.index:
-                continue
-            total += 1
-            if packet.is_corrupt and cut_at is None:
-                cut_at, problem = total - 1, "its data end in the middle"
-            if not packet.is_discard:
-                times.append(packet.pts)
-                if packet.is_keyframe:
-                    key_times.append(packet.pts)
-    except av.FFmpegError as error:
-        cut_at, problem = total, _reason(error)
-    if cut_at is None and (announced := _announced(container, stream, total, end)):
-        cut_at, problem = total, f"the file ends here, but announces {announced}"
-    known = [time for time in times if time is not None]
-    in_order = tuple(sorted(set(known)))
-    exact = len(in_order) == len(times) and stream.codec_context.name in ONE_PACKET_PER_FRAME
-    keys = {time for time in key_times if time is not None} if exact else set()
-    return PacketScan(
-        frames=len(times),
-        exact=exact,
-        times=in_order if exact else (),
-        keyframes=tuple(i for i, time in enumerate(in_order) if time in keys),
-        cut_at=cut_at,
-        problem=problem,
-    )
+def _turned(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """Apply the container's display matrix: quarter turns and mirrors.
 
-
-def _announced(
-    container: InputContainer, stream: VideoStream, total: int, end: float
-) -> str | None:
-    """Return what the header promises beyond the packets that were found, or None."""
-    if "mp4" in container.format.name:
-        return f"{stream.frames} frames" if stream.frames > total else None
-    if not {"matroska", "avi"} & set(container.format.name.split(",")):
-        return None  # MPEG streams have no header to hold them to
-    seconds = (container.duration or 0) / av.time_base
-    slack = 3 / float(stream.average_rate or 10)
-    return f"{seconds:.1f} seconds" if seconds - end > slack else None
-
-
-def _end_time(packet: av.Packet) -> float:
-    """Return when a packet's content ends, in seconds from the start of the file."""
-    start = packet.pts if packet.pts is not None else packet.dts
-    if start is None or packet.time_base is None:
-        return 0.0
-    return float((start + (packet.duration or 0)) * packet.time_base)
-
-
-def _varies(times: Sequence[int]) -> bool:
-    """Tell whether frames are unevenly spaced, beyond the rounding of the stream's clock."""
-    spacing = np.diff(times)
-    if len(spacing) < 2:
-        return False
-    usual = np.median(spacing)
-    return bool((np.abs(spacing - usual) > np.maximum(1, 0.25 * usual)).any())
-
-
-def _upright(pixels: np.ndarray, degrees: int) -> np.ndarray:
-    """Turn a frame the way the container says it is to be shown (counter-clockwise degrees)."""
-    return np.rot90(pixels, round(degrees / 90) % 4)
-
-
-def _reason(error: av.FFmpegError) -> str:
-    return (error.strerror or "broken data").lower()
+    Rows a b, c d of the matrix: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 8.3.2).
+    """
+    found = frame.side_data.get("DISPLAYMATRIX")
+    if found is None:
+        return pixels
+    a, b, _, c, d, *_ = np.frombuffer(bytes(found), np.int32).tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels, rows, columns = pixels.swapaxes(0, 1), b, c
+    else:
+        rows, columns = d, a
+    return pixels[:: -1 if rows < 0 else 1, :: -1 if columns < 0 else 1]

@@ -80,7 +80,7 @@ def test_disposal_to_background_and_to_the_frame_before(tmp_path):
 def test_the_first_frame_may_leave_pixels_open(tmp_path):
     path = assemble(tmp_path / "open.gif", block(1, (3, 5), transparent=2), block(2, (H, W)))
     source = open_source(path)
-    assert "transparent pixels are shown black" in source.info.notes
+    assert "transparent pixels are shown on black" in source.info.notes
     frames = read_all(source)
     assert tuple(frames[0, 0, 0]) == RED
     assert tuple(frames[0, 13, 21]) == BLACK
@@ -155,7 +155,7 @@ def test_damaged_pixels_name_the_frame(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("keep", "expected"), [(0, "is empty"), (5, "is not a GIF"), (100, "frame 0 cannot be read")]
+    ("keep", "expected"), [(0, "is empty"), (5, "is not an image"), (100, "frame 0 cannot be read")]
 )
 def test_too_little_of_a_gif(tmp_path, keep, expected):
     path = write_gif(tmp_path / "cut.gif", smooth_clip(), duration=40)
@@ -166,4 +166,4 @@ def test_too_little_of_a_gif(tmp_path, keep, expected):
 def test_text_named_gif(tmp_path):
     path = tmp_path / "notes.gif"
     path.write_text("no pictures in here\n" * 20)
-    assert f"{path}: is not a GIF" in problem(path)
+    assert f"{path}: is not an image" in problem(path)

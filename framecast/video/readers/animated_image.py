@@ -1,0 +1,149 @@
+"""An animated GIF, WebP, APNG or AVIF as one clip, composed as a browser shows it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from PIL import Image
+
+from framecast.errors import SourceError
+from framecast.video.readers.base import (
+    TRANSPARENT_NOTE,
+    CutShortError,
+    FrameSource,
+    ReadOptions,
+    SourceInfo,
+    choose_channels,
+    kept_note,
+    looks_grey,
+    on_black,
+)
+from framecast.video.readers.image_file import READ_ERRORS, DamagedImageError, opened_image
+
+BROWSER_DELAY_MS = 100
+"""What browsers make of delays of 10 ms and less, which early programs wrote for "fast"."""
+
+
+GIF_STARTS = (b"GIF87a", b"GIF89a")
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What decoding the whole file once tells: each frame's delay, and what its pixels are like."""
+
+    delays_ms: tuple[float, ...]
+    transparent: bool
+    grey: bool
+    problem: str
+
+
+class AnimatedSource(FrameSource):
+    """The frames of an animated image; each builds on those before it, so reading starts there."""
+
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        """Decode everything once: no header says how many frames there are, or what they hold.
+
+        Raises SourceError when it is no image, CorruptSourceError when it is cut short and
+        `keep_readable` is not set.
+        """
+        self._path = path
+        try:
+            with opened_image(path) as image:
+                format_name = image.format
+                height, width = image.height, image.width
+        except DamagedImageError as error:
+            with path.open("rb") as file:
+                if file.read(6) in GIF_STARTS:
+                    raise CutShortError(path, 0, "the file ends in its header") from error
+            found = str(error).removeprefix("it ")
+            raise SourceError(f"{path}: {found}", remedy="check what the file is") from error
+        contents = _scan(path)
+        frames = len(contents.delays_ms)
+        if frames == 0 or (contents.problem and not options.keep_readable):
+            raise CutShortError(path, frames, contents.problem or "it holds no frame")
+        notes = []
+        if format_name == "GIF":
+            notes.append("palette pictures (GIF holds at most 256 colours a frame)")
+        if contents.problem:
+            notes.append(kept_note(path, frames, contents.problem))
+        if contents.transparent:
+            notes.append(TRANSPARENT_NOTE)
+        if contents.grey and options.color == "auto":
+            notes.append("read as grey, as all its frames are")
+        self.info = SourceInfo(
+            path=path,
+            kind="gif",
+            frames=frames,
+            exact=True,
+            height=height,
+            width=width,
+            channels=choose_channels(options.color, 1 if contents.grey else 3),
+            dtype="uint8",
+            fps=_frame_rate(contents.delays_ms, notes),
+            notes=tuple(notes),
+        )
+        self._settle_range(options.range)
+
+    def _decode(self, numbers: range) -> Iterator[np.ndarray]:
+        number = numbers.start
+        try:
+            for number, (pixels, _) in enumerate(_composed(self._path)):
+                if number in numbers:
+                    yield on_black(pixels)
+                if number == numbers[-1]:
+                    return
+        except READ_ERRORS as error:
+            raise CutShortError(self._path, number + 1, str(error)) from error
+
+
+def _composed(path: Path) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield each frame as RGBA (H, W, 4) with its delay in milliseconds."""
+    with iio.imopen(path, "r", plugin="pillow") as file:
+        # Not by file.read(index=...), which takes the first palette's transparent index for all.
+        for number, pixels in enumerate(file.iter(mode="RGBA")):
+            yield pixels, float(file.metadata(index=number).get("duration") or 0)
+
+
+def _scan(path: Path) -> _Contents:
+    delays: list[float] = []
+    transparent, grey, problem = False, True, ""
+    try:
+        for pixels, delay in _composed(path):
+            delays.append(delay if delay > 10 else BROWSER_DELAY_MS)
+            transparent = transparent or bool((pixels[:, :, 3] < 255).any())
+            grey = grey and looks_grey(on_black(pixels))
+    except READ_ERRORS as error:
+        problem = str(error).rstrip(".") or "its data are damaged"
+    return _Contents(tuple(delays), transparent, grey, problem or _missing_end(path))
+
+
+def _missing_end(path: Path) -> str:
+    """What is wrong with the end of a GIF that Pillow reads without complaint; "" if nothing."""
+    data = path.read_bytes()
+    # GIF89a, section 27: the trailer; some programs write zeros after it.
+    if data[:6] in GIF_STARTS and not data.rstrip(b"\0").endswith(b";"):
+        return "the file ends there"
+    return ""
+
+
+def count_pictures(path: Path) -> int:
+    """How many pictures an image file holds; 1 for what cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return int(getattr(image, "n_frames", 1))
+    except READ_ERRORS:
+        return 1
+
+
+def _frame_rate(delays_ms: tuple[float, ...], notes: list[str]) -> float:
+    """Return the frames per second of the usual delay."""
+    usual = statistics.median_low(delays_ms)
+    if len(set(delays_ms)) > 1:
+        shown = f"{min(delays_ms):g} to {max(delays_ms):g} ms"
+        notes.append(f"frame delays vary from {shown}; played back at {usual:g} ms")
+    return 1000 / usual

@@ -1,0 +1,307 @@
+"""The order of frames from the numbers and times in their names, and where some are missing.
+
+A name is cut into texts and numbers. Names with the same texts are one series. In a series numbers
+are read so that most steps are alike: as integers, as decimals, as a time of day, as date and time.
+A step of more than one and a half times the usual one is a gap.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from fractions import Fraction
+from itertools import groupby, pairwise
+from pathlib import PurePath
+
+GAP = 1.5
+"""Steps above this multiple of the usual one skip something."""
+
+STEADY = 0.9
+"""Share of steps that must not be gaps; where time runs less evenly, only long steps are gaps."""
+
+LONG_STEP = 5.0
+
+MOMENT = re.compile(
+    r"(?<![0-9])(?P<year>(?:19|20)[0-9]{2})[-_.]?(?P<month>0[1-9]|1[0-2])[-_.]?"
+    r"(?P<day>0[1-9]|[12][0-9]|3[01])"
+    r"(?:[-_ T.]{0,3}(?P<hour>[01][0-9]|2[0-3])[-_:.h]?(?P<minute>[0-5][0-9])"
+    r"(?:[-_:.m]?(?P<second>[0-5][0-9])(?P<fraction>\.[0-9]+|[0-9]{3}(?![0-9]))?)?)?(?![0-9])"
+)
+"""Date, and time where there is one: 20160928_1605, 2021-08-04T15-53-21, 20210804155321123."""
+
+NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
+VIEW = re.compile(r"(?:cam|camera|view|channel|ch|eye|sensor)[-_ ]?$")
+"""Text before a number that names who looks, not when."""
+
+CLOCK = re.compile(r"(?P<days>[0-9]*?)(?P<hour>[01][0-9]|2[0-3])(?P<rest>(?:[0-5][0-9]){1,2})")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something missing between two files that follow each other; `index` is the later one's."""
+
+    index: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Order:
+    """Names in the order of their frames, where that order has gaps, and whether it is a guess."""
+
+    names: tuple[str, ...]
+    gaps: tuple[Gap, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class _Field:
+    """One number of a name: `text` as written, `value` to compare; seconds where it is a moment."""
+
+    text: str
+    value: Fraction
+    is_moment: bool = False
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A file's name, the texts between its numbers (with the suffix), and the numbers."""
+
+    name: str
+    texts: tuple[str, ...]
+    fields: tuple[_Field, ...]
+
+
+def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
+    """Return a sort key by which frame2 comes before frame10."""
+    pieces = re.split(r"([0-9]+)", name.casefold())
+    return tuple(int(p) if i % 2 else p for i, p in enumerate(pieces)), name
+
+
+def order_names(names: Sequence[str]) -> Order:
+    """Put the names of a clip's frames in order and find where frames are missing between them.
+
+    Names that share nothing but order (`a.png`, `b.png`, names made of hashes) have no gaps and a
+    note that says in which order they are taken.
+    """
+    series: dict[tuple[str, ...], list[_Name]] = {}
+    for name in sorted(names, key=natural_key):
+        parsed = _parse(name)
+        series.setdefault(parsed.texts, []).append(parsed)
+    # With fewer than three names a series on average, the texts change like numbers do.
+    if len(series) > 1 and 3 * len(series) > len(names):
+        return _by_first_number(names)
+    ordered: list[str] = []
+    gaps: list[Gap] = []
+    certain = True
+    for members in series.values():
+        for run, counters in _runs(members):
+            if ordered:
+                first, last = run[0].name, ordered[-1]
+                gaps.append(Gap(len(ordered), f"a new series starts at {first}, after {last}"))
+            gaps += (Gap(len(ordered) + gap.index, gap.sentence) for gap in _gaps(run, counters))
+            ordered += (member.name for member in run)
+            certain = certain and (bool(counters) or len(run) == 1)
+    return Order(tuple(ordered), tuple(gaps), "" if certain else _order_note(ordered))
+
+
+def _parse(name: str) -> _Name:
+    path = PurePath(name)
+    stem, suffix = path.stem.casefold(), path.suffix.lower()
+    texts, fields, place = [], [], 0
+    while match := MOMENT.search(stem, place) or NUMBER.search(stem, place):
+        number = NUMBER.search(stem, place)
+        if number and (number.start(), -number.end()) < (match.start(), -match.end()):
+            match = number  # a plain number stands before the date
+        texts.append(stem[place : match.start()])
+        fields.append(_field(match, texts[-1]))
+        place = match.end()
+    return _Name(name, (*texts, stem[place:], suffix), tuple(fields))
+
+
+def _field(match: re.Match[str], label: str) -> _Field:
+    parts = match.groupdict()
+    if not parts:
+        return _Field(match[0], Fraction(match[0]), label=label)
+    try:
+        names = ("year", "month", "day", "hour", "minute", "second")
+        moment = datetime(*(int(parts[name] or 0) for name in names))  # type: ignore[arg-type]
+    except ValueError:  # the 31st of a month that has 30 days: a number like others
+        return _Field(match[0], Fraction(re.sub(r"[^0-9]", "", match[0])), label=label)
+    seconds = Fraction(int((moment - datetime(1900, 1, 1)).total_seconds()))
+    fraction = (parts["fraction"] or "0").lstrip(".")
+    seconds += Fraction(int(fraction), 10 ** len(fraction))
+    return _Field(match[0], seconds, is_moment=True, label=label)
+
+
+def _runs(members: list[_Name]) -> Iterator[tuple[list[_Name], list[int]]]:
+    """Cut one series where fields before the last one that varies name a run, and sort each.
+
+    `left_03_0001` is run 3 of `left`. The last field that varies counts; it goes together with the
+    one before where that is a time and the last its milliseconds. Yields each run with the fields
+    that count in it; none where nothing does.
+    """
+    members = [
+        _Name(m.name, m.texts, fields) for m, fields in zip(members, _as_read(members), strict=True)
+    ]
+    varying = _varying(members)
+    views = [i for i in varying if VIEW.search(members[0].fields[i].label)]
+    others = [i for i in varying if i not in views]
+    if views and others:
+        labels, varying = views, others
+    else:
+        labels = []
+    counters = _counters(members, varying)
+    labels += [i for i in varying if i not in counters]
+    distinct = len({tuple(m.fields[i].value for i in labels) for m in members})
+    is_code = bool(labels) and 2 * distinct > len(members)  # no run has two frames
+    if is_code:
+        labels, counters = [], varying
+
+    def label(member: _Name) -> tuple[Fraction, ...]:
+        return tuple(member.fields[i].value for i in labels)
+
+    def place(member: _Name) -> tuple[Fraction, ...]:
+        return tuple(member.fields[i].value for i in counters)
+
+    ordered = sorted(members, key=lambda m: (label(m), place(m), natural_key(m.name)))
+    for _, run in groupby(ordered, key=label):
+        yield list(run), [] if is_code else counters
+
+
+def _counters(members: Sequence[_Name], varying: list[int]) -> list[int]:
+    """The fields, of those that vary, by which frames of one run follow one another."""
+    if len(varying) < 2:
+        return varying
+    *_, before, last = varying
+    values = sorted((m.fields[before].value, m.fields[last].value) for m in members)
+    # A frame number next to a time: both go up with every frame.
+    if all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(values)):
+        return [before, last]
+    if _is_fraction(members, before, last):
+        return [before, last]
+    return [last]
+
+
+def _is_fraction(members: Sequence[_Name], before: int, last: int) -> bool:
+    """Tell whether the last field is a fraction of the seconds in the one before it."""
+    widths = {len(m.fields[last].text) for m in members}
+    is_time = all(m.fields[before].is_moment or m.fields[before].value >= 10**8 for m in members)
+    if not is_time or len(widths) != 1 or not widths <= {3, 6, 9}:
+        return False
+    return _evenness([_seconds(m, before, last) for m in members]) >= STEADY
+
+
+def _seconds(member: _Name, before: int, last: int) -> Fraction:
+    text = member.fields[last].text
+    return member.fields[before].value + Fraction(int(text), 10 ** len(text))
+
+
+def _as_read(members: Sequence[_Name]) -> Iterator[tuple[_Field, ...]]:
+    """Each member's fields with the reading of every column by which most steps are alike."""
+    columns = [*zip(*(member.fields for member in members), strict=True)]
+    return zip(*map(_read_column, columns), strict=True) if columns else iter([()] * len(members))
+
+
+def _read_column(fields: Sequence[_Field]) -> list[_Field]:
+    """Decimals of one number of digits or without trailing zeros are decimals, 1.10 is no 1.1."""
+    if all(field.is_moment for field in fields):
+        return list(fields)
+    if any(field.is_moment for field in fields):  # a counter that looked like a date now and then
+        fields = [replace(field, text=re.sub("[^0-9]", "", field.text)) for field in fields]
+        return [replace(f, value=Fraction(int(f.text)), is_moment=False) for f in fields]
+    parts = [field.text.partition(".") for field in fields]
+    fractions = {part for _, _, part in parts}
+    if len({len(part) for part in fractions}) > 1 and any(p.endswith("0") for p in fractions):
+        width = max(map(len, fractions))
+        values = [int(whole) + Fraction(int(part or 0), 10**width) for whole, _, part in parts]
+    else:
+        values = [field.value for field in fields]
+    clock = [_clock(field.text) for field in fields]
+    if None not in clock and _evenness(clock) > _evenness(values):  # type: ignore[arg-type]
+        values = clock  # type: ignore[assignment]
+    return [replace(field, value=value) for field, value in zip(fields, values, strict=True)]
+
+
+def _clock(text: str) -> Fraction | None:
+    """Seconds of a time of day such as 1655, 165500, or 162721655 with days before it."""
+    match = CLOCK.fullmatch(text)
+    if match is None or len(text) < 4:
+        return None
+    minute, second = int(match["rest"][:2]), int(match["rest"][2:] or 0)
+    hours = 24 * int(match["days"] or 0) + int(match["hour"])
+    return Fraction(3600 * hours + 60 * minute + second)
+
+
+def _evenness(values: Sequence[Fraction]) -> float:
+    """Share of the steps between sorted values that are not far from the usual one."""
+    steps = [b - a for a, b in pairwise(sorted(set(values)))]
+    if not steps:
+        return 0.0
+    usual = statistics.median(steps)
+    return sum(usual / GAP <= step <= usual * GAP for step in steps) / len(steps)
+
+
+def _varying(members: Sequence[_Name]) -> list[int]:
+    columns = zip(*(member.fields for member in members), strict=True)
+    return [i for i, column in enumerate(columns) if len({field.value for field in column}) > 1]
+
+
+def _gaps(run: Sequence[_Name], counters: Sequence[int]) -> Iterator[Gap]:
+    columns: list[tuple[list[Fraction], str]] = []
+    if len(counters) > 1 and _is_fraction(run, *counters):
+        columns.append(([_seconds(member, *counters) for member in run], "time"))
+    else:
+        for i in counters:
+            unit = "time" if run[0].fields[i].is_moment else "number"
+            columns.append(([member.fields[i].value for member in run], unit))
+    found: dict[int, str] = {}
+    for values, unit in columns:
+        for index, missing in _long_steps(values):
+            noun = "frame is" if missing == 1 else "frames are"
+            before, after = run[index - 1].name, run[index].name
+            sentence = f"{missing} {noun} missing by {unit} between {before} and {after}"
+            found.setdefault(index, sentence)
+    yield from (Gap(index, sentence) for index, sentence in sorted(found.items()))
+
+
+def _long_steps(values: Sequence[Fraction]) -> Iterator[tuple[int, int]]:
+    """Yield each index after a gap, and how many frames are missing there."""
+    steps = [b - a for a, b in pairwise(values)]
+    rising = [step for step in steps if step > 0]
+    if not rising:
+        return
+    counts = Counter(rising)
+    common = min(counts, key=lambda step: (-counts[step], step))
+    usual, limit = common, GAP
+    if len(rising) > 3 and 2 * counts[common] <= len(rising):
+        # Counters mostly repeat one step exactly; times jitter around their median.
+        usual = statistics.median(rising)
+        even = sum(step <= GAP * usual for step in rising) >= STEADY * len(rising)
+        limit = GAP if even else LONG_STEP
+    for index, step in enumerate(steps, 1):
+        if step > limit * usual:
+            yield index, max(1, round(step / usual) - 1)
+
+
+def _by_first_number(names: Sequence[str]) -> Order:
+    """Order names whose texts differ all over by the first number, if it tells them apart."""
+    ordered = sorted(names, key=natural_key)
+    heads = [re.match(r"([^0-9]*)([0-9]+)", name.casefold()) for name in ordered]
+    if all(heads) and len({head[1] for head in heads}) == 1:  # type: ignore[index]
+        numbers = [Fraction(int(head[2])) for head in heads]  # type: ignore[index]
+        if all(a < b for a, b in pairwise(numbers)):
+            run = [_Name(n, (), (_Field("", v),)) for n, v in zip(ordered, numbers, strict=True)]
+            return Order(tuple(ordered), tuple(_gaps(run, [0])))
+    return Order(tuple(ordered), (), _order_note(ordered))
+
+
+def _order_note(names: Sequence[str]) -> str:
+    if len(names) < 3:
+        return ""
+    return f"frames are taken in the order {names[0]}, {names[1]}, ..., {names[-1]}"

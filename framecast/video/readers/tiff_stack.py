@@ -1,0 +1,199 @@
+"""A TIFF of many pages as one clip: plain pages, OME-TIFF, and ImageJ's stacks and hyperstacks."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from framecast.errors import SourceError
+from framecast.video.readers.base import (
+    CutShortError,
+    FrameSource,
+    ReadOptions,
+    SourceInfo,
+    check_finite,
+    choose_channels,
+    kept_note,
+    readable_start,
+    unreadable,
+)
+from framecast.video.readers.image_file import READ_ERRORS, tiff_pixels
+from framecast.video.value_range import full_range
+
+TIME_AXES = "TZIQRC"
+"""Letters of tifffile for axes that can be time: time, depth, image, other, order, channel."""
+
+AXIS_NAMES = {"Z": "depth (Z)", "C": "channels (C)", "T": "time (T)"}
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where frames lie: the axis that is time among those before a page's own, and channels."""
+
+    lead: tuple[int, ...]
+    time: int
+    channel: int | None
+
+    @property
+    def frames(self) -> int:
+        return self.lead[self.time]
+
+    def pages(self, frame: int) -> Iterator[int]:
+        """Numbers of the pages that make one frame: one, or one for each channel."""
+        place = [0] * len(self.lead)
+        place[self.time] = frame
+        for channel in range(1 if self.channel is None else self.lead[self.channel]):
+            if self.channel is not None:
+                place[self.channel] = channel
+            yield int(np.ravel_multi_index(place, self.lead))
+
+
+class TiffStackSource(FrameSource):
+    """The pages of a TIFF along its time axis; any frame costs one page."""
+
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        """Read the structure and the first frame.
+
+        Raises SourceError for no TIFF or for axes that are no clip's, CorruptSourceError when it is
+        cut short and `keep_readable` is not set.
+        """
+        self._path = path
+        notes: list[str] = []
+        try:
+            with tifffile.TiffFile(path) as file:
+                self._layout = _layout(path, file, notes)
+                held = _frames_held(path, file, self._layout)
+                fps = _rate(file)
+        except (PermissionError, FileNotFoundError) as error:
+            raise unreadable(path, error) from error
+        except READ_ERRORS as error:
+            problem = f"{path}: is no readable TIFF ({error})"
+            raise SourceError(problem, remedy="copy or download it again") from error
+        frames = self._layout.frames
+        if held < frames and not (options.keep_readable and held):
+            raise CutShortError(path, held, f"the file ends here, but announces {frames} frames")
+        if options.keep_readable:
+            held, problem = readable_start(self._decode(range(held)))
+            if held < frames:
+                notes.append(kept_note(path, held, problem or f"{frames} frames are announced"))
+        first = next(self._decode(range(1)))
+        values = full_range(first.dtype)
+        self.info = SourceInfo(
+            path=path,
+            kind="stack",
+            frames=held,
+            exact=True,
+            height=first.shape[0],
+            width=first.shape[1],
+            channels=choose_channels(options.color, first.shape[2]),
+            dtype=values.pixel_dtype,
+            values=values,
+            fps=fps,
+            notes=tuple(notes),
+        )
+        self._settle_range(options.range)
+
+    def _decode(self, numbers: range) -> Iterator[np.ndarray]:
+        number = numbers.start
+        try:
+            with tifffile.TiffFile(self._path) as file:
+                pages = _pages(file)
+                for number in numbers:
+                    frame = self._frame(file, pages, number)
+                    check_finite(self._path, number, frame)
+                    yield frame
+        except READ_ERRORS as error:
+            raise CutShortError(self._path, number, str(error)) from error
+
+    def _frame(
+        self, file: tifffile.TiffFile, pages: Sequence[tifffile.TiffPage], number: int
+    ) -> np.ndarray:
+        wanted = [*self._layout.pages(number)]
+        if len(pages) < math.prod(self._layout.lead):
+            # ImageJ writes one page for all of a large stack, whose pixels follow one another.
+            series = file.series[0]
+            stored = np.dtype(series.dtype).newbyteorder(file.byteorder)
+            mapped = np.memmap(
+                self._path, stored, "r", series.dataoffset, (-1, *pages[0].shape[-2:])
+            )
+            parts = [np.array(mapped[page])[:, :, None] for page in wanted]
+            parts = [part.astype(stored.newbyteorder("=")) for part in parts]
+        else:
+            parts = [tiff_pixels(self._path, pages[page], page) for page in wanted]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _pages(file: tifffile.TiffFile) -> Sequence[tifffile.TiffPage]:
+    """The pages of the first series; where each page is a series of its own, all of them."""
+    series = file.series[0]
+    return file.pages if _is_one_page(series) else series.pages
+
+
+def _is_one_page(series: tifffile.TiffPageSeries) -> bool:
+    return not series.axes.translate(str.maketrans("", "", "YXS"))
+
+
+def _layout(path: Path, file: tifffile.TiffFile, notes: list[str]) -> _Layout:
+    series = file.series[0]
+    if _is_one_page(series):  # pages written one by one, without a word on how they belong together
+        alike = [page for page in file.pages if page.shape == file.pages[0].shape]
+        if len(alike) < len(file.pages):
+            raise SourceError(
+                f"{path}: its {len(file.pages)} pages are of several sizes",
+                remedy="save pages of one size",
+            )
+        return _Layout((len(alike),), 0, None)
+    lead_axes = series.axes[: -len(series.keyframe.axes)] or series.axes[:1]
+    lead = tuple(series.shape[: len(lead_axes)])
+    sizes = dict(zip(lead_axes, lead, strict=True))
+    time = next((axis for axis in TIME_AXES if sizes.get(axis, 1) > 1), lead_axes[0])
+    channel = "C" if time != "C" and sizes.get("C", 1) in (3, 4) else None
+    spare = [axis for axis in lead_axes if sizes[axis] > 1 and axis not in (time, channel)]
+    if spare:
+        shape = ", ".join(f"{axis}={sizes[axis]}" for axis in lead_axes)
+        raise SourceError(
+            f"{path}: has more axes than time, height and width ({shape})",
+            remedy="save one plane and one channel, or a projection",
+        )
+    if time in ("Z", "C"):
+        notes.append(f"{AXIS_NAMES[time]} is taken for time, as there is no time axis")
+    if channel:
+        notes.append("its channels are taken for red, green and blue")
+    place = lead_axes.index(channel) if channel else None
+    return _Layout(lead, lead_axes.index(time), place)
+
+
+def _frames_held(path: Path, file: tifffile.TiffFile, layout: _Layout) -> int:
+    """How many frames the bytes of the file are enough for."""
+    pages, size = _pages(file), path.stat().st_size
+    if len(pages) < math.prod(layout.lead):
+        series = file.series[0]
+        page_bytes = np.dtype(series.dtype).itemsize * math.prod(pages[0].shape[-2:])
+        return min(layout.frames, (size - series.dataoffset) // page_bytes)
+    for frame in range(layout.frames):
+        for page in layout.pages(frame):
+            ends = zip(pages[page].dataoffsets, pages[page].databytecounts, strict=True)
+            if any(offset + count > size for offset, count in ends):
+                return frame
+    return layout.frames
+
+
+def _rate(file: tifffile.TiffFile) -> float | None:
+    """Frames per second, from ImageJ's or OME's metadata; None where there are none."""
+    imagej = file.imagej_metadata or {}
+    interval = float(imagej.get("finterval") or 0)
+    fps = float(imagej.get("fps") or 0)
+    if file.is_ome:
+        text = file.ome_metadata or ""
+        if found := re.search(r'TimeIncrement="([0-9.eE+-]+)"', text):
+            unit = re.search(r'TimeIncrementUnit="(\w+)"', text)
+            interval = float(found[1]) * {"ms": 1e-3, "min": 60}.get(unit[1] if unit else "s", 1)
+    if fps > 0:
+        return fps
+    return 1 / interval if interval > 0 else None

@@ -1,0 +1,156 @@
+"""What the packets of a video say without decoding: frames, their times, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+ONE_PACKET_PER_FRAME = frozenset(
+    {"h264", "hevc", "av1", "vp9", "mjpeg", "ffv1", "png", "prores", "dnxhd", "huffyuv", "rawvideo"}
+)
+"""Codecs of which each packet gives one frame, so counting packets counts frames. VP8 hides
+reference frames in packets of their own, and MPEG-4 in AVI may pack two frames into one."""
+
+GAP = 1.5
+"""Multiple of the usual time between frames above which frames are missing."""
+
+STEADY = 0.8
+"""Share of times between frames that have to be the usual one for longer ones to be holes."""
+
+
+@dataclass(frozen=True)
+class PacketScan:
+    """What the packets of a video say, without decoding."""
+
+    frames: int
+    exact: bool
+    times: tuple[int, ...]
+    """Presentation time of each frame in stream ticks, ascending; empty where unreliable."""
+    keyframes: tuple[int, ...]
+    """Frame numbers from which decoding can start; empty where unreliable."""
+    lost_start: int
+    """Frames before the first key frame, which nothing can decode."""
+    cut_at: int | None
+    """The first frame whose data are missing from a file that is cut short."""
+    problem: str
+    fps: float | None
+
+
+def scan_packets(container: InputContainer, stream: VideoStream) -> PacketScan:
+    """Read all packets of a video once."""
+    times: list[int | None] = []
+    key_times: list[int | None] = []
+    total = lost = 0
+    end = 0.0
+    cut_at: int | None = None
+    problem = ""
+    # Intra-refresh streams have no key frames at all; those are decoded from where they start.
+    has_keys = stream.codec_context.name in ONE_PACKET_PER_FRAME
+    try:
+        for packet in container.demux():
+            if packet.size == 0:
+                continue
+            end = max(end, _end_time(packet))
+            if packet.stream.index != stream.index:
+                continue
+            total += 1
+            if has_keys and not key_times and not packet.is_keyframe:
+                lost += 1
+                continue
+            if packet.is_corrupt and cut_at is None:
+                cut_at, problem = len(times), "its data end in the middle"
+            if not packet.is_discard:
+                times.append(packet.pts)
+                if packet.is_keyframe:
+                    key_times.append(packet.pts)
+    except av.FFmpegError as error:
+        cut_at, problem = len(times), error_reason(error)
+    if cut_at is None and (announced := _announced(container, stream, total, end)):
+        cut_at, problem = len(times), f"the file ends here, but announces {announced}"
+    known = sorted({time for time in times if time is not None})
+    exact = len(known) == len(times) and has_keys
+    keys = sorted({time for time in key_times if time is not None}) if exact else []
+    # B-frames shown before the first key frame refer to pictures that are not there.
+    shown = [time for time in known if not keys or time >= keys[0]]
+    return PacketScan(
+        frames=len(shown) if exact else len(times),
+        exact=exact,
+        times=tuple(shown) if exact else (),
+        keyframes=tuple(int(i) for i in np.searchsorted(shown, keys)),
+        lost_start=lost + len(known) - len(shown),
+        cut_at=cut_at,
+        problem=problem,
+        fps=_rate(known, stream),
+    )
+
+
+def missing_frames(times: Sequence[int]) -> tuple[dict[int, int], bool]:
+    """Where frames are missing: frame number after a hole to how many; and whether time is uneven.
+
+    `times` ascend, in ticks. Where less than 80 % of the times between frames are the usual one,
+    give or take a quarter or the rounding of the clock, no hole is told.
+    """
+    spacing = np.diff(times)
+    if len(spacing) < 3:
+        return {}, False
+    usual = np.median(spacing)
+    near = np.abs(spacing - usual) <= np.maximum(1, 0.25 * usual)
+    if near.mean() < STEADY:
+        return {}, True
+    holes = np.flatnonzero(spacing > np.maximum(GAP * usual, usual + 1))
+    found = {int(i) + 1: max(1, round(float(spacing[i] / usual)) - 1) for i in holes}
+    return found, not near.all() and not found
+
+
+def error_reason(error: av.FFmpegError) -> str:
+    """What FFmpeg says went wrong, as the end of a sentence."""
+    return (error.strerror or "broken data").lower()
+
+
+def _rate(times: Sequence[int], stream: VideoStream) -> float | None:
+    """Frames per second by the usual time between frames, or by the header if that agrees.
+
+    Headers are wrong in browser recordings, and their averages wherever frames are missing. Clocks
+    in milliseconds round 1/23.976 s, so the mean of the usual times is taken, not their median.
+    """
+    stated = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    spacing = np.diff(times)
+    if len(spacing) < 3 or stream.time_base is None:
+        return float(stated[0]) if stated else None
+    usual = float(np.median(spacing))
+    near = spacing[np.abs(spacing - usual) <= np.maximum(1, 0.25 * usual)]
+    if not len(near):
+        return float(stated[0]) if stated else None
+    mean = float(near.mean())
+    rounding = 1 / len(near)  # ticks: all but the first and the last error cancel
+    for rate in stated:
+        if abs(float(1 / (rate * stream.time_base)) - mean) <= rounding:
+            return float(rate)
+    return 1 / (mean * float(Fraction(stream.time_base)))
+
+
+def _announced(
+    container: InputContainer, stream: VideoStream, total: int, end: float
+) -> str | None:
+    """Return what the header promises beyond the packets that were found, or None."""
+    if "mp4" in container.format.name:
+        return f"{stream.frames} frames" if stream.frames > total else None
+    if not {"matroska", "avi"} & set(container.format.name.split(",")):
+        return None  # MPEG streams have no header to hold them to
+    seconds = (container.duration or 0) / av.time_base
+    slack = 3 / float(stream.average_rate or 10)
+    return f"{seconds:.1f} seconds" if seconds - end > slack else None
+
+
+def _end_time(packet: av.Packet) -> float:
+    """Return when a packet's content ends, in seconds from the start of the file."""
+    start = packet.pts if packet.pts is not None else packet.dts
+    if start is None or packet.time_base is None:
+        return 0.0
+    return float((start + (packet.duration or 0)) * packet.time_base)
