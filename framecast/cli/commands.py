@@ -17,8 +17,10 @@ from framecast.cli.options import (
     MACHINE,
     OF_MODELS,
     OUTPUT,
+    RESULT_KINDS,
     RUN,
     SCORING,
+    Axes,
     Color,
     ConfigFile,
     Device,
@@ -32,6 +34,7 @@ from framecast.cli.options import (
     PresetName,
     Set,
     Sources,
+    Variable,
     complete_run,
     with_setting_flags,
 )
@@ -132,18 +135,18 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="SOURCE",
-            help=f"{CLIP_KINDS}; with --stream also - (standard input) and camera:N.",
+            help=f"{CLIP_KINDS}; with --stream also - (standard input), camera:N and URLs.",
             show_default=False,
         ),
     ],
     output: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--output",
             "-o",
             metavar="PATH",
-            help=".gif, .mp4, .webm or .npy file, folder for PNGs, or - for PNGs on standard "
-            "output; with several sources: the folder that gets one result each.",
+            help=f"{RESULT_KINDS}, or - for PNGs on standard output; repeatable. With several "
+            "sources: the folder that gets one result each.",
             show_default=False,
             rich_help_panel=OUTPUT,
         ),
@@ -180,7 +183,7 @@ def predict(
         ),
     ] = None,
     format_: Annotated[
-        Literal["gif", "mp4", "webm", "png", "npy"],
+        Literal["gif", "mp4", "webm", "webp", "apng", "png", "npy", "tif", "nc"],
         typer.Option("--format", help="Of results that -o does not name.", rich_help_panel=OUTPUT),
     ] = "gif",
     tile: Annotated[
@@ -201,11 +204,13 @@ def predict(
         ),
     ] = None,
     color: Color = None,
+    axes: Axes = None,
+    variable: Variable = None,
     device: Device = "auto",
     keep_readable: KeepReadable = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict the frames after a clip's last ones, into a GIF, MP4, WebM, PNG folder or NPY file.
+    """Predict the frames after a clip's last ones, into files that play or that keep values.
 
     Examples:
 
@@ -218,24 +223,30 @@ def predict(
     from framecast.prediction.loaded_forecaster import load_forecaster
     from framecast.prediction.predict_clip import PredictionRequest, name_outputs, predict_file
     from framecast.prediction.predict_stream import nowcast_file
+    from framecast.video.readers.open import expand_lists
 
-    request = PredictionRequest(horizon, start, compare, fps, color, keep_readable, stream, size)
-    for source in sources:
-        request.check_source(str(source))
+    request = PredictionRequest(
+        horizon, start, compare, fps, color, keep_readable, stream, size, axes, variable
+    )
+    named = expand_lists(sources)
+    for source in named:
+        request.check_source(source)
     forecaster = load_forecaster(model, device, tile, match)
-    targets = name_outputs(sources, output, format_)
-    for target in targets:
-        check_inputs(Path(target), [model, *sources])
+    targets = name_outputs(named, output or [], format_, overwrite)
+    for files in targets:
+        for file in files:
+            check_inputs(Path(file), [model, *map(Path, named)])
     predict_one = nowcast_file if stream else predict_file
 
-    def run(source: Path, target: str) -> None:
+    def run(source: str, files: list[str]) -> None:
         with Display() as display:
-            notes = predict_one(forecaster, source, target, request, overwrite, display.count)
+            notes = predict_one(forecaster, source, files, request, overwrite, display.count)
         show_notes(notes)
-        if target != "-":  # standard output holds the frames themselves
-            show_result(target)
+        for file in files:
+            if file != "-":  # standard output holds the frames themselves
+                show_result(file)
 
-    do_each(sources, targets, run)
+    do_each(named, targets, run)
 
 
 def evaluate(
@@ -443,8 +454,7 @@ def export(
             "--output",
             "-o",
             metavar="PATH",
-            help="Of a model: .onnx, .pt2, .torchscript; of frames: .gif, .mp4, .webm, .npy or a "
-            "folder.",
+            help="Of a model: .onnx, .pt2, .torchscript; of frames: " + RESULT_KINDS,
             show_default=False,
             rich_help_panel=OUTPUT,
         ),
@@ -498,7 +508,9 @@ def export(
 
     request = ExportRequest(horizon, context_length, size, fps)
     check_inputs(Path(output), [source])
-    with working("exporting, and checking a model against PyTorch"):
+    is_model = Path(output).suffix.lower() in (".onnx", ".pt2", ".torchscript")
+    task = "exporting, and checking the model against PyTorch" if is_model else "writing frames"
+    with working(task):
         report = export_source(source, output, request, overwrite)
     show_notes(report.notes)
     show_result(str(report.path))
@@ -511,7 +523,7 @@ def needed(sources: list[Path] | None) -> list[Path]:
 
 
 def do_each(
-    sources: Sequence[Path], targets: Sequence[str], one: Callable[[Path, str], None]
+    sources: Sequence[str], targets: Sequence[list[str]], one: Callable[[str, list[str]], None]
 ) -> None:
     """Do every source, although some fail; the error of a single source is raised as it is.
 

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, ClassVar
@@ -91,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(arguments: list[str]) -> int:
     """Let Typer call the command; what it raises for misuse and Ctrl-C becomes an error of ours."""
     try:
-        with terminable():
+        with terminable(), warnings_as_notes():
             code = app(arguments, prog_name="framecast", standalone_mode=False) or 0
     except typer.TyperException as misuse:
         # Only misuse of a command, not of the whole program, has a context that names it.
@@ -106,6 +107,23 @@ def run(arguments: list[str]) -> int:
     if code == InterruptedRunError.exit_code:  # Typer's code for Ctrl-C, too
         raise InterruptedRunError("interrupted", remedy="give the same command to start again")
     return code
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Say what libraries warn of in one line each, once, without the path of a library."""
+    said: set[str] = set()
+
+    def note(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        from framecast.cli.console import show_notes
+
+        if str(message) not in said and issubclass(category, UserWarning | RuntimeWarning):
+            said.add(str(message))
+            show_notes([str(message)])
+
+    with warnings.catch_warnings():
+        warnings.showwarning = note
+        yield
 
 
 @contextmanager

@@ -21,7 +21,8 @@ LAYERS, OF_MODELS = "Layers alone", "Models"
 SECTIONS = (TrainConfig, ModelConfig, DataConfig)
 """Sections of the settings in the order in which help shows their flags."""
 
-CLIP_KINDS = "Frame folders, videos, GIFs, .npy/.npz arrays"
+CLIP_KINDS = "Frame folders, videos, GIFs, TIFF stacks, arrays, @lists"
+RESULT_KINDS = ".gif, .mp4, .webm, .webp, .apng, .npy, .tif or .nc file, or a folder for PNGs"
 
 
 def complete_setting() -> Iterator[tuple[str, str]]:
@@ -113,6 +114,20 @@ Device = Annotated[
 Color = Annotated[
     Literal["gray", "rgb"] | None,
     typer.Option(help="Convert the frames first.", rich_help_panel=INPUT),
+]
+Axes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LETTERS",
+        help="Order of an array's axes, such as TNHW; default: as trained, or told from it.",
+        rich_help_panel=INPUT,
+    ),
+]
+Variable = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Array to read from a file of several.", rich_help_panel=INPUT
+    ),
 ]
 KeepReadable = Annotated[
     bool,

@@ -91,7 +91,12 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
         steps = min(max(math.ceil(samples / batch_size), STEPS_PER_EPOCH[0]), STEPS_PER_EPOCH[1])
     resolved = replace(
         config,
-        data=replace(config.data, horizon=split.horizon, split=split.mode),
+        data=replace(
+            config.data,
+            horizon=split.horizon,
+            split=split.mode,
+            range=_common_range(infos) or config.data.range,
+        ),
         train=replace(config.train, batch_size=batch_size, steps_per_epoch=steps),
     )
     area = max(height * width for height, width in used)
@@ -111,6 +116,16 @@ def fitting_windows(plan: Plan) -> tuple[Window, ...]:
     wanted = min(max(FITTING_PIXELS // area, fewest), most)
     each = -(-wanted // len(by_clip))  # rounded up
     return spread([w for windows in by_clip.values() for w in spread(windows, each)], wanted)
+
+
+def _common_range(infos: Sequence[SourceInfo]) -> str | None:
+    """The range of values that all clips are read with, which later clips need too.
+
+    None where values are pixels already, or of several types.
+    """
+    ranges = {info.values for info in infos}
+    values = ranges.pop()
+    return None if ranges or values.is_whole_type or values.dtype == "bool" else values.text
 
 
 def _one_size(

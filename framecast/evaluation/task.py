@@ -18,7 +18,7 @@ from framecast.evaluation.thresholds import Threshold, default_thresholds, read_
 from framecast.prediction.loaded_forecaster import LoadedForecaster, load_forecaster
 from framecast.video.frame_size import target_size
 from framecast.video.readers.base import FrameSource
-from framecast.video.readers.open import open_sources
+from framecast.video.readers.open import open_sources, read_options
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,10 @@ def open_task(
     `on_frame` is called for every frame looked at for cuts, with what is done and their number.
     """
     forecaster = load_forecaster(model, device, match=match)
-    wanted = color or forecaster.config.data.color
-    sources = open_sources(paths, color=wanted, keep_readable=keep_readable)
     data = forecaster.config.data
+    options = read_options(data) | {"keep_readable": keep_readable}
+    options["color"] = color or forecaster.color
+    sources = open_sources(paths, **options)
     if data.scene_cuts:
         split_scenes(sources, on_frame)
     return plan_evaluation(forecaster, sources, request)

@@ -17,7 +17,7 @@ from framecast.prediction.checkpoint import load_checkpoint
 from framecast.video.frame_size import parse_size
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.open import open_source
-from framecast.video.writers.open import DEFAULT_FPS, open_writer
+from framecast.video.writers.open import DEFAULT_FPS, PLAYED, open_writer
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,19 @@ def export(
 def export_frames(
     source: FrameSource, path: str | Path, *, fps: float | None = None, overwrite: bool = False
 ) -> ExportReport:
-    """Write a clip's frames as GIF, MP4, WebM, NPY or PNG folder, one frame in memory at a time.
+    """Write a clip's frames to a file that plays, keeps values, or to a folder of PNGs.
 
+    One frame is in memory at a time. Files for data get the values that the clip's own file has.
     `fps` None is the clip's own rate. Raises what reading raises and what `open_writer` raises.
     """
     info, notes = source.info, list(source.info.notes)
-    is_played = Path(path).suffix.lower() in (".gif", ".mp4", ".webm")
+    is_played = Path(path).suffix.lower() in PLAYED
     if is_played and fps is None and info.fps is None:
         notes.append(f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps")
     rate = fps if fps is not None else info.fps or DEFAULT_FPS
-    with open_writer(path, fps=rate, overwrite=overwrite) as writer:
-        for frame_HWC in source.read():
+    writer = open_writer(path, fps=rate, overwrite=overwrite, pixel_aspect=info.pixel_aspect)
+    exact = writer.keeps_values and info.values.dtype in writer.stores
+    with writer:
+        for frame_HWC in source.read_values() if exact else source.read():
             writer.write(frame_HWC)
     return ExportReport(writer.path, (*notes, *writer.notes))

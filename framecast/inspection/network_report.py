@@ -61,10 +61,12 @@ def inspect_target(
             f"--size and --channels stand in for frames, and {target} is given",
             remedy="use --resize and --color through --set data.resize=... and data.color=...",
         )
-    from framecast.video.readers.open import open_sources  # noqa: PLC0415  (readers are slow to load)
+    from framecast.video.readers.open import (  # noqa: PLC0415  (readers are slow to load)
+        open_sources,
+        read_options,
+    )
 
-    data = settings.data
-    sources = open_sources([target], color=data.color, keep_readable=data.keep_readable)
+    sources = open_sources([target], **read_options(settings.data))
     return inspect_clips([source.info for source in sources], settings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -144,6 +145,11 @@ class LoadedForecaster:
             horizon=horizon,
             memory=memory,
         )
+
+    @property
+    def color(self) -> Literal["gray", "rgb"]:
+        """The colours that clips have to be read in: a grey model takes the luma of colour ones."""
+        return "gray" if self.channels == 1 else "rgb"
 
     def check_channels(self, info: SourceInfo) -> None:
         """Raise CheckpointError when a clip's channels are not the model's."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,8 +21,10 @@ from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.video.comparison_figures import comparison_video
 from framecast.video.readers.base import FrameSource, SourceInfo
 from framecast.video.readers.live import STANDARD_INPUT, is_live, live_name
-from framecast.video.readers.open import open_source
+from framecast.video.readers.open import open_source, read_options
 from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, open_writer
+
+NAME_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class PredictionRequest:
     the clip's last frames, or with `compare` the last whose future is known. `fps` None: the clip's
     own. `color` converts the frames before anything else; `keep_readable` accepts damaged clips.
     `stream` asks for a forecast after every frame; `size` (HxW) says that standard input is raw
-    frames. Raises UsageError for values that mean nothing.
+    frames; `axes` and `variable` say how an array file is read. Raises UsageError for values that mean
+    nothing.
     """
 
     horizon: int | None = None
@@ -40,6 +47,8 @@ class PredictionRequest:
     keep_readable: bool = False
     stream: bool = False
     size: str | None = None
+    axes: str | None = None
+    variable: str | None = None
 
     def __post_init__(self) -> None:
         if self.horizon is not None and self.horizon < 1:
@@ -83,26 +92,43 @@ class Forecast:
 
 def predict_file(
     forecaster: LoadedForecaster,
-    path: Path,
-    target: str | Path,
+    path: str | Path,
+    targets: Sequence[str | Path],
     request: PredictionRequest,
     overwrite: bool = False,
     on_frame: Callable[[str, int], None] = lambda name, total: None,
 ) -> tuple[str, ...]:
-    """Predict one clip into a file or PNG folder and return notes for the user.
+    """Predict one clip into files or PNG folders, all at once, and return notes for the user.
 
     `on_frame` is called for each frame written, with the clip's name and the number of frames.
     Raises what reading, predicting and writing raise; a target is never left half written.
     """
     source = open_clip(forecaster, path, request)
     forecast = forecast_source(forecaster, source, request)
-    with open_writer(target, fps=forecast.fps, overwrite=overwrite) as writer:
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                open_writer(
+                    target, fps=forecast.fps, overwrite=overwrite, **shown_as(source, request)
+                )
+            )
+            for target in targets
+        ]
         for frame_HWC in forecast.frames:
-            writer.write(frame_HWC)
-            on_frame(path.name, forecast.count)
+            for writer in writers:
+                writer.write(frame_HWC)
+            on_frame(source.info.path.name, forecast.count)
     horizon = request.horizon or int(forecaster.config.data.horizon)
     how = model_notes(forecaster, source.info, horizon)
-    return (*forecast.notes, *how, *writer.notes)
+    written = (note for writer in writers for note in writer.notes)
+    return (*forecast.notes, *how, *written)
+
+
+def shown_as(source: FrameSource, request: PredictionRequest) -> dict[str, Any]:
+    """What a result keeps of its source: values and pixel aspect; a comparison is a picture."""
+    if request.compare:
+        return {}
+    return {"values": source.info.values, "pixel_aspect": source.info.pixel_aspect}
 
 
 def model_notes(forecaster: LoadedForecaster, info: SourceInfo, horizon: int) -> tuple[str, ...]:
@@ -114,34 +140,49 @@ def model_notes(forecaster: LoadedForecaster, info: SourceInfo, horizon: int) ->
     return () if side is None else (f"predicted in tiles of {side} x {side} pixels",)
 
 
-def open_clip(forecaster: LoadedForecaster, path: Path, request: PredictionRequest) -> FrameSource:
-    """Open a clip as the request and the model want it; CheckpointError where channels differ."""
-    color = request.color or forecaster.config.data.color
-    source = open_source(path, color=color, keep_readable=request.keep_readable)
+def open_clip(
+    forecaster: LoadedForecaster, path: str | Path, request: PredictionRequest
+) -> FrameSource:
+    """Open a clip in the model's colours and range; a grey model takes the luma of colours."""
+    options = read_options(forecaster.config.data) | {"keep_readable": request.keep_readable}
+    for name in ("axes", "variable"):
+        options[name] = getattr(request, name) or options[name]
+    options["color"] = request.color or forecaster.color
+    source = open_source(path, **options)
     forecaster.check_channels(source.info)
+    if request.color is None and source.info.stored_channels not in (0, source.info.channels):
+        said = "grey: the brightness of its colours" if forecaster.channels == 1 else "RGB"
+        source.add_note(f"{source.info.path.name} is read as {said}, as the model was trained")
     return source
 
 
-def name_outputs(sources: Sequence[Path], output: str | None, suffix: str) -> list[str]:
-    """Where each prediction goes: to `output` for one source, into that folder for several.
+def name_outputs(
+    sources: Sequence[str | Path], outputs: Sequence[str], suffix: str, overwrite: bool = False
+) -> list[list[str]]:
+    """Where each prediction goes: for one source to `outputs`, for several into that one folder.
 
-    Without an output: into the working directory, named after the clip. Folders are made; names end
-    in a slash where PNGs go into a folder. Raises UsageError when two sources would get the same
-    name, OutputError when the folder cannot be made.
+    Without an output: in the working directory, named after the clip, and with a number where that
+    exists. Folders are made; names end in a slash where PNGs go into a folder. Raises UsageError
+    when two sources would get the same name, OutputError when the folder cannot be made.
     """
-    if len(sources) == 1 and output is not None:
-        return [output]
-    if output == STANDARD_OUTPUT:
+    if len(sources) == 1 and outputs:
+        return [list(outputs)]
+    if len(outputs) > 1:
+        raise UsageError(
+            f"{len(outputs)} outputs for {len(sources)} sources", remedy="name one folder with -o"
+        )
+    if outputs and outputs[0] == STANDARD_OUTPUT:
         raise UsageError(
             f"standard output holds one prediction, not {len(sources)}",
             remedy="predict them one by one",
         )
     ending = "/" if suffix == "png" else f".{suffix}"
-    folder = Path(output or "")
-    targets = [f"{folder / _clip_name(source)}-prediction{ending}" for source in sources]
-    if twice := [target for target, times in Counter(targets).items() if times > 1]:
+    folder = Path(outputs[0] if outputs else "")
+    stems = [f"{folder / _shortened(_clip_name(source))}-prediction" for source in sources]
+    if twice := [stem for stem, times in Counter(stems).items() if times > 1]:
         raise UsageError(
-            f"several sources would be written to {twice[0]}", remedy="predict them one by one"
+            f"several sources would be written to {twice[0]}{ending}",
+            remedy="predict them one by one",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,15 +191,28 @@ def name_outputs(sources: Sequence[Path], output: str | None, suffix: str) -> li
             f"{folder}: no folder can be made here ({error.strerror})",
             remedy="give another one with -o",
         ) from error
-    return targets
+    keep_name = bool(outputs) or overwrite
+    return [[stem + ending if keep_name else _free_name(stem, ending)] for stem in stems]
 
 
-def _clip_name(source: Path) -> str:
+def _free_name(stem: str, ending: str) -> str:
+    """The name itself, or the first of name-2, name-3, ... that does not exist."""
+    names = (stem + ending if n == 1 else f"{stem}-{n}{ending}" for n in count(1))
+    return next(name for name in names if not Path(name).exists())
+
+
+def _shortened(name: str) -> str:
+    """A name with room left for what is put after it: systems take 255 bytes at most."""
+    return os.fsencode(name)[:NAME_BYTES].decode(errors="ignore")
+
+
+def _clip_name(source: str | Path) -> str:
     """A folder's name, a file's name without its suffix, or what a live source is called."""
     if is_live(str(source)):
         return live_name(str(source))
-    path = source.resolve()  # "." has no name of its own
-    return path.name if path.is_dir() else path.stem
+    path = Path(source).resolve()  # "." has no name of its own
+    name = path.name if path.is_dir() else path.stem
+    return re.sub(r"[*?\[\]]+", "", name).strip("-_. ") or path.parent.name  # of a quoted glob
 
 
 def forecast_source(

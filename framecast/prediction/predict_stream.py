@@ -8,8 +8,8 @@ with. Recurrent states carried on for longer would drift away from it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from framecast.prediction.predict_clip import (
     model_notes,
     no_frame_rate,
     open_clip,
+    shown_as,
 )
 from framecast.runtime.interrupts import interrupts
 from framecast.video.frame_size import parse_size
@@ -58,8 +59,8 @@ def nowcast(
 
 def nowcast_file(
     forecaster: LoadedForecaster,
-    source: Path,
-    target: str | Path,
+    source: str | Path,
+    targets: Sequence[str | Path],
     request: PredictionRequest,
     overwrite: bool = False,
     on_frame: Callable[[str, int | None], None] = lambda name, total: None,
@@ -73,30 +74,37 @@ def nowcast_file(
     feed, problem = open_feed(forecaster, source, request), None
     horizon = request.horizon or 1
     fps = request.fps if request.fps is not None else feed.fps or DEFAULT_FPS
-    with Stop().listening() as stop, open_writer(target, fps=fps, overwrite=overwrite) as writer:
+    made = 0
+    with ExitStack() as stack:
+        stop = stack.enter_context(Stop().listening())
+        writers = [
+            stack.enter_context(open_writer(target, fps=fps, overwrite=overwrite, **feed.look))
+            for target in targets
+        ]
         try:
             for frame_HWC in nowcast(forecaster, stop.before(feed.frames), horizon):
-                writer.write(frame_HWC)
+                for writer in writers:
+                    writer.write(frame_HWC)
+                made += 1
                 on_frame(feed.name, feed.total)
         except SourceError as error:
             problem = error
-        if writer.frames == 0:
+        if made == 0:
             raise problem or _no_forecast(feed.name, stop.requested)
+    target = " and ".join(map(str, targets))
     if problem is not None:
         raise SourceError(
-            f"{problem.message}; {target} holds the {writer.frames} forecasts made before",
+            f"{problem.message}; {target} holds the {made} forecasts made before",
             remedy=problem.remedy,
         ) from problem
     if stop.requested and not is_live(str(source)):
-        raise InterruptedRunError(
-            f"interrupted; {target} holds the {writer.frames} forecasts made before"
-        )
+        raise InterruptedRunError(f"interrupted; {target} holds the {made} forecasts made before")
     notes = list(feed.notes)
     if feed.fps is None and request.fps is None:
         notes.append(no_frame_rate(feed.name))
     if horizon > (trained := int(forecaster.config.data.horizon)):
         notes.append(f"horizon {horizon} goes beyond the {trained} frames the model was trained on")
-    return (*notes, *writer.notes)
+    return (*notes, *(note for writer in writers for note in writer.notes))
 
 
 def open_feed(forecaster: LoadedForecaster, source: Path, request: PredictionRequest) -> Feed:
@@ -115,7 +123,8 @@ def open_feed(forecaster: LoadedForecaster, source: Path, request: PredictionReq
             remedy="use an earlier --start",
         )
     notes = (*info.notes, *model_notes(forecaster, info, request.horizon or 1))
-    return Feed(source.name, clip.read(start), info.fps, info.frames - start, notes)
+    look = shown_as(clip, request)
+    return Feed(info.path.name, clip.read(start), info.fps, info.frames - start, notes, look)
 
 
 class Stop:

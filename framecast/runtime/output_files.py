@@ -19,7 +19,7 @@ NEW, OLD = "new", "old"
 """Names in a workplace: the folder of what is being made, and what it is about to replace."""
 
 WRITTEN = {
-    *(".gif", ".mp4", ".webm", ".png", ".npy", ".tif", ".tiff", ".npz"),
+    *(".gif", ".mp4", ".webm", ".webp", ".apng", ".png", ".npy", ".tif", ".tiff", ".nc", ".npz"),
     *(".onnx", ".pt2", ".torchscript", ".pt", ".csv", ".html", ".json", ".yaml"),
 }
 """Suffixes of the files that framecast writes, and so may replace."""

@@ -144,6 +144,7 @@ class ArraySource(FrameSource):
             height=first.size("H"),
             width=first.size("W"),
             channels=choose_channels(options.color, 1 if first.size("C") == 1 else 3),
+            stored_channels=1 if first.size("C") == 1 else 3,
             dtype=values.pixel_dtype,
             values=values,
             fps=None,
@@ -270,7 +271,7 @@ def _import_h5py() -> Any:
         import h5py  # noqa: PLC0415  (an extra; few clips are HDF5)
     except ImportError as error:
         raise UsageError(
-            "reading .h5 and .nc needs h5py", remedy='pip install "framecast[keras]"'
+            "reading .h5 and .nc needs h5py", remedy='pip install "framecast[netcdf]"'
         ) from error
     return h5py
 

@@ -57,6 +57,8 @@ class SourceInfo:
     """Sentences for the user about what was found or changed."""
     values: ValueRange = field(default_factory=lambda: full_range(np.uint8))
     """Type and range of the values in the file."""
+    stored_channels: Literal[0, 1, 3] = 0
+    """Channels in the file; `channels` is what they are read as. 0: unknown."""
     pixel_aspect: Fraction = Fraction(1)
     """Width of a pixel as it is to be shown, in heights of a pixel."""
 
@@ -130,6 +132,10 @@ class FrameSource(ABC):
         """Take it that these frames do not follow those before them; `note` says so to the user."""
         breaks = tuple(sorted({*self.info.breaks, *indices}))
         self.info = replace(self.info, breaks=breaks, notes=(*self.info.notes, note))
+
+    def add_note(self, note: str) -> None:
+        """Add a sentence for the user."""
+        self.info = replace(self.info, notes=(*self.info.notes, note))
 
     def set_range(self, values: ValueRange) -> None:
         """Read the clip's values with this range from now on, and say so if it is not usual."""

@@ -7,6 +7,7 @@ or floats; OpenCV 16-bit colour PNGs, which Pillow would reduce to 8 bits.
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -48,6 +49,10 @@ READ_ERRORS = (
     tifffile.TiffFileError,
 )
 """What Pillow and tifffile raise, according to where a file is broken."""
+
+# What these two write to the terminal themselves says nothing that their errors do not.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 # framecast has a limit of its own, which knows the machine; Pillow's would warn from 89 megapixels.
 Image.MAX_IMAGE_PIXELS = None

@@ -55,6 +55,7 @@ class FolderSource(FrameSource):
             height=height,
             width=width,
             channels=choose_channels(options.color, max(header.channels for header in headers)),
+            stored_channels=max(header.channels for header in headers),
             dtype=values.pixel_dtype,
             values=values,
             fps=None,

@@ -10,10 +10,10 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -50,7 +50,8 @@ IMAGE_LIMIT = 2**30
 class Feed:
     """`frames` (H, W, C), uint8 or uint16, all of the first one's size and type, one at a time.
 
-    `fps` in frames per second and `total` in frames, each None where nobody knows.
+    `fps` in frames per second and `total` in frames, each None where nobody knows; `look` is what
+    `open_writer` is told so that results keep values and pixel aspect of a file.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Feed:
     fps: float | None = None
     total: int | None = None
     notes: tuple[str, ...] = ()
+    look: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _DamagedError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
 from framecast.errors import SourceError, UsageError
 from framecast.video.readers.animated_image import AnimatedSource, count_pictures
 from framecast.video.readers.array_file import ArraySource
-from framecast.video.readers.base import Color, FrameSource, ReadOptions, SourceInfo, unreadable
+from framecast.video.readers.base import FrameSource, ReadOptions, unreadable
 from framecast.video.readers.folder_listing import (
     ARRAY_SUFFIXES,
     CLIP_SUFFIXES,
@@ -27,8 +28,6 @@ from framecast.video.readers.folder_listing import (
 from framecast.video.readers.image_folder import FolderSource
 from framecast.video.readers.tiff_stack import TiffStackSource
 from framecast.video.value_range import joined_range
-
-__all__ = ["Color", "FrameSource", "ReadOptions", "SourceInfo", "open_source", "open_sources"]
 
 LIST_MARK = "@"
 
@@ -70,6 +69,11 @@ def open_sources(paths: Sequence[str | Path], **options: Any) -> list[FrameSourc
         for source in sources:
             source.set_range(shared)
     return sources
+
+
+def read_options(data: DataConfig) -> dict[str, Any]:
+    """The options of `open_source` that a run's settings ask for."""
+    return {name.name: getattr(data, name.name) for name in fields(ReadOptions)}
 
 
 def expand_lists(paths: Sequence[str | Path]) -> list[str]:

@@ -92,6 +92,7 @@ class TiffStackSource(FrameSource):
             height=first.shape[0],
             width=first.shape[1],
             channels=choose_channels(options.color, first.shape[2]),
+            stored_channels=first.shape[2],
             dtype=values.pixel_dtype,
             values=values,
             fps=fps,
@@ -186,7 +187,8 @@ def _frames_held(path: Path, file: tifffile.TiffFile, layout: _Layout) -> int:
 
 def _rate(file: tifffile.TiffFile) -> float | None:
     """Frames per second, from ImageJ's or OME's metadata; None where there are none."""
-    imagej = file.imagej_metadata or {}
+    shaped = [*(file.shaped_metadata or ()), {}][0]  # tifffile's own, as our stacks have it
+    imagej = file.imagej_metadata or shaped
     interval = float(imagej.get("finterval") or 0)
     fps = float(imagej.get("fps") or 0)
     if file.is_ome:

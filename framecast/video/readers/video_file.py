@@ -108,6 +108,7 @@ class VideoSource(FrameSource):
             height=picture.shape[0],
             width=picture.shape[1],
             channels=choose_channels(options.color, 1 if grey else 3),
+            stored_channels=1 if grey else 3,
             dtype=values.pixel_dtype,
             values=values,
             fps=scan.fps,

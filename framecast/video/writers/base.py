@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,20 +14,43 @@ import numpy as np
 
 from framecast.errors import OutputError
 from framecast.runtime.output_files import atomic_write, check_target, explained_write
+from framecast.video.value_range import ValueRange
+
+PIXELS = frozenset({"uint8", "uint16"})
+NUMBERS = PIXELS | {"bool", "int8", "int16", "int32", "int64", "uint32", "uint64"}
+NUMBERS |= {"float16", "float32", "float64"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a result is to be shown or stored, beyond its pixels.
+
+    `fps` in frames per second; `values` are the type and range that a source's file has, which
+    formats for data give back; `pixel_aspect` is the width of a pixel in heights of a pixel.
+    """
+
+    fps: float
+    values: ValueRange | None = None
+    pixel_aspect: Fraction = Fraction(1)
 
 
 class FrameWriter(ABC):
     """Context manager that turns frames into one file or folder at `path`.
 
     Frames are uint8 or uint16 arrays (H, W, C), C = 1 (grey) or 3 (RGB), all of the first one's
-    shape and dtype. `notes` says in plain sentences where the file had to differ from them,
-    `frames` counts them. The target appears when the `with` block ends without an exception.
+    shape and dtype; formats for data take the other types of `stores`, too. `notes` says in plain
+    sentences where the file had to differ from them, `frames` counts them. The target appears when
+    the `with` block ends without an exception.
     """
 
     kind: ClassVar[str]
+    stores: ClassVar[frozenset[str]] = PIXELS
+    keeps_values: ClassVar[bool] = False
+    """Whether the format is for data: then values are written as the source has them."""
+    keeps_aspect: ClassVar[bool] = False
 
-    def __init__(self, path: Path, *, fps: float, overwrite: bool) -> None:
-        self.path, self.fps, self.overwrite = path, fps, overwrite
+    def __init__(self, path: Path, *, look: Look, overwrite: bool) -> None:
+        self.path, self.fps, self.look, self.overwrite = path, look.fps, look, overwrite
         self.frames = 0
         self.notes: list[str] = []
         self._temporary: Path | None = None
@@ -45,9 +70,12 @@ class FrameWriter(ABC):
         """
         if self._temporary is None:
             raise RuntimeError("write() belongs inside the writer's `with` block")
+        if self._gives_back(self.look.values):
+            frame_HWC = self.look.values.to_values(frame_HWC)
         self._check_frame(frame_HWC)
         with explained_write(self.path, self.kind, av.FFmpegError):
             if self.frames == 0:
+                self._note_look()
                 self._open(self._temporary, frame_HWC)
             self._append(frame_HWC)
         self.frames += 1
@@ -73,11 +101,28 @@ class FrameWriter(ABC):
     def _check_frame(self, frame: np.ndarray) -> None:
         if frame.ndim != 3 or frame.shape[2] not in (1, 3) or 0 in frame.shape:
             raise ValueError(f"expected a frame (H, W, 1 or 3), got shape {frame.shape}")
-        check_dtype(frame)
+        if frame.dtype.name not in self.stores:
+            known = "a uint8 or uint16 frame" if self.stores == PIXELS else "real numbers"
+            raise ValueError(f"expected {known}, got {frame.dtype}")
         like = (frame.shape, frame.dtype)
         self._like = self._like or like
         if like != self._like:
             raise ValueError(f"frame {self.frames} is {like}, the ones before are {self._like}")
+
+    def _gives_back(self, values: ValueRange | None) -> bool:
+        return values is not None and self.keeps_values and values.dtype in self.stores
+
+    def _note_look(self) -> None:
+        """Say what the format cannot keep of the source."""
+        values, aspect = self.look.values, self.look.pixel_aspect
+        if values is not None and self.keeps_values and values.dtype not in self.stores:
+            self.notes.append(
+                f"a {self.kind} holds no {values.dtype}: {values.text} is written as 0..65535"
+            )
+        if aspect != 1 and not self.keeps_aspect:
+            self.notes.append(
+                f"a {self.kind} cannot say that its pixels are {aspect} times as wide as high"
+            )
 
     @abstractmethod
     def _open(self, temporary: Path, first: np.ndarray) -> None:
@@ -92,9 +137,3 @@ class FrameWriter(ABC):
 
     def _close(self) -> None:  # noqa: B027  (not every format holds a file open)
         """Close what is open, after success and failure alike; raises nothing."""
-
-
-def check_dtype(frame: np.ndarray) -> None:
-    """Raise ValueError unless pixels are uint8 or uint16."""
-    if frame.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"expected a uint8 or uint16 frame, got {frame.dtype}")

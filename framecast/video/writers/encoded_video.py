@@ -1,10 +1,11 @@
-"""Frames as GIF, MP4 and WebM, through PyAV."""
+"""Frames as MP4, WebM, animated GIF, WebP and PNG, encoded by FFmpeg through PyAV."""
 
 from __future__ import annotations
 
 import contextlib
 from fractions import Fraction
 from pathlib import Path
+from typing import ClassVar
 
 import av
 import numpy as np
@@ -12,23 +13,47 @@ import numpy as np
 from framecast.video.pixels import convert_depth
 from framecast.video.writers.base import FrameWriter
 
-GIF_TICK = Fraction(1, 100)  # seconds
-
+GIF_TICK, WEBP_TICK = Fraction(1, 100), Fraction(1, 1000)  # seconds
 
 GIF_SHORTEST = 2  # browsers play a delay of one tick as ten
 
-
 H264, VP9 = {"crf": "17"}, {"crf": "20", "b": "0", "cpu-used": "4"}  # visually lossless
-
 
 INDEX_FIRST = {"movflags": "+faststart"}
 
+EXACT_RATES = 1001
+"""Largest denominator of a rate: those of NTSC, such as 30000/1001, stay exact."""
+
 
 class _ContainerWriter(FrameWriter):
-    """What GIF, MP4 and WebM share: an FFmpeg container with one video stream."""
+    """What they all share: an FFmpeg container with one video stream."""
 
+    container: ClassVar[str]
+    codec: ClassVar[str]
     _container: av.container.OutputContainer | None = None
     _stream: av.VideoStream
+
+    def _open_stream(
+        self,
+        temporary: Path,
+        size: tuple[int, int],
+        pixels: str,
+        rate: Fraction,
+        codec_options: dict[str, str] | None = None,
+        container_options: dict[str, str] | None = None,
+    ) -> None:
+        """Start the file and its stream of frames of `size` (H, W) in the format `pixels`."""
+        self._container = av.open(
+            str(temporary), "w", format=self.container, options=container_options
+        )
+        self._stream = self._container.add_stream(self.codec, rate=rate, options=codec_options)
+        self._stream.height, self._stream.width = size
+        self._stream.pix_fmt = pixels
+        self._stream.codec_context.time_base = 1 / rate
+
+    def _encode(self, frame: np.ndarray, tick: int) -> None:
+        picture = _picture(frame, tick, self._stream.codec_context.time_base)
+        self._container.mux(self._stream.encode(picture))
 
     def _finish(self) -> None:
         self._container.mux(self._stream.encode(None))
@@ -52,7 +77,7 @@ class GifWriter(_ContainerWriter):
     second are slowed to 50, because browsers play shorter delays far too slowly.
     """
 
-    kind = "GIF"
+    kind, container, codec = "GIF", "gif", "gif"
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         self._note_depth(first)
@@ -64,10 +89,10 @@ class GifWriter(_ContainerWriter):
         height, width, channels = first.shape
         # Without final_delay the muxer gives the last frame a single tick.
         options = {"final_delay": str(round(self._ticks)), "loop": "0"}
-        self._container = av.open(str(temporary), "w", format="gif", options=options)
-        self._stream = self._container.add_stream("gif", rate=1 / GIF_TICK)
-        self._stream.width, self._stream.height = width, height
-        self._stream.pix_fmt = "gray" if channels == 1 else "pal8"
+        pixels = "gray" if channels == 1 else "pal8"
+        self._open_stream(
+            temporary, (height, width), pixels, 1 / GIF_TICK, container_options=options
+        )
         self._palette = None if channels == 1 else _palette_graph(height, width)
 
     def _append(self, frame: np.ndarray) -> None:
@@ -80,6 +105,42 @@ class GifWriter(_ContainerWriter):
         self._container.mux(self._stream.encode(picture))
 
 
+class WebpWriter(_ContainerWriter):
+    """Animated WebP, lossless and looping for ever; delays are whole milliseconds."""
+
+    kind, container, codec = "WebP", "webp", "libwebp_anim"
+
+    def _open(self, temporary: Path, first: np.ndarray) -> None:
+        self._note_depth(first)
+        self._open_stream(
+            temporary, first.shape[:2], "bgra", 1 / WEBP_TICK, {"lossless": "1"}, {"loop": "0"}
+        )
+
+    def _append(self, frame: np.ndarray) -> None:
+        # libwebp takes no grey, and pictures with opacity only in blue, green, red order.
+        eight = np.broadcast_to(convert_depth(frame, np.uint8), (*frame.shape[:2], 3))
+        opaque = np.full((*frame.shape[:2], 1), 255, np.uint8)
+        bgra = np.concatenate([eight[..., ::-1], opaque], axis=2)
+        self._encode(bgra, round(self.frames / (self.fps * WEBP_TICK)))
+
+
+class ApngWriter(_ContainerWriter):
+    """Animated PNG, exact in 8 and 16 bits and looping for ever."""
+
+    kind, container, codec = "APNG", "apng", "apng"
+
+    def _open(self, temporary: Path, first: np.ndarray) -> None:
+        rate = Fraction(self.fps).limit_denominator(EXACT_RATES)
+        colors = "gray" if first.shape[2] == 1 else "rgb"
+        depth = {("gray", 1): "gray", ("gray", 2): "gray16be", ("rgb", 1): "rgb24"}
+        pixels = depth.get((colors, first.itemsize), "rgb48be")
+        options = {"plays": "0", "final_delay": str(1 / rate)}
+        self._open_stream(temporary, first.shape[:2], pixels, rate, container_options=options)
+
+    def _append(self, frame: np.ndarray) -> None:
+        self._encode(frame, self.frames)
+
+
 class _VideoWriter(_ContainerWriter):
     """What MP4 and WebM share: visually lossless yuv420p at the exact frame rate.
 
@@ -87,11 +148,10 @@ class _VideoWriter(_ContainerWriter):
     the BT.601 matrix, which readers that ignore the name assume.
     """
 
-    container: str
-    codec: str
-    codec_title: str
-    codec_options: dict[str, str]
-    container_options: dict[str, str] | None = None
+    keeps_aspect = True
+    codec_title: ClassVar[str]
+    codec_options: ClassVar[dict[str, str]]
+    container_options: ClassVar[dict[str, str] | None] = None
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         self._note_depth(first)
@@ -101,22 +161,19 @@ class _VideoWriter(_ContainerWriter):
         if odd_height or odd_width:
             size = f"{height} x {width} (H x W)"
             self.notes.append(f"{self.codec_title} needs even sizes: padded to {size}")
-        rate = Fraction(self.fps).limit_denominator(1001)  # 1001: the NTSC rates stay exact
-        self._container = av.open(
-            str(temporary), "w", format=self.container, options=self.container_options
+        rate = Fraction(self.fps).limit_denominator(EXACT_RATES)
+        self._open_stream(
+            temporary, (height, width), "yuv420p", rate, self.codec_options, self.container_options
         )
-        stream = self._container.add_stream(self.codec, rate=rate, options=self.codec_options)
-        stream.width, stream.height = width, height
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = 1 / rate
-        stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601
-        stream.codec_context.color_range = av.video.reformatter.ColorRange.MPEG
-        self._stream = stream
+        context = self._stream.codec_context
+        context.colorspace = av.video.reformatter.Colorspace.ITU601
+        context.color_range = av.video.reformatter.ColorRange.MPEG
+        context.sample_aspect_ratio = self.look.pixel_aspect
+        self._stream.sample_aspect_ratio = self.look.pixel_aspect
 
     def _append(self, frame: np.ndarray) -> None:
         padded = np.pad(convert_depth(frame, np.uint8), self._padding, mode="edge")
-        picture = _picture(padded, self.frames, self._stream.codec_context.time_base)
-        self._container.mux(self._stream.encode(picture))
+        self._encode(padded, self.frames)
 
 
 class Mp4Writer(_VideoWriter):
@@ -134,9 +191,15 @@ class WebmWriter(_VideoWriter):
 
 
 def _picture(frame: np.ndarray, pts: int, time_base: Fraction) -> av.VideoFrame:
-    is_grey = frame.shape[2] == 1
-    pixels = np.ascontiguousarray(frame[..., 0] if is_grey else frame)
-    picture = av.VideoFrame.from_ndarray(pixels, format="gray" if is_grey else "rgb24")
+    deep = frame.dtype == np.uint16
+    formats = {
+        1: "gray16le" if deep else "gray",
+        3: "rgb48le" if deep else "rgb24",
+        4: "bgra",
+    }
+    channels = frame.shape[2]
+    pixels = np.ascontiguousarray(frame[..., 0] if channels == 1 else frame)
+    picture = av.VideoFrame.from_ndarray(pixels, format=formats[channels])
     picture.pts, picture.time_base = pts, time_base
     return picture
 

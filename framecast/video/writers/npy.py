@@ -8,13 +8,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from framecast.video.writers.base import FrameWriter
+from framecast.video.writers.base import NUMBERS, FrameWriter
 
 
 class NpyWriter(FrameWriter):
-    """NumPy array (T, H, W, C), uint8 or uint16 as given."""
+    """NumPy array (T, H, W, C), values as the source has them."""
 
-    kind = "NPY"
+    kind, stores, keeps_values = "NPY", NUMBERS, True
     _file: BinaryIO | None = None
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:

@@ -1,18 +1,28 @@
-"""Frames to GIF, MP4, WebM, NPY, and by name to these or PNGs; frame by frame, no half files."""
+"""Frames to files, chosen by name; frame by frame, no half files."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from framecast.errors import UsageError
-from framecast.video.writers.base import FrameWriter
-from framecast.video.writers.encoded_video import GifWriter, Mp4Writer, WebmWriter
+from framecast.video.value_range import ValueRange
+from framecast.video.writers.base import FrameWriter, Look
+from framecast.video.writers.encoded_video import (
+    ApngWriter,
+    GifWriter,
+    Mp4Writer,
+    WebmWriter,
+    WebpWriter,
+)
+from framecast.video.writers.netcdf import NetcdfWriter
 from framecast.video.writers.npy import NpyWriter
 from framecast.video.writers.png import PngStreamWriter, PngWriter
+from framecast.video.writers.tiff import TiffWriter
 
 FPS_RANGE = (0.002, 1000)  # what GIF delays and MP4 time bases hold
 
@@ -23,18 +33,31 @@ WRITERS = {
     ".gif": GifWriter,
     ".mp4": Mp4Writer,
     ".webm": WebmWriter,
+    ".webp": WebpWriter,
+    ".apng": ApngWriter,
     ".npy": NpyWriter,
+    ".tif": TiffWriter,
+    ".tiff": TiffWriter,
+    ".nc": NetcdfWriter,
     "": PngWriter,
 }
 
 
-def open_writer(path: str | Path, *, fps: float, overwrite: bool = False) -> FrameWriter:
+def open_writer(
+    path: str | Path,
+    *,
+    fps: float,
+    overwrite: bool = False,
+    values: ValueRange | None = None,
+    pixel_aspect: Fraction = Fraction(1),
+) -> FrameWriter:
     """Writer for `path`, chosen by its suffix; nothing is created before its `with` block.
 
-    `.gif`, `.mp4`, `.webm` and `.npy` are files; a path without suffix, or one that ends in a
-    slash, is a folder of PNG frames, "-" standard output as a stream of PNG images. `fps` is in
-    frames per second. With `overwrite` an earlier file is replaced when the new one is complete; a
-    folder only if it holds nothing but such frames.
+    `.gif`, `.mp4`, `.webm`, `.webp` and `.apng` play; `.npy`, `.tif` and `.nc` keep values; a path
+    without suffix, or one that ends in a slash, is a folder of PNG frames, "-" standard output as a
+    stream of PNG images. `fps` is in frames per second; `values` are the type and range of the
+    source, `pixel_aspect` the width of its pixels. With `overwrite` an earlier file is replaced
+    when the new one is complete; a folder only if it holds nothing but such frames.
 
     Raises UsageError for an unknown suffix or an fps out of range, OutputError for a target that
     exists or cannot be written.
@@ -44,17 +67,19 @@ def open_writer(path: str | Path, *, fps: float, overwrite: bool = False) -> Fra
             f"expected a frame rate of {FPS_RANGE[0]} to {FPS_RANGE[1]} per second, got {fps:g}",
             remedy="set it with --fps",
         )
+    look = Look(fps, values, pixel_aspect)
     if str(path) == STANDARD_OUTPUT:
-        return PngStreamWriter(Path(path), fps=fps, overwrite=overwrite)
+        return PngStreamWriter(Path(path), look=look, overwrite=overwrite)
     is_folder = str(path).endswith(("/", os.sep))
     path = Path(path)
     suffix = "" if is_folder else path.suffix.lower()
     if suffix not in WRITERS:
         raise UsageError(
             f"{path}: cannot write {suffix} files",
-            remedy="use .gif, .mp4, .webm or .npy, or end the path in / for a folder of PNG frames",
+            remedy=f"use {', '.join(filter(None, WRITERS))}, or end the path in / for a folder of "
+            "PNG frames",
         )
-    return WRITERS[suffix](path, fps=fps, overwrite=overwrite)
+    return WRITERS[suffix](path, look=look, overwrite=overwrite)
 
 
 def write_frames(
@@ -66,6 +91,9 @@ def write_frames(
             writer.write(frame)
     return writer.path
 
+
+PLAYED = (".gif", ".mp4", ".webm", ".webp", ".apng")
+"""Suffixes of results that have a frame rate."""
 
 DEFAULT_FPS = 10.0
 """Rate of a prediction whose source knows no time, such as a folder of frames."""

@@ -21,7 +21,7 @@ FRAME_FILE = re.compile(r"frame_\d{4,}\.png")
 class PngWriter(FrameWriter):
     """Folder of `frame_0000.png`, `frame_0001.png`, ...; 8 and 16 bits, grey and RGB, exactly."""
 
-    kind = "PNG folder"
+    kind, keeps_values = "PNG folder", True
 
     def _check_target(self) -> None:
         if self.path.is_dir():

@@ -1,0 +1,48 @@
+"""Frames as a NetCDF file, where the package netCDF4 is installed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from framecast.errors import UsageError
+from framecast.video.writers.base import NUMBERS, FrameWriter
+
+
+class NetcdfWriter(FrameWriter):
+    """Variable `frames` (time, y, x) or (time, y, x, channel), compressed, in the source's type."""
+
+    kind, stores, keeps_values = "NetCDF", NUMBERS - {"bool", "float16"}, True
+    _file: Any = None
+
+    def _check_target(self) -> None:
+        if find_spec("netCDF4") is None:
+            raise UsageError(
+                f"{self.path}: writing NetCDF needs netCDF4",
+                remedy='pip install "framecast[netcdf]"',
+            )
+        super()._check_target()
+
+    def _open(self, temporary: Path, first: np.ndarray) -> None:
+        self._file = import_module("netCDF4").Dataset(temporary, "w")
+        names = ("time", "y", "x", "channel") if first.shape[2] == 3 else ("time", "y", "x")
+        for name, size in zip(names, (None, *first.shape), strict=False):
+            self._file.createDimension(name, size)  # None: as long as it gets
+        self._variable = self._file.createVariable("frames", first.dtype, names, zlib=True)
+        self._variable.frames_per_second = self.fps
+
+    def _append(self, frame: np.ndarray) -> None:
+        self._variable[self.frames] = frame if frame.shape[2] == 3 else frame[..., 0]
+
+    def _close(self) -> None:
+        if self._file is not None and self._file.isopen():
+            with suppress(OSError, RuntimeError):
+                self._file.close()
+
+    def _finish(self) -> None:
+        self._file.close()

@@ -1,0 +1,39 @@
+"""Frames as a stack of pages in one TIFF, which ImageJ and tifffile open as a clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from framecast.video.writers.base import NUMBERS, FrameWriter
+
+
+class TiffWriter(FrameWriter):
+    """TIFF stack (T, H, W) or (T, H, W, 3), values as the source has them."""
+
+    kind, stores, keeps_values = "TIFF", NUMBERS - {"bool"}, True
+    _file: tifffile.TiffWriter | None = None
+
+    def _open(self, temporary: Path, first: np.ndarray) -> None:
+        self._file = tifffile.TiffWriter(temporary)
+
+    def _append(self, frame: np.ndarray) -> None:
+        grey = frame.shape[2] == 1
+        try:
+            self._file.write(
+                frame[..., 0] if grey else frame,
+                photometric="minisblack" if grey else "rgb",
+                contiguous=True,  # one series of pages, not a series for each
+                metadata={"axes": "YX" if grey else "YXS", "fps": self.fps},
+            )
+        except ValueError as error:  # beyond 4 GB, which offsets of 32 bits cannot reach
+            raise OSError(str(error)) from error
+
+    def _finish(self) -> None:
+        self._file.close()
+
+    def _close(self) -> None:
+        if self._file is not None and not self._file.filehandle.closed:
+            self._file.filehandle.close()
