@@ -35,8 +35,8 @@ class PredictionRequest:
     the clip's last frames, or with `compare` the last whose future is known. `fps` None: the clip's
     own. `color` converts the frames before anything else; `keep_readable` accepts damaged clips.
     `stream` asks for a forecast after every frame; `size` (HxW) says that standard input is raw
-    frames; `axes` and `variable` say how an array file is read. Raises UsageError for values that mean
-    nothing.
+    frames; `axes` and `variable` say how an array file is read. Raises UsageError for values that
+    mean nothing.
     """
 
     horizon: int | None = None

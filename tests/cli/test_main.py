@@ -25,11 +25,11 @@ from tests.support.tiny_runs import CONTEXT, FRAMES, HEIGHT, HORIZON, TINY, WIDT
 ROOT = Path(__file__).parents[2]
 OPTIONS = {
     "framecast": "--debug --version",
-    "train": "--batch-size --color --config --context-length --crop --device --dry-run --epochs "
-    "--frame-step --horizon --keep-readable --lr --minutes --model --patience "
-    "--quiet --resize --resume --runs --seed --set -q sources",
-    "predict": "--color --compare --device --format --fps --horizon --keep-readable --match "
-    "--output --overwrite --size --start --stream --tile -o model sources",
+    "train": "--axes --batch-size --color --config --context-length --crop --device --dry-run "
+    "--epochs --frame-step --horizon --keep-readable --lr --minutes --model --patience "
+    "--quiet --range --resize --resume --runs --seed --set --variable -q sources",
+    "predict": "--axes --color --compare --device --format --fps --horizon --keep-readable "
+    "--match --output --overwrite --size --start --stream --tile --variable -o model sources",
     "inspect-shapes": "--channels --config --input --json --layer --samples --set --size target",
     "evaluate": "--color --csv --device --horizon --include-training --json --keep-readable "
     "--match --overwrite --protocol --report --scale --stride --threshold --windows model sources",
