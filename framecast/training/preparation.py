@@ -17,7 +17,7 @@ from framecast.errors import ResourceError
 from framecast.nn.cost_model.memory import check_batch, check_memory
 from framecast.training.run_folder import RunFolder
 from framecast.video.readers.base import FrameSource
-from framecast.video.readers.open import open_sources
+from framecast.video.readers.open import open_sources, read_options
 
 if TYPE_CHECKING:
     from framecast.prediction.checkpoint import Checkpoint
@@ -45,7 +45,7 @@ def prepare(
     Raises SourceError when a path cannot be used, and what `make_plan`, `check_memory` and
     `check_batch` raise; ResourceError when the device that is named is not there.
     """
-    sources = open_sources(paths, color=config.data.color, keep_readable=config.data.keep_readable)
+    sources = open_sources(paths, **read_options(config.data))
     plan = make_plan([source.info for source in sources], config)
     check_memory(config.model, plan.channels, plan.crop)
     if config.train.device not in ("auto", "cpu"):
