@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,9 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+
+class Messages(Console):
+    """Messages end quietly when nobody reads them any more; the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 # File names may hold what Rich would read as colours or emoji. Rich breaks lines between words for
 # a reader at a terminal; a program that reads messages finds each in one line, and paths whole.
-messages = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+messages = Messages(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 results = Console(highlight=False, soft_wrap=True, emoji=False)
 messages.soft_wrap = not messages.is_terminal
 

@@ -8,7 +8,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, ClassVar
 
 import typer
@@ -16,6 +16,12 @@ import typer
 from framecast.cli.commands import evaluate, export, inspect_shapes, is_main_process, predict, train
 from framecast.cli.first_steps import config, demo, doctor, models
 from framecast.cli.help import HelpCommand, HelpGroup
+from framecast.cli.standard_streams import (
+    check_working_folder,
+    discard_output,
+    explained,
+    prepare_streams,
+)
 from framecast.errors import (
     EXIT_CODES,
     DivergedError,
@@ -75,18 +81,37 @@ SHARED_ERRORS = (UsageError, DivergedError, InterruptedRunError)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. The one place where errors become text."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
+    prepare_streams()
     try:
+        check_working_folder()
         # No command has this flag: it is the program's own, wherever it stands.
-        return run([argument for argument in arguments if argument != "--debug"])
+        code = run([argument for argument in arguments if argument != "--debug"])
+        sys.stdout.flush()
+    except BrokenPipeError:  # as behind `| head -1`: the reader has what it wanted
+        discard_output()
+        return 0
     except FramecastError as error:
-        from framecast.cli.console import show_error
+        return report(error, "--debug" in arguments)
+    except Exception as error:
+        known = explained(error)
+        if known is None:
+            raise
+        if isinstance(error, OSError) and error.filename is None:
+            discard_output()  # else Python tries again to write it, and complains in its own words
+        return report(known, "--debug" in arguments)
+    return code
 
+
+def report(error: FramecastError, debug: bool) -> int:
+    """Print an error as one line, after its traceback with `debug`; returns its exit code."""
+    from framecast.cli.console import show_error
+
+    with suppress(OSError):  # standard error may be full or closed, too
         if debug:
             traceback.print_exc()
         if is_main_process() or not isinstance(error, SHARED_ERRORS):
             show_error(error)
-        return error.exit_code
+    return error.exit_code
 
 
 def run(arguments: list[str]) -> int:
@@ -103,6 +128,8 @@ def run(arguments: list[str]) -> int:
     except typer.Abort:
         code = InterruptedRunError.exit_code
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # Typer and Rich make 1 of it
+            raise stop.__context__ from None
         code = stop.code if isinstance(stop.code, int) else 1
     if code == InterruptedRunError.exit_code:  # Typer's code for Ctrl-C, too
         raise InterruptedRunError("interrupted", remedy="give the same command to start again")

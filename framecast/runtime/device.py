@@ -11,12 +11,9 @@ import torch
 from torch import nn
 
 from framecast.errors import ResourceError, UsageError
-from framecast.runtime.memory import machine_memory
+from framecast.runtime.memory import lacks_memory, machine_memory
 
 Module = TypeVar("Module", bound=nn.Module)
-
-_LACKING = re.compile("can't allocate memory|not enough memory|out of memory")
-"""How PyTorch says it on Unix, on Windows, and on MPS."""
 
 
 def pick_device(setting: str) -> str:
@@ -73,9 +70,7 @@ def explained_memory(remedy: str) -> Iterator[None]:
     """Turn a failed allocation, on the CPU or a device, into a ResourceError with this remedy."""
     try:
         yield
-    except MemoryError as error:
-        raise ResourceError("out of memory", remedy=remedy) from error
-    except RuntimeError as error:
-        if not (isinstance(error, torch.OutOfMemoryError) or _LACKING.search(str(error))):
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not lacks_memory(error):
             raise
         raise ResourceError("out of memory", remedy=remedy) from error

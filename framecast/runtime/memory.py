@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+_REFUSED = re.compile("can't allocate memory|not enough memory|out of memory|Insufficient memory")
+"""How PyTorch says it on Unix, on Windows and on MPS, and OpenCV."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an exception of Python, NumPy, PyTorch or OpenCV says that memory ran out."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or _REFUSED.search(str(error)) is not None
 
 
 def machine_memory() -> int | None:

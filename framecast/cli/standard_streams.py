@@ -1,0 +1,59 @@
+"""Standard input, output and error as a shell may leave them: closed, full, or with no reader."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from framecast.errors import FramecastError, ResourceError, UsageError
+from framecast.runtime.memory import lacks_memory
+
+
+def prepare_streams() -> None:
+    """Open what the shell closed, and let every name be printed, whatever the encoding lacks."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            # A free number would be given to the next file, and what is printed would go there.
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_RDWR), number)
+                setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if os.environ.get("COLUMNS", "").strip("0") == "":
+        os.environ.pop("COLUMNS", None)  # Rich prints nothing where it is 0
+
+
+def check_working_folder() -> None:
+    """Raise UsageError where the folder we stand in is gone, which ends MKL, and so PyTorch."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            "the working folder is gone", remedy="change to a folder that exists"
+        ) from error
+
+
+def discard_output() -> None:
+    """Print nothing more, not even what is pending when Python ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def explained(error: Exception) -> FramecastError | None:
+    """The system's refusal as an error of ours, wherever it was met; None for anything else.
+
+    Code that knows which option a path came from says so itself; this is for the rest.
+    """
+    if lacks_memory(error):
+        remedy = "use smaller frames, or a machine with more memory"
+        return ResourceError("out of memory", remedy=remedy)
+    if not isinstance(error, OSError):
+        return None
+    place = "standard output" if error.filename is None else os.fsdecode(error.filename)
+    if error.errno == errno.ENOSPC:
+        return ResourceError(f"{place}: the disk is full", remedy="free some space")
+    return FramecastError(f"{place}: {error.strerror or error}", remedy="check the path")
