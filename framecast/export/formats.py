@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
@@ -144,7 +145,10 @@ class ProgramFormat(ModelFormat):
         self, network: nn.Module, example: Tensor, metadata: Mapping[str, str], path: Path
     ) -> None:
         extra = {METADATA_FILE: json.dumps(dict(metadata))}
-        torch.export.save(_exported(network, example), path, extra_files=extra)
+        # Into memory first: PyTorch's own writer ends the process where a disk is full.
+        content = io.BytesIO()
+        torch.export.save(_exported(network, example), content, extra_files=extra)
+        path.write_bytes(content.getbuffer())
 
     def load(self, path: Path) -> Run:
         return torch.export.load(path).module()
@@ -162,7 +166,9 @@ class TorchScriptFormat(ModelFormat):
         traced = torch.jit.trace(network, example, check_trace=False)
         script = torch.jit.script(FixedSize(traced, list(example.shape[1:])))
         extra = {METADATA_FILE: json.dumps(dict(metadata)).encode()}
-        torch.jit.save(script, str(path), _extra_files=extra)
+        content = io.BytesIO()
+        torch.jit.save(script, content, _extra_files=extra)
+        path.write_bytes(content.getbuffer())
 
     def load(self, path: Path) -> Run:
         return torch.jit.load(str(path), map_location="cpu")

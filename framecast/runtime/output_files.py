@@ -57,7 +57,7 @@ def workplace(folder: Path) -> Iterator[Path]:
     system. Workplaces that killed processes have left in `folder` are removed first. Raises
     OSError.
     """
-    _remove_leftovers(folder)
+    remove_leftovers(folder)
     place = folder / f".framecast-{secrets.token_hex(6)}.part"
     place.mkdir()
     lock = lock_folder(place)
@@ -68,7 +68,7 @@ def workplace(folder: Path) -> Iterator[Path]:
         unlock_folder(lock)
 
 
-def _remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove the workplaces that no living process has locked."""
     for left in folder.glob(".framecast-*.part"):
         with suppress(OSError):  # taken by its process, gone meanwhile, or somebody else's

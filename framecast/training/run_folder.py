@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from framecast.config.loading import Config, to_yaml
 from framecast.errors import CheckpointError, FramecastError, OutputError, ResourceError
 from framecast.runtime.folder_lock import lock_folder, lock_holder, unlock_folder
-from framecast.runtime.output_files import workplace, write_whole
+from framecast.runtime.output_files import remove_leftovers, workplace, write_whole
 
 if TYPE_CHECKING:
     from framecast.prediction.checkpoint import Checkpoint
@@ -104,7 +104,10 @@ class RunFolder:
 
 @contextmanager
 def only_trainer(run: Path) -> Iterator[None]:
-    """Be the one process that trains this run; OutputError while another one is."""
+    """Be the one process that trains this run; OutputError while another one is.
+
+    Removes what a process left that was killed while the run appeared next to it.
+    """
     try:
         lock = lock_folder(run)
     except BlockingIOError as error:
@@ -116,6 +119,7 @@ def only_trainer(run: Path) -> Iterator[None]:
     except OSError:  # no such folder, which is told when it is read
         lock = None
     try:
+        remove_leftovers(run.parent)
         yield
     finally:
         unlock_folder(lock)

@@ -231,6 +231,20 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".torchscript"])
+def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path, suffix):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The system refuses what would make a file longer than this, as it does on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot write the model"):
+            export_model(make_checkpoint(), tmp_path / f"model{suffix}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not any(tmp_path.iterdir())
+
+
 def test_an_earlier_file_is_replaced_only_when_asked(tmp_path):
     path = tmp_path / "model.torchscript"
     path.write_bytes(b"the user's")
