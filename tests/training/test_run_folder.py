@@ -14,9 +14,9 @@ import pytest
 
 from framecast.config.loading import load_config
 from framecast.errors import CheckpointError, OutputError, ResourceError
+from framecast.prediction import checkpoint
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.runtime import output_files
-from framecast.training import run_folder
 from framecast.training.run_folder import RunFolder, RunWriter, fingerprints, only_trainer
 from tests.support.models import random_checkpoint
 
@@ -100,7 +100,7 @@ def test_a_disk_that_fills_up_later_leaves_the_files_as_they_were(tmp_path, monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     writer = RunWriter(tmp_path, load_config(None, ["train.lr=0.1"], {}), RECORD, run)
-    for module, function in ((run_folder, "save_checkpoint"), (output_files, "_exchange")):
+    for module, function in ((checkpoint, "save_checkpoint"), (output_files, "_exchange")):
         with monkeypatch.context() as patch:
             patch.setattr(module, function, full)
             with pytest.raises((ResourceError, OSError)):
