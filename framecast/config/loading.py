@@ -218,10 +218,16 @@ def _unknown_section(key: str, where: str = "") -> ConfigError:
     return ConfigError(f"{prefix(where)}{key}: unknown section", remedy=remedy)
 
 
+RETIRED = frozenset({"FRAMECAST_CACHE"})
+"""Variables of earlier versions that people still have in their shells, and that change nothing."""
+
+
 def _read_env(env: Mapping[str, str]) -> dict[str, object]:
     known = {spec.env: spec for spec in fields()}
     settings = {}
     for variable in sorted(name for name in env if name.startswith(ENV_PREFIX)):
+        if variable in RETIRED:
+            continue
         if variable not in known:
             close = _nearest(variable.removeprefix(ENV_PREFIX).lower())
             raise ConfigError(

@@ -542,3 +542,7 @@ def test_importing_the_settings_is_light():
     ).stdout.split()
     assert "framecast.data.windows" in loaded
     assert not {"yaml", "torch", "numpy", "cv2", "av", "PIL"} & set(loaded)
+
+
+def test_a_variable_of_an_earlier_version_does_not_stop_a_run():
+    assert load_config(env={"FRAMECAST_CACHE": "/somewhere"}) == Config()

@@ -6,15 +6,19 @@ import errno
 import resource
 import struct
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageSequence
 
 from framecast.errors import OutputError, ResourceError, UsageError
+from framecast.video.readers.open import open_source
+from framecast.video.value_range import ValueRange
 from framecast.video.writers.open import open_writer, write_frames
 
 
@@ -221,12 +225,12 @@ def test_sixteen_bits_are_scaled_with_a_note(tmp_path, name):
         for frame in frames:
             writer.write(frame)
     kind = name[5:]
-    assert writer.notes == [f"a {kind} holds 8 bits: the 16-bit frames were scaled down"]
+    assert writer.notes == [f"{kind} holds 8 bits: the 16-bit frames were scaled down"]
     pixels = read_gif(writer.path)[0] if kind == "GIF" else read_video(writer.path)
     assert difference(pixels, np.array(round(40_000 * 255 / 65535))).max() <= (kind != "GIF")
 
 
-TARGETS = ["out.gif", "out.mp4", "out.webm", "out.npy", "out"]
+TARGETS = ["out.gif", "out.mp4", "out.webm", "out.webp", "out.apng", "out.npy", "out.tif", "out"]
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -269,6 +273,9 @@ def test_overwriting_replaces_the_whole_earlier_result(tmp_path, name):
         ".mp4": lambda: read_video(target),
         ".webm": lambda: read_video(target),
         ".npy": lambda: np.load(target),
+        ".webp": lambda: read_animation(target),
+        ".apng": lambda: read_animation(target),
+        ".tif": lambda: tifffile.imread(target),
         "": lambda: np.stack([cv2.imread(str(p)) for p in sorted(target.iterdir())]),
     }
     assert len(read[target.suffix]()) == 2
@@ -421,3 +428,81 @@ def test_a_disk_that_fills_up_under_an_npy_is_said_and_leaves_nothing(tmp_path):
         writer._file = Full()
         writer.write(np.zeros((4, 6, 1), np.uint8))
     assert entries(tmp_path) == []
+
+
+def read_animation(path):
+    """Every frame of a WebP or APNG as Pillow composes it, (T, H, W, 3)."""
+    with Image.open(path) as image:
+        return np.stack([np.asarray(f.convert("RGB")) for f in ImageSequence.Iterator(image)])
+
+
+@pytest.mark.parametrize("suffix", ["webp", "apng"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_animated_pictures_keep_every_pixel_and_the_rate(tmp_path, suffix, channels):
+    frames = moving_waves(6, 13, 17, channels)
+    path = write_frames(tmp_path / f"a.{suffix}", frames, fps=12.5)
+    np.testing.assert_array_equal(read_animation(path), np.broadcast_to(frames, (6, 13, 17, 3)))
+    source = open_source(path)
+    assert (source.info.frames, source.info.fps) == (6, 12.5)
+    assert source.info.channels == channels
+    np.testing.assert_array_equal(np.stack(list(source.read())), frames)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_apng_keeps_sixteen_bits(tmp_path, channels):
+    frames = moving_waves(3, 7, 9, channels, np.uint16)
+    path = write_frames(tmp_path / "a.apng", frames, fps=10)
+    with av.open(str(path)) as container:
+        layout = "gray16le" if channels == 1 else "rgb48le"
+        found = np.stack([f.to_ndarray(format=layout) for f in container.decode(video=0)])
+    np.testing.assert_array_equal(found.reshape(frames.shape), frames)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("suffix", ["npy", "tif"])
+def test_files_for_data_give_back_type_and_values(tmp_path, suffix, channels, dtype):
+    values = ValueRange(dtype, *((0, 255) if dtype == "uint8" else (10, 3010)))
+    pixels = moving_waves(4, 7, 9, channels, np.dtype(values.pixel_dtype).type)
+    with open_writer(tmp_path / f"a.{suffix}", fps=7.5, values=values) as writer:
+        for frame in pixels:
+            writer.write(frame)
+    found = (np.load if suffix == "npy" else tifffile.imread)(writer.path)
+    assert found.dtype == dtype
+    top = np.iinfo(pixels.dtype).max
+    expected = values.low + pixels / top * (values.high - values.low)
+    assert np.abs(found.reshape(pixels.shape) - expected).max() <= 0.5
+    if suffix == "tif":
+        assert open_source(writer.path).info.fps == 7.5
+
+
+def test_png_says_what_it_cannot_hold(tmp_path):
+    values = ValueRange("float32", -10, 60)
+    with open_writer(tmp_path / "a", fps=10, values=values) as writer:
+        writer.write(np.full((7, 9, 1), 65535, np.uint16))
+    assert writer.notes == ["PNG folder holds no float32: -10..60 is written as 0..65535"]
+
+
+def test_a_video_keeps_the_shape_of_pixels_and_a_gif_says_that_it_cannot(tmp_path):
+    for name in ("a.mp4", "a.webm", "a.gif"):
+        with open_writer(tmp_path / name, fps=10, pixel_aspect=Fraction(16, 11)) as writer:
+            for frame in moving_waves(3, 16, 18, 3):
+                writer.write(frame)
+        info = open_source(tmp_path / name).info
+        if name == "a.mp4":
+            assert (writer.notes, info.pixel_aspect) == ([], Fraction(16, 11))
+        else:
+            said = f"{writer.kind} cannot say that its pixels are 16/11 times as wide as high"
+            assert writer.notes == [said]
+
+
+def test_netcdf_where_it_is_installed(tmp_path):
+    if find_spec("netCDF4") is None:
+        with pytest.raises(UsageError, match=r"needs netCDF4; pip install \"framecast\[netcdf\]"):
+            open_writer(tmp_path / "a.nc", fps=10)
+        return
+    values = ValueRange("float32", -10, 60)
+    with open_writer(tmp_path / "a.nc", fps=10, values=values) as writer:
+        writer.write(np.full((7, 9, 1), 65535, np.uint16))
+    found = np.stack(list(open_source(tmp_path / "a.nc").read_values()))
+    assert (found.dtype, found.shape, found.max()) == (np.float32, (1, 7, 9, 1), 60)

@@ -151,11 +151,12 @@ def read_tiff_page(path: Path, page: int) -> np.ndarray:
 
 def tiff_pixels(path: Path, page: tifffile.TiffPage, number: int) -> np.ndarray:
     """Decode an open page of a TIFF; see `read_tiff_page`."""
-    photometric = page.photometric
+    key = page.keyframe  # which all pages of a stack are like; of a single page itself
+    photometric = key.photometric
     if photometric in (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.YCBCR):
-        if page.bitspersample > 8:
+        if key.bitspersample > 8:
             raise SourceError(
-                f"{path}: holds {page.bitspersample}-bit {photometric.name} pixels",
+                f"{path}: holds {key.bitspersample}-bit {photometric.name} pixels",
                 remedy="convert the frames to RGB",
             )
         return _page_by_pillow(path, number)
@@ -164,19 +165,21 @@ def tiff_pixels(path: Path, page: tifffile.TiffPage, number: int) -> np.ndarray:
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
-        # Without the optional package imagecodecs, what libtiff knows is read by OpenCV.
-        values = _page_by_opencv(path, number, page)
+        # Without the optional package imagecodecs, libtiff reads it, in Pillow and OpenCV.
+        if key.bitspersample <= 8:
+            return _page_by_pillow(path, number)
+        values = _page_by_opencv(path, number, key)
     if photometric == tifffile.PHOTOMETRIC.PALETTE:
-        return (np.moveaxis(page.colormap, 0, -1)[values] >> 8).astype(np.uint8)
+        return (np.moveaxis(key.colormap, 0, -1)[values] >> 8).astype(np.uint8)
     values = values.astype(values.dtype.newbyteorder("="))
-    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3:
+    if key.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3:
         values = np.moveaxis(values, 0, -1)
     values = values if values.ndim == 3 else values[:, :, None]
     if photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        values = _inverted(values, page.bitspersample)
+        values = _inverted(values, key.bitspersample)
     if values.dtype.kind == "b":
         values = values.astype(np.uint8) * np.uint8(255)
-    return _colors(path, page, values)
+    return _colors(path, key, values)
 
 
 def _colors(path: Path, page: tifffile.TiffPage, values: np.ndarray) -> np.ndarray:
@@ -206,7 +209,7 @@ def _inverted(values: np.ndarray, bits: int) -> np.ndarray:
 def _page_by_pillow(path: Path, page: int) -> np.ndarray:
     with opened_image(path) as image:
         image.seek(page)
-        return _shown_pixels(image, 3)
+        return _shown_pixels(image, 1 if _is_grey(image) else 3)
 
 
 def _page_by_opencv(path: Path, number: int, page: tifffile.TiffPage) -> np.ndarray:

@@ -26,7 +26,7 @@ from framecast.video.readers.folder_listing import (
     sort_entries,
 )
 from framecast.video.readers.image_folder import FolderSource
-from framecast.video.readers.tiff_stack import TiffStackSource
+from framecast.video.readers.tiff_stack import TiffStackSource, count_frames
 from framecast.video.value_range import joined_range
 
 LIST_MARK = "@"
@@ -137,7 +137,7 @@ def _matched_clips(text: str, matches: list[Path]) -> list[tuple[Path, Listing |
     clips: list[tuple[Path, Listing | None]] = []
     for folder in sorted(folders):
         files = [match for match in matches if match.parent == folder]
-        listing = sort_entries(folder, files, count_pictures)
+        listing = sort_entries(folder, files, _pictures)
         if listing.images:
             clips.append((folder, listing))
         for inner in listing.folders:
@@ -146,6 +146,11 @@ def _matched_clips(text: str, matches: list[Path]) -> list[tuple[Path, Listing |
     if not clips:
         raise SourceError(f"{text}: matches no frames or clips", remedy="check the pattern")
     return clips
+
+
+def _pictures(path: Path) -> int:
+    """How many pictures an image file holds; Pillow sees only one in some of ImageJ's stacks."""
+    return count_frames(path) if path.suffix.lower() in TIFF_SUFFIXES else count_pictures(path)
 
 
 def _check_setting(text: str) -> None:
@@ -163,7 +168,7 @@ def _check_setting(text: str) -> None:
 
 def _expand(folder: Path, above: frozenset[Path]) -> list[tuple[Path, Listing | None]]:
     """Return the clips below a folder; `above` keeps links from leading round in circles."""
-    listing = list_folder(folder, count_pictures)
+    listing = list_folder(folder, _pictures)
     if listing.images:
         return [(folder, listing)]
     above |= {folder.resolve()}
@@ -180,9 +185,9 @@ def _open_clip(path: Path, listing: Listing | None, options: ReadOptions) -> Fra
     suffix = path.suffix.lower()
     if suffix in ARRAY_SUFFIXES:
         return ArraySource(path, options)
-    if suffix in TIFF_SUFFIXES and count_pictures(path) > 1:
+    if suffix in TIFF_SUFFIXES and _pictures(path) > 1:
         return TiffStackSource(path, options)
-    if suffix == ".gif" or (suffix in PAGED_SUFFIXES and count_pictures(path) > 1):
+    if suffix == ".gif" or (suffix in PAGED_SUFFIXES and _pictures(path) > 1):
         return AnimatedSource(path, options)
     if suffix in VIDEO_SUFFIXES:
         # PyAV takes longer to load than all the rest, and only videos need it.

@@ -130,6 +130,16 @@ class TiffStackSource(FrameSource):
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
+def count_frames(path: Path) -> int:
+    """How many pictures a TIFF holds, in pages or in one page for a whole stack; 0: it is none."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = math.prod(file.series[0].keyframe.shape)
+            return max(len(file.pages), math.prod(file.series[0].shape) // page)
+    except READ_ERRORS:
+        return 0
+
+
 def _pages(file: tifffile.TiffFile) -> Sequence[tifffile.TiffPage]:
     """The pages of the first series; where each page is a series of its own, all of them."""
     series = file.series[0]

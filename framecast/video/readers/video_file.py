@@ -229,7 +229,7 @@ def _picture_notes(first: av.VideoFrame, aspect: Fraction) -> Iterator[str]:
     if int(first.color_trc or 0) in HDR_TRANSFERS:
         yield "HDR: brightness is read as stored, without tone mapping"
     if aspect != 1:
-        yield f"its pixels are {aspect} times as wide as high, which an MP4 or WebM result keeps"
+        yield f"its pixels are {aspect} times as wide as high, which an MP4 result keeps"
 
 
 def _hole(frame: int, missing: int) -> str:

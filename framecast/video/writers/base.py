@@ -117,11 +117,11 @@ class FrameWriter(ABC):
         values, aspect = self.look.values, self.look.pixel_aspect
         if values is not None and self.keeps_values and values.dtype not in self.stores:
             self.notes.append(
-                f"a {self.kind} holds no {values.dtype}: {values.text} is written as 0..65535"
+                f"{self.kind} holds no {values.dtype}: {values.text} is written as 0..65535"
             )
         if aspect != 1 and not self.keeps_aspect:
             self.notes.append(
-                f"a {self.kind} cannot say that its pixels are {aspect} times as wide as high"
+                f"{self.kind} cannot say that its pixels are {aspect} times as wide as high"
             )
 
     @abstractmethod

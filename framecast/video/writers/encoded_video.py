@@ -67,7 +67,7 @@ class _ContainerWriter(FrameWriter):
 
     def _note_depth(self, first: np.ndarray) -> None:
         if first.dtype == np.uint16:
-            self.notes.append(f"a {self.kind} holds 8 bits: the 16-bit frames were scaled down")
+            self.notes.append(f"{self.kind} holds 8 bits: the 16-bit frames were scaled down")
 
 
 class GifWriter(_ContainerWriter):
@@ -148,7 +148,6 @@ class _VideoWriter(_ContainerWriter):
     the BT.601 matrix, which readers that ignore the name assume.
     """
 
-    keeps_aspect = True
     codec_title: ClassVar[str]
     codec_options: ClassVar[dict[str, str]]
     container_options: ClassVar[dict[str, str] | None] = None
@@ -169,7 +168,6 @@ class _VideoWriter(_ContainerWriter):
         context.colorspace = av.video.reformatter.Colorspace.ITU601
         context.color_range = av.video.reformatter.ColorRange.MPEG
         context.sample_aspect_ratio = self.look.pixel_aspect
-        self._stream.sample_aspect_ratio = self.look.pixel_aspect
 
     def _append(self, frame: np.ndarray) -> None:
         padded = np.pad(convert_depth(frame, np.uint8), self._padding, mode="edge")
@@ -181,6 +179,7 @@ class Mp4Writer(_VideoWriter):
 
     kind, container, container_options = "MP4", "mp4", INDEX_FIRST
     codec, codec_title, codec_options = "libx264", "H.264", H264
+    keeps_aspect = True  # in H.264's own header; PyAV cannot write that of WebM
 
 
 class WebmWriter(_VideoWriter):

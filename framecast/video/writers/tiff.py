@@ -17,6 +17,7 @@ class TiffWriter(FrameWriter):
     _file: tifffile.TiffWriter | None = None
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
+        self._path = temporary
         self._file = tifffile.TiffWriter(temporary)
 
     def _append(self, frame: np.ndarray) -> None:
@@ -26,10 +27,15 @@ class TiffWriter(FrameWriter):
                 frame[..., 0] if grey else frame,
                 photometric="minisblack" if grey else "rgb",
                 contiguous=True,  # one series of pages, not a series for each
-                metadata={"axes": "YX" if grey else "YXS", "fps": self.fps},
+                metadata={"axes": "TYX" if grey else "TYXS", "fps": self.fps},
             )
         except ValueError as error:  # beyond 4 GB, which offsets of 32 bits cannot reach
             raise OSError(str(error)) from error
+        except OSError:
+            # NumPy says how much it has written and not why no more; the same write says why.
+            with self._path.open("ab") as file:
+                file.write(bytes(frame.nbytes))
+            raise
 
     def _finish(self) -> None:
         self._file.close()
