@@ -219,11 +219,13 @@ def predict(
       framecast predict runs/train-1 camera:0 --stream -o nowcast.mp4
     """
     from framecast.cli.console import show_notes, show_result
-    from framecast.cli.progress import Display
-    from framecast.prediction.loaded_forecaster import load_forecaster
+    from framecast.cli.progress import LOADING, Display
+    from framecast.prediction.model_header import check_early
     from framecast.prediction.predict_clip import PredictionRequest, name_outputs, predict_file
     from framecast.prediction.predict_stream import nowcast_file
+    from framecast.video.readers.live import is_live
     from framecast.video.readers.open import expand_lists
+    from framecast.video.writers.open import DEFAULT_FPS, open_writer
 
     request = PredictionRequest(
         horizon, start, compare, fps, color, keep_readable, stream, size, axes, variable
@@ -231,11 +233,21 @@ def predict(
     named = expand_lists(sources)
     for source in named:
         request.check_source(source)
-    forecaster = load_forecaster(model, device, tile, match)
+    # The other sources are still predicted where one of several is wrong.
+    alone = [] if len(named) > 1 else [source for source in named if not is_live(source)]
+    given = {"color": color, "axes": axes, "variable": variable, "keep_readable": keep_readable}
+    check_early(model, alone, **given)
     targets = name_outputs(named, output or [], format_, overwrite)
     for files in targets:
         for file in files:
             check_inputs(Path(file), [model, *map(Path, named)])
+            if len(named) == 1:
+                open_writer(file, fps=fps or DEFAULT_FPS, overwrite=overwrite)
+    with Display() as display:
+        display.show(LOADING)
+        from framecast.prediction.loaded_forecaster import load_forecaster
+
+        forecaster = load_forecaster(model, device, tile, match)
     predict_one = nowcast_file if stream else predict_file
 
     def run(source: str, files: list[str]) -> None:
@@ -329,12 +341,11 @@ def evaluate(
       framecast evaluate runs/train-1 radar/ --protocol nowcast --report report.html
     """
     from framecast.cli.console import show_result
-    from framecast.cli.progress import Display
+    from framecast.cli.progress import LOADING, Display
     from framecast.cli.score_tables import show_evaluation
-    from framecast.evaluation.evaluate import evaluate_task
     from framecast.evaluation.report_files import ReportFiles
     from framecast.evaluation.task import EvaluationRequest, open_task
-    from framecast.runtime.distributed import joined
+    from framecast.prediction.model_header import check_early
 
     request = EvaluationRequest(
         horizon,
@@ -348,16 +359,24 @@ def evaluate(
     files = ReportFiles(csv, report, overwrite)
     for path in files.paths:
         check_inputs(path, [model, *(sources or [])])
+    check_early(model, needed(sources), color=color, keep_readable=keep_readable)
+    with Display(quiet=not is_main_process()) as display:
+        display.show(LOADING)
+        from framecast.evaluation.evaluate import evaluate_task
+        from framecast.runtime.distributed import joined
     with joined(device) as group:
         with Display(quiet=not group.main) as display:
+            display.show("loading the model")
             task = open_task(
                 model, sources, request, color, keep_readable, group.device, match, display.count
             )
             found = evaluate_task(
                 task, on_window=lambda total: display.count("scoring windows", total), group=group
             )
+            if group.main and files.paths:
+                display.show("writing the report")
+                files.write(found, task)
         if group.main:
-            files.write(found, task)
             show_evaluation(found, as_json=json)
             for path in files.paths:
                 show_result(str(path))

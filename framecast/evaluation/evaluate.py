@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from framecast.config.loading import to_dict
 from framecast.data.training_frames import TrainingOverlap
 from framecast.evaluation.metrics import PeakSignalToNoise
-from framecast.evaluation.protocols import PROTOCOLS, make_metrics
+from framecast.evaluation.protocols import make_metrics
 from framecast.evaluation.report import MODEL, Report, ScoredClip
 from framecast.evaluation.skill import compare
-from framecast.evaluation.task import EvaluationRequest, Task, plan_evaluation
+from framecast.evaluation.task import PROTOCOLS, EvaluationRequest, Task, plan_evaluation
 from framecast.evaluation.window_scores import WindowScores, stream_batches
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.loaded_forecaster import LoadedForecaster

@@ -17,13 +17,8 @@ from framecast.evaluation.metrics import (
     PeakSignalToNoise,
     StructuralSimilarity,
 )
+from framecast.evaluation.task import PROTOCOLS
 from framecast.evaluation.thresholds import Threshold
-
-PROTOCOLS = {
-    "pixel": "means over pixels of frames in 0..1",
-    "openstl": "sums over the pixels of a frame and SSIM with data range 2, as OpenSTL reports",
-    "nowcast": "errors over pixels, and events above thresholds, as pysteps counts them",
-}
 
 FSS_SIDES = (2, 8, 32)
 """Sides in pixels of the squares of the fractions skill score."""

@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from framecast.config.brightness_scale import read_scale
-from framecast.data.batches import WindowShape
 from framecast.data.scene_breaks import split_scenes
 from framecast.data.training_frames import TrainingOverlap, find_overlap, untrained_parts
-from framecast.data.windows import Window, plan_windows, spread, window_span
+from framecast.data.windows import Window, WindowShape, plan_windows, spread, window_span
 from framecast.errors import SourceError, UsageError
-from framecast.evaluation.protocols import make_metrics
 from framecast.evaluation.thresholds import Threshold, default_thresholds, read_threshold
-from framecast.prediction.loaded_forecaster import LoadedForecaster, load_forecaster
 from framecast.video.frame_size import target_size
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.open import open_sources, read_options
+
+if TYPE_CHECKING:
+    from framecast.prediction.loaded_forecaster import LoadedForecaster
+
+PROTOCOLS = {
+    "pixel": "means over pixels of frames in 0..1",
+    "openstl": "sums over the pixels of a frame and SSIM with data range 2, as OpenSTL reports",
+    "nowcast": "errors over pixels, and events above thresholds, as pysteps counts them",
+}
+"""Sets of metrics by name, and what each is."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,10 @@ class EvaluationRequest:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name} {value}: nothing to score", remedy="use 1 or more")
-        make_metrics(self.protocol, 1)  # refuses a protocol of another name
+        if self.protocol not in PROTOCOLS:
+            raise UsageError(
+                f"protocol {self.protocol}: unknown", remedy=f"use {', '.join(PROTOCOLS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,9 @@ def open_task(
 
     `on_frame` is called for every frame looked at for cuts, with what is done and their number.
     """
+    # Loading it loads PyTorch, which takes longer than refusing a request.
+    from framecast.prediction.loaded_forecaster import load_forecaster  # noqa: PLC0415
+
     forecaster = load_forecaster(model, device, match=match)
     data = forecaster.config.data
     options = read_options(data) | {"keep_readable": keep_readable}

@@ -23,16 +23,20 @@ from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint_checks import (
     check_clip,
-    check_file,
     check_scores,
     check_trained_on,
     check_weights,
+)
+from framecast.prediction.model_header import (
+    FORMAT,
+    VERSION,
+    check_file,
+    check_format,
     damaged,
+    find_file,
 )
 from framecast.runtime.device import explained_memory
 from framecast.runtime.output_files import atomic_write, explained_write
-
-FORMAT, VERSION = "framecast", 1
 
 SCORED_BASELINES = {"last frame": "persistence_mse", "optical flow": "flow_mse"}
 """Baselines that are validated together with the network, and their names in `scores`."""
@@ -117,38 +121,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises CheckpointError when there is none, when the file is something else, damaged, or newer
     than this framecast.
     """
-    try:
-        folder = path.is_dir()
-        file = path / "best.pt" if folder else path
-        missing = not file.exists()
-    except OSError as error:  # a folder above is closed to us, or the name is too long
-        raise CheckpointError(
-            f"{path}: cannot be read ({error.strerror})", remedy="check the path"
-        ) from error
-    if missing:
-        raise CheckpointError(
-            f"{path}: no model here" if folder else f"{path}: no such file",
-            remedy="give a .pt file or a run folder that `framecast train` wrote",
-        )
+    file = find_file(path)
     check_file(file)
     contents = _load_plain_data(file)
-    if not isinstance(contents, dict) or not _is(contents.get("format"), FORMAT):
-        raise CheckpointError(
-            f"{file}: a PyTorch file, but not a framecast model",
-            remedy="give a .pt file that `framecast train` wrote",
-        )
-    version = contents.get("version")
-    if not _is(version, VERSION):
-        raise CheckpointError(
-            f"{file}: format version {version!r:.40}, this framecast reads {VERSION}",
-            remedy="upgrade framecast",
-        )
+    check_format(file, contents)
     return _from_contents(file, contents)
-
-
-def _is(found: object, wanted: str | int) -> bool:
-    """Whether they are equal and of one type; tensors have no single truth value to compare."""
-    return type(found) is type(wanted) and found == wanted
 
 
 def _load_plain_data(file: Path) -> Any:

@@ -6,19 +6,14 @@ that no training writes, such as a network of 10^12 weights, before memory is ta
 
 from __future__ import annotations
 
-import stat
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from framecast.config.schema import ModelConfig
-from framecast.errors import CheckpointError, ResourceError
 from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import totals
-from framecast.runtime.memory import machine_memory
 
 DTYPES = (
     *(torch.float32, torch.float16, torch.bfloat16, torch.float64),
@@ -28,47 +23,6 @@ DTYPES = (
 
 SIDES = range(1, 65_537)
 """Pixels along a side of the frames trained on."""
-
-
-def check_file(file: Path) -> None:
-    """Raise CheckpointError or ResourceError for what would hang, or not fit into memory, if read.
-
-    Such are devices, pipes, and archives that hold more than their own size: `torch.save` stores
-    tensors uncompressed.
-    """
-    try:
-        status = file.stat()
-    except OSError as error:
-        raise CheckpointError(
-            f"{file}: cannot be read ({error.strerror})", remedy="check the path"
-        ) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise CheckpointError(f"{file}: not a regular file", remedy="give a .pt file")
-    memory = machine_memory()
-    if memory is not None and status.st_size > memory:
-        raise ResourceError(
-            f"{file}: has {status.st_size / 1e9:,.1f} GB; this machine has {memory / 1e9:,.1f} GB "
-            "of memory",
-            remedy="use a machine with more memory",
-        )
-    try:
-        with zipfile.ZipFile(file) as archive:
-            held = sum(member.file_size for member in archive.infolist())
-    except PermissionError as error:
-        raise CheckpointError(
-            f"{file}: permission to read it is denied", remedy="run chmod u+r on it"
-        ) from error
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise damaged(file) from error
-    if held > status.st_size:
-        raise damaged(file)
-
-
-def damaged(file: Path) -> CheckpointError:
-    """Return the error for a file that cannot be read as a model."""
-    return CheckpointError(
-        f"{file}: damaged, or not a model", remedy="give a .pt file that `framecast train` wrote"
-    )
 
 
 def check_clip(clip: Any) -> None:

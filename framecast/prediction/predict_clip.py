@@ -10,19 +10,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from framecast.config.loading import Config
 from framecast.config.schema import DataConfig
 from framecast.errors import OutputError, SourceError, UsageError
-from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.video.comparison_figures import comparison_video
 from framecast.video.readers.base import FrameSource, SourceInfo
 from framecast.video.readers.live import STANDARD_INPUT, is_live, live_name
 from framecast.video.readers.open import open_source, read_options
 from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, open_writer
+
+if TYPE_CHECKING:
+    from framecast.prediction.loaded_forecaster import LoadedForecaster
 
 NAME_BYTES = 200
 

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from framecast.errors import InterruptedRunError, SourceError
-from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.prediction.predict_clip import (
     PredictionRequest,
     model_notes,
@@ -27,6 +27,9 @@ from framecast.runtime.interrupts import interrupts
 from framecast.video.frame_size import parse_size
 from framecast.video.readers.live import Feed, is_live, open_live
 from framecast.video.writers.open import DEFAULT_FPS, open_writer
+
+if TYPE_CHECKING:
+    from framecast.prediction.loaded_forecaster import LoadedForecaster
 
 
 def nowcast(

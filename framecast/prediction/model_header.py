@@ -1,0 +1,178 @@
+"""What a model file says of itself, read without PyTorch: settings and clips, but no weights.
+
+Loading PyTorch takes seconds, in which a wrong path or a model that does not fit could be refused.
+"""
+
+from __future__ import annotations
+
+import pickle
+import stat
+import zipfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from framecast.config.loading import Config, from_dict
+from framecast.errors import CheckpointError, ConfigError, ResourceError
+from framecast.runtime.memory import machine_memory
+from framecast.video.readers.open import open_sources, read_options
+
+FORMAT, VERSION = "framecast", 1
+
+LARGEST_HEADER = 100_000_000
+"""Bytes of a header that are read here; that of a training of 10,000 clips has about 3 million."""
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """A model without its weights: its settings and the channels of the training frames."""
+
+    config: Config
+    channels: int
+
+
+def check_early(model: Path, sources: Sequence[str | Path] = (), **options: Any) -> None:
+    """Raise now what a wrong model or source would raise only once PyTorch is loaded.
+
+    `options` are those of `open_sources` that the user gave. Raises CheckpointError, and what
+    `open_sources` raises.
+    """
+    header = read_header(model)
+    given = {name: value for name, value in options.items() if value}
+    # Damaged clips would be read to their end, twice; other models say nothing before they run.
+    if header is None or not sources or "keep_readable" in given:
+        return
+    color = "gray" if header.channels == 1 else "rgb"
+    open_sources(sources, **(read_options(header.config.data) | {"color": color} | given))
+
+
+def read_header(model: Path) -> ModelHeader | None:
+    """Read the header of a model file, or of a run folder's `best.pt`.
+
+    None for files of another kind than `framecast train` writes: only loading them tells more.
+    Raises CheckpointError as loading the model would, for what can be told without its weights.
+    """
+    file = find_file(model)
+    if file.suffix.lower() != ".pt":
+        return None
+    check_file(file)
+    contents = _unpickled(file)
+    check_format(file, contents)
+    try:
+        return ModelHeader(from_dict(contents["config"]), int(contents["clip"]["channels"]))
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError):
+        return None  # loading it says what is wrong
+
+
+def find_file(path: Path) -> Path:
+    """The file of a model, of a run folder its `best.pt`; CheckpointError when there is none."""
+    try:
+        folder = path.is_dir()
+        file = path / "best.pt" if folder else path
+        missing = not file.exists()
+    except OSError as error:  # a folder above is closed to us, or the name is too long
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror})", remedy="check the path"
+        ) from error
+    if missing:
+        raise CheckpointError(
+            f"{path}: no model here" if folder else f"{path}: no such file",
+            remedy="give a .pt file or a run folder that `framecast train` wrote",
+        )
+    return file
+
+
+def check_file(file: Path) -> None:
+    """Raise CheckpointError or ResourceError for what would hang, or not fit into memory, if read.
+
+    Such are devices, pipes, and archives that hold more than their own size: `torch.save` stores
+    tensors uncompressed.
+    """
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise CheckpointError(
+            f"{file}: cannot be read ({error.strerror})", remedy="check the path"
+        ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(f"{file}: not a regular file", remedy="give a .pt file")
+    memory = machine_memory()
+    if memory is not None and status.st_size > memory:
+        raise ResourceError(
+            f"{file}: has {status.st_size / 1e9:,.1f} GB; this machine has {memory / 1e9:,.1f} GB "
+            "of memory",
+            remedy="use a machine with more memory",
+        )
+    try:
+        with zipfile.ZipFile(file) as archive:
+            held = sum(member.file_size for member in archive.infolist())
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{file}: permission to read it is denied", remedy="run chmod u+r on it"
+        ) from error
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise damaged(file) from error
+    if held > status.st_size:
+        raise damaged(file)
+
+
+def damaged(file: Path) -> CheckpointError:
+    """Return the error for a file that cannot be read as a model."""
+    return CheckpointError(
+        f"{file}: damaged, or not a model", remedy="give a .pt file that `framecast train` wrote"
+    )
+
+
+def check_format(file: Path, contents: Any) -> None:
+    """Raise CheckpointError unless these are the contents of a model of a version we read."""
+    if not isinstance(contents, dict) or not _is(contents.get("format"), FORMAT):
+        raise CheckpointError(
+            f"{file}: a PyTorch file, but not a framecast model",
+            remedy="give a .pt file that `framecast train` wrote",
+        )
+    version = contents.get("version")
+    if not _is(version, VERSION):
+        raise CheckpointError(
+            f"{file}: format version {version!r:.40}, this framecast reads {VERSION}",
+            remedy="upgrade framecast",
+        )
+
+
+def _is(found: object, wanted: str | int) -> bool:
+    """Whether they are equal and of one type; tensors have no single truth value to compare."""
+    return type(found) is type(wanted) and found == wanted
+
+
+class _HeaderReader(pickle.Unpickler):
+    """Reads plain data; whatever is PyTorch's own, and so belongs to weights, becomes None."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module.partition(".")[0] == "torch":
+            return _nothing
+        raise pickle.UnpicklingError(f"{module}.{name} in a model file")  # it could be any code
+
+    def persistent_load(self, pid: Any) -> None:
+        """The bytes of a tensor, which lie in files of their own."""
+
+
+def _nothing(*parts: Any) -> None:
+    """Stand in for a function of PyTorch that puts a tensor together."""
+
+
+def _unpickled(file: Path) -> Any:
+    """The contents of a file as `torch.save` writes it: a zip archive with the pickle in it."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            [entry] = [
+                entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl")
+            ]
+            if entry.file_size > LARGEST_HEADER:
+                raise damaged(file)
+            with archive.open(entry) as pickled:
+                return _HeaderReader(pickled).load()
+    except Exception as error:  # whatever the bytes of another file make the unpickler do
+        raise damaged(file) from error
