@@ -187,6 +187,14 @@ class ModelConfig(Section):
         tuple[int, ...],
         Rule("Units of cnn-lstm and fc-lstm, one LSTM layer for each number.", at_least=1),
     ] = (256,)
+    recurrent_kernel_size: Annotated[
+        int | None,
+        Rule(
+            "Side of the kernels that the state goes through in shi2015; none: as kernel_size.",
+            at_least=1,
+            odd=True,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -206,6 +214,13 @@ class ModelConfig(Section):
     def traits(self) -> NetworkTraits:
         """What the network is like."""
         return NETWORKS[self.name]
+
+    @property
+    def recurrent_kernel_sizes(self) -> tuple[int, ...]:
+        """Side of the kernels over each layer's state."""
+        sizes = self.kernel_sizes
+        own = self.recurrent_kernel_size
+        return sizes if own is None or self.name != "shi2015" else (own,) * len(sizes)
 
     @property
     def kernel_sizes(self) -> tuple[int, ...]:

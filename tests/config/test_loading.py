@@ -443,6 +443,7 @@ def _value_of(spec):
         "data.scale": st.none() | st.sampled_from(["-10..60 dBZ", "0.1..200 mm/h log"]),
         "model.filters": st.lists(st.integers(1, 10**4), min_size=1).map(tuple),
         "model.units": st.lists(st.integers(1, 10**4), min_size=1).map(tuple),
+        "model.recurrent_kernel_size": st.sampled_from([None, 1, 5]),
         "model.kernel_size": odd | st.lists(odd, min_size=1, max_size=3).map(tuple),
         "train.minutes": st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
         "train.optimizer": st.sampled_from(["adamw", "rmsprop"]),
@@ -526,7 +527,7 @@ def test_the_example_file_is_the_codes_own():
 
 def test_every_setting_is_described_for_help():
     specs = {spec.dotted: spec for spec in fields()}
-    assert len(specs) == 17 + 5 + 14
+    assert len(specs) == 17 + 6 + 14
     assert all(spec.help.endswith(".") and spec.expects for spec in specs.values())
     assert specs["data.horizon"].default == "auto"
     assert specs["data.horizon"].env == "FRAMECAST_DATA_HORIZON"

@@ -17,6 +17,8 @@ from framecast.inspection.network_report import inspect_clips, inspect_settings
 from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.nn.cost_model import memory
 from framecast.nn.cost_model.memory import check_memory
+from framecast.nn.cost_model.network import forecast_cost
+from framecast.nn.cost_model.tensors import totals
 from framecast.nn.forecasters.comparison import CnnLstm, EncoderForecaster, FcLstm, Shi2015
 from framecast.nn.forecasters.layers import grid_stack
 from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
@@ -51,9 +53,27 @@ def parameter_count(name, size, **settings):
     [((256,), 13_524_496), ((128, 128), 10_042_896), ((128, 64, 64), 7_585_296)],
 )
 def test_shi2015_has_the_papers_parameters(filters, count):
-    """Table 1 of arXiv:1506.04214, the rows whose two kernels are of one size."""
+    """Table 1 of arXiv:1506.04214; for its last rows see below."""
     assert parameter_count("shi2015", (64, 64), filters=filters, kernel_size=5) == count
     assert parameter_count("shi2015", (96, 80), filters=filters, kernel_size=5) == count
+
+
+@pytest.mark.parametrize(
+    ("filters", "count"), [((128, 128), 11_550_224), ((128, 64, 64), 8_830_480)]
+)
+def test_the_papers_rows_with_a_small_kernel_over_the_state(filters, count):
+    given = {"filters": filters, "kernel_size": 9, "recurrent_kernel_size": 1}
+    assert parameter_count("shi2015", (64, 64), **given) == count
+    records = forecast_cost(
+        ModelConfig("shi2015", **given),
+        batch=1,
+        context_length=10,
+        horizon=10,
+        channels=1,
+        height=64,
+        width=64,
+    )
+    assert totals(records).parameters == count
 
 
 def test_every_layer_has_a_kernel_of_its_own():

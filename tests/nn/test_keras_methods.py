@@ -12,8 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from framecast.errors import UsageError
 from framecast.nn.convlstm.cell import ConvLSTMCell2D
 from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
+from framecast.nn.interchange.keras_layers import to_keras_config
 
 B, T, C, F, SIZES = 2, 5, 3, 6, (7, 8, 9)
 PAIRS = {
@@ -369,3 +371,20 @@ def test_jit_script_is_refused_with_what_works():
             torch.jit.script(module)
     x = torch.rand(shape_of(2))
     torch.testing.assert_close(torch.jit.trace(layer, x)(x), layer(x))
+
+
+def test_the_states_kernel_may_have_a_size_of_its_own():
+    layer = ConvLSTM2D(F, 3, recurrent_kernel_size=(1, 5), padding="same", in_channels=C)
+    assert layer.recurrent_kernel.shape == (4 * F, F, 1, 5)
+    assert layer.get_config()["recurrent_kernel_size"] == (1, 5)
+    again = ConvLSTM2D.from_config(layer.get_config())
+    again.set_weights(layer.get_weights())
+    embedded = ConvLSTM2D(F, (3, 5), padding="same", in_channels=C)
+    with torch.no_grad():
+        embedded.kernel.zero_()[..., 1:4] = layer.kernel
+        embedded.recurrent_kernel.zero_()[:, :, 1:2] = layer.recurrent_kernel
+    x = torch.rand(shape_of(2))
+    for other in (again, embedded):
+        torch.testing.assert_close(other(x), layer(x))
+    with pytest.raises(UsageError, match="Keras' ConvLSTM2D has no recurrent_kernel_size"):
+        to_keras_config(layer)

@@ -65,6 +65,7 @@ class ConvLSTMCell(KerasMethods):
         seed: int | None = None,
         *,
         in_channels: int | None = None,
+        recurrent_kernel_size: int | Iterable[int] | None = None,
         peephole: bool = False,
         layer_norm: bool = False,
         device: torch.device | str | None = None,
@@ -82,7 +83,12 @@ class ConvLSTMCell(KerasMethods):
             dilation_rate=dilation_rate,
         )
         # The state's convolution keeps the size, whatever the input's does.
-        self._state_geometry = shapes.ConvGeometry.parse(self.rank, kernel_size=kernel_size)
+        self.state_geometry = shapes.ConvGeometry.parse(
+            self.rank,
+            kernel_size=self.geometry.kernel_size
+            if recurrent_kernel_size is None
+            else recurrent_kernel_size,
+        )
         self.data_format = to_data_format(data_format)
         self.activation = get_activation(activation, "activation")
         self.recurrent_activation = get_activation(recurrent_activation, "recurrent_activation")
@@ -158,7 +164,7 @@ class ConvLSTMCell(KerasMethods):
     def _step(self, z_BGHW: Tensor, h_BFHW: Tensor, c_BFHW: Tensor, masks: DropoutMasks) -> State:
         """One step from the input's share of the pre-activations to the next h and c."""
         recurrent_BGHW = convolve(
-            h_BFHW, self.recurrent_kernel, None, self._state_geometry, masks.state_4BFHW
+            h_BFHW, self.recurrent_kernel, None, self.state_geometry, masks.state_4BFHW
         )
         normalize_c = None
         if self.layer_norm:

@@ -33,7 +33,7 @@ _REGISTRIES = {
     "constraint": CONSTRAINTS,
 }
 # Arguments of this project alone; a configuration holds them only where they change something.
-OWN_ARGUMENTS = ("peephole", "layer_norm", "recompute")
+OWN_ARGUMENTS = ("recurrent_kernel_size", "peephole", "layer_norm", "recompute")
 _NOT_CONFIGURED = ("self", "in_channels", "input_shape", "device", "name", "trainable", "dtype")
 # Keras 2 wrote these, which change no result, or stand in its configurations of whole models.
 _FORMER_ARGUMENTS = ("batch_input_shape", "implementation", "time_major", "build_config")
@@ -127,8 +127,8 @@ class KerasMethods(GateWeights):
         }
         for argument in inspect.signature(type(self)).parameters:
             if argument in OWN_ARGUMENTS:
-                if self._has(argument):
-                    config[argument] = True
+                if value := self._own(argument):
+                    config[argument] = value
             elif argument not in _NOT_CONFIGURED:
                 value = self._held(argument)
                 kind = argument.rpartition("_")[2]
@@ -137,10 +137,14 @@ class KerasMethods(GateWeights):
                 config[argument] = value
         return config
 
-    def _has(self, option: str) -> bool:
-        if option == "peephole":
+    def _own(self, argument: str) -> Any:
+        """An argument that Keras does not have, None or False where it changes nothing."""
+        if argument == "peephole":
             return self.peephole is not None
-        return bool(getattr(self, option))
+        if argument == "recurrent_kernel_size":
+            size = self.state_geometry.kernel_size
+            return None if size == self.geometry.kernel_size else size
+        return getattr(self, argument)
 
     def _held(self, argument: str) -> Any:
         """What a constructor's argument was resolved to."""

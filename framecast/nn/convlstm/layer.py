@@ -39,7 +39,8 @@ class ConvLSTM(ConvLSTMCell):
     state and repeats the last output, or gives zeros with `zero_output_for_mask`. `data_format`
     None is "channels_last". `input_shape`, without the batch, tells the channels early.
 
-    Arguments beyond Keras: `in_channels` (inferred at first use when None), `peephole` and
+    Arguments beyond Keras: `in_channels` (inferred at first use when None),
+    `recurrent_kernel_size` (that of the state's convolution, None is `kernel_size`), `peephole` and
     `layer_norm` (see `recurrence/equations.py`), `device` and `dtype` of the weights, and
     `recompute`, which saves two fifths as much for the backward pass and computes the gates a
     second time in it.
@@ -95,6 +96,7 @@ class ConvLSTM(ConvLSTMCell):
         zero_output_for_mask: bool = False,
         in_channels: int | None = None,
         input_shape: Sequence[int | None] | None = None,
+        recurrent_kernel_size: int | Iterable[int] | None = None,
         peephole: bool = False,
         layer_norm: bool = False,
         recompute: bool = False,
@@ -127,6 +129,7 @@ class ConvLSTM(ConvLSTMCell):
             recurrent_dropout,
             seed,
             in_channels=in_channels,
+            recurrent_kernel_size=recurrent_kernel_size,
             peephole=peephole,
             layer_norm=layer_norm,
             device=device,
@@ -209,7 +212,7 @@ class ConvLSTM(ConvLSTMCell):
         weights = Weights(self.kernel, self.recurrent_kernel, self.bias, self.peephole)
         settings = SequenceSettings(
             self.geometry,
-            self._state_geometry,
+            self.state_geometry,
             self.go_backwards,
             self.return_sequences,
             self.recompute,

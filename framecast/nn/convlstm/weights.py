@@ -74,12 +74,13 @@ class WeightRules:
 class GateWeights(nn.Module):
     """The weights of a ConvLSTM; those of its input are made as soon as its channels are known.
 
-    A layer sets `filters`, `geometry`, `rules`, `use_bias`, `unit_forget_bias` and `data_format`
-    before it calls `_make_tensors`.
+    A layer sets `filters`, both geometries, `rules`, `use_bias`, `unit_forget_bias` and
+    `data_format` before it calls `_make_tensors`.
     """
 
     filters: int
     geometry: ConvGeometry
+    state_geometry: ConvGeometry
     rules: dict[str, WeightRules]
     use_bias: bool
     unit_forget_bias: bool
@@ -91,7 +92,7 @@ class GateWeights(nn.Module):
         gate_channels = 4 * self.filters
         self.kernel: nn.Parameter = UninitializedParameter(**factory)
         self.recurrent_kernel = nn.Parameter(
-            torch.empty((gate_channels, self.filters, *self.geometry.kernel_size), **factory)
+            torch.empty((gate_channels, self.filters, *self.state_geometry.kernel_size), **factory)
         )
         optional = {
             "bias": gate_channels if self.use_bias else None,

@@ -171,12 +171,19 @@ class CostBuilder:
         filters: Sequence[int],
         kernels: Sequence[int],
         *,
+        recurrent_kernels: Sequence[int] | None = None,
         from_zeros: bool = False,
     ) -> Axes:
         """ConvLSTM2D layers, each fed by the one before; see `convlstm_layer`."""
-        for number, (width, kernel) in enumerate(zip(filters, kernels, strict=True)):
+        sides = zip(filters, kernels, recurrent_kernels or kernels, strict=True)
+        for number, (width, kernel, recurrent) in enumerate(sides):
             output = self.convlstm_layer(
-                f"{path}.{number}", x, width, kernel, from_zeros=from_zeros
+                f"{path}.{number}",
+                x,
+                width,
+                kernel,
+                recurrent_kernel=recurrent,
+                from_zeros=from_zeros,
             )
             # A sequence's caller holds its input; of a step only the new h and c stay
             self.held += size(x) if "T" in dict(x) else 2 * size(output)
@@ -190,6 +197,7 @@ class CostBuilder:
         filters: int,
         kernel: int,
         *,
+        recurrent_kernel: int | None = None,
         from_zeros: bool = False,
         reads_input: bool = True,
     ) -> Axes:
@@ -198,6 +206,7 @@ class CostBuilder:
         A sequence that starts `from_zeros` skips the first recurrent convolution. Without
         `reads_input` the layer is driven by its own state alone, of the shape of `x`.
         """
+        recurrent = recurrent_kernel or kernel
         sequence = dict(x).get("T")
         steps, (_, channels) = sequence or 1, x[-3]
         inputs = channels if reads_input else 0
@@ -222,12 +231,14 @@ class CostBuilder:
             tensors=1 if sequence else 2,
             parameters=(
                 *((("kernel", (4 * filters, inputs, kernel, kernel)),) if reads_input else ()),
-                ("recurrent_kernel", (4 * filters, filters, kernel, kernel)),
+                ("recurrent_kernel", (4 * filters, filters, recurrent, recurrent)),
                 ("bias", (4 * filters,)),
                 *((("peephole", (3 * filters,)),) if self.peephole else ()),
             ),
             padding=(top, bottom, left, right),
-            macs=4 * size(state) * kernel**2 * (steps * (inputs + filters) - from_zeros * filters),
+            macs=4
+            * size(state)
+            * (steps * inputs * kernel**2 + (steps - from_zeros) * filters * recurrent**2),
             saved=saved,
             workspace=workspace,
         )

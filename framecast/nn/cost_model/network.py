@@ -129,7 +129,12 @@ def _encode_shi2015(build: CostBuilder) -> None:
     cells = (("N", frames), *folded[2:])
     build.add("fold", f"{PATCH_2015}x{PATCH_2015} patches into channels", padded, cells)
     build.convlstm(
-        "core.encoder.layers", folded, model.filters, model.kernel_sizes, from_zeros=True
+        "core.encoder.layers",
+        folded,
+        model.filters,
+        model.kernel_sizes,
+        recurrent_kernels=model.recurrent_kernel_sizes,
+        from_zeros=True,
     )
 
 
@@ -146,9 +151,11 @@ def _step_shi2015(build: CostBuilder) -> None:
 
 def _step_forecaster(build: CostBuilder, state: Axes, filters: tuple[int, ...]) -> Axes:
     """The second stack of an encoder-forecaster, whose first layer has no input."""
-    kernels = build.model.kernel_sizes
-    first = build.convlstm_layer("core.first", state, filters[0], kernels[0], reads_input=False)
-    return build.convlstm("core.rest.layers", first, filters[1:], kernels[1:])
+    kernels, recurrent = build.model.kernel_sizes, build.model.recurrent_kernel_sizes
+    first = build.convlstm_layer("core.first", state, filters[0], recurrent[0], reads_input=False)
+    return build.convlstm(
+        "core.rest.layers", first, filters[1:], kernels[1:], recurrent_kernels=recurrent[1:]
+    )
 
 
 NETWORK_COSTS: dict[str, tuple[Callable[[CostBuilder], None], Callable[[CostBuilder], None]]] = {

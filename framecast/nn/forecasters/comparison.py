@@ -69,14 +69,31 @@ class EncoderForecaster(nn.Module):
     """
 
     def __init__(
-        self, channels: int, filters: tuple[int, ...], kernel_sizes: tuple[int, ...]
+        self,
+        channels: int,
+        filters: tuple[int, ...],
+        kernel_sizes: tuple[int, ...],
+        recurrent_kernel_sizes: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
-        self.encoder = grid_stack(channels, filters, kernel_sizes, peephole=True)
-        self.first = StateOnlyConvLSTM2D(filters[0], kernel_sizes[0])
+        recurrent_kernel_sizes = recurrent_kernel_sizes or kernel_sizes
+        self.encoder = grid_stack(
+            channels,
+            filters,
+            kernel_sizes,
+            recurrent_kernel_sizes=recurrent_kernel_sizes,
+            peephole=True,
+        )
+        self.first = StateOnlyConvLSTM2D(filters[0], recurrent_kernel_sizes[0])
         self.rest = None
         if len(filters) > 1:
-            self.rest = grid_stack(filters[0], filters[1:], kernel_sizes[1:], peephole=True)
+            self.rest = grid_stack(
+                filters[0],
+                filters[1:],
+                kernel_sizes[1:],
+                recurrent_kernel_sizes=recurrent_kernel_sizes[1:],
+                peephole=True,
+            )
 
     def encode(self, cells_BTDHW: Tensor) -> States:
         return state_behind(self.encoder, cells_BTDHW)
@@ -101,7 +118,9 @@ class Shi2015(Forecaster):
         super().__init__()
         cell = channels * PATCH_2015**2
         self.fold, self.unfold = nn.PixelUnshuffle(PATCH_2015), nn.PixelShuffle(PATCH_2015)
-        self.core = EncoderForecaster(cell, config.filters, config.kernel_sizes)
+        self.core = EncoderForecaster(
+            cell, config.filters, config.kernel_sizes, config.recurrent_kernel_sizes
+        )
         self.head = nn.Conv2d(sum(config.filters), cell, 1)
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:

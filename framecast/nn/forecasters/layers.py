@@ -37,9 +37,13 @@ def grid_stack(
     filters: Sequence[int],
     kernel_sizes: Sequence[int],
     *,
+    recurrent_kernel_sizes: Sequence[int] | None = None,
     peephole: bool = False,
 ) -> ConvLSTMStack:
-    """ConvLSTM2D layers that keep the grid's size, run over sequences or stepped together."""
+    """ConvLSTM2D layers that keep the grid's size, run over sequences or stepped together.
+
+    `recurrent_kernel_sizes` are those of the states' kernels, None: the same as the inputs'.
+    """
     shared = {
         "padding": "same",
         "data_format": "channels_first",
@@ -47,8 +51,10 @@ def grid_stack(
         "peephole": peephole,
     }
     layers = [
-        {"filters": width, "kernel_size": side, **shared}
-        for width, side in zip(filters, kernel_sizes, strict=True)
+        {"filters": width, "kernel_size": side, "recurrent_kernel_size": recurrent, **shared}
+        for width, side, recurrent in zip(
+            filters, kernel_sizes, recurrent_kernel_sizes or kernel_sizes, strict=True
+        )
     ]
     return ConvLSTMStack(layers, in_channels=channels, return_state=True)
 

@@ -205,10 +205,9 @@ def to_keras_config(layer: ConvLSTM) -> dict[str, Any]:
 
 def check_exportable(layer: ConvLSTM) -> None:
     """Refuse (UsageError) a layer that computes what no Keras layer does."""
-    used = {"peephole": layer.peephole is not None, "layer_norm": layer.layer_norm}
-    for option, value in used.items():
-        if value:
+    for option in OWN_ARGUMENTS:
+        if option != "recompute" and option in layer.get_config():
             raise UsageError(
                 f"Keras' {type(layer).__name__} has no {option}, so this layer cannot be one",
-                remedy=f"use a layer with {option}=False",
+                remedy=f"use a layer without {option}",
             )
