@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = {
     "framecast": "--debug --version",
     "train": "--axes --batch-size --color --config --context-length --crop --device --dry-run "
-    "--epochs --frame-step --horizon --keep-readable --lr --minutes --model --patience "
+    "--epochs --frame-step --horizon --keep-readable --lr --minutes --model --patience --preset "
     "--quiet --range --resize --resume --runs --seed --set --variable -q sources",
     "predict": "--axes --color --compare --device --format --fps --horizon --keep-readable "
     "--match --output --overwrite --size --start --stream --tile --variable -o model sources",

@@ -359,7 +359,7 @@ def test_too_little_memory_is_not_called_damage(model, monkeypatch, failure):
 
 
 def test_a_file_larger_than_memory_is_refused_unread(model, monkeypatch):
-    monkeypatch.setattr("framecast.prediction.checkpoint_checks.machine_memory", lambda: 1000)
+    monkeypatch.setattr("framecast.prediction.model_header.machine_memory", lambda: 1000)
     with pytest.raises(ResourceError, match="use a machine with more memory"):
         load_checkpoint(model)
 
