@@ -52,9 +52,9 @@ def demo(
     from framecast.cli.console import messages, show_result
     from framecast.video.samples import write_samples
 
-    if folder.is_dir() and any(folder.iterdir()):
-        raise OutputError(f"{folder} exists already", remedy="give the name of a new folder")
     try:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise OutputError(f"{folder} exists already", remedy="give the name of a new folder")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error

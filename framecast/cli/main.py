@@ -29,6 +29,7 @@ from framecast.errors import (
     InterruptedRunError,
     UsageError,
 )
+from framecast.runtime.memory import lacks_memory
 
 
 class Program(HelpGroup):
@@ -91,7 +92,10 @@ def main(arguments: list[str] | None = None) -> int:
         discard_output()
         return 0
     except FramecastError as error:
-        return report(error, "--debug" in arguments)
+        # A file is not damaged only because there was too little memory to read it.
+        memory = error.__cause__ and lacks_memory(error.__cause__)
+        known = explained(error.__cause__) if memory else error
+        return report(known, "--debug" in arguments)
     except Exception as error:
         known = explained(error)
         if known is None:

@@ -17,12 +17,21 @@ if TYPE_CHECKING:
 
 YAML_TAG = "tag:yaml.org,2002:"
 
+LARGEST_FILE = 100_000
+"""Bytes of a settings file at most: ten times all settings with their comments, 3 s of parsing."""
+
 
 def compose(path: Path) -> yaml.Node | None:
     """The file's root node, None when it holds nothing; ConfigError names the line of an error."""
     import yaml  # noqa: PLC0415  (importing config stays free of it)
 
     try:
+        # A device or a pipe could go on for ever.
+        if path.stat().st_size > LARGEST_FILE or not (path.is_file() or path.is_dir()):
+            raise ConfigError(
+                f"{path}: not a settings file of at most {LARGEST_FILE // 1000} kB",
+                remedy="see framecast.yaml.example",
+            )
         text = path.read_bytes().decode("utf-8")
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:

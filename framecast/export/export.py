@@ -7,6 +7,7 @@ levels that motion is estimated on depends on H and W.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def export(
             size=size or None,
             overwrite=overwrite,
         )
-    if source.suffix == ".pt" or (source / "best.pt").is_file():
+    if source.suffix == ".pt" or os.path.lexists(source / "best.pt"):
         raise UsageError(
             f"{output}: a model cannot become a file of this kind",
             remedy=f"end the name in {', '.join(MODEL_FORMATS)}",

@@ -5,6 +5,7 @@ Built on the plan and the network's cost model, both plain integers; only a chec
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ def _crop_side(config: Config) -> int:
 
 
 def _is_model(target: Path) -> bool:
-    return target.suffix.lower() == ".pt" or (target / "best.pt").exists()
+    return target.suffix.lower() == ".pt" or os.path.lexists(target / "best.pt")
 
 
 def _inspect_model(target: Path, frame: tuple[int, int] | None, channels: int | None) -> Inspection:

@@ -23,9 +23,15 @@ def lacks_memory(error: BaseException) -> bool:
 def machine_memory() -> int | None:
     """Bytes of memory within reach; None where the system does not tell.
 
-    The smallest of the machine's memory and the limits of the control groups this process is in.
+    The smallest of the machine's memory, the limits of the control groups this process is in, and
+    the limit that a shell set (`ulimit -v`).
     """
     limits = list(_group_limits(Path("/")))
+    with suppress(ImportError, ValueError, OSError):  # nor has Windows these limits
+        import resource  # noqa: PLC0415
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limits += [soft] if soft != resource.RLIM_INFINITY else []
     with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(limits, default=None)

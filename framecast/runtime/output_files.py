@@ -130,6 +130,11 @@ def write_whole(path: Path, content: bytes | str, kind: str, overwrite: bool = T
 
 def check_target(path: Path, kind: str, overwrite: bool) -> None:
     """Raise OutputError unless a file (a `kind` of them) can be made here and loses nothing."""
+    with explained_write(path, kind):  # a name may be too long, a folder above closed to us
+        _check_target(path, kind, overwrite)
+
+
+def _check_target(path: Path, kind: str, overwrite: bool) -> None:
     if path.is_dir():
         problem = f"{path} is a folder, a {kind} is one file"
         raise OutputError(problem, remedy="choose another name")
@@ -153,7 +158,7 @@ def check_inputs(target: Path, inputs: Iterable[Path]) -> None:
 
     It must not be an input, nor a folder that holds one.
     """
-    if not target.exists():
+    if not os.path.lexists(target):
         return
     real = Path(os.path.realpath(target))
     for path in inputs:
@@ -168,9 +173,9 @@ def check_inputs(target: Path, inputs: Iterable[Path]) -> None:
 def check_parent(path: Path) -> None:
     """Raise OutputError unless the folder that `path` lies in is there and can be written."""
     folder = path.parent
-    if not folder.is_dir():
-        raise OutputError(f"{path}: there is no folder {folder}", remedy="create it first")
     try:
+        if not folder.is_dir():
+            raise OutputError(f"{path}: there is no folder {folder}", remedy="create it first")
         # Permissions alone do not tell: file systems can be read-only, and root passes them all.
         with tempfile.TemporaryFile(dir=folder):
             pass

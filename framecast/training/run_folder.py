@@ -193,7 +193,11 @@ class RunWriter:
 
 def check_runs_folder(parent: Path) -> None:
     """Raise OutputError now if no run folder can be made in `parent`."""
-    nearest = next(folder for folder in (parent, *parent.absolute().parents) if folder.exists())
+    above = (parent, *parent.absolute().parents)
+    try:
+        nearest = next(folder for folder in above if folder.exists())
+    except OSError as error:
+        raise _no_run_folder(parent, error.strerror) from error
     if not nearest.is_dir():
         raise _no_run_folder(parent, f"{nearest} is a file")
     if not os.access(nearest, os.W_OK):

@@ -18,6 +18,7 @@ from framecast.video.readers.base import (
     FrameSource,
     ReadOptions,
     SourceInfo,
+    check_memory,
     choose_channels,
     kept_note,
     looks_grey,
@@ -56,6 +57,7 @@ class AnimatedSource(FrameSource):
             with opened_image(path) as image:
                 format_name = image.format
                 height, width = image.height, image.width
+                check_memory(path, 4 * height * width)  # composed as RGBA
         except DamagedImageError as error:
             with path.open("rb") as file:
                 if file.read(6) in GIF_STARTS:

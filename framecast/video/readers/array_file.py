@@ -6,7 +6,10 @@ from their header; nothing is ever unpickled.
 
 from __future__ import annotations
 
+import lzma
+import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -27,6 +30,7 @@ from framecast.video.readers.base import (
     ReadOptions,
     SourceInfo,
     check_finite,
+    check_memory,
     choose_channels,
     kept_note,
     on_black,
@@ -35,7 +39,13 @@ from framecast.video.readers.base import (
 )
 from framecast.video.value_range import full_range
 
-READ_ERRORS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, struct.error)
+READ_ERRORS = (
+    *(OSError, ValueError, EOFError, SyntaxError, TypeError, IndexError, KeyError, OverflowError),
+    # zipfile raises these for unknown methods, and for members that are encrypted.
+    *(NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError),
+)
+"""What NumPy, zipfile and h5py raise, according to where a file is broken."""
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".nc"})
 
@@ -63,17 +73,15 @@ class StoredArray:
             return _ArchivedArray(self, stack)
         shape = (*self.shape[:-1], -1) if self.fortran else (-1, *self.shape[1:])
         held = (self.path.stat().st_size - self.offset) // self.dtype.itemsize
-        whole = held - held % int(np.prod(self.shape[1:], dtype=np.int64))
-        flat = np.memmap(
-            self.path, self.dtype, "r", self.offset, min(whole, int(np.prod(self.shape)))
-        )
+        whole = held - held % math.prod(self.shape[1:])
+        flat = np.memmap(self.path, self.dtype, "r", self.offset, min(whole, math.prod(self.shape)))
         return flat.reshape(shape, order="F" if self.fortran else "C")
 
     def rows_held(self) -> int:
         """How many entries of the first axis the bytes of an .npy are enough for."""
         if self.path.suffix.lower() != ".npy":
             return self.shape[0]
-        row = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        row = math.prod(self.shape[1:]) * self.dtype.itemsize
         held = (self.path.stat().st_size - self.offset) // row
         # In Fortran's order each row is spread over the whole file.
         return self.shape[0] if held >= self.shape[0] else 0 if self.fortran else held
@@ -92,7 +100,7 @@ class _ArchivedArray:
         stored, depth = self._stored, next(i for i, k in enumerate(key) if isinstance(k, slice))
         contiguous = not stored.fortran and all(isinstance(k, slice) for k in key[depth:])
         place = int(np.ravel_multi_index(key[:depth], stored.shape[:depth])) if contiguous else 0
-        size = int(np.prod(stored.shape[depth:], dtype=np.int64)) * stored.dtype.itemsize
+        size = math.prod(stored.shape[depth:]) * stored.dtype.itemsize
         start = stored.offset + place * size
         # Going back would mean to decompress from the start again: then all of it is kept.
         if self._whole is None and contiguous and start >= self._file.tell():
@@ -102,6 +110,7 @@ class _ArchivedArray:
                 raise EOFError("the archive's array ends in it")
             return np.frombuffer(data, stored.dtype).reshape(stored.shape[depth:])
         if self._whole is None:
+            check_memory(stored.path, math.prod(stored.shape) * stored.dtype.itemsize)
             with np.load(stored.path, allow_pickle=False) as archive:
                 self._whole = archive[stored.name]
         return self._whole[key]
@@ -120,6 +129,9 @@ class ArraySource(FrameSource):
         notes: list[str] = []
         self._arrays = _find_arrays(path, options.variable, notes)
         self._layouts = [_layout(array, options.axes) for array in self._arrays]
+        for array, layout in zip(self._arrays, self._layouts, strict=True):
+            frame = math.prod(layout.size(axis) for axis in "HWC")
+            check_memory(path, frame * array.dtype.itemsize)
         self._starts = np.cumsum([0, *(_frames(layout) for layout in self._layouts)])
         frames = self._held(options.keep_readable, notes)
         if options.keep_readable:
@@ -286,6 +298,10 @@ def _checked(array: StoredArray) -> StoredArray:
         raise SourceError(
             f"{array.path}: expected integers, floats or bool, got {array.dtype}",
             remedy="save real numbers",
+        )
+    if any(type(length) is not int or length < 0 for length in array.shape):
+        raise SourceError(
+            f"{array.path}: has the impossible shape {array.shape}", remedy="save frames again"
         )
     if 0 in array.shape:
         raise SourceError(

@@ -14,8 +14,12 @@ from typing import Literal
 import numpy as np
 
 from framecast.errors import CorruptSourceError, SourceError
+from framecast.runtime.memory import machine_memory
 from framecast.video.pixels import convert_color
 from framecast.video.value_range import ValueRange, full_range, guess_range, read_range
+
+MEMORY_SHARE = 8
+"""A frame may take an eighth of the machine's memory: decoding holds it several times."""
 
 Color = Literal["auto", "gray", "rgb"]
 
@@ -234,6 +238,17 @@ def check_finite(path: Path, number: int, frame: np.ndarray) -> None:
             f"{path}: frame {number} {problem}",
             remedy="fill missing values, for example with numpy.nan_to_num",
         ) from ValueError(problem)
+
+
+def check_memory(path: Path, nbytes: int) -> None:
+    """Raise SourceError for a frame of `nbytes` that this machine cannot decode and work on."""
+    memory = machine_memory()
+    if memory is not None and nbytes > memory / MEMORY_SHARE:
+        raise SourceError(
+            f"{path}: its header announces {nbytes / 1e9:.1f} GB of pixels, this machine has "
+            f"{memory / 1e9:.1f} GB of memory",
+            remedy="give smaller frames",
+        )
 
 
 TRANSPARENT_NOTE = "transparent pixels are shown on black"

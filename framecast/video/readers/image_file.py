@@ -22,8 +22,7 @@ import tifffile
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from framecast.errors import SourceError
-from framecast.runtime.memory import machine_memory
-from framecast.video.readers.base import on_black, unreadable
+from framecast.video.readers.base import check_memory, on_black, unreadable
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
@@ -32,9 +31,6 @@ EXIF_FORMATS = frozenset({"JPEG", "MPO", "WEBP", "PNG"})
 """Formats whose orientation tag is in the header; Pillow turns TIFFs by itself."""
 
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
-
-MEMORY_SHARE = 4
-"""An image may take a fourth of the machine's memory: decoding holds it several times."""
 
 READ_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
@@ -85,7 +81,7 @@ def read_header(path: Path) -> ImageHeader:
             head = file.read(25)
         dtype = _tiff_dtype(path) if image.format == "TIFF" else _stored_dtype(image, head)
         channels = 1 if _is_grey(image) else 3
-        _check_memory(path, image.height * image.width * channels * np.dtype(dtype).itemsize)
+        check_memory(path, image.height * image.width * channels * np.dtype(dtype).itemsize)
         height, width = image.height, image.width
         if _orientation(image) >= 5:  # 5 to 8 swap rows and columns
             height, width = width, height
@@ -153,6 +149,7 @@ def tiff_pixels(path: Path, page: tifffile.TiffPage, number: int) -> np.ndarray:
     """Decode an open page of a TIFF; see `read_tiff_page`."""
     key = page.keyframe  # which all pages of a stack are like; of a single page itself
     photometric = key.photometric
+    check_memory(path, key.size * (key.dtype.itemsize if key.dtype else 1))
     if photometric in (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.YCBCR):
         if key.bitspersample > 8:
             raise SourceError(
@@ -257,17 +254,6 @@ def _not_an_image(path: Path) -> str:
     if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
         return "it is an HEIC picture, whatever its name; convert it to PNG or JPEG"
     return "it is not an image" if head else "it is empty"
-
-
-def _check_memory(path: Path, nbytes: int) -> None:
-    """Raise SourceError for an image that this machine cannot decode beside all else."""
-    memory = machine_memory()
-    if memory is not None and nbytes > memory / MEMORY_SHARE:
-        raise SourceError(
-            f"{path}: its header announces {nbytes / 1e9:.1f} GB of pixels, this machine has "
-            f"{memory / 1e9:.1f} GB of memory",
-            remedy="give smaller frames",
-        )
 
 
 def _shown_pixels(image: Image.Image, channels: int) -> np.ndarray:

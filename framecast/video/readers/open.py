@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -30,6 +32,9 @@ from framecast.video.readers.tiff_stack import TiffStackSource, count_frames
 from framecast.video.value_range import joined_range
 
 LIST_MARK = "@"
+
+LONGEST_LIST = 10_000_000
+"""Bytes of a list of clips at most."""
 
 
 def open_source(path: str | Path, **options: Any) -> FrameSource:
@@ -84,11 +89,13 @@ def expand_lists(paths: Sequence[str | Path]) -> list[str]:
     """
     expanded: list[str] = []
     for path in map(str, paths):
-        if not path.startswith(LIST_MARK) or Path(path).exists():
+        if not path.startswith(LIST_MARK) or os.path.lexists(path):
             expanded.append(path)
             continue
         file = Path(path[len(LIST_MARK) :])
         try:
+            if file.stat().st_size > LONGEST_LIST or not file.is_file():
+                raise SourceError(f"{file}: is no list of clips", remedy="write a path a line")
             lines = file.read_text(encoding="utf-8").splitlines()
         except OSError as error:
             raise unreadable(file, error) from error
@@ -107,14 +114,19 @@ def _find_clips(text: str) -> list[tuple[Path, Listing | None]]:
     """Return the clips that a path stands for, at least one; folders with what is in them."""
     path = Path(text)
     try:
-        path.stat()
+        mode = path.stat().st_mode
     except OSError as error:
         if matches := _matches(text):
             return _matched_clips(text, matches)
         _check_setting(text)
         raise unreadable(path, error) from error
-    if not path.is_dir():
+    if stat.S_ISREG(mode):
         return [(path, None)]
+    if not stat.S_ISDIR(mode):  # a pipe would be waited for, a device never ends
+        raise SourceError(
+            f"{path}: is a device or a pipe, not a clip",
+            remedy="give a file, or send frames through - with predict --stream",
+        )
     clips = _expand(path, frozenset())
     if clips:
         return clips

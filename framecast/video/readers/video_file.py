@@ -20,6 +20,7 @@ from framecast.video.readers.base import (
     FrameSource,
     ReadOptions,
     SourceInfo,
+    check_memory,
     choose_channels,
     kept_note,
     looks_grey,
@@ -247,8 +248,11 @@ def _open(path: Path) -> InputContainer:
         raise unreadable(path, error) from error
     try:
         # The absolute path, since FFmpeg would take a name such as "a:b.mp4" for a protocol.
+        # Titles and comments may have any encoding, and are not read.
         container = av.open(
-            str(path.absolute()), container_options={"format_whitelist": CONTAINERS}
+            str(path.absolute()),
+            container_options={"format_whitelist": CONTAINERS},
+            metadata_errors="replace",
         )
     except av.FFmpegError as error:
         if head[4:8] in MP4_STARTS or head[:4] in OTHER_STARTS:
@@ -263,6 +267,8 @@ def _open(path: Path) -> InputContainer:
         raise SourceError(
             f"{path}: its video codec is unknown to FFmpeg", remedy="convert it to H.264 MP4"
         )
+    codec = container.streams.video[0].codec_context
+    check_memory(path, 3 * codec.width * codec.height)
     return container
 
 

@@ -12,7 +12,12 @@ import cv2
 import numpy as np
 
 from framecast.errors import OutputError, UsageError
-from framecast.runtime.output_files import check_parent, exists_already, write_whole
+from framecast.runtime.output_files import (
+    check_parent,
+    exists_already,
+    explained_write,
+    write_whole,
+)
 from framecast.video.writers.base import FrameWriter
 
 FRAME_FILE = re.compile(r"frame_\d{4,}\.png")
@@ -24,6 +29,10 @@ class PngWriter(FrameWriter):
     kind, keeps_values = "PNG folder", True
 
     def _check_target(self) -> None:
+        with explained_write(self.path, self.kind):
+            self._check_folder()
+
+    def _check_folder(self) -> None:
         if self.path.is_dir():
             entries = list(self.path.iterdir())
             if entries and not self.overwrite:

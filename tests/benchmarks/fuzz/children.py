@@ -62,7 +62,7 @@ def _become_child(
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, limits.seconds)
         # Beyond the limit that is judged, so that it is measured and not only refused.
-        room = _virtual() + 4 * limits.memory
+        room = _virtual() + 2 * limits.memory
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
         for number, path in enumerate(outputs, start=1):
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -163,7 +163,7 @@ def archive(draw: random.Random, folder: Path, valid: dict[str, bytes]) -> list[
     """An archive with an odd flag or method, or with far more in it than it takes on disk."""
     path = folder / "clip.npz"
     if draw.random() < 0.3:
-        side = draw.choice((2000, 6000))
+        side = draw.choice((1000, 2500))
         frames = np.broadcast_to(np.uint8(7), (draw.choice((3, 20)), side, side))
         order = draw.choice((np.ascontiguousarray, np.asfortranarray))
         np.savez_compressed(path, order(frames[:3]))
