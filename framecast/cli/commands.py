@@ -218,7 +218,7 @@ def predict(
 
       framecast predict runs/train-1 camera:0 --stream -o nowcast.mp4
     """
-    from framecast.cli.console import show_notes, show_result
+    from framecast.cli.console import show_model, show_notes, show_result
     from framecast.cli.progress import LOADING, Display
     from framecast.prediction.model_header import check_early
     from framecast.prediction.predict_clip import PredictionRequest, name_outputs, predict_file
@@ -248,6 +248,7 @@ def predict(
         from framecast.prediction.loaded_forecaster import load_forecaster
 
         forecaster = load_forecaster(model, device, tile, match)
+    show_model(forecaster)
     predict_one = nowcast_file if stream else predict_file
 
     def run(source: str, files: list[str]) -> None:
@@ -340,7 +341,7 @@ def evaluate(
 
       framecast evaluate runs/train-1 radar/ --protocol nowcast --report report.html
     """
-    from framecast.cli.console import show_result
+    from framecast.cli.console import show_model, show_result
     from framecast.cli.progress import LOADING, Display
     from framecast.cli.score_tables import show_evaluation
     from framecast.evaluation.report_files import ReportFiles
@@ -370,6 +371,8 @@ def evaluate(
             task = open_task(
                 model, sources, request, color, keep_readable, group.device, match, display.count
             )
+            if group.main:
+                show_model(task.forecaster)
             found = evaluate_task(
                 task, on_window=lambda total: display.count("scoring windows", total), group=group
             )

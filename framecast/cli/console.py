@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -20,6 +20,9 @@ class Messages(Console):
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
+
+if TYPE_CHECKING:
+    from framecast.prediction.loaded_forecaster import LoadedForecaster
 
 # File names may hold what Rich would read as colours or emoji. Rich breaks lines between words for
 # a reader at a terminal; a program that reads messages finds each in one line, and paths whole.
@@ -37,6 +40,12 @@ def show_notes(notes: Iterable[str]) -> None:
     """Print remarks that change nothing but are worth knowing."""
     for note in notes:
         messages.print(Text.assemble(("note:", "yellow"), f" {one_line(note)}"))
+
+
+def show_model(forecaster: LoadedForecaster) -> None:
+    """Print which network computes, and where and how."""
+    name, device = forecaster.config.model.name, forecaster.device
+    messages.print(f"{name} on {device} in {forecaster.precision}", markup=False)
 
 
 def show_warnings(warnings: Iterable[str]) -> None:

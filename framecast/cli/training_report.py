@@ -98,10 +98,12 @@ def show_epoch(epoch: EpochDone) -> None:
 
 
 def compared(error: float, reference: float) -> str:
-    """Say how an error compares with another: `4.2 % lower`, `13 % higher`, `16 times as high`."""
+    """Say how an error compares with another: `equal`, `4.2 % lower`, `16 times as high`."""
     if reference == 0:
-        return "as low" if error == 0 else "no error to beat"
+        return "equal" if error == 0 else "above its zero"
     ratio = error / reference
+    if abs(1 - ratio) < 0.0005:  # what would be printed as 0.0 %
+        return "equal"
     if ratio >= 2:  # where a percentage would be hard to read
         return f"{ratio:.1f} times as high" if ratio < 10 else f"{ratio:,.0f} times as high"
     return f"{abs(1 - ratio):.1%} {'lower' if ratio < 1 else 'higher'}".replace("%", " %")
@@ -135,4 +137,4 @@ def _show_scores(result: TrainingResult) -> None:
             "the fine-tuned model did not beat its start on held-out frames, so the start is kept"
         )
     for name, mean in zip(("the last frame repeated", "optical flow"), baselines, strict=True):
-        messages.print(f"error on held-out frames: {compared(model, mean)} than that of {name}")
+        messages.print(f"held-out error compared with {name}: {compared(model, mean)}")

@@ -177,6 +177,7 @@ def train(session: Session, runs: Path, emit: Callable[[Event], None]) -> Outcom
         if group.main:
             emit(Working("recording which frames are trained on"))
             known = record_clips(session.sources, plan.split.train, plan.split.span)
+            emit(Working("building the network"))
         with closing(RunWriter(runs, plan.config, _record(session), session.run)) as writer:
             trainer = Trainer(plan, clips, writer, emit, session.resumed, known, group)
             result = trainer.train()

@@ -13,8 +13,9 @@ from framecast.training.events import EpochDone
         (1.13, 1.0, "13.0 % higher"),
         (3.0, 1.25, "2.4 times as high"),
         (16.345, 1.0, "16 times as high"),
-        (1.0, 0.0, "no error to beat"),
-        (0.0, 0.0, "as low"),
+        (1.0, 0.0, "above its zero"),
+        (0.0, 0.0, "equal"),
+        (1.0004, 1.0, "equal"),
     ],
 )
 def test_errors_are_compared_in_words(error, reference, words):
