@@ -94,7 +94,7 @@ def train(
     from framecast.cli.progress import LOADING, Display
     from framecast.config.loading import load_config
     from framecast.training.preparation import prepare
-    from framecast.training.run_folder import check_runs_folder
+    from framecast.training.run_folder import RunFolder, check_runs_folder
 
     base = None if preset is None else find_preset(preset).load()
     overrides = [*(settings or []), *flags]
@@ -110,6 +110,8 @@ def train(
                 check_runs_folder(runs)
             settled = load_config(config, overrides, base=base)
             session = prepare(needed(sources), settled, display.count)
+        else:
+            RunFolder(resume).read_record()  # refuses what is no run folder
         display.show(LOADING)
         from framecast.training import pipeline
     with pipeline.claim(resume if main else None):

@@ -52,6 +52,8 @@ def test_train_refuses_paths_settings_and_outputs(clips, tmp_path):
         (2, [clip, "--config", tmp_path / "missing.yaml"]),
         (3, [clip, "--context-length", "500"]),
         (5, [clip, "--runs", tmp_path / "file"]),
+        (4, ["--resume", tmp_path / "none"]),
+        (2, ["--resume", tmp_path, clip]),
         (2, []),
     ):
         assert refused("train", *arguments, *TINY[:2])[0] == code, arguments
