@@ -89,7 +89,8 @@ def main() -> int:
             if found:
                 faulty[kind] += 1
                 if given.keep:
-                    shutil.copytree(place / "case", given.keep / f"{kind} {seed}")
+                    fifos = shutil.ignore_patterns("fifo")
+                    shutil.copytree(place / "case", given.keep / f"{kind} {seed}", ignore=fifos)
     for kind, count in cases.items():
         print(f"{kind}: {count} cases, {faulty[kind]} faulty")
     print(f"exit codes: {dict(sorted(codes.items()))}")
