@@ -2,7 +2,11 @@
 
 import io
 import os
+import re
 import struct
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import cv2
@@ -12,7 +16,8 @@ from PIL import Image
 
 from framecast.errors import CorruptSourceError, SourceError, UsageError
 from framecast.video.readers.live import is_live, live_name, open_live
-from tests.support.media import encoded
+from framecast.video.readers.open import open_source
+from tests.support.media import encoded, smooth_clip, write_video
 
 T, H, W = 4, 7, 10
 
@@ -202,3 +207,31 @@ def test_names_of_live_sources():
         *(True, True, False, False, False)
     ]
     assert (live_name("-"), live_name("camera:12")) == ("stdin", "camera-12")
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on this machine; gives the address of the folder that it serves."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+
+
+@pytest.mark.parametrize("slashes", ["//", "/"])
+def test_a_stream_from_the_network(server, tmp_path, slashes):
+    frames = smooth_clip(8, 32, 48)
+    write_video(tmp_path / "a.mp4", frames)
+    url = f"{server}/a.mp4".replace("//", slashes)
+    assert is_live(url)
+    assert re.fullmatch(r"127\.0\.0\.1-[0-9]+-a\.mp4", live_name(url))
+    feed = open_live(url, 3)
+    assert feed.fps == 12.5
+    found = np.stack(list(feed.frames))
+    np.testing.assert_array_equal(found, np.stack(list(open_source(tmp_path / "a.mp4").read())))
+
+
+def test_an_address_without_a_stream_says_so(server):
+    with pytest.raises(SourceError, match=r"/none\.mp4: cannot be opened \(.*; check the address"):
+        open_live(f"{server}/none.mp4", 3)

@@ -1,12 +1,15 @@
 """From paths to clips: what a path may be, and what is said when it is none of that."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from framecast.errors import SourceError
+from framecast.errors import SourceError, UsageError
+from framecast.video.readers import video_file
+from framecast.video.readers.image_file import decode_image
 from framecast.video.readers.open import open_source, open_sources
 from tests.support.media import H, T, W, problem, read_all, smooth_clip, write_folder, write_video
 
@@ -139,3 +142,86 @@ def test_a_source_can_be_read_again_and_side_by_side(tmp_path, clip):
         frames = list(source.read())
         np.testing.assert_array_equal(ahead, frames[4])
         np.testing.assert_array_equal(next(first), frames[1])
+
+
+def test_a_quoted_glob_of_images_is_one_clip(tmp_path, clip):
+    write_folder(tmp_path / "f", clip, "frame{}.png")
+    write_folder(tmp_path / "f", clip[:2], "mask{}.png")
+    source = open_source(f"{tmp_path}/f/frame*.png")
+    assert (source.info.frames, len(source.files)) == (T, T)
+    np.testing.assert_array_equal(read_all(source), clip)
+    sources = open_sources([f"{tmp_path}/f/[fm]*.png"])
+    assert sources[0].info.breaks == (T,)
+
+
+def test_a_glob_of_videos_is_a_clip_each(tmp_path, clip):
+    for name in ("b.mp4", "a.mp4", "c.mkv"):
+        write_video(tmp_path / name, clip)
+    sources = open_sources([f"{tmp_path}/*.mp4"])
+    assert [source.info.path.name for source in sources] == ["a.mp4", "b.mp4"]
+    assert "no*.mp4: no such file or folder" in problem(f"{tmp_path}/no*.mp4")
+
+
+def test_a_text_file_lists_clips(tmp_path, clip):
+    write_folder(tmp_path / "f", clip)
+    write_video(tmp_path / "a.mp4", clip)
+    (tmp_path / "clips.txt").write_text("# two clips\n\na.mp4\n  f  \n")
+    sources = open_sources([f"@{tmp_path}/clips.txt"])
+    assert [source.info.kind for source in sources] == ["video", "folder"]
+    assert "none.txt: no such file or folder" in problem(f"@{tmp_path}/none.txt")
+
+
+def test_a_setting_typed_as_a_source_names_its_flag(tmp_path):
+    for text, flag in (
+        ("epochs=10", "--epochs 10"),
+        ("batch-size=4", "--batch-size 4"),
+        ("train.lr=1e-3", "--lr 1e-3"),
+    ):
+        with pytest.raises(UsageError, match=f"is no source but a setting; write {flag}"):
+            open_sources([text])
+
+
+def test_an_heic_picture_is_named_whatever_it_is_called(tmp_path):
+    (tmp_path / "IMG_1.jpg").write_bytes(bytes(4) + b"ftypheic" + bytes(60))
+    assert "it is an HEIC picture, whatever its name; convert it" in problem(tmp_path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("depth", [8, 16])
+def test_cameras_say_which_side_is_up(tmp_path, clip, orientation, depth):
+    turned = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+        8: lambda a: np.rot90(a, 1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = clip[0, :, :, 0] if depth == 8 else clip[0, :, :, 0].astype(np.uint16) * 257
+    Image.fromarray(stored).save(tmp_path / "0.png", exif=exif)
+    np.testing.assert_array_equal(read_all(open_source(tmp_path))[0, :, :, 0], turned(stored))
+    decoded = decode_image((tmp_path / "0.png").read_bytes())
+    np.testing.assert_array_equal(decoded[:, :, 0], turned(stored))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "turned"),
+    [
+        ((0, 1, -1, 0), lambda a: np.rot90(a, -1)),  # a quarter turn clockwise
+        ((-1, 0, 0, -1), lambda a: a[::-1, ::-1]),
+        ((0, -1, 1, 0), lambda a: np.rot90(a, 1)),
+        ((-1, 0, 0, 1), lambda a: a[:, ::-1]),  # a mirror, as front cameras write it
+        ((1, 0, 0, -1), lambda a: a[::-1]),
+        ((0, 1, 1, 0), lambda a: a.swapaxes(0, 1)),
+    ],
+)
+def test_display_matrices_turn_and_mirror(matrix, turned):
+    a, b, c, d = (value * 65536 for value in matrix)
+    data = np.array([a, b, 0, c, d, 0, 0, 0, 2**30], np.int32).tobytes()
+    frame = SimpleNamespace(side_data={"DISPLAYMATRIX": data})
+    picture = np.arange(H * W).reshape(H, W, 1)
+    np.testing.assert_array_equal(video_file._turned(picture, frame), turned(picture))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -227,7 +227,8 @@ def on_black(frame_HWC: np.ndarray) -> np.ndarray:
     top = np.iinfo(frame_HWC.dtype).max
     if (alpha == top).all():
         return color
-    return ((color.astype(np.uint64) * alpha + top // 2) // top).astype(frame_HWC.dtype)
+    wide = np.uint16 if top == 255 else np.uint32  # the product fits exactly, with the rounding
+    return ((color.astype(wide) * alpha + wide(top // 2)) // wide(top)).astype(frame_HWC.dtype)
 
 
 def check_finite(path: Path, number: int, frame: np.ndarray) -> None:
@@ -264,12 +265,15 @@ def unreadable(path: Path, error: OSError) -> SourceError:
     return SourceError(f"{path}: cannot be read ({found})", remedy="check the path and its disk")
 
 
-def readable_start(frames: Iterator[np.ndarray]) -> tuple[int, str]:
+def readable_start(
+    frames: Iterator[Any], on_frame: Callable[[Any], object] = lambda frame: None
+) -> tuple[int, str]:
     """Decode everything once; return how many frames can be, and why no more: "" at a whole clip's
     end. Raises the SourceError of a clip whose first frame cannot be decoded."""
     count = 0
     try:
-        for _ in frames:
+        for frame in frames:
+            on_frame(frame)
             count += 1
     except SourceError as error:
         if count == 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ import tifffile
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from framecast.errors import SourceError
+from framecast.runtime.memory import machine_memory
 from framecast.video.readers.base import check_memory, on_black, unreadable
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
@@ -31,6 +33,9 @@ EXIF_FORMATS = frozenset({"JPEG", "MPO", "WEBP", "PNG"})
 """Formats whose orientation tag is in the header; Pillow turns TIFFs by itself."""
 
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
+
+BYTES_A_PIXEL = 32
+"""Memory that decoding takes at most: several copies, of 8 bytes in the deepest formats."""
 
 READ_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
@@ -43,6 +48,7 @@ READ_ERRORS = (
         NotImplementedError,
     ),
     tifffile.TiffFileError,
+    Image.DecompressionBombError,
 )
 """What Pillow and tifffile raise, according to where a file is broken."""
 
@@ -50,8 +56,11 @@ READ_ERRORS = (
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-# framecast has a limit of its own, which knows the machine; Pillow's would warn from 89 megapixels.
-Image.MAX_IMAGE_PIXELS = None
+# What this machine's memory can hold, where Pillow has a constant. It warns there, which is not for
+# the terminal, and refuses from twice as many pixels on.
+LARGEST_IMAGE = (machine_memory() or 2**33) // BYTES_A_PIXEL
+Image.MAX_IMAGE_PIXELS = LARGEST_IMAGE // 2
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class DamagedImageError(Exception):
@@ -159,6 +168,8 @@ def tiff_pixels(path: Path, page: tifffile.TiffPage, number: int) -> np.ndarray:
         return _page_by_pillow(path, number)
     try:
         values = page.asarray()
+        if key.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3:
+            values = np.moveaxis(values, 0, -1)
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
@@ -167,10 +178,8 @@ def tiff_pixels(path: Path, page: tifffile.TiffPage, number: int) -> np.ndarray:
             return _page_by_pillow(path, number)
         values = _page_by_opencv(path, number, key)
     if photometric == tifffile.PHOTOMETRIC.PALETTE:
-        return (np.moveaxis(key.colormap, 0, -1)[values] >> 8).astype(np.uint8)
+        return (np.moveaxis(key.colormap, 0, -1)[values.astype(np.uint16)] >> 8).astype(np.uint8)
     values = values.astype(values.dtype.newbyteorder("="))
-    if key.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3:
-        values = np.moveaxis(values, 0, -1)
     values = values if values.ndim == 3 else values[:, :, None]
     if photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         values = _inverted(values, key.bitspersample)

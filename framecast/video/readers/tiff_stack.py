@@ -18,6 +18,7 @@ from framecast.video.readers.base import (
     ReadOptions,
     SourceInfo,
     check_finite,
+    check_memory,
     choose_channels,
     kept_note,
     readable_start,
@@ -68,6 +69,8 @@ class TiffStackSource(FrameSource):
         try:
             with tifffile.TiffFile(path) as file:
                 self._layout = _layout(path, file, notes)
+                page = file.series[0].keyframe
+                check_memory(path, math.prod(page.shape) * file.series[0].dtype.itemsize)
                 held = _frames_held(path, file, self._layout)
                 fps = _rate(file)
         except (PermissionError, FileNotFoundError) as error:
@@ -135,7 +138,7 @@ def count_frames(path: Path) -> int:
     try:
         with tifffile.TiffFile(path) as file:
             page = math.prod(file.series[0].keyframe.shape)
-            return max(len(file.pages), math.prod(file.series[0].shape) // page)
+            return max(len(_alike(file)), math.prod(file.series[0].shape) // page)
     except READ_ERRORS:
         return 0
 
@@ -143,7 +146,13 @@ def count_frames(path: Path) -> int:
 def _pages(file: tifffile.TiffFile) -> Sequence[tifffile.TiffPage]:
     """The pages of the first series; where each page is a series of its own, all of them."""
     series = file.series[0]
-    return file.pages if _is_one_page(series) else series.pages
+    return _alike(file) if _is_one_page(series) else series.pages
+
+
+def _alike(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    """The pages that have the size of the first: overviews and thumbnails are no frames."""
+    first = file.pages[0].shape
+    return [page for page in file.pages if page.shape == first]
 
 
 def _is_one_page(series: tifffile.TiffPageSeries) -> bool:
@@ -153,12 +162,9 @@ def _is_one_page(series: tifffile.TiffPageSeries) -> bool:
 def _layout(path: Path, file: tifffile.TiffFile, notes: list[str]) -> _Layout:
     series = file.series[0]
     if _is_one_page(series):  # pages written one by one, without a word on how they belong together
-        alike = [page for page in file.pages if page.shape == file.pages[0].shape]
+        alike = _alike(file)
         if len(alike) < len(file.pages):
-            raise SourceError(
-                f"{path}: its {len(file.pages)} pages are of several sizes",
-                remedy="save pages of one size",
-            )
+            notes.append(f"{len(file.pages) - len(alike)} pages of other sizes are left out")
         return _Layout((len(alike),), 0, None)
     lead_axes = series.axes[: -len(series.keyframe.axes)] or series.axes[:1]
     lead = tuple(series.shape[: len(lead_axes)])

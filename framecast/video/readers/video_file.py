@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -81,7 +82,7 @@ class VideoSource(FrameSource):
             aspect = stream.sample_aspect_ratio or Fraction(1)
         self._times, self._keyframes = scan.times, scan.keyframes if seekable else ()
         self._starts_late = scan.lost_start > 0
-        frames, exact = self._count(scan, options.keep_readable, notes)
+        frames, exact, times = self._count(scan, options.keep_readable, notes)
         first = next(self._decoded(0), None)
         if first is None:
             raise CutShortError(path, 0, "no frame can be decoded")
@@ -95,7 +96,7 @@ class VideoSource(FrameSource):
         grey = self._format.startswith("gray")
         if options.color == "auto" and not grey:
             grey = self._looks_grey(picture, frames, notes)
-        holes, uneven = missing_frames(scan.times)
+        holes, uneven = missing_frames(times)
         notes += shorten([_hole(*hole) for hole in holes.items()], "holes")
         if uneven:
             notes.append("the frame rate varies; frames are taken as they come")
@@ -120,21 +121,27 @@ class VideoSource(FrameSource):
         if values.dtype == "uint8":
             self._settle_range(options.range)
 
-    def _count(self, scan: PacketScan, keep_readable: bool, notes: list[str]) -> tuple[int, bool]:
-        """How many frames there are, and whether that is sure."""
-        if not keep_readable and scan.exact:
-            return scan.frames, True
-        if not keep_readable:
-            if scan.frames > DECODED_COUNT_LIMIT:
-                return scan.frames, False
-            return sum(1 for _ in self._decoded(0)), True
-        count, reason = readable_start(self._decoded(0))
-        problem = scan.problem or reason
-        if not problem and scan.exact and count < scan.frames:
-            problem = f"{scan.frames} frames are announced"
-        if problem:
-            notes.append(kept_note(self._path, count, problem))
-        return count, True
+    def _count(
+        self, scan: PacketScan, keep_readable: bool, notes: list[str]
+    ) -> tuple[int, bool, Sequence[int]]:
+        """How many frames there are, whether that is sure, and their times where known."""
+        if scan.exact and not keep_readable:
+            return scan.frames, True, scan.times
+        if scan.frames > DECODED_COUNT_LIMIT and not keep_readable:
+            return scan.frames, False, ()
+        times: list[int | None] = []
+        decoded = self._decoded(0)
+        if keep_readable:
+            count, reason = readable_start(decoded, lambda frame: times.append(frame.pts))
+            problem = scan.problem or reason
+            if not problem and scan.exact and count < scan.frames:
+                problem = f"{scan.frames} frames are announced"
+            if problem:
+                notes.append(kept_note(self._path, count, problem))
+        else:
+            times.extend(frame.pts for frame in decoded)
+        rising = None not in times and all(a < b for a, b in pairwise(times))
+        return len(times), True, times if rising else ()
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
         expected = numbers.start
