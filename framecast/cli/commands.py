@@ -415,7 +415,16 @@ def inspect_shapes(
         typer.Option(
             "--input",
             metavar="B,T,H,W,C",
-            help="Sizes of the tensor fed to the layers.",
+            help="Sizes of the array that the layers are fed.",
+            rich_help_panel=LAYERS,
+        ),
+    ] = None,
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="B,T,H,W,C",
+            help="Sizes of the array that the output is compared with.",
             rich_help_panel=LAYERS,
         ),
     ] = None,
@@ -423,8 +432,8 @@ def inspect_shapes(
         list[str] | None,
         typer.Option(
             "--layer",
-            metavar="SETTINGS",
-            help='E.g. "filters=64 kernel=5 strides=2"; repeatable.',
+            metavar="LAYER",
+            help='"filters=64 kernel=5", or in Keras\' spelling; repeatable.',
             rich_help_panel=LAYERS,
         ),
     ] = None,
@@ -436,30 +445,50 @@ def inspect_shapes(
             rich_help_panel=LAYERS,
         ),
     ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            help="Every tensor, both axis orders, formulas and memory.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    diagram: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the layers with their sizes: .svg, .pdf or .png.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Print every tensor from file to forecast, with named axes, padding, parameters and memory.
+    """Print each layer's output, parameters, padding and receptive field, and what is wrong.
+
+    TARGET is frames, a run, a framecast.yaml, or a Keras model: model.keras, model.py or - for
+    code on standard input, which is read and never run.
 
     Examples:
 
-      framecast inspect-shapes ./frames --set model.patch=4
+      framecast inspect-shapes model.py --input 8,10,64,64,1
 
       framecast inspect-shapes --input 8,10,64,64,1 --layer "filters=64 kernel=5"
     """
-    from framecast.cli.shape_tables import show_inspection, show_layers
-    from framecast.inspection import layer_report, network_report
+    from framecast.cli.shape_tables import show_inspection, show_model
+    from framecast.inspection import model_source, network_report
 
-    if input_ is not None or layers or samples is not None:
-        if target or config or settings or size or channels:
+    if layers or input_ or goal or samples is not None or model_source.is_model_source(target):
+        if config or settings or size or channels:
             raise UsageError(
-                "--input, --layer and --samples describe layers alone",
-                remedy="leave out frames, models and their settings",
+                "--config, --set, --size and --channels are for framecast's own networks",
+                remedy="leave them out; --input has the sizes",
             )
-        stack = layer_report.inspect_layers(input_, layers or [], samples)
-        show_layers(stack, as_json=json)
+        model = model_source.inspect_model(target, layers or [], input_, goal, samples)
+        show_model(model, diagram, as_json=json, verbose=verbose, overwrite=overwrite)
         return
     report = network_report.inspect_target(target, config, settings or [], size, channels)
-    show_inspection(report, as_json=json)
+    show_inspection(report, diagram, as_json=json, verbose=verbose, overwrite=overwrite)
 
 
 def export(

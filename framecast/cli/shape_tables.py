@@ -1,24 +1,87 @@
-"""What `inspect-shapes` prints: a clip's tensors, or layers given as text."""
+"""What `inspect-shapes` prints: one line a layer, the sums above, what is wrong below."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from rich.text import Text
 
-from framecast.cli.console import results, show_json, show_notes, show_warnings
+from framecast.cli.console import counted, one_line, results, show_json, show_notes, show_warnings
+from framecast.errors import FramecastError
+from framecast.inspection.diagram import Box, check_diagram, draw
+from framecast.inspection.model_report import ModelReport
+from framecast.inspection.model_table import boxes, sums, table
 from framecast.inspection.tensor_table import COLUMNS, Inspection
 
-if TYPE_CHECKING:
-    from framecast.inspection.layer_report import StackReport
+
+def show_model(
+    report: ModelReport, diagram: Path | None, *, as_json: bool, verbose: bool, overwrite: bool
+) -> None:
+    """Print a model's layers, or one JSON document; FramecastError where it cannot work."""
+    if diagram is not None:
+        check_diagram(diagram, overwrite)
+        draw(boxes(report), next(sums(report)), diagram)
+    if as_json:
+        show_json(report.to_dict())
+    else:
+        _print_table(sums(report), table(report, verbose=verbose))
+        for finding in sorted(report.findings, key=lambda each: not each.fatal):
+            word, style = ("mistake:", "bold red") if finding.fatal else ("warning:", "bold yellow")
+            results.print(Text.assemble((word, style), f" {one_line(str(finding))}"))
+        show_notes(report.notes)
+    mistakes = sum(finding.fatal for finding in report.findings)
+    if mistakes:
+        raise FramecastError(
+            f"this model cannot work as it stands: {counted(mistakes, 'mistake')}",
+            remedy="change what is named",
+        )
 
 
-def show_inspection(report: Inspection, as_json: bool) -> None:
-    """Print the tensors from file to forecast in tables, or as one JSON document."""
+def show_inspection(
+    report: Inspection, diagram: Path | None, *, as_json: bool, verbose: bool, overwrite: bool
+) -> None:
+    """Print the tensors from file to forecast, a line each, or one JSON document."""
+    if diagram is not None:
+        check_diagram(diagram, overwrite)
+        layers = [line for section in report.sections for line in section.lines]
+        drawn = [Box(line.name, line.cells[1], line.count) for line in layers]
+        draw(drawn, report.figures[0][2], diagram)
     if as_json:
         show_json(report.to_dict())
         return
+    for _, _, sentence in report.figures:
+        results.print(Text(sentence))
+    results.print()
+    if verbose:
+        _print_sections(report)
+    else:
+        _print_lines(report)
+    show_warnings(report.warnings)
+    show_notes(report.notes)
+
+
+def _print_table(sentences: Iterable[str], lines: Iterable[str]) -> None:
+    for sentence in sentences:
+        results.print(Text(sentence))
+    results.print()
+    for number, line in enumerate(lines):
+        results.print(Text(line, "dim" if number == 0 or line.startswith("    ") else ""))
+
+
+def _print_lines(report: Inspection) -> None:
+    """One line a tensor: name, output, parameters, and what happens."""
+    rows = [line.row for section in report.sections for line in section.lines]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for section in report.sections:
+        results.print(Text(section.title, "bold"))
+        for line in section.lines:
+            name, output, count, operation = line.row
+            cells = (name.ljust(widths[0]), output.ljust(widths[1]), count.rjust(widths[2]))
+            results.print(Text(f"  {'  '.join(cells)}  {operation}".rstrip()))
+
+
+def _print_sections(report: Inspection) -> None:
     lines = [line.cells for section in report.sections for line in section.lines]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *lines, strict=True)]
     for section in report.sections:
@@ -28,22 +91,6 @@ def show_inspection(report: Inspection, as_json: bool) -> None:
             results.print(Text(_aligned(line.cells, widths)))
             results.print(Text(f"    {line.remark}", "dim"))
         results.print()
-    for _, _, sentence in report.figures:
-        results.print(Text(sentence))
-    show_warnings(report.warnings)
-    show_notes(report.notes)
-
-
-def show_layers(report: StackReport, as_json: bool) -> None:
-    """Print a stack of ConvLSTM2D layers, or one JSON document."""
-    if as_json:
-        show_json(report.to_dict())
-        return
-    for number, layer in enumerate(report.layers, start=1):
-        results.print(Text(f"layer {number}: ConvLSTM2D", "bold"))
-        for line in layer.lines:
-            results.print(Text(f"  {line}"))
-    show_warnings(report.warnings)
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

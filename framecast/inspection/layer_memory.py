@@ -1,103 +1,64 @@
-"""What a ConvLSTM2D layer keeps in memory, in numbers of float32, from its arguments alone.
+"""What a ConvLSTM layer keeps in memory, in elements of float32: an estimate within 30 %. No torch.
 
-Integers only, no torch. Axes: B batch, T time, C channels, F filters.
+Axes: B batch, T time, C channels, F filters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
-from framecast.inspection.layer_arguments import LayerSettings
 from framecast.nn.convlstm.keras_names import ACTIVATION_COSTS
-from framecast.nn.cost_model.tensors import Axes, size
-from framecast.nn.recurrence.cost import block_of, numbers_beside, numbers_kept, tiles_of
-from framecast.nn.shapes import FLOAT_BYTES, ConvGeometry
+from framecast.nn.cost_model.builder import fused_memory
+from framecast.nn.shapes import ConvGeometry
 
 
-def numbers_alive(layer: LayerSettings, takes: Axes, state: int) -> tuple[int, int]:
-    """Numbers kept for the backward pass, and alive at most without one.
+def layer_elements(
+    arguments: Mapping[str, Any], batch: int, steps: int, channels: int, frame: tuple[int, ...]
+) -> tuple[int, int]:
+    """Elements saved for the backward pass, and alive at most without one; both with the input.
 
-    `takes` are the axes of the input, channels first; `state` counts the numbers of h.
+    `arguments` are all those of the layer by name, `frame` its rows and columns (or 1 or 3 sides).
     """
-    (_, B), (_, T), (_, C), *rest = takes
-    frame = tuple(length for _, length in rest)
-    pads, given = layer.geometry.pads(frame), size(takes)
-    padded = B * T * C * _padded(frame, pads)
-    grid = layer.geometry.output_sizes(frame)
-    reach = tuple(((side - 1) // 2, side // 2) for side in layer.geometry.kernel_size)
-    shown = B * layer.filters * _padded(grid, reach)
-    inputs = 4 * padded if layer.dropout else padded
-    shown_steps = 4 * T * shown + 4 * state if layer.recurrent_dropout else T * shown
-    training = inputs + shown_steps + round(_kept_by_gates(layer, T) * state)
-    copy = padded if padded != given else 0
-    sums, outputs = 4 * T * state, (T - 1) * state if layer.return_sequences else 0
-    # A step: the first and the last h and c, two sets of sums for 4 gates, the new c, o, tanh(c)
-    # and h; outputs so far hold the last h.
-    last = 0 if T == 1 else 1 if layer.return_sequences else 2
-    stepping = sums + outputs + (14 + last + 3 * layer.peephole) * state
-    stacking = sums + 2 * (outputs + state) + 3 * state if layer.return_sequences else 0
-    convolving = (3 if layer.layer_norm else 1) * sums
-    if not layer.scanned:
-        return training, given + max(copy + convolving, stepping, stacking)
-    scanned, prediction = _scanned(layer, takes, state, copy)
-    return training if layer.dropout or layer.recurrent_dropout else scanned, prediction
-
-
-def _scanned(layer: LayerSettings, takes: Axes, state: int, copy: int) -> tuple[int, int]:
-    """The same for the recurrence as one operation; `copy` counts the input with its padding."""
-    (_, B), (_, T), (_, C), *rest = takes
-    given, outputs = size(takes), T if layer.return_sequences else 1
-    frame = tuple(length for _, length in rest)
-    tiles = tiles_of(
-        layer.geometry,
-        ConvGeometry.parse(len(frame), kernel_size=layer.geometry.kernel_size),
-        frame,
-        C,
-        layer.filters,
-        batch=B,
-        steps=T,
+    filters = arguments["filters"]
+    geometry = ConvGeometry.parse(
+        len(frame),
+        kernel_size=arguments["kernel_size"],
+        strides=arguments["strides"],
+        padding=arguments["padding"],
+        dilation_rate=arguments["dilation_rate"],
     )
-    if tiles:
-        kept = numbers_kept(tiles, layer.filters, T, recompute=layer.recompute)
-        beside = numbers_beside(tiles, C, layer.filters, T)
-        return given + T * state + kept, given + (outputs + 1) * state + beside
-    # h, c and unless they are computed again i, f and o of each step
-    training = given + (2 if layer.recompute else 5) * T * state
-    samples, steps = block_of(B, T, 4 * FLOAT_BYTES * state // B)
-    block = samples * steps * 4 * state // B
-    frames = (given + copy) * samples * steps // (B * T)
-    step = 4 * samples * state // B
-    return training, given + (outputs + 1) * state + frames + block + step
+    given = batch * steps * channels * math.prod(frame)
+    state = batch * filters * math.prod(geometry.output_sizes(frame))
+    outputs = (steps if arguments["return_sequences"] else 1) * state
+    phi, sigma = (arguments[name] or "linear" for name in ("activation", "recurrent_activation"))
+    normed, peephole = arguments["layer_norm"], arguments["peephole"]
+    dropped = bool(arguments["dropout"] or arguments["recurrent_dropout"])
+    is_fused = (phi, sigma) == ("tanh", "sigmoid") and not normed
+    axes = (("B", batch), ("C", channels), *(("H", side) for side in frame))
+    saved, workspace = fused_memory(
+        axes, filters, geometry, steps, recompute=arguments["recompute"]
+    )
+    if not is_fused or dropped:
+        inputs, hidden = (4 if arguments[name] else 1 for name in ("dropout", "recurrent_dropout"))
+        gates = _saved_by_gates(phi, sigma, normed=normed, peephole=peephole)
+        saved = (inputs - 1) * given + round(steps * state * (hidden + gates))
+    if not is_fused:
+        # Pre-activations of all steps, their normalisation, and a step's gates
+        workspace = steps * 4 * state * (3 if normed else 1)
+        workspace = max(workspace, 4 * steps * state + 14 * state) - state
+    return given + saved, given + outputs + workspace
 
 
-def _padded(frame: Sequence[int], pads: Sequence[tuple[int, int]]) -> int:
-    """Numbers per channel that are convolved: padding that differs by side makes a copy."""
-    if all(before == after for before, after in pads):
-        return math.prod(frame)
-    axes = zip(frame, pads, strict=True)
-    return math.prod(length + before + after for length, (before, after) in axes)
+def _saved_by_gates(phi: str, sigma: str, *, normed: bool, peephole: bool) -> float:
+    """Tensors of the size of h that a step of the loop saves, h itself apart.
 
-
-def _kept_by_gates(layer: LayerSettings, T: int) -> float:
-    """Numbers that all steps keep behind the convolutions, in multiples of those of h."""
-    sigma = ACTIVATION_COSTS[layer.recurrent_activation]
-    phi = ACTIVATION_COSTS[layer.activation]
-    # i, f, the candidate, o, activation(c), and the c that the step starts from
-    kept = 6 + 3 * sigma.own + 2 * phi.own
-    reads_sums = phi.keeps_input or phi.passes_on
-    if layer.peephole:  # its products make new sums of i, f and o
-        kept += 3 * sigma.keeps_input
-    elif sigma.keeps_input or sigma.passes_on:
-        reads_sums = True
-        kept -= 3 * sigma.passes_on
-    kept += 4 * reads_sums - phi.passes_on
-    sees_c = layer.peephole or layer.layer_norm
-    if layer.layer_norm:
-        # Both sets of sums and c: what was normalised (c is kept already), what came of it, mean
-        # and deviation for each gate.
-        kept += 2 * (8 + 8 / layer.filters) + 1 + 2 / layer.filters + phi.keeps_input
-    else:
-        kept -= phi.passes_on
-        sees_c = sees_c or phi.keeps_input or phi.passes_on
-    return kept * T + sees_c  # the last c
+    i, f, the candidate, o, activation(c) and c; what activations save besides their result, the
+    pre-activations of all four at once, or with peepholes of three; and what LayerNorm saves of
+    both sums and c.
+    """
+    activation, gates = (ACTIVATION_COSTS.get(name, 1) for name in (phi, sigma))
+    sums = 4 if activation > 0 or (gates > 0 and not peephole) else 0
+    sums += 3 if gates > 0 and peephole else 0
+    return 6 + sums + 2 * (activation > 1) + 3 * (gates > 1) + 17 * normed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,20 @@ class Line:
         """The tensor as text, one for each of COLUMNS."""
         first, last = show_axes(self.output), show_axes(channels_last(self.output))
         return self.name, first, last, show_bytes(self.bytes)
+
+    @property
+    def count(self) -> str:
+        """Its parameters as text, empty for none."""
+        count = sum(math.prod(shape) for _, shape in self.parameters)
+        return f"{count:,}" if count else ""
+
+    @property
+    def row(self) -> tuple[str, str, str, str]:
+        """The tensor on one line: name, output, parameters, what happens and with which padding."""
+        padding = show_padding(self.padding)
+        how = self.operation + (f", {self.calls} times" if self.calls > 1 else "")
+        how += f", padding {padding}" if padding else ""
+        return self.name, show_axes(self.output), self.count, how
 
     @property
     def remark(self) -> str:

@@ -21,6 +21,7 @@ NEW, OLD = "new", "old"
 WRITTEN = {
     *(".gif", ".mp4", ".webm", ".webp", ".apng", ".png", ".npy", ".tif", ".tiff", ".nc", ".npz"),
     *(".onnx", ".pt2", ".torchscript", ".pt", ".csv", ".html", ".json", ".yaml"),
+    *(".svg", ".pdf"),
 }
 """Suffixes of the files that framecast writes, and so may replace."""
 

@@ -30,7 +30,8 @@ OPTIONS = {
     "--quiet --range --resize --resume --runs --seed --set --variable -q sources",
     "predict": "--axes --color --compare --device --format --fps --horizon --keep-readable "
     "--match --output --overwrite --size --start --stream --tile --variable -o model sources",
-    "inspect-shapes": "--channels --config --input --json --layer --samples --set --size target",
+    "inspect-shapes": "--channels --config --diagram --input --json --layer --overwrite --samples "
+    "--set --size --target --verbose target",
     "evaluate": "--color --csv --device --horizon --include-training --json --keep-readable "
     "--match --overwrite --protocol --report --scale --stride --threshold --windows model sources",
     "export": "--context-length --fps --horizon --output --overwrite --size -o source",

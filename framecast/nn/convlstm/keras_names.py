@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
-
-class ActivationCost(NamedTuple):
-    """What one call keeps for the backward pass beside its result, which its reader keeps.
-
-    `keeps_input`: what it was given; `own`: further tensors of that size; `passes_on`: nothing,
-    since the result is the input itself.
-    """
-
-    keeps_input: bool = False
-    own: float = 0.0
-    passes_on: bool = False
-
-
-_RESULT, _INPUT = ActivationCost(), ActivationCost(keeps_input=True)
-_OWN, _BOTH = ActivationCost(own=1.0), ActivationCost(keeps_input=True, own=1.0)
-
-ACTIVATION_COSTS: Mapping[str, ActivationCost] = {
-    **dict.fromkeys(("exponential", "log_softmax", "relu", "sigmoid", "softmax", "tanh"), _RESULT),
-    **dict.fromkeys(("celu", "elu", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu"), _INPUT),
-    **dict.fromkeys(("hard_swish", "hard_tanh", "leaky_relu", "mish", "relu6", "selu"), _INPUT),
-    **dict.fromkeys(("silu", "soft_shrink", "softplus", "swish"), _INPUT),
-    **dict.fromkeys(("hard_sigmoid_keras2", "sparse_sigmoid", "tanh_shrink"), _OWN),
-    **dict.fromkeys(("log_sigmoid", "softsign", "squareplus"), _BOTH),
-    "sparse_plus": ActivationCost(keeps_input=True, own=1.25),
-    "linear": ActivationCost(passes_on=True),
+ACTIVATION_COSTS: Mapping[str, int] = {
+    **dict.fromkeys(("exponential", "log_softmax", "relu", "sigmoid", "softmax", "tanh"), 0),
+    **dict.fromkeys(("celu", "elu", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu"), 1),
+    **dict.fromkeys(("hard_swish", "hard_tanh", "leaky_relu", "mish", "relu6", "selu"), 1),
+    **dict.fromkeys(("silu", "soft_shrink", "softplus", "swish"), 1),
+    **dict.fromkeys(("hard_sigmoid_keras2", "sparse_sigmoid", "tanh_shrink"), 1),
+    **dict.fromkeys(("log_sigmoid", "softsign", "squareplus", "sparse_plus"), 2),
+    "linear": 0,
 }
+"""Tensors that a call saves for the backward pass besides its result."""
 
 INITIALIZER_NAMES = (
     *("constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal"),

@@ -1,0 +1,114 @@
+"""Layers as boxes with their sizes, from top to bottom, drawn with Matplotlib."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from framecast.errors import OutputError
+from framecast.runtime.output_files import check_target, write_whole
+
+FORMATS = (".svg", ".pdf", ".png")
+BOXES_A_COLUMN = 14
+_WIDTH, _HEIGHT, _GAP = 3.3, 0.62, 0.28  # inches of a box, and between boxes
+_EDGE, _FILL, _WRONG, _WARN = "#44546a", "#eef3fa", "#c0392b", "#b9770e"
+
+
+@dataclass(frozen=True)
+class Box:
+    """One layer: its name, what it returns and how many parameters it has.
+
+    `mark` is "mistake" or "warning" where something is wrong; `inputs` are the numbers of the boxes
+    it is fed by, None for the one before.
+    """
+
+    name: str
+    output: str
+    detail: str = ""
+    mark: str = ""
+    inputs: tuple[int, ...] | None = None
+
+
+def check_diagram(path: Path, overwrite: bool) -> None:
+    """Raise OutputError for a format that is not drawn, or a file that exists."""
+    if path.suffix.lower() not in FORMATS:
+        raise OutputError(
+            f"{path}: diagrams are drawn as {', '.join(FORMATS)}", remedy="use e.g. shapes.svg"
+        )
+    check_target(path, "diagram", overwrite)
+
+
+def draw(boxes: Sequence[Box], title: str, path: Path) -> None:
+    """Write the boxes, in as many columns as keep a page readable; OutputError where it cannot."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (slow to load)
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    columns = -(-len(boxes) // BOXES_A_COLUMN)
+    rows = -(-len(boxes) // columns)
+    size = (columns * (_WIDTH + 0.6) + 0.2, rows * (_HEIGHT + _GAP) + 0.9)
+    figure = Figure(figsize=size, layout="none")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, size[0])
+    axes.set_ylim(size[1], 0)
+    axes.axis("off")
+    lines = textwrap.wrap(title, int(size[0] * 12))[:2]
+    axes.text(0.3, 0.3, "\n".join(lines), fontsize=8, fontweight="bold", va="center")
+    places = [
+        (0.3 + number // rows * (_WIDTH + 0.6), 0.65 + number % rows * (_HEIGHT + _GAP))
+        for number in range(len(boxes))
+    ]
+    for number, (box, place) in enumerate(zip(boxes, places, strict=True)):
+        _draw_box(axes, box, *place)
+        before = (number - 1,) if number else ()
+        for giver in before if box.inputs is None else box.inputs:
+            _draw_arrow(axes, places[giver], place, near=giver == number - 1)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:].lower(), dpi=150)
+    write_whole(path, content.getvalue(), "diagram")
+
+
+def _draw_box(axes: object, box: Box, left: float, top: float) -> None:
+    from matplotlib.patches import FancyBboxPatch  # noqa: PLC0415
+
+    colour = {"mistake": _WRONG, "warning": _WARN}.get(box.mark, _EDGE)
+    axes.add_patch(
+        FancyBboxPatch(
+            (left, top),
+            _WIDTH,
+            _HEIGHT,
+            boxstyle="round,pad=0,rounding_size=0.06",
+            facecolor=_FILL,
+            edgecolor=colour,
+            linewidth=1.8 if box.mark else 1,
+        )
+    )
+    words = {"fontsize": 8, "va": "center", "parse_math": False}
+    first, second = top + 0.2, top + 0.44
+    name = textwrap.shorten(box.name, 26, placeholder="...")
+    axes.text(left + 0.1, first, name, fontweight="bold", color=colour, **words)
+    axes.text(left + _WIDTH - 0.1, first, box.detail, ha="right", color="#555555", **words)
+    axes.text(left + 0.1, second, textwrap.shorten(box.output, 52, placeholder="..."), **words)
+    if box.mark:
+        axes.text(left + _WIDTH - 0.1, second, box.mark, ha="right", color=colour, **words)
+
+
+def _draw_arrow(
+    axes: object, start: tuple[float, float], end: tuple[float, float], *, near: bool
+) -> None:
+    """To the box below or in the next column; around the boxes between, on their right."""
+    (left, top), (to_left, to_top) = start, end
+    arrow = {"arrowstyle": "->", "color": _EDGE, "shrinkA": 0, "shrinkB": 0}
+    middle, to_middle = top + _HEIGHT / 2, to_top + _HEIGHT / 2
+    if left != to_left:
+        places = (left + _WIDTH, middle), (to_left, to_middle)
+    elif near:
+        places = (left + _WIDTH / 2, top + _HEIGHT), (left + _WIDTH / 2, to_top)
+    else:
+        places = (left + _WIDTH, middle), (left + _WIDTH, to_middle)
+        # An arc as deep as the margin, however long
+        arrow["connectionstyle"] = f"arc3,rad={-0.5 / max(to_middle - middle, 1):.2f}"
+    axes.annotate("", xy=places[1], xytext=places[0], arrowprops=arrow)

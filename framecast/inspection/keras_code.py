@@ -1,0 +1,393 @@
+"""Keras code read without running it: its syntax tree, followed as far as shapes depend on it.
+
+Followed are Sequential lists and `add`, functional chains, constants and arithmetic, loops over
+known ranges, and functions of the file's own. Everything else becomes a symbol with its source
+text, or a note with its line. Nothing is imported or called.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from framecast.errors import UsageError
+from framecast.inspection.keras_expressions import LONGEST_LOOP, ExpressionReader, pure_call
+from framecast.inspection.keras_signatures import ALIASES, MERGES, SIGNATURES, parameters_of
+from framecast.inspection.keras_values import (
+    FunctionValue,
+    LayerValue,
+    ModelValue,
+    TensorValue,
+    flat,
+    to_symbol,
+)
+from framecast.inspection.model_graph import Graph, bind, value_problems
+from framecast.inspection.sizes import Symbol
+
+MOST_STATEMENTS = 50_000
+"""Statements that are followed in all; code that needs more is not building a model."""
+
+DEEPEST_CALL = 20
+"""Functions that call each other further than this are taken to be endless."""
+
+
+class _TooLongError(Exception):
+    """Code that would take too long to follow."""
+
+
+class _LoopError(Exception):
+    """Ends a turn of a loop, or the loop where it `leaves`."""
+
+    def __init__(self, *, leaves: bool) -> None:
+        super().__init__()
+        self.leaves = leaves
+
+
+class _ReturnError(Exception):
+    """Carries the value of a `return` out of a function that is followed."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+
+def read_code(text: str, title: str) -> Graph:
+    """Follow a file's code to the model it builds; UsageError for what is not Python or no model.
+
+    `title` names the file in messages.
+    """
+    source = _cleaned(text)
+    reader = _Reader()
+    try:
+        reader.run(ast.parse(source).body)
+        reader.run_uncalled()
+    except SyntaxError as error:
+        raise UsageError(
+            f"{title}:{error.lineno}: not Python: {error.msg}",
+            remedy="give a file of Python code with a Keras model, a .keras file, or frames",
+        ) from None
+    except (_TooLongError, _LoopError, _ReturnError, RecursionError, MemoryError, ValueError):
+        # Null bytes, thousands of brackets, a return outside of functions
+        raise UsageError(
+            f"{title}: this code cannot be followed", remedy="give the part that builds the model"
+        ) from None
+    graph = reader.graph()
+    if not graph.nodes:
+        found = "; ".join(graph.notes)
+        raise UsageError(
+            f"{title}: no Keras layers that can be followed" + (f" ({found})" if found else ""),
+            remedy="give code with a Sequential model, or layers that are called on an Input",
+        )
+    return graph
+
+
+def read_layer(text: str, where: str) -> LayerValue:
+    """One layer as Keras spells it, `ConvLSTM2D(filters=40, kernel_size=3)`."""
+    try:
+        call = ast.parse(text.strip().rstrip(","), mode="eval").body
+    except SyntaxError as error:
+        raise UsageError(
+            f"{where}: not Python: {error.msg}",
+            remedy='write e.g. "ConvLSTM2D(filters=40, kernel_size=(3, 3))"',
+        ) from None
+    reader = _Reader()
+    value = reader.value(call)
+    if isinstance(value, TensorValue):
+        node = reader.builder.nodes[value.node]
+        return LayerValue(node.kind, node.arguments, node.name, 1, list(node.problems))
+    if not isinstance(value, LayerValue):
+        raise UsageError(
+            f"{where}: {text!r} is no layer that is known",
+            remedy='write e.g. "ConvLSTM2D(filters=40, kernel_size=(3, 3))"',
+        )
+    return value
+
+
+def sequential_graph(layers: Sequence[LayerValue]) -> Graph:
+    """The graph of layers, each fed by the one before."""
+    reader = _Reader()
+    reader.chain(list(layers), None)
+    return Graph(reader.nodes, ((len(reader.nodes) - 1, None),), reader.notes)
+
+
+def _cleaned(text: str) -> str:
+    """Code as pasted from a page or a notebook: without prompts, fences and magic commands."""
+    lines = textwrap.dedent(text.replace("\t", "    ")).splitlines()
+    if any(line.lstrip().startswith(">>> ") for line in lines):
+        kept = [re.sub(r"^\s*(>>>|\.\.\.) ?", "", line) for line in lines if _is_prompt(line)]
+        return "\n".join(kept)
+    plain = ("" if re.match(r"\s*(```|[%!])", line) else line for line in lines)
+    return "\n".join(plain)
+
+
+def _is_prompt(line: str) -> bool:
+    return line.lstrip().startswith((">>>", "..."))
+
+
+class _Reader(ExpressionReader):
+    """Walks through statements with the values that names have so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: set[str] = set()
+        self.depth, self.left = 0, MOST_STATEMENTS
+        self.data_format: str | None = None
+        self.statements: dict[type, Callable[[Any], None]] = {
+            ast.Assign: self._assignment,
+            ast.AnnAssign: self._assignment,
+            ast.AugAssign: self._augmented,
+            ast.Expr: lambda node: self.value(node.value),
+            ast.FunctionDef: self._function,
+            ast.ClassDef: self._class,
+            ast.Return: self._return,
+            ast.Import: self._import,
+            ast.ImportFrom: self._import,
+            ast.For: self._loop,
+            ast.If: self._branch,
+            ast.With: lambda node: self.run(node.body),
+            ast.Try: lambda node: self.run(node.body),
+            ast.Break: self._leave,
+            ast.Continue: self._leave,
+            ast.While: lambda node: self.note(node, "the while loop is not followed"),
+        }
+
+    def run(self, body: Sequence[ast.stmt]) -> None:
+        for statement in body:
+            self.left -= 1
+            if self.left < 0:
+                raise _TooLongError
+            follow = self.statements.get(type(statement))
+            if follow is not None:
+                follow(statement)
+
+    def run_uncalled(self) -> None:
+        """Functions that nobody calls here are what a module offers: their bodies are followed."""
+        if self.nodes or any(model.layers for model in self.models):
+            return
+        for value in list(self.names.values()):
+            if isinstance(value, FunctionValue) and value.definition.name not in self.called:
+                self._call_function(value, [], {})
+
+    def _assignment(self, node: ast.Assign | ast.AnnAssign) -> None:
+        if node.value is None:
+            return
+        value = self.value(node.value)
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            self.assign(target, value)
+
+    def _augmented(self, node: ast.AugAssign) -> None:
+        value = self.operate(node, node.op, node.target, node.value)
+        self.assign(node.target, value)
+
+    def _function(self, node: ast.FunctionDef) -> None:
+        self.names[node.name] = FunctionValue(node)
+
+    def _return(self, node: ast.Return) -> None:
+        raise _ReturnError(None if node.value is None else self.value(node.value))
+
+    def _leave(self, node: ast.Break | ast.Continue) -> None:
+        raise _LoopError(leaves=isinstance(node, ast.Break))
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        for alias in node.names:
+            if alias.asname and alias.name in {**SIGNATURES, **ALIASES}:
+                self.names[alias.asname] = Symbol(alias.name)
+
+    def _class(self, node: ast.ClassDef) -> None:
+        bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+        if bases & {"Model", "Layer", "Sequential", "Module"}:
+            self.note(node, f"class {node.name} is subclassed code, whose call is not followed")
+
+    def _loop(self, node: ast.For) -> None:
+        turns = self.value(node.iter)
+        if isinstance(turns, Symbol | TensorValue) or not hasattr(turns, "__iter__"):
+            self.note(node, f"the loop over {ast.unparse(node.iter)} is not followed, only once")
+            turns = [Symbol(ast.unparse(node.target))]
+        for number, turn in enumerate(turns):
+            if number >= LONGEST_LOOP:
+                self.note(node, f"the loop is followed for {LONGEST_LOOP} turns")
+                break
+            self.assign(node.target, turn)
+            try:
+                self.run(node.body)
+            except _LoopError as end:
+                if end.leaves:
+                    break
+
+    def _branch(self, node: ast.If) -> None:
+        test = self.value(node.test)
+        if ast.unparse(node.test).startswith("__name__"):
+            test = True
+        if isinstance(test, Symbol | TensorValue):
+            self.note(node, f"whether {ast.unparse(node.test)} is not known; taken as true")
+            test = True
+        self.run(node.body if test else node.orelse)
+
+    def call(self, node: ast.Call) -> Any:
+        if isinstance(node.func, ast.Attribute):
+            owner = self.value(node.func.value)
+            if isinstance(owner, ModelValue):
+                return self._model_method(node, owner)
+            if isinstance(owner, list) and node.func.attr in ("append", "extend"):
+                values = self.items(node.args)
+                owner += values if node.func.attr == "append" else values[0]
+                return None
+        positional = self.items(node.args)
+        keywords = {k.arg: self.value(k.value) for k in node.keywords if k.arg}
+        for keyword in node.keywords:
+            unpacked = self.value(keyword.value) if keyword.arg is None else None
+            if isinstance(unpacked, dict):
+                keywords |= unpacked
+        function = self.value(node.func)
+        if isinstance(function, LayerValue):
+            return self.apply(function, positional, keywords, node)
+        if isinstance(function, FunctionValue):
+            return self._call_function(function, positional, keywords)
+        if isinstance(function, ModelValue):
+            return self.apply_model(function, positional, node)
+        name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
+        return self._known_call(name, positional, keywords, node)
+
+    def _known_call(
+        self, name: str, positional: list[Any], keywords: dict[str, Any], node: ast.Call
+    ) -> Any:
+        """A call by name: of a layer, a model, or a function that shapes depend on."""
+        kind = ALIASES.get(name, name)
+        if kind == "InputLayer":
+            return self._input(name, positional, keywords, node)
+        if kind in SIGNATURES:
+            return self._layer(kind, positional, keywords, node)
+        if name.capitalize() in MERGES and positional:  # keras.layers.add([a, b])
+            layer = self._layer(name.capitalize(), [], keywords, node)
+            return self.apply(layer, positional[:1], {}, node)
+        if name == "Sequential":
+            return self._sequential([*positional, keywords.get("layers")][0] or [], node)
+        if name == "Model":
+            return self._functional(positional, keywords, node)
+        return self._other_call(name, positional, keywords, node)
+
+    def _other_call(
+        self, name: str, positional: list[Any], keywords: dict[str, Any], node: ast.Call
+    ) -> Any:
+        if name == "set_image_data_format" and positional:
+            self.data_format = positional[0]
+            return None
+        values = flat(positional)
+        if not any(isinstance(each, Symbol | TensorValue) for each in values):
+            try:
+                return pure_call(name, positional)
+            except LookupError:
+                pass
+        tensors = [each for each in values if isinstance(each, TensorValue)]
+        if tensors:  # a function on tensors that is not followed
+            return self.add_node("", {}, name or ast.unparse(node.func), node, tensors)
+        if name[:1].isupper() and (name in _LAYER_WORDS or _is_layers(node.func)):
+            return LayerValue("", {}, keywords.get("name"), node.lineno, [], name)
+        return to_symbol(node)
+
+    def _input(
+        self, name: str, positional: list[Any], keywords: dict[str, Any], node: ast.Call
+    ) -> Any:
+        arguments, problems = bind("InputLayer", positional, keywords)
+        arguments |= {word: value for word, value in keywords.items() if word not in arguments}
+        layer = LayerValue("InputLayer", arguments, keywords.get("name"), node.lineno, problems)
+        return layer if name == "InputLayer" else self.apply(layer, [], {}, node)
+
+    def _layer(
+        self, kind: str, positional: list[Any], keywords: dict[str, Any], node: ast.Call
+    ) -> LayerValue:
+        arguments, problems = bind(kind, positional, keywords)
+        for name, value in arguments.items():
+            if isinstance(value, LayerValue):
+                arguments[name] = (value.kind, value.arguments)
+                problems += value.problems
+            elif isinstance(value, Symbol) and name not in _MAY_BE_SYMBOLS:
+                arguments[name] = parameters_of(kind)[name]
+                if not name.endswith(("activation", "initializer", "regularizer", "constraint")):
+                    self.note(node, f"{name}={value} is not followed; the default is assumed")
+        if "data_format" in arguments and arguments["data_format"] is None:
+            arguments["data_format"] = self.data_format
+        first = {k: v for k, v in keywords.items() if k not in arguments}
+        problems += value_problems(kind, arguments)
+        return LayerValue(kind, {**first, **arguments}, keywords.get("name"), node.lineno, problems)
+
+    def _sequential(self, layers: Any, node: ast.Call) -> ModelValue:
+        if not isinstance(layers, list | tuple):
+            self.note(node, f"the layers {layers} are not followed")
+            layers = []
+        model = ModelValue(list(layers), line=node.lineno)
+        self.models.append(model)
+        return model
+
+    def _functional(
+        self, positional: list[Any], keywords: dict[str, Any], node: ast.Call
+    ) -> ModelValue:
+        given = [*positional, None, None]
+        ends = [
+            keywords.get(f"{name}s", keywords.get(name, given[number]))
+            for number, name in enumerate(("input", "output"))
+        ]
+        inputs, outputs = (
+            tuple((each.node, each.index) for each in flat([end]) if isinstance(each, TensorValue))
+            for end in ends
+        )
+        model = ModelValue(None, outputs, inputs, node.lineno)
+        self.models.append(model)
+        return model
+
+    def _model_method(self, node: ast.Call, model: ModelValue) -> Any:
+        method = node.func.attr
+        if method == "add" and model.layers is not None and node.args:
+            layer = self.value(node.args[0])
+            if isinstance(layer, TensorValue):  # model.add(Input(...))
+                made = self.nodes.pop(layer.node)
+                layer = LayerValue(
+                    made.kind, made.arguments, made.name, made.line, list(made.problems)
+                )
+            model.layers.append(layer)
+        elif method == "pop" and model.layers:
+            model.layers.pop()
+        return None
+
+    def _call_function(
+        self, function: FunctionValue, positional: list[Any], keywords: dict[str, Any]
+    ) -> Any:
+        definition = function.definition
+        self.called.add(definition.name)
+        if self.depth > DEEPEST_CALL:
+            self.note(definition, f"{definition.name} calls itself too often to be followed")
+            return Symbol(definition.name)
+        names = [argument.arg for argument in definition.args.args]
+        defaults = definition.args.defaults
+        only = zip(definition.args.kwonlyargs, definition.args.kw_defaults, strict=True)
+        values = {name: Symbol(name) for name in names}
+        values |= {each.arg: Symbol(each.arg) if d is None else self.value(d) for each, d in only}
+        values |= {
+            name: self.value(default)
+            for name, default in zip(names[len(names) - len(defaults) :], defaults, strict=True)
+        }
+        values |= dict(zip(names, positional, strict=False))
+        values |= keywords
+        outside, self.names = self.names, {**self.names, **values}
+        self.depth += 1
+        try:
+            self.run(definition.body)
+        except _ReturnError as returned:
+            return returned.value
+        finally:
+            self.names = outside
+            self.depth -= 1
+        return None
+
+
+_MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output_dim", "layer"}
+"""Arguments that may stay unknown: shapes are still told, with a symbol in them."""
+
+_LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}
+
+
+def _is_layers(function: ast.expr) -> bool:
+    return bool(re.search(r"(^|\.)layers\.\w+$", ast.unparse(function)))

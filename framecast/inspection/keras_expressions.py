@@ -1,0 +1,256 @@
+"""What expressions in Keras code stand for: constants, tensors, layers, or symbols.
+
+Nothing is called: numbers, lists and comparisons are worked out, the rest is left to the reader of
+statements (`keras_code.py`) or becomes a symbol with its source text.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
+
+from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
+from framecast.inspection.keras_values import (
+    GraphBuilder,
+    ModelValue,
+    TensorValue,
+    returns_several,
+    to_symbol,
+)
+from framecast.inspection.model_graph import OpenAxes
+from framecast.inspection.sizes import Symbol
+
+LONGEST_LOOP = 500
+"""Turns of a loop that are followed; no model has as many layers."""
+
+_LONGEST_LIST = 10_000
+_LARGEST_NUMBER = 10**18
+"""Beyond these nothing is a size: code that makes them is left as a symbol, not worked out."""
+
+_OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_TENSOR_OPERATORS = {ast.Add: "Add", ast.Sub: "Subtract", ast.Mult: "Multiply"}
+_PURE = {"range": range, "len": len, "int": int, "tuple": tuple, "list": list, "min": min}
+_PURE |= {"max": max, "sum": sum, "enumerate": enumerate, "zip": zip, "reversed": reversed}
+_PURE |= {"abs": abs, "round": round, "str": str, "bool": bool}
+
+
+class ExpressionReader(GraphBuilder):
+    """Works out expressions with the values that names have so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: dict[str, Any] = {}
+        self.expressions: dict[type, Callable[[Any], Any]] = {
+            ast.Constant: lambda node: node.value,
+            ast.Name: lambda node: self.names.get(node.id, Symbol(node.id)),
+            ast.Tuple: lambda node: tuple(self.items(node.elts)),
+            ast.List: lambda node: self.items(node.elts),
+            ast.Dict: self._dictionary,
+            ast.UnaryOp: self._unary,
+            ast.BinOp: lambda node: self.operate(node, node.op, node.left, node.right),
+            ast.Compare: self._compare,
+            ast.BoolOp: self._logic,
+            ast.IfExp: self._conditional,
+            ast.Subscript: self._subscript,
+            ast.Attribute: self._attribute,
+            ast.Call: self.call,
+            ast.ListComp: self._comprehension,
+        }
+
+    def call(self, node: ast.Call) -> Any:
+        """What a call returns; statements and functions are the reader's business."""
+        raise NotImplementedError
+
+    def note(self, node: ast.AST, text: str) -> None:
+        note = f"line {node.lineno}: {text}"
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def value(self, node: ast.expr) -> Any:
+        """What an expression stands for: a constant, a tensor, a layer, or a symbol."""
+        follow = self.expressions.get(type(node), to_symbol)
+        return follow(node)
+
+    def _dictionary(self, node: ast.Dict) -> dict[Any, Any]:
+        pairs = zip(node.keys, node.values, strict=True)
+        return {self.value(key): self.value(value) for key, value in pairs if key is not None}
+
+    def _unary(self, node: ast.UnaryOp) -> Any:
+        value = self.value(node.operand)
+        if isinstance(node.op, ast.USub) and isinstance(value, int | float | Symbol):
+            return value * -1
+        if isinstance(node.op, ast.Not) and not isinstance(value, Symbol):
+            return not value
+        return to_symbol(node)
+
+    def _compare(self, node: ast.Compare) -> Any:
+        if len(node.ops) != 1:
+            return to_symbol(node)
+        left, right = self.value(node.left), self.value(node.comparators[0])
+        if isinstance(node.ops[0], ast.Is | ast.IsNot) and not isinstance(left, Symbol):
+            return (left is right) == isinstance(node.ops[0], ast.Is)
+        return self.operate(node, node.ops[0], node.left, node.comparators[0])
+
+    def _logic(self, node: ast.BoolOp) -> Any:
+        values = [self.value(each) for each in node.values]
+        if any(isinstance(each, Symbol) for each in values):
+            return to_symbol(node)
+        return (all if isinstance(node.op, ast.And) else any)(values)
+
+    def _conditional(self, node: ast.IfExp) -> Any:
+        test = self.value(node.test)
+        return self.value(node.body if isinstance(test, Symbol) or test else node.orelse)
+
+    def items(self, elements: Sequence[ast.expr]) -> list[Any]:
+        items: list[Any] = []
+        for element in elements:
+            if not isinstance(element, ast.Starred):
+                items.append(self.value(element))
+                continue
+            inside = self.value(element.value)
+            if isinstance(inside, tuple | list):
+                items += inside
+            else:
+                items.append(OpenAxes(str(inside)))
+        return items
+
+    def _comprehension(self, node: ast.ListComp) -> Any:
+        turns = self.value(node.generators[0].iter)
+        followed = hasattr(turns, "__iter__") and not isinstance(turns, Symbol | TensorValue)
+        if not followed or len(node.generators) > 1 or node.generators[0].ifs:
+            return to_symbol(node)
+        values = []
+        for turn in islice(turns, LONGEST_LOOP):
+            self.assign(node.generators[0].target, turn)
+            values.append(self.value(node.elt))
+        return values
+
+    def operate(self, node: ast.expr, op: ast.AST, left: ast.expr, right: ast.expr) -> Any:
+        """Two values joined: tensors become a layer, numbers a number."""
+        one, other = self.value(left), self.value(right)
+        if isinstance(op, ast.cmpop) and any(isinstance(each, Symbol) for each in (one, other)):
+            return to_symbol(node)
+        tensors = [each for each in (one, other) if isinstance(each, TensorValue)]
+        if len(tensors) == 2 and type(op) in _TENSOR_OPERATORS:
+            return self.add_node(_TENSOR_OPERATORS[type(op)], {}, None, node, tensors)
+        if tensors:
+            return tensors[0]  # a tensor with a number keeps its shape
+        if _is_too_large(op, one, other):
+            return to_symbol(node)
+        try:
+            return _OPERATORS[type(op)](one, other)
+        except (TypeError, KeyError, ArithmeticError, AttributeError, ValueError):
+            return to_symbol(node)
+
+    def _subscript(self, node: ast.Subscript) -> Any:
+        value = self.value(node.value)
+        if isinstance(value, TensorValue):
+            return self._tensor_subscript(node, value)
+        if isinstance(value, tuple | list | dict | str):
+            try:
+                return value[self._index(node.slice)]
+            except (LookupError, TypeError, ValueError):
+                return to_symbol(node)
+        return to_symbol(node)
+
+    def _tensor_subscript(self, node: ast.Subscript, value: TensorValue) -> TensorValue:
+        """One of the tensors that a layer returned, or a part of one: `x[:, -1]`."""
+        index = self._index(node.slice)
+        whole = isinstance(index, int) and value.index is None
+        if whole and returns_several(self.nodes[value.node]):
+            return TensorValue(value.node, index)
+        parts = index if isinstance(index, tuple) else (index,)
+        known = all(isinstance(part, int | slice) or part in (None, ...) for part in parts)
+        name = f"[{ast.unparse(node.slice)}]".replace("[(", "[").replace(")]", "]")
+        kind, arguments = ("GetItem", {"index": parts}) if known else ("", {})
+        return self.add_node(kind, arguments, name, node, [value])
+
+    def _index(self, node: ast.expr) -> Any:
+        if isinstance(node, ast.Tuple):
+            return tuple(self._index(each) for each in node.elts)
+        if not isinstance(node, ast.Slice):
+            return self.value(node)
+        bounds = (node.lower, node.upper, node.step)
+        values = [None if part is None else self.value(part) for part in bounds]
+        known = all(value is None or isinstance(value, int) for value in values)
+        return slice(*values) if known else to_symbol(node)
+
+    def _attribute(self, node: ast.Attribute) -> Any:
+        value = self.value(node.value)
+        if isinstance(value, ModelValue) and node.attr in ("output", "outputs"):
+            tensors = self.outputs_of(value)
+            return TensorValue(*tensors[0]) if tensors else to_symbol(node)
+        if isinstance(value, ModelValue) and node.attr == "input":
+            return TensorValue(*value.inputs[0]) if value.inputs else to_symbol(node)
+        return Symbol(node.attr) if node.attr in {**SIGNATURES, **ALIASES} else to_symbol(node)
+
+    def assign(self, target: ast.expr, value: Any) -> None:
+        if isinstance(target, ast.Name):
+            self.names[target.id] = value
+        elif isinstance(target, ast.Tuple | ast.List):
+            for number, (each, part) in enumerate(
+                zip(target.elts, self._parts(value, len(target.elts)), strict=False)
+            ):
+                if isinstance(each, ast.Starred):
+                    parts = self._parts(value, len(target.elts))
+                    self.assign(each.value, list(parts[number:]))
+                    break
+                self.assign(each, part)
+
+    def _parts(self, value: Any, count: int) -> list[Any]:
+        """What `a, b, c = value` gives to each name."""
+        if isinstance(value, TensorValue):
+            return [TensorValue(value.node, number) for number in range(count)]
+        if isinstance(value, tuple | list):
+            return list(value)
+        return [Symbol(f"{value}[{number}]") for number in range(count)]
+
+
+def _is_too_large(op: ast.AST, one: Any, other: Any) -> bool:
+    """Whether working it out would fill memory or take forever."""
+    if isinstance(op, ast.Pow):
+        return not (isinstance(other, int | float) and abs(other) <= 64)
+    if isinstance(op, ast.Mult | ast.Add):
+        lengths = [len(each) for each in (one, other) if isinstance(each, str | list | tuple)]
+        times = [each for each in (one, other) if isinstance(each, int)]
+        if lengths:
+            return sum(lengths) * max(times, default=1) > _LONGEST_LIST
+    return any(isinstance(each, int) and abs(each) > _LARGEST_NUMBER for each in (one, other))
+
+
+def pure_call(name: str, positional: Sequence[Any]) -> Any:
+    """What a builtin function returns for known values; LookupError where it is not worked out."""
+    lengths = [_length(each) for each in positional if hasattr(each, "__len__")]
+    if name not in _PURE or max(lengths, default=0) > _LONGEST_LIST:
+        raise LookupError(name)
+    try:
+        result = _PURE[name](*positional)
+        if name in ("enumerate", "zip", "reversed"):
+            return list(islice(result, _LONGEST_LIST))
+        return result
+    except (TypeError, ValueError, OverflowError):
+        raise LookupError(name) from None
+
+
+def _length(value: Any) -> int:
+    try:
+        return len(value)
+    except OverflowError:
+        return _LONGEST_LIST + 1

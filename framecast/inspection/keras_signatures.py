@@ -1,0 +1,190 @@
+"""The arguments of Keras' layers, in their order and with their defaults; kept equal by a test.
+
+Written as in Python. "{weights}" stands for the initializers, regularizers and constraints that
+change neither a shape nor a count.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from typing import Any
+
+_KERNEL = (
+    "kernel_initializer='glorot_uniform', {recurrent}bias_initializer='zeros', {forget}"
+    "kernel_regularizer=None, {recurrent_regularizer}bias_regularizer=None, "
+    "activity_regularizer=None, kernel_constraint=None, {recurrent_constraint}bias_constraint=None"
+)
+_DENSE_WEIGHTS = _KERNEL.format(
+    recurrent="", forget="", recurrent_regularizer="", recurrent_constraint=""
+)
+_RECURRENT = {
+    "recurrent": "recurrent_initializer='orthogonal', ",
+    "recurrent_regularizer": "recurrent_regularizer=None, ",
+    "recurrent_constraint": "recurrent_constraint=None, ",
+}
+_LSTM_WEIGHTS = _KERNEL.format(forget="unit_forget_bias=True, ", **_RECURRENT)
+_RNN_WEIGHTS = _KERNEL.format(forget="", **_RECURRENT)
+_SEPARABLE_WEIGHTS = (
+    "depthwise_initializer='glorot_uniform', pointwise_initializer='glorot_uniform', "
+    "bias_initializer='zeros', depthwise_regularizer=None, pointwise_regularizer=None, "
+    "bias_regularizer=None, activity_regularizer=None, depthwise_constraint=None, "
+    "pointwise_constraint=None, bias_constraint=None"
+)
+_CONV = "kernel_size, strides=1, padding='valid', data_format=None, dilation_rate=1"
+_SEQUENCES = "return_sequences=False, return_state=False, go_backwards=False, stateful=False"
+_NORM = (
+    "{gamma}epsilon=0.001, center=True, scale=True, beta_initializer='zeros', "
+    "gamma_initializer='ones', {moving}beta_regularizer=None, gamma_regularizer=None, "
+    "beta_constraint=None, gamma_constraint=None"
+)
+_RANKS = (1, 2, 3)
+
+SIGNATURES: dict[str, str] = {
+    **dict.fromkeys(
+        [f"Conv{n}D" for n in _RANKS],
+        f"filters, {_CONV}, groups=1, activation=None, use_bias=True, {_DENSE_WEIGHTS}",
+    ),
+    **dict.fromkeys(
+        ["Conv1DTranspose", "Conv2DTranspose"],
+        "filters, kernel_size, strides=1, padding='valid', output_padding=None, data_format=None, "
+        f"dilation_rate=1, activation=None, use_bias=True, {_DENSE_WEIGHTS}",
+    ),
+    "Conv3DTranspose": (
+        "filters, kernel_size, strides=1, padding='valid', data_format=None, output_padding=None, "
+        f"dilation_rate=1, activation=None, use_bias=True, {_DENSE_WEIGHTS}"
+    ),
+    **dict.fromkeys(
+        ["SeparableConv1D", "SeparableConv2D"],
+        f"filters, {_CONV}, depth_multiplier=1, activation=None, use_bias=True, "
+        + _SEPARABLE_WEIGHTS,
+    ),
+    **dict.fromkeys(
+        ["DepthwiseConv1D", "DepthwiseConv2D"],
+        "kernel_size, strides=1, padding='valid', depth_multiplier=1, data_format=None, "
+        "dilation_rate=1, activation=None, use_bias=True, "
+        + _DENSE_WEIGHTS.replace("kernel_", "depthwise_"),
+    ),
+    **dict.fromkeys(
+        [f"MaxPooling{n}D" for n in _RANKS],
+        "pool_size=2, strides=None, padding='valid', data_format=None",
+    ),
+    **dict.fromkeys(
+        [f"AveragePooling{n}D" for n in _RANKS],
+        "pool_size, strides=None, padding='valid', data_format=None",
+    ),
+    **dict.fromkeys(
+        [f"Global{how}Pooling{n}D" for how in ("Max", "Average") for n in _RANKS],
+        "data_format=None, keepdims=False",
+    ),
+    "BatchNormalization": "axis=-1, momentum=0.99, "
+    + _NORM.format(
+        gamma="", moving="moving_mean_initializer='zeros', moving_variance_initializer='ones', "
+    )
+    + ", renorm=False, renorm_clipping=None, renorm_momentum=0.99, synchronized=False",
+    "LayerNormalization": "axis=-1, " + _NORM.format(gamma="", moving=""),
+    "Dropout": "rate, noise_shape=None, seed=None",
+    "SpatialDropout1D": "rate, seed=None",
+    "SpatialDropout2D": "rate, data_format=None, seed=None",
+    "SpatialDropout3D": "rate, data_format=None, seed=None",
+    "GaussianNoise": "stddev, seed=None",
+    "GaussianDropout": "rate, seed=None",
+    "AlphaDropout": "rate, noise_shape=None, seed=None",
+    "Activation": "activation",
+    "ReLU": "max_value=None, negative_slope=0.0, threshold=0.0",
+    "LeakyReLU": "negative_slope=0.3",
+    "PReLU": "alpha_initializer='Zeros', alpha_regularizer=None, alpha_constraint=None, "
+    "shared_axes=None",
+    "ELU": "alpha=1.0",
+    "Softmax": "axis=-1",
+    "Rescaling": "scale, offset=0.0",
+    "Masking": "mask_value=0.0",
+    "Identity": "",
+    "Flatten": "data_format=None",
+    "Reshape": "target_shape",
+    "Permute": "dims",
+    "Dense": f"units, activation=None, use_bias=True, {_DENSE_WEIGHTS}, lora_rank=None, "
+    "lora_alpha=None, quantization_config=None",
+    "Embedding": "input_dim, output_dim, embeddings_initializer='uniform', "
+    "embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False, weights=None, "
+    "lora_rank=None, lora_alpha=None, quantization_config=None",
+    "LSTM": "units, activation='tanh', recurrent_activation='sigmoid', use_bias=True, "
+    f"{_LSTM_WEIGHTS}, dropout=0.0, recurrent_dropout=0.0, seed=None, {_SEQUENCES}, "
+    "unroll=False, use_cudnn='auto'",
+    "GRU": "units, activation='tanh', recurrent_activation='sigmoid', use_bias=True, "
+    f"{_RNN_WEIGHTS}, dropout=0.0, recurrent_dropout=0.0, seed=None, {_SEQUENCES}, "
+    "unroll=False, reset_after=True, use_cudnn='auto'",
+    "SimpleRNN": f"units, activation='tanh', use_bias=True, {_RNN_WEIGHTS}, dropout=0.0, "
+    f"recurrent_dropout=0.0, {_SEQUENCES}, unroll=False, seed=None",
+    **dict.fromkeys(
+        [f"ConvLSTM{n}D" for n in _RANKS],
+        f"filters, {_CONV}, activation='tanh', recurrent_activation='sigmoid', use_bias=True, "
+        f"{_LSTM_WEIGHTS}, dropout=0.0, recurrent_dropout=0.0, seed=None, {_SEQUENCES}",
+    ),
+    "RepeatVector": "n",
+    "TimeDistributed": "layer",
+    "Bidirectional": "layer, merge_mode='concat', weights=None, backward_layer=None",
+    "UpSampling1D": "size=2",
+    "UpSampling2D": "size=2, data_format=None, interpolation='nearest'",
+    "UpSampling3D": "size=2, data_format=None",
+    **{f"ZeroPadding{n}D": "padding=1, data_format=None" for n in _RANKS},
+    "Cropping1D": "cropping=(1, 1)",
+    "Cropping2D": "cropping=((0, 0), (0, 0)), data_format=None",
+    "Cropping3D": "cropping=((1, 1), (1, 1), (1, 1)), data_format=None",
+    **dict.fromkeys(["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"], ""),
+    "Concatenate": "axis=-1",
+    "InputLayer": "shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, "
+    "batch_shape=None, input_tensor=None, optional=False",
+}
+
+ALIASES = {
+    "Input": "InputLayer",
+    **{f"MaxPool{n}D": f"MaxPooling{n}D" for n in _RANKS},
+    **{f"AvgPool{n}D": f"AveragePooling{n}D" for n in _RANKS},
+    **{f"GlobalMaxPool{n}D": f"GlobalMaxPooling{n}D" for n in _RANKS},
+    **{f"GlobalAvgPool{n}D": f"GlobalAveragePooling{n}D" for n in _RANKS},
+    **{f"Convolution{n}D": f"Conv{n}D" for n in _RANKS},
+    **{f"Convolution{n}DTranspose": f"Conv{n}DTranspose" for n in _RANKS},
+    "Deconvolution2D": "Conv2DTranspose",
+    "SeparableConvolution2D": "SeparableConv2D",
+    "LSTMConv2D": "ConvLSTM2D",
+}
+"""Other names of the same classes, old ones of Keras 1 included."""
+
+MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
+
+OURS_ALONE = "recurrent_kernel_size=None, peephole=False, layer_norm=False, recompute=False"
+"""What framecast's ConvLSTM layers have and Keras' do not."""
+
+OF_ANY_LAYER = {
+    *("name", "dtype", "trainable", "autocast", "activity_regularizer", "weights", "input_shape"),
+    *("batch_input_shape", "batch_shape", "batch_size", "input_dim", "input_length"),
+    *("unroll", "zero_output_for_mask", "implementation", "time_major"),
+}
+"""Arguments that a layer takes in its `**kwargs`, in this or an earlier version of Keras."""
+
+OLD_NAMES = {
+    **{"nb_filter": "filters", "border_mode": "padding", "subsample": "strides"},
+    **{"subsample_length": "strides", "filter_length": "kernel_size"},
+    **{"dim_ordering": "data_format", "inner_activation": "recurrent_activation"},
+    **{"init": "kernel_initializer", "inner_init": "recurrent_initializer"},
+    **{"forget_bias_init": "unit_forget_bias", "W_regularizer": "kernel_regularizer"},
+    **{"U_regularizer": "recurrent_regularizer", "b_regularizer": "bias_regularizer"},
+    **{"W_constraint": "kernel_constraint", "b_constraint": "bias_constraint"},
+    **{"dropout_W": "dropout", "dropout_U": "recurrent_dropout", "output_dim": "units"},
+    **{"bias": "use_bias", "p": "rate", "atrous_rate": "dilation_rate", "pool_length": "pool_size"},
+    "sigma": "stddev",
+}
+"""Arguments of Keras 1 by what they are called since Keras 2."""
+
+
+@cache
+def parameters_of(kind: str) -> dict[str, Any]:
+    """A layer's arguments by name, in order; `...` where one has to be given."""
+    text = SIGNATURES[kind]
+    if kind.startswith("ConvLSTM"):
+        text = f"{text}, {OURS_ALONE}"
+    arguments = ast.parse(f"def layer({text}): 0").body[0].args
+    names = [argument.arg for argument in arguments.args]
+    defaults = [ast.literal_eval(default) for default in arguments.defaults]
+    return dict(zip(names, [...] * (len(names) - len(defaults)) + defaults, strict=True))

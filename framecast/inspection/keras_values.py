@@ -1,0 +1,217 @@
+"""What names stand for in Keras code, and the graph that calling layers on tensors builds."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from framecast.inspection.keras_signatures import SIGNATURES, parameters_of
+from framecast.inspection.layer_outcome import Problem
+from framecast.inspection.model_graph import RECURRENT, Graph, Node, Tensor
+from framecast.inspection.sizes import Symbol
+
+
+@dataclass(frozen=True)
+class TensorValue:
+    """What a layer returned; `index` None is everything it returned."""
+
+    node: int
+    index: int | None = None
+
+
+@dataclass
+class LayerValue:
+    """A layer that was made and is not called yet."""
+
+    kind: str
+    arguments: dict[str, Any]
+    name: str | None
+    line: int
+    problems: list[Problem]
+    text: str = ""
+
+
+@dataclass
+class ModelValue:
+    """A Sequential under construction, or a functional model."""
+
+    layers: list[LayerValue] | None
+    outputs: tuple[Tensor, ...] = ()
+    inputs: tuple[Tensor, ...] = ()
+    line: int = 0
+
+
+@dataclass
+class FunctionValue:
+    definition: ast.FunctionDef
+
+
+class GraphBuilder:
+    """Nodes in the order in which layers are called, and the models made of them."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.notes: list[str] = []
+        self.models: list[ModelValue] = []
+
+    def apply(
+        self, layer: LayerValue, positional: list[Any], keywords: dict[str, Any], node: ast.AST
+    ) -> TensorValue:
+        inputs = [each for each in flat(positional[:1]) if isinstance(each, TensorValue)]
+        states = [keywords.get("initial_state", [])]
+        rest = [*positional[1:], *states] if layer.kind in (*RECURRENT, "Bidirectional") else []
+        return self.add_node(
+            layer.kind,
+            layer.arguments,
+            layer.name or layer.text or None,
+            node,
+            inputs,
+            [each for each in flat(rest) if isinstance(each, TensorValue)],
+            layer.problems,
+        )
+
+    def add_node(
+        self,
+        kind: str,
+        arguments: dict[str, Any],
+        name: str | None,
+        node: ast.AST,
+        inputs: Sequence[TensorValue],
+        states: Sequence[TensorValue] = (),
+        problems: Sequence[Problem] = (),
+    ) -> TensorValue:
+        made = Node(
+            kind,
+            name or _snake_case(kind),
+            _complete(kind, arguments),
+            tuple((each.node, each.index) for each in inputs),
+            tuple((each.node, each.index) for each in states),
+            getattr(node, "lineno", None),
+            tuple(problems),
+        )
+        self.nodes.append(made)
+        return TensorValue(len(self.nodes) - 1)
+
+    def chain(self, layers: list[Any], x: TensorValue | None) -> TensorValue | None:
+        """Call layers one after another."""
+        for layer in layers:
+            if isinstance(layer, ModelValue):
+                x = self.chain(layer.layers or [], x)
+            elif isinstance(layer, LayerValue):
+                at = ast.Pass(lineno=layer.line)
+                x = self.apply(layer, [] if x is None else [x], {}, at)
+            elif isinstance(layer, TensorValue):
+                x = layer if x is None else x
+            else:
+                self.notes.append(f"the layer {layer} is not followed")
+        return x
+
+    def apply_model(self, model: ModelValue, positional: list[Any], node: ast.Call) -> Any:
+        x = next((each for each in flat(positional) if isinstance(each, TensorValue)), None)
+        if model.layers is not None and x is not None:
+            layers = [each for each in model.layers if getattr(each, "kind", "") != "InputLayer"]
+            return self.chain(layers, x)
+        if x is None or not model.outputs:
+            return to_symbol(node)
+        return self._replay(model, flat(positional))
+
+    def _replay(self, model: ModelValue, given: list[Any]) -> TensorValue:
+        """A functional model on other tensors: its nodes once more."""
+        moved = {
+            old[0]: (new.node, new.index) for old, new in zip(model.inputs, given, strict=False)
+        }
+        for number in sorted(_ancestors(self.nodes, model.outputs)):
+            if number in moved:
+                continue
+            node = self.nodes[number]
+            inputs = tuple(_moved(each, moved) for each in node.inputs)
+            states = tuple(_moved(each, moved) for each in node.states)
+            self.nodes.append(
+                Node(node.kind, node.name, node.arguments, inputs, states, node.line, node.problems)
+            )
+            moved[number] = (len(self.nodes) - 1, None)
+        return TensorValue(*_moved(model.outputs[0], moved))
+
+    def outputs_of(self, model: ModelValue) -> tuple[Tensor, ...]:
+        if model.layers:
+            end = self.chain(model.layers, None)
+            model.layers, model.outputs = None, () if end is None else ((end.node, end.index),)
+        return model.outputs
+
+    def graph(self) -> Graph:
+        """The largest model that was built, or all layers that were called."""
+        ends = [self.outputs_of(model) for model in self.models]
+        sizes = [len(_ancestors(self.nodes, end)) for end in ends]
+        if not any(sizes):
+            used = {tensor[0] for node in self.nodes for tensor in node.inputs}
+            loose = tuple((n, None) for n in range(len(self.nodes)) if n not in used)
+            return Graph(self.nodes, loose[-1:], self.notes)
+        chosen = max(range(len(ends)), key=lambda number: (sizes[number], number))
+        if sum(size > 0 for size in sizes) > 1:
+            self.notes.append(
+                f"{sum(size > 0 for size in sizes)} models are built; this is the largest, of line "
+                f"{self.models[chosen].line}"
+            )
+        return _only(self.nodes, ends[chosen], self.notes)
+
+
+def _complete(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {**(parameters_of(kind) if kind in SIGNATURES else {}), **arguments}
+
+
+def returns_several(node: Node) -> bool:
+    return bool(node.arguments.get("return_state")) or (
+        node.kind == "Bidirectional"
+        and (
+            node.arguments.get("merge_mode", "concat") is None
+            or bool(node.arguments["layer"][1].get("return_state"))
+        )
+    )
+
+
+def to_symbol(node: ast.AST) -> Symbol:
+    text = re.sub(r"\s+", " ", ast.unparse(node))
+    return Symbol(text if len(text) <= 40 else f"{text[:37]}...")
+
+
+def flat(values: Any) -> list[Any]:
+    if isinstance(values, list | tuple):
+        return [each for value in values for each in flat(value)]
+    return [values]
+
+
+def _snake_case(kind: str) -> str:
+    """Name that Keras gives a class' layers: ConvLSTM2D is conv_lstm2d."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _moved(tensor: Tensor, moved: dict[int, Tensor]) -> Tensor:
+    node, index = moved.get(tensor[0], tensor)
+    return (node, tensor[1] if index is None else index)
+
+
+def _ancestors(nodes: Sequence[Node], ends: Sequence[Tensor]) -> set[int]:
+    found, left = set(), [tensor[0] for tensor in ends]
+    while left:
+        number = left.pop()
+        if number not in found:
+            found.add(number)
+            left += [tensor[0] for tensor in (*nodes[number].inputs, *nodes[number].states)]
+    return found
+
+
+def _only(nodes: Sequence[Node], ends: tuple[Tensor, ...], notes: list[str]) -> Graph:
+    """The part of the nodes that the ends depend on, numbered from 0."""
+    kept = sorted(_ancestors(nodes, ends))
+    places = {old: (new, None) for new, old in enumerate(kept)}
+    chosen = []
+    for number in kept:
+        node = nodes[number]
+        node.inputs = tuple(_moved(each, places) for each in node.inputs)
+        node.states = tuple(_moved(each, places) for each in node.states)
+        chosen.append(node)
+    return Graph(chosen, tuple(_moved(each, places) for each in ends), notes)

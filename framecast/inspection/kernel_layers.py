@@ -1,0 +1,280 @@
+"""Layers that work on frames: convolutions, pooling, padding and ConvLSTM, of 1 to 3 axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from framecast.inspection.layer_outcome import (
+    Arguments,
+    Frame,
+    LayerMistakeError,
+    Outcome,
+    Problem,
+    Window,
+    bias_of,
+    count_of,
+    known_channels,
+    rank_of,
+)
+from framecast.inspection.sizes import Shape, Size, ceil_divide, is_known, product
+from framecast.inspection.sizes import show_shape as show
+from framecast.nn.shapes import ConvGeometry, to_sizes
+
+_RESIZING = ("UpSampling", "ZeroPadding", "Cropping")
+
+
+def _geometry(kind: str, arguments: Arguments, kernel: str = "kernel_size") -> ConvGeometry:
+    padding = arguments["padding"]
+    strides = arguments["strides"]
+    return ConvGeometry.parse(
+        rank_of(kind),
+        kernel_size=arguments[kernel],
+        strides=arguments[kernel] if strides is None else strides,
+        padding="same" if padding == "causal" and rank_of(kind) == 1 else padding,
+        dilation_rate=arguments.get("dilation_rate", 1),
+    )
+
+
+_SIDES = {1: ("steps",), 2: ("rows", "columns"), 3: ("depth", "rows", "columns")}
+"""What the axes of a frame are called."""
+
+
+def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict[str, Any]]:
+    """Sizes that a kernel leaves, and what there is to say of them."""
+    lost = [span - 1 if geometry.padding == "valid" else 0 for span in geometry.spans]
+    axes = list(zip(frame.sides, lost, geometry.strides, strict=True))
+    sides = tuple(ceil_divide(size - less, stride) for size, less, stride in axes)
+    if any(isinstance(side, int) and side < 1 for side in sides):
+        covered, given = (" x ".join(map(str, part)) for part in (geometry.spans, frame.sides))
+        raise LayerMistakeError(
+            f"collapses to nothing: its kernel covers {covered} and its input is {given}",
+            f"give it {covered} or more, set padding='same', or use a smaller kernel",
+        )
+    names = _SIDES[len(sides)]
+    formulas = tuple(
+        f"{name}: {_formula(*axis)} = {side}"
+        for name, axis, side in zip(names, axes, sides, strict=True)
+    )
+    padding = geometry.padding
+    if padding == "same" and (is_known(frame.sides) or max(geometry.strides) == 1):
+        sizes = [side if isinstance(side, int) else 1 for side in frame.sides]
+        padding = f"same: {show_pads(geometry.pads(sizes))}"
+    unseen, even = _unseen(frame.sides, geometry), _even(geometry)
+    return sides, {
+        "padding": padding,
+        "formulas": formulas,
+        "warnings": (*unseen, *(even if kind.startswith("Conv") else ())),
+        "window": Window(geometry.spans, geometry.strides),
+    }
+
+
+def _formula(size: Size, lost: int, stride: int) -> str:
+    less = f"{size} - {lost}" if lost else str(size)
+    if stride == 1:
+        return less
+    return f"ceil(({less}) / {stride})" if lost else f"ceil({less} / {stride})"
+
+
+def _unseen(sizes: Shape, geometry: ConvGeometry) -> list[Problem]:
+    """Rows and columns at the end that no kernel reaches; equal ones in one sentence."""
+    found: dict[tuple[Size, int, int, int], list[str]] = {}
+    names = _SIDES[len(sizes)]
+    for name, size, span, stride in zip(
+        names, sizes, geometry.spans, geometry.strides, strict=True
+    ):
+        unseen = (size - span) % stride if isinstance(size, int) else 0
+        if unseen and geometry.padding == "valid":
+            found.setdefault((unseen, size, span, stride), []).append(name)
+    return [
+        Problem(
+            f"never sees the last {unseen} of {size} {' and '.join(names)}: kernels of {span} "
+            f"every {stride} end before them",
+            f"pad them by {stride - unseen}, crop them by {unseen}, or set padding='same'",
+            fatal=False,
+        )
+        for (unseen, size, span, stride), names in found.items()
+    ]
+
+
+def _even(geometry: ConvGeometry) -> list[Problem]:
+    """Even kernels with padding on both sides; equal ones in one sentence."""
+    found: dict[int, list[str]] = {}
+    for name, span in zip(_SIDES[len(geometry.spans)], geometry.spans, strict=True):
+        if span % 2 == 0 and geometry.padding == "same":
+            found.setdefault(span, []).append(name)
+    return [
+        Problem(
+            f"has a kernel of {span} {' and '.join(names)}, even, without a middle: padding='same' "
+            f"adds {(span - 1) // 2} before and {span // 2} after, and the picture shifts by half "
+            "a pixel",
+            f"use {span - 1} or {span + 1}",
+            fatal=False,
+        )
+        for span, names in found.items()
+    ]
+
+
+def show_pads(pads: Sequence[tuple[int, int]]) -> str:
+    """Padding before and after each axis: `2`, where it is 2 everywhere, or `0+1, 1+1`."""
+    if len({count for pair in pads for count in pair}) == 1:
+        return str(pads[0][0])
+    return ", ".join(f"{before}+{after}" for before, after in pads)
+
+
+def _conv(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    frame, filters = Frame.of(kind, arguments, shape), count_of(arguments)
+    groups = arguments.get("groups", 1)
+    channels = known_channels(frame.channels)
+    if groups != 1:
+        if not isinstance(channels, int) or channels % groups or filters % groups:
+            raise LayerMistakeError(
+                f"has {groups} groups, which divide neither {channels} channels nor {filters} "
+                "filters evenly",
+                "use groups that divide both",
+            )
+        channels //= groups
+    geometry = _geometry(kind, arguments)
+    sides, told = _slide(kind, frame, geometry)
+    kernel = (*geometry.kernel_size, channels, filters)
+    return Outcome(
+        (frame.shape(sides, filters),),
+        (("kernel", kernel), *bias_of(arguments, filters)),
+        macs=product(sides) * product(kernel),
+        **told,
+    )
+
+
+def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    frame, geometry = Frame.of(kind, arguments, shape), _geometry(kind, arguments)
+    channels = known_channels(frame.channels)
+    multiplied = channels * arguments["depth_multiplier"]
+    sides, told = _slide(kind, frame, geometry)
+    kernel = (*geometry.kernel_size, channels, arguments["depth_multiplier"])
+    macs = product(sides) * product(kernel)
+    if kind.startswith("Depthwise"):
+        weights = (("kernel", kernel), *bias_of(arguments, multiplied))
+        return Outcome((frame.shape(sides, multiplied),), weights, macs=macs, **told)
+    filters = count_of(arguments)
+    pointwise = (*(1,) * len(sides), multiplied, filters)
+    weights = (("depthwise_kernel", kernel), ("pointwise_kernel", pointwise))
+    return Outcome(
+        (frame.shape(sides, filters),),
+        (*weights, *bias_of(arguments, filters)),
+        macs=macs + product(sides) * product(pointwise),
+        **told,
+    )
+
+
+def _transposed(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    frame, geometry = Frame.of(kind, arguments, shape), _geometry(kind, arguments)
+    filters, extra = count_of(arguments), arguments["output_padding"]
+    extras = [extra] * len(frame.sides) if extra is None else to_pads(extra, len(frame.sides))
+    sides = []
+    for size, span, stride, more in zip(
+        frame.sides, geometry.spans, geometry.strides, extras, strict=True
+    ):
+        if geometry.padding == "valid":
+            added = max(span, stride) - span if more is None else more
+            sides.append((size - 1) * stride + span + added)
+        elif more is None:
+            sides.append(size * stride)
+        else:
+            sides.append((size - 1) * stride + span % 2 + more)
+    kernel = (*geometry.kernel_size, filters, known_channels(frame.channels))
+    return Outcome(
+        (frame.shape(tuple(sides), filters),),
+        (("kernel", kernel), *bias_of(arguments, filters)),
+        macs=product(frame.sides) * product(kernel),
+        padding=geometry.padding,
+    )
+
+
+def to_pads(value: Any, rank: int) -> list[int]:
+    return [value] * rank if isinstance(value, int) else list(value)
+
+
+def _pool(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    frame = Frame.of(kind, arguments, shape)
+    geometry = _geometry(kind, arguments, "pool_size")
+    sides, told = _slide(kind, frame, geometry)
+    return Outcome((frame.shape(sides, frame.channels),), **told)
+
+
+def _global_pool(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    frame = Frame.of(kind, arguments, shape)
+    kept = frame.shape((1,) * len(frame.sides), frame.channels)
+    return Outcome((kept if arguments["keepdims"] else (*frame.leading, frame.channels),))
+
+
+def _resize(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    """UpSampling, ZeroPadding and Cropping."""
+    frame = Frame.of(kind, arguments, shape)
+    rank = len(frame.sides)
+    if kind.startswith("UpSampling"):
+        factors = to_sizes(arguments["size"], rank, "size")
+        sides = tuple(size * by for size, by in zip(frame.sides, factors, strict=True))
+        return Outcome((frame.shape(sides, frame.channels),))
+    cropped = kind.startswith("Cropping")
+    pairs = _pairs(arguments["cropping" if cropped else "padding"], rank)
+    sign = -1 if cropped else 1
+    sides = tuple(size + sign * sum(pair) for size, pair in zip(frame.sides, pairs, strict=True))
+    if any(isinstance(side, int) and side < 1 for side in sides):
+        raise LayerMistakeError(f"crops everything away: {show(frame.sides)}", "crop less")
+    padding = "" if cropped else f"zeros: {show_pads(pairs)}"
+    return Outcome((frame.shape(sides, frame.channels),), padding=padding)
+
+
+def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
+    """Before and after each axis, of an integer, one for each axis, or a pair for each."""
+    if isinstance(value, int):
+        return [(value, value)] * rank
+    if rank == 1 and all(isinstance(each, int) for each in value):
+        return [tuple(value)]
+    return [(each, each) if isinstance(each, int) else tuple(each) for each in value]
+
+
+def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    frame, filters = Frame.of(kind, arguments, shape), count_of(arguments)
+    geometry, channels = _geometry(kind, arguments), known_channels(frame.channels)
+    steps = frame.leading[1]
+    sides, told = _slide(kind, frame, geometry)
+    gates = 4 * filters
+    kernel = (*geometry.kernel_size, channels, gates)
+    own = arguments.get("recurrent_kernel_size")
+    state_kernel = to_sizes(own or geometry.kernel_size, len(sides), "recurrent_kernel_size")
+    recurrent = (*state_kernel, filters, gates)
+    gains = (
+        ("input_gain", (gates,)),
+        ("recurrent_gain", (gates,)),
+        ("cell_gain", (filters,)),
+        ("cell_shift", (filters,)),
+    )
+    weights = (
+        ("kernel", kernel),
+        ("recurrent_kernel", recurrent),
+        *bias_of(arguments, gates),
+        *((("peephole", (3 * filters,)),) if arguments.get("peephole") else ()),
+        *(gains if arguments.get("layer_norm") else ()),
+    )
+    told["window"] = Window(geometry.spans, geometry.strides, state_kernel)
+    # The first step's state is zeros, and its convolution is skipped where a sequence is fused
+    fused = (arguments["activation"], arguments["recurrent_activation"]) == ("tanh", "sigmoid")
+    fused = fused and not arguments.get("layer_norm")
+    macs = product(sides) * (steps * product(kernel) + (steps - fused) * product(recurrent))
+    state = Frame(frame.leading[:1], sides, filters, frame.first).shape(sides, filters)
+    output = frame.shape(sides, filters) if arguments["return_sequences"] else state
+    states = (state, state) if arguments["return_state"] else ()
+    return Outcome((output, *states), weights, macs=macs, **told)
+
+
+KERNEL_RULES: dict[str, Callable[[str, Arguments, Shape], Outcome]] = {
+    **{f"Conv{n}D": _conv for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": _transposed for n in (1, 2, 3)},
+    **{f"{how}Conv{n}D": _depthwise for how in ("Depthwise", "Separable") for n in (1, 2)},
+    **{f"{how}Pooling{n}D": _pool for how in ("Max", "Average") for n in (1, 2, 3)},
+    **{f"Global{how}Pooling{n}D": _global_pool for how in ("Max", "Average") for n in (1, 2, 3)},
+    **{f"{how}{n}D": _resize for how in _RESIZING for n in (1, 2, 3)},
+    **{f"ConvLSTM{n}D": _convlstm for n in (1, 2, 3)},
+}
+"""How each layer that works on frames, with or without time, finds its output."""

@@ -1,0 +1,161 @@
+"""What a layer makes of a shape, the words in which it says so, and how it reads its axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from framecast.inspection.sizes import Shape, Size, Symbol, product
+from framecast.inspection.sizes import show_shape as show
+from framecast.nn.shapes import to_sizes
+
+Arguments = dict[str, Any]
+Weights = tuple[tuple[str, Shape], ...]
+Layer = tuple[str, Arguments]
+"""A kind, such as "Conv2D", and its arguments, those left out included."""
+
+
+class LayerMistakeError(Exception):
+    """Something a layer cannot work with: what happens and why, and the change that mends it.
+
+    `wanted_rank` is the number of axes a layer needs where it is given another one.
+    """
+
+    def __init__(self, what: str, change: str, *, wanted_rank: int = 0) -> None:
+        super().__init__(what)
+        self.what, self.change, self.wanted_rank = what, change, wanted_rank
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, and the change that mends it; without `fatal` the model still works."""
+
+    what: str
+    change: str
+    fatal: bool = True
+
+
+@dataclass(frozen=True)
+class Window:
+    """A kernel that moves over the axes of a frame: what the receptive field grows by."""
+
+    spans: tuple[int, ...]
+    strides: tuple[int, ...]
+    recurrent: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a layer returns: `outputs`, its `weights`, of which `frozen` elements are not trained.
+
+    `macs` are the multiply-adds of one sample; `padding` and `formulas` say how sizes came about.
+    """
+
+    outputs: tuple[Shape, ...]
+    weights: Weights = ()
+    frozen: Size = 0
+    macs: Size = 0
+    padding: str = ""
+    formulas: tuple[str, ...] = ()
+    window: Window | None = None
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def parameters(self) -> Size:
+        return sum((product(shape) for _, shape in self.weights), 0)
+
+
+def rank_of(kind: str) -> int:
+    """Axes that a frame has for a layer of this kind: 2 for Conv2D."""
+    return next((int(letter) for letter in kind if letter in "123"), 0)
+
+
+def wanted_axes(kind: str) -> int:
+    """How many axes a layer's input needs, the batch included; 0 where any number will do."""
+    if kind.startswith("ConvLSTM"):
+        return rank_of(kind) + 3
+    if kind in ("LSTM", "GRU", "SimpleRNN", "SpatialDropout1D"):
+        return 3
+    if kind == "RepeatVector":
+        return 2
+    return rank_of(kind) + 2 if rank_of(kind) else 0
+
+
+def check_axes(kind: str, shape: Shape) -> None:
+    wanted = wanted_axes(kind)
+    if wanted and len(shape) != wanted:
+        axes = _AXES.get(kind) or _AXES[f"{wanted - 2}D"]
+        raise LayerMistakeError(
+            f"needs {wanted} axes, {axes}, and gets {len(shape)}: {show(shape)}",
+            "give it such a tensor",
+            wanted_rank=wanted,
+        )
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A tensor's axes by what they are: batch and perhaps time, rows and columns, channels."""
+
+    leading: Shape
+    sides: Shape
+    channels: Size
+    first: bool
+
+    @classmethod
+    def of(cls, kind: str, arguments: Arguments, shape: Shape) -> Frame:
+        check_axes(kind, shape)
+        first = _data_format(arguments) == "channels_first"
+        lead = len(shape) - rank_of(kind) - 1
+        rest = shape[lead:]
+        sides, channels = (rest[1:], rest[0]) if first else (rest[:-1], rest[-1])
+        return cls(shape[:lead], sides, channels, first)
+
+    def shape(self, sides: Shape, channels: Size) -> Shape:
+        rest = (channels, *sides) if self.first else (*sides, channels)
+        return (*self.leading, *rest)
+
+
+def _data_format(arguments: Arguments) -> str:
+    given = arguments.get("data_format") or "channels_last"
+    if given not in ("channels_last", "channels_first"):
+        raise LayerMistakeError(
+            f"data_format is {given!r}", 'write "channels_last" or "channels_first"'
+        )
+    return given
+
+
+def known_channels(channels: Size) -> Size:
+    """Channels, which have to be known: weights depend on them."""
+    if isinstance(channels, Symbol) and str(channels) == "C":
+        raise LayerMistakeError(
+            "cannot make its weights: the number of channels is None",
+            "give the channels of the Input a number",
+        )
+    return channels
+
+
+def bias_of(arguments: Arguments, count: Size) -> Weights:
+    return (("bias", (count,)),) if arguments["use_bias"] else ()
+
+
+def count_of(arguments: Arguments, name: str = "filters") -> Size:
+    given = arguments[name]
+    if isinstance(given, Symbol):
+        return given
+    return to_sizes(given, 1, name)[0]
+
+
+GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
+"""Matrices that a recurrent layer keeps side by side in one kernel."""
+
+_AXES = {
+    "1D": "(batch, steps, channels)",
+    "2D": "(batch, rows, columns, channels)",
+    "3D": "(batch, depth, rows, columns, channels)",
+    "0D": "(batch, features)",
+    **dict.fromkeys(GATES, "(batch, time, features)"),
+    "ConvLSTM1D": "(batch, time, steps, channels)",
+    "ConvLSTM2D": "(batch, time, rows, columns, channels)",
+    "ConvLSTM3D": "(batch, time, depth, rows, columns, channels)",
+}
+"""What the axes of a layer's input are, as Keras counts them."""

@@ -1,0 +1,282 @@
+"""What each of Keras' layers makes of a shape: output, weights, multiply-adds, padding.
+
+Shapes are tuples in the order in which the code has its axes, the batch first; sizes may be
+symbols. Rules are those of Keras 3 (`keras/src/ops/operation_utils.py` and the layers' own
+`compute_output_shape`), compared with Keras by a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from framecast.inspection.kernel_layers import KERNEL_RULES
+from framecast.inspection.layer_outcome import (
+    GATES,
+    Arguments,
+    LayerMistakeError,
+    Outcome,
+    bias_of,
+    check_axes,
+    count_of,
+    known_channels,
+    wanted_axes,
+)
+from framecast.inspection.sizes import Shape, Size, Symbol, product
+from framecast.inspection.sizes import show_shape as show
+
+
+def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> Outcome:
+    """What a layer makes of its inputs; LayerMistakeError where it cannot work with them."""
+    rule = RULES[kind]
+    if kind not in _MANY_INPUTS and len(shapes) != 1:
+        raise LayerMistakeError(
+            f"gets {len(shapes)} tensors and takes one", "give it one of them, e.g. the output"
+        )
+    try:
+        return rule(kind, arguments, *([shapes] if kind in _MANY_INPUTS else shapes))
+    except ValueError as error:
+        what, _, change = str(error).rpartition("; ")
+        raise LayerMistakeError(f"has wrong arguments: {what}", change) from None
+
+
+def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    check_axes(kind, shape)
+    (batch, steps, features), units = shape, count_of(arguments, "units")
+    columns = GATES[kind] * units
+    bias = (2, columns) if arguments.get("reset_after") else (columns,)
+    weights = (
+        ("kernel", (known_channels(features), columns)),
+        ("recurrent_kernel", (units, columns)),
+        *((("bias", bias),) if arguments["use_bias"] else ()),
+    )
+    state = (batch, units)
+    output = (batch, steps, units) if arguments["return_sequences"] else state
+    states = (state,) * (2 if kind == "LSTM" else 1) if arguments["return_state"] else ()
+    macs = steps * columns * (features + units)
+    return Outcome((output, *states), weights, macs=macs)
+
+
+def _dense(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    if len(shape) < 2:
+        raise LayerMistakeError(f"needs 2 axes or more and gets {show(shape)}", "keep the features")
+    units, features = count_of(arguments, "units"), shape[-1]
+    if isinstance(features, Symbol) and any(letter in str(features) for letter in "THWC"):
+        raise LayerMistakeError(
+            f"cannot make its weights: its input has {features} features, which None in the "
+            "Input leaves open",
+            "give the Input numbers instead of None, or take GlobalAveragePooling instead of "
+            "Flatten",
+        )
+    weights = (("kernel", (features, units)), *bias_of(arguments, units))
+    return Outcome(((*shape[:-1], units),), weights, macs=product(shape[1:]) * units)
+
+
+def _embedding(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    width = arguments["output_dim"]
+    return Outcome(((*shape, width),), (("embeddings", (arguments["input_dim"], width)),))
+
+
+def _normalization(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    axes = arguments["axis"]
+    axes = [axes] if isinstance(axes, int) else list(axes)
+    if any(not -len(shape) <= axis < len(shape) for axis in axes):
+        raise LayerMistakeError(f"has axis={axes[0]} and gets {show(shape)}", "use axis=-1")
+    sizes = tuple(known_channels(shape[axis]) for axis in axes)
+    names = ["gamma"] * bool(arguments["scale"]) + ["beta"] * bool(arguments["center"])
+    moving = ["moving_mean", "moving_variance"] if kind == "BatchNormalization" else []
+    weights = tuple((name, sizes) for name in (*names, *moving))
+    return Outcome((shape,), weights, frozen=len(moving) * product(sizes))
+
+
+def _prelu(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    shared = arguments["shared_axes"] or ()
+    shared = (shared,) if isinstance(shared, int) else shared
+    alpha = tuple(1 if axis in shared else size for axis, size in enumerate(shape[1:], start=1))
+    return Outcome((shape,), (("alpha", alpha),))
+
+
+def _unchanged(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    check_axes(kind, shape)
+    return Outcome((shape,))
+
+
+def _flatten(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    return Outcome(((shape[0], product(shape[1:])),))
+
+
+def _reshape(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    target = arguments["target_shape"]
+    target = (target,) if isinstance(target, int | Symbol) else tuple(target)
+    given, known = product(shape[1:]), product(size for size in target if size != -1)
+    if -1 in target and isinstance(given, int) and isinstance(known, int):
+        if known and given % known == 0:
+            target = tuple(given // known if size == -1 else size for size in target)
+            known = given
+    elif -1 in target:
+        rest = Symbol(f"({given})/({known})")
+        target = tuple(rest if size == -1 else size for size in target)
+        known = given
+    if isinstance(given, int) and isinstance(known, int) and given != known:
+        raise LayerMistakeError(
+            f"cannot make {show(target)} of {show(shape[1:])}: the one has {known:,} elements, "
+            f"the other {given:,}",
+            "choose a target_shape with as many elements",
+        )
+    return Outcome(((shape[0], *target),))
+
+
+def _permute(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    dims = tuple(arguments["dims"])
+    if sorted(dims) != list(range(1, len(shape))):
+        raise LayerMistakeError(
+            f"has dims={dims} and gets {len(shape) - 1} axes after the batch: {show(shape)}",
+            f"name each of 1 to {len(shape) - 1} once",
+        )
+    return Outcome(((shape[0], *(shape[dim] for dim in dims)),))
+
+
+def _repeat(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    check_axes(kind, shape)
+    return Outcome(((shape[0], arguments["n"], shape[1]),))
+
+
+def _get_item(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    """A part of a tensor, `x[:, -1]`: integers drop an axis, slices shorten it."""
+    parts = list(arguments["index"])
+    if ... in parts:
+        at, named = parts.index(...), sum(part not in (None, ...) for part in parts)
+        parts[at : at + 1] = [slice(None)] * (len(shape) - named)
+    sizes, left = [], list(shape)
+    for part in parts:
+        if part is None:
+            sizes.append(1)
+            continue
+        if not left:
+            raise LayerMistakeError(f"has {len(parts)} indices for {show(shape)}", "leave some out")
+        size = left.pop(0)
+        if isinstance(part, int):
+            continue
+        if isinstance(size, Symbol) and part != slice(None):
+            sizes.append(Symbol(f"len({size}[{part.start}:{part.stop}])".replace("None", "")))
+        else:
+            sizes.append(size if isinstance(size, Symbol) else len(range(size)[part]))
+    return Outcome(((*sizes, *left),))
+
+
+def _time_distributed(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    inner_kind, inner_arguments = arguments["layer"]
+    if len(shape) < 3:
+        raise LayerMistakeError(
+            f"needs a time axis, 3 axes or more, and gets {show(shape)}",
+            "leave out TimeDistributed, or set return_sequences=True in the layer before",
+        )
+    wanted = wanted_axes(inner_kind)
+    if wanted and len(shape) != wanted + 1:
+        raise LayerMistakeError(
+            f"applies {inner_kind} to each time step, {wanted} axes, so it needs {wanted + 1}, "
+            f"and gets {len(shape)}: {show(shape)}",
+            "give it a time axis, or leave out TimeDistributed",
+            wanted_rank=wanted + 1,
+        )
+    inner = work_out(inner_kind, inner_arguments, [(shape[0], *shape[2:])])
+    outputs = tuple((output[0], shape[1], *output[1:]) for output in inner.outputs)
+    return Outcome(
+        outputs,
+        inner.weights,
+        inner.frozen,
+        inner.macs * shape[1],
+        inner.padding,
+        inner.formulas,
+        inner.window,
+        inner.warnings,
+    )
+
+
+def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+    forward_kind, forward_arguments = arguments["layer"]
+    if forward_kind not in GATES and not forward_kind.startswith("ConvLSTM"):
+        raise LayerMistakeError(
+            f"wraps {forward_kind}, which is not recurrent", "wrap an LSTM, GRU or ConvLSTM"
+        )
+    backward_kind, backward_arguments = arguments["backward_layer"] or arguments["layer"]
+    forward = work_out(forward_kind, forward_arguments, [shape])
+    backward = work_out(backward_kind, backward_arguments, [shape])
+    output, mode = forward.outputs[0], arguments["merge_mode"]
+    if mode not in ("concat", "sum", "mul", "ave", None):
+        raise LayerMistakeError(
+            f"has merge_mode={mode!r}", "use 'concat', 'sum', 'mul', 'ave' or None"
+        )
+    outputs: tuple[Shape, ...] = (output,)
+    if mode == "concat":
+        outputs = ((*output[:-1], output[-1] + backward.outputs[0][-1]),)
+    elif mode is None:
+        outputs = (output, backward.outputs[0])
+    weights = tuple(
+        (f"{name}_{each}", size)
+        for name, outcome in (("forward", forward), ("backward", backward))
+        for each, size in outcome.weights
+    )
+    return Outcome(
+        (*outputs, *forward.outputs[1:], *backward.outputs[1:]),
+        weights,
+        macs=forward.macs + backward.macs,
+        padding=forward.padding,
+        formulas=forward.formulas,
+        window=forward.window,
+        warnings=forward.warnings,
+    )
+
+
+def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> Outcome:
+    if len(shapes) < 2:
+        raise LayerMistakeError(
+            "merges two tensors or more and gets one", "give it a list of tensors"
+        )
+    if len({len(shape) for shape in shapes}) > 1:
+        raise LayerMistakeError(
+            f"gets tensors with different numbers of axes: {', '.join(map(show, shapes))}",
+            "reshape one of them",
+        )
+    rank, joined = len(shapes[0]), None
+    if kind == "Concatenate":
+        joined = arguments["axis"] % rank
+    sizes: list[Size] = []
+    for axis, column in enumerate(zip(*shapes, strict=True)):
+        if axis == joined:
+            sizes.append(sum(column, 0))
+            continue
+        # Sizes of 1 are repeated; unknown ones are taken to agree with known ones
+        known = {size for size in column if isinstance(size, int)}
+        known -= {1} if kind != "Concatenate" and len(known) > 1 else set()
+        if len(known) > 1:
+            raise LayerMistakeError(
+                f"gets tensors that differ in axis {axis}: {', '.join(map(show, shapes))}",
+                "give both the same size there: padding='same', the same strides, or a crop",
+            )
+        sizes.append(known.pop() if known else column[0])
+    return Outcome((tuple(sizes),))
+
+
+Rule = Callable[..., Outcome]
+_MANY_INPUTS = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
+
+RULES: dict[str, Rule] = {
+    **KERNEL_RULES,
+    **dict.fromkeys(GATES, _recurrent),
+    **dict.fromkeys(("BatchNormalization", "LayerNormalization"), _normalization),
+    **dict.fromkeys(("Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout"), _unchanged),
+    **dict.fromkeys((f"SpatialDropout{n}D" for n in (1, 2, 3)), _unchanged),
+    **dict.fromkeys(("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"), _unchanged),
+    **dict.fromkeys(("Rescaling", "Masking", "Identity"), _unchanged),
+    **dict.fromkeys(_MANY_INPUTS, _merge),
+    "PReLU": _prelu,
+    "Dense": _dense,
+    "Embedding": _embedding,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Permute": _permute,
+    "RepeatVector": _repeat,
+    "GetItem": _get_item,
+    "TimeDistributed": _time_distributed,
+    "Bidirectional": _bidirectional,
+}

@@ -1,0 +1,369 @@
+"""What is wrong with a model, and the line to change: mistakes that stop it, and likely ones.
+
+Every function here looks at nodes in the order of their calls and says what it found as Problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from framecast.inspection.layer_outcome import LayerMistakeError, Outcome, Problem, Window, rank_of
+from framecast.inspection.model_graph import NEUTRAL, RECURRENT, Node, axes_wanted
+from framecast.inspection.model_report import LayerLine
+from framecast.inspection.sizes import Shape, Symbol, is_known
+from framecast.inspection.sizes import show_shape as show
+
+FEW_CHANNELS = 4
+"""Frames have at most this many channels: grey, grey and alpha, RGB, RGB and alpha."""
+
+
+def place(node: Node) -> str:
+    """A layer's name, with its line where it has one."""
+    return f"{node.name} (line {node.line})" if node.line else node.name
+
+
+def mend(
+    nodes: Sequence[Node],
+    lines: Sequence[LayerLine],
+    number: int,
+    shapes: Sequence[Shape],
+    mistake: LayerMistakeError,
+) -> tuple[str, Shape | None]:
+    """The change that mends a mistake, and the input's shape after it, None where it is open."""
+    node = nodes[number]
+    if mistake.wanted_rank and len(shapes) == 1:
+        return _mend_axes(nodes, lines, number, shapes[0], mistake.wanted_rank)
+    if "collapses" in mistake.what and (smallest := _smallest_input(nodes, number)):
+        return (
+            f"feed frames of {smallest} or more, set padding='same' in {place(node)}, or use "
+            "a smaller kernel",
+            None,
+        )
+    return mistake.change, None
+
+
+def _mend_axes(
+    nodes: Sequence[Node], lines: Sequence[LayerLine], number: int, shape: Shape, wanted: int
+) -> tuple[str, Shape | None]:
+    """The change that gives a layer as many axes as it needs."""
+    node, giver = nodes[number], recurrent_before(nodes, number)
+    if giver is not None:
+        name, sequences = place(nodes[giver]), returns_sequences(nodes[giver])
+        before = lines[giver].inputs[0]
+        if len(shape) == wanted - 1 and not sequences and before is not None:
+            return (
+                f"set return_sequences=True in {name}, which returns its last step only",
+                (shape[0], before[1], *shape[1:]),
+            )
+        if len(shape) == wanted + 1 and sequences:
+            return (
+                f"set return_sequences=False in {name} to go on with its last step, or wrap this "
+                f"layer, TimeDistributed({node.kind}(...)), to apply it to every step",
+                (shape[0], *shape[2:]),
+            )
+    if len(shape) == wanted + 1 and not node.kind.startswith("ConvLSTM"):
+        return (
+            f"wrap it, TimeDistributed({node.kind}(...)), to apply it to every step",
+            (shape[0], *shape[2:]),
+        )
+    if node.kind.startswith("ConvLSTM") and len(shape) == wanted - 1:
+        return _missing_axis(shape)
+    return _reshaped(node, shape, wanted), None
+
+
+def _reshaped(node: Node, shape: Shape, wanted: int) -> str:
+    """What to put before a layer whose input has another number of axes."""
+    if node.kind == "TimeDistributed" and len(shape) == wanted - 1:
+        return (
+            f"add the axis of time, shape={show(('T', *shape[1:]))}, or leave out TimeDistributed"
+        )
+    if wanted == 3 and len(shape) == 2:
+        return "put Reshape((steps, features)) or RepeatVector(n) before it, or drop Flatten"
+    if wanted == 3 and len(shape) > 3:
+        return "put TimeDistributed(Flatten()) before it, which keeps time and makes features"
+    if len(shape) == 3 and node.kind.startswith("ConvLSTM"):
+        return "a series of features has no rows and columns: use LSTM or Conv1D, or give frames"
+    return f"put a Reshape to {wanted - 1} axes after the batch before it"
+
+
+def _missing_axis(shape: Shape) -> tuple[str, Shape | None]:
+    """A ConvLSTM's input without channels, or without time."""
+    sample = shape[1:]
+    if isinstance(sample[-1], int) and sample[-1] > FEW_CHANNELS:
+        change = (
+            f"add the axis of channels, shape={show((*sample, 1))}, and x[..., None] to the data"
+        )
+        return change, (*shape, 1)
+    wanted = ("T", *sample)
+    return (
+        f"add the axis of time, shape={show(wanted)}, and cut the data into windows of T frames",
+        (shape[0], Symbol("T"), *sample),
+    )
+
+
+def recurrent_before(nodes: Sequence[Node], number: int) -> int | None:
+    """The recurrent layer that decided on the time axis of a node's input."""
+    while nodes[number].inputs:
+        number = nodes[number].inputs[0][0]
+        if nodes[number].kind in (*RECURRENT, "Bidirectional"):
+            return number
+        if nodes[number].kind in ("Flatten", "Reshape", "RepeatVector", "Permute", "GetItem"):
+            return None
+    return None
+
+
+def returns_sequences(node: Node) -> bool:
+    arguments = node.arguments
+    if node.kind == "Bidirectional":
+        arguments = arguments["layer"][1]
+    return bool(arguments.get("return_sequences"))
+
+
+def _smallest_input(nodes: Sequence[Node], number: int) -> str | None:
+    """Rows and columns of the input from which on every layer up to this one gives something.
+
+    None where layers before it change sizes in other ways than kernels do.
+    """
+    needed: tuple[int, ...] | None = None
+    while True:
+        node = nodes[number]
+        window = _window_of(node)
+        if window is None and rank_of(node.kind) and "Dropout" not in node.kind:
+            return None
+        if window is not None:
+            rank = len(window.spans)
+            needed = needed or (1,) * rank
+            if len(needed) != rank:
+                return None
+            spans = window.spans if node.arguments["padding"] == "valid" else (1,) * rank
+            axes = zip(needed, window.strides, spans, strict=True)
+            needed = tuple((count - 1) * stride + span for count, stride, span in axes)
+        if not node.inputs:
+            return " x ".join(map(str, needed or ())) or None
+        number = node.inputs[0][0]
+
+
+def _window_of(node: Node) -> Window | None:
+    """The kernel of a layer that has one and the shape arithmetic of a convolution."""
+    if "Transpose" in node.kind or not rank_of(node.kind) or "strides" not in node.arguments:
+        return None
+    rank, kernel = rank_of(node.kind), "pool_size" if "Pooling" in node.kind else "kernel_size"
+
+    def each(value: Any) -> tuple[int, ...]:
+        return (value,) * rank if isinstance(value, int) else tuple(value)
+
+    sides, dilation = each(node.arguments[kernel]), each(node.arguments.get("dilation_rate", 1))
+    strides = node.arguments["strides"]
+    spans = tuple(by * (side - 1) + 1 for by, side in zip(dilation, sides, strict=True))
+    return Window(spans, each(sides if strides is None else strides))
+
+
+def batch_in_shape(node: Node, first: Node, shape: Shape) -> list[Problem]:
+    """The batch among the sizes of one sample."""
+    name = "shape" if node.kind == "InputLayer" else "input_shape"
+    what = (
+        f"has {name}={show(shape[1:])}, {len(shape) - 1} axes, and {first.kind} takes "
+        f"{len(shape) - 2}: {name} is that of one sample, without the batch"
+    )
+    return [Problem(what, f"write {name}={show(shape[2:])} (assumed below)")]
+
+
+def fixed_sizes(first: Node, shape: Shape) -> list[Problem]:
+    """Rows and columns that are None, which Keras 2 takes and Keras 3 does not."""
+    if not first.kind.startswith("ConvLSTM") or len(shape) != axes_wanted(first):
+        return []
+    first_order = first.arguments.get("data_format") == "channels_first"
+    sides = shape[3:] if first_order else shape[2:-1]
+    if is_known(sides):
+        return []
+    what = f"leaves {' x '.join(map(str, sides))} open, which Keras 3 refuses for {first.kind}"
+    change = "give them numbers there; Keras 2 and framecast take any size"
+    return [Problem(what, change, fatal=False)]
+
+
+def fed_problems(declared: Shape, fed: Shape) -> list[Problem]:
+    """Whether an array fits the Input it is fed to."""
+    if len(declared) == len(fed) and _agree(declared[1:], fed[1:]):
+        return []
+    what = f"is declared as {show(declared)} and is fed {show(fed)}"
+    return [Problem(what, f"declare shape={show(fed[1:])} (assumed below), or reshape the data")]
+
+
+def _agree(one: Shape, other: Shape) -> bool:
+    pairs = zip(one, other, strict=True)
+    return all(first == second or not is_known((first, second)) for first, second in pairs)
+
+
+def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> list[Problem]:
+    """What works and is likely wrong: the order of axes, and time where it is not meant."""
+    if shape is None:
+        return []
+    node, found = nodes[number], []
+    data_format = node.arguments.get("data_format") or "channels_last"
+    before = _format_before(nodes, number)
+    if rank_of(node.kind) and before not in (None, data_format):
+        change = f"set data_format={before!r} in {place(node)}"
+        found.append(Problem(f"reads {data_format} and is given {before}", change, fatal=False))
+    is_frame = len(shape) == axes_wanted(node) and "Conv" in node.kind
+    if is_frame and _is_first(nodes, number):
+        found += _order_problems(node, shape, data_format)
+    giver = recurrent_before(nodes, number)
+    if giver is None or len(shape) < 3:
+        return found
+    if node.kind == "Flatten" and returns_sequences(nodes[giver]):
+        what = (
+            f"lays all {shape[1]} time steps side by side, since {nodes[giver].name} returns "
+            "sequences: each step gets weights of its own"
+        )
+        change = f"set return_sequences=False in {place(nodes[giver])} if the last step is meant"
+        found.append(Problem(what, change, fatal=False))
+    if node.kind == "Dense" and len(shape) > 3:
+        output = (*shape[:-1], node.arguments["units"])
+        what = f"acts on the last axis alone: {show(shape)} becomes {show(output)}"
+        change = "put Flatten or GlobalAveragePooling before it if one answer a clip is meant"
+        found.append(Problem(what, change, fatal=False))
+    return found
+
+
+def _is_first(nodes: Sequence[Node], number: int) -> bool:
+    while nodes[number].inputs:
+        number = nodes[number].inputs[0][0]
+        if nodes[number].kind not in ("InputLayer", *NEUTRAL):
+            return False
+    return True
+
+
+def _format_before(nodes: Sequence[Node], number: int) -> str | None:
+    """The order of axes that the layer before returned, where it is a layer over frames."""
+    while nodes[number].inputs:
+        number = nodes[number].inputs[0][0]
+        kind = nodes[number].kind
+        if kind in ("Flatten", "Reshape", "Permute", "GetItem", "Dense", "", "TimeDistributed"):
+            return None
+        if rank_of(kind) and "data_format" in nodes[number].arguments:
+            return nodes[number].arguments["data_format"] or "channels_last"
+    return None
+
+
+def _order_problems(node: Node, shape: Shape, data_format: str) -> list[Problem]:
+    """Axes of the first layer's input that look like another order than the one it reads."""
+    lead = len(shape) - rank_of(node.kind) - 1
+    axes, first = shape[lead:], data_format == "channels_first"
+    if not is_known(axes) or len(axes) != 3:
+        return []
+    channels, other = (axes[0], axes[-1]) if first else (axes[-1], axes[0])
+    steps = shape[1] if lead == 2 else None
+    if channels > FEW_CHANNELS >= other:
+        name = "channels_last" if first else "channels_first"
+        what = (
+            f"is fed {show(shape)}, which looks {name}: read as {data_format} its frames have "
+            f"{channels} channels, the other way {other}"
+        )
+        return [Problem(what, f"set data_format={name!r} or reorder the data", fatal=False)]
+    if first or lead != 2:
+        return []
+    what = change = ""
+    if channels > FEW_CHANNELS and axes[1] <= FEW_CHANNELS:
+        what = (
+            f"reads {channels} channels of {axes[0]} x {axes[1]} pixels; {show(shape[1:])} "
+            "looks like (rows, columns, channels, time)"
+        )
+        change = (
+            "move time to the front, np.moveaxis(x, -1, 1): "
+            f"shape={show((channels, steps, axes[0], axes[1]))}"
+        )
+    elif channels > FEW_CHANNELS and steps == 1:
+        what = (
+            f"reads {channels} channels and 1 time step; if the {channels} are frames, time "
+            "stands last"
+        )
+        change = (
+            "move it to the front, np.moveaxis(x, -1, 1)[..., None] without the axis of 1: "
+            f"shape={show((channels, *axes[:2], 1))}"
+        )
+    elif isinstance(steps, int) and steps == axes[0] != axes[1] and steps > FEW_CHANNELS:
+        what = (
+            f"reads {steps} time steps of {axes[0]} x {axes[1]} pixels; {show(shape[1:])} looks "
+            "like (rows, columns, time, channels)"
+        )
+        change = (
+            "move time to the front, np.moveaxis(x, 3, 1): "
+            f"shape={show((axes[1], steps, axes[0], channels))}"
+        )
+    return [Problem(what, change, fatal=False)] if what else []
+
+
+def state_problems(node: Node, outcome: Outcome, states: Sequence[Shape | None]) -> list[Problem]:
+    """Whether the tensors given as initial_state are the size of the layer's own state."""
+    if not states or node.kind not in RECURRENT:
+        return []
+    output, count = outcome.outputs[0], {"GRU": 1, "SimpleRNN": 1}.get(node.kind, 2)
+    wanted = (output[0], *output[2:]) if node.arguments["return_sequences"] else output
+    if len(states) != count:
+        what = f"takes {count} tensors as initial_state and gets {len(states)}"
+        return [Problem(what, "give it [h, c]" if count == 2 else "give it h alone")]
+    for shape in states:
+        if shape is not None and not (len(shape) == len(wanted) and _agree(shape, wanted)):
+            what = f"gets an initial_state of {show(shape)}, and its own state is {show(wanted)}"
+            change = (
+                "give both layers the same filters, strides and padding, and the state of one step"
+            )
+            return [Problem(what, change)]
+    return []
+
+
+def batch_problems(line: LayerLine, samples: int | None) -> list[Problem]:
+    """Stateful layers keep their batch, which has to be known and to divide the samples."""
+    shape = line.inputs[0] if line.inputs else None
+    if not line.node.arguments.get("stateful") or shape is None:
+        return []
+    batch = shape[0]
+    if not isinstance(batch, int):
+        what = "is stateful and keeps a state for each sample of the batch, whose size is not given"
+        sizes = ", ".join(map(str, shape[1:]))
+        change = (
+            f"write Input(batch_shape=(8, {sizes})) with the size of your batch, or stateful=False"
+        )
+        return [Problem(what, change)]
+    if samples is None or samples % batch == 0:
+        return []
+    fits = max(count for count in range(1, batch + 1) if samples % count == 0)
+    other = f", {samples - samples % batch} samples" if samples > batch else ""
+    what = (
+        f"is stateful and keeps its batch of {batch}, but {samples} samples leave a last "
+        f"batch of {samples % batch}"
+    )
+    return [Problem(what, f"use a batch of {fits}{other}, or stateful=False")]
+
+
+def target_problems(
+    nodes: Sequence[Node], last: int, output: Shape, target: Shape
+) -> list[Problem]:
+    """Whether a loss can compare the output with the target."""
+    what = f"gives {show(output)} and the target is {show(target)}"
+    giver = last if nodes[last].kind in RECURRENT else recurrent_before(nodes, last)
+    if len(target) != len(output):
+        change = "give the target the shape of the output"
+        if len(target) == 2:
+            change = "put Flatten or GlobalAveragePooling before the last layer"
+        elif giver is not None and len(target) == len(output) + 1:
+            change = (
+                f"set return_sequences=True in {place(nodes[giver])} to give every step, or "
+                "train towards one frame"
+            )
+        elif giver is not None and len(target) == len(output) - 1:
+            change = (
+                f"set return_sequences=False in {place(nodes[giver])} to give the last step "
+                "only, or train towards every frame"
+            )
+        return [Problem(f"{what}: {len(output)} axes against {len(target)}", change)]
+    for axis, (one, other) in enumerate(zip(output[1:], target[1:], strict=True), start=1):
+        if is_known((one, other)) and one != other:
+            change = "use padding='same' and strides of 1, or crop the target"
+            if axis == len(output) - 1:
+                change = f"give the last layer {other} channels, or the target {one}"
+            elif axis == 1 and len(output) == 5:
+                change = f"train towards {one} frames, as many as go in"
+            return [Problem(f"{what}: {one} against {other} in axis {axis}", change)]
+    return []

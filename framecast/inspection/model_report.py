@@ -1,0 +1,179 @@
+"""What inspecting a model found: a line a layer, their sums, and what is wrong.
+
+Plain data; sizes that are not known are symbols. Memory counts float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from framecast.inspection.layer_outcome import Outcome, Window
+from framecast.inspection.model_graph import Node
+from framecast.inspection.sizes import Shape, Size
+from framecast.nn.shapes import FLOAT_BYTES
+
+
+@dataclass(frozen=True)
+class View:
+    """Receptive field along the axes of a frame, in samples of the input.
+
+    An output depends on `sees` samples of the newest frame and on `reaches` more for each frame
+    further back; neighbouring outputs lie `apart`.
+    """
+
+    sees: tuple[int, ...]
+    reaches: tuple[int, ...]
+    apart: tuple[int, ...]
+
+    @classmethod
+    def widest(cls, views: Sequence[View | None]) -> View | None:
+        """The field of tensors that are merged: the largest of each, None where one is open."""
+        known = [view for view in views if view is not None]
+        if not known or len({len(view.sees) for view in known}) > 1 or len(known) < len(views):
+            return None
+        fields = ([getattr(view, name) for view in known] for name in ("sees", "reaches", "apart"))
+        return cls(*(tuple(map(max, *each, each[0])) for each in fields))
+
+    def through(self, window: Window) -> View:
+        """The field after one more layer; of a window over more axes the last ones count."""
+        rank = len(self.sees)
+        spans, strides = window.spans[-rank:], window.strides[-rank:]
+        kernel = window.recurrent[-rank:] or (1,) * rank
+        apart = tuple(step * stride for step, stride in zip(self.apart, strides, strict=True))
+        return View(
+            tuple(
+                seen + (span - 1) * step
+                for seen, span, step in zip(self.sees, spans, self.apart, strict=True)
+            ),
+            tuple(
+                max(reach, (side - 1) * step)
+                for reach, side, step in zip(self.reaches, kernel, apart, strict=True)
+            ),
+            apart,
+        )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong at a layer: what happens and why, and the line to change."""
+
+    layer: str
+    line: int | None
+    what: str
+    change: str
+    fatal: bool
+
+    def __str__(self) -> str:
+        at = f" (line {self.line})" if self.line else ""
+        return f"{self.layer}{at} {self.what}; {self.change}"
+
+
+@dataclass(frozen=True)
+class LayerLine:
+    """One layer as it came out; `outcome` None where its shape could not be followed.
+
+    `elements` are those saved for the backward pass and those alive at most without one, for the
+    batch, or for one sample where its size is unknown.
+    """
+
+    node: Node
+    inputs: tuple[Shape | None, ...]
+    outcome: Outcome | None
+    view: View | None
+    elements: tuple[int, int] | None
+
+    @property
+    def output(self) -> Shape | None:
+        return self.outcome.outputs[0] if self.outcome else None
+
+    @property
+    def parameters(self) -> Size:
+        return self.outcome.parameters if self.outcome else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        outcome = self.outcome
+        return {
+            "name": self.node.name,
+            "kind": self.node.kind,
+            "line": self.node.line,
+            "inputs": [_plain(shape) for shape in self.inputs],
+            "outputs": [_plain(shape) for shape in outcome.outputs] if outcome else None,
+            "weights": {name: _plain(shape) for name, shape in outcome.weights} if outcome else {},
+            "parameters": _plain_size(self.parameters),
+            "macs_per_sample": _plain_size(outcome.macs) if outcome else None,
+            "padding": outcome.padding if outcome else "",
+            "formulas": list(outcome.formulas) if outcome else [],
+            "receptive_field": (
+                {"newest_frame": list(self.view.sees), "per_frame_back": list(self.view.reaches)}
+                if self.view
+                else None
+            ),
+            "training_bytes": FLOAT_BYTES * self.elements[0] if self.elements else None,
+            "prediction_bytes": FLOAT_BYTES * self.elements[1] if self.elements else None,
+        }
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """All layers with their sums; `findings` say what is wrong, `notes` what was assumed."""
+
+    lines: tuple[LayerLine, ...]
+    output: Shape | None
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def works(self) -> bool:
+        return not any(finding.fatal for finding in self.findings)
+
+    @property
+    def parameters(self) -> Size:
+        return sum((line.parameters for line in self.lines), 0)
+
+    @property
+    def frozen(self) -> Size:
+        return sum((line.outcome.frozen for line in self.lines if line.outcome), 0)
+
+    @property
+    def macs(self) -> Size:
+        return sum((line.outcome.macs for line in self.lines if line.outcome), 0)
+
+    @property
+    def training_bytes(self) -> int | None:
+        """Saved for the backward pass by all layers together; None where a size is unknown."""
+        if any(line.elements is None for line in self.lines):
+            return None
+        return FLOAT_BYTES * sum(line.elements[0] for line in self.lines if line.elements)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for programs: plain data that JSON holds; unknown sizes are text."""
+        return {
+            "works": self.works,
+            "layers": [line.to_dict() for line in self.lines],
+            "parameters": _plain_size(self.parameters),
+            "trainable_parameters": _plain_size(self.parameters - self.frozen),
+            "macs_per_sample": _plain_size(self.macs),
+            "training_bytes": self.training_bytes,
+            "mistakes": [_finding_dict(each) for each in self.findings if each.fatal],
+            "warnings": [_finding_dict(each) for each in self.findings if not each.fatal],
+            "notes": list(self.notes),
+        }
+
+
+def _finding_dict(finding: Finding) -> dict[str, Any]:
+    return {
+        "layer": finding.layer,
+        "line": finding.line,
+        "what": finding.what,
+        "change": finding.change,
+    }
+
+
+def _plain_size(size: Size) -> int | str:
+    return size if isinstance(size, int) else str(size)
+
+
+def _plain(shape: Shape | None) -> list[int | str] | None:
+    return None if shape is None else [_plain_size(size) for size in shape]

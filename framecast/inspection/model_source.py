@@ -1,0 +1,249 @@
+"""Where a model comes from: a Keras file, Python code, standard input, or layers given as text."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from framecast.errors import SourceError, UsageError
+from framecast.inspection.keras_code import (
+    LayerValue,
+    read_code,
+    read_layer,
+    sequential_graph,
+)
+from framecast.inspection.keras_signatures import SIGNATURES, parameters_of
+from framecast.inspection.layer_arguments import read_settings
+from framecast.inspection.model_graph import Graph, Node, Tensor
+from framecast.inspection.model_report import ModelReport
+from framecast.inspection.model_walk import inspect_graph
+from framecast.inspection.sizes import Shape, Symbol
+
+EXAMPLE_INPUT = "--input 8,10,64,64,1"
+LARGEST_CODE = 4 * 2**20
+"""Bytes; nobody's model has more."""
+
+
+def inspect_model(
+    source: Path | None,
+    layers: Sequence[str] = (),
+    fed: str | None = None,
+    target: str | None = None,
+    samples: int | None = None,
+) -> ModelReport:
+    """Inspect a Keras file, code or `-`, or else layers given as text, one after another.
+
+    `fed` and `target` are the sizes of the arrays that the model is given and trained towards,
+    "8,10,64,64,1"; `samples` is the size of the data set that stateful layers are fed from.
+    Raises UsageError for text that means nothing, SourceError for files that are no model.
+    """
+    if samples is not None and samples < 1:
+        raise UsageError(f"--samples {samples}: expected an integer of 1 or more")
+    if source is not None and layers:
+        raise UsageError(
+            f"--layer describes layers alone, and {source} is given", remedy="leave out one of them"
+        )
+    if source is None and not (layers and fed):
+        missing = "--input" if layers else "--layer"
+        example = EXAMPLE_INPUT if layers else '--layer "filters=64 kernel=5"'
+        raise UsageError(f"{missing} is missing", remedy=f"add e.g. {example}")
+    graph = read_layers(layers) if source is None else read_model(source)
+    return inspect_graph(
+        graph,
+        None if fed is None else parse_sizes(fed),
+        None if target is None else parse_sizes(target, "--target"),
+        samples,
+    )
+
+
+def is_model_source(target: Path | None) -> bool:
+    """Whether a path means a Keras model or code: `-`, or one of the suffixes they have."""
+    if target is None:
+        return False
+    return str(target) == "-" or target.suffix.lower() in (".keras", ".json", ".py")
+
+
+def read_model(target: Path) -> Graph:
+    """Read a model's layers from a file or, for `-`, from standard input.
+
+    SourceError for files that are missing or no model, UsageError for code that cannot be followed.
+    """
+    if str(target) == "-":
+        return read_code(sys.stdin.read(LARGEST_CODE), "standard input")
+    try:
+        if target.suffix.lower() == ".keras":
+            with zipfile.ZipFile(target) as archive:
+                return read_configuration(json.loads(archive.read("config.json")), str(target))
+        text = target.read_text(encoding="utf-8")
+        if target.suffix.lower() == ".json":
+            return read_configuration(json.loads(text), str(target))
+    except FileNotFoundError:
+        raise SourceError(f"{target}: no such file") from None
+    except IsADirectoryError:
+        raise SourceError(f"{target}: is a folder, not a model") from None
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise SourceError(
+            f"{target}: cannot be read as a Keras model: {error}",
+            remedy="save it once more with model.save('model.keras')",
+        ) from None
+    return read_code(text, str(target))
+
+
+def read_layers(texts: Sequence[str]) -> Graph:
+    """Layers in a row, each as "filters=64 kernel=5" or in Keras' own spelling."""
+    layers = []
+    for number, text in enumerate(texts, start=1):
+        where = f"--layer {number}"
+        if re.match(r"[\w.]+\(.*\)[\s,]*$", text.strip(), re.DOTALL):
+            layers.append(read_layer(text, where))
+        else:
+            arguments = read_settings(text, where)
+            layers.append(LayerValue("ConvLSTM2D", arguments, None, 0, []))
+    for layer in layers:
+        layer.line = 0
+    return sequential_graph(layers)
+
+
+def parse_sizes(text: str, flag: str = "--input") -> Shape:
+    """Sizes from "8,10,64,64,1", None or a letter for an unknown one; UsageError for others."""
+    sizes: list[int | Symbol] = []
+    letters = {3: "BTC", 4: "BHWC", 5: "BTHWC", 6: "BTDHWC"}.get(text.count(",") + 1, "BTDHWXYC")
+    words = [word.strip() for word in text.strip("()[] ").split(",")]
+    for letter, word in zip(letters, words, strict=False):
+        if word.lower() in ("none", "?"):
+            sizes.append(Symbol(letter))
+        elif re.fullmatch(r"[A-Za-z]\w*", word):
+            sizes.append(Symbol(word))
+        elif word.isdecimal() and int(word) > 0:
+            sizes.append(int(word))
+        else:
+            sizes = []
+            break
+    if len(sizes) < 2:
+        raise UsageError(
+            f"{flag} {text}: expected integers of 1 or more, separated by commas",
+            remedy=f"e.g. {EXAMPLE_INPUT} for batch, time, height, width, channels; None for a "
+            "size that is not known",
+        )
+    return tuple(sizes)
+
+
+def read_configuration(config: dict[str, Any], title: str) -> Graph:
+    """The layers of a model's configuration, as `model.to_json()` and a .keras file hold it."""
+    graph = Graph()
+    try:
+        ends = _model(config, graph, {})
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise SourceError(
+            f"{title}: not the configuration of a Sequential or functional model ({error!r})",
+            remedy="a subclassed model's layers stand in its code: give the .py file",
+        ) from None
+    graph.outputs = ends[:1]
+    if not graph.nodes:
+        raise SourceError(
+            f"{title}: {config.get('class_name')} is subclassed, and its file does not say how "
+            "its layers are called",
+            remedy="give the .py file with its code, or save a functional model",
+        )
+    return graph
+
+
+def _model(config: dict[str, Any], graph: Graph, given: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """Append a model's layers; `given` has the tensors that its inputs stand for, by their name."""
+    settings = config["config"]
+    if config["class_name"] == "Sequential":
+        before: tuple[Tensor, ...] = tuple(given.values())[:1]
+        for layer in settings["layers"]:
+            if layer["class_name"] == "InputLayer" and before:
+                continue
+            before = _called(layer, before, graph)
+        return before
+    if "layers" not in settings:
+        return ()
+    made: dict[str, list[tuple[Tensor, ...]]] = {}
+    for layer in settings["layers"]:
+        name = layer.get("name") or layer["config"]["name"]
+        if name in given:
+            made[name] = [(given[name],)]
+            continue
+        calls = layer.get("inbound_nodes") or [None]
+        for call in calls:
+            inputs = tuple(
+                made[other][node][index] if len(made[other][node]) > index else made[other][node][0]
+                for other, node, index in _histories(call)
+            )
+            made.setdefault(name, []).append(_called(layer, inputs, graph))
+    ends = settings["output_layers"]
+    ends = [ends] if ends and isinstance(ends[0], str) else ends
+    return tuple(made[name][node][0] for name, node, _ in ends)
+
+
+def _histories(call: Any) -> list[tuple[str, int, int]]:
+    """Layer, call and output that each input of a call comes from, in Keras 3's and 2's writing."""
+    if call is None:
+        return []
+    if isinstance(call, list):  # Keras 2: [[name, node, index, {}], ...]
+        rows = call if call and isinstance(call[0], list) else [call]
+        return [(row[0], row[1], row[2]) for row in rows]
+    found: list[tuple[str, int, int]] = []
+
+    def search(value: Any) -> None:
+        if isinstance(value, dict):
+            history = value.get("keras_history") if "keras_history" in value else None
+            if history:
+                found.append(tuple(history))
+            else:
+                for each in value.values():
+                    search(each)
+        elif isinstance(value, list):
+            for each in value:
+                search(each)
+
+    search(call.get("args"))
+    return found
+
+
+def _called(layer: dict[str, Any], inputs: tuple[Tensor, ...], graph: Graph) -> tuple[Tensor, ...]:
+    """Append one call of a layer, or of a whole model inside the model."""
+    kind, settings = layer["class_name"], layer["config"]
+    if kind in ("Sequential", "Functional", "Model"):
+        names = [
+            each.get("name") or each["config"]["name"]
+            for each in settings["layers"]
+            if each["class_name"] == "InputLayer"
+        ]
+        names = names or ["input"]
+        return _model(layer, graph, dict(zip(names, inputs, strict=False)))
+    node = Node(kind, settings.get("name", kind), _arguments(layer), inputs)
+    if kind not in SIGNATURES:
+        node.kind = ""
+    elif (
+        inputs
+        and kind
+        not in ("Concatenate", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+        and len(inputs) > 1
+    ):
+        node.inputs, node.states = inputs[:1], inputs[1:]
+    graph.nodes.append(node)
+    number = len(graph.nodes) - 1
+    several = settings.get("return_state") or settings.get("merge_mode", "") is None
+    return tuple((number, index) for index in range(5)) if several else ((number, None),)
+
+
+def _arguments(layer: dict[str, Any]) -> dict[str, Any]:
+    """A configured layer's arguments by name; wrapped layers as (kind, arguments)."""
+    kind, settings = layer["class_name"], layer["config"]
+    if kind not in SIGNATURES:
+        return {}
+    arguments = dict(parameters_of(kind))
+    for name, value in settings.items():
+        if name in arguments or name in ("batch_shape", "batch_input_shape", "batch_size"):
+            arguments[name] = tuple(value) if isinstance(value, list) else value
+        if name in ("layer", "backward_layer") and isinstance(value, dict):
+            arguments[name] = (value["class_name"], _arguments(value))
+    return arguments

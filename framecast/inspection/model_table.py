@@ -1,0 +1,119 @@
+"""A model's report as text: one line a layer, the sums, then what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from framecast.inspection.diagram import Box
+from framecast.inspection.model_report import LayerLine, ModelReport
+from framecast.inspection.sizes import Shape, Size, is_known, product, show_count
+from framecast.inspection.sizes import show_shape as show
+from framecast.inspection.tensor_table import show_bytes
+from framecast.nn.shapes import FLOAT_BYTES
+
+HEADER = ("layer", "output", "parameters", "padding", "sees")
+
+
+def table(report: ModelReport, *, verbose: bool = False) -> Iterator[str]:
+    """Lines of the table and of the sums; with `verbose` every tensor below its layer."""
+    rows = [_cells(line) for line in report.lines]
+    widths = [max(map(len, column)) for column in zip(HEADER, *rows, strict=True)]
+    yield _aligned(HEADER, widths)
+    for line, cells in zip(report.lines, rows, strict=True):
+        yield _aligned(cells, widths)
+        if verbose:
+            yield from (f"    {text}" for text in _details(line))
+
+
+def sums(report: ModelReport) -> Iterator[str]:
+    trained = report.parameters - report.frozen
+    frozen = "" if report.frozen == 0 else f", {show_count(trained)} of them trained"
+    yield f"{show_count(report.parameters)} parameters{frozen}"
+    macs = report.macs
+    if isinstance(macs, int):
+        yield f"{_short(macs)} multiply-adds for one sample"
+    if report.training_bytes is not None:
+        batch = report.lines[0].inputs or ((report.lines[0].output),)
+        size = batch[0][0] if batch and batch[0] else 1
+        whose = f"a batch of {size}" if isinstance(size, int) else "one sample"
+        yield (
+            f"about {show_bytes(report.training_bytes)} saved for the backward pass of {whose}, "
+            "float32"
+        )
+
+
+def boxes(report: ModelReport) -> list[Box]:
+    """The layers for a diagram, marked where something is wrong."""
+    found = []
+    for line in report.lines:
+        marks = {each.fatal for each in report.findings if each.layer == line.node.name}
+        mark = "mistake" if True in marks else "warning" if marks else ""
+        detail = show_count(line.parameters) if line.parameters != 0 else ""
+        inputs = tuple(tensor[0] for tensor in (*line.node.inputs, *line.node.states))
+        found.append(Box(_cells(line)[0], show(line.output), detail, mark, inputs))
+    return found
+
+
+def _cells(line: LayerLine) -> tuple[str, ...]:
+    node = line.node
+    name = node.name if node.kind in ("", "InputLayer") else _with_kind(node.name, node.kind)
+    sees = ""
+    if line.view and line.outcome and (line.outcome.window or line.view.sees):
+        sees = " x ".join(map(str, line.view.sees))
+        if any(line.view.reaches):
+            sees += f", +{' x '.join(map(str, line.view.reaches))} a frame back"
+    padding = line.outcome.padding if line.outcome else ""
+    return (name, show(line.output), show_count(line.parameters), padding, sees)
+
+
+def _with_kind(name: str, kind: str) -> str:
+    """The kind beside a name that does not tell it."""
+    plain = name.replace("_", "").rstrip("0123456789").lower()
+    return name if plain.startswith(kind.lower().rstrip("0123456789d")) else f"{name} ({kind})"
+
+
+def _details(line: LayerLine) -> Iterator[str]:
+    """Both axis orders of every tensor, how sizes came about, weights, cost and memory."""
+    for number, shape in enumerate(line.inputs):
+        yield f"input{'' if len(line.inputs) == 1 else f' {number + 1}'}  {_orders(shape)}"
+    if line.outcome is None:
+        return
+    for number, shape in enumerate(line.outcome.outputs):
+        yield f"{('output', 'h', 'c', 'h backward', 'c backward')[number]:6} {_orders(shape)}"
+    if line.outcome.formulas:
+        yield f"size   {'; '.join(line.outcome.formulas)}"
+    for name, shape in line.outcome.weights:
+        yield f"weight {name} {' x '.join(map(str, shape))} = {show_count(product(shape))}"
+    if line.outcome.macs != 0:
+        yield f"cost   {show_count(line.outcome.macs)} multiply-adds for one sample"
+    if line.elements:
+        saved, live = (show_bytes(FLOAT_BYTES * count) for count in line.elements)
+        yield f"memory about {saved} saved for the backward pass, {live} at most while predicting"
+
+
+def _orders(shape: Shape | None) -> str:
+    if shape is None or len(shape) < 4:
+        return show(shape)
+    lead = 1 if len(shape) == 4 else 2
+    moved = (*shape[:lead], shape[-1], *shape[lead:-1])
+    return f"{show(shape)}, channels first {show(moved)}"
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    name, output, parameters, *rest = cells
+    columns = (
+        name.ljust(widths[0]),
+        output.ljust(widths[1]),
+        parameters.rjust(widths[2]),
+        *(text.ljust(width) for text, width in zip(rest, widths[3:], strict=True)),
+    )
+    return "  ".join(columns).rstrip()
+
+
+def _short(count: Size) -> str:
+    if not is_known((count,)):
+        return str(count)
+    for word, scale in (("billion", 10**9), ("million", 10**6)):
+        if count >= scale:
+            return f"{count / scale:,.2f} {word}"
+    return f"{count:,}"

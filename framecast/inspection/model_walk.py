@@ -1,0 +1,221 @@
+"""A model walked through layer by layer, from its inputs to its output.
+
+Where a layer cannot work, the likeliest mend is assumed, so that one mistake does not hide the
+next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from framecast.inspection import model_mistakes as mistakes
+from framecast.inspection.layer_memory import layer_elements
+from framecast.inspection.layer_outcome import LayerMistakeError, Outcome
+from framecast.inspection.layer_shapes import work_out
+from framecast.inspection.model_graph import (
+    NEUTRAL,
+    Graph,
+    Node,
+    OpenAxes,
+    Problem,
+    Tensor,
+    axes_wanted,
+    input_shape_of,
+    named_axes,
+)
+from framecast.inspection.model_report import Finding, LayerLine, ModelReport, View
+from framecast.inspection.sizes import Shape, Symbol, is_known, product
+
+
+def inspect_graph(
+    graph: Graph,
+    fed: Shape | None = None,
+    target: Shape | None = None,
+    samples: int | None = None,
+) -> ModelReport:
+    """Walk through a model; `fed` is the shape of the array it is given, `target` of the one it is
+    trained towards, `samples` the number that stateful layers are fed from in batches.
+    """
+    walk = _Walk(graph, fed)
+    for number in range(len(graph.nodes)):
+        walk.visit(number)
+    output = walk.shape_of(graph.outputs[0]) if graph.outputs else None
+    for line in walk.lines:
+        walk.find(line.node, mistakes.batch_problems(line, samples))
+    if target is not None and output is not None:
+        last = graph.outputs[0][0]
+        walk.find(graph.nodes[last], mistakes.target_problems(graph.nodes, last, output, target))
+    notes = (*graph.notes, *walk.notes)
+    return ModelReport(tuple(walk.lines), output, tuple(walk.findings), notes)
+
+
+class _Walk:
+    """Lines of the nodes so far, and what was found on the way."""
+
+    def __init__(self, graph: Graph, fed: Shape | None) -> None:
+        self.nodes, self.fed = graph.nodes, fed
+        self.lines: list[LayerLine] = []
+        self.findings: list[Finding] = []
+        self.notes: list[str] = []
+        self.names: dict[str, int] = {}
+
+    def visit(self, number: int) -> None:
+        """Work out one node, whose inputs have been."""
+        node = self.nodes[number]
+        self._rename(node)
+        self.find(node, node.problems)
+        shapes: list[Shape | None] = [self._input_of(node, tensor) for tensor in node.inputs]
+        if not node.inputs:
+            shapes = [self._input_shape(number)]
+        if node.kind == "InputLayer":
+            outcome = Outcome((shapes[0],)) if shapes[0] is not None else None
+            self.lines.append(LayerLine(node, (), outcome, None, _elements(node, outcome, [])))
+            return
+        outcome, shapes = self._outcome(number, shapes)
+        if outcome:
+            self.find(node, outcome.warnings)
+            states = [self.shape_of(tensor) for tensor in node.states]
+            self.find(node, mistakes.state_problems(node, outcome, states))
+        self.find(node, mistakes.likely_mistakes(self.nodes, number, shapes[0]))
+        view, elements = self._view(number, outcome), _elements(node, outcome, shapes)
+        self.lines.append(LayerLine(node, tuple(shapes), outcome, view, elements))
+
+    def find(self, node: Node, problems: Sequence[Problem]) -> None:
+        for problem in problems:
+            finding = Finding(node.name, node.line, problem.what, problem.change, problem.fatal)
+            if finding not in self.findings:
+                self.findings.append(finding)
+
+    def shape_of(self, tensor: Tensor) -> Shape | None:
+        outcome = self.lines[tensor[0]].outcome
+        if outcome is None or (tensor[1] or 0) >= len(outcome.outputs):
+            return None
+        return outcome.outputs[tensor[1] or 0]
+
+    def _rename(self, node: Node) -> None:
+        """Count names as Keras does: conv2d, conv2d_1."""
+        count = self.names.get(node.name, 0)
+        self.names[node.name] = count + 1
+        if count:
+            node.name = f"{node.name}_{count}"
+
+    def _input_of(self, node: Node, tensor: Tensor) -> Shape | None:
+        line = self.lines[tensor[0]]
+        if line.outcome and tensor[1] is None and len(line.outcome.outputs) > 1:
+            giver = mistakes.place(line.node)
+            what = (
+                f"gets {len(line.outcome.outputs)} tensors from {giver}, its output and its "
+                "states, and takes the output alone"
+            )
+            change = f"set return_state=False in {giver}, or take its first tensor (assumed below)"
+            self.find(node, [Problem(what, change)])
+        return self.shape_of(tensor)
+
+    def _input_shape(self, number: int) -> Shape | None:
+        """What is fed to a node without an input; symbols where nothing says it."""
+        node = self.nodes[number]
+        given, first = input_shape_of(node.arguments), self._first_reader(number)
+        wanted = axes_wanted(first)
+        opened = given is None or any(isinstance(size, OpenAxes) for size in given)
+        if not opened:
+            return self._declared(node, first, named_axes(given))
+        if self.fed is not None:
+            return self.fed
+        texts = [size.text for size in given or () if isinstance(size, OpenAxes)]
+        what = f"{texts[0]} is not known here" if texts else f"{node.name} has no Input"
+        self.notes.append(f"{what}, so its sizes stay open; --input B,T,H,W,C gives them")
+        return _opened(given or (None,), wanted) if wanted else None
+
+    def _declared(self, node: Node, first: Node, shape: Shape) -> Shape:
+        """The shape that an Input declares, compared with what it is fed."""
+        if self.fed is not None:
+            self.find(node, mistakes.fed_problems(shape, self.fed))
+            return self.fed
+        if axes_wanted(first) and len(shape) == axes_wanted(first) + 1:
+            self.find(node, mistakes.batch_in_shape(node, first, shape))
+            shape = shape[1:]
+        self.find(node, mistakes.fixed_sizes(first, shape))
+        return shape
+
+    def _first_reader(self, number: int) -> Node:
+        """The first layer after a node that says how many axes it needs."""
+        nodes = self.nodes
+        while not axes_wanted(nodes[number]) and nodes[number].kind in ("InputLayer", *NEUTRAL):
+            readers = (n for n, other in enumerate(nodes) if (number, None) in other.inputs)
+            reader = next(readers, None)
+            if reader is None:
+                break
+            number = reader
+        return nodes[number]
+
+    def _outcome(
+        self, number: int, shapes: list[Shape | None]
+    ) -> tuple[Outcome | None, list[Shape | None]]:
+        """What a layer makes of its inputs, or of the mended ones; both are returned."""
+        node = self.nodes[number]
+        if not node.kind:
+            at = f"line {node.line}: " if node.line else ""
+            self.notes.append(f"{at}{node.name} is not followed; what comes after it is open")
+        missing = any(value is ... for value in node.arguments.values())
+        if not node.kind or missing or any(shape is None for shape in shapes):
+            return None, shapes
+        try:
+            return work_out(node.kind, node.arguments, shapes), shapes
+        except LayerMistakeError as mistake:
+            change, assumed = mistakes.mend(self.nodes, self.lines, number, shapes, mistake)
+            suffix = " (assumed below)" if assumed else ""
+            self.find(node, [Problem(mistake.what, f"{change}{suffix}")])
+        if assumed is None:
+            return None, shapes
+        try:
+            return work_out(node.kind, node.arguments, [assumed]), [assumed]
+        except LayerMistakeError:
+            return None, shapes
+
+    def _view(self, number: int, outcome: Outcome | None) -> View | None:
+        node = self.nodes[number]
+        views = [self.lines[tensor[0]].view for tensor in node.inputs]
+        before = View.widest(views)
+        if outcome is None or node.kind in ("Flatten", "Reshape", "Permute", "RepeatVector"):
+            return None
+        if outcome.window is None:
+            return before
+        rank = len(outcome.window.spans)
+        if before is None:
+            if node.inputs and self.lines[node.inputs[0][0]].node.kind != "InputLayer":
+                return None
+            before = View((1,) * rank, (0,) * rank, (1,) * rank)
+        return before.through(outcome.window) if len(before.sees) <= rank else None
+
+
+def _opened(given: Sequence[Any], wanted: int) -> Shape:
+    """A shape of `wanted` axes with symbols for those that are not known."""
+    at = next((n for n, size in enumerate(given) if isinstance(size, OpenAxes)), len(given))
+    before, after = list(given[:at]), list(given[at + 1 :])
+    sizes = [*before, *[None] * (wanted - len(before) - len(after)), *after]
+    shape = list(named_axes(sizes))
+    if sizes[-1] is None:
+        shape[-1] = Symbol("channels")  # not None, which no layer accepts, but a number to come
+    return tuple(shape)
+
+
+def _elements(
+    node: Node, outcome: Outcome | None, shapes: Sequence[Shape | None]
+) -> tuple[int, int] | None:
+    """Elements saved for the backward pass, and alive at most without one; an estimate."""
+    if outcome is None or any(shape is None for shape in shapes):
+        return None
+    tensors = [*(shape for shape in shapes if shape is not None), *outcome.outputs]
+    if not all(is_known(shape[1:]) for shape in tensors):
+        return None
+    known = [(shape[0] if is_known(shape) else 1, *shape[1:]) for shape in tensors]
+    if node.kind.startswith("ConvLSTM"):
+        (batch, steps), rest = known[0][:2], known[0][2:]
+        first = node.arguments.get("data_format") == "channels_first"
+        channels, frame = (rest[0], rest[1:]) if first else (rest[-1], rest[:-1])
+        return layer_elements(node.arguments, batch, steps, channels, frame)
+    alive = sum(product(shape) for shape in known)
+    views = ("InputLayer", "Flatten", "Reshape")
+    saved = 0 if node.kind in views else sum(product(shape) for shape in known[len(shapes) :])
+    return saved, alive

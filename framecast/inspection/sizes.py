@@ -1,0 +1,91 @@
+"""Sizes of axes that may be unknown: integers, or symbols such as `H` and `ceil(H/2)`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """scale * base + offset of an unknown size, simplified as far as one reads it at a glance."""
+
+    base: str
+    scale: int = 1
+    offset: int = 0
+
+    def __str__(self) -> str:
+        text = self.base if self.scale == 1 else f"{self.scale}*{_grouped(self.base)}"
+        sign = "+" if self.offset > 0 else "-"
+        return f"{text} {sign} {abs(self.offset)}" if self.offset else text
+
+    def __add__(self, other: Size) -> Size:
+        if isinstance(other, int):
+            return Symbol(self.base, self.scale, self.offset + other)
+        offset = self.offset + other.offset
+        if self.base == other.base:
+            scale = self.scale + other.scale
+            return Symbol(self.base, scale, offset) if scale else offset
+        parts = (str(Symbol(each.base, each.scale)) for each in (self, other))
+        return Symbol(" + ".join(parts), 1, offset)
+
+    def __sub__(self, other: Size) -> Size:
+        return self + other * -1
+
+    def __mul__(self, other: Size) -> Size:
+        if isinstance(other, int):
+            scaled = Symbol(self.base, self.scale * other, self.offset * other)
+            return scaled if other else 0
+        return Symbol(f"{_grouped(str(self))}*{_grouped(str(other))}")
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+Size = int | Symbol
+"""Number of elements along an axis."""
+
+Shape = tuple[Size, ...]
+"""A tensor's sizes in the order in which the code has its axes, the batch first."""
+
+
+def ceil_divide(size: Size, divisor: int) -> Size:
+    """size / divisor, rounded up: `ceil(H/2)`; halves of halves are quarters."""
+    if isinstance(size, int):
+        return -(-size // divisor)
+    if divisor == 1:
+        return size
+    if size.scale % divisor == 0 and size.offset % divisor == 0:
+        return Symbol(size.base, size.scale // divisor, size.offset // divisor)
+    text = str(size)
+    nested = re.fullmatch(r"ceil\(([^c]+)/(\d+)\)", text)
+    if nested:
+        return Symbol(f"ceil({nested[1]}/{int(nested[2]) * divisor})")
+    return Symbol(f"ceil({_grouped(text)}/{divisor})")
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    """How many elements a tensor of these sizes has."""
+    return reduce(lambda one, other: one * other, sizes, 1)
+
+
+def is_known(sizes: Iterable[Size]) -> bool:
+    return all(isinstance(size, int) for size in sizes)
+
+
+def show_shape(shape: Shape | None) -> str:
+    """`(B, 10, 64, 64, 1)`; `?` where it is not known how many axes there are."""
+    if shape is None:
+        return "?"
+    comma = "," if len(shape) == 1 else ""
+    return f"({', '.join(map(str, shape))}{comma})"
+
+
+def show_count(count: Size) -> str:
+    return f"{count:,}" if isinstance(count, int) else str(count)
+
+
+def _grouped(text: str) -> str:
+    """In parentheses where it is a sum."""
+    return f"({text})" if " " in re.sub(r"\([^()]*\)", "", text) else text

@@ -1,0 +1,224 @@
+"""Keras code is followed without running it; what cannot be followed is named with its line."""
+
+import textwrap
+
+import pytest
+
+from framecast.errors import UsageError
+from framecast.inspection.keras_code import read_code
+from framecast.inspection.model_walk import inspect_graph
+
+DOCUMENTATION = """
+# Construct the input layer with no definite frame size.
+inp = layers.Input(shape=(None, *x_train.shape[2:]))
+
+# We will construct 3 `ConvLSTM2D` layers with batch normalization,
+# followed by a `Conv3D` layer for the spatiotemporal outputs.
+x = layers.ConvLSTM2D(
+    filters=64,
+    kernel_size=(5, 5),
+    padding="same",
+    return_sequences=True,
+    activation="relu",
+)(inp)
+x = layers.BatchNormalization()(x)
+x = layers.ConvLSTM2D(
+    filters=64,
+    kernel_size=(3, 3),
+    padding="same",
+    return_sequences=True,
+    activation="relu",
+)(x)
+x = layers.BatchNormalization()(x)
+x = layers.ConvLSTM2D(
+    filters=64,
+    kernel_size=(1, 1),
+    padding="same",
+    return_sequences=True,
+    activation="relu",
+)(x)
+x = layers.Conv3D(
+    filters=1, kernel_size=(3, 3, 3), activation="sigmoid", padding="same"
+)(x)
+
+# Next, we will build the complete model and compile it.
+model = keras.models.Model(inp, x)
+model.compile(
+    loss=keras.losses.binary_crossentropy,
+    optimizer=keras.optimizers.Adam(),
+)
+"""
+"""Next-Frame Video Prediction with Convolutional LSTMs, keras.io/examples/vision/conv_lstm."""
+
+PARAMETERS = 416_256 + 256 + 295_168 + 256 + 33_024 + 1_729
+"""Of that model on grey frames, as Keras' own summary counts them."""
+
+
+def look(code, fed=None):
+    return inspect_graph(read_code(textwrap.dedent(code), "model.py"), fed)
+
+
+def shapes(report):
+    return [tuple(map(str, line.output)) for line in report.lines]
+
+
+def test_the_example_of_keras_documentation_is_followed_as_pasted():
+    report = look(DOCUMENTATION)
+    assert report.works
+    assert str(report.parameters) == f"6400*channels + {PARAMETERS - 6400}"
+    assert shapes(report)[-1] == ("B", "T", "H", "W", "1")
+    assert "x_train.shape[2:] is not known here" in report.notes[0]
+    fed = look(DOCUMENTATION, (8, 19, 64, 64, 1))
+    assert (fed.output, fed.parameters) == ((8, 19, 64, 64, 1), PARAMETERS)
+    assert fed.notes == ()
+
+
+def test_unknown_sizes_stay_symbols_through_the_arithmetic():
+    report = look("""
+        model = Sequential([
+            Input((None, None, None, 3)),
+            ConvLSTM2D(8, 3, strides=2, padding="same", return_sequences=True),
+            TimeDistributed(MaxPooling2D(padding="same")),
+            ConvLSTM2D(4, 3),
+            Conv2DTranspose(2, 2, strides=2),
+            GlobalAveragePooling2D(),
+        ])
+    """)
+    assert shapes(report)[1:] == [
+        ("B", "T", "ceil(H/2)", "ceil(W/2)", "8"),
+        ("B", "T", "ceil(H/4)", "ceil(W/4)", "8"),
+        ("B", "ceil(H/4) - 2", "ceil(W/4) - 2", "4"),
+        ("B", "2*ceil(H/4) - 4", "2*ceil(W/4) - 4", "2"),
+        ("B", "2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """
+        model = Sequential()
+        for filters in [4, 8]:
+            model.add(ConvLSTM2D(filters, 3, return_sequences=True, input_shape=(5, 20, 30, 1)))
+        """,
+        """
+        SIDE, widths = 20, (4, 8)
+        def build(side=SIDE, *, steps=5):
+            x = inputs = keras.Input((steps, side, side + 10, 1))
+            for number in range(len(widths)):
+                if number > 5:
+                    continue
+                x = block(x, widths[number])
+            return keras.Model(inputs=inputs, outputs=x)
+        def block(x, filters):
+            return tf.keras.layers.ConvLSTM2D(filters, (3, 3), return_sequences=True)(x)
+        if __name__ == "__main__":
+            model = build()
+        """,
+        """
+        from keras.layers import ConvLSTM2D as Recurrent
+        stack = [Recurrent(width, 3, return_sequences=True) for width in (4, 8)]
+        model = Sequential([Input(batch_shape=(None, 5, 20, 30, 1))] + stack)
+        """,
+        """
+        >>> settings = dict(kernel_size=3, return_sequences=True)
+        >>> model = keras.Sequential(
+        ...     [layers.InputLayer(shape=(5, 20, 30, 1)),
+        ...      layers.ConvLSTM2D(4, 3, return_sequences=True)])
+        >>> model.add(layers.ConvLSTM2D(2 ** 3, 3, return_sequences=True))
+        """,
+        """
+        ```python
+        %matplotlib inline
+        !pip install keras
+        with strategy.scope():
+            first = ConvLSTM2D(4, 3, **{"return_sequences": True})
+            last = ConvLSTM2D(filters=8, kernel_size=3, return_sequences=not False)
+            given = Input(shape=(5, 20, 30, 1))
+            features = Model(given, first(given))
+            seen = Input(shape=(5, 20, 30, 1))
+            model = Model(seen, last(features(seen)))
+        ```
+        """,
+        """
+        def create_model(input_shape):
+            model = Sequential()
+            model.add(Input((5, 20, 30, 1)))
+            model.add(ConvLSTM2D(4, 3, return_sequences=True, activation=tf.nn.tanh))
+            model.add(ConvLSTM2D(8, 3, return_sequences=True, kernel_regularizer=l2(0.01)))
+            model.compile(loss="mse")
+            return model
+        """,
+    ],
+    ids=["loop", "functions", "comprehension", "prompts", "models in models", "uncalled function"],
+)
+def test_ways_to_write_the_same_model(code):
+    report = look(code)
+    assert report.works, [str(finding) for finding in report.findings]
+    assert report.output[1:] == (5, 16, 26, 8)
+    assert report.parameters == 4 * 4 * (9 * (1 + 4) + 1) + 4 * 8 * (9 * (4 + 8) + 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "note"),
+    [
+        ("x = Lambda(lambda t: t[:, -1])(x)", "line 3: Lambda is not followed"),
+        ("x = tf.reduce_mean(x, axis=1)", "line 3: reduce_mean is not followed"),
+        ("x = x[:, step()]", "line 3: [:, step()] is not followed"),
+        ("x = ConvLSTM2D(3, 2, strides=pick())(x)", "line 3: strides=pick() is not followed"),
+        ("if deep:\n    x = ConvLSTM2D(3, 2)(x)", "line 3: whether deep is not known"),
+        ("while deep:\n    x = ConvLSTM2D(3, 2)(x)", "line 3: the while loop is not followed"),
+        ("class Net(keras.Model):\n    pass", "line 3: class Net is subclassed code"),
+    ],
+)
+def test_what_cannot_be_followed_is_named_with_its_line(code, note):
+    report = look(
+        f"x = Input((5, 20, 30, 1))\nx = ConvLSTM2D(4, 3, return_sequences=True)(x)\n{code}"
+    )
+    assert note in " ".join(report.notes)
+
+
+def test_code_is_never_run(tmp_path):
+    trap = tmp_path / "trap"
+    code = f"""
+        import os, pathlib
+        pathlib.Path({str(trap)!r}).write_text("run")
+        open({str(trap)!r}, "w")
+        exec("open({str(trap)!r}, 'w')")
+        [].__class__.__base__.__subclasses__()
+        width = __import__("os").system("touch {trap}")
+        model = Sequential([Input((5, 20, 30, 1)), ConvLSTM2D(width, 3)])
+    """
+    report = look(code)
+    assert not trap.exists()
+    assert report.output[-1] != 0
+
+
+def test_numbers_and_loops_that_would_take_forever_are_cut_short():
+    report = look("""
+        n = 10 ** 10 ** 10
+        m = [0] * 10 ** 12
+        model = Sequential([Input((9,))])
+        for i in range(10 ** 12):
+            model.add(Dense(3))
+        def again(x):
+            return again(Dense(2)(x))
+        again(Input((3,)))
+    """)
+    assert len(report.lines) <= 502
+    assert "is followed for 500 turns" in " ".join(report.notes)
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("model = Sequential([", r"model.py:1: not Python: .*; give a file of Python code"),
+        ("x = 1\nprint 'x'", r"model.py:2: not Python: "),
+        ("import torch\nx = torch.zeros(3)", r"model.py: no Keras layers that can be followed"),
+        ("class Net(keras.Model):\n    pass", r"no Keras layers .*line 1: class Net is subclassed"),
+        ("", r"model.py: no Keras layers"),
+    ],
+)
+def test_what_is_no_model_is_refused(code, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        read_code(code, "model.py")

@@ -1,0 +1,133 @@
+"""Whole Keras models: shapes and parameters are those that Keras itself gives them."""
+
+import inspect
+import os
+
+os.environ["KERAS_BACKEND"] = "torch"
+import keras
+import pytest
+from keras import layers
+
+from framecast.errors import SourceError
+from framecast.inspection.keras_code import read_code
+from framecast.inspection.keras_signatures import SIGNATURES, parameters_of
+from framecast.inspection.model_source import read_model
+from framecast.inspection.model_walk import inspect_graph
+from framecast.inspection.sizes import Symbol
+from tests.support.random_models import random_model
+
+OF_THE_BASE_CLASS = {"name", "dtype"}
+
+
+def found(report):
+    """Shape, None for an unknown size, and parameters of each layer but the Input."""
+    return [
+        (tuple(None if isinstance(s, Symbol) else s for s in line.output), line.parameters)
+        for line in report.lines
+        if line.node.kind != "InputLayer"
+    ]
+
+
+def check(seeds):
+    kinds = set()
+    for seed in seeds:
+        code, built = random_model(seed)
+        report = inspect_graph(read_code(code, "model.py"))
+        assert found(report) == built, f"seed {seed}\n{code}"
+        assert report.works, code
+        kinds |= {line.node.kind for line in report.lines}
+    return kinds
+
+
+def test_random_models_have_the_shapes_and_parameters_that_keras_gives_them():
+    assert len(check(range(25))) > 20
+
+
+@pytest.mark.slow
+def test_two_hundred_random_models_have_the_shapes_and_parameters_that_keras_gives_them():
+    kinds = check(range(200))
+    assert {"ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional", "TimeDistributed"} <= kinds
+    assert len(kinds) > 45
+
+
+@pytest.mark.parametrize("kind", sorted(SIGNATURES))
+def test_arguments_and_defaults_are_those_of_keras(kind):
+    def plain(value):
+        """Equal sizes as one number, as Keras' layers take them."""
+        same = isinstance(value, tuple) and len({*value}) == 1 and not kind.startswith("Cropping")
+        return plain(value[0]) if same else value
+
+    real = inspect.signature(getattr(layers, kind).__init__).parameters.values()
+    named = {
+        each.name: ... if each.default is each.empty else plain(each.default)
+        for each in list(real)[1:]
+        if each.kind is each.POSITIONAL_OR_KEYWORD and each.name not in OF_THE_BASE_CLASS
+    }
+    ours = {"recurrent_kernel_size", "peephole", "layer_norm", "recompute"}
+    listed = {name: plain(value) for name, value in parameters_of(kind).items() if name not in ours}
+    listed.pop("dtype", None)
+    assert listed == named
+    assert list(listed) == list(named)
+
+
+def branched_model():
+    """States handed on, layers wrapped, a sum, two branches and a model inside the model."""
+    given = keras.Input((6, 9, 8, 2))
+    same = {"padding": "same", "return_sequences": True}
+    x = layers.BatchNormalization()(layers.ConvLSTM2D(5, 3, **same)(given))
+    y, h, c = layers.ConvLSTM2D(5, (3, 1), **same, return_state=True)(x)
+    last = layers.ConvLSTM2D(5, 3, padding="same")(y, initial_state=[h, c])
+    summed = layers.add([x, layers.TimeDistributed(layers.Conv2D(5, 3, padding="same"))(y)])
+    both = layers.Bidirectional(layers.ConvLSTM2D(3, 2))(summed)
+    joined = layers.Concatenate()([layers.Flatten()(both), layers.Flatten()(last)])
+    answer = keras.Sequential([layers.Dense(7), layers.Dense(4)])(joined)
+    return keras.Model(given, answer)
+
+
+def test_a_keras_file_and_its_json_are_read_without_keras(tmp_path):
+    model = branched_model()
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "model.json").write_text(model.to_json(), encoding="utf-8")
+    for name in ("model.keras", "model.json"):
+        report = inspect_graph(read_model(tmp_path / name))
+        assert report.works
+        assert report.parameters == model.count_params()
+        trained = sum(int(keras.ops.size(weight)) for weight in model.trainable_weights)
+        assert report.parameters - report.frozen == trained
+        shapes = {line.node.name: line.output[1:] for line in report.lines}
+        for layer in model.layers[:-1]:
+            output = layer.output[0] if isinstance(layer.output, list) else layer.output
+            assert shapes[layer.name] == output.shape[1:]
+        assert report.output[1:] == (4,)
+
+
+def test_a_sequential_file_is_read(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((8, 7, 1)), layers.Conv2D(3, 3), layers.Flatten(), layers.Dense(2)]
+    )
+    model.save(tmp_path / "model.keras")
+    report = inspect_graph(read_model(tmp_path / "model.keras"))
+    assert (report.output[1:], report.parameters) == ((2,), model.count_params())
+
+
+class Subclassed(keras.Model):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.first = layers.Dense(2)
+
+    def call(self, x):
+        return self.first(x)
+
+
+def test_files_that_are_no_model_are_explained(tmp_path):
+    model = Subclassed()
+    model.build((None, 3))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(SourceError, match=r"Subclassed is subclassed, .* give the \.py file"):
+        read_model(tmp_path / "model.keras")
+    with pytest.raises(SourceError, match="no such file"):
+        read_model(tmp_path / "none.keras")
+    for name, content in (("a.keras", "no zip"), ("a.json", "{"), ("b.json", "[1]")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(SourceError, match=name):
+            read_model(tmp_path / name)

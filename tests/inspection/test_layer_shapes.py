@@ -1,0 +1,313 @@
+"""ConvLSTM2D layers given as text: equal to the real ones, refused with the layer's own words."""
+
+import inspect
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from framecast.errors import UsageError
+from framecast.inspection.layer_arguments import read_settings
+from framecast.inspection.model_source import inspect_model
+from framecast.nn.convlstm import keras_names
+from framecast.nn.convlstm.activations import ACTIVATIONS
+from framecast.nn.convlstm.constraints import CONSTRAINTS as CONSTRAINTS_BY_NAME
+from framecast.nn.convlstm.initializers import INITIALIZERS
+from framecast.nn.convlstm.layer import ConvLSTM2D
+from framecast.nn.convlstm.regularizers import REGULARIZERS as REGULARIZERS_BY_NAME
+from framecast.nn.cost_model.tensors import FLOAT_BYTES
+from tests.support.live_bytes import LiveBytes
+
+SIDE = st.integers(1, 21)
+pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
+
+
+FLAGS = (
+    *("use_bias", "unit_forget_bias", "return_sequences", "return_state", "go_backwards"),
+    *("stateful", "unroll", "zero_output_for_mask", "peephole", "layer_norm", "recompute"),
+)
+REGULARIZERS, CONSTRAINTS = (None, "l1", "L1L2"), (None, "non_neg", "MaxNorm")
+RULES = {
+    "activation": (None, "relu", "elu"),
+    "recurrent_activation": ("hard_sigmoid", "tanh", "hard_sigmoid_keras2"),
+    "kernel_initializer": ("he_normal", "GlorotUniform"),
+    "recurrent_initializer": ("orthogonal", "zeros"),
+    "bias_initializer": ("ones", "random_normal"),
+    "kernel_regularizer": REGULARIZERS,
+    "recurrent_regularizer": REGULARIZERS,
+    "bias_regularizer": REGULARIZERS,
+    "activity_regularizer": (None, "l2"),
+    "kernel_constraint": CONSTRAINTS,
+    "recurrent_constraint": CONSTRAINTS,
+    "bias_constraint": CONSTRAINTS,
+    "dropout": (0.0, 0.25),
+    "recurrent_dropout": (0.0, 0.5),
+    "recurrent_kernel_size": (3, 1),
+    "seed": (None, 3),
+}
+
+
+@st.composite
+def layer_settings(draw):
+    strided = draw(st.booleans())
+    layer = {
+        "filters": draw(st.integers(1, 6)),
+        "kernel_size": draw(pairs),
+        "strides": draw(pairs) if strided else (1, 1),
+        "dilation_rate": (1, 1) if strided else draw(pairs),
+        "padding": draw(st.sampled_from(("valid", "Same", "VALID"))),
+        "data_format": draw(st.sampled_from(("channels_last", "channels_first"))),
+    }
+    layer |= {name: draw(st.booleans()) for name in FLAGS}
+    layer["layer_norm"] &= layer["filters"] > 1
+    if draw(st.booleans()):
+        layer |= {name: draw(st.sampled_from(values)) for name, values in RULES.items()}
+    return layer
+
+
+def text(layer):
+    values = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in layer.items()
+    }
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def keras_shape(name, weight):
+    """A weight's shape in Keras' order: sides, input channels, output channels."""
+    shape = tuple(weight.shape)
+    return (*shape[2:], shape[1], shape[0]) if name.endswith("kernel") else shape
+
+
+def inspected(sizes, *words):
+    return inspect_model(None, words, ",".join(map(str, sizes)))
+
+
+@given(layer_settings(), st.tuples(SIDE, st.integers(1, 5), SIDE, SIDE, SIDE))
+@settings(max_examples=120, derandomize=True, deadline=None)
+def test_shapes_parameters_and_macs_are_the_real_ones(layer, sizes):
+    report = inspected(sizes, text(layer))
+    (line,) = report.lines
+    last = layer["data_format"] == "channels_last"
+    real = ConvLSTM2D(**layer, in_channels=sizes[4 if last else 2], device="meta")
+    inputs = torch.empty(sizes, device="meta")
+    if line.outcome is None:
+        assert "collapses to nothing" in str(report.findings[0])
+        with pytest.raises(ValueError, match="needs a size of"):
+            real(inputs)
+        return
+    weights = {name: keras_shape(name, weight) for name, weight in real.named_parameters()}
+    assert dict(line.outcome.weights) == weights
+    assert report.parameters == sum(weight.numel() for weight in real.parameters())
+    with FlopCounterMode(display=False) as counter:
+        outputs = real(inputs, training=False)
+    outputs = outputs if layer["return_state"] else (outputs,)
+    assert line.outcome.outputs == tuple(tuple(output.shape) for output in outputs)
+    assert 2 * sizes[0] * report.macs == counter.get_total_flops()
+    pads = real.geometry.pads(sizes[2:4] if last else sizes[3:])
+    shown = line.outcome.padding.removeprefix("same: ")
+    everywhere = {count for pair in pads for count in pair}
+    if layer["padding"].lower() == "same":
+        alike = len(everywhere) == 1
+        assert shown == (
+            str(pads[0][0]) if alike else ", ".join(f"{one}+{two}" for one, two in pads)
+        )
+
+
+MEMORY = [
+    ((2, 5, 17, 28, 3), "filters=6 kernel=3 padding=same return_sequences=true"),
+    ((2, 5, 37, 28, 3), "filters=6 kernel=5,3 strides=2"),
+    ((3, 7, 27, 18, 2), "filters=8 kernel=3 padding=same peephole=true return_sequences=true"),
+    ((1, 4, 24, 40, 16), "filters=5 kernel=3 dilation_rate=2 return_sequences=true"),
+    ((2, 6, 16, 36, 4), "filters=7 kernel=4 padding=same return_sequences=true"),
+    ((2, 6, 26, 36, 2), "filters=7 kernel=3 padding=same strides=3 data_format=channels_first"),
+    ((2, 5, 37, 28, 3), "filters=6 kernel=3 dropout=0.2 recurrent_dropout=0.3"),
+    ((2, 5, 17, 28, 3), "filters=6 kernel=3 recompute=true return_sequences=true"),
+    ((2, 5, 17, 28, 3), "filters=6 kernel=3 layer_norm=true return_sequences=true"),
+    ((2, 5, 37, 28, 3), "filters=6 kernel=3 layer_norm=true peephole=true activation=relu"),
+    ((2, 5, 17, 28, 3), "filters=6 kernel=3 activation=elu peephole=true return_state=true"),
+    ((2, 5, 17, 28, 3), "filters=6 kernel=3 recurrent_activation=hard_sigmoid peephole=true"),
+    ((8, 6, 24, 20, 64), "filters=64 kernel=3 padding=same return_sequences=true"),
+    ((4, 20, 39, 41, 2), "filters=64 kernel=5 padding=same return_sequences=true"),
+    ((16, 6, 24, 20, 9), "filters=64 kernel=3 padding=same recompute=true"),
+    *(
+        ((2, 5, 17, 28, 3), f"filters=6 kernel=3 {argument}={name} return_sequences=true")
+        for argument in ("activation", "recurrent_activation")
+        for name in keras_names.ACTIVATION_COSTS
+    ),
+]
+
+
+def test_every_argument_of_the_layer_is_drawn_and_read():
+    unread = {"in_channels", "input_shape", "device", "dtype", "name", "trainable"}
+    named = [*inspect.signature(ConvLSTM2D).parameters]
+    drawn = {"filters", "kernel_size", "strides", "dilation_rate", "padding", "data_format"}
+    assert drawn | {*FLAGS, *RULES} == {*named} - unread
+    for name in {*named} - unread - drawn:
+        value = "true" if name in FLAGS else RULES[name][1]
+        assert name in read_settings(f"filters=2 kernel=3 {name}={value}", "--layer 1")
+
+
+def test_the_names_read_without_torch_are_those_the_layer_knows():
+    def known(registry):
+        return {*registry} | {r.__name__ for r in registry.values() if inspect.isclass(r)}
+
+    assert {*keras_names.ACTIVATION_COSTS} == known(ACTIVATIONS)
+    for found, registry in (
+        (keras_names.INITIALIZER_NAMES, INITIALIZERS),
+        (keras_names.REGULARIZER_NAMES, REGULARIZERS_BY_NAME),
+        (keras_names.CONSTRAINT_NAMES, CONSTRAINTS_BY_NAME),
+    ):
+        assert {*found} == known(registry)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("filters", 0),
+        ("kernel_size", (3, 0)),
+        ("kernel_size", "three"),
+        ("strides", (1, 2, 3)),
+        ("dilation_rate", -1),
+        ("padding", "causal"),
+        ("data_format", "NCHW"),
+        ("activation", "tahn"),
+        ("recurrent_activation", "xyz"),
+        ("kernel_initializer", "glorot"),
+        ("recurrent_regularizer", "l3"),
+        ("bias_constraint", "clip"),
+        ("bias_initializer", "orthogonal"),
+        ("dropout", 1.0),
+        ("recurrent_dropout", -0.5),
+        ("dropout", "much"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_sentence_of_the_layer(argument, value):
+    layer = {"filters": 2, "kernel_size": 3, argument: value}
+    with pytest.raises(ValueError) as real:
+        ConvLSTM2D(**layer)
+    with pytest.raises(UsageError) as caught:
+        read_settings(text(layer), "--layer 1")
+    assert str(caught.value) == f"--layer 1: {real.value}"
+
+
+@pytest.mark.parametrize("text", ["l2(0.01)", "l1(0)", "l1_l2(0.01, 0.02)", "L1L2( 1e-3,2e-3 )"])
+def test_a_penalty_can_be_written_with_its_factors(text):
+    found = read_settings(f"filters=2 kernel_regularizer={text}  kernel=3", "--layer 1")
+    assert (found["filters"], found["kernel_size"]) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("l2(-1)", "l2 must be a number >= 0; received -1.0"),
+        ("l1_l2(0.5, much)", "l2 must be a number >= 0; received much"),
+        ("l1(inf)", "l1 must be a number >= 0; received inf"),
+        ("l3(1)", "kernel_regularizer: there is no 'l3'; known are l1, l1_l2, "),
+        (
+            "l1(0.01, 0.02)",
+            "kernel_regularizer: l1 takes l1; received 'l1(0.01, 0.02)'; write "
+            "kernel_regularizer=l1(0.01)",
+        ),
+        (
+            "l1_l2(0.01",
+            "kernel_regularizer: l1_l2 takes l1 and l2; received 'l1_l2(0.01'; write "
+            "kernel_regularizer=l1_l2(0.01, 0.01)",
+        ),
+    ],
+)
+def test_a_penalty_that_means_nothing_is_refused(written, sentence):
+    with pytest.raises(UsageError) as caught:
+        read_settings(f"filters=2 kernel=3 kernel_regularizer={written}", "--layer 1")
+    assert str(caught.value).startswith(f"--layer 1: {sentence}")
+
+
+def real_layer(sizes, words):
+    """The layer of a text, whose numbers and flags are read as JSON."""
+    channels = sizes[2] if "channels_first" in words else sizes[4]
+    arguments = {"in_channels": channels}
+    for word in words.split():
+        name, value = word.split("=")
+        try:
+            value = tuple(json.loads(f"[{value}]"))
+            value = value[0] if len(value) == 1 else value
+        except json.JSONDecodeError:
+            pass  # a name stands for itself
+        arguments["kernel_size" if name == "kernel" else name] = value
+    return ConvLSTM2D(**arguments)
+
+
+@pytest.mark.parametrize(("sizes", "words"), MEMORY)
+def test_memory_is_within_30_percent_of_what_is_saved_and_of_the_measured_peak(sizes, words):
+    training, prediction = inspected(sizes, words).lines[0].elements
+    real, saved, kept = real_layer(sizes, words), {}, []
+    weights = [weight.untyped_storage() for weight in real.parameters()]
+    known = {storage.data_ptr() for storage in weights}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage.nbytes()
+        kept.append(tensor)  # else its address could be given away again
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        real(torch.rand(sizes), training=True)
+    assert FLOAT_BYTES * training == pytest.approx(sum(saved.values()), rel=0.3)
+    with torch.no_grad(), LiveBytes() as measured:
+        measured.live.update(map(id, weights))
+        inputs = torch.rand(sizes)
+        measured.know(inputs)
+        real(inputs, training=False)
+    assert FLOAT_BYTES * prediction == pytest.approx(measured.peak, rel=0.3)
+
+
+def test_the_receptive_field_is_where_gradients_arrive():
+    layers = ["filters=2 kernel=3,2 strides=2,1 return_sequences=true", "filters=2 kernel=2,3"]
+    view = inspected((1, 3, 40, 39, 1), *layers).lines[-1].view
+    first = ConvLSTM2D(2, (3, 2), (2, 1), return_sequences=True, in_channels=1)
+    second = ConvLSTM2D(2, (2, 3), in_channels=2)
+    inputs = torch.rand((1, 3, 40, 39, 1), requires_grad=True)
+    second(first(inputs))[0, 9, 18].sum().backward()
+    for lag in range(3):
+        touched = inputs.grad[0, 2 - lag, ..., 0].nonzero()
+        extent = (touched.max(0).values - touched.min(0).values + 1).tolist()
+        pairs = zip(view.sees, view.reaches, strict=True)
+        assert extent == [sees + lag * reach for sees, reach in pairs]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            "filters=4 kernel=3 stride=2",
+            r"stride is no argument of ConvLSTM2D; did you mean strides\?",
+        ),
+        ("filters=4 kernel=3 filter=2", r"filter is no argument of ConvLSTM2D; did you mean"),
+        ("kernel=3", "filters is missing; add filters=64"),
+        ("filters=4", "kernel_size is missing; add kernel=3"),
+        ("filters=4 kernel=3 filters=5", "filters is given twice"),
+        ("filters=4 kernel", r"'kernel' is no NAME=VALUE; write e\.g\."),
+        ("filters=0 kernel=3", "filters must be an integer of 1 or more; received 0"),
+        ("filters=4 kernel=3 strides=2 dilation_rate=2", "strides > 1 do not go with dilation"),
+        ("ConvLSTM2D(40, 3", "--layer 1: "),
+        ("Banana(40)", "is no layer that is known"),
+    ],
+)
+def test_text_that_means_nothing_is_refused(words, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        inspected((8, 10, 64, 64, 1), words)
+
+
+def test_keras_spelling_and_settings_describe_the_same_layer():
+    short = inspected((8, 10, 64, 65, 1), "filters=40 kernel=3,5 padding=same")
+    keras = inspected(
+        (8, 10, 64, 65, 1),
+        "keras.layers.ConvLSTM2D(filters=40, kernel_size=(3, 5), padding='same'),",
+    )
+    quoted = inspected((8, 10, 64, 65, 1), "filters=40, kernel_size=(3, 5), padding='same'")
+    assert short.lines[0].outcome == keras.lines[0].outcome == quoted.lines[0].outcome
+    assert short.output == (8, 64, 65, 40)
