@@ -35,7 +35,7 @@ class FramecastError(Exception):
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
-class UsageError(FramecastError):
+class UsageError(FramecastError, ValueError):
     """A flag, an argument or a combination of them that means nothing."""
 
     exit_code = 2

@@ -22,11 +22,13 @@ from framecast.cli.options import (
     SCORING,
     Axes,
     Color,
+    Colormap,
     ConfigFile,
     Device,
     Horizon,
     Json,
     KeepReadable,
+    Labels,
     Match,
     Model,
     Overrides,
@@ -34,6 +36,8 @@ from framecast.cli.options import (
     PresetName,
     Set,
     Sources,
+    StepMinutes,
+    ValueScale,
     Variable,
     complete_run,
     with_setting_flags,
@@ -205,6 +209,10 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    colormap: Colormap = None,
+    value_scale: ValueScale = None,
+    labels: Labels = False,
+    step_minutes: StepMinutes = None,
     color: Color = None,
     axes: Axes = None,
     variable: Variable = None,
@@ -230,7 +238,8 @@ def predict(
     from framecast.video.writers.open import DEFAULT_FPS, open_writer
 
     request = PredictionRequest(
-        horizon, start, compare, fps, color, keep_readable, stream, size, axes, variable
+        *(horizon, start, compare, fps, color, keep_readable, stream, size, axes, variable),
+        *(colormap, labels, step_minutes, value_scale),
     )
     named = expand_lists(sources)
     for source in named:
@@ -247,9 +256,9 @@ def predict(
                 open_writer(file, fps=fps or DEFAULT_FPS, overwrite=overwrite)
     with Display() as display:
         display.show(LOADING)
-        from framecast.prediction.loaded_forecaster import load_forecaster
+        from framecast.prediction.onnx_forecaster import open_forecaster
 
-        forecaster = load_forecaster(model, device, tile, match)
+        forecaster = open_forecaster(model, device, tile, match)
     show_model(forecaster)
     predict_one = nowcast_file if stream else predict_file
 
@@ -326,10 +335,12 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write one HTML page: plots, windows that play.",
+            help="Write one HTML page: plots, windows to step through.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    colormap: Colormap = None,
+    step_minutes: StepMinutes = None,
     color: Color = None,
     device: Device = "auto",
     keep_readable: KeepReadable = False,
@@ -359,7 +370,7 @@ def evaluate(
         scale,
         include_training,
     )
-    files = ReportFiles(csv, report, overwrite)
+    files = ReportFiles(csv, report, overwrite, colormap, step_minutes)
     for path in files.paths:
         check_inputs(path, [model, *(sources or [])])
     check_early(model, needed(sources), color=color, keep_readable=keep_readable)
@@ -507,7 +518,8 @@ def export(
             "--output",
             "-o",
             metavar="PATH",
-            help="Of a model: .onnx, .pt2, .torchscript; of frames: " + RESULT_KINDS,
+            help="Of a model: .onnx, .pt2, .torchscript, .safetensors; of frames: .png for one "
+            "sheet, " + RESULT_KINDS,
             show_default=False,
             rich_help_panel=OUTPUT,
         ),
@@ -532,10 +544,26 @@ def export(
         str | None,
         typer.Option(
             metavar="HxW",
-            help="Frame size in pixels; default: as trained.",
+            help="Frame size in pixels to check at; default: as trained.",
             rich_help_panel=OF_MODELS,
         ),
     ] = None,
+    step: Annotated[
+        bool,
+        typer.Option(
+            "--step",
+            help="Two ONNX files: encode, and one step with its states as inputs and outputs.",
+            rich_help_panel=OF_MODELS,
+        ),
+    ] = False,
+    half: Annotated[
+        bool,
+        typer.Option(
+            "--half",
+            help="Store weights in half precision: .onnx and .safetensors.",
+            rich_help_panel=OF_MODELS,
+        ),
+    ] = False,
     fps: Annotated[
         float | None,
         typer.Option(
@@ -544,9 +572,21 @@ def export(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FACTOR",
+            help="Enlarge (2) or shrink (0.5) the frames.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    colormap: Colormap = None,
+    value_scale: ValueScale = None,
+    labels: Labels = False,
+    step_minutes: StepMinutes = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Turn a model into ONNX, torch.export or TorchScript, checked; or frames into a video.
+    """Turn a model into ONNX, torch.export, TorchScript or safetensors, checked; or convert frames.
 
     Examples:
 
@@ -554,19 +594,25 @@ def export(
 
       framecast export ./frames -o clip.mp4 --fps 12
     """
-    from framecast.cli.console import show_notes, show_result
+    from framecast.cli.console import show_notes, show_result, show_text
     from framecast.cli.progress import working
     from framecast.export.export import ExportRequest
     from framecast.export.export import export as export_source
 
-    request = ExportRequest(horizon, context_length, size, fps)
+    request = ExportRequest(
+        *(horizon, context_length, size, step, half),
+        *(fps, scale, colormap, labels, step_minutes, value_scale),
+    )
     check_inputs(Path(output), [source])
-    is_model = Path(output).suffix.lower() in (".onnx", ".pt2", ".torchscript")
+    is_model = Path(output).suffix.lower() in (".onnx", ".pt2", ".torchscript", ".safetensors")
     task = "exporting, and checking the model against PyTorch" if is_model else "writing frames"
     with working(task):
         report = export_source(source, output, request, overwrite)
     show_notes(report.notes)
-    show_result(str(report.path))
+    if report.snippet:
+        show_text(f"run it on the frames of clip.npy with:\n\n{report.snippet}")
+    for path in report.paths:
+        show_result(str(path))
 
 
 def needed(sources: list[Path] | None) -> list[Path]:

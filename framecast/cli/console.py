@@ -23,6 +23,7 @@ class Messages(Console):
 
 if TYPE_CHECKING:
     from framecast.prediction.loaded_forecaster import LoadedForecaster
+    from framecast.prediction.onnx_forecaster import OnnxForecaster
 
 # File names may hold what Rich would read as colours or emoji. Rich breaks lines between words for
 # a reader at a terminal; a program that reads messages finds each in one line, and paths whole.
@@ -42,7 +43,7 @@ def show_notes(notes: Iterable[str]) -> None:
         messages.print(Text.assemble(("note:", "yellow"), f" {one_line(note)}"))
 
 
-def show_model(forecaster: LoadedForecaster) -> None:
+def show_model(forecaster: LoadedForecaster | OnnxForecaster) -> None:
     """Print which network computes, and where and how."""
     name, device = forecaster.config.model.name, forecaster.device
     messages.print(f"{name} on {device} in {forecaster.precision}", markup=False)
@@ -57,6 +58,11 @@ def show_warnings(warnings: Iterable[str]) -> None:
 def show_result(text: str) -> None:
     """Print a line to stdout: what a program that called us wants to read."""
     results.print(one_line(text), markup=False)
+
+
+def show_text(text: str) -> None:
+    """Print several lines for a person to read, as they are."""
+    messages.print(text, markup=False)
 
 
 def show_json(document: dict[str, Any]) -> None:

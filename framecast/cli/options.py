@@ -79,7 +79,7 @@ Model = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="A model file or run folder.",
+        help="A run folder or model file: .pt, .safetensors, or .onnx of framecast export.",
         show_default=False,
         autocompletion=complete_run,
     ),
@@ -133,6 +133,35 @@ KeepReadable = Annotated[
     bool,
     typer.Option(
         "--keep-readable", help="Use what is readable of damaged clips.", rich_help_panel=INPUT
+    ),
+]
+
+Colormap = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Colours of grey frames: a name of matplotlib's, or radar for dBZ.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Labels = Annotated[
+    bool,
+    typer.Option("--labels", help="Write the time above every frame.", rich_help_panel=OUTPUT),
+]
+ValueScale = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help='What black and white stand for, "-10..60 dBZ": adds a legend to colours.',
+        rich_help_panel=OUTPUT,
+    ),
+]
+StepMinutes = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MINUTES",
+        help="Minutes between two frames: times are then shown in minutes.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 

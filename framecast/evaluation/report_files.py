@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from framecast.config.brightness_scale import read_scale
 from framecast.evaluation.report import Report
 from framecast.evaluation.task import Task
 from framecast.runtime.output_files import check_target, write_whole
+from framecast.video.frame_style import RADAR, FrameStyle
 
 CSV, PAGE = "CSV file", "HTML page"
 
@@ -16,17 +18,23 @@ CSV, PAGE = "CSV file", "HTML page"
 class ReportFiles:
     """Where a report is written to; the targets are checked before anything slow begins.
 
-    Raises OutputError for a target that cannot be written, or exists and `overwrite` is not set.
+    Frames on the page are painted in `colormap`, its lead times are minutes with `step_minutes`.
+    Raises OutputError for a target that cannot be written, or exists and `overwrite` is not set,
+    UsageError for an unknown colour map.
     """
 
     csv: Path | None = None
     page: Path | None = None
     overwrite: bool = False
+    colormap: str | None = None
+    step_minutes: float | None = None
 
     def __post_init__(self) -> None:
         for path, kind in ((self.csv, CSV), (self.page, PAGE)):
             if path is not None:
                 check_target(path, kind, self.overwrite)
+        if self.colormap not in (None, RADAR):  # radar needs the model's scale, which comes later
+            FrameStyle(self.colormap)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -35,8 +43,10 @@ class ReportFiles:
     def write(self, report: Report, task: Task) -> None:
         """Write each file whole, or not at all."""
         if self.csv is not None:
-            write_whole(self.csv, report.to_csv().encode(), CSV, self.overwrite)
+            write_whole(self.csv, report.to_csv(), CSV, self.overwrite)
         if self.page is not None:
             from framecast.evaluation.html_report import render  # noqa: PLC0415  (loads a template)
 
-            write_whole(self.page, render(report, task).encode(), PAGE, self.overwrite)
+            scale = read_scale(task.request.scale or task.forecaster.config.data.scale)
+            page = render(report, task, FrameStyle(self.colormap, scale), self.step_minutes)
+            write_whole(self.page, page, PAGE, self.overwrite)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -60,7 +60,7 @@ class EvaluationRequest:
 
 @dataclass(frozen=True)
 class Task:
-    """A planned evaluation.
+    """A planned evaluation; `model` is the run folder or file of the forecaster, where known.
 
     `sizes` are the (H, W) each clip is scored at, `known` what the model knows of it, `found` all
     windows that may be scored, `windows` those that will be.
@@ -76,6 +76,7 @@ class Task:
     known: tuple[TrainingOverlap, ...]
     found: tuple[Window, ...]
     windows: tuple[Window, ...]
+    model: Path | None = None
 
 
 def open_task(
@@ -102,7 +103,7 @@ def open_task(
     sources = open_sources(paths, **options)
     if data.scene_cuts:
         split_scenes(sources, on_frame)
-    return plan_evaluation(forecaster, sources, request)
+    return replace(plan_evaluation(forecaster, sources, request), model=model)
 
 
 def plan_evaluation(

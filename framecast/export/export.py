@@ -1,9 +1,4 @@
-"""A model as ONNX, torch.export or TorchScript, checked against PyTorch; frames as a video.
-
-Exported networks take `context` (B, Tc, C, H, W), float32 in [0, 1], and return `frames`
-(B, horizon, C, H, W) in [0, 1]. Any B; the other sizes are fixed, because the number of pyramid
-levels that motion is estimated on depends on H and W.
-"""
+"""A model as a file for other programs, or frames as another kind of frames."""
 
 from __future__ import annotations
 
@@ -13,24 +8,49 @@ from pathlib import Path
 
 from framecast.errors import UsageError
 from framecast.export.formats import MODEL_FORMATS
-from framecast.export.model import ExportReport, export_model
+from framecast.export.frames import FramesRequest, export_frames
+from framecast.export.model import ExportReport, ModelRequest, export_model
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.video.frame_size import parse_size
-from framecast.video.readers.base import FrameSource
 from framecast.video.readers.open import open_source
-from framecast.video.writers.open import DEFAULT_FPS, PLAYED, open_writer
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export: `horizon`, `context_length` and `size` ("HxW") of a model, None as trained;
-    `fps` of a video, None the frames' own.
+    """What to export, as the command line gives it; None is as trained, or as the frames are.
+
+    Of a model `horizon`, `context_length`, `size` ("HxW"), `step` and `half`; of frames `fps`,
+    `enlarge`, `colormap`, `labels`, `step_minutes` and `value_scale`.
     """
 
     horizon: int | None = None
     context_length: int | None = None
     size: str | None = None
+    step: bool = False
+    half: bool = False
     fps: float | None = None
+    enlarge: float | None = None
+    colormap: str | None = None
+    labels: bool = False
+    step_minutes: float | None = None
+    value_scale: str | None = None
+
+
+OF_MODELS = {
+    "horizon": "--horizon",
+    "context_length": "--context-length",
+    "size": "--size",
+    "step": "--step",
+    "half": "--half",
+}
+OF_FRAMES = {
+    "fps": "--fps",
+    "enlarge": "--scale",
+    "colormap": "--colormap",
+    "labels": "--labels",
+    "step_minutes": "--step-minutes",
+    "value_scale": "--value-scale",
+}
 
 
 def export(
@@ -42,44 +62,24 @@ def export(
     `export_model`, `open_source` and `export_frames` raise.
     """
     if Path(output).suffix.lower() in MODEL_FORMATS:
-        if request.fps is not None:
-            raise UsageError("--fps is for frames, a model has no frame rate")
+        _refuse(request, OF_FRAMES, "is for frames, not for models")
         size = request.size and parse_size(request.size, "--size: expected HEIGHTxWIDTH")
-        return export_model(
-            load_checkpoint(source),
-            Path(output),
-            horizon=request.horizon,
-            context_length=request.context_length,
-            size=size or None,
-            overwrite=overwrite,
+        wanted = ModelRequest(
+            request.horizon, request.context_length, size or None, request.step, request.half
         )
-    if source.suffix == ".pt" or os.path.lexists(source / "best.pt"):
+        return export_model(load_checkpoint(source), Path(output), wanted, overwrite)
+    if source.suffix in (".pt", ".safetensors") or os.path.lexists(source / "best.pt"):
         raise UsageError(
             f"{output}: a model cannot become a file of this kind",
             remedy=f"end the name in {', '.join(MODEL_FORMATS)}",
         )
-    for name in ("horizon", "context_length", "size"):
-        if getattr(request, name) is not None:
-            raise UsageError(f"--{name.replace('_', '-')} is for models, {source} is not one")
-    return export_frames(open_source(source), output, fps=request.fps, overwrite=overwrite)
+    _refuse(request, OF_MODELS, f"is for models, {source} is not one")
+    given = {name: getattr(request, name) for name in OF_FRAMES}
+    return export_frames(open_source(source), output, FramesRequest(**given), overwrite)
 
 
-def export_frames(
-    source: FrameSource, path: str | Path, *, fps: float | None = None, overwrite: bool = False
-) -> ExportReport:
-    """Write a clip's frames to a file that plays, keeps values, or to a folder of PNGs.
-
-    One frame is in memory at a time. Files for data get the values that the clip's own file has.
-    `fps` None is the clip's own rate. Raises what reading raises and what `open_writer` raises.
-    """
-    info, notes = source.info, list(source.info.notes)
-    is_played = Path(path).suffix.lower() in PLAYED
-    if is_played and fps is None and info.fps is None:
-        notes.append(f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps")
-    rate = fps if fps is not None else info.fps or DEFAULT_FPS
-    writer = open_writer(path, fps=rate, overwrite=overwrite, pixel_aspect=info.pixel_aspect)
-    exact = writer.keeps_values and info.values.dtype in writer.stores
-    with writer:
-        for frame_HWC in source.read_values() if exact else source.read():
-            writer.write(frame_HWC)
-    return ExportReport(writer.path, (*notes, *writer.notes))
+def _refuse(request: ExportRequest, flags: dict[str, str], why: str) -> None:
+    for name, flag in flags.items():
+        value = getattr(request, name)
+        if value is not None and value is not False:
+            raise UsageError(f"{flag} {why}", remedy="leave it out")

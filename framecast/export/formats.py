@@ -1,4 +1,4 @@
-"""File formats for networks: ONNX, torch.export and TorchScript, each saved and loaded again."""
+"""File formats for networks: ONNX, torch.export, TorchScript and safetensors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,16 +19,92 @@ import torch
 from torch import Tensor, nn
 
 from framecast.errors import UsageError
+from framecast.export import onnx_graphs
+from framecast.export.step_graphs import StepGraphs
 from framecast.nn.forecasters.base import Forecaster
+from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
+from framecast.prediction.onnx_network import OnnxNetwork, part_paths
 
 METADATA_FILE = "framecast.json"
 """Name of the metadata inside .pt2 and .torchscript files, among their extra files."""
 
-Run = Callable[[Tensor], Tensor]
+Run = Callable[[Tensor, int], Tensor]
+"""What a file does once it is loaded: context (B, Tc, C, H, W) and horizon to frames."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is written: a checkpoint's network with an example context (B, Tc, C, H, W), and how.
+
+    `free_size`: the network takes other heights and widths than the example's. `step` writes
+    `encode` and `step` instead of a whole rollout, `half` weights in half precision.
+    """
+
+    checkpoint: Checkpoint
+    network: Forecaster
+    context_BTCHW: Tensor
+    horizon: int
+    free_size: bool
+    metadata: Mapping[str, str]
+    step: bool = False
+    half: bool = False
+
+
+class ModelFormat(ABC):
+    """A file format for networks; `title` names it to the user."""
+
+    title: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
+    can_step: ClassVar[bool] = False
+    can_halve: ClassVar[bool] = False
+    any_size: ClassVar[bool] = True
+    """Whether a network that takes any height and width does so in a file of this kind, too."""
+
+    def files(self, path: Path, step: bool) -> list[Path]:
+        """The files that an export to `path` makes."""
+        return list(part_paths(path).values()) if step else [path]
+
+    @abstractmethod
+    def save(self, export: Export, path: Path) -> None:
+        """Write the network and its metadata."""
+
+    @abstractmethod
+    def load(self, path: Path, export: Export) -> Run | None:
+        """Make the file's contents callable; None where this machine lacks what runs them."""
+
+
+class OnnxFormat(ModelFormat):
+    """ONNX; the metadata become `metadata_props`."""
+
+    title = "ONNX"
+    packages = ("onnx",)
+    can_step = can_halve = True
+
+    def save(self, export: Export, path: Path) -> None:
+        graphs = StepGraphs(export.network, export.context_BTCHW)
+        encode, step = onnx_graphs.step_models(graphs, export.free_size)
+        models = [encode, step]
+        if not export.step:
+            models = [onnx_graphs.rollout_model(encode, step, graphs.names)]
+        for file, model in zip(self.files(path, export.step), models, strict=True):
+            if export.half:
+                onnx_graphs.halve(model)
+            file.write_bytes(onnx_graphs.finish(model, export.metadata))
+
+    def load(self, path: Path, export: Export) -> Run | None:
+        if find_spec("onnxruntime") is None:
+            return None
+        network = OnnxNetwork(path)
+
+        def run(context_BTCHW: Tensor, horizon: int) -> Tensor:
+            frames = network.rollout(context_BTCHW.numpy(), horizon)
+            return torch.stack([torch.from_numpy(frame_BCHW) for frame_BCHW in frames], dim=1)
+
+        return run
 
 
 class FixedRollout(nn.Module):
-    """A forecaster whose horizon is part of it, as exported graphs are: context in, frames out."""
+    """A forecaster whose horizon is part of it, as exported programs are: context to frames."""
 
     def __init__(self, network: Forecaster, horizon: int) -> None:
         super().__init__()
@@ -37,121 +114,67 @@ class FixedRollout(nn.Module):
         return self.network(context, self.horizon)
 
 
-class FixedSize(nn.Module):
-    """Refuses every other (Tc, C, H, W): a traced graph would take some and answer wrongly."""
-
-    def __init__(self, traced: nn.Module, takes: list[int]) -> None:
-        super().__init__()
-        self.traced, self.takes = traced, takes
-
-    def forward(self, context: Tensor) -> Tensor:
-        if list(context.shape[1:]) != self.takes:
-            message = "context must be float32 (B, Tc, C, H, W) with Tc, C, H, W = {}; received {}"
-            raise ValueError(message.format(self.takes, list(context.shape)))
-        return self.traced(context)
-
-
-class ModelFormat(ABC):
-    """A file format for networks; `title` names it to the user."""
-
-    title: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def save(
-        self, network: nn.Module, example: Tensor, metadata: Mapping[str, str], path: Path
-    ) -> None:
-        """Write the network, traced with the example (B, Tc, C, H, W), and the metadata."""
-
-    @abstractmethod
-    def load(self, path: Path) -> Run | None:
-        """Make the file's contents callable; None where this machine lacks what runs them."""
-
-
-class OneSequence(nn.Module):
-    """A network of batches as one of a single context (Tc, C, H, W)."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, context: Tensor) -> Tensor:
-        return self.network(context.unsqueeze(0)).squeeze(0)
-
-
-class OnnxFormat(ModelFormat):
-    """ONNX through torch.export; the metadata become `metadata_props`.
-
-    What is traced is one sequence of fixed sizes, which an ONNX Scan runs over the batch: traced
-    with a batch of symbolic size, the same network takes several times as long to export.
-    """
-
-    title = "ONNX"
-    packages = ("onnx", "onnxscript")
-
-    def save(
-        self, network: nn.Module, example: Tensor, metadata: Mapping[str, str], path: Path
-    ) -> None:
-        onnx, optimizer = import_module("onnx"), import_module("onnxscript.optimizer")
-        sequence = (example[0],)
-        program = torch.onnx.export(
-            _without_paths(torch.export.export(OneSequence(network), sequence, strict=False)),
-            sequence,
-            input_names=["one_context"],
-            output_names=["one_future"],
-            dynamo=True,
-            verbose=False,
-            optimize=False,  # its search for patterns takes longer than all else
-        )
-        optimizer.fold_constants(program.model)
-        optimizer.remove_unused_nodes(program.model)
-        model = program.model_proto
-        inner, make = model.graph, onnx.helper
-        shapes = [
-            [axis.dim_value for axis in value.type.tensor_type.shape.dim]
-            for value in (inner.input[0], inner.output[0])
-        ]
-        body = make.make_graph(inner.node, "one_sequence", inner.input, inner.output)
-        scan = make.make_node("Scan", ["context"], ["frames"], body=body, num_scan_inputs=1)
-        given, returned = (
-            make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *shape])
-            for name, shape in zip(("context", "frames"), shapes, strict=True)
-        )
-        graph = make.make_graph([scan], "framecast", [given], [returned], inner.initializer)
-        model.graph.CopyFrom(graph)
-        make.set_model_props(model, dict(metadata))
-        onnx.save(model, path)
-
-    def load(self, path: Path) -> Run | None:
-        if find_spec("onnxruntime") is None:
-            return None
-        runtime = import_module("onnxruntime")
-        options = runtime.SessionOptions()
-        options.log_severity_level = 3  # errors only
-        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-        def run(context: Tensor) -> Tensor:
-            return torch.from_numpy(session.run(["frames"], {"context": context.numpy()})[0])
-
-        return run
-
-
 class ProgramFormat(ModelFormat):
-    """torch.export's ExportedProgram."""
+    """torch.export's ExportedProgram: every step of the horizon, at one frame size, any batch."""
 
     title = "torch.export"
+    any_size = False
 
-    def save(
-        self, network: nn.Module, example: Tensor, metadata: Mapping[str, str], path: Path
-    ) -> None:
-        extra = {METADATA_FILE: json.dumps(dict(metadata))}
+    def save(self, export: Export, path: Path) -> None:
+        program = torch.export.export(
+            FixedRollout(export.network, export.horizon),
+            (export.context_BTCHW,),
+            dynamic_shapes={"context": {0: torch.export.Dim("batch", min=1)}},
+            strict=False,
+        )
+        for module in program.graph_module.modules():
+            for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+                node.meta.pop("stack_trace", None)  # it holds paths of this machine
+        extra = {METADATA_FILE: json.dumps(dict(export.metadata))}
         # Into memory first: PyTorch's own writer ends the process where a disk is full.
         content = io.BytesIO()
-        torch.export.save(_exported(network, example), content, extra_files=extra)
+        torch.export.save(program, content, extra_files=extra)
         path.write_bytes(content.getbuffer())
 
-    def load(self, path: Path) -> Run:
-        return torch.export.load(path).module()
+    def load(self, path: Path, export: Export) -> Run:
+        module = torch.export.load(path).module()
+        return lambda context_BTCHW, horizon: module(context_BTCHW)
+
+
+class ScriptedRollout(nn.Module):
+    """Traced `encode` and `step` in a loop that TorchScript compiles: context, horizon to frames.
+
+    Refuses sizes that the traces do not hold for, where they would answer wrongly.
+    """
+
+    def __init__(
+        self, graphs: StepGraphs, horizon: int, sides: tuple[list[int], list[int]]
+    ) -> None:
+        super().__init__()
+        self.encode = graphs.traced_encode
+        self.step = torch.jit.trace(graphs.step, (graphs.states,), check_trace=False, strict=False)
+        self.horizon = horizon
+        self.takes = list(graphs.context.shape[1:3])
+        self.smallest, self.largest = sides
+
+    def forward(self, context: Tensor, horizon: int = 0) -> Tensor:
+        """The frames (B, horizon, C, H, W); horizon 0 is the one of the export."""
+        sizes = list(context.shape)
+        fits = sizes[1:3] == self.takes
+        for size, least, most in zip(sizes[3:], self.smallest, self.largest):  # noqa: B905 (TorchScript)
+            fits = fits and least <= size and size <= most
+        if not fits:
+            message = "context must be float32 (B, Tc, C, H, W) with Tc, C = {}, H, W from {} to {}"
+            raise ValueError(
+                (message + "; received {}").format(self.takes, self.smallest, self.largest, sizes)
+            )
+        states = self.encode(context)
+        frames: list[Tensor] = []
+        for _ in range(horizon if horizon > 0 else self.horizon):
+            after = self.step(states)
+            frames.append(after[0])
+            states = after[1:]
+        return torch.stack(frames, 1)
 
 
 class TorchScriptFormat(ModelFormat):
@@ -159,35 +182,65 @@ class TorchScriptFormat(ModelFormat):
 
     title = "TorchScript"
 
-    def save(
-        self, network: nn.Module, example: Tensor, metadata: Mapping[str, str], path: Path
-    ) -> None:
-        # The check at other batch sizes, after reloading, says more than tracing a second time.
-        traced = torch.jit.trace(network, example, check_trace=False)
-        script = torch.jit.script(FixedSize(traced, list(example.shape[1:])))
-        extra = {METADATA_FILE: json.dumps(dict(metadata)).encode()}
+    def save(self, export: Export, path: Path) -> None:
+        graphs = StepGraphs(export.network, export.context_BTCHW)
+        sides = json.loads(export.metadata["sides"])
+        script = torch.jit.script(ScriptedRollout(graphs, export.horizon, sides))
+        extra = {METADATA_FILE: json.dumps(dict(export.metadata)).encode()}
         content = io.BytesIO()
         torch.jit.save(script, content, _extra_files=extra)
         path.write_bytes(content.getbuffer())
 
-    def load(self, path: Path) -> Run:
+    def load(self, path: Path, export: Export) -> Run:
         return torch.jit.load(str(path), map_location="cpu")
+
+
+class SafetensorsFormat(ModelFormat):
+    """The weights as safetensors, with the settings as metadata; framecast itself reads them."""
+
+    title = "safetensors"
+    packages = ("safetensors",)
+    can_halve = True
+
+    def save(self, export: Export, path: Path) -> None:
+        kind = torch.float16 if export.half else torch.float32
+        weights = {
+            name: (tensor.to(kind) if tensor.is_floating_point() else tensor).contiguous()
+            for name, tensor in export.network.state_dict().items()
+        }
+        checkpoint = export.checkpoint
+        trained_on = checkpoint.trained_on and [asdict(clip) for clip in checkpoint.trained_on]
+        more = {"scores": dict(checkpoint.scores), "trained_on": trained_on}
+        texts = {name: json.dumps(value) for name, value in more.items()}
+        import_module("safetensors.torch").save_file(weights, path, {**export.metadata, **texts})
+
+    def load(self, path: Path, export: Export) -> Run:
+        return load_checkpoint(path).forecaster()
 
 
 MODEL_FORMATS: Mapping[str, ModelFormat] = {
     ".onnx": OnnxFormat(),
     ".pt2": ProgramFormat(),
     ".torchscript": TorchScriptFormat(),
+    ".safetensors": SafetensorsFormat(),
 }
 
 
-def pick_format(path: Path) -> ModelFormat:
+def pick_format(path: Path, *, step: bool = False, half: bool = False) -> ModelFormat:
+    """The format that a file's suffix names; UsageError where it cannot do what is asked for."""
     file_format = MODEL_FORMATS.get(path.suffix.lower())
     if file_format is None:
         raise UsageError(
             f"{path}: no format for models ends in {path.suffix or 'nothing'}",
             remedy=f"end the name in {', '.join(MODEL_FORMATS)}",
         )
+    for flag, wanted, able in (("step", step, "can_step"), ("half", half, "can_halve")):
+        if wanted and not getattr(file_format, able):
+            fitting = [suffix for suffix, kind in MODEL_FORMATS.items() if getattr(kind, able)]
+            raise UsageError(
+                f"--{flag} is not for {file_format.title}",
+                remedy=f"end the name in {' or '.join(fitting)}",
+            )
     missing = [name for name in file_format.packages if find_spec(name) is None]
     if missing:
         raise UsageError(
@@ -208,19 +261,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _exported(network: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    """The network as an ExportedProgram with a free batch size."""
-    shapes = {"context": {0: torch.export.Dim("batch", min=1)}}
-    return _without_paths(
-        torch.export.export(network, (example,), dynamic_shapes=shapes, strict=False)
-    )
-
-
-def _without_paths(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """The program, relieved of its stack traces: they hold paths of this machine."""
-    for module in program.graph_module.modules():
-        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
-            node.meta.pop("stack_trace", None)
-    return program

@@ -2,93 +2,116 @@
 
 from __future__ import annotations
 
+import json
 import math
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from framecast.config.loading import to_dict
 from framecast.errors import ExportMismatchError, UsageError
-from framecast.export.formats import FixedRollout, Run, pick_format, quiet
+from framecast.export.formats import Export, ModelFormat, Run, pick_format, quiet
+from framecast.export.snippets import snippet
 from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint
 from framecast.prediction.rollout import rollout
 from framecast.runtime.device import explained_memory
-from framecast.runtime.output_files import atomic_write, check_target, explained_write
+from framecast.runtime.output_files import check_target, explained_write
 from framecast.runtime.versions import __version__
 
-TOLERANCE = 1e-3
-"""Largest accepted difference from PyTorch: a quarter of the step between two levels of uint8."""
-
+TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
+"""Largest accepted differences from PyTorch, frames in [0, 1]: a quarter of the step between two
+levels of uint8; with weights in half precision five such steps, and the difference is reported."""
 
 TRACED_BATCH, CHECKED_BATCHES = 2, (1, 3)
+
+OTHER_SIZE = (5, 3)
+"""Rows and columns by which a second checked frame is larger, so that a welded-in size shows."""
+
+LARGEST_SIDE = 4096
+"""Pixels up to which is looked for the frame sizes that an exported graph holds for."""
+
+STILL = 1e-4
+"""Mean difference from the last frame below which a network only repeats it."""
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """What to export of a model: numbers None as trained, `size` is (H, W) in pixels.
+
+    `step` writes `encode` and `step` for ONNX, `half` weights in half precision.
+    """
+
+    horizon: int | None = None
+    context_length: int | None = None
+    size: tuple[int, int] | None = None
+    step: bool = False
+    half: bool = False
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """The file or folder made, what is worth noting, and how far a model's frames are from
+    """The files or folder made, what is worth noting, and how far a model's frames are from
     PyTorch's at most; None where that could not be checked, and for frames.
+
+    `snippet` is a Python script that runs the file.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     notes: tuple[str, ...]
     difference: float | None = None
+    snippet: str = ""
 
 
 def export_model(
-    checkpoint: Checkpoint,
-    path: Path,
-    *,
-    horizon: int | None = None,
-    context_length: int | None = None,
-    size: tuple[int, int] | None = None,
-    overwrite: bool = False,
+    checkpoint: Checkpoint, path: Path, request: ModelRequest | None = None, overwrite: bool = False
 ) -> ExportReport:
-    """Write the network as .onnx, .pt2 or .torchscript once it gives the frames PyTorch gives.
+    """Write the network as .onnx, .pt2, .torchscript or .safetensors, checked against PyTorch.
 
-    `horizon` and `context_length` in frames and `size` (H, W) in pixels default to those trained
-    with. The file is loaded again and run on moving blobs at batch sizes 1 and 3.
+    The file is loaded again and run on moving blobs at batch sizes 1 and 3, and where other frame
+    sizes fit at a second one.
 
     Raises UsageError for an unknown suffix, a number below 1 or missing packages, OutputError for a
     target that exists or cannot be written, ExportMismatchError when a frame differs by more than
-    1e-3, ResourceError for lack of memory or disk; then nothing is left on disk.
+    1e-3 (half precision: 2e-2), ResourceError for lack of memory or disk; then nothing is left on
+    disk.
     """
-    file_format = pick_format(path)
-    data, clip = checkpoint.config.data, checkpoint.clip
-    horizon = int(data.horizon) if horizon is None else horizon
-    length = data.context_length if context_length is None else context_length
-    shape = (length, clip["channels"], *(size or (clip["height"], clip["width"])))
-    if horizon < 1 or min(shape) < 1:
-        raise UsageError(
-            f"horizon {horizon}, context length {length}, size {shape[2]}x{shape[3]}: "
-            "each must be 1 or more"
-        )
-    check = partial(check_target, path, "model", overwrite)
-    check()
-    network = checkpoint.forecaster().requires_grad_(False)
-    metadata = _metadata(checkpoint, shape, horizon)
+    request = request or ModelRequest()
+    file_format = pick_format(path, step=request.step, half=request.half)
+    export = _prepare_export(checkpoint, file_format, request)
+    targets = file_format.files(path, request.step)
+    for target in targets:
+        check_target(target, "model", overwrite)
     with explained_memory("use a smaller --size"):
-        references = _references(network, horizon, shape)
+        contexts = list(_contexts(export, file_format))
+        expected = [_frames(export.network, context, export.horizon) for context in contexts]
     with (
         explained_write(path, "model"),
         explained_memory("use a smaller --size"),
         quiet(),
-        atomic_write(path, check) as temporary,
+        # In the same folder, since a rename is atomic only within one file system.
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".framecast-") as folder,
+        torch.no_grad(),
     ):
-        example_BTCHW = moving_blobs(TRACED_BATCH, *shape)
-        with torch.no_grad():
-            file_format.save(FixedRollout(network, horizon), example_BTCHW, metadata, temporary)
-            difference = _largest_difference(file_format.load(temporary), references)
-        if difference is not None and not difference <= TOLERANCE:
-            raise ExportMismatchError(
-                f"{path}: {file_format.title} gives frames that differ from PyTorch's by up to "
-                f"{difference:.2g}, more than {TOLERANCE:g}",
-                remedy="nothing was written; choose another format",
-            )
-    return ExportReport(path, tuple(_notes(shape, horizon, difference)), difference)
+        written = Path(folder) / path.name
+        file_format.save(export, written)
+        run = file_format.load(written, export)
+        difference = _largest_difference(run, export.horizon, contexts, expected)
+        _check_difference(path, file_format, export, difference)
+        for target in targets:
+            check_target(target, "model", overwrite)
+        for target in targets:
+            (written.parent / target.name).replace(target)
+    repeats = all(
+        (frames - context[:, -1:]).abs().mean() < STILL
+        for frames, context in zip(expected, contexts, strict=True)
+    )
+    notes = tuple(_export_notes(export, difference, repeats))
+    return ExportReport(tuple(targets), notes, difference, snippet(path, export))
 
 
 def moving_blobs(
@@ -113,49 +136,112 @@ def moving_blobs(
     return blobs.amax(dim=-1)
 
 
-def _references(
-    network: Forecaster, horizon: int, shape: tuple[int, ...]
-) -> list[tuple[Tensor, Tensor]]:
-    """Contexts of each checked batch size, and the frames PyTorch gives for them."""
-    contexts = [moving_blobs(batch, *shape, seed=batch) for batch in CHECKED_BATCHES]
-    return [(given, torch.stack(list(rollout(network, given, horizon)), 1)) for given in contexts]
+def _prepare_export(
+    checkpoint: Checkpoint, file_format: ModelFormat, request: ModelRequest
+) -> Export:
+    data, clip = checkpoint.config.data, checkpoint.clip
+    horizon = int(data.horizon) if request.horizon is None else request.horizon
+    length = data.context_length if request.context_length is None else request.context_length
+    size = request.size or (clip["height"], clip["width"])
+    if min(horizon, length, *size) < 1:
+        raise UsageError(
+            f"horizon {horizon}, context length {length}, size {size[0]}x{size[1]}: "
+            "each must be 1 or more"
+        )
+    network = checkpoint.forecaster().requires_grad_(False)
+    sides = _sides(network, size) if file_format.any_size else (size, size)
+    metadata = {
+        "framecast_version": __version__,
+        "kind": "step" if request.step else "rollout",
+        "model": checkpoint.config.model.name,
+        "context_length": str(length),
+        "horizon": str(horizon),
+        "frame_step": str(data.frame_step),
+        "channels": str(clip["channels"]),
+        "color_order": "gray" if clip["channels"] == 1 else "RGB",
+        "height": str(size[0]),
+        "width": str(size[1]),
+        "sides": json.dumps(sides),
+        "value_range": "[0, 1]",
+        "axes": "batch, time, channels, height, width",
+        "weights": "float16" if request.half else "float32",
+        "config": json.dumps(to_dict(checkpoint.config)),
+        "clip": json.dumps(dict(clip)),
+    }
+    context_BTCHW = moving_blobs(TRACED_BATCH, length, clip["channels"], *size)
+    free_size = sides[0] != sides[1]
+    return Export(
+        checkpoint, network, context_BTCHW, horizon, free_size, metadata, request.step, request.half
+    )
 
 
-def _largest_difference(run: Run | None, references: list[tuple[Tensor, Tensor]]) -> float | None:
+def _sides(network: Forecaster, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The smallest and the largest (H, W) that graphs traced at `size` hold for.
+
+    Any H and W between the two: what a graph specialises on depends on the shorter side or on both
+    together, so that it is the same for all of them if it is the same for both squares.
+    """
+    traced = network.graph_of(*size)
+    fitting = [
+        side for side in range(1, LARGEST_SIDE + 1) if network.graph_of(side, side) == traced
+    ]
+    if not fitting or not fitting[0] <= min(size) <= max(size) <= fitting[-1]:
+        return size, size
+    return (fitting[0],) * 2, (fitting[-1],) * 2
+
+
+def _contexts(export: Export, file_format: ModelFormat) -> Iterator[Tensor]:
+    """Contexts of each checked batch size, the last of another frame size where that fits."""
+    *shape, height, width = export.context_BTCHW.shape[1:]
+    largest = json.loads(export.metadata["sides"])[1]
+    for batch in CHECKED_BATCHES:
+        yield moving_blobs(batch, *shape, height, width, seed=batch)
+    other = (height + OTHER_SIZE[0], width + OTHER_SIZE[1])
+    if export.free_size and all(side <= most for side, most in zip(other, largest, strict=True)):
+        yield moving_blobs(CHECKED_BATCHES[0], *shape, *other)
+
+
+def _frames(network: Forecaster, context_BTCHW: Tensor, horizon: int) -> Tensor:
+    return torch.stack(list(rollout(network, context_BTCHW, horizon)), dim=1)
+
+
+def _largest_difference(
+    run: Run | None, horizon: int, contexts: list[Tensor], expected: list[Tensor]
+) -> float | None:
     """How far exported frames are from PyTorch's at most; infinite for frames of another shape."""
     if run is None:
         return None
     largest = 0.0
-    for context_BTCHW, expected_BTCHW in references:
-        found_BTCHW = run(context_BTCHW)
+    for context_BTCHW, expected_BTCHW in zip(contexts, expected, strict=True):
+        found_BTCHW = run(context_BTCHW, horizon)
         if found_BTCHW.shape != expected_BTCHW.shape:
             return math.inf
         difference = (found_BTCHW - expected_BTCHW).abs().max().item()
+        # max() would drop a NaN, depending on its place.
         largest = math.inf if math.isnan(difference) else max(largest, difference)
     return largest
 
 
-def _metadata(checkpoint: Checkpoint, shape: tuple[int, ...], horizon: int) -> dict[str, str]:
-    length, channels, height, width = shape
-    return {
-        "framecast_version": __version__,
-        "model": checkpoint.config.model.name,
-        "context_length": str(length),
-        "horizon": str(horizon),
-        "frame_step": str(checkpoint.config.data.frame_step),
-        "channels": str(channels),
-        "color_order": "gray" if channels == 1 else "RGB",
-        "height": str(height),
-        "width": str(width),
-        "value_range": "[0, 1]",
-        "axes": "batch, time, channels, height, width",
-    }
+def _check_difference(
+    path: Path, file_format: ModelFormat, export: Export, difference: float | None
+) -> None:
+    tolerance = HALF_TOLERANCE if export.half else TOLERANCE
+    if difference is not None and not difference <= tolerance:
+        raise ExportMismatchError(
+            f"{path}: {file_format.title} gives frames that differ from PyTorch's by up to "
+            f"{difference:.2g}, more than {tolerance:g}",
+            remedy="nothing was written; choose another format",
+        )
 
 
-def _notes(shape: tuple[int, ...], horizon: int, difference: float | None) -> Iterator[str]:
-    length, *frame = (str(number) for number in shape)
-    yield f"takes context (B, {', '.join([length, *frame])}), float32 in [0, 1], any B"
-    yield f"returns frames (B, {', '.join([str(horizon), *frame])}) in [0, 1]"
+def _export_notes(export: Export, difference: float | None, repeats: bool) -> Iterator[str]:
+    length, channels, height, width = export.context_BTCHW.shape[1:]
+    if export.free_size:
+        (least, _), (most, _) = json.loads(export.metadata["sides"])
+        shape, free = "H, W", f"any B, H and W from {least} to {most}"
+    else:
+        shape, free = f"{height}, {width}", "any B"
+    yield f"takes context (B, {length}, {channels}, {shape}), float32 in [0, 1], {free}"
     if difference is None:
         yield (
             "not checked against PyTorch: onnxruntime is not installed; run "
@@ -163,4 +249,10 @@ def _notes(shape: tuple[int, ...], horizon: int, difference: float | None) -> It
         )
     else:
         batches = " and ".join(map(str, CHECKED_BATCHES))
-        yield f"differs from PyTorch by at most {difference:.1e} at batch sizes {batches}"
+        half = ", weights in half precision" if export.half else ""
+        yield f"differs from PyTorch by at most {difference:.1e} at batch sizes {batches}{half}"
+    if repeats:
+        yield (
+            "this network repeats the last frame, as untrained ones do, so that its export was "
+            "hardly put to the test"
+        )

@@ -6,6 +6,7 @@ so a file from a stranger cannot run code.
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
 import warnings
@@ -122,8 +123,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     than this framecast.
     """
     file = find_file(path)
-    check_file(file)
-    contents = _load_plain_data(file)
+    if file.suffix == ".safetensors":
+        contents = _load_safetensors(file)
+    else:
+        check_file(file)
+        contents = _load_plain_data(file)
     check_format(file, contents)
     return _from_contents(file, contents)
 
@@ -137,6 +141,40 @@ def _load_plain_data(file: Path) -> Any:
         raise
     except Exception as error:  # whatever the bytes of another file make the unpickler do
         raise damaged(file) from error
+
+
+def _load_safetensors(file: Path) -> dict[str, Any]:
+    """The contents of a .safetensors file that `framecast export` wrote: all but the progress."""
+    try:
+        from safetensors import safe_open  # noqa: PLC0415  (only installed with framecast[export])
+    except ImportError as error:
+        raise CheckpointError(
+            f"{file}: reading it needs safetensors, which is not installed",
+            remedy='run pip install "framecast[export]"',
+        ) from error
+    try:
+        with safe_open(file, "pt") as opened:
+            texts = opened.metadata() or {}
+            # Weights in half precision are computed with in single precision.
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        weights = {
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in weights.items()
+        }
+        names = ("config", "clip", "scores", "trained_on")
+        values = {name: json.loads(texts[name]) for name in names}
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "progress": None,
+            **values,
+            "weights": weights,
+        }
+    except Exception as error:  # whatever the bytes of another file make the reader raise
+        raise CheckpointError(
+            f"{file}: damaged, or not a model that `framecast export` wrote",
+            remedy="give the original file",
+        ) from error
 
 
 def _from_contents(file: Path, contents: dict[str, Any]) -> Checkpoint:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from framecast.nn.cost_model.memory import fitting_tile
 from framecast.nn.forecasters.grid import SMALLEST_TILE
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
+from framecast.prediction.frame_forecaster import FrameForecaster
 from framecast.prediction.probability_matching import matched
 from framecast.prediction.rollout import rollout
 from framecast.prediction.tiled_rollout import tiled_rollout
@@ -27,11 +27,9 @@ from framecast.runtime.device import (
     prediction_memory,
 )
 from framecast.video.frame_size import target_size
-from framecast.video.pixels import from_unit, resize, to_unit
-from framecast.video.readers.base import SourceInfo
 
 
-class LoadedForecaster:
+class LoadedForecaster(FrameForecaster):
     """A trained model, ready to forecast NumPy frames."""
 
     def __init__(
@@ -60,26 +58,9 @@ class LoadedForecaster:
         if tile is not None:
             self._check_tile(tile)
 
-    def predict(self, context_THWC: np.ndarray, horizon: int) -> np.ndarray:
-        """Forecast `horizon` frames (horizon, H, W, C) after a context (Tc, H, W, C), Tc >= 1.
-
-        uint8 or uint16 in, the same out; C is the model's (1 grey, 3 RGB), any H and W. Raises
-        CheckpointError for another C, ValueError for another shape or type, UsageError for horizon
-        < 1.
-        """
-        return np.stack(list(self.stream(context_THWC, horizon)))
-
-    def stream(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
-        """Like `predict`, but yield the frames (H, W, C) as they are made, holding only one."""
-        self._check_context(context_THWC, horizon)
-        height, width = context_THWC.shape[1:3]
-        size = target_size(height, width, self.config.data.resize)
-        context_BTCHW = torch.from_numpy(
-            to_unit(np.stack([resize(frame, *size) for frame in context_THWC]))
-        )[None]
-        for frame_BCHW in self.extrapolate(context_BTCHW, horizon):
-            frame_HWC = from_unit(frame_BCHW[0].cpu().numpy(), context_THWC.dtype)
-            yield resize(frame_HWC, height, width)
+    def forecast_unit(self, context_TCHW: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
+        for frame_BCHW in self.extrapolate(torch.from_numpy(context_TCHW)[None], horizon):
+            yield frame_BCHW[0].cpu().numpy()
 
     def extrapolate(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
         """The model as a `rollout.Predictor`: float32 frames (B, C, H, W), large ones in tiles.
@@ -146,38 +127,6 @@ class LoadedForecaster:
             memory=memory,
         )
 
-    @property
-    def color(self) -> Literal["gray", "rgb"]:
-        """The colours that clips have to be read in: a grey model takes the luma of colour ones."""
-        return "gray" if self.channels == 1 else "rgb"
-
-    def check_channels(self, info: SourceInfo) -> None:
-        """Raise CheckpointError when a clip's channels are not the model's."""
-        if info.channels != self.channels:
-            raise CheckpointError(
-                f"{info.path}: has {_channels(info.channels)}, the model was trained on "
-                f"{self.channels}",
-                remedy=f"convert the frames with --color {self._color}",
-            )
-
-    @property
-    def _color(self) -> str:
-        return "gray" if self.channels == 1 else "rgb"
-
-    def _check_context(self, context_THWC: np.ndarray, horizon: int) -> None:
-        if horizon < 1:
-            raise UsageError(f"horizon {horizon}: nothing to predict", remedy="use 1 or more")
-        if context_THWC.ndim != 4 or context_THWC.size == 0:
-            raise ValueError(
-                f"context must be (T, H, W, C), none of them 0; received shape {context_THWC.shape}"
-            )
-        if context_THWC.shape[3] != self.channels:
-            raise CheckpointError(
-                f"the model works on {_channels(self.channels)}, the frames have "
-                f"{context_THWC.shape[3]}",
-                remedy=f"convert them with --color {self._color}",
-            )
-
     def _check_tile(self, tile: int) -> None:
         if self.config.model.traits.tied_to_size:
             raise UsageError(
@@ -204,7 +153,3 @@ def load_forecaster(
         return LoadedForecaster(checkpoint, device, tile, match)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy) from error
-
-
-def _channels(count: int) -> str:
-    return "1 channel" if count == 1 else f"{count} channels"

@@ -54,6 +54,8 @@ def read_header(model: Path) -> ModelHeader | None:
     None for files of another kind than `framecast train` writes: only loading them tells more.
     Raises CheckpointError as loading the model would, for what can be told without its weights.
     """
+    if model.suffix == ".onnx":  # two files where it is stepped; onnxruntime reads it at once
+        return None
     file = find_file(model)
     if file.suffix.lower() != ".pt":
         return None

@@ -8,23 +8,26 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from framecast.config.brightness_scale import read_scale
 from framecast.config.loading import Config
 from framecast.config.schema import DataConfig
 from framecast.errors import OutputError, SourceError, UsageError
 from framecast.video.comparison_figures import comparison_video
+from framecast.video.frame_style import RADAR, FrameStyle, lead_label
 from framecast.video.readers.base import FrameSource, SourceInfo
 from framecast.video.readers.live import STANDARD_INPUT, is_live, live_name
 from framecast.video.readers.open import open_source, read_options
 from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, open_writer
 
-if TYPE_CHECKING:
-    from framecast.prediction.loaded_forecaster import LoadedForecaster
+if TYPE_CHECKING:  # an exported model is predicted with without torch
+    from framecast.prediction.frame_forecaster import FrameForecaster
 
 NAME_BYTES = 200
 
@@ -37,8 +40,9 @@ class PredictionRequest:
     the clip's last frames, or with `compare` the last whose future is known. `fps` None: the clip's
     own. `color` converts the frames before anything else; `keep_readable` accepts damaged clips.
     `stream` asks for a forecast after every frame; `size` (HxW) says that standard input is raw
-    frames; `axes` and `variable` say how an array file is read. Raises UsageError for values that
-    mean nothing.
+    frames; `axes` and `variable` say how an array file is read. `colormap`, `labels`, the minutes
+    between two frames and what pixels stand for ("-10..60 dBZ") say how frames are painted. Raises
+    UsageError for values that mean nothing.
     """
 
     horizon: int | None = None
@@ -51,6 +55,10 @@ class PredictionRequest:
     size: str | None = None
     axes: str | None = None
     variable: str | None = None
+    colormap: str | None = None
+    labels: bool = False
+    step_minutes: float | None = None
+    value_scale: str | None = None
 
     def __post_init__(self) -> None:
         if self.horizon is not None and self.horizon < 1:
@@ -65,6 +73,22 @@ class PredictionRequest:
             raise UsageError(
                 "--compare needs frames that a stream has not seen yet", remedy="leave out --stream"
             )
+        if self.colormap not in (None, RADAR):  # radar needs a scale, which the model may have
+            FrameStyle(self.colormap)
+
+    @property
+    def paints(self) -> bool:
+        """Whether frames are painted for people, so that they no longer hold the values."""
+        return self.compare or self.labels or self.colormap is not None
+
+    def style(self, data: DataConfig) -> FrameStyle:
+        """How frames are painted for a model of these settings."""
+        return FrameStyle(self.colormap, read_scale(self.value_scale or data.scale))
+
+    def label(self, lead: int, data: DataConfig) -> str:
+        """A lead time, counted in the model's steps, in words."""
+        minutes = self.step_minutes
+        return lead_label(lead, None if minutes is None else minutes * data.frame_step)
 
     def check_source(self, source: str) -> None:
         """Raise UsageError for options that this kind of source does not have."""
@@ -93,7 +117,7 @@ class Forecast:
 
 
 def predict_file(
-    forecaster: LoadedForecaster,
+    forecaster: FrameForecaster,
     path: str | Path,
     targets: Sequence[str | Path],
     request: PredictionRequest,
@@ -128,12 +152,12 @@ def predict_file(
 
 def shown_as(source: FrameSource, request: PredictionRequest) -> dict[str, Any]:
     """What a result keeps of its source: values and pixel aspect; a comparison is a picture."""
-    if request.compare:
+    if request.paints:
         return {}
     return {"values": source.info.values, "pixel_aspect": source.info.pixel_aspect}
 
 
-def model_notes(forecaster: LoadedForecaster, info: SourceInfo, horizon: int) -> tuple[str, ...]:
+def model_notes(forecaster: FrameForecaster, info: SourceInfo, horizon: int) -> tuple[str, ...]:
     """Say where frames are predicted by a classical forecast, or in tiles."""
     if forecaster.fallback_note is not None:
         return (forecaster.fallback_note,)
@@ -143,7 +167,7 @@ def model_notes(forecaster: LoadedForecaster, info: SourceInfo, horizon: int) ->
 
 
 def open_clip(
-    forecaster: LoadedForecaster, path: str | Path, request: PredictionRequest
+    forecaster: FrameForecaster, path: str | Path, request: PredictionRequest
 ) -> FrameSource:
     """Open a clip in the model's colours and range; a grey model takes the luma of colours."""
     options = read_options(forecaster.config.data) | {"keep_readable": request.keep_readable}
@@ -218,7 +242,7 @@ def _clip_name(source: str | Path) -> str:
 
 
 def forecast_source(
-    forecaster: LoadedForecaster, source: FrameSource, request: PredictionRequest
+    forecaster: FrameForecaster, source: FrameSource, request: PredictionRequest
 ) -> Forecast:
     """Predict a clip's frames after its last ones, or after `request.start`.
 
@@ -242,7 +266,17 @@ def forecast_source(
     if request.compare:
         first = start + data.context_length * data.frame_step
         truth = source.read(first, start + reach, data.frame_step)
-        frames, count = comparison_video(context_THWC, frames, truth), count + len(context_THWC)
+        frames = comparison_video(
+            context_THWC,
+            frames,
+            truth,
+            paint=request.style(data).paint,
+            label=partial(request.label, data=data),
+        )
+        count += len(context_THWC)
+    elif request.paints:
+        leads = (request.label(lead, data) for lead in range(1, horizon + 1))
+        frames = request.style(data).show(frames, leads if request.labels else None)
     fps = request.fps
     if fps is None:
         fps = (info.fps or DEFAULT_FPS) / data.frame_step

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,12 @@ from framecast.video.frame_size import parse_size
 from framecast.video.readers.live import Feed, is_live, open_live
 from framecast.video.writers.open import DEFAULT_FPS, open_writer
 
-if TYPE_CHECKING:
-    from framecast.prediction.loaded_forecaster import LoadedForecaster
+if TYPE_CHECKING:  # an exported model is predicted with without torch
+    from framecast.prediction.frame_forecaster import FrameForecaster
 
 
 def nowcast(
-    forecaster: LoadedForecaster, frames_THWC: Iterable[np.ndarray], horizon: int = 1
+    forecaster: FrameForecaster, frames_THWC: Iterable[np.ndarray], horizon: int = 1
 ) -> Iterator[np.ndarray]:
     """After each frame (H, W, C), yield the forecast (H, W, C) `horizon` steps ahead.
 
@@ -61,7 +62,7 @@ def nowcast(
 
 
 def nowcast_file(
-    forecaster: LoadedForecaster,
+    forecaster: FrameForecaster,
     source: str | Path,
     targets: Sequence[str | Path],
     request: PredictionRequest,
@@ -85,7 +86,12 @@ def nowcast_file(
             for target in targets
         ]
         try:
-            for frame_HWC in nowcast(forecaster, stop.before(feed.frames), horizon):
+            frames = nowcast(forecaster, stop.before(feed.frames), horizon)
+            if request.paints:
+                text = request.label(horizon, forecaster.config.data)
+                labels = repeat(text) if request.labels else None
+                frames = request.style(forecaster.config.data).show(frames, labels)
+            for frame_HWC in frames:
                 for writer in writers:
                     writer.write(frame_HWC)
                 made += 1
@@ -110,7 +116,7 @@ def nowcast_file(
     return (*notes, *(note for writer in writers for note in writer.notes))
 
 
-def open_feed(forecaster: LoadedForecaster, source: Path, request: PredictionRequest) -> Feed:
+def open_feed(forecaster: FrameForecaster, source: Path, request: PredictionRequest) -> Feed:
     """Open a clip, standard input or a camera as a feed of frames that the model can work on.
 
     Raises what `open_clip` and `open_live` raise, and ConfigError for a malformed `request.size`.

@@ -16,19 +16,17 @@ import numpy as np
 import torch
 
 from framecast.config.loading import differences, load_config
-from framecast.data.batches import frames_of
 from framecast.data.decoding import decode_clips, fitted_frames
-from framecast.data.plan import Plan
 from framecast.data.training_frames import record_clips
 from framecast.data.windows import Window
 from framecast.errors import CheckpointError, SourceError, UsageError
 from framecast.prediction.checkpoint import load_checkpoint
-from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group, joined
 from framecast.runtime.versions import __version__
 from framecast.training.events import Event, TrainingResult, Working
 from framecast.training.learner import Learner
+from framecast.training.pictures import write_pictures
 from framecast.training.preparation import Session, prepare
 from framecast.training.run_folder import (
     RunFolder,
@@ -38,9 +36,6 @@ from framecast.training.run_folder import (
     only_trainer,
 )
 from framecast.training.trainer import Trainer
-from framecast.video.comparison_figures import comparison_video, contact_strip
-from framecast.video.writers.open import DEFAULT_FPS, write_frames
-from framecast.video.writers.png import write_picture
 
 RESUMABLE = {
     "train.minutes",
@@ -184,23 +179,8 @@ def train(session: Session, runs: Path, emit: Callable[[Event], None]) -> Outcom
             note = None
             if group.main:
                 emit(Working("writing the preview"))
-                note = _write_preview(plan, clips, trainer.run, group.device)
+                note = write_pictures(plan, clips, trainer.run, group.device)
     return Outcome(trainer.run, result, note)
-
-
-def _write_preview(
-    plan: Plan, clips: Sequence[np.ndarray], run: RunFolder, device: str
-) -> str | None:
-    """Show the best model on the first validation window; returns its note where it falls back."""
-    forecaster = LoadedForecaster(load_checkpoint(run.best), device)
-    shape, window = plan.window_shape, plan.validation[0]
-    seen_THWC, truth_THWC = np.split(frames_of(clips, window, shape), [shape.context_length])
-    future_THWC = forecaster.predict(seen_THWC, shape.horizon)
-    fps = (plan.infos[window.clip].fps or DEFAULT_FPS) / shape.frame_step
-    frames = comparison_video(seen_THWC, future_THWC, truth_THWC)
-    write_frames(run.preview, frames, fps=fps, overwrite=True)
-    write_picture(run.strip, contact_strip(seen_THWC, future_THWC, truth_THWC))
-    return forecaster.fallback_note
 
 
 def _record(session: Session) -> dict[str, Any]:

@@ -55,6 +55,11 @@ class RunFolder:
         return self.path / "preview.gif"
 
     @property
+    def curves(self) -> Path:
+        """Loss and held-out error by epoch, as a picture."""
+        return self.path / "curves.png"
+
+    @property
     def strip(self) -> Path:
         """The same window as one still picture."""
         return self.path / "preview.png"

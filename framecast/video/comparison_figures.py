@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from framecast.video.frame_style import lead_label
 from framecast.video.pixels import convert_depth
 
 BACKGROUND = (17, 19, 24)
@@ -87,25 +88,47 @@ def comparison_video(
     context_THWC: Iterable[np.ndarray],
     prediction_THWC: Iterable[np.ndarray],
     truth_THWC: Iterable[np.ndarray] | None = None,
+    baseline: tuple[str, Iterable[np.ndarray]] | None = None,
     *,
     scale: float = ERROR_SCALE,
+    paint: Callable[[np.ndarray], np.ndarray] = lambda frame: frame,
+    label: Callable[[int], str] = lead_label,
 ) -> Iterator[np.ndarray]:
-    """Comparison pictures that first play the context, then the future beside its last frame.
+    """Comparison pictures that first play the context, then the future next to its last frame.
 
     Arrays (T, H, W, C) or iterators of frames (H, W, C), which are taken one by one. Panels are
-    input and prediction, with `truth_THWC` also truth and error; where the truth ends before the
-    prediction they stay empty. Yields len(context) + len(prediction) RGB frames of one size.
+    input and prediction, then those that are given: a baseline's frames under its name, truth and
+    the prediction's error. While the context plays all of them show it; where the truth ends
+    before the prediction, truth and error stay empty. `paint` colours frames, but not the error;
+    `label` writes a lead time, 0 and less being seen. Yields len(context) + len(prediction) RGB
+    frames of one size.
     """
-    with_truth = truth_THWC is not None
-    context = list(context_THWC)
-    for index, frame in enumerate(context):
-        yield comparison_frame(_panels((frame, index - len(context) + 1), None, None, with_truth))
-    truth = iter(truth_THWC) if with_truth else iter(())
-    for lead, prediction in enumerate(prediction_THWC, start=1):
-        future = (prediction, lead)
-        yield comparison_frame(
-            _panels((context[-1], 0), future, next(truth, None), with_truth, scale)
+    name, others = baseline or ("", ())
+    with_truth, rivals = truth_THWC is not None, iter(others)
+    truths = iter(truth_THWC) if with_truth else iter(())
+
+    def picture(
+        past: tuple[np.ndarray, int], lead: int, shown: Sequence[np.ndarray | None]
+    ) -> np.ndarray:
+        prediction, _, truth = shown
+        past_HWC, *painted = (
+            None if frame is None else paint(frame) for frame in (past[0], *shown)
         )
+        detail = label(lead) if lead > 0 else "seen"
+        panels = [Panel("input", past_HWC, label(past[1])), Panel("prediction", painted[0], detail)]
+        if baseline is not None:
+            panels.append(Panel(name, painted[1], detail))
+        if with_truth:
+            error = None if truth is None else error_frame(prediction, truth, scale=scale)
+            panels += [Panel("truth", painted[2], detail), Panel("error", error, scale=scale)]
+        return comparison_frame(panels)
+
+    context = list(context_THWC)
+    for lead, frame in enumerate(context, start=1 - len(context)):
+        yield picture((frame, lead), lead, [frame] * 3)
+    for lead, prediction in enumerate(prediction_THWC, start=1):
+        shown = [prediction, next(rivals, None), next(truths, None)]
+        yield picture((context[-1], 0), lead, shown)
 
 
 def contact_strip(
@@ -160,22 +183,6 @@ class _Cell(NamedTuple):
             drawn = width * factor, height * factor
         column = max(least, drawn[0])
         return cls(*drawn, column=column, font=min(22, max(13, round(column / 16))))
-
-
-def _panels(
-    past: tuple[np.ndarray, int],
-    future: tuple[np.ndarray, int] | None,
-    truth: np.ndarray | None,
-    with_truth: bool,
-    scale: float = ERROR_SCALE,
-) -> list[Panel]:
-    """Input, prediction, truth and error at one moment; (frame, lead time) pairs."""
-    prediction, lead = (None, "") if future is None else (future[0], f"+{future[1]}")
-    panels = [Panel("input", past[0], str(past[1])), Panel("prediction", prediction, lead)]
-    if with_truth:
-        error = None if truth is None else error_frame(prediction, truth, scale=scale)
-        panels += [Panel("truth", truth, lead), Panel("error", error, scale=scale)]
-    return panels
 
 
 def _draw_strip(

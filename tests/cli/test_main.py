@@ -28,13 +28,16 @@ OPTIONS = {
     "train": "--axes --batch-size --color --config --context-length --crop --device --dry-run "
     "--epochs --frame-step --horizon --keep-readable --lr --minutes --model --patience --preset "
     "--quiet --range --resize --resume --runs --seed --set --variable -q sources",
-    "predict": "--axes --color --compare --device --format --fps --horizon --keep-readable "
-    "--match --output --overwrite --size --start --stream --tile --variable -o model sources",
+    "predict": "--axes --color --colormap --compare --device --format --fps --horizon "
+    "--keep-readable --labels --match --output --overwrite --size --start --step-minutes --stream "
+    "--tile --value-scale --variable -o model sources",
     "inspect-shapes": "--channels --config --diagram --input --json --layer --overwrite --samples "
     "--set --size --target --verbose target",
-    "evaluate": "--color --csv --device --horizon --include-training --json --keep-readable "
-    "--match --overwrite --protocol --report --scale --stride --threshold --windows model sources",
-    "export": "--context-length --fps --horizon --output --overwrite --size -o source",
+    "evaluate": "--color --colormap --csv --device --horizon --include-training --json "
+    "--keep-readable --match --overwrite --protocol --report --scale --step-minutes --stride "
+    "--threshold --windows model sources",
+    "export": "--colormap --context-length --fps --half --horizon --labels --output --overwrite "
+    "--scale --size --step --step-minutes --value-scale -o source",
     "demo": "--minutes --samples folder",
     "models": "",
     "doctor": "",

@@ -747,7 +747,7 @@ WRONG_EXPORTS = {
         lambda here: ["export", here.grey_run, "-o", here.tmp / "out.mp4"],
         USAGE,
         "out.mp4: a model cannot become a file of this kind",
-        "end the name in .onnx, .pt2, .torchscript",
+        "end the name in .onnx, .pt2, .torchscript, .safetensors",
     ),
     "frames as another kind of file": (
         lambda here: ["export", here.clips / "grey", "-o", here.tmp / "out.avi"],

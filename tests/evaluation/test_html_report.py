@@ -1,19 +1,23 @@
-"""The HTML page: one file, everything in it, the right windows to play."""
+"""The HTML page: one file, everything in it, the right windows to step through."""
 
 import base64
 import dataclasses
+import io
+import json
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from framecast.evaluation import html_report
 from framecast.evaluation.evaluate import evaluate_task
-from framecast.evaluation.html_report import _error_plot, render, typical_windows
+from framecast.evaluation.html_report import render, typical_windows
 from framecast.evaluation.report import MODEL, format_score
 from framecast.evaluation.task import EvaluationRequest, open_task
 from framecast.prediction.baselines import BASELINES
-from framecast.video.readers.open import open_source
+from framecast.video.frame_style import FrameStyle
 from tests.support.tiny_runs import CONTEXT, HORIZON
 
 
@@ -36,15 +40,19 @@ def page(report, task):
 class Outline(HTMLParser):
     """Checks that tags close in order; keeps the attributes that could load something."""
 
+    VOID = ("meta", "link", "img", "br", "source", "input")
+
     def __init__(self):
         super().__init__()
-        self.open, self.loads = [], []
+        self.open, self.loads, self.images = [], [], []
 
     def handle_starttag(self, tag, attrs):
-        if tag not in ("meta", "link", "img", "br", "source"):
+        if tag not in self.VOID:
             self.open.append(tag)
         names = ("src", "href", "xlink:href", "data", "poster")
         self.loads += [value for name, value in attrs if name in names]
+        if tag == "img":
+            self.images.append(dict(attrs))
 
     def handle_startendtag(self, tag, attrs):
         names = ("src", "href", "xlink:href")
@@ -54,67 +62,95 @@ class Outline(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_loads_nothing(page):
+@pytest.fixture(scope="module")
+def outline(page):
     outline = Outline()
     outline.feed(page)
+    return outline
+
+
+def test_the_page_is_whole_and_loads_nothing(page, outline):
     assert outline.open == []
-    assert len(outline.loads) >= 3
+    assert len(outline.loads) >= 15
     assert all(load.startswith(("data:", "#")) for load in outline.loads)
     assert not re.search(r"url\(\s*['\"]?(?!#)", page)
     assert "@import" not in page
-    assert "<script" not in page
+    assert not re.search(r"https?://(?!www\.w3\.org/)", page)
+    assert len(page) < 3e6
 
 
 def test_it_says_all_that_the_report_knows(page, report, task):
-    assert report.summary[1:] in page.replace("\N{NON-BREAKING HYPHEN}", "-")
+    plain = (
+        page.replace("\N{NON-BREAKING HYPHEN}", "-")
+        .replace("\N{NO-BREAK SPACE}", " ")
+        .replace("&#39;", "'")
+    )
+    assert report.summary[1:] in plain
     assert not re.search(r"\d-\d", re.search(r'<p class="summary">(.*?)</p>', page)[1])
     assert "These windows hold frames the model was trained on." in page
-    for text in (*report.definitions, *report.titles.values(), *report.notes):
-        assert text.replace(">", "&gt;") in page
+    for text in (*report.definitions.values(), *report.titles.values(), *report.notes):
+        assert text.replace(">", "&gt;") in plain
     for name in (MODEL, *BASELINES):
-        assert f"<th>{name}</th>" in page
+        assert f'<th scope="col">{name}</th>' in page
     assert "context_length: 3" in page
-    assert f"{1000 * report.scores[MODEL]['mse'][1]:#.4g}</td>" in page
-    assert page.count("<svg") == 2
+    assert f"<td>{format_score(1000 * report.scores[MODEL]['mse'][1])}</td>" in page
+    assert page.count("<svg") == len(report.titles) + 1 + 1  # the skill, and the training
     assert "#010203" not in page
+    assert "every possible start" not in page
 
 
-def test_no_two_forecasters_have_lines_of_one_look(report):
-    names = [MODEL, *BASELINES, "pysteps", "S-PROG", "S-PROG unmatched", "ANVIL", "another"]
-    scores = dict.fromkeys(names, report.scores[MODEL])
-    plot = _error_plot(dataclasses.replace(report, scores=scores))
-    looks = re.findall(r'<path d="[^"]*"[^>]*style="(fill: none; [^"]*stroke: #[^"]*)"', plot)
-    lines = {look for look in looks if "stroke-width: 1.4" in look or "stroke-width: 2.6" in look}
-    assert len(lines) == len(names) == 10
-
-
-@pytest.mark.parametrize("kind", ["mp4", "webm"])
-def test_its_videos_play_with_and_without_licensed_codecs(page, tmp_path, kind):
-    found = rf'<source type="video/{kind}" src="data:video/{kind};base64,([^"]+)">'
-    videos = re.findall(found, page)
-    assert len(videos) == 3
-    for video in videos:
-        path = tmp_path / f"window.{kind}"
-        path.write_bytes(base64.b64decode(video))
-        info = open_source(path).info
-        assert info.frames == CONTEXT + HORIZON
-        assert info.width > 4 * 160
-
-
-def test_its_videos_are_the_windows_beside_their_truth(page, report):
-    for name, number in typical_windows(report).items():
+def test_its_panels_are_the_frames_of_the_windows(outline, report, task):
+    windows = typical_windows(report)
+    assert len(outline.images) == 5 * len(windows) == 15
+    source = task.sources[0]
+    for place, (name, number) in enumerate(windows.items()):
+        images = outline.images[5 * place : 5 * place + 5]
+        titles = ["input", "model", report.comparison.reference, "truth", "error of the model"]
+        assert [image["alt"] for image in images] == [
+            f"{title} of the {name} window" for title in titles
+        ]
         start = report.windows[number].start
+        frames = list(source.read(start, start + CONTEXT + HORIZON))
+        for image, shown in ((images[0], frames[:CONTEXT]), (images[3], frames)):
+            assert image["data-frames"] == str(len(shown))
+            data = base64.b64decode(image["src"].split(",")[1])
+            found = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+            np.testing.assert_array_equal(found, np.concatenate(shown).repeat(3, axis=2))
+
+
+def test_windows_say_their_skill_and_errors(page, report):
+    data = json.loads(re.search(r'type="application/json">(.*?)</script>', page)[1])
+    assert data["first"] == 1 - CONTEXT
+    assert data["labels"] == ["-2", "-1", "0", "+1", "+2", "+3", "+4"]
+    for place, (name, number) in enumerate(typical_windows(report).items()):
+        start, reference = report.windows[number].start, report.comparison.reference
+        model, other = (report.window_mse[kind][number].mean() for kind in (MODEL, reference))
         assert (
-            f"<h3>{name.capitalize()} window by skill over {report.comparison.reference}</h3>"
-            in page
-        )
-        model, other = (
-            report.window_mse[kind][number].mean() for kind in (MODEL, report.comparison.reference)
-        )
-        assert re.search(
-            rf"grey.npy, frames from {start}: MSE x 1000 [^<]*, skill {1 - model / other:.1%}<",
-            page,
-        )
+            f"{name.capitalize()} window by skill over {reference}: {1 - model / other:.1%}; "
+            f"grey.npy from frame {start}."
+        ) in page
+        assert data["windows"][place][MODEL] == [
+            format_score(1000 * error) for error in report.window_mse[MODEL][number]
+        ]
+
+
+def test_large_frames_are_shrunk_until_the_page_is_small(monkeypatch, report, task):
+    monkeypatch.setattr(html_report, "SPRITE_BYTES", 9_000)
+    monkeypatch.setattr(html_report, "SIDES", (320, 12, 6))
+    outline = Outline()
+    outline.feed(render(report, task))
+    assert sum(len(image["src"]) for image in outline.images) < 20_000
+
+
+def test_frames_are_painted_and_lead_times_are_minutes_as_asked(report, task):
+    page = render(report, task, FrameStyle("viridis"), 5)
+    assert '"+20 min"' in page
+    outline = Outline()
+    outline.feed(page)
+    data = base64.b64decode(outline.images[0]["src"].split(",")[1])
+    found = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert len(np.unique(found.reshape(-1, 3), axis=0)) > 2
+    assert (found.max(axis=2) != found.min(axis=2)).any()
 
 
 @pytest.mark.parametrize(

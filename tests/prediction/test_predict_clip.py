@@ -14,6 +14,7 @@ from framecast.prediction.checkpoint import save_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.prediction.predict_clip import PredictionRequest as Request
 from framecast.prediction.predict_clip import forecast_source
+from framecast.video.frame_style import color_table
 from framecast.video.readers.open import open_source
 from tests.support.models import random_checkpoint
 
@@ -150,10 +151,10 @@ def test_the_context_given_is_not_changed():
     [
         (pixels(T, H, W, C), 0, UsageError, "horizon 0: nothing to predict; use 1 or more"),
         (pixels(T, H, W, 1), 2, CheckpointError, r"3 channels.* have 1; convert .*--color rgb"),
-        (pixels(T, H, W), 2, ValueError, r"\(T, H, W, C\).*received shape \(5, 7, 8\)"),
+        (pixels(H, W), 2, ValueError, r"\(T, H, W, C\).*received shape \(7, 8\)"),
         (pixels(0, H, W, C), 2, ValueError, r"received shape \(0, 7, 8, 3\)"),
         (pixels(T, 0, W, C), 2, ValueError, r"received shape \(5, 0, 8, 3\)"),
-        (np.zeros((T, H, W, C)), 2, ValueError, "expected uint8 or uint16 pixels, got float64"),
+        (np.full((T, H, W, C), 2.5), 2, ValueError, "value_range 0 to 1; received values from 2.5"),
     ],
 )
 def test_what_it_cannot_work_on_is_refused(context, horizon, error, words):
@@ -244,7 +245,7 @@ def test_a_context_begins_where_its_scene_does(tmp_path, cut, settings, request_
 def test_a_comparison_shows_the_true_frames_beside_the_predicted(clip, monkeypatch):
     shown = {}
 
-    def picture(context_THWC, prediction, truth):
+    def picture(context_THWC, prediction, truth, **_):
         shown.update(
             context=[frame[0, 0, 0] for frame in context_THWC],
             prediction=[frame[0, 0, 0] for frame in prediction],
@@ -327,3 +328,21 @@ def test_networks_that_are_there_to_be_compared_never_fall_back():
     scores = {"validation_mse": 0.2, "persistence_mse": 0.05, "flow_mse": 0.1}
     checkpoint = replace(random_checkpoint(3, "model.name=convlstm"), scores=scores)
     assert checkpoint.fallback is None
+
+
+def test_predictions_are_painted_with_lead_times_as_asked(run, clips, grey_run, tmp_path):
+    command = ("predict", grey_run, clips / "grey.npy", "--colormap", "magma")
+    for name, more in (("p", ("--labels", "--step-minutes", 5)), ("c", ("--compare",))):
+        assert run(*command, "-o", tmp_path / f"{name}.npy", *more)[0] == 0
+    assert run(*command[:3], "-o", tmp_path / "plain.npy")[0] == 0
+    plain, painted = np.load(tmp_path / "plain.npy"), np.load(tmp_path / "p.npy")
+    table = color_table("magma")
+    height = plain.shape[1]
+    np.testing.assert_array_equal(painted[:, -height:], table[plain[..., 0]])
+    assert (painted[0, :-height] != painted[1, :-height]).any()  # another lead time
+    compared = np.load(tmp_path / "c.npy")
+    assert (compared.max(axis=-1) != compared.min(axis=-1)).mean() > 0.2
+    code, _, err = run(*command[:3], "-o", tmp_path / "r.gif", "--colormap", "radar")
+    assert (code, "what pixels mean in dBZ is not known" in err) == (2, True)
+    radar = ("--colormap", "radar", "--value-scale", "-10..60 dBZ", "--stream")
+    assert run(*command[:3], "-o", tmp_path / "s.gif", *radar)[0] == 0

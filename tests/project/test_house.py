@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "inspection": "errors config runtime video nn data prediction",
     "export": "errors config runtime video nn data prediction",
     "cli": "errors config runtime video nn data prediction evaluation training inspection export",
-    "__init__": "runtime nn data prediction evaluation training video",
+    "api": "errors config runtime video data prediction evaluation training",
+    "__init__": "api runtime nn data prediction evaluation training video",
     "__main__": "cli",
 }
 """Wings by the wings whose modules they may import, besides their own."""

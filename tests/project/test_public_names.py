@@ -9,6 +9,7 @@ import framecast
 
 NAMES = {
     "Bidirectional": "class",
+    "Clip": "class",
     "ConvLSTM1D": "class",
     "ConvLSTM2D": "class",
     "ConvLSTM3D": "class",
@@ -16,16 +17,24 @@ NAMES = {
     "ConvLSTMCell2D": "class",
     "ConvLSTMCell3D": "class",
     "ConvLSTMStack": "class",
+    "Evaluation": "class",
+    "FrameForecaster": "class",
     "LoadedForecaster": "class",
     "TimeDistributed": "class",
+    "Training": "class",
+    "evaluate": "function",
     "load_forecaster": "function",
     "load_keras_layers": "function",
     "load_keras_weights": "function",
     "load_ndrplz": "function",
     "load_openstl": "function",
+    "predict": "function",
+    "read": "function",
     "save_keras_weights": "function",
     "subsequences": "function",
     "to_keras_config": "function",
+    "train": "function",
+    "write": "function",
 }
 
 

@@ -16,6 +16,7 @@ from framecast.video.comparison_figures import (
     contact_strip,
     error_frame,
 )
+from framecast.video.frame_style import lead_label
 
 
 def flat(value: int | tuple[int, ...], height: int = 30, width: int = 44) -> np.ndarray:
@@ -147,8 +148,10 @@ def test_comparison_video_plays_the_context_then_the_future():
     assert len(pictures) == 5 + 3
     assert len({p.shape for p in pictures}) == 1
     for i, picture in enumerate(pictures[:5]):
-        assert area(picture, 60 + i) is not None
-        assert area(picture, EMPTY) is not None
+        # Input, prediction and truth all show what is seen, three panels side by side.
+        height, width = area(picture, 60 + i)[2:]
+        assert (height, width) == (30 * 4, 2 * (44 * 4 + 13) + 44 * 4)
+        assert area(picture, EMPTY) is None
     for i, picture in enumerate(pictures[5:]):
         places = [area(picture, level)[1] for level in (64, 100 + i, 200 + i)]
         assert places == sorted(places)
@@ -165,6 +168,25 @@ def test_comparison_video_titles_name_the_lead_time():
     assert len(changed) > 0
     assert changed[:, 0].max() < top
     assert changed[:, 1].min() > left
+
+
+def test_comparison_video_shows_the_best_baseline_between_prediction_and_truth():
+    baseline = ("optical flow", levels(150, 2))
+    *_, last = comparison_video(levels(60, 2), levels(100, 2), levels(200, 2), baseline)
+    places = [area(last, level)[1] for level in (61, 101, 151, 201)]
+    assert places == sorted(places)
+    assert area(last, EMPTY) is None
+
+
+def test_comparison_video_writes_lead_times_as_asked():
+    frames = levels(60, 2), levels(100, 2)
+    plain, minutes = (
+        list(comparison_video(*frames, label=label))
+        for label in (lead_label, lambda lead: lead_label(lead, 5))
+    )
+    changed = np.argwhere((plain[-1] != minutes[-1]).any(axis=2))
+    assert len(changed) > 0
+    assert changed[:, 0].max() < area(plain[-1], 101)[0]
 
 
 def test_comparison_video_takes_frames_one_by_one():

@@ -30,6 +30,13 @@ class Forecaster(nn.Module):
     def step(self, state: Any) -> tuple[Tensor, Any]:
         raise NotImplementedError
 
+    def graph_of(self, height: int, width: int) -> object:
+        """What of a frame's size decides which operations run; one value where none of it does.
+
+        A traced graph holds for the sizes that have the same value as the one it was traced at.
+        """
+        return None
+
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Set what has a closed-form best value on sample (context, target)s, before training."""
 

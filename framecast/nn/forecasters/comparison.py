@@ -152,6 +152,9 @@ class SizedForecaster(Forecaster):
         super().__init__()
         self.name, self.channels, self.size = name, channels, size
 
+    def graph_of(self, height: int, width: int) -> tuple[int, int]:
+        return height, width
+
     def check_size(self, frames: Tensor) -> None:
         """Refuse frames (..., H, W) of another size."""
         if tuple(frames.shape[-2:]) != self.size:

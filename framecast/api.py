@@ -1,0 +1,380 @@
+"""What scripts and notebooks call: read, train, predict, evaluate and write, as the commands do.
+
+Results are small objects that show themselves in a notebook and save themselves to files.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from framecast.errors import UsageError
+
+if TYPE_CHECKING:
+    from framecast.evaluation.report import Report
+    from framecast.evaluation.task import Task
+    from framecast.prediction.frame_forecaster import FrameForecaster
+    from framecast.training.events import Event, TrainingResult
+
+PathLike = str | Path
+
+SHOWN_SIDE = 320
+"""Pixels that a picture in a notebook is enlarged to at least, in whole steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames (T, H, W, C), uint8 or uint16, at `fps` per second; `notes` say what was assumed.
+
+    Arrays given to `predict` come back with their own axes, type and range.
+    """
+
+    frames: np.ndarray
+    fps: float
+    notes: tuple[str, ...] = ()
+
+    def save(self, path: PathLike, *, fps: float | None = None, overwrite: bool = False) -> Path:
+        """Write a GIF, MP4, WebM, NPY, ... or a folder of PNGs, as the path's ending says."""
+        return write(path, self.frames, fps=fps or self.fps, overwrite=overwrite)
+
+    def to_json(self) -> str:
+        """Shape, type, rate and notes as one JSON document; the frames are for files."""
+        about = {"shape": self.frames.shape, "dtype": str(self.frames.dtype), "fps": self.fps}
+        return json.dumps(about | {"notes": self.notes})
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.frames, dtype=dtype, copy=bool(copy) or dtype is not None)
+
+    def __repr__(self) -> str:
+        return f"Clip({self.frames.shape} {self.frames.dtype}, {self.fps:g} frames/s)"
+
+    def _repr_html_(self) -> str:
+        """A playing picture."""
+        from framecast.prediction.frame_arrays import as_clips, to_pixels  # noqa: PLC0415
+        from framecast.video.frame_style import FrameStyle  # noqa: PLC0415
+
+        clips_BTHWC, _ = as_clips(self.frames)
+        scale = None if clips_BTHWC.dtype.kind in "u" else _range_of(clips_BTHWC)
+        pixels_THWC = to_pixels(clips_BTHWC, scale)[0]
+        factor = max(1, min(16, SHOWN_SIDE // max(pixels_THWC.shape[1:3])))
+        shown = list(FrameStyle(enlarge=factor).show(pixels_THWC))
+        with TemporaryDirectory(prefix="framecast-") as scratch:
+            data = write(Path(scratch, "clip.gif"), np.stack(shown), fps=self.fps).read_bytes()
+        text = b64encode(data).decode()
+        return (
+            f'<figure style="margin:0"><img alt="{len(self)} frames" '
+            f'src="data:image/gif;base64,{text}"><figcaption>{escape(repr(self))}</figcaption>'
+            "</figure>"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A finished training: its run folder, its errors, the best model."""
+
+    folder: Path
+    result: TrainingResult
+    notes: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> Path:
+        """The best model's file, for `predict`, `evaluate` and the command line."""
+        return self.folder / "best.pt"
+
+    def table(self) -> str:
+        """Held-out MSE x 1000 by lead time, of the model and of the baselines."""
+        result = self.result
+        columns = (result.validation_mse_T, result.persistence_mse_T, result.flow_mse_T)
+        rows = [
+            (str(lead), *(f"{1000 * error:.3f}" for error in errors))
+            for lead, errors in enumerate(zip(*columns, strict=True), start=1)
+        ]
+        return _text_table(("lead", "framecast", "last frame", "optical flow"), rows)
+
+    def to_json(self) -> str:
+        """The run folder, steps, minutes and errors by lead time as one JSON document."""
+        from dataclasses import asdict  # noqa: PLC0415
+
+        return json.dumps({"folder": str(self.folder), **asdict(self.result)})
+
+    def __repr__(self) -> str:
+        return f"Training({str(self.folder)!r}, best epoch {self.result.epoch})"
+
+    def _repr_html_(self) -> str:
+        """The curves and the preview of a held-out window."""
+        parts = []
+        for name, kind in (("curves.png", "png"), ("preview.gif", "gif")):
+            text = b64encode((self.folder / name).read_bytes()).decode()
+            parts.append(f'<img alt="{name}" src="data:image/{kind};base64,{text}">')
+        return f"<figure>{''.join(parts)}<figcaption>{escape(repr(self))}</figcaption></figure>"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores of a model and of the baselines on the same windows; `summary` is one sentence."""
+
+    report: Report
+    _task: Task = field(repr=False)
+
+    @property
+    def summary(self) -> str:
+        return self.report.summary
+
+    def table(self, metric: str | None = None) -> str:
+        """One metric by lead time, None the first: `mse`, `psnr`, `csi 20 dBZ`, ...
+
+        Raises UsageError for a metric that was not scored.
+        """
+        from framecast.evaluation.report import format_score  # noqa: PLC0415
+
+        titles = self.report.titles
+        metric = next(iter(titles)) if metric is None else metric
+        if metric not in titles:
+            raise UsageError(
+                f"no metric is called {metric!r}", remedy=f"there are {', '.join(titles)}"
+            )
+        rows = [(lead, *map(format_score, values)) for lead, values in self.report.rows(metric)]
+        return f"{titles[metric]}\n{_text_table(('lead', *self.report.scores), rows)}"
+
+    def to_json(self) -> str:
+        """Everything as one JSON document."""
+        return json.dumps(self.report.to_dict())
+
+    def save(self, path: PathLike, *, overwrite: bool = False) -> Path:
+        """Write the report as .html, .csv or .json; UsageError for another ending."""
+        from framecast.evaluation.report_files import ReportFiles  # noqa: PLC0415
+        from framecast.runtime.output_files import check_target, write_whole  # noqa: PLC0415
+
+        path = Path(path)
+        kinds = {".html": "page", ".csv": "csv"}
+        if path.suffix == ".json":
+            check_target(path, "JSON file", overwrite)
+            write_whole(path, self.to_json(), "JSON file", overwrite)
+        elif path.suffix in kinds:
+            files = ReportFiles(**{kinds[path.suffix]: path}, overwrite=overwrite)
+            files.write(self.report, self._task)
+        else:
+            raise UsageError(f"{path}: no report is of this kind", remedy="use .html, .csv, .json")
+        return path
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self.summary!r})"
+
+    def _repr_html_(self) -> str:
+        return f"<p><strong>{escape(self.summary)}</strong></p><pre>{escape(self.table())}</pre>"
+
+
+def read(
+    path: PathLike, *, color: Literal["auto", "gray", "rgb"] = "auto", keep_readable: bool = False
+) -> Clip:
+    """Read all frames of a folder of images, a video, a GIF, an array, ... into memory.
+
+    `color` converts, `keep_readable` leaves out what is damaged. Raises SourceError for what
+    cannot be read.
+    """
+    from framecast.video.readers.open import open_source  # noqa: PLC0415
+    from framecast.video.writers.open import DEFAULT_FPS  # noqa: PLC0415
+
+    source = open_source(Path(_path(path)), color=color, keep_readable=keep_readable)
+    info = source.info
+    return Clip(np.stack(list(source.read())), info.fps or DEFAULT_FPS, info.notes)
+
+
+def write(
+    path: PathLike,
+    frames: Clip | Iterable[np.ndarray] | np.ndarray,
+    *,
+    fps: float | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write frames (T, H, W) or (T, H, W, C) as GIF, MP4, WebM, NPY, ... or a folder of PNGs.
+
+    uint8, uint16, or floats in 0 to 1. `fps` None is the clip's own, else 10. Raises UsageError for
+    other arrays, OutputError for a target that exists.
+    """
+    from framecast.prediction.frame_arrays import as_clips, to_pixels  # noqa: PLC0415
+    from framecast.video.writers.open import DEFAULT_FPS, write_frames  # noqa: PLC0415
+
+    if isinstance(frames, Clip):
+        fps, frames = fps or frames.fps, frames.frames
+    clips_BTHWC, _ = as_clips(np.asarray(frames))
+    if len(clips_BTHWC) > 1:
+        raise UsageError(
+            f"one file holds one clip; received {len(clips_BTHWC)}", remedy="write them one by one"
+        )
+    pixels_THWC = to_pixels(clips_BTHWC, None)[0]
+    return write_frames(_path(path), pixels_THWC, fps=fps or DEFAULT_FPS, overwrite=overwrite)
+
+
+def train(
+    paths: PathLike | Sequence[PathLike],
+    *,
+    minutes: float | None = None,
+    runs: PathLike = "runs",
+    on_event: Callable[[Event], None] = lambda event: None,
+    **settings: Any,
+) -> Training:
+    """Train on clips and return the finished run, as `framecast train` does.
+
+    `settings` are named as in framecast.yaml, with or without their section: `epochs=5`,
+    `model="convlstm"`, `**{"train.lr": 1e-3}`; `minutes` counts from the call. Raises ConfigError
+    for settings and SourceError for clips that cannot be used.
+    """
+    from framecast.config.loading import load_config  # noqa: PLC0415
+    from framecast.training import pipeline  # noqa: PLC0415
+    from framecast.training.preparation import prepare  # noqa: PLC0415
+
+    if minutes is not None:
+        settings["train.minutes"] = minutes
+    config = load_config(None, [_setting(*item) for item in settings.items()], {})
+    clips = [paths] if isinstance(paths, str | Path) else list(paths)
+    session = prepare([Path(_path(path)) for path in clips], config)
+    outcome = pipeline.train(session, Path(runs), on_event)
+    return Training(outcome.run.path, outcome.result, (outcome.note,) if outcome.note else ())
+
+
+def predict(
+    source: PathLike | Clip | np.ndarray,
+    model: PathLike | Training | FrameForecaster,
+    *,
+    horizon: int | None = None,
+    start: int | None = None,
+    value_range: tuple[float, float] | None = None,
+    device: str = "auto",
+) -> Clip:
+    """Forecast the frames after a clip's last ones, or after a context from frame `start` on.
+
+    `source` is a path, or frames as `FrameForecaster.predict` takes them, of which the newest
+    context is used; `model` a run folder, a model file (.pt, .safetensors, .onnx), a finished
+    training or a loaded forecaster. Raises what `framecast predict` reports as an error.
+    """
+    from framecast.prediction.predict_clip import (  # noqa: PLC0415
+        PredictionRequest,
+        forecast_source,
+        open_clip,
+    )
+    from framecast.video.writers.open import DEFAULT_FPS  # noqa: PLC0415
+
+    forecaster = _forecaster(model, device)
+    request = PredictionRequest(horizon, start)
+    if isinstance(source, str | Path):
+        forecast = forecast_source(
+            forecaster, open_clip(forecaster, Path(source), request), request
+        )
+        return Clip(np.stack(list(forecast.frames)), forecast.fps, forecast.notes)
+    fps = source.fps if isinstance(source, Clip) else DEFAULT_FPS
+    frames = source.frames if isinstance(source, Clip) else source
+    data = forecaster.config.data
+    return Clip(
+        forecaster.predict(
+            newest_context(frames, data.context_length, data.frame_step, start),
+            horizon,
+            value_range,
+        ),
+        fps / data.frame_step,
+    )
+
+
+def evaluate(
+    model: PathLike | Training,
+    paths: PathLike | Sequence[PathLike],
+    *,
+    device: str = "auto",
+    **options: Any,
+) -> Evaluation:
+    """Compare a model with the baselines on frames it was not trained on.
+
+    `options` are those of `EvaluationRequest`: `horizon`, `stride`, `windows`, `protocol`,
+    `thresholds`, `scale`, `include_training`. Raises what `framecast evaluate` reports as an error.
+    """
+    from framecast.evaluation.evaluate import evaluate_task  # noqa: PLC0415
+    from framecast.evaluation.task import EvaluationRequest, open_task  # noqa: PLC0415
+
+    path = model.folder if isinstance(model, Training) else Path(_path(model))
+    clips = [paths] if isinstance(paths, str | Path) else list(paths)
+    try:
+        request = EvaluationRequest(**options)
+    except TypeError as error:
+        known = ", ".join(EvaluationRequest.__dataclass_fields__)
+        raise UsageError(f"evaluate: {error}", remedy=f"there are {known}") from error
+    task = open_task(path, [Path(_path(clip)) for clip in clips], request, device=device)
+    return Evaluation(evaluate_task(task), task)
+
+
+def newest_context(
+    frames: Any, context_length: int, frame_step: int, start: int | None = None
+) -> np.ndarray:
+    """The context out of an array of frames: its newest ones, or those from frame `start` on.
+
+    Raises UsageError where there are fewer.
+    """
+    from framecast.prediction.frame_arrays import as_clips  # noqa: PLC0415
+
+    clips_BTHWC, as_given = as_clips(frames)
+    span = (context_length - 1) * frame_step + 1
+    first = clips_BTHWC.shape[1] - span if start is None else start
+    if first < 0 or first + span > clips_BTHWC.shape[1]:
+        raise UsageError(
+            f"a context of {context_length} frames spans {span}; received {clips_BTHWC.shape[1]} "
+            f"frames and start {start}",
+            remedy="give more frames, or an earlier start",
+        )
+    return as_given(clips_BTHWC[:, first : first + span : frame_step])
+
+
+def _forecaster(model: Any, device: str) -> FrameForecaster:
+    from framecast.prediction.frame_forecaster import FrameForecaster  # noqa: PLC0415
+    from framecast.prediction.onnx_forecaster import open_forecaster  # noqa: PLC0415
+
+    if isinstance(model, FrameForecaster):
+        return model
+    return open_forecaster(model.model if isinstance(model, Training) else _path(model), device)
+
+
+def _path(path: Any) -> Path:
+    if not isinstance(path, str | Path):
+        raise UsageError(
+            f"expected a path; received {type(path).__name__}", remedy="give a str or a Path"
+        )
+    return Path(path)
+
+
+def _setting(name: str, value: Any) -> tuple[str, Any, str]:
+    """A setting by its full name, its value, and what an error calls it; ConfigError if unknown."""
+    from framecast.config.fields import specs  # noqa: PLC0415
+    from framecast.config.schema import DataConfig, ModelConfig, TrainConfig  # noqa: PLC0415
+
+    if name == "model":
+        return "model.name", value, name
+    for section in (DataConfig, ModelConfig, TrainConfig):
+        for spec in specs(section):
+            if name in (spec.name, spec.dotted):
+                listed = list(value) if isinstance(value, tuple) else value
+                return spec.dotted, listed, name
+    return name, value, name
+
+
+def _range_of(values: np.ndarray) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    return low, max(high, low + 1e-6)  # a still picture has no range of its own
+
+
+def _text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned to the right, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = (
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in (head, *rows)
+    )
+    return "\n".join(lines)

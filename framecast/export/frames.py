@@ -1,0 +1,158 @@
+"""A clip's frames as another kind of file, read back and compared after writing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from framecast.config.brightness_scale import read_scale
+from framecast.errors import ExportMismatchError
+from framecast.export.model import ExportReport
+from framecast.runtime.output_files import check_target, write_whole
+from framecast.video.frame_style import FrameStyle, lead_label, rgb
+from framecast.video.readers.base import FrameSource
+from framecast.video.readers.open import open_source
+from framecast.video.writers.open import DEFAULT_FPS, PLAYED, STANDARD_OUTPUT, open_writer
+from framecast.video.writers.png import encode_png
+
+SHEET_FRAMES = 24
+"""Frames at most on a sheet, evenly spread."""
+
+LEAST_PSNR = 25.0
+"""dB that compressed frames must reach when read back; below that a file is taken as damaged."""
+
+
+@dataclass(frozen=True)
+class FramesRequest:
+    """How frames are written: `fps` None is the clip's own; `enlarge` the factor of both sides.
+
+    `colormap`, `labels`, `step_minutes` and `value_scale` ("-10..60 dBZ") as in `FrameStyle`.
+    """
+
+    fps: float | None = None
+    enlarge: float | None = None
+    colormap: str | None = None
+    labels: bool = False
+    step_minutes: float | None = None
+    value_scale: str | None = None
+
+    @property
+    def style(self) -> FrameStyle:
+        return FrameStyle(
+            self.colormap,
+            read_scale(self.value_scale),
+            1.0 if self.enlarge is None else self.enlarge,
+        )
+
+
+def export_frames(
+    source: FrameSource,
+    output: str | Path,
+    request: FramesRequest | None = None,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write a clip's frames to what `open_writer` knows, or as one sheet (.png).
+
+    Holds one frame at a time; what was written is read again and compared frame by frame. Raises
+    what reading raises and what `open_writer` raises, ExportMismatchError when a frame comes back
+    as another one.
+    """
+    request = request or FramesRequest()
+    style, path = request.style, Path(output)
+    if path.suffix.lower() == ".png" and not str(output).endswith("/"):
+        check_target(path, "picture", overwrite)
+        write_whole(path, encode_png(_sheet(source, request)), "picture", overwrite)
+        return ExportReport((path,), source.info.notes)
+    info, notes = source.info, list(source.info.notes)
+    is_played = path.suffix.lower() in PLAYED
+    if is_played and request.fps is None and info.fps is None:
+        notes.append(f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps")
+    rate = request.fps if request.fps is not None else info.fps or DEFAULT_FPS
+    writer = open_writer(output, fps=rate, overwrite=overwrite, pixel_aspect=info.pixel_aspect)
+    # Files for data get the values that the clip's own file has, where nothing is painted.
+    unpainted = style.plain and not request.labels
+    exact = unpainted and writer.keeps_values and info.values.dtype in writer.stores
+    with writer:
+        for frame_HWC in source.read_values() if exact else _shown(source, request):
+            writer.write(frame_HWC)
+    notes += writer.notes
+    if exact:
+        notes.append(_read_values_back(writer.path, source, writer.frames))
+    elif str(output) != STANDARD_OUTPUT:
+        notes.append(_read_back(writer.path, _shown(source, request), writer.frames))
+    return ExportReport((writer.path,), tuple(notes))
+
+
+def _shown(source: FrameSource, request: FramesRequest) -> Iterator[np.ndarray]:
+    return request.style.show(source.read(), _labels(source, request))
+
+
+def _labels(source: FrameSource, request: FramesRequest) -> Iterator[str] | None:
+    """The time of each frame after the first, in minutes or seconds where they are known."""
+    if not request.labels:
+        return None
+    info = source.info
+    return (
+        lead_label(number, request.step_minutes, info.fps).lstrip("+")
+        for number in range(info.frames)
+    )
+
+
+def _sheet(source: FrameSource, request: FramesRequest) -> np.ndarray:
+    """At most 24 frames of a clip, evenly spread, as one RGB picture, row by row."""
+    frames = source.info.frames
+    chosen = np.unique(np.rint(np.linspace(0, frames - 1, min(frames, SHEET_FRAMES))).astype(int))
+    painted = [
+        rgb(frame_HWC)
+        for number, frame_HWC in enumerate(_shown(source, request))
+        if number in chosen
+    ]
+    height, width, _ = painted[0].shape
+    columns = math.ceil(math.sqrt(len(painted) * height / width))  # about square as a whole
+    rows, gap = math.ceil(len(painted) / columns), 4
+    sheet = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), np.uint8)
+    for number, frame_HWC in enumerate(painted):
+        top, left = (height + gap) * (number // columns), (width + gap) * (number % columns)
+        sheet[top : top + height, left : left + width] = frame_HWC
+    return sheet
+
+
+def _read_values_back(path: Path, source: FrameSource, frames: int) -> str:
+    """Compare a file for data with the clip's own values, which it has to hold exactly."""
+    again = open_source(path).read_values()
+    for number, (found_HWC, value_HWC) in enumerate(zip(again, source.read_values(), strict=True)):
+        if not np.array_equal(found_HWC, value_HWC, equal_nan=True):
+            raise ExportMismatchError(
+                f"{path}: frame {number} comes back with other values",
+                remedy="choose another format",
+            )
+    return f"read back: {frames} frames, all exact"
+
+
+def _read_back(path: Path, written: Iterator[np.ndarray], frames: int) -> str:
+    """Compare a file with the frames that were written; returns how near it is in words."""
+    source, squares = open_source(path, color="rgb"), 0.0
+    if source.info.frames != frames:
+        raise ExportMismatchError(
+            f"{path}: {frames} frames were written and {source.info.frames} come back",
+            remedy="choose another format",
+        )
+    for found_HWC, frame_HWC in zip(source.read(), written, strict=True):
+        expected_HWC = rgb(frame_HWC)
+        # H.264 and VP9 need even sizes and are padded by a row or column.
+        height, width = expected_HWC.shape[:2]
+        difference = rgb(found_HWC)[:height, :width].astype(np.float64) - expected_HWC
+        squares += float(np.square(difference / 255).mean())
+    if squares == 0:
+        return f"read back: {frames} frames, all exact"
+    psnr = 10 * math.log10(frames / squares)
+    if psnr < LEAST_PSNR:
+        raise ExportMismatchError(
+            f"{path}: frames come back with a PSNR of {psnr:.1f} dB only",
+            remedy="choose another format",
+        )
+    return f"read back: {frames} frames, PSNR {psnr:.1f} dB"

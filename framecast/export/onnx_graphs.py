@@ -1,0 +1,217 @@
+"""Networks as ONNX: `encode` and `step` traced once each, and a rollout as a loop over `step`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from io import BytesIO
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from framecast.export.step_graphs import StepGraphs
+
+OPSET = 18
+"""The first in which grid sampling, padding and reductions have the forms used here."""
+
+SMALLEST_HALVED = 64
+"""Numbers below which a tensor stays in single precision: nothing is saved by halving it."""
+
+
+class _Listed(nn.Module):
+    """A module of a list of tensors as one of many arguments, which is what the exporter names."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self.module(list(states)))
+
+
+class _Single(nn.Module):
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, context: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self.module(context))
+
+
+def step_models(graphs: StepGraphs, free_size: bool) -> tuple[Any, Any]:
+    """The ONNX models of `encode` (context -> states) and `step` (states -> frame, next states).
+
+    B is free, with `free_size` H and W, too: `step` takes what `encode` gives at any of them.
+    """
+    free = {0: "batch", 3: "height", 4: "width"} if free_size else {0: "batch"}
+    encode = _traced(
+        _Single(graphs.encode), (graphs.context,), ["context"], graphs.names, {"context": free}
+    )
+    after = [f"next_{name}" for name in graphs.names]
+    # Every size of a state may be free, except that of its channels.
+    axes = {
+        name: {axis: f"{name}_{axis}" for axis in range(state.ndim) if axis != 1}
+        for name, state in zip(graphs.names, graphs.states, strict=True)
+    }
+    step = _traced(
+        _Listed(graphs.step), tuple(graphs.states), graphs.names, ["frame", *after], axes
+    )
+    return encode, step
+
+
+def rollout_model(encode: Any, step: Any, names: Sequence[str]) -> Any:
+    """One model from context and horizon to frames (B, horizon, C, H, W): a loop over `step`."""
+    onnx = import_module("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    shared = {item.name: item for item in encode.graph.initializer}
+    body = onnx.GraphProto()
+    body.CopyFrom(step.graph)
+    _prefix(body, "step/", {item.name for item in body.initializer if _same(item, shared)})
+    weights = [item for item in body.initializer if item.name not in shared]
+    inner = [f"step/{name}" for name in names]
+    after = [f"step/next_{name}" for name in names]
+    types = {value.name: value.type for value in (*body.input, *body.output)}
+    loop_body = helper.make_graph(
+        [helper.make_node("Identity", ["go_on"], ["goes_on"]), *body.node],
+        "step",
+        [
+            helper.make_tensor_value_info("step/number", kinds.INT64, []),
+            helper.make_tensor_value_info("go_on", kinds.BOOL, []),
+            *(helper.make_value_info(name, types[name]) for name in inner),
+        ],
+        [
+            helper.make_tensor_value_info("goes_on", kinds.BOOL, []),
+            *(helper.make_value_info(name, types[name]) for name in after),
+            helper.make_value_info("step/frame", types["step/frame"]),
+        ],
+    )
+    finals = [f"final_{name}" for name in names]
+    loop = helper.make_node(
+        "Loop", ["horizon", "", *names], [*finals, "frames_TBCHW"], body=loop_body
+    )
+    transpose = helper.make_node("Transpose", ["frames_TBCHW"], ["frames"], perm=[1, 0, 2, 3, 4])
+    context = encode.graph.input[0]
+    channels = context.type.tensor_type.shape.dim[2].dim_value
+    graph = helper.make_graph(
+        [*encode.graph.node, loop, transpose],
+        "framecast",
+        [context, helper.make_tensor_value_info("horizon", kinds.INT64, [])],
+        [
+            helper.make_tensor_value_info(
+                "frames", kinds.FLOAT, ["batch", "time", channels, "height", "width"]
+            )
+        ],
+        [*encode.graph.initializer, *weights],
+    )
+    model = onnx.ModelProto()
+    model.CopyFrom(encode)
+    model.graph.CopyFrom(graph)
+    return model
+
+
+def halve(model: Any) -> None:
+    """Store the weights of a model in half precision; what is computed stays in single precision.
+
+    In half precision the coordinates that frames are sampled at would be off by whole pixels.
+    """
+    onnx = import_module("onnx")
+    casts = []
+    for item in model.graph.initializer:
+        numbers = onnx.numpy_helper.to_array(item)
+        if item.data_type != onnx.TensorProto.FLOAT or numbers.size < SMALLEST_HALVED:
+            continue
+        name = item.name
+        item.CopyFrom(onnx.numpy_helper.from_array(numbers.astype("float16"), f"{name}.half"))
+        casts.append(
+            onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT)
+        )
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def finish(model: Any, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a checked model that carries metadata."""
+    onnx = import_module("onnx")
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def _traced(
+    module: nn.Module,
+    example: tuple[torch.Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    free: Mapping[str, Mapping[int, str]],
+) -> Any:
+    """A module as ONNX model with the axes `free`.
+
+    By tracing: it follows sizes as ordinary numbers, takes seconds, and specialises on none of
+    them, while torch.export takes minutes to prove what it can of symbolic sizes.
+    """
+    onnx = import_module("onnx")
+    torch.onnx.register_custom_op_symbolic("aten::unflatten", _unflatten, OPSET)
+    written = BytesIO()
+    torch.onnx.export(
+        module.eval(),
+        example,
+        written,
+        dynamo=False,
+        input_names=list(inputs),
+        output_names=list(outputs),
+        dynamic_axes={name: dict(axes) for name, axes in free.items()},
+        opset_version=OPSET,
+    )
+    model = onnx.load_model_from_string(written.getvalue())
+    # Sizes of the example, which would be wrong at others; and paths of this machine.
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+    for value in model.graph.output:
+        for axis, size in enumerate(value.type.tensor_type.shape.dim):
+            size.dim_param = f"{value.name}_{axis}"
+    return model
+
+
+def _unflatten(graph: Any, tensor: Any, dim: Any, sizes: Any) -> Any:
+    """torch.unflatten as a Reshape to traced sizes; PyTorch's own takes the example's as given."""
+    helper = torch.onnx.symbolic_helper
+    rank = helper._get_tensor_rank(tensor)
+    dim = helper._maybe_get_const(dim, "i") % rank
+    shape = graph.op("Shape", tensor)
+
+    def constant(*numbers: int) -> Any:
+        return graph.op("Constant", value_t=torch.tensor(numbers))
+
+    def size(axis: int) -> Any:
+        return graph.op("Gather", shape, constant(axis), axis_i=0)
+
+    if helper._is_packed_list(sizes):
+        parts = helper._unpack_list(sizes)
+        middle = [graph.op("Reshape", part, constant(1)) for part in parts]
+    else:
+        middle = [constant(*helper._parse_arg(sizes, "is"))]
+    before, after = map(size, range(dim)), map(size, range(dim + 1, rank))
+    return graph.op("Reshape", tensor, graph.op("Concat", *before, *middle, *after, axis_i=0))
+
+
+def _same(item: Any, shared: Mapping[str, Any]) -> bool:
+    found = shared.get(item.name, SimpleNamespace(raw_data=None))
+    return item.raw_data == found.raw_data and list(item.dims) == list(found.dims)
+
+
+def _prefix(graph: Any, prefix: str, keep: set[str]) -> None:
+    """Rename every value of a graph except `keep`, so that it can stand next to another graph."""
+
+    def renamed(name: str) -> str:
+        return name if name in keep or not name else f"{prefix}{name}"
+
+    for node in graph.node:
+        node.input[:] = map(renamed, node.input)
+        node.output[:] = map(renamed, node.output)
+        node.name = f"{prefix}{node.name}"
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.name = renamed(value.name)

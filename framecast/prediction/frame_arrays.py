@@ -1,0 +1,80 @@
+"""Arrays of frames as people have them, in other shapes, types and ranges, as pixels and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from framecast.errors import UsageError
+from framecast.video.pixels import DEPTHS
+
+SHAPES = "(T, H, W), (T, H, W, C) or clips (B, T, H, W, C) with C = 1 or 3"
+
+
+def as_clips(frames: Any) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Frames of any accepted shape as (B, T, H, W, C), and what gives a result the same shape.
+
+    Raises UsageError for what is no array of frames.
+    """
+    array = np.asarray(frames)
+    if array.dtype == object or array.dtype.kind not in "uif":
+        raise UsageError(
+            f"frames must be an array of numbers {SHAPES}; received {type(frames).__name__} of "
+            f"{array.dtype}",
+            remedy="read files with framecast.read(path)",
+        )
+    if array.ndim not in (3, 4, 5) or 0 in array.shape:
+        raise UsageError(
+            f"frames must be {SHAPES}, no size 0; received shape {array.shape}",
+            remedy="add a time axis with frames[None]" if array.ndim == 2 else "",
+        )
+    if array.ndim > 3 and array.shape[-1] not in (1, 3):
+        raise UsageError(
+            f"frames must be {SHAPES}; received shape {array.shape}",
+            remedy="move the channels last, or give a batch of grey clips as frames[..., None]",
+        )
+    if array.ndim == 3:
+        return array[None, ..., None], lambda found_BTHWC: found_BTHWC[0, ..., 0]
+    if array.ndim == 4:
+        return array[None], lambda found_BTHWC: found_BTHWC[0]
+    return array, lambda found_BTHWC: found_BTHWC
+
+
+def to_pixels(frames: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarray:
+    """Frames as uint8 or uint16; floats as 65,535 even steps of `value_range`, None: 0 to 1.
+
+    Raises UsageError for values outside the range and for other integers than those two.
+    """
+    if frames.dtype in DEPTHS:
+        if value_range is not None:
+            raise UsageError(
+                f"value_range is for floats; received {frames.dtype} frames", remedy="leave it out"
+            )
+        return frames
+    if frames.dtype.kind != "f":
+        raise UsageError(
+            f"frames must be uint8, uint16 or floats; received {frames.dtype}",
+            remedy="convert them, e.g. frames.astype(np.uint16), or to floats with a value_range",
+        )
+    low, high = value_range or (0.0, 1.0)
+    least, most = float(frames.min()), float(frames.max())
+    # NaN fails every comparison, and so ends up here as well.
+    if not (low < high and low <= least and most <= high):
+        raise UsageError(
+            f"float frames must lie in value_range {low:g} to {high:g}; received values from "
+            f"{least:g} to {most:g}",
+            remedy="give value_range=(low, high), and replace what is not finite",
+        )
+    return np.rint((frames.astype(np.float64) - low) / (high - low) * 65535).astype(np.uint16)
+
+
+def from_pixels(
+    frames: np.ndarray, dtype: np.dtype, value_range: tuple[float, float] | None
+) -> np.ndarray:
+    """The inverse of `to_pixels`: pixels as values of a type, floats in their range."""
+    if dtype in DEPTHS:
+        return frames
+    low, high = value_range or (0.0, 1.0)
+    return (low + frames / 65535 * (high - low)).astype(dtype)

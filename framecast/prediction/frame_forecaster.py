@@ -1,0 +1,95 @@
+"""What every loaded model does with NumPy frames, whatever runs its network; no torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+from framecast.config.loading import Config
+from framecast.errors import CheckpointError, UsageError
+from framecast.prediction.frame_arrays import as_clips, from_pixels, to_pixels
+from framecast.video.frame_size import target_size
+from framecast.video.pixels import from_unit, resize, to_unit
+from framecast.video.readers.base import SourceInfo
+
+
+class FrameForecaster(ABC):
+    """A model that forecasts NumPy frames; `config` are its settings, `channels` 1 (grey) or 3."""
+
+    config: Config
+    channels: int
+
+    def predict(
+        self,
+        frames: Any,
+        horizon: int | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> np.ndarray:
+        """Forecast the frames after those given, all of which are the context.
+
+        `frames` are (T, H, W), (T, H, W, C) or clips (B, T, H, W, C), any T >= 1, H and W; uint8,
+        uint16, or floats in `value_range` (low, high), None: 0 to 1. `horizon` None is the one
+        trained with. Returns the frames to come with the axes, type and range of those given.
+
+        Raises UsageError, a ValueError, for anything else, CheckpointError for other channels than
+        the model's and when a forecast is not finite.
+        """
+        horizon = int(self.config.data.horizon) if horizon is None else horizon
+        clips_BTHWC, as_given = as_clips(frames)
+        pixels_BTHWC = to_pixels(clips_BTHWC, value_range)
+        future_BTHWC = np.stack(
+            [np.stack(list(self.stream(clip_THWC, horizon))) for clip_THWC in pixels_BTHWC]
+        )
+        return as_given(from_pixels(future_BTHWC, clips_BTHWC.dtype, value_range))
+
+    def stream(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
+        """Yield the `horizon` frames (H, W, C) after a context (Tc, H, W, C), uint8 or uint16.
+
+        One by one as they are made, at the context's own size; raises as `predict` does.
+        """
+        self._check_context(context_THWC, horizon)
+        height, width = context_THWC.shape[1:3]
+        size = target_size(height, width, self.config.data.resize)
+        context_TCHW = to_unit(np.stack([resize(frame, *size) for frame in context_THWC]))
+        for frame_CHW in self.forecast_unit(context_TCHW, horizon):
+            frame_HWC = from_unit(frame_CHW, context_THWC.dtype)
+            yield resize(frame_HWC, height, width)
+
+    @abstractmethod
+    def forecast_unit(self, context_TCHW: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
+        """Yield frames (C, H, W) after a context (T, C, H, W), float32 in [0, 1], both."""
+
+    def check_channels(self, info: SourceInfo) -> None:
+        """Raise CheckpointError when a clip's channels are not the model's."""
+        if info.channels != self.channels:
+            raise CheckpointError(
+                f"{info.path}: has {_channels(info.channels)}, the model was trained on "
+                f"{self.channels}",
+                remedy=f"convert the frames with --color {self.color}",
+            )
+
+    @property
+    def color(self) -> Literal["gray", "rgb"]:
+        """The colours that clips have to be read in: a grey model takes the luma of colour ones."""
+        return "gray" if self.channels == 1 else "rgb"
+
+    def _check_context(self, context_THWC: np.ndarray, horizon: int) -> None:
+        if horizon < 1:
+            raise UsageError(f"horizon {horizon}: nothing to predict", remedy="use 1 or more")
+        if context_THWC.ndim != 4 or context_THWC.size == 0:
+            raise UsageError(
+                f"context must be (T, H, W, C), none of them 0; received shape {context_THWC.shape}"
+            )
+        if context_THWC.shape[3] != self.channels:
+            raise CheckpointError(
+                f"the model works on {_channels(self.channels)}, the frames have "
+                f"{context_THWC.shape[3]}",
+                remedy=f"convert them with --color {self.color}",
+            )
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"

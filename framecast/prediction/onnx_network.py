@@ -1,0 +1,76 @@
+"""An exported ONNX network, run by onnxruntime; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from framecast.errors import CheckpointError, UsageError
+
+PARTS = ("encode", "step")
+"""The two files of a network that is stepped: NAME.encode.onnx and NAME.step.onnx."""
+
+
+def part_paths(path: Path) -> dict[str, Path]:
+    """Where the parts of a stepped network stand: NAME.onnx, or one of them, names both."""
+    stem = path.name.removesuffix(".onnx")
+    for part in PARTS:
+        stem = stem.removesuffix(f".{part}")
+    return {part: path.with_name(f"{stem}.{part}.onnx") for part in PARTS}
+
+
+class OnnxNetwork:
+    """A rollout in one file, or the `encode` and `step` of a network in two.
+
+    `metadata` is what the export wrote into the file. Raises CheckpointError when there is no such
+    file or onnxruntime cannot read it, UsageError where onnxruntime is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if find_spec("onnxruntime") is None:
+            raise UsageError(
+                f"{path}: running it needs onnxruntime, which is not installed",
+                remedy='run pip install "framecast[export]"',
+            )
+        parts = part_paths(path)
+        whole = path.name not in {part.name for part in parts.values()} and path.exists()
+        files = {"rollout": path} if whole else parts
+        self.sessions = {part: _open(file) for part, file in files.items()}
+        session = next(iter(self.sessions.values()))
+        self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+
+    def rollout(self, context_BTCHW: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
+        """Yield the `horizon` frames (B, C, H, W) after a context, float32 in [0, 1]."""
+        if "rollout" in self.sessions:
+            inputs = {"context": context_BTCHW, "horizon": np.array(horizon)}
+            [frames_BTCHW] = self.sessions["rollout"].run(["frames"], inputs)
+            yield from frames_BTCHW.swapaxes(0, 1)
+            return
+        step = self.sessions["step"]
+        names = [value.name for value in step.get_inputs()]
+        states = self.sessions["encode"].run(None, {"context": context_BTCHW})
+        for _ in range(horizon):
+            frame_BCHW, *states = step.run(None, dict(zip(names, states, strict=True)))
+            yield frame_BCHW
+
+
+def _open(path: Path) -> Any:
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: no such file", remedy="give a file that `framecast export` wrote"
+        )
+    runtime = import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    try:
+        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # whatever the bytes of another file make the runtime raise
+        raise CheckpointError(
+            f"{path}: damaged, or not an ONNX model",
+            remedy="give a file that `framecast export` wrote",
+        ) from error

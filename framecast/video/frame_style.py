@@ -1,0 +1,183 @@
+"""Frames painted for people: colours from a colour map with its legend, labels, another size."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from framecast.config.brightness_scale import Scale
+from framecast.errors import UsageError
+from framecast.video.pixels import convert_depth
+
+RADAR = "radar"
+RADAR_FIRST, RADAR_STEP = 5.0, 5.0  # dBZ
+RADAR_COLORS = (
+    *((4, 233, 231), (1, 159, 244), (3, 0, 244), (2, 253, 2), (1, 197, 1), (0, 142, 0)),
+    *((253, 248, 2), (229, 188, 0), (253, 149, 0), (253, 0, 0), (212, 0, 0), (188, 0, 0)),
+    *((248, 0, 253), (152, 84, 198), (253, 253, 253)),
+)
+"""The US National Weather Service's colours of reflectivity, one for each 5 dBZ from 5 dBZ on."""
+
+PAPER, INK = (17, 19, 24), (236, 238, 242)
+TICKS = 6
+"""Values that a legend names at most, apart from those of `radar`, which are its classes."""
+
+
+@dataclass(frozen=True)
+class FrameStyle:
+    """How frames are shown.
+
+    `colormap` is matplotlib's name of one, or `radar` for reflectivity in dBZ; `scale` says what
+    pixels stand for and puts a legend next to the frame; `enlarge` is the factor of both sides,
+    whole numbers keep pixels square.
+
+    Raises UsageError for a colour map that does not exist, for `radar` without a scale in dBZ and
+    for an `enlarge` outside 0.05 to 16.
+    """
+
+    colormap: str | None = None
+    scale: Scale | None = None
+    enlarge: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.05 <= self.enlarge <= 16:
+            raise UsageError(
+                f"--scale {self.enlarge:g}: expected a factor of 0.05 to 16", remedy="try 2"
+            )
+        if self.colormap == RADAR and (self.scale is None or self.scale.unit != "dBZ"):
+            raise UsageError(
+                "--colormap radar: what pixels mean in dBZ is not known",
+                remedy='say it with --value-scale "-10..60 dBZ"',
+            )
+        if self.colormap is not None:
+            color_table(self.colormap, self.scale)
+
+    @property
+    def plain(self) -> bool:
+        """Whether frames stay as they are."""
+        return self.colormap is None and self.enlarge == 1
+
+    def paint(self, frame_HWC: np.ndarray) -> np.ndarray:
+        """The frame in its colours and size, without a legend: RGB uint8, or as it was.
+
+        Raises UsageError for a colour frame where there is a colour map.
+        """
+        if self.colormap is not None:
+            if frame_HWC.shape[2] != 1:
+                raise UsageError(
+                    f"--colormap {self.colormap} is for grey frames, these are in colour",
+                    remedy="add --color gray, or leave it out",
+                )
+            table = color_table(self.colormap, self.scale)
+            frame_HWC = table[convert_depth(frame_HWC, np.uint8)[..., 0]]
+        if self.enlarge == 1:
+            return frame_HWC
+        height, width = (max(1, round(side * self.enlarge)) for side in frame_HWC.shape[:2])
+        # Squares stay squares when enlarged by a whole number; what shrinks is averaged.
+        whole = self.enlarge == int(self.enlarge)
+        method = cv2.INTER_NEAREST if whole else cv2.INTER_CUBIC
+        if self.enlarge < 1:
+            method = cv2.INTER_AREA
+        scaled = cv2.resize(frame_HWC, (width, height), interpolation=method)
+        return scaled.reshape(height, width, frame_HWC.shape[2])
+
+    def show(
+        self, frames_THWC: Iterable[np.ndarray], labels: Iterable[str] | None = None
+    ) -> Iterator[np.ndarray]:
+        """Paint frames one by one, each under its label, next to the legend; all of one size."""
+        legend, texts = None, iter(labels) if labels is not None else None
+        for frame_HWC in frames_THWC:
+            painted = self.paint(frame_HWC)
+            if texts is not None:
+                painted = under_label(painted, next(texts))
+            if self.colormap is not None and self.scale is not None:
+                if legend is None:
+                    legend = draw_legend(self.colormap, self.scale, painted.shape[0])
+                painted = np.concatenate((rgb(painted), legend), axis=1)
+            yield painted
+
+
+def color_table(name: str, scale: Scale | None = None) -> np.ndarray:
+    """The colours (256, 3) uint8 of the 8-bit pixel values; UsageError for an unknown name."""
+    if name == RADAR:
+        values = np.array([scale.value(level / 255) for level in range(256)])
+        classes = np.floor((values - RADAR_FIRST) / RADAR_STEP).astype(int) + 1
+        colors = np.array((PAPER, *RADAR_COLORS), np.uint8)
+        return colors[np.clip(classes, 0, len(RADAR_COLORS))]
+    return _matplotlib_table(name)
+
+
+@lru_cache
+def _matplotlib_table(name: str) -> np.ndarray:
+    import matplotlib as mpl  # noqa: PLC0415  (slow to load, and only this needs it)
+
+    if name not in mpl.colormaps:
+        near = difflib.get_close_matches(name, [*mpl.colormaps, RADAR], 1, 0.5)
+        remedy = f"did you mean {near[0]}?" if near else "try viridis, magma, gray or radar"
+        raise UsageError(f"--colormap {name}: there is none of this name", remedy=remedy)
+    return mpl.colormaps[name](np.arange(256) / 255, bytes=True)[:, :3].copy()
+
+
+def lead_label(lead: float, step_minutes: float | None = None, fps: float | None = None) -> str:
+    """How far a frame lies ahead of the last one seen: "+3", "+15 min" or "+0.12 s".
+
+    `lead` counts frames, 0 and less are those seen; `step_minutes` is the time between two of them,
+    `fps` their rate where that is a video's.
+    """
+    if step_minutes is not None:
+        minutes = lead * step_minutes
+        return f"{minutes:+g} min" if lead else "0 min"
+    if fps is not None:
+        return f"{lead / fps:+.2f} s" if lead else "0 s"
+    return f"{lead:+g}" if lead else "0"
+
+
+def rgb(frame_HWC: np.ndarray) -> np.ndarray:
+    """A frame as RGB uint8."""
+    frame_HWC = convert_depth(frame_HWC, np.uint8)
+    return np.repeat(frame_HWC, 3, axis=2) if frame_HWC.shape[2] == 1 else frame_HWC
+
+
+def under_label(frame_HWC: np.ndarray, text: str) -> np.ndarray:
+    """An RGB frame under a line of text, which hides nothing of it."""
+    width = frame_HWC.shape[1]
+    size = min(20, max(9, width // 16))
+    line = Image.new("RGB", (width, 2 * size), PAPER)
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(line).text((size // 2, size), text, INK, font, anchor="lm")
+    return np.concatenate((np.asarray(line), rgb(frame_HWC)), axis=0)
+
+
+def draw_legend(name: str, scale: Scale, height: int) -> np.ndarray:
+    """The colours from black (bottom) to white (top) with values in the scale's unit: RGB."""
+    size = min(14, max(8, height // 16))
+    font = ImageFont.load_default(size)
+    ends = sorted((scale.black, scale.white))
+    if name == RADAR:
+        classes = np.arange(RADAR_FIRST, ends[1], RADAR_STEP)
+        ticks = [value for value in classes if ends[0] <= value]
+    else:
+        ticks = [scale.value(share) for share in np.linspace(0, 1, TICKS)]
+    texts = {value: f"{value:.4g}" for value in ticks}
+    wide = max((font.getlength(text) for text in (*texts.values(), scale.unit)), default=0)
+    canvas = Image.new("RGB", (round(wide) + 3 * size, height), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    top, bottom = 2 * size, height - size
+    table = color_table(name, scale)
+    for y in range(top, bottom):
+        level = round(255 * (bottom - 1 - y) / max(1, bottom - 1 - top))
+        draw.line((size // 2, y, size // 2 + size, y), fill=tuple(table[level].tolist()))
+    draw.text((2 * size, size), scale.unit, INK, font, anchor="lm")
+    last = float("inf")
+    for value, text in texts.items():
+        y = bottom - scale.pixel(value) * (bottom - top)
+        if abs(last - y) >= 1.2 * size:  # labels that would touch are left out
+            draw.text((2 * size, y), text, INK, font, anchor="lm")
+            last = y
+    return np.asarray(canvas)

@@ -1,0 +1,40 @@
+"""Frames as one tall picture, which a page shows one frame of at a time."""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from framecast.video.frame_style import rgb
+
+TALLEST = 16000
+"""Pixels that a WebP picture may be high, a little less than its limit of 16,383."""
+
+QUALITY = 82
+
+
+def sprite(frames_THWC: Sequence[np.ndarray], side: int) -> str:
+    """Frames one below the other as a WebP data URI, none of their sides above `side` pixels.
+
+    Small frames are kept exactly, since a page enlarges their pixels; larger ones are compressed
+    visibly little.
+    """
+    height, width = frames_THWC[0].shape[:2]
+    factor = min(1, side / max(height, width), TALLEST / (height * len(frames_THWC)))
+    size = max(1, int(width * factor)), max(1, int(height * factor))
+    small = [
+        frame if factor == 1 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        for frame in map(rgb, frames_THWC)
+    ]
+    # Lossless WebP is small for few pixels and for drawings, lossy for photographs.
+    exact = factor == 1 and max(size) <= 128
+    written = io.BytesIO()
+    Image.fromarray(np.concatenate(small)).save(
+        written, "WEBP", lossless=exact, quality=100 if exact else QUALITY, method=4
+    )
+    return f"data:image/webp;base64,{b64encode(written.getvalue()).decode()}"

@@ -1,0 +1,414 @@
+"""Exported models, run as others would run them, give PyTorch's frames or are not there."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import framecast
+from framecast.config.loading import load_config
+from framecast.errors import CheckpointError, ExportMismatchError, OutputError, UsageError
+from framecast.export import formats
+from framecast.export.model import ModelRequest, export_model, moving_blobs
+from framecast.nn.forecasters.registry import build_forecaster
+from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
+from framecast.prediction.loaded_forecaster import LoadedForecaster
+from framecast.prediction.onnx_network import OnnxNetwork
+
+HEIGHT, WIDTH, CONTEXT, HORIZON = 22, 30, 3, 2
+PACKAGE = str(Path(framecast.__file__).parent).encode()
+NETWORKS = [
+    ("flow-convlstm", 4, 3),
+    ("convlstm", 4, 1),
+    ("frame-convlstm", 2, 3),
+    ("shi2015", 4, 1),
+]
+TIED = [("cnn-lstm", 4, 1), ("fc-lstm", 4, 1)]
+SIZES = [(1, HEIGHT, WIDTH), (3, HEIGHT + 7, WIDTH + 2)]
+"""Batch size, height and width: those of the export and others."""
+
+
+def make_checkpoint(name="convlstm", patch=4, channels=1, filters="[3]"):
+    """A model in which no weights are zero, as the head's are, so that all reach the frames."""
+    settings = [
+        f"model.name={name}",
+        f"model.patch={patch}",
+        f"model.filters={filters}",
+        f"data.context_length={CONTEXT}",
+        f"data.horizon={HORIZON}",
+    ]
+    config = load_config(None, settings, {})
+    torch.manual_seed(7)
+    network = build_forecaster(config.model, channels, (HEIGHT, WIDTH))
+    with torch.no_grad():
+        for weight in network.parameters():
+            if not weight.any():
+                weight.normal_(0, 0.3 if weight.ndim > 1 else 0.05)
+            if name == "frame-convlstm":  # its frames hang on the state alone, which must move
+                weight.mul_(2)
+    clip = {"channels": channels, "height": HEIGHT, "width": WIDTH}
+    return Checkpoint(config, clip, network.state_dict(), {})
+
+
+def waves(batch, length=CONTEXT, channels=1, height=HEIGHT, width=WIDTH):
+    """Travelling waves, other ones in each sequence and channel, in [0.1, 0.9]."""
+    b, t, c, y, x = np.ogrid[:batch, :length, :channels, :height, :width]
+    phase = 0.35 * x + (0.2 + 0.1 * b) * y - (0.6 + 0.3 * b) * t + 1.3 * c
+    return torch.from_numpy((0.5 + 0.4 * np.sin(phase)).astype(np.float32))
+
+
+def in_pytorch(checkpoint, context_BTCHW, horizon=HORIZON):
+    with torch.no_grad():
+        frames_BTCHW = checkpoint.forecaster()(context_BTCHW, horizon)
+    # Neither persistence nor a still: otherwise equality would say little.
+    assert (frames_BTCHW - context_BTCHW[:, -1:]).abs().mean() > 0.01
+    assert (frames_BTCHW[:, 1:] - frames_BTCHW[:, :-1]).abs().mean() > 0.001
+    return frames_BTCHW.numpy()
+
+
+def assert_metadata(found, name, patch, channels):
+    expected = {
+        "framecast_version": framecast.__version__,
+        "model": name,
+        "context_length": "3",
+        "horizon": "2",
+        "frame_step": "1",
+        "channels": str(channels),
+        "color_order": {1: "gray", 3: "RGB"}[channels],
+        "height": "22",
+        "width": "30",
+        "value_range": "[0, 1]",
+        "axes": "batch, time, channels, height, width",
+    }
+    assert expected.items() <= dict(found).items()
+
+
+def run_onnx(path, context_BTCHW, horizon=HORIZON):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    given = {"context": context_BTCHW.numpy(), "horizon": np.array(horizon)}
+    return session.run(["frames"], given)[0]
+
+
+@pytest.mark.parametrize(("name", "patch", "channels"), NETWORKS)
+def test_onnx_gives_pytorchs_frames_at_any_size_and_horizon(tmp_path, capfd, name, patch, channels):
+    checkpoint, path = make_checkpoint(name, patch, channels), tmp_path / "model.onnx"
+    report = export_model(checkpoint, path)
+    assert capfd.readouterr() == ("", "")
+    assert report.paths == (path,)
+    assert report.difference < 1e-4
+    assert list(tmp_path.iterdir()) == [path]
+    for batch, height, width in SIZES:
+        for horizon in (HORIZON, HORIZON + 3):
+            context_BTCHW = waves(batch, channels=channels, height=height, width=width)
+            expected = in_pytorch(checkpoint, context_BTCHW, horizon)
+            found = run_onnx(path, context_BTCHW, horizon)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert_metadata(((p.key, p.value) for p in model.metadata_props), name, patch, channels)
+    assert [value.name for value in model.graph.input] == ["context", "horizon"]
+    axes = [
+        axis.dim_param or axis.dim_value for axis in model.graph.input[0].type.tensor_type.shape.dim
+    ]
+    assert axes == ["batch", CONTEXT, channels, "height", "width"]
+    assert PACKAGE not in path.read_bytes(), "carries paths of the machine it was made on"
+
+
+@pytest.mark.parametrize(("name", "patch", "channels"), [*NETWORKS, *TIED])
+def test_a_stepped_network_gives_its_states_back(tmp_path, name, patch, channels):
+    checkpoint = make_checkpoint(name, patch, channels)
+    report = export_model(checkpoint, tmp_path / "m.onnx", ModelRequest(step=True))
+    assert report.paths == (tmp_path / "m.encode.onnx", tmp_path / "m.step.onnx")
+    assert sorted(tmp_path.iterdir()) == sorted(report.paths)
+    encode, step = (onnxruntime.InferenceSession(str(path)) for path in report.paths)
+    names = [value.name for value in step.get_inputs()]
+    assert [value.name for value in encode.get_outputs()] == names
+    assert [value.name for value in step.get_outputs()] == [
+        "frame",
+        *(f"next_{name}" for name in names),
+    ]
+    for batch, height, width in SIZES[: 1 if (name, patch, channels) in TIED else 2]:
+        context_BTCHW = waves(batch, channels=channels, height=height, width=width)
+        states = encode.run(None, {"context": context_BTCHW.numpy()})
+        for frame in in_pytorch(checkpoint, context_BTCHW, 4).swapaxes(0, 1):
+            found, *states = step.run(None, dict(zip(names, states, strict=True)))
+            np.testing.assert_allclose(found, frame, rtol=0, atol=1e-4)
+
+
+def test_all_names_of_a_stepped_network_lead_to_its_two_files(tmp_path):
+    checkpoint, path = make_checkpoint(), tmp_path / "m.onnx"
+    report = export_model(checkpoint, path, ModelRequest(step=True))
+    context_BTCHW = waves(1)
+    expected = in_pytorch(checkpoint, context_BTCHW)
+    for name in (path, *report.paths):
+        frames = OnnxNetwork(name).rollout(context_BTCHW.numpy(), HORIZON)
+        np.testing.assert_allclose(np.stack([*frames], 1), expected, rtol=0, atol=1e-5)
+    report.paths[0].unlink()
+    with pytest.raises(CheckpointError, match=r"m\.encode\.onnx: no such file"):
+        OnnxNetwork(path)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
+def test_half_precision_halves_the_file_and_its_error_is_told(tmp_path, suffix):
+    checkpoint = make_checkpoint("convlstm", 4, 1, filters="[40, 36]")
+    whole = export_model(checkpoint, tmp_path / f"whole{suffix}")
+    half = export_model(checkpoint, tmp_path / f"half{suffix}", ModelRequest(half=True))
+    assert half.paths[0].stat().st_size < 0.6 * whole.paths[0].stat().st_size
+    assert whole.difference < 1e-5 < half.difference < 5e-3
+    told = [note for note in half.notes if note.endswith("weights in half precision")]
+    assert told == [
+        f"differs from PyTorch by at most {half.difference:.1e} at batch sizes 1 and 3, "
+        "weights in half precision"
+    ]
+
+
+def test_safetensors_are_a_model_again(tmp_path):
+    checkpoint, path = make_checkpoint("shi2015", 4, 1), tmp_path / "model.safetensors"
+    assert export_model(checkpoint, path).difference == 0
+    again = load_checkpoint(path)
+    assert (again.config, again.clip, again.scores) == (
+        *(checkpoint.config, checkpoint.clip, checkpoint.scores),
+    )
+    for name, weight in checkpoint.weights.items():
+        assert torch.equal(again.weights[name], weight)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match="damaged, or not a model"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(("name", "patch", "channels"), NETWORKS[:2])
+def test_torch_export_gives_pytorchs_frames_at_any_batch_size(
+    tmp_path, capfd, name, patch, channels
+):
+    checkpoint, path = make_checkpoint(name, patch, channels), tmp_path / "model.pt2"
+    report = export_model(checkpoint, path)
+    assert capfd.readouterr() == ("", "")
+    assert report.difference < 1e-5
+    assert list(tmp_path.iterdir()) == [path]
+    extra = {"framecast.json": ""}
+    module = torch.export.load(path, extra_files=extra).module()
+    assert_metadata(json.loads(extra["framecast.json"]), name, patch, channels)
+    for batch in (1, 3):
+        context_BTCHW = waves(batch, channels=channels)
+        with torch.no_grad():
+            found = module(context_BTCHW).numpy()
+        np.testing.assert_allclose(found, in_pytorch(checkpoint, context_BTCHW), rtol=0, atol=1e-5)
+    assert PACKAGE not in path.read_bytes(), "carries paths of the machine it was made on"
+
+
+@pytest.mark.parametrize(("name", "patch", "channels"), [*NETWORKS, TIED[0]])
+def test_torchscript_gives_pytorchs_frames_and_refuses_other_sizes(
+    tmp_path, capfd, name, patch, channels
+):
+    checkpoint, path = make_checkpoint(name, patch, channels), tmp_path / "model.torchscript"
+    report = export_model(checkpoint, path)
+    assert capfd.readouterr() == ("", "")
+    assert report.difference < 1e-5
+    assert list(tmp_path.iterdir()) == [path]
+    extra = {"framecast.json": ""}
+    module = torch.jit.load(path, _extra_files=extra)
+    assert_metadata(json.loads(extra["framecast.json"]), name, patch, channels)
+    for batch, height, width in SIZES[: 1 if (name, patch, channels) in TIED else 2]:
+        context_BTCHW = waves(batch, channels=channels, height=height, width=width)
+        with torch.no_grad():
+            found = module(context_BTCHW, 3).numpy()
+        np.testing.assert_allclose(
+            found, in_pytorch(checkpoint, context_BTCHW, 3), rtol=0, atol=1e-5
+        )
+    with pytest.raises(torch.jit.Error, match=r"context must be .*\[3, \d\]"):
+        module(waves(1, length=4, channels=channels))
+    if name == "cnn-lstm":
+        with pytest.raises(torch.jit.Error, match=r"H, W from \[22, 30\] to \[22, 30\]"):
+            module(waves(1, height=26))
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        *(("m.onnx", False), ("m.onnx", True), ("m.torchscript", False)),
+        pytest.param("m.pt2", False, marks=pytest.mark.slow),
+    ],
+)
+def test_the_printed_script_runs_and_gives_the_frames_of_predict(tmp_path, name, step):
+    checkpoint = make_checkpoint("convlstm", 4, 1)
+    report = export_model(checkpoint, tmp_path / name, ModelRequest(step=step))
+    assert len([line for line in report.snippet.splitlines() if line.strip()]) <= 12
+    frames_THWC = (waves(1, length=7)[0].numpy().transpose(0, 2, 3, 1) * 255).round()
+    np.save(tmp_path / "clip.npy", frames_THWC.astype(np.uint8))
+    script = report.snippet
+    if name.endswith(".onnx"):
+        script += "import sys; assert 'torch' not in sys.modules\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    context_THWC = frames_THWC[-CONTEXT:].astype(np.uint8)
+    expected = LoadedForecaster(checkpoint, "cpu").predict(context_THWC, HORIZON)
+    found = np.load(tmp_path / "future.npy")
+    assert found.shape == expected.shape == (HORIZON, HEIGHT, WIDTH, 1)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def test_horizon_context_and_size_can_be_chosen(tmp_path):
+    checkpoint, path = make_checkpoint("convlstm", 4, 1), tmp_path / "long.torchscript"
+    report = export_model(checkpoint, path, ModelRequest(5, 4, (19, 45)))
+    context_BTCHW = waves(2, length=4, height=19, width=45)
+    with torch.no_grad():
+        found = torch.jit.load(path)(context_BTCHW).numpy()
+    assert found.shape == (2, 5, 1, 19, 45)
+    expected = in_pytorch(checkpoint, context_BTCHW, horizon=5)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert report.notes[0] == (
+        "takes context (B, 4, 1, H, W), float32 in [0, 1], any B, H and W from 1 to 4096"
+    )
+    assert report.notes[1].startswith("differs from PyTorch by at most")
+    tied = export_model(make_checkpoint("fc-lstm", 4, 1), tmp_path / "tied.onnx")
+    assert tied.notes[0] == "takes context (B, 3, 1, 22, 30), float32 in [0, 1], any B"
+
+
+def test_a_network_that_repeats_the_last_frame_is_called_untested(tmp_path):
+    checkpoint = make_checkpoint()
+    weights = {
+        name: torch.zeros_like(weight) if name.startswith("paint") else weight
+        for name, weight in checkpoint.weights.items()
+    }
+    still = Checkpoint(checkpoint.config, checkpoint.clip, weights, {})
+    notes = export_model(still, tmp_path / "still.torchscript").notes
+    assert notes[-1].startswith("this network repeats the last frame")
+    assert len(export_model(checkpoint, tmp_path / "moving.torchscript").notes) == 2
+
+
+def off_by_a_little(frames_BTCHW):
+    frames_BTCHW[-1, -1, 0, 3, 5] += 2e-3
+    return frames_BTCHW
+
+
+def not_a_number(frames_BTCHW):
+    frames_BTCHW[0, 0, 0, 0, 0] = float("nan")
+    return frames_BTCHW
+
+
+DEFECTS = [
+    off_by_a_little,
+    not_a_number,
+    lambda frames_BTCHW: frames_BTCHW[:1].expand_as(frames_BTCHW),  # right only at batch 1
+    lambda frames_BTCHW: frames_BTCHW[:, :1],
+]
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+@pytest.mark.parametrize("earlier", [None, b"the user's"])
+def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch, defect, earlier):
+    load = formats.TorchScriptFormat.load
+
+    def load_damaged(self, path, export):
+        run = load(self, path, export)
+        return lambda context_BTCHW, horizon: defect(run(context_BTCHW, horizon))
+
+    monkeypatch.setattr(formats.TorchScriptFormat, "load", load_damaged)
+    path = tmp_path / "model.torchscript"
+    if earlier:
+        path.write_bytes(earlier)
+    with pytest.raises(ExportMismatchError, match="TorchScript gives frames that differ") as caught:
+        export_model(make_checkpoint(), path, overwrite=True)
+    assert caught.value.exit_code == 8
+    assert list(tmp_path.iterdir()) == ([path] if earlier else [])
+    assert earlier is None or path.read_bytes() == earlier
+
+
+def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
+    def save_half(self, export, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(formats.TorchScriptFormat, "save", save_half)
+    with pytest.raises(KeyboardInterrupt):
+        export_model(make_checkpoint(), tmp_path / "model.torchscript")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".torchscript"])
+def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path, suffix):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The system refuses what would make a file longer than this, as it does on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot write the model"):
+            export_model(make_checkpoint(), tmp_path / f"model{suffix}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_earlier_file_is_replaced_only_when_asked(tmp_path):
+    path = tmp_path / "model.torchscript"
+    path.write_bytes(b"the user's")
+    with pytest.raises(OutputError, match="exists already"):
+        export_model(make_checkpoint(), path)
+    assert path.read_bytes() == b"the user's"
+    export_model(make_checkpoint(), path, overwrite=True)
+    assert torch.jit.load(path)(waves(1)).shape == (1, HORIZON, 1, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "text"),
+    [
+        ("model.tflite", {}, UsageError, r"ends in \.tflite; .*\.onnx, \.pt2, \.torchscript"),
+        ("model", {}, UsageError, "ends in nothing"),
+        ("nowhere/model.pt2", {}, OutputError, "there is no folder"),
+        ("folder.pt2", {}, OutputError, "folder.pt2 is a folder, a model is one file"),
+        ("model.pt2", {"horizon": 0}, UsageError, "horizon 0, .* must be 1 or more"),
+        ("model.pt2", {"context_length": 0}, UsageError, "context length 0"),
+        ("model.pt2", {"size": (9, 0)}, UsageError, "size 9x0"),
+        ("model.pt2", {"step": True}, UsageError, r"--step is not for torch.export; .* \.onnx"),
+        ("m.torchscript", {"half": True}, UsageError, r"--half .*\.onnx or \.safetensors"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_slow_part(
+    tmp_path, monkeypatch, name, options, error, text
+):
+    def never(*_):
+        raise AssertionError("the slow part began")
+
+    monkeypatch.setattr(formats.ProgramFormat, "save", never)
+    (tmp_path / "folder.pt2").mkdir()
+    with pytest.raises(error, match=text):
+        export_model(make_checkpoint(), tmp_path / name, ModelRequest(**options))
+
+
+def without(*missing):
+    return lambda name: None if name in missing else object()
+
+
+def test_missing_packages_are_named_with_the_command_that_installs_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "find_spec", without("onnx"))
+    with pytest.raises(UsageError, match=r'needs onnx, .*pip install "framecast\[export\]"'):
+        export_model(make_checkpoint(), tmp_path / "model.onnx")
+
+
+def test_without_onnxruntime_the_report_says_that_nothing_was_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "find_spec", without("onnxruntime"))
+    checkpoint, path = make_checkpoint(), tmp_path / "model.onnx"
+    report = export_model(checkpoint, path)
+    assert report.difference is None
+    assert report.notes[1].startswith("not checked against PyTorch: onnxruntime is not installed")
+    assert 'pip install "framecast[export]"' in report.notes[1]
+    expected = in_pytorch(checkpoint, waves(2))
+    np.testing.assert_allclose(run_onnx(path, waves(2)), expected, rtol=0, atol=1e-4)
+
+
+def test_blobs_are_smooth_moving_and_different_from_each_other():
+    blobs = moving_blobs(3, 4, 2, 23, 31)
+    assert blobs.shape == (3, 4, 2, 23, 31)
+    assert 0 <= blobs.min() <= blobs.max() <= 1
+    assert blobs.diff(dim=-1).abs().max() < 0.4
+    assert blobs.diff(dim=1).abs().mean() > 0.005
+    assert (blobs[0] - blobs[1]).abs().mean() > 0.05
+    assert (blobs[:, :, 0] - blobs[:, :, 1]).abs().mean() > 0.05

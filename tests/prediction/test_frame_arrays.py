@@ -1,0 +1,63 @@
+"""Frames of every accepted shape and type, and what is said of all others."""
+
+import numpy as np
+import pytest
+
+from framecast.errors import UsageError
+from framecast.prediction.frame_arrays import as_clips, from_pixels, to_pixels
+
+
+@pytest.mark.parametrize(
+    ("given", "clips", "back"),
+    [
+        ((5, 7, 8), (1, 5, 7, 8, 1), (2, 7, 8)),
+        ((5, 7, 8, 3), (1, 5, 7, 8, 3), (2, 7, 8, 3)),
+        ((4, 5, 7, 8, 1), (4, 5, 7, 8, 1), (4, 2, 7, 8, 1)),
+    ],
+)
+def test_results_have_the_axes_of_what_was_given(given, clips, back):
+    found, as_given = as_clips(np.zeros(given, np.uint8))
+    assert found.shape == clips
+    assert as_given(found[:, :2]).shape == back
+
+
+@pytest.mark.parametrize(
+    ("frames", "text"),
+    [
+        ("clip.mp4", "an array of numbers .* received str of <U8; read files with framecast.read"),
+        (None, "received NoneType of object"),
+        (np.zeros((7, 8)), r"received shape \(7, 8\); add a time axis"),
+        (np.zeros((0, 7, 8)), r"no size 0; received shape \(0, 7, 8\)"),
+        (np.zeros((5, 7, 8, 4)), r"received shape \(5, 7, 8, 4\); move the channels last"),
+        (np.zeros((5, 7, 8), bool), "received ndarray of bool"),
+    ],
+)
+def test_what_are_no_frames_is_a_value_error_with_its_remedy(frames, text):
+    with pytest.raises(ValueError, match=text) as caught:
+        as_clips(frames)
+    assert isinstance(caught.value, UsageError)
+
+
+def test_floats_keep_their_range_and_type():
+    celsius = np.linspace(-40, 25, 60, dtype=np.float32).reshape(3, 4, 5, 1)
+    pixels = to_pixels(celsius, (-40, 60))
+    assert pixels.dtype == np.uint16
+    assert (pixels.min(), pixels.max()) == (0, round(65535 * 0.65))
+    again = from_pixels(pixels, celsius.dtype, (-40, 60))
+    assert again.dtype == np.float32
+    np.testing.assert_allclose(again, celsius, atol=100 / 65535)
+
+
+@pytest.mark.parametrize(
+    ("frames", "value_range", "text"),
+    [
+        (np.array([0.0, 1.5]), None, "value_range 0 to 1; received values from 0 to 1.5"),
+        (np.array([0.0, np.nan]), None, "received values from nan to nan"),
+        (np.array([0.0, 1.0]), (3, 3), "value_range 3 to 3"),
+        (np.array([1], np.int64), None, "received int64; convert them"),
+        (np.array([1], np.uint8), (0, 9), "value_range is for floats; received uint8"),
+    ],
+)
+def test_values_that_cannot_be_pixels_are_refused(frames, value_range, text):
+    with pytest.raises(ValueError, match=text):
+        to_pixels(frames, value_range)

@@ -1,0 +1,112 @@
+"""framecast from Python: one script that runs, results that show and save themselves."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import framecast
+from framecast.errors import ConfigError, SourceError, UsageError
+from tests.support.media import smooth_clip
+from tests.support.tiny_runs import CONTEXT, HORIZON
+
+SCRIPT = Path(__file__).with_name("notebook.py")
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path):
+    np.save(tmp_path / "clip.npy", smooth_clip(24, 18, 26)[..., 1])
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(tmp_path)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Clip((24, 18, 26, 1) uint8, 10 frames/s)" in done.stdout
+    assert "Clip((4, 18, 26, 1) uint8, 10 frames/s) Clip((6, 18, 26) float32" in done.stdout
+    assert "lead  framecast  last frame  optical flow" in done.stdout
+    assert "MSE x 1000" in done.stdout
+    assert done.stdout.endswith("(4, 18, 26, 1)\n")
+    assert framecast.read(tmp_path / "future.gif").frames.shape[0] == 4
+    assert "<title>framecast: clip.npy</title>" in (tmp_path / "report.html").read_text()
+
+
+def test_what_predict_gives_is_what_the_command_writes(run, clips, grey_run, tmp_path):
+    target = tmp_path / "future.npy"
+    assert run("predict", grey_run, clips / "grey.npy", "-o", target)[0] == 0
+    found = framecast.predict(clips / "grey.npy", grey_run)
+    np.testing.assert_array_equal(np.load(target), found.frames)
+    again = framecast.predict(np.load(clips / "grey.npy"), framecast.load_forecaster(grey_run))
+    np.testing.assert_array_equal(again.frames, found.frames[..., 0])
+    assert again.frames.shape == (HORIZON, 18, 26)
+
+
+def test_batches_and_floats_come_back_as_they_were_given(clips, grey_run):
+    frames = np.load(clips / "grey.npy")[..., None]
+    forecaster = framecast.load_forecaster(grey_run)
+    batch = np.stack([frames[:CONTEXT], frames[4 : 4 + CONTEXT]])
+    found = forecaster.predict(batch, 2)
+    assert found.shape == (2, 2, 18, 26, 1)
+    np.testing.assert_array_equal(found[1], forecaster.predict(batch[1], 2))
+    kelvin = 200 + 100 * (batch[0] / 255)
+    floats = forecaster.predict(kelvin, 2, (200, 300))
+    assert floats.dtype == np.float64
+    # One level of uint8 is 0.39 K; rounding to whole levels is the only difference.
+    np.testing.assert_allclose(floats, 200 + 100 * (found[0] / 255), atol=0.25)
+
+
+def test_results_show_themselves(clips, grey_run):
+    clip = framecast.read(clips / "grey.npy")
+    assert re.search(r'<img alt="20 frames" src="data:image/gif;base64,R0lG', clip._repr_html_())
+    assert len(clip) == 20
+    assert np.asarray(clip).shape == clip.frames.shape
+    assert json.loads(clip.to_json())["shape"] == [20, 18, 26, 1]
+    evaluation = framecast.evaluate(grey_run, clips / "grey.npy", windows=1)
+    assert evaluation.summary in evaluation._repr_html_()
+    assert evaluation.table("psnr").startswith("PSNR dB\nlead  framecast  last frame")
+    assert json.loads(evaluation.to_json())["summary"] == evaluation.summary
+
+
+def test_evaluations_are_saved_by_their_ending_and_overwrite_nothing(clips, grey_run, tmp_path):
+    evaluation = framecast.evaluate(grey_run, clips / "grey.npy", windows=1)
+    for name in ("report.html", "scores.csv", "scores.json"):
+        assert evaluation.save(tmp_path / name) == tmp_path / name
+        with pytest.raises(framecast.errors.OutputError, match="exists already"):
+            evaluation.save(tmp_path / name)
+    assert json.loads((tmp_path / "scores.json").read_text())["protocol"] == "pixel"
+    with pytest.raises(UsageError, match=r"use \.html, \.csv, \.json"):
+        evaluation.save(tmp_path / "report.pdf")
+
+
+def test_a_clip_is_written_and_read_again_as_it_was(tmp_path):
+    frames = smooth_clip(5, 18, 26)
+    path = framecast.write(tmp_path / "a.npy", frames)
+    again = framecast.read(path)
+    np.testing.assert_array_equal(again.frames, frames)
+    framecast.write(tmp_path / "b.gif", framecast.Clip(frames[..., 0], 25))
+    assert framecast.read(tmp_path / "b.gif").fps == 25
+    framecast.write(tmp_path / "c.npy", frames[..., 0] / 255)
+    assert framecast.read(tmp_path / "c.npy").frames.shape == (5, 18, 26, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda run, clip: framecast.predict(5, run), ValueError, r"must be .*received shape \(\)"),
+        (lambda run, clip: framecast.predict(clip[0], run), ValueError, "add a time axis"),
+        (lambda run, clip: framecast.predict(clip[:2], run), ValueError, "spans 3; received 2 f"),
+        (lambda run, clip: framecast.predict(clip, 7), ValueError, "expected a path; received int"),
+        (lambda run, clip: framecast.predict("none.mp4", run), SourceError, "no such file"),
+        (lambda run, clip: framecast.read(None), ValueError, "received NoneType"),
+        (lambda run, clip: framecast.write("x.gif", "no"), ValueError, "array of numbers"),
+        (lambda run, clip: framecast.write("x.gif", clip + 0.5), ValueError, "value_range 0 to 1"),
+        (lambda run, clip: framecast.train("x", epoch=3), ConfigError, "epoch"),
+        (lambda run, clip: framecast.train("x", lr="high"), ConfigError, "expected a number"),
+        (lambda run, clip: framecast.evaluate(run, "x", step=1), ValueError, "there are horizon"),
+    ],
+)
+def test_wrong_input_is_a_value_error_with_what_to_do(grey_run, clips, call, error, text):
+    with pytest.raises(error, match=text) as caught:
+        call(grey_run, np.load(clips / "grey.npy").astype(np.float64) / 255)
+    assert "has no attribute" not in str(caught.value)

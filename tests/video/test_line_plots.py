@@ -1,0 +1,54 @@
+"""Plots: every line has a look of its own, gaps stay gaps, curves mark the best epoch."""
+
+import re
+
+import cv2
+import pytest
+
+from framecast.errors import OutputError
+from framecast.video.line_plots import INK, lines_plot, to_svg, training_curves, write_png
+
+
+def test_no_two_lines_have_one_look():
+    names = [f"forecaster {number}" for number in range(10)]
+    plot = to_svg(lines_plot({name: [1.0, 2.0, 3.0] for name in names}, "lead", "MSE"))
+    looks = re.findall(r'<path d="[^"]*"[^>]*style="(fill: none; [^"]*stroke: #[^"]*)"', plot)
+    lines = {look for look in looks if "stroke-width: 1.4" in look or "stroke-width: 2.6" in look}
+    assert len(lines) == len(names)
+    assert INK not in plot
+    assert "currentColor" in plot
+
+
+def test_what_is_not_defined_is_a_gap():
+    figure = lines_plot({"model": [1.0, None, 3.0]}, "lead", "CSI", band=([0, 0, 0], [2, 2, 2]))
+    [line] = figure.axes[0].lines
+    assert line.get_ydata()[0] == 1
+    assert line.get_ydata()[1] != line.get_ydata()[1]
+    assert len(figure.axes[0].collections) == 1
+
+
+ROWS = [
+    {
+        "epoch": str(epoch),
+        "train_loss": "" if epoch == 0 else str(0.5 / epoch),
+        "validation_mse": str(error),
+        "persistence_mse": "0.009",
+        "flow_mse": "0.004",
+    }
+    for epoch, error in enumerate((0.008, 0.005, 0.003, 0.0035))
+]
+
+
+def test_curves_show_the_levels_to_beat_and_mark_the_best_epoch(tmp_path):
+    figure = training_curves(ROWS)
+    above, below = figure.axes
+    lines = {line.get_label(): line for line in above.lines}
+    assert lines["last frame"].get_ydata()[0] == pytest.approx(9)
+    assert lines["optical flow"].get_ydata()[0] == pytest.approx(4)
+    best = lines["best: epoch 2"]
+    assert (best.get_xdata()[0], best.get_ydata()[0]) == (2, pytest.approx(3))
+    assert list(below.lines[0].get_xdata()) == [1, 2, 3]
+    write_png(tmp_path / "curves.png", figure)
+    assert cv2.imread(str(tmp_path / "curves.png")).shape[2] == 3
+    with pytest.raises(OutputError):
+        write_png(tmp_path / "none" / "curves.png", figure)
