@@ -163,7 +163,7 @@ class ModelConfig(Section):
         tuple[int, ...],
         Rule(
             "Hidden channels, one ConvLSTM2D layer for each number; in cnn-lstm of the grid before "
-            "the LSTM (first) and behind it (last); unused by fc-lstm.",
+            "the LSTM (first) and after it (last); unused by fc-lstm.",
             at_least=1,
         ),
     ] = (64, 64)
@@ -238,7 +238,8 @@ class TrainConfig(Section):
     SECTION: ClassVar[str] = "train"
 
     minutes: Annotated[
-        float | None, Rule("Wall-clock budget; none: no limit.", above=0, flag="--minutes")
+        float | None,
+        Rule("Wall-clock budget in minutes; none: no limit.", above=0, flag="--minutes"),
     ] = 10.0
     epochs: Annotated[
         int | None, Rule("Number of epochs; none: no limit.", at_least=1, flag="--epochs")

@@ -42,7 +42,7 @@ class Batch:
         return f"Batch({', '.join(shapes)})"
 
     def reaching_back(self, frames: int) -> Batch:
-        """The same windows, cut so that so many frames are the target."""
+        """The same windows, cut so that `frames` frames are the target."""
         more = frames - self.target_BTCHW.shape[1]
         if more == 0:
             return self

@@ -41,13 +41,13 @@ def find_cuts(frames: Iterable[np.ndarray]) -> tuple[int, ...]:
 def newest_scene(frames: Iterable[np.ndarray], first: int) -> int:
     """Return the index of the frame that begins the last scene, or `first` where none does later.
 
-    A few frames before the `first` that counts help to judge those behind it.
+    A few frames before the `first` that counts help to judge those after it.
     """
     return max((cut for cut in find_cuts(frames) if cut > first), default=first)
 
 
 def _there_and_back(head: list[np.ndarray], rest: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield `head` and the rest, mirrored at both ends; by all of the head behind its first."""
+    """Yield `head` and the rest, mirrored at both ends; by all of the head after its first."""
     tail = deque(head, maxlen=NEIGHBOURS + 1)
     yield from head[:0:-1]
     yield from head

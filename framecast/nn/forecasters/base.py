@@ -48,7 +48,7 @@ class Forecaster(nn.Module):
         return self.unroll(self.encode(context_BTCHW), horizon)
 
     def unroll(self, state: Any, horizon: int) -> Tensor:
-        """The frames (B, horizon, C, H, W) of so many steps."""
+        """The frames (B, horizon, C, H, W) of `horizon` steps."""
         frames = []
         for _ in range(horizon):
             frame_BCHW, state = self.step(state)

@@ -60,7 +60,7 @@ def grid_stack(
 
 
 def state_behind(stack: ConvLSTMStack, cells_BTEHW: Tensor) -> States:
-    """h and c of all layers behind a sequence, zeros behind an empty one."""
+    """h and c of all layers after a sequence, zeros after an empty one."""
     if cells_BTEHW.shape[1] == 0:
         batch, _, *shape = cells_BTEHW.shape
         return stack.zero_state(cells_BTEHW.new_empty(batch, *shape))

@@ -29,7 +29,7 @@ _BLOCK_BYTES = 16 * 2**20, 64 * 2**20
 # More bytes of a sequence's gates than this are recomputed, which takes a sixth of the time.
 _MOST_SAVED_BYTES = 24 * 2**20
 
-# Below so many tiles, or tiles times steps, transforming the weights is not repaid.
+# With fewer tiles, or tiles times steps, transforming the weights is not repaid.
 _LEAST_TILES = 64
 _LEAST_TILE_STEPS = 256
 
@@ -116,7 +116,7 @@ def numbers_kept(tiles: Tiles, filters: int, steps: int, *, recompute: bool = Fa
 
 
 def numbers_beside(tiles: Tiles, channels: int, filters: int, steps: int) -> int:
-    """Numbers alive while predicting, in float32, beside x and the h and c that are given out."""
+    """Live elements while predicting, in float32, besides x and the h and c of the output."""
     together = samples_of_block(tiles, channels, filters, steps) * tiles.count // tiles.batch
     block = _elements_of_block(tiles, channels, filters) * together
     weights = tiles.products * 4 * filters * (channels + filters)

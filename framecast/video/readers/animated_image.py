@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 from PIL import Image
 
@@ -110,6 +109,8 @@ class AnimatedSource(FrameSource):
 
 def _composed(path: Path) -> Iterator[tuple[np.ndarray, float]]:
     """Yield each frame as RGBA (H, W, 4) with its delay in milliseconds."""
+    import imageio.v3 as iio  # noqa: PLC0415  (other sources need not wait for it)
+
     with iio.imopen(path, "r", plugin="pillow") as file:
         # Not by file.read(index=...), which takes the first palette's transparent index for all.
         for number, pixels in enumerate(file.iter(mode="RGBA")):

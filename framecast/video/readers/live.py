@@ -81,7 +81,7 @@ def live_name(source: str) -> str:
 def open_live(source: str, channels: int, size: tuple[int, int] | None = None) -> Feed:
     """Open standard input ("-"), a camera ("camera:0") or a URL, as 1 (grey) or 3 (RGB) channels.
 
-    `size` (H, W) says that standard input is raw 8-bit frames of so many pixels and channels, rows
+    `size` (H, W) says that standard input is raw 8-bit frames of these pixels and channels, rows
     from the top, without anything between them. Raises UsageError for a camera without a number,
     SourceError when there is no such camera; `frames` raises CorruptSourceError where the stream
     breaks off inside a frame, SourceError at what is no image or has another size.
