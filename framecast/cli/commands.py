@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
 from framecast.cli.options import (
-    CLIP_KINDS,
     FORECAST,
     INPUT,
     LAYERS,
@@ -31,6 +30,7 @@ from framecast.cli.options import (
     Labels,
     Match,
     Model,
+    ModelAndSources,
     Overrides,
     Overwrite,
     PresetName,
@@ -136,15 +136,8 @@ def train(
 
 
 def predict(
-    model: Model,
-    sources: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="SOURCE",
-            help=f"{CLIP_KINDS}; with --stream also - (standard input), camera:N and URLs.",
-            show_default=False,
-        ),
-    ],
+    paths: ModelAndSources,
+    model: Model = None,
     output: Annotated[
         list[str] | None,
         typer.Option(
@@ -176,7 +169,8 @@ def predict(
         bool,
         typer.Option(
             "--stream",
-            help="After every frame, predict the one that is --horizon (1) ahead.",
+            help="After every frame, predict the one that is --horizon (1) ahead; a SOURCE may "
+            "also be - (standard input), camera:N or a URL.",
             rich_help_panel=FORECAST,
         ),
     ] = False,
@@ -224,12 +218,13 @@ def predict(
 
     Examples:
 
-      framecast predict runs/train-1 clip.mp4 --horizon 24 -o future.mp4
+      framecast predict clip.mp4 --horizon 24 -o future.mp4
 
       framecast predict runs/train-1 camera:0 --stream -o nowcast.mp4
     """
     from framecast.cli.console import show_model, show_notes, show_result
     from framecast.cli.progress import LOADING, Display
+    from framecast.prediction.model_files import pretrained_notes, split_model
     from framecast.prediction.model_header import check_early
     from framecast.prediction.predict_clip import PredictionRequest, name_outputs, predict_file
     from framecast.prediction.predict_stream import nowcast_file
@@ -241,25 +236,27 @@ def predict(
         *(horizon, start, compare, fps, color, keep_readable, stream, size, axes, variable),
         *(colormap, labels, step_minutes, value_scale),
     )
+    chosen, sources = split_model(paths, model)
     named = expand_lists(sources)
     for source in named:
         request.check_source(source)
     # The other sources are still predicted where one of several is wrong.
     alone = [] if len(named) > 1 else [source for source in named if not is_live(source)]
     given = {"color": color, "axes": axes, "variable": variable, "keep_readable": keep_readable}
-    check_early(model, alone, **given)
+    check_early(chosen, alone, **given)
     targets = name_outputs(named, output or [], format_, overwrite)
     for files in targets:
         for file in files:
-            check_inputs(Path(file), [model, *map(Path, named)])
+            check_inputs(Path(file), [chosen, *map(Path, named)])
             if len(named) == 1:
                 open_writer(file, fps=fps or DEFAULT_FPS, overwrite=overwrite)
     with Display() as display:
         display.show(LOADING)
         from framecast.prediction.onnx_forecaster import open_forecaster
 
-        forecaster = open_forecaster(model, device, tile, match)
+        forecaster = open_forecaster(chosen, device, tile, match)
     show_model(forecaster)
+    show_notes(pretrained_notes(chosen))
     predict_one = nowcast_file if stream else predict_file
 
     def run(source: str, files: list[str]) -> None:
@@ -274,8 +271,8 @@ def predict(
 
 
 def evaluate(
-    model: Model,
-    sources: Sources,
+    paths: ModelAndSources,
+    model: Model = None,
     horizon: Horizon = None,
     stride: Annotated[
         int | None,
@@ -359,6 +356,7 @@ def evaluate(
     from framecast.cli.score_tables import show_evaluation
     from framecast.evaluation.report_files import ReportFiles
     from framecast.evaluation.task import EvaluationRequest, open_task
+    from framecast.prediction.model_files import split_model
     from framecast.prediction.model_header import check_early
 
     request = EvaluationRequest(
@@ -371,9 +369,10 @@ def evaluate(
         include_training,
     )
     files = ReportFiles(csv, report, overwrite, colormap, step_minutes)
+    chosen, sources = split_model(paths, model)
     for path in files.paths:
-        check_inputs(path, [model, *(sources or [])])
-    check_early(model, needed(sources), color=color, keep_readable=keep_readable)
+        check_inputs(path, [chosen, *sources])
+    check_early(chosen, sources, color=color, keep_readable=keep_readable)
     with Display(quiet=not is_main_process()) as display:
         display.show(LOADING)
         from framecast.evaluation.evaluate import evaluate_task
@@ -382,7 +381,7 @@ def evaluate(
         with Display(quiet=not group.main) as display:
             display.show("loading the model")
             task = open_task(
-                model, sources, request, color, keep_readable, group.device, match, display.count
+                chosen, sources, request, color, keep_readable, group.device, match, display.count
             )
             if group.main:
                 show_model(task.forecaster)
@@ -405,6 +404,7 @@ def inspect_shapes(
             metavar="TARGET", help="Frames, a model, or a framecast.yaml.", show_default=False
         ),
     ] = None,
+    model: Model = None,
     config: ConfigFile = None,
     settings: Set = None,
     size: Annotated[
@@ -490,28 +490,32 @@ def inspect_shapes(
     from framecast.inspection import model_source, network_report
 
     if layers or input_ or goal or samples is not None or model_source.is_model_source(target):
-        if config or settings or size or channels:
+        if model or config or settings or size or channels:
             raise UsageError(
                 "--config, --set, --size and --channels are for framecast's own networks",
                 remedy="leave them out; --input has the sizes",
             )
-        model = model_source.inspect_model(target, layers or [], input_, goal, samples)
-        show_model(model, diagram, as_json=json, verbose=verbose, overwrite=overwrite)
+        stack = model_source.inspect_model(target, layers or [], input_, goal, samples)
+        show_model(stack, diagram, as_json=json, verbose=verbose, overwrite=overwrite)
         return
-    report = network_report.inspect_target(target, config, settings or [], size, channels)
+    report = network_report.inspect_target(
+        one_of(target, model), config, settings or [], size, channels
+    )
     show_inspection(report, diagram, as_json=json, verbose=verbose, overwrite=overwrite)
 
 
 def export(
     source: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="SOURCE",
             help="A model file or run folder; or frames.",
             show_default=False,
             autocompletion=complete_run,
         ),
-    ],
+    ] = None,
+    model: Model = None,
+    *,
     output: Annotated[
         str,
         typer.Option(
@@ -603,11 +607,12 @@ def export(
         *(horizon, context_length, size, step, half),
         *(fps, scale, colormap, labels, step_minutes, value_scale),
     )
-    check_inputs(Path(output), [source])
+    exported = needed(one_of(source, model))
+    check_inputs(Path(output), [exported])
     is_model = Path(output).suffix.lower() in (".onnx", ".pt2", ".torchscript", ".safetensors")
     task = "exporting, and checking the model against PyTorch" if is_model else "writing frames"
     with working(task):
-        report = export_source(source, output, request, overwrite)
+        report = export_source(exported, output, request, overwrite)
     show_notes(report.notes)
     if report.snippet:
         show_text(f"run it on the frames of clip.npy with:\n\n{report.snippet}")
@@ -615,7 +620,18 @@ def export(
         show_result(str(path))
 
 
-def needed(sources: list[Path] | None) -> list[Path]:
+Named = TypeVar("Named", Path, list[Path])
+
+
+def one_of(target: Path | None, model: Path | None) -> Path | None:
+    """What is looked at, which may be named as `--model`; UsageError where both are."""
+    if target is not None and model is not None:
+        raise UsageError(f"{target} and --model {model}: one of them is enough")
+    return target or model
+
+
+def needed(sources: Named | None) -> Named:
+    """One path or several; UsageError where there is none."""
     if not sources:
         raise UsageError("no SOURCE given", remedy="name a frame folder, video, GIF or array")
     return sources

@@ -75,12 +75,24 @@ Sources = Annotated[
     list[Path] | None,
     typer.Argument(metavar="SOURCE", help=f"{CLIP_KINDS}, or folders of them.", show_default=False),
 ]
-Model = Annotated[
-    Path,
+ModelAndSources = Annotated[
+    list[Path],
     typer.Argument(
-        metavar="MODEL",
-        help="A run folder or model file: .pt, .safetensors, or .onnx of framecast export.",
+        metavar="[MODEL] SOURCE",
+        help="A model file or run folder, none: the pretrained model; then "
+        f"{CLIP_KINDS[0].lower()}{CLIP_KINDS[1:]}, or folders of them.",
         show_default=False,
+        autocompletion=complete_run,
+    ),
+]
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="A model file, a run folder or `pretrained`, instead of a first argument.",
+        show_default=False,
+        rich_help_panel=INPUT,
         autocompletion=complete_run,
     ),
 ]

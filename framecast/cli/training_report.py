@@ -82,16 +82,20 @@ def show_start(start: Started) -> None:
 
 def show_epoch(epoch: EpochDone) -> None:
     """Print an epoch in one line of at most 80 columns, with a header before the first."""
-    if epoch.train_loss is None:  # the state before the first step
+    begins = epoch.train_loss is None  # a state before the first step
+    if begins and epoch.stage != "fitted":
         messages.print(
             f"held-out MSE x 1000: last frame {1000 * epoch.persistence_mse:.3f}, "
             f"optical flow {1000 * epoch.flow_mse:.3f}"
         )
         messages.print("epoch    step   minutes     loss   held-out MSE   against the better")
-    loss = "-" if epoch.train_loss is None else f"{epoch.train_loss:.5f}"
+    if begins:
+        spent = f"{epoch.minutes:7.1f} {epoch.stage or '-':>10}"
+    else:
+        spent = f"{epoch.minutes:9.1f} {epoch.train_loss:>8.5f}"
     better = min(epoch.persistence_mse, epoch.flow_mse)
     messages.print(
-        f"{epoch.epoch:5d} {epoch.step:7d} {epoch.minutes:9.1f} {loss:>8}  "
+        f"{epoch.epoch:5d} {epoch.step:7d} {spent}  "
         f"{1000 * epoch.validation_mse:13.3f}   "
         f"{compared(epoch.validation_mse, better):<18}{'  best' if epoch.improved else ''}".rstrip()
     )
@@ -119,6 +123,14 @@ def show_outcome(outcome: Outcome, quiet: bool) -> None:
         show_result(str(path))
 
 
+def _stages(result: TrainingResult) -> str:
+    """Say which stage of the run is kept, and what each has gained over the first."""
+    (first, reference), *others = result.stage_mse.items()
+    gains = [f"{first} {1000 * reference:.3f}"]
+    gains += [f"{stage} {1000 * mse:.3f} ({compared(mse, reference)})" for stage, mse in others]
+    return f"kept: {result.kept}; held-out MSE x 1000 of each stage: {', '.join(gains)}"
+
+
 def _show_scores(result: TrainingResult) -> None:
     """Print the held-out errors per lead time, next to the baselines', and how they compare."""
     title = f"held-out MSE x 1000 (frames in 0..1), best epoch {result.epoch}"
@@ -132,9 +144,7 @@ def _show_scores(result: TrainingResult) -> None:
     messages.print(table)
     minutes = "1 minute" if f"{result.minutes:.1f}" == "1.0" else f"{result.minutes:.1f} minutes"
     messages.print(f"stopped after {counted(result.steps, 'step')}, {minutes}: {result.reason}")
-    if result.epoch == 0:
-        messages.print(
-            "the fine-tuned model did not beat its start on held-out frames, so the start is kept"
-        )
+    if result.stage_mse:  # a resumed run of an earlier framecast noted none
+        messages.print(_stages(result))
     for name, mean in zip(("the last frame repeated", "optical flow"), baselines, strict=True):
         messages.print(f"held-out error compared with {name}: {compared(model, mean)}")

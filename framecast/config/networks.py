@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PATCH = 8
+"""Side in pixels of a cell of the default network's grid."""
+
 PATCH_2015 = 4
 """Side of the patches that Shi et al. 2015, section 4.1, fold into channels."""
 
@@ -23,6 +26,7 @@ class NetworkTraits:
     2015. `uses_motion`: it needs two context frames to see motion. `falls_back`: a classical
     forecast that did better in training takes its place; the others are there to be compared as
     they are.
+    `halves_grid`: each layer's cells are twice as large as those of the layer before.
     """
 
     summary: str
@@ -32,11 +36,16 @@ class NetworkTraits:
     peephole: bool = False
     uses_motion: bool = False
     falls_back: bool = False
+    halves_grid: bool = False
 
 
 NETWORKS: dict[str, NetworkTraits] = {
     "flow-convlstm": NetworkTraits(
-        "the default: ConvLSTM2D on motion", uses_motion=True, falls_back=True
+        "the default: ConvLSTM2D on motion",
+        patch=PATCH,
+        uses_motion=True,
+        falls_back=True,
+        halves_grid=True,
     ),
     "convlstm": NetworkTraits(
         "ConvLSTM2D, adds to the last frame",

@@ -166,7 +166,7 @@ class ModelConfig(Section):
             "the LSTM (first) and after it (last); unused by fc-lstm.",
             at_least=1,
         ),
-    ] = (64, 64)
+    ] = (64, 96)
     kernel_size: Annotated[
         int | tuple[int, ...],
         Rule(
@@ -268,7 +268,21 @@ class TrainConfig(Section):
         Literal["adamw", "rmsprop"],
         Rule("Optimizer; rmsprop, with decay 0.9, is that of the ConvLSTM paper."),
     ] = "adamw"
-    lr: Annotated[float, Rule("Highest learning rate.", above=0, flag="--lr")] = 1e-3
+    from_scratch: Annotated[
+        bool,
+        Rule(
+            "Start from random weights, not from the pretrained ones that framecast ships.",
+            flag="--from-scratch",
+        ),
+    ] = False
+    lr: Annotated[
+        float,
+        Rule(
+            "Highest learning rate; weights that are pretrained learn at 0.3 of it.",
+            above=0,
+            flag="--lr",
+        ),
+    ] = 1e-3
     weight_decay: Annotated[float, Rule("Weight decay of the optimizer.", at_least=0)] = 1e-4
     clip_norm: Annotated[float, Rule("Largest norm of the gradient of one step.", above=0)] = 1.0
     loss: Annotated[

@@ -67,7 +67,7 @@ def _score_windows(
     on_window: Callable[[int], None],
 ) -> dict[str, WindowScores]:
     """The scores of every forecaster by name, on these windows of a task."""
-    shape, channels = task.shape, task.forecaster.channels
+    shape, channels = task.shape, task.channels
     predictors = {MODEL: task.forecaster.extrapolate, **baselines}
     scores = {
         name: WindowScores(make_metrics(task.request.protocol, shape.horizon, task.thresholds))

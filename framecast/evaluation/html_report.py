@@ -134,7 +134,7 @@ def _panels(task: Task, number: int, reference: str, style: FrameStyle) -> dict[
     """Input, model, baseline, truth and error of one window, painted; all but the input over
     context and horizon, so that one slider moves through all of them."""
     window, shape = task.windows[number], task.shape
-    size, channels = task.sizes[window.clip], task.forecaster.channels
+    size, channels = task.sizes[window.clip], task.channels
     source = task.sources[window.clip]
     [frames_THWC] = stream_windows(source, [window.start], shape, size, channels)
     seen = list(frames_THWC[: shape.context_length])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from framecast.config.brightness_scale import read_scale
+from framecast.data.plan import common_channels
 from framecast.data.scene_breaks import split_scenes
 from framecast.data.training_frames import TrainingOverlap, find_overlap, untrained_parts
 from framecast.data.windows import Window, WindowShape, plan_windows, spread, window_span
@@ -77,6 +78,11 @@ class Task:
     found: tuple[Window, ...]
     windows: tuple[Window, ...]
     model: Path | None = None
+
+    @property
+    def channels(self) -> int:
+        """Channels of all clips, which `plan_evaluation` has checked."""
+        return self.sources[0].info.channels
 
 
 def open_task(
@@ -151,6 +157,7 @@ def _check_clips(
     """Refuse clips that cannot be scored, or not together."""
     for source in sources:
         forecaster.check_channels(source.info)
+    common_channels([source.info for source in sources], "auto")
     for source, size in zip(sources, sizes, strict=True):
         if protocol == "openstl" and size != sizes[0]:
             raise UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from framecast.export.formats import MODEL_FORMATS
 from framecast.export.frames import FramesRequest, export_frames
 from framecast.export.model import ExportReport, ModelRequest, export_model
 from framecast.prediction.checkpoint import load_checkpoint
+from framecast.prediction.model_files import names_model
 from framecast.video.frame_size import parse_size
 from framecast.video.readers.open import open_source
 
@@ -68,7 +68,7 @@ def export(
             request.horizon, request.context_length, size or None, request.step, request.half
         )
         return export_model(load_checkpoint(source), Path(output), wanted, overwrite)
-    if source.suffix in (".pt", ".safetensors") or os.path.lexists(source / "best.pt"):
+    if names_model(source):
         raise UsageError(
             f"{output}: a model cannot become a file of this kind",
             remedy=f"end the name in {', '.join(MODEL_FORMATS)}",

@@ -5,7 +5,6 @@ Built on the plan and the network's cost model, both plain integers; only a chec
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from framecast.inspection.tensor_table import Inspection, Line, Section, show_by
 from framecast.nn.cost_model.memory import check_memory
 from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, totals
-from framecast.nn.forecasters.grid import grid_size, patch_of
+from framecast.nn.forecasters.grid import coarsest_patch, grid_size, patch_of
+from framecast.prediction.model_files import PRETRAINED, names_model
 from framecast.video.frame_size import parse_size, target_size
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def inspect_target(
     if channels not in (None, 1, 3):
         raise UsageError(f"--channels {channels}: frames have 1 (grey) or 3 (RGB)")
     given = parse_size(frame, "--size: expected HEIGHTxWIDTH") if frame else None
-    if target is not None and _is_model(target):
+    if target is not None and names_model(target):
         if config is not None or overrides:
             raise UsageError(
                 f"{target}: a model brings its own settings", remedy="leave out --config and --set"
@@ -134,22 +134,18 @@ def _crop_side(config: Config) -> int:
     return 0 if config.model.traits.tied_to_size else config.data.crop
 
 
-def _is_model(target: Path) -> bool:
-    return target.suffix.lower() == ".pt" or os.path.lexists(target / "best.pt")
-
-
 def _inspect_model(target: Path, frame: tuple[int, int] | None, channels: int | None) -> Inspection:
     from framecast.prediction.checkpoint import load_checkpoint  # noqa: PLC0415  (imports torch)
 
     checkpoint = load_checkpoint(target)
     clip = checkpoint.clip
-    if channels not in (None, clip["channels"]):
+    if channels not in (None, clip["channels"]) and str(target) != PRETRAINED:
         raise UsageError(
             f"--channels {channels}: {target} was trained on {clip['channels']}",
             remedy="leave it out",
         )
     return inspect_settings(
-        checkpoint.config, frame or (clip["height"], clip["width"]), clip["channels"]
+        checkpoint.config, frame or (clip["height"], clip["width"]), channels or clip["channels"]
     )
 
 
@@ -241,17 +237,17 @@ class _Run:
 
     def _warnings(self) -> list[str]:
         model, found = self.config.model, []
-        patch = patch_of(model)
+        patch, unit = patch_of(model), coarsest_patch(model)
+        cause = f"the coarsest cell of {model.name}" if model.traits.patch else "model.patch"
         crops = self.crop != self.frame
         for what, frame in (("training crops", self.crop),) * crops + (("frames", self.frame),):
-            bottom, right = (-side % patch for side in frame)
+            bottom, right = (-side % unit for side in frame)
             added = [f"{bottom} rows at the bottom"] if bottom else []
             added += [f"{right} columns at the right"] if right else []
             if added:
                 found.append(
-                    f"{what} of {_by(frame)} are padded by {' and '.join(added)}, since "
-                    f"{f'the patch of {model.name}' if model.traits.patch else 'model.patch'} is "
-                    f"{patch}{_unpadded(frame, patch, crops=what != 'frames')}"
+                    f"{what} of {_by(frame)} are padded by {' and '.join(added)}, since {cause} is "
+                    f"{unit}{_unpadded(frame, unit, crops=what != 'frames')}"
                 )
         grid, kernel = grid_size(*self.crop, patch), max(model.kernel_sizes)
         if min(grid) < kernel and not model.traits.tied_to_size:

@@ -79,6 +79,11 @@ class Checkpoint:
 
         Raises CheckpointError when the weights do not fit the network the settings describe.
         """
+        if "lean" in self.weights:
+            raise CheckpointError(
+                "trained by an earlier framecast, whose flow-convlstm was another network",
+                remedy="train it again, or leave the model out and predict with the pretrained one",
+            )
         size = (self.clip["height"], self.clip["width"])
         network = build_forecaster(self.config.model, self.clip["channels"], size)
         try:
@@ -105,7 +110,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "weights": checkpoint.weights,
         "scores": dict(checkpoint.scores),
         "progress": checkpoint.progress,
-        "trained_on": checkpoint.trained_on and [asdict(clip) for clip in checkpoint.trained_on],
+        "trained_on": None
+        if checkpoint.trained_on is None
+        else [asdict(clip) for clip in checkpoint.trained_on],
     }
     # A file, not a path: PyTorch's own opening would hide why a path cannot be opened.
     with (

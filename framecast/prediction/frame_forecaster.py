@@ -21,6 +21,8 @@ class FrameForecaster(ABC):
 
     config: Config
     channels: int
+    any_channels = False
+    """Whether it takes grey and RGB frames alike, not only what it was trained on."""
 
     def predict(
         self,
@@ -64,7 +66,7 @@ class FrameForecaster(ABC):
 
     def check_channels(self, info: SourceInfo) -> None:
         """Raise CheckpointError when a clip's channels are not the model's."""
-        if info.channels != self.channels:
+        if not self._takes(info.channels):
             raise CheckpointError(
                 f"{info.path}: has {_channels(info.channels)}, the model was trained on "
                 f"{self.channels}",
@@ -72,9 +74,14 @@ class FrameForecaster(ABC):
             )
 
     @property
-    def color(self) -> Literal["gray", "rgb"]:
+    def color(self) -> Literal["gray", "rgb", "auto"]:
         """The colours that clips have to be read in: a grey model takes the luma of colour ones."""
+        if self.any_channels:
+            return "auto"
         return "gray" if self.channels == 1 else "rgb"
+
+    def _takes(self, channels: int) -> bool:
+        return channels == self.channels or (self.any_channels and channels in (1, 3))
 
     def _check_context(self, context_THWC: np.ndarray, horizon: int) -> None:
         if horizon < 1:
@@ -83,7 +90,7 @@ class FrameForecaster(ABC):
             raise UsageError(
                 f"context must be (T, H, W, C), none of them 0; received shape {context_THWC.shape}"
             )
-        if context_THWC.shape[3] != self.channels:
+        if not self._takes(context_THWC.shape[3]):
             raise CheckpointError(
                 f"the model works on {_channels(self.channels)}, the frames have "
                 f"{context_THWC.shape[3]}",

@@ -15,6 +15,7 @@ from framecast.nn.forecasters.grid import SMALLEST_TILE
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.frame_forecaster import FrameForecaster
+from framecast.prediction.model_files import PRETRAINED
 from framecast.prediction.probability_matching import matched
 from framecast.prediction.rollout import rollout
 from framecast.prediction.tiled_rollout import tiled_rollout
@@ -38,16 +39,19 @@ class LoadedForecaster(FrameForecaster):
         device: str = "auto",
         tile: int | None = None,
         match: float = 0.0,
+        *,
+        any_channels: bool = False,
     ) -> None:
         """`tile`: side in pixels of the tiles that larger frames are predicted in; None: whole
         frames, or tiles where memory does not hold them. `match`: how far, 0..1, each frame's
-        distribution of brightness is moved to that of the last context frame.
+        distribution of brightness is moved to that of the last context frame. `any_channels`:
+        whether it takes grey and RGB frames alike, not only what it was trained on.
 
         Raises UsageError for a `match` out of range, and for tiles that are too small or of a
         network that is tied to its frame size.
         """
         self.config = checkpoint.config
-        self.channels = checkpoint.clip["channels"]
+        self.channels, self.any_channels = checkpoint.clip["channels"], any_channels
         self.device = pick_device(device)
         self.precision = pick_precision(self.config.train.precision, self.device)
         self.network = placed(checkpoint.forecaster(), self.device)
@@ -142,14 +146,20 @@ class LoadedForecaster(FrameForecaster):
 
 
 def load_forecaster(
-    path: str | Path, device: str = "auto", tile: int | None = None, match: float = 0.0
+    path: str | Path = PRETRAINED,
+    device: str = "auto",
+    tile: int | None = None,
+    match: float = 0.0,
 ) -> LoadedForecaster:
-    """Load a model file or a run folder's best model; CheckpointError when it is neither.
+    """Load a model file, a run folder's best model, or the pretrained one that framecast ships.
 
     `device` is auto, cpu, cuda, cuda:N or mps; `tile` and `match` as for LoadedForecaster.
+    Raises CheckpointError when the path is none of these.
     """
     checkpoint = load_checkpoint(Path(path))
     try:
-        return LoadedForecaster(checkpoint, device, tile, match)
+        # The pretrained network shares its weights between the channels of a frame.
+        any_channels = str(path) == PRETRAINED
+        return LoadedForecaster(checkpoint, device, tile, match, any_channels=any_channels)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy) from error

@@ -16,6 +16,7 @@ from typing import Any
 
 from framecast.config.loading import Config, from_dict
 from framecast.errors import CheckpointError, ConfigError, ResourceError
+from framecast.prediction.model_files import PRETRAINED, PRETRAINED_FILE
 from framecast.runtime.memory import machine_memory
 from framecast.video.readers.open import open_sources, read_options
 
@@ -44,7 +45,7 @@ def check_early(model: Path, sources: Sequence[str | Path] = (), **options: Any)
     # Damaged clips would be read to their end, twice; other models say nothing before they run.
     if header is None or not sources or "keep_readable" in given:
         return
-    color = "gray" if header.channels == 1 else "rgb"
+    color = "auto" if str(model) == PRETRAINED else "gray" if header.channels == 1 else "rgb"
     open_sources(sources, **(read_options(header.config.data) | {"color": color} | given))
 
 
@@ -69,7 +70,12 @@ def read_header(model: Path) -> ModelHeader | None:
 
 
 def find_file(path: Path) -> Path:
-    """The file of a model, of a run folder its `best.pt`; CheckpointError when there is none."""
+    """The file of a model, of a run folder its `best.pt`, of "pretrained" the one that is shipped.
+
+    Raises CheckpointError when there is none.
+    """
+    if str(path) == PRETRAINED:
+        return PRETRAINED_FILE
     try:
         folder = path.is_dir()
         file = path / "best.pt" if folder else path

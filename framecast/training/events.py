@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+PRETRAINED, FITTED, FINE_TUNED = "pretrained", "fitted", "fine-tuned"
+START, TRAINED = "start", "trained"
+"""Stages of a run: as shipped, with a blend fitted in closed form, and after steps on the clips;
+of a run from scratch before its first step and after."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class EpochDone:
     persistence_mse: float
     flow_mse: float
     improved: bool
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,19 @@ Event = Working | Started | StepDone | EpochDone
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Errors per lead time of a finished run's best epoch and of the baselines, MSE in [0, 1]."""
+    """Errors per lead time of a finished run's best epoch and of the baselines, MSE in [0, 1].
+
+    `stage_mse` is the lowest error of each stage, means over lead times; `kept` the stage of the
+    model that was saved.
+    """
 
     epoch: int
     steps: int
     minutes: float
     reason: str
     validation_mse_T: tuple[float, ...]
+    kept: str
+    stage_mse: dict[str, float]
     persistence_mse_T: tuple[float, ...]
     flow_mse_T: tuple[float, ...]
 
@@ -70,6 +82,7 @@ class TrainingResult:
 class Counters:
     """Where a run stands; saved with it.
 
+    `kept` is the stage of the best model so far, `stage_mse` the lowest error of each stage;
     `best_mse_T` is the best epoch's error per lead time; `loss_sum` and `loss_steps` are those of
     the epoch under way, so that its mean covers all its steps after a resume, too.
     """
@@ -80,5 +93,7 @@ class Counters:
     best_epoch: int = 0
     best_mse: float = math.inf
     best_mse_T: tuple[float, ...] = ()
+    kept: str = ""
+    stage_mse: dict[str, float] = field(default_factory=dict)
     loss_sum: float = 0.0
     loss_steps: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from framecast.runtime.device import autocast, explained_memory, pick_precision,
 from framecast.runtime.distributed import Group, peers_explained
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import LOSSES
+from framecast.training.starting_point import SHARE_OF_LR, load_pretrained, starts_pretrained
 
 _OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
@@ -44,6 +45,9 @@ class Learner:
         torch.manual_seed(self.settings.seed)
         with explained_memory("use a smaller --resize, or --model convlstm"):
             network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
+            self.pretrained = starts_pretrained(plan.config)
+            if self.pretrained:
+                load_pretrained(network)
             self.network = placed(network, self.device)
             self.average = copy.deepcopy(self.network)
         self.optimizer = _OPTIMIZERS[self.settings.optimizer](
@@ -83,6 +87,11 @@ class Learner:
             batches = map(Batch.pinned, batches)
         return prefetched(batches)
 
+    def go_back(self, weights: Mapping[str, Tensor]) -> None:
+        """Take up weights from before, in both copies."""
+        self.network.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+
     def start(self, new: bool) -> None:
         """Get ready for the first step; in a new run the average begins at the weights."""
         self.wrapped = self.group.wrap(self.network)
@@ -96,7 +105,7 @@ class Learner:
         the weights stay as they are.
         """
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = lr
+            parameters["lr"] = lr * (SHARE_OF_LR if self.pretrained else 1)
         self.network.train()
         with peers_explained(), explained_memory("use a smaller --batch-size or --crop"):
             share = self.recording(batch) if self.recording else self._gradients(batch)

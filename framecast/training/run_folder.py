@@ -93,7 +93,8 @@ class RunFolder:
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write a row for each epoch unless they stand there; raises what `write_whole` raises."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+        # Rows of an earlier framecast, before a resume, may lack the last columns.
+        writer = csv.DictWriter(text, fieldnames=list(rows[-1]))
         writer.writeheader()
         writer.writerows(rows)
         _write_changed(self.metrics, text.getvalue(), "metrics")

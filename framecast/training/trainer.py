@@ -25,6 +25,11 @@ from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group
 from framecast.runtime.interrupts import interrupts
 from framecast.training.events import (
+    FINE_TUNED,
+    FITTED,
+    PRETRAINED,
+    START,
+    TRAINED,
     Counters,
     EpochDone,
     Event,
@@ -105,6 +110,8 @@ class Trainer:
             counters.minutes,
             reason,
             counters.best_mse_T,
+            counters.kept,
+            dict(counters.stage_mse),
             tuple(self.persistence_T.tolist()),
             tuple(self.flow_T.tolist()),
         )
@@ -116,12 +123,18 @@ class Trainer:
         score = self.validation.mse_per_lead
         self.persistence_T = score(persistence, "scoring the last frame")
         self.flow_T = score(optical_flow, "scoring optical flow")
-        new = not self.counters.best_mse_T
-        if new and self.group.main:  # the weights of the main process become those of all
+        if self.counters.best_mse_T:
+            self.learner.start(new=False)
+            return
+        before = self.learner.weights()
+        if self.learner.pretrained:
+            self._validate_and_save(None, PRETRAINED)
+        if self.group.main:  # the weights of the main process become those of all
             self.learner.network.calibrate(self._fitting_samples())
-        self.learner.start(new)
-        if new:
-            self._validate_and_save(None)
+        self.learner.start(new=True)
+        self._validate_and_save(None, FITTED if self.learner.pretrained else START)
+        if self.counters.kept == PRETRAINED:  # the fit did not help
+            self.learner.go_back(before)
 
     def _fitting_samples(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Contexts and targets that a network's start is fitted on, one window at a time."""
@@ -161,18 +174,20 @@ class Trainer:
         mean_loss = counters.loss_sum / counters.loss_steps
         counters.epoch += 1
         counters.loss_sum, counters.loss_steps = 0.0, 0
-        self._validate_and_save(mean_loss)
+        self._validate_and_save(mean_loss, FINE_TUNED if self.learner.pretrained else TRAINED)
         self._read_clock()
 
-    def _validate_and_save(self, train_loss: float | None) -> None:
+    def _validate_and_save(self, train_loss: float | None, stage: str) -> None:
         """Score the averaged weights, note whether they are the best, save, and tell."""
         counters = self.counters
         mse_T = self.validation.mse_per_lead(partial(rollout, self.learner.average))
         mse = mse_T.mean().item()
-        lead = LEAD_OVER_START if counters.best_epoch == 0 else 0
+        counters.stage_mse[stage] = min(mse, counters.stage_mse.get(stage, math.inf))
+        lead = LEAD_OVER_START if counters.best_epoch == 0 < counters.epoch else 0
         improved = mse < counters.best_mse * (1 - lead)
         if improved:
             counters.best_epoch, counters.best_mse = counters.epoch, mse
+            counters.kept = stage
             counters.best_mse_T = tuple(mse_T.tolist())
         row = EpochDone(
             epoch=counters.epoch,
@@ -184,6 +199,7 @@ class Trainer:
             persistence_mse=self.persistence_T.mean().item(),
             flow_mse=self.flow_T.mean().item(),
             improved=improved,
+            stage=stage,
         )
         self.rows.append(asdict(row))
         self._save(improved)

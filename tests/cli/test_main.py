@@ -26,17 +26,20 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = {
     "framecast": "--debug --version",
     "train": "--axes --batch-size --color --config --context-length --crop --device --dry-run "
-    "--epochs --frame-step --horizon --keep-readable --lr --minutes --model --patience --preset "
-    "--quiet --range --resize --resume --runs --seed --set --variable -q sources",
+    "--epochs --frame-step --from-scratch --horizon --keep-readable --lr --minutes --model "
+    "--patience --preset --quiet --range --resize --resume --runs --seed --set --variable -q "
+    "sources",
     "predict": "--axes --color --colormap --compare --device --format --fps --horizon "
-    "--keep-readable --labels --match --output --overwrite --size --start --step-minutes --stream "
-    "--tile --value-scale --variable -o model sources",
-    "inspect-shapes": "--channels --config --diagram --input --json --layer --overwrite --samples "
+    "--keep-readable --labels --match --model --output --overwrite --size --start --step-minutes "
+    "--stream --tile --value-scale --variable -o paths",
+    "inspect-shapes": "--channels --config --diagram --input --json --layer --model --overwrite "
+    "--samples "
     "--set --size --target --verbose target",
     "evaluate": "--color --colormap --csv --device --horizon --include-training --json "
-    "--keep-readable --match --overwrite --protocol --report --scale --step-minutes --stride "
-    "--threshold --windows model sources",
-    "export": "--colormap --context-length --fps --half --horizon --labels --output --overwrite "
+    "--keep-readable --match --model --overwrite --protocol --report --scale --step-minutes "
+    "--stride --threshold --windows paths",
+    "export": "--colormap --context-length --fps --half --horizon --labels --model --output "
+    "--overwrite "
     "--scale --size --step --step-minutes --value-scale -o source",
     "demo": "--minutes --samples folder",
     "models": "",

@@ -531,12 +531,6 @@ WRONG = {
         "none.pt: no such file",
         "give a .pt file or a run folder that `framecast train` wrote",
     ),
-    "folder without a model": (
-        lambda here: predicting(here, here.clips / "grey", model=here.clips),
-        MODEL,
-        "clips0: no model here",
-        "give a .pt file or a run folder that `framecast train` wrote",
-    ),
     "text named .pt": (
         lambda here: predicting(here, here.clips / "grey", model=text(here, "model.pt")),
         MODEL,

@@ -63,7 +63,7 @@ def test_defaults_are_the_documented_ones():
         scale=None,
         keep_readable=False,
     )
-    assert config.model == ModelConfig("flow-convlstm", (64, 64), 3, 8)
+    assert config.model == ModelConfig("flow-convlstm", (64, 96), 3, 8)
     assert config.train == TrainConfig(
         minutes=10.0,
         epochs=None,
@@ -97,7 +97,7 @@ def test_the_last_of_several_flags_wins():
 def test_environment_is_read_by_default(monkeypatch):
     monkeypatch.setenv("FRAMECAST_MODEL_FILTERS", "8, 6")
     assert load_config().model.filters == (8, 6)
-    assert load_config(env=None).model.filters == (64, 64)
+    assert load_config(env=None).model.filters == (64, 96)
 
 
 @pytest.mark.parametrize(
@@ -527,7 +527,7 @@ def test_the_example_file_is_the_codes_own():
 
 def test_every_setting_is_described_for_help():
     specs = {spec.dotted: spec for spec in fields()}
-    assert len(specs) == 17 + 6 + 14
+    assert len(specs) == 17 + 6 + 15
     assert all(spec.help.endswith(".") and spec.expects for spec in specs.values())
     assert specs["data.horizon"].default == "auto"
     assert specs["data.horizon"].env == "FRAMECAST_DATA_HORIZON"

@@ -103,7 +103,7 @@ def test_prediction_lines_are_what_prediction_gives(clip, model):
     assert tuple(output.to_dict()["channels_last"].values()) == predicted.shape
     assert output.dtype == str(predicted.dtype)
     assert output.operation == "pixels, scaled back to the clip's own size"
-    assert lines["prediction", "pad_to_grid"].padding == (0, 3, 0, 2)
+    assert lines["prediction", "pad_to_grid"].padding == (0, 11, 0, 14)  # cells of 16
 
 
 def test_a_model_is_inspected_with_its_own_settings_and_channels(model):
@@ -146,20 +146,20 @@ def test_both_channel_orders_hold_the_same_axes_everywhere(clip):
 
 
 def test_text_and_json_of_one_line(clip):
-    inspection = inspect_target(clip, None, (*SETTINGS, *SMALL))
+    inspection = inspect_target(clip, None, (*SETTINGS, *SMALL, "model.name=convlstm"))
     step = next(section for section in inspection.sections if "step" in section.title)
     line = next(line for line in step.lines if line.name == "stem.0")
     assert line.cells == ("stem.0", "B=2 E=5 H=10 W=10", "B=2 H=10 W=10 E=5", "4.0 kB")
     assert line.remark == (
-        "Conv2d 3x3, stride 2 (4 times), padding 1 on each side, weight 5x6x3x3, bias 5"
+        "Conv2d 3x3, stride 2 (4 times), padding 1 on each side, weight 5x3x3x3, bias 5"
     )
     found = json.loads(json.dumps(inspection.to_dict()))
     steps = next(section for section in found["sections"] if "step" in section["title"])
     stem = next(tensor for tensor in steps["tensors"] if tensor["name"] == "stem.0")
-    assert stem["input"] == {"B": 2, "C": 6, "H": 20, "W": 20}
+    assert stem["input"] == {"B": 2, "C": 3, "H": 20, "W": 20}
     assert stem["channels_last"] == {"B": 2, "H": 10, "W": 10, "E": 5}
-    assert stem["parameters"] == {"weight": [5, 6, 3, 3], "bias": [5]}
-    assert stem["macs"] == 2 * 10 * 10 * 5 * 6 * 9
+    assert stem["parameters"] == {"weight": [5, 3, 3, 3], "bias": [5]}
+    assert stem["macs"] == 2 * 10 * 10 * 5 * 3 * 9
     assert stem["bytes"] == 4 * 2 * 5 * 10 * 10
     assert [show_bytes(count) for count in (7, 1500, 2.5e6, 3e9)] == [
         "7 bytes",
@@ -181,18 +181,18 @@ def test_text_and_json_of_one_line(clip):
         (
             [info(height=64, width=80)],
             ["data.crop=50"],
-            "training crops of 50 x 50 are padded by 6 rows at the bottom and 6 columns at the "
-            "right, since model.patch is 8; data.crop=48 needs none",
+            "training crops of 50 x 50 are padded by 14 rows at the bottom and 14 columns at the "
+            "right, since the coarsest cell of flow-convlstm is 16; data.crop=48 needs none",
         ),
         (
             [info()],
             [],
-            "^frames of 37 x 50 are padded by 3 rows at the bottom and 6 columns at the right, .*; "
-            "data.resize=32x48 needs none",
+            "^frames of 37 x 50 are padded by 11 rows at the bottom and 14 columns at the right, "
+            ".*; data.resize=32x48 needs none",
         ),
         (
             [info(height=9)],
-            ["model.patch=16"],
+            ["model.name=convlstm", "model.patch=16"],
             "^frames of 9 x 50 .* since model.patch is 16; use larger frames or a smaller "
             "model.patch",
         ),

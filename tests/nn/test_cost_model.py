@@ -231,7 +231,7 @@ def peak(network, sizes):
 def test_padding_is_what_the_grid_lacks():
     records = forecast_cost(FLOW, **ONE)
     pads = {record.padding for record in records if record.name == "pad_to_grid"}
-    assert pads == {(0, 3, 0, 2)}
+    assert pads == {(0, 11, 0, 10)}, "whole cells of 16 pixels, of the second layer"
     kernel = {record.padding for record in forecast_cost(PLAIN, **ONE) if "layers" in record.name}
     assert kernel == {(1, 1, 1, 1), (2, 2, 2, 2)}
 

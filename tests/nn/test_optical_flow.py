@@ -7,8 +7,8 @@ import torch
 from scipy import ndimage
 
 from framecast.nn.forecasters.flow.optical_flow import (
+    advance,
     advect,
-    beyond,
     coverage,
     gaussian_blur,
     lucas_kanade,
@@ -82,14 +82,9 @@ def test_coverage_is_one_inside_borders_included():
     assert torch.equal(inside[0, 0], expected)
 
 
-def test_beyond_counts_columns_and_rows_past_the_nearest_border():
-    displacement = torch.zeros(1, 2, H, W)
-    displacement[0, 0], displacement[0, 1] = 2.5, -1.0
-    expected = torch.zeros(H, W)
-    expected[:, -2:] += torch.tensor([1.5, 2.5])
-    expected[:, -3] += 0.5
-    expected[0] += 1.0
-    torch.testing.assert_close(beyond(displacement), expected[None, None])
+def test_advance_carries_an_image_one_frame_ahead():
+    image, velocity = random(B, C, H, W), 3 * random(B, 2, H, W, seed=1) - 1.5
+    np.testing.assert_allclose(advance(image, velocity), sampled(image, -velocity), atol=1e-5)
 
 
 def test_advect_adds_up_a_uniform_motion():

@@ -320,11 +320,17 @@ def test_contents_that_cannot_be_are_refused(model, change, words):
 
 
 def test_weights_of_another_network_are_refused():
-    other = random_checkpoint(1).weights
+    other = random_checkpoint(1, "model.filters=[4, 5]").weights
     with pytest.raises(CheckpointError, match=r"do not fit model\.name flow-convlstm") as caught:
         replace(random_checkpoint(3), weights=other).forecaster()
     assert not re.search("[\n\t]", str(caught.value))
     assert len(str(caught.value)) < 400
+
+
+def test_the_default_network_of_an_earlier_framecast_says_what_to_do():
+    weights = {"mix": torch.zeros(24, 18), "lean": torch.zeros(24, 7, 18)}
+    with pytest.raises(CheckpointError, match=r"train it again, or leave the model out"):
+        replace(random_checkpoint(3), weights=weights).forecaster()
 
 
 def test_a_file_without_permission_says_so(model, monkeypatch):

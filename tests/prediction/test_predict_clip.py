@@ -163,7 +163,7 @@ def test_what_it_cannot_work_on_is_refused(context, horizon, error, words):
 
 
 def test_a_model_whose_weights_do_not_fit_names_the_file(tmp_path):
-    other = random_checkpoint(1).weights
+    other = random_checkpoint(1, "model.filters=[4, 5]").weights
     save_checkpoint(tmp_path / "best.pt", replace(random_checkpoint(3), weights=other))
     with pytest.raises(CheckpointError, match=rf"^{tmp_path}/best\.pt: the weights do not fit"):
         framecast.load_forecaster(tmp_path / "best.pt", device="cpu")

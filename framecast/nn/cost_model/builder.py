@@ -198,6 +198,7 @@ class CostBuilder:
         kernel: int,
         *,
         recurrent_kernel: int | None = None,
+        stride: int = 1,
         from_zeros: bool = False,
         reads_input: bool = True,
     ) -> Axes:
@@ -212,20 +213,23 @@ class CostBuilder:
         inputs = channels if reads_input else 0
         cells = (x[0], *x[-3:])
         letter = "U" if self.model.traits.tied_to_size else "F"
-        state = (x[0], (letter, filters), *x[-2:])
+        geometry = ConvGeometry.parse(2, kernel_size=kernel, strides=stride)
+        frame = [length for _, length in x[-2:]]
+        rows, columns = geometry.output_sizes(frame)
+        state = (x[0], (letter, filters), ("H", rows), ("W", columns))
         output = (*x[:-3], *state[1:])
-        (top, bottom), (left, right) = _geometry(kernel).pads([length for _, length in x[-2:]])
+        (top, bottom), (left, right) = geometry.pads(frame)
         if sequence:
             returned = "h of every step, c of the last"
-            saved, workspace = fused_memory(cells, filters, _geometry(kernel), steps)
+            saved, workspace = fused_memory(cells, filters, geometry, steps)
         else:
             # i, f, the candidate, o, tanh(c), h and c; the pre-activations of both convolutions,
             # their sum, and two results of a gate
             returned, saved, workspace = "h and c", 7 * size(state), 14 * size(state)
         return self.add(
             name,
-            f"ConvLSTM2D {kernel}x{kernel}{'' if reads_input else ' without input'}, {filters} "
-            f"filters: {returned}",
+            f"ConvLSTM2D {kernel}x{kernel}{f', stride {stride}' if stride > 1 else ''}"
+            f"{'' if reads_input else ' without input'}, {filters} filters: {returned}",
             x,
             output,
             tensors=1 if sequence else 2,
@@ -282,7 +286,3 @@ def fused_memory(
     return (2 if recompute else 5) * steps * state, state + sums + size(
         x
     ) * samples * together // batch
-
-
-def _geometry(kernel: int) -> ConvGeometry:
-    return ConvGeometry.parse(2, kernel_size=kernel)

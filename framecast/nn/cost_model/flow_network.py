@@ -1,6 +1,7 @@
-"""The cost of the flow forecaster: a classical part in two calls, and its learnt layers.
+"""The cost of the default network: classical motion, two stacks of cells, candidates, a blend.
 
-Axes as in `builder.py`. Multiply-adds of the classical part are those of its Gaussian blurs.
+Axes as in `builder.py`; sizes are those of frames padded to whole cells, at working size where
+motion and layers see them. Multiply-adds of the classical part are those of its Gaussian blurs.
 """
 
 from __future__ import annotations
@@ -8,111 +9,171 @@ from __future__ import annotations
 from framecast.nn.cost_model.builder import CostBuilder
 from framecast.nn.cost_model.tensors import Axes, size
 from framecast.nn.forecasters.flow.constants import (
+    BLENDED,
     BLURS,
-    CELL,
+    CANDIDATES,
     COARSEST_SIDE,
-    ESTIMATES,
-    FLOW_HINTS,
-    GROWTH_BLURS,
-    GROWTHS,
-    GUESSES,
+    CONDITIONS,
+    CONTEXT_MAPS,
+    EMBEDDING,
+    ERROR_SIGMA,
+    FINE,
+    FORECAST_MAPS,
+    HINDCASTS,
+    HINTS,
     ITERATIONS,
     LEADS,
     LEVELS,
-    MEMORY_LAG,
-    MEMORY_SIGMA,
-    MOTIONS,
+    NEWEST,
+    PATCH,
     PYRAMID_SIGMA,
-    SCALES,
-    SIGN_ENERGIES,
-    SIGN_SIGMA,
-    SIGNS,
-    SURPRISE_BLURS,
+    WIDE_SIGMA,
+    WINDOW_SIGMAS,
     blur_radius,
+    padded_size,
+    working_scale,
 )
-from framecast.nn.forecasters.grid import grid_size
 
 
 def encode_flow(build: CostBuilder) -> None:
-    T, C = build.T, build.C
-    plane = size(build.image(1))
+    B, T, C, widths = build.B, build.T, build.C, build.model.filters
+    work = size(_plane(build, 1))
     build.held = size(build.context)
+    (height, width), (rows, columns) = build.frame, _padded(build)
+    padding = (0, rows - height, 0, columns - width)
+    padded = (("B", B), ("T", T), *_frame(build, C)[1:])
+    repeated = "repeat the last row and column" if any(padding) else "nothing to pad"
+    build.add("pad_to_grid", repeated, build.context, padded, padding=padding, saved=0)
     build.add(
-        "features",
-        "motion by Lucas-Kanade, what it leaves unexplained, blurs and local features",
+        "survey",
+        "motion by Lucas-Kanade, errors of hindcasts, blurs of the last frame",
         build.context,
-        build.context,
-        macs=build.B * _classical_macs(build),
+        _plane(build, 2 * len(WINDOW_SIGMAS)),
+        macs=B * _classical_macs(build),
         saved=0,
-        workspace=(17 * (T - 1) + 30) * plane,
+        workspace=(26 * max(T - 1, 1) + 16) * work,
     )
-    # Residuals of every frame, blurs, growth, features, velocities and displacements
-    build.held += size(build.context) + _state_planes(C) * plane
-    _read_frames(build, T, from_zeros=True)
+    build.held += _scene(build) + T * CONTEXT_MAPS * work
+    fine = _fine(build, CONTEXT_MAPS * FINE**2, frames=B * T)
+    embedded = build.conv("embed", fine, "E", EMBEDDING, kernel=3)
+    build.held += size(fine) + size(embedded)
+    read = _fine(build, EMBEDDING + FINE**2, frames=B * T)
+    cells = build.conv("from_context", read, "E", widths[0], kernel=3, stride=PATCH // FINE)
+    build.held += size(cells)
+    sequence = (("B", B), ("T", T), ("E", widths[0] + HINTS), *cells[2:])
+    _layers(build, sequence)
 
 
 def step_flow(build: CostBuilder) -> None:
-    C, plane, model = build.C, size(build.image(1)), build.model
-    state = 2 * size(build.cells("F", sum(model.filters)))
-    build.held = size(build.context) + _state_planes(C) * plane + state
-    candidates = build.image(GUESSES * C)
+    B, C, widths = build.B, build.C, build.model.filters
+    work, frame = size(_plane(build, 1)), size(_frame(build, 1))
+    read = _fine(build, EMBEDDING + FINE**2)
+    state = size(read) + 4 * work + 2 * sum(size(cells) for cells in _grids(build))
+    build.held = size(build.context) + _scene(build) + state
+    cells = build.conv("from_forecast", read, "E", widths[0], kernel=3, stride=PATCH // FINE)
+    _layers(build, (("B", B), ("E", widths[0] + HINTS), *cells[2:]))
+    hidden = (("B", B), ("F", sum(widths)), *cells[2:])
+    up = PATCH // FINE
+    turned = build.conv("turn", hidden, "C", 4 * up**2, kernel=1)
+    velocities = _plane(build, 4)
+    build.add("motion", "both velocities corrected, trajectories lengthened", turned, velocities)
+    build.held += 4 * size(velocities)
+    candidates = (("B", B), ("K", CANDIDATES), *_frame(build, C)[1:])
     build.add(
         "candidates",
-        "carried along every motion, at several scales, with growth and inflow",
-        build.image(C),
+        "carried along both motions, the own forecast moved on, and what stays",
+        _frame(build, C),
         candidates,
-        workspace=(24 * C + 12) * plane,
+        saved=(CANDIDATES + 4) * C * frame + 70 * work,
+        workspace=(len(BLURS) + 2) * C * frame + 6 * frame,
     )
-    build.held += size(candidates) + (2 * MOTIONS + SIGNS) * plane
-    cells = _read_frames(build, 1)
-    cells = (cells[0], *cells[2:])
-    build.conv("head", cells, "C", GUESSES, kernel=1)
-    build.paint(cells)
-    frame = build.image(C)
+    build.held += size(candidates)
+    build.conv("lift", hidden, "E", EMBEDDING * up**2, kernel=1)
+    maps = _fine(build, FORECAST_MAPS * FINE**2 + CONDITIONS)
+    build.conv("read", maps, "E", EMBEDDING, kernel=3)
+    embedded = _fine(build, EMBEDDING)
+    build.conv("mix", embedded, "E", EMBEDDING, kernel=3)
+    painted = build.conv("paint", embedded, "C", (CANDIDATES + 1) * FINE**2, kernel=1)
     build.add(
         "blend",
-        "candidates x weights, of each lead time and place, summed",
-        candidates,
-        frame,
-        parameters=(("mix", (LEADS, GUESSES)), ("lean", (LEADS, 1 + SIGNS, GUESSES))),
-        macs=(1 + SIGNS) * size(candidates),
-        saved=(SIGNS + 1) * plane,
-        workspace=GUESSES * plane,
+        "candidates x weights, plus uncertainty x residual; the fit to a clip",
+        painted,
+        _frame(build, C),
+        parameters=(("confidence", (CANDIDATES,)), ("blend", (LEADS, len(BLENDED)))),
+        saved=(2 * C + 3) * CANDIDATES * frame // 2 + 12 * work,
+        workspace=(2 * C + 1) * CANDIDATES * frame + 30 * work,
     )
-    build.add("frame", "blend + spread of the candidates x residual", frame, frame)
+    build.add("frame", "padding cropped off", _frame(build, C), build.image(C))
 
 
-def _read_frames(build: CostBuilder, steps: int, *, from_zeros: bool = False) -> Axes:
-    """What the layers read of `steps` frames, and the layers."""
-    model = build.model
-    frames = build.B * steps if build.phase == "encode" else 0
-    build.stem(build.image(2 * build.C, frames=frames))
-    cells = build.cells("E", model.filters[0] + FLOW_HINTS, steps=steps)
-    build.add("hints", "embedding, velocity, coverage, lead time", cells, cells)
-    return build.convlstm(
-        "stack.layers", cells, model.filters, model.kernel_sizes, from_zeros=from_zeros
-    )
+def _layers(build: CostBuilder, x: Axes) -> None:
+    """ConvLSTM2D layers, each on cells twice as large as those of the one before."""
+    model, from_zeros = build.model, build.phase == "encode"
+    layers = zip(model.filters, model.kernel_sizes, strict=True)
+    for number, (width, kernel) in enumerate(layers):
+        stride = 1 if number == 0 else 2
+        name = f"stack.layers.{number}"
+        x = build.convlstm_layer(name, x, width, kernel, stride=stride, from_zeros=from_zeros)
+        build.held += size(x)
 
 
-def _state_planes(C: int) -> int:
-    """Maps of the size of a frame that the classical part carries from step to step."""
-    return (len(SCALES) + 2 + GROWTHS + 1) * C + SIGNS + 4 * MOTIONS
+def _scale(build: CostBuilder) -> int:
+    return working_scale(*build.frame)
+
+
+def _padded(build: CostBuilder) -> tuple[int, int]:
+    return padded_size(*build.frame, len(build.model.filters))
+
+
+def _frame(build: CostBuilder, channels: int) -> Axes:
+    """Axes of padded frames at full size."""
+    rows, columns = _padded(build)
+    return (("B", build.B), ("C", channels), ("H", rows), ("W", columns))
+
+
+def _plane(build: CostBuilder, channels: int) -> Axes:
+    """Axes of maps at working size."""
+    rows, columns = (side // _scale(build) for side in _padded(build))
+    return (("B", build.B), ("C", channels), ("H", rows), ("W", columns))
+
+
+def _fine(build: CostBuilder, channels: int, *, frames: int = 0) -> Axes:
+    """Axes of the fine grid, of the batch or of N `frames`."""
+    first = ("N", frames) if frames else ("B", build.B)
+    rows, columns = (length // FINE for _, length in _plane(build, 1)[2:])
+    return (first, ("E", channels), ("H", rows), ("W", columns))
+
+
+def _grids(build: CostBuilder) -> list[Axes]:
+    """Axes of h of every layer."""
+    rows, columns = (length // PATCH for _, length in _plane(build, 1)[2:])
+    return [
+        (("B", build.B), ("F", width), ("H", rows >> depth), ("W", columns >> depth))
+        for depth, width in enumerate(build.model.filters)
+    ]
+
+
+def _scene(build: CostBuilder) -> int:
+    """Elements that all lead times share, and the newest frame."""
+    frames = (1 + len(BLURS) + 2) * size(_frame(build, build.C))
+    return frames + 14 * size(_plane(build, 1))
 
 
 def _classical_macs(build: CostBuilder) -> int:
-    """Multiply-adds of one sample's blurs: motion, scales, growth, features, autocorrelation."""
-    T, C = build.T, build.C
-    motion = sum(
-        _motion_macs(*build.frame, sigma, T if newest is None else min(T, newest))
-        for sigma, newest in ESTIMATES
+    """Multiply-adds of one sample's blurs: motion, hindcasts, pictures."""
+    T, C, scale = build.T, build.C, _scale(build)
+    frame, work = _padded(build), tuple(length for _, length in _plane(build, 1)[2:])
+    macs = sum(
+        _motion_macs(*work, sigma, frames)
+        for sigma, frames in zip(WINDOW_SIGMAS, (T, min(T, NEWEST)), strict=True)
     )
-    blurs = (*SCALES, *SURPRISE_BLURS, *GROWTH_BLURS, *(BLURS[0],) * max(T - 1, 1))
-    frames = C * sum(_blur_macs(*build.frame, sigma) for sigma in blurs)
-    energies = (SIGN_ENERGIES + C) * _blur_macs(*build.frame, SIGN_SIGMA)
-    lags = {1, min(MEMORY_LAG, T - 1)} if T > 1 else set()
-    cells = grid_size(*build.frame, CELL)
-    levels = len(SCALES) + 1
-    return motion + frames + energies + len(lags) * 2 * levels * _blur_macs(*cells, MEMORY_SIGMA)
+    if T > 1:
+        macs += (T - 1) * sum(_blur_macs(*work, sigma) for sigma in BLURS[:2])
+        macs += HINDCASTS * _blur_macs(*work, ERROR_SIGMA)
+        macs += _blur_macs(*(side // FINE for side in work), WIDE_SIGMA)
+    wide = (side // (FINE * scale) for side in frame)
+    pictures = sum(_blur_macs(*frame, scale * sigma) for sigma in BLURS[:2])
+    return macs + C * (pictures + _blur_macs(*wide, BLURS[2] / FINE))
 
 
 def _motion_macs(height: int, width: int, sigma: float, frames: int) -> int:

@@ -50,6 +50,12 @@ def tile_spans(length: int, side: int) -> tuple[tuple[int, int], ...]:
     return tuple((start, min(start + side, length)) for start in starts)
 
 
+def coarsest_patch(model: ModelConfig) -> int:
+    """Side in pixels of the largest cell of all layers, to whose multiples frames are padded."""
+    halvings = len(model.filters) - 1 if model.traits.halves_grid else 0
+    return patch_of(model) * 2**halvings
+
+
 def patch_of(model: ModelConfig) -> int:
     """Side in pixels of a cell of the network's grid; 1 for a network without a grid."""
     return model.traits.patch or model.patch

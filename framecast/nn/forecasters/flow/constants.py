@@ -2,95 +2,78 @@
 
 from __future__ import annotations
 
-SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Gaussian widths in pixels between which a picture is taken apart into scales."""
+import math
 
+from framecast.config.networks import PATCH
 
-CELL = 32
-"""Side in pixels of the cells in which the memory of each scale is told; 2 to the number of
-scales."""
+FINE = 4
+"""Side in pixels of the cells in which frames are read and painted: half a cell of the grid."""
 
+EMBEDDING = 64
+"""Channels on the fine grid, on the way into the ConvLSTM2D layers and out of them."""
 
-MEMORY_LAG = 3
-"""Frames over which the memory is told, beside one."""
+WORKING_SIDE = 320
+"""Root of the pixels of a frame from which on motion and network work at a reduced size."""
 
+WINDOW_SIGMAS = (5.0, 2.5)
+"""Widths in pixels of the windows of the two motion estimates."""
 
-MEMORY_SIGMA = 1.0
-"""Gaussian width in cells of the window over which the memory is told."""
+NEWEST = 2
+"""Frames that the second motion estimate looks at; the first looks at the whole context."""
 
+BLURS = (1.5, 4.0, 10.0)
+"""Gaussian widths in pixels that the last frame is also offered at, carried along."""
 
-FLOW_HINTS = 4 + len(SCALES) + 1
-"""Grid channels beside the flow forecaster's embedding: velocity x, y, lead time, coverage, and the
-memory of each scale."""
+ERROR_SIGMA, WIDE_SIGMA = 2.0, 3.0
+"""Gaussian widths of the windows that hindcasts' errors are means over: pixels, fine cells."""
 
+CARRIED, SOFTENED, BLURRED, ELSEWHERE, OWN, LAST, MEAN = 0, 1, 2, 4, 6, 7, 8
+"""Where some of the candidates stand among all."""
 
-BLURS = (2.0, 8.0)
-"""Gaussian widths in pixels, of `SCALES`. What the flow forecaster carries along each motion is the
-last frame, sharp and blurred to these, since small things are the first that cannot be known."""
+CANDIDATES = 10
+"""The last frame carried along the first motion, sharp and at three blurs, along the second, sharp
+and softened; the network's own last forecast, carried one frame on; and in place the last frame,
+the context's mean and the last frame blurred."""
 
+HINDCASTS = 5
+"""Candidates that are tried on the context itself: carried, softened, blurred, last frame, mean."""
 
-SURPRISE_BLURS, GROWTH_BLURS = (2.0, 6.0), (6.0, 16.0)
-"""Gaussian widths in pixels of what the first motion failed to explain in the last frame, and of
-its mean over the newest: growth and decay, carried along the first motion."""
+HINDCAST_OF = (0, 1, 2, 2, 0, 1, 0, 3, 4, 2)
+"""The hindcast whose error stands for each candidate's."""
 
+CONTEXT_MAPS, FORECAST_MAPS = 3, 6
+"""Maps that a context frame is read as, and those that a forecast is painted from."""
 
-GROWTH_FRAMES = 5
-"""The newest frames whose surprises make up the growth."""
+CONDITIONS = HINDCASTS + 3
+"""Further channels of the latter: errors of the hindcasts, coverage of both motions, speed."""
 
+HINTS = 4 + 1 + 2 + HINDCASTS
+"""Channels of the grid next to what frames are read as: velocities, lead time, coverage, errors."""
 
-ESTIMATES = ((5.0, None), (1.5, 2))
-"""The flow forecaster's estimates of motion: the window's width in pixels, and how many of the
-newest frames it looks at (None: the whole context)."""
-
-
-MOTIONS = len(ESTIMATES) + 1
-"""Motions that it extrapolates along: those estimates, and what the first was before its last
-refinement."""
-
-
-PICTURES = 1 + len(BLURS)
-"""Guesses along every motion."""
-
-
-GROWTHS = len(SURPRISE_BLURS) + len(GROWTH_BLURS)
-"""Guesses of growth and decay."""
-
-
-INFLOW = 8.0
-"""Pixels beyond the border within which what flows in becomes, by 1 - 1/e, anyone's guess."""
-
-
-INFLOWS = 2
-"""Guesses of that: the border repeated, sharp and as blurred as the widest of `SCALES`."""
-
-
-GUESSES = 1 + MOTIONS * PICTURES + GROWTHS + INFLOWS + 2
-"""Guesses that the flow forecaster mixes: the last frame as far as it is remembered; every picture
-along every motion; growth and decay; what flows in; the mean of the context; and the last frame as
-it is."""
-
-
-CARRIED_SIGNS, SIGNS = 4, 6
-"""Maps by which the mix leans place by place, and the first of them that move along."""
-
-
-SIGN_ENERGIES, SIGN_SIGMA = 8, 4.0
-"""Mean squares that signs are read from; Gaussian width in pixels of the window they are of."""
-
+BLENDED = (CARRIED, BLURRED, LAST, MEAN)
+"""Candidates that the closed-form fit may blend the network's forecast with."""
 
 LEADS = 24
-"""Lead times with a mix of their own; later ones have the last one's."""
-
+"""Lead times with blending weights of their own; later ones have the last one's."""
 
 PYRAMID_SIGMA = 0.7
 """Width in pixels of the Gaussian blur between two levels of the motion pyramid."""
 
-
 COARSEST_SIDE = 16
 """The pyramid stops before a side would fall below half of this many pixels."""
 
-
 LEVELS, ITERATIONS = 5, 3
+
+
+def working_scale(height: int, width: int) -> int:
+    """Pixels of a frame, along each side, that are one at working size."""
+    return max(1, round(math.sqrt(height * width) / WORKING_SIDE))
+
+
+def padded_size(height: int, width: int, layers: int) -> tuple[int, int]:
+    """Rows and columns of frames extended to whole cells of the coarsest layer's grid."""
+    unit = PATCH * 2 ** (layers - 1) * working_scale(height, width)
+    return -(-height // unit) * unit, -(-width // unit) * unit
 
 
 def blur_radius(sigma: float) -> int:

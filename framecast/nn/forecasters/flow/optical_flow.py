@@ -39,31 +39,24 @@ def warp(image_BCHW: Tensor, displacement_B2HW: Tensor) -> Tensor:
     return _sample(image_BCHW, _grid(displacement_B2HW, 1))
 
 
-def moved_on(frames_BTCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
-    """Every frame (B, T, C, H, W) carried one frame ahead along the same motion."""
-    B, T = frames_BTCHW.shape[:2]
-    back_N2HW = -velocity_B2HW.repeat_interleave(T, dim=0)
-    return warp(frames_BTCHW.flatten(0, 1), back_N2HW).unflatten(0, (B, T))
-
-
-def coverage(displacement_B2HW: Tensor) -> Tensor:
-    """1 where `position + displacement` lies inside the frame, else 0: (B, 1, H, W)."""
-    return (beyond(displacement_B2HW) == 0).to(displacement_B2HW.dtype)
-
-
-def beyond(displacement_B2HW: Tensor) -> Tensor:
-    """Columns plus rows by which `position + displacement` lies outside the frame: (B, 1, H, W)."""
-    _, _, H, W = displacement_B2HW.shape
-    kind = {"dtype": displacement_B2HW.dtype, "device": displacement_B2HW.device}
-    x_BHW = torch.arange(W, **kind) + displacement_B2HW[:, 0]
-    y_BHW = torch.arange(H, **kind).unsqueeze(1) + displacement_B2HW[:, 1]
-    columns_BHW, rows_BHW = x_BHW - x_BHW.clamp(0, W - 1), y_BHW - y_BHW.clamp(0, H - 1)
-    return (columns_BHW.abs() + rows_BHW.abs()).unsqueeze(1)
+def advance(image_BCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
+    """Carry an image (B, C, H, W) one frame ahead: sample it at `position - velocity`."""
+    return _sample(image_BCHW, _grid(velocity_B2HW, -1))
 
 
 def advect(displacement_B2HW: Tensor, velocity_B2HW: Tensor) -> Tensor:
     """Lengthen backward trajectories by one frame: d'(x) = d(x - v) - v (semi-Lagrangian)."""
-    return _sample(displacement_B2HW, _grid(velocity_B2HW, -1)) - velocity_B2HW
+    return advance(displacement_B2HW, velocity_B2HW) - velocity_B2HW
+
+
+def coverage(displacement_B2HW: Tensor) -> Tensor:
+    """1 where `position + displacement` lies inside the frame, else 0: (B, 1, H, W)."""
+    _, _, H, W = displacement_B2HW.shape
+    kind = {"dtype": displacement_B2HW.dtype, "device": displacement_B2HW.device}
+    x_BHW = torch.arange(W, **kind) + displacement_B2HW[:, 0]
+    y_BHW = torch.arange(H, **kind).unsqueeze(1) + displacement_B2HW[:, 1]
+    inside_BHW = (x_BHW == x_BHW.clamp(0, W - 1)) & (y_BHW == y_BHW.clamp(0, H - 1))
+    return inside_BHW.unsqueeze(1).to(displacement_B2HW.dtype)
 
 
 def _grid(shift_B2HW: Tensor, sign: int) -> Tensor:

@@ -1,0 +1,25 @@
+"""Where the weights of a new run come from: the pretrained ones where they fit, or chance."""
+
+from __future__ import annotations
+
+from framecast.config.loading import Config
+from framecast.nn.forecasters.base import Forecaster
+from framecast.prediction.checkpoint import load_checkpoint
+from framecast.prediction.model_files import PRETRAINED_FILE
+
+SHARE_OF_LR = 0.3
+"""Of the learning rate, what is used on weights that have learnt before."""
+
+
+def starts_pretrained(config: Config) -> bool:
+    """Whether the settings describe the network that framecast ships, and want it."""
+    if config.train.from_scratch or not PRETRAINED_FILE.is_file():
+        return False
+    shipped, wanted = load_checkpoint(PRETRAINED_FILE).config.model, config.model
+    same_layers = (shipped.filters, shipped.kernel_sizes) == (wanted.filters, wanted.kernel_sizes)
+    return shipped.name == wanted.name and same_layers
+
+
+def load_pretrained(network: Forecaster) -> None:
+    """Give a network the weights that framecast ships, in the precision that it computes in."""
+    network.load_state_dict(load_checkpoint(PRETRAINED_FILE).weights)

@@ -1,0 +1,240 @@
+"""Teach the default network from scenes of many kinds, and write what framecast ships.
+
+python -m tests.benchmarks.pretrain --data FOLDER --hours 2 [--resume] [--work FOLDER]
+
+FOLDER has an index.csv (see shared/scenes.py). The working folder keeps decoded frames, the state
+(`state.pt`, resumable to the step, data included), `log.txt`, and after every validation
+`flow-convlstm.pt` with `PROVENANCE.md`: the pretrained model in half precision and where it comes
+from. Copy both into framecast/prediction/pretrained/ to ship them.
+
+The first part of the budget teaches small crops and few lead times, which takes a third of the
+time. On a GPU use --batch-size 32 and --workers as many as there are cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from framecast.config.loading import load_config
+from framecast.nn.forecasters.base import Forecaster
+from framecast.nn.forecasters.registry import build_forecaster
+from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
+from framecast.prediction.rollout import rollout
+
+from .shared.provenance import provenance
+from .shared.scene_batches import SIDE, SceneBatches
+from .shared.scene_scores import score_scenes, summary, table
+from .shared.scenes import CONTEXT, HORIZON, long_enough, read_scenes, split_scenes
+
+EASY, EASY_SIDE, EASY_HORIZON = 0.4, 64, 8
+"""Share of the budget with smaller crops, their side in pixels, and their lead times."""
+
+WARM_UP, LAST_LR = 100, 0.02
+"""Steps in which the learning rate rises; what is left of it at the end."""
+
+DECAY, CLIP = 0.998, 1.0
+"""Of the averaged weights, at most; largest norm of a gradient."""
+
+EARLY = 0.3
+"""How much every lead time counts for itself, next to the error of all together."""
+
+SAVE_SECONDS = 180
+
+
+class Pretraining:
+    """The network, its running average, the optimizer, and how much of the budget is used."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.work = options, options.work
+        self.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(options.seed)
+        self.config = load_config(
+            None, [f"data.context_length={CONTEXT}", f"data.horizon={HORIZON}"]
+        )
+        network = build_forecaster(self.config.model, 1, (SIDE, SIDE)).to(self.device)
+        self.network = network.to(memory_format=torch.channels_last).train()
+        # The blend is for what is fitted to one clip; here it would only repeat the weights.
+        self.network.blend.requires_grad_(False)
+        self.average = copy.deepcopy(self.network)
+        learnt = [weight for weight in self.network.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            learnt, lr=options.lr, betas=(0.9, 0.98), weight_decay=1e-3
+        )
+        self.step, self.seconds = 0, 0.0
+        scenes = read_scenes(options.data, self.work / "frames")
+        self.training, self.held_out = map(long_enough, split_scenes(scenes))
+        if options.resume and self.state_file.exists():
+            self.restore(torch.load(self.state_file, map_location=self.device, weights_only=True))
+
+    @property
+    def state_file(self) -> Path:
+        return self.work / "state.pt"
+
+    def restore(self, state: dict) -> None:
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        temporary = self.state_file.with_suffix(".part")
+        torch.save(state, temporary)
+        temporary.replace(self.state_file)
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is used, 0 to 1."""
+        if self.options.steps:
+            return min(self.step / self.options.steps, 1)
+        return min(self.seconds / 3600 / self.options.hours, 1)
+
+    def run(self) -> None:
+        """Train until the budget is used, with validations in between; resumes where it stood."""
+        batches = SceneBatches(tuple(self.training), self.options.batch_size, self.options.seed)
+        ready = batches.from_step(self.step, self.options.workers)
+        validations = self.options.validations
+        due = math.floor(self.progress * validations) + 1
+        last = saved = time.monotonic()
+        losses: list[Tensor] = []
+        while self.progress < 1:
+            losses.append(self.learn(next(ready).to(self.device, non_blocking=True)))
+            now = time.monotonic()
+            self.seconds, last = self.seconds + now - last, now
+            if self.step % 50 == 0:
+                loss = torch.stack(losses).mean().item()
+                self.say(f"step {self.step}, {self.seconds / 60:.1f} minutes: loss {loss:.4f}")
+                losses = []
+            if now - saved > SAVE_SECONDS:
+                self.save()
+                saved = now
+            if self.progress * validations >= due and self.progress < 1:
+                self.validate()
+                due, last = due + 1, time.monotonic()
+        self.save()
+        self.validate()
+
+    def learn(self, window_BTCHW: Tensor) -> Tensor:
+        """One optimizer step; returns the loss."""
+        side, horizon = (EASY_SIDE, EASY_HORIZON) if self.progress < EASY else (SIDE, HORIZON)
+        window_BTCHW = window_BTCHW[:, : CONTEXT + horizon, :, :side, :side]
+        context_BTCHW, target_BTCHW = window_BTCHW.tensor_split((CONTEXT,), dim=1)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.options.bfloat16):
+            frames_BTCHW = self.network(context_BTCHW, horizon)
+        loss = relative_error(frames_BTCHW, target_BTCHW, context_BTCHW[:, -1:])
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.lr * self.schedule()
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        self.step += 1
+        decay = min(DECAY, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            weights = (self.average.parameters(), self.network.parameters())
+            for mean, weight in zip(*weights, strict=True):
+                mean.lerp_(weight, 1 - decay)
+        return loss.detach()
+
+    def schedule(self) -> float:
+        """The learning rate's share: a linear rise, then half a cosine."""
+        fall = (1 + math.cos(math.pi * self.progress)) / 2
+        return min(1, (self.step + 1) / WARM_UP) * (LAST_LR + (1 - LAST_LR) * fall)
+
+    def validate(self) -> None:
+        """Score the averaged weights on scenes held out by group, and write the model."""
+        network = copy.deepcopy(self.average).cpu().float()
+
+        def predictor(context_BTCHW: Tensor, horizon: int) -> object:
+            return rollout(network, context_BTCHW, horizon)
+
+        scores = score_scenes(predictor, self.held_out, self.options.windows)
+        self.say(f"held-out scenes after step {self.step}\n{table(scores)}")
+        self.write(network, table(scores), summary(scores))
+
+    def write(self, network: Forecaster, scores: str, found: dict[str, float]) -> None:
+        half = {
+            name: weight.half() if weight.is_floating_point() else weight
+            for name, weight in network.state_dict().items()
+        }
+        clip = {"channels": 3, "height": 144, "width": 256}
+        config = replace(self.config, train=replace(self.config.train, seed=self.options.seed))
+        model = Checkpoint(config, clip, half, found, trained_on=())
+        save_checkpoint(self.work / "flow-convlstm.pt", model)
+        facts = {
+            "steps": f"{self.step} of {self.options.batch_size} windows",
+            "time": f"{self.seconds / 3600:.2f} hours on {self.device}",
+            "seed": str(self.options.seed),
+            "parameters": f"{sum(weight.numel() for weight in network.parameters()):,}",
+        }
+        text = provenance(facts, scores, self.training)
+        (self.work / "PROVENANCE.md").write_text(text, encoding="utf-8")
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+        with (self.work / "log.txt").open("a", encoding="utf-8") as log:
+            log.write(f"{text}\n")
+
+
+def relative_error(frames_BTCHW: Tensor, target_BTCHW: Tensor, last_B1CHW: Tensor) -> Tensor:
+    """Mean log of the squared error over persistence's: what geometric means of scenes measure.
+
+    Two hundredths of persistence's error and 1e-5 (0.8 grey levels) keep quiet windows finite.
+    """
+    mse_BT = (frames_BTCHW.float() - target_BTCHW).square().mean(dim=(2, 3, 4))
+    still_BT = (last_B1CHW - target_BTCHW).square().mean(dim=(2, 3, 4))
+
+    def log_ratio(mse: Tensor, still: Tensor) -> Tensor:
+        return torch.log((mse + 0.02 * still + 1e-5) / (still + 1e-5))
+
+    together_B = log_ratio(mse_BT.mean(dim=1), still_BT.mean(dim=1))
+    each_B = log_ratio(mse_BT, still_BT).mean(dim=1)
+    return ((1 - EARLY) * together_B + EARLY * each_B).mean()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.pretrain")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="scenes")
+    parser.add_argument("--hours", type=float, default=2.0, help="of training (default 2)")
+    parser.add_argument("--steps", type=int, help="as the budget, in place of --hours")
+    parser.add_argument("--resume", action="store_true", help="go on where --work stands")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "framecast-pretraining",
+        metavar="FOLDER",
+        help="state, log and result (default a folder for temporary files)",
+    )
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
+    parser.add_argument("--validations", type=int, default=10, help="in the whole budget")
+    parser.add_argument("--windows", type=int, default=3, help="of a scene, in validations")
+    parser.add_argument(
+        "--bfloat16", action=argparse.BooleanOptionalAction, default=True, help="autocast"
+    )
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    Pretraining(options).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Training batches of real and synthetic windows: a pure function of the seed and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .scenes import CONTEXT, HORIZON, Scene
+from .synthetic_scenes import SyntheticScenes
+
+SIDE = 96
+"""Side in pixels of the windows that are trained on."""
+
+SYNTHETIC, RADAR = 0.25, 0.3
+"""Share of synthetic windows, and of radar among the real ones."""
+
+CAP, TEMPER = 12, 0.6
+"""Kinds are drawn in proportion to their number of scenes, at most the first, to this power."""
+
+STILL = 0.25
+"""Mean change in grey levels of 255 below which a window is mostly drawn again."""
+
+
+@dataclass(frozen=True)
+class SceneBatches(Dataset):
+    """Batches by the number of the step: (batch, T, 1, side, side), float32 in [0, 1]."""
+
+    scenes: tuple[Scene, ...]
+    batch: int
+    seed: int
+
+    def __getitem__(self, step: int) -> Tensor:
+        random = np.random.default_rng((self.seed, step))
+        synthetic = SyntheticScenes(random, SIDE, CONTEXT + HORIZON)
+        kinds = _by_kind(self.scenes)
+        windows = []
+        for _ in range(self.batch):
+            if random.random() < SYNTHETIC:
+                windows.append(synthetic.window())
+            else:
+                windows.append(real_window(random, kinds))
+        return torch.from_numpy(np.stack(windows)).unsqueeze(2)
+
+    def from_step(self, first: int, workers: int) -> Iterator[Tensor]:
+        """Batches from a step on, made ahead by so many processes."""
+        steps: Iterable[int] = range(first, 2**31)
+        return iter(DataLoader(self, batch_size=None, sampler=steps, num_workers=workers))
+
+
+def _by_kind(scenes: Iterable[Scene]) -> dict[str, list[Scene]]:
+    kinds: dict[str, list[Scene]] = {}
+    for scene in scenes:
+        kinds.setdefault(scene.kind, []).append(scene)
+    return kinds
+
+
+def real_window(random: Generator, kinds: dict[str, list[Scene]]) -> np.ndarray:
+    """A crop of a scene at a speed of 1 to 3, zoomed, mirrored, and now and then inverted."""
+    window_THW, radar = _cut(random, kinds)
+    if window_THW.shape[1] != SIDE:
+        shrinks = window_THW.shape[1] > SIDE
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        resized = [cv2.resize(frame, (SIDE, SIDE), interpolation=method) for frame in window_THW]
+        window_THW = np.stack(resized)
+    window_THW = window_THW.astype(np.float32) / 255
+    if random.random() < 0.5:
+        window_THW = window_THW[:, ::-1]
+    if random.random() < 0.5:
+        window_THW = window_THW[:, :, ::-1]
+    if random.random() < 0.5:
+        window_THW = window_THW.swapaxes(1, 2)
+    if not radar and random.random() < 0.15:
+        window_THW = 1 - window_THW
+    if random.random() < 0.3:  # less contrast; no echo stays black
+        contrast = random.uniform(0.5, 1)
+        window_THW = window_THW * contrast + (0 if radar else random.uniform(0, 1 - contrast))
+    return np.ascontiguousarray(window_THW, dtype=np.float32)
+
+
+def _cut(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.ndarray, bool]:
+    """A square (T, side, side) of 8-bit frames in which, mostly, something moves; whether radar."""
+    names = sorted(kinds)
+    shares = np.array([min(len(kinds[name]), CAP) ** TEMPER for name in names])
+    is_radar = np.array([name == "radar" for name in names])
+    if is_radar.any() and not is_radar.all():
+        shares = np.where(is_radar, RADAR, (1 - RADAR) * shares / shares[~is_radar].sum())
+    length = CONTEXT + HORIZON
+    for _ in range(6):
+        kind = names[random.choice(len(names), p=shares / shares.sum())]
+        scene = kinds[kind][random.integers(len(kinds[kind]))]
+        _, height, width = scene.grey_THW.shape
+        speed = min(int(random.choice((1, 2, 3), p=(0.6, 0.25, 0.15))), scene.frames - 1)
+        speed = max(1, min(speed, (scene.frames - 1) // (length - 1)))
+        start = random.integers(scene.frames - (length - 1) * speed)
+        zoom = np.exp(random.uniform(np.log(0.7), np.log(1.6)))
+        side = min(round(SIDE * zoom), height, width)
+        y, x = random.integers(height - side + 1), random.integers(width - side + 1)
+        grey = kind == "radar" or random.random() < 0.6
+        # One colour alone looks different from grey, and moves alike.
+        frames = scene.grey_THW if grey else scene.rgb_THWC[..., random.integers(3)]
+        time = slice(start, start + (length - 1) * speed + 1, speed)
+        window_THW = np.ascontiguousarray(frames[time, y : y + side, x : x + side])
+        reversed_ = kind != "radar" and random.random() < 0.1
+        window_THW = window_THW[::-1] if reversed_ else window_THW
+        change = window_THW[CONTEXT - 1].astype(np.int16) - window_THW[CONTEXT::4]
+        if np.abs(change).mean() >= STILL or random.random() < 0.1:
+            break
+    return window_THW, kind == "radar"

@@ -1,0 +1,88 @@
+"""Forecasts of scenes, compared with the better of the last frame and optical flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from framecast.prediction.baselines import optical_flow, persistence
+from framecast.prediction.rollout import Predictor
+
+from .scenes import CONTEXT, HORIZON, Scene, windows
+
+ROUNDING = 1 / 12 / 255**2
+"""Mean squared error of 8-bit rounding: added to both sides, so that still scenes count as such."""
+
+
+@dataclass(frozen=True)
+class SceneScore:
+    """MSE per lead time on a scene's windows, of a forecast and of both baselines."""
+
+    scene: Scene
+    mse_T: np.ndarray
+    last_T: np.ndarray
+    flow_T: np.ndarray
+
+    def relative(self, lead: int | None = None) -> float:
+        """MSE over that of the better baseline, over all lead times or at one, counted from 1."""
+        mse, last, flow = (
+            scores_T.mean() if lead is None else scores_T[lead - 1]
+            for scores_T in (self.mse_T, self.last_T, self.flow_T)
+        )
+        return float((mse + ROUNDING) / (min(last, flow) + ROUNDING))
+
+
+def score_scenes(
+    predictor: Predictor,
+    scenes: Iterable[Scene],
+    count: int,
+    on_scene: Callable[[Scene], None] = lambda _: None,
+) -> list[SceneScore]:
+    """Score at most `count` windows of each scene; scenes without one are left out."""
+    scores = []
+    for scene in scenes:
+        contests = [_errors(predictor, window_THW) for window_THW in windows(scene, count)]
+        on_scene(scene)
+        if contests:
+            scores.append(SceneScore(scene, *np.mean(contests, axis=0)))
+    return scores
+
+
+def _errors(predictor: Predictor, window_THW: np.ndarray) -> np.ndarray:
+    """MSE per lead time of the forecast, the last frame and optical flow: (3, HORIZON)."""
+    window_BTCHW = torch.from_numpy(window_THW)[None, :, None]
+    context_BTCHW, target_BTCHW = window_BTCHW.tensor_split((CONTEXT,), dim=1)
+    errors = []
+    for forecast in (predictor, persistence, optical_flow):
+        frames = [frame_BCHW.float().cpu() for frame_BCHW in forecast(context_BTCHW, HORIZON)]
+        errors.append((torch.stack(frames, dim=1) - target_BTCHW).square().mean(dim=(0, 2, 3, 4)))
+    return torch.stack(errors).numpy()
+
+
+def summary(scores: Sequence[SceneScore]) -> dict[str, float]:
+    """Geometric means of the relative MSE, and the share of scenes worse than the baseline."""
+    everywhere = np.array([score.relative() for score in scores])
+    first = np.array([score.relative(1) for score in scores])
+    return {
+        "scenes": len(scores),
+        "relative_mse": float(np.exp(np.log(everywhere).mean())),
+        "relative_mse_lead_1": float(np.exp(np.log(first).mean())),
+        "worse": float((everywhere > 1).mean()),
+    }
+
+
+def table(scores: Sequence[SceneScore]) -> str:
+    """The summary of every kind, and of all scenes."""
+    kinds = sorted({score.scene.kind for score in scores})
+    rows = [(kind, [score for score in scores if score.scene.kind == kind]) for kind in kinds]
+    lines = [f"{'kind':<16}{'scenes':>7}{'all leads':>11}{'lead 1':>9}{'worse on':>10}"]
+    for name, members in (*rows, ("all", scores)):
+        found = summary(members)
+        lines.append(
+            f"{name:<16}{found['scenes']:>7}{found['relative_mse']:>11.3f}"
+            f"{found['relative_mse_lead_1']:>9.3f}{100 * found['worse']:>8.0f} %"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,274 @@
+"""The default network: where it starts, what its layers may change, and the fit to a clip."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from framecast.config.networks import NETWORKS
+from framecast.config.schema import ModelConfig
+from framecast.nn.forecasters.flow import blend_regression, candidates, constants
+from framecast.nn.forecasters.flow import network as network_module
+from framecast.nn.forecasters.flow.blend_regression import BlendRegression
+from framecast.nn.forecasters.flow.candidates import hindcast, squash
+from framecast.nn.forecasters.flow.constants import BLENDED, CANDIDATES, LEADS, OWN
+from framecast.nn.forecasters.flow.optical_flow import advance, advect, lucas_kanade, warp
+from framecast.nn.forecasters.registry import build_forecaster
+from framecast.prediction.rollout import rollout
+from tests.support.textures import translating
+
+T, HORIZON = 5, 4
+
+
+def build(channels=1, *, filters=(6, 5), seed=0, std=0.0):
+    """A network as training from scratch starts it; with `std` every weight drawn."""
+    torch.manual_seed(seed)
+    network = build_forecaster(ModelConfig(filters=filters), channels, (48, 56))
+    if std:
+        for weight in network.parameters():
+            torch.nn.init.normal_(weight, std=std)
+    return network.eval()
+
+
+def textures(velocity, seeds=(0, 1), size=(48, 56), frames=T + HORIZON):
+    """Context and target of translating textures, (B, T, 1, H, W)."""
+    clips = torch.stack([translating(frames, *size, velocity, seed=seed) for seed in seeds])
+    return clips[:, :T, None], clips[:, T:, None]
+
+
+def predicted(network, context, horizon=HORIZON):
+    with torch.no_grad():
+        return network(context, horizon)
+
+
+def inner_mse(found, target, border=10):
+    """What enters at the border cannot be known."""
+    inside = (..., slice(border, -border), slice(border, -border))
+    return F.mse_loss(found[inside], target[inside]).item()
+
+
+def still(context, horizon=HORIZON):
+    return context[:, -1:].expand(-1, horizon, -1, -1, -1)
+
+
+def test_the_grid_is_that_of_the_settings_table():
+    assert constants.PATCH == NETWORKS["flow-convlstm"].patch == 2 * constants.FINE
+    assert len(constants.HINDCAST_OF) == len(network_module.FIRST_ODDS) == CANDIDATES
+    assert max(constants.HINDCAST_OF) == constants.HINDCASTS - 1
+
+
+@pytest.mark.parametrize("velocity", [(1.5, -0.75), (-0.4, 2.5)])
+def test_untrained_it_follows_what_moves(velocity):
+    context, target = textures(velocity)
+    found = predicted(build(), context)
+    assert inner_mse(found, target) < 0.35 * inner_mse(still(context), target)
+
+
+def test_untrained_it_keeps_a_still_picture_sharp():
+    picture = translating(1, 48, 56, (0.0, 0.0), seed=3)[None, :, None].expand(1, T, 1, 48, 56)
+    assert (predicted(build(), picture) - picture[:, :1]).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
+def test_constant_frames_stay_constant(value):
+    frames = torch.full((2, T, 3, 20, 27), value)
+    torch.testing.assert_close(
+        predicted(build(3, std=0.02), frames), frames[:, :HORIZON], atol=0.01, rtol=0
+    )
+
+
+def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_stays():
+    """Of the second lead time, against the same operations one by one."""
+    network, (context, _) = build(std=0.1), textures((1.5, -0.75), size=(48, 64))
+    with torch.no_grad():
+        _, _, state = network._forecast(network.encode(context))
+        _, found, after = network._forecast(state)
+    grey, last = context[:, :, 0], context[:, -1]
+    first, _ = lucas_kanade(grey, 5.0)
+    second, _ = lucas_kanade(grey[:, -2:], 2.5)
+    torch.testing.assert_close(after.scene.velocities_B4hw, torch.cat((first, second), dim=1))
+    soft, blurred = (
+        torch.from_numpy(
+            ndimage.gaussian_filter(last, (0, 0, s, s), mode="nearest", radius=(0, 0, r, r))
+        )
+        for s, r in ((1.5, 5), (4.0, 12))
+    )
+    one, two = after.displacements_B4hw.split(2, dim=1)
+    expected = {0: warp(last, one), 1: warp(soft, one), 2: warp(blurred, one)}
+    expected |= {4: warp(last, two), 5: warp(soft, two)}
+    expected |= {7: last, 8: context.mean(dim=1), 9: blurred}
+    for place, wanted in expected.items():
+        torch.testing.assert_close(found[:, place], wanted, atol=1e-4, rtol=0)
+    # The turn that the layers add is part of the motion: without it the displacement is another.
+    unturned = advect(state.displacements_B4hw[:, :2], first)
+    assert (one - unturned).abs().max() > 0.01
+    turned = network.turn(torch.cat([h for h, _ in after.layers[:1]], dim=1).new_zeros(2, 11, 6, 8))
+    assert turned.shape == (2, 16, 6, 8)
+    # Its own forecast is the frame before, moved by as much as the trajectory grew.
+    assert (found[:, OWN] - state.frame_BCHW).abs().max() > 0.01
+
+
+def test_hindcasts_are_how_candidates_would_have_done():
+    context, _ = textures((1.0, 0.0), size=(32, 40))
+    grey = context[:, :, 0]
+    velocity = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(2, 2, 32, 40)
+    found = hindcast(grey, velocity)
+    carried = advance(grey[:, :-1], velocity)
+    torch.testing.assert_close(found.residual_BThw[:, 1:], grey[:, 1:] - carried)
+    assert not found.residual_BThw[:, 0].any()
+    assert not found.change_BThw[:, 0].any()
+    torch.testing.assert_close(found.change_BThw[:, 1:], grey[:, 1:] - grey[:, :-1])
+    squares = (grey[:, 1:] - grey[:, :-1]).square().mean(dim=1).numpy()
+    nearby = ndimage.gaussian_filter(squares, (0, 2, 2), mode="nearest", radius=(0, 6, 6))
+    np.testing.assert_allclose(found.log_errors_B5hw[:, 3], np.log(nearby + 1e-5), atol=1e-3)
+    mean = (grey - grey.mean(dim=1, keepdim=True)).square().mean(dim=1).numpy()
+    nearby = ndimage.gaussian_filter(mean, (0, 2, 2), mode="nearest", radius=(0, 6, 6))
+    np.testing.assert_allclose(found.log_errors_B5hw[:, 4], np.log(nearby + 1e-5), atol=1e-3)
+    inside = found.log_errors_B5hw[..., 8:-8, 8:-8]
+    assert (inside[:, 0] < inside[:, 3] - 1).all(), "what moves is forecast better carried along"
+    assert (inside[:, 0] < inside[:, 2]).all(), "and sharp"
+
+
+def test_squash_is_odd_steep_at_zero_and_bounded():
+    values = torch.tensor([-1e6, -1.0, -0.05, 0.0, 0.05, 1.0, 1e6])
+    found = squash(values)
+    torch.testing.assert_close(found, -found.flip(0))
+    assert found[3] == 0
+    assert found[4] == 0.5
+    assert found.abs().max() <= 1
+    assert (found.diff() > 0).all()
+
+
+def test_one_context_frame_is_a_still_start():
+    context, _ = textures((2.0, 1.0))
+    frames = predicted(build(std=0.1), context[:, -1:])
+    assert frames.shape == (2, HORIZON, 1, 48, 56)
+    assert torch.isfinite(frames).all()
+    with torch.no_grad():
+        state = build().encode(context[:, -1:])
+    assert not state.scene.velocities_B4hw.any()
+    assert (predicted(build(), context[:, -1:], 1)[:, 0] - context[:, -1]).abs().max() < 0.25
+
+
+def test_colours_share_motion_and_weights():
+    """Three equal colours are forecast as grey is; others by the same weights."""
+    network, (context, _) = build(std=0.1), textures((1.5, -0.75))
+    grey = predicted(network, context)
+    equal = predicted(network, context.expand(-1, -1, 3, -1, -1))
+    torch.testing.assert_close(equal, grey.expand(-1, -1, 3, -1, -1), atol=1e-5, rtol=0)
+
+
+def test_the_last_context_frames_blur_is_reachable_by_the_blend_alone():
+    """With weights of 1 on a candidate the frame is that candidate."""
+    network, (context, _) = build(std=0.1).train(), textures((1.5, -0.75))
+    for number, place in enumerate(BLENDED):
+        network.blend.data.zero_()
+        network.blend.data[:, number] = 1
+        with torch.no_grad():
+            state = network.encode(context)
+            frame, _ = network.step(state)
+            _, found, _ = network._forecast(state)
+        torch.testing.assert_close(frame, found[:, place, ..., :48, :56])
+
+
+def test_each_lead_time_has_its_blend_and_later_ones_the_last():
+    network, (context, _) = build(), textures((1.5, -0.75))
+    plain = predicted(network, context, LEADS + 2)
+    network.blend.data[-1, BLENDED.index(constants.LAST)] = 1
+    blended = predicted(network, context, LEADS + 2)
+    torch.testing.assert_close(blended[:, : LEADS - 1], plain[:, : LEADS - 1])
+    # The state goes on without the blend.
+    for lead in range(LEADS - 1, LEADS + 2):
+        torch.testing.assert_close(blended[:, lead], context[:, -1], atol=1e-5, rtol=0)
+
+
+def test_the_fit_is_the_ridge_regression_that_numpy_solves(monkeypatch):
+    monkeypatch.setattr(blend_regression, "PIXELS", 5 * 6)
+    draw = torch.Generator().manual_seed(2)
+    leads, J, n, B = 4, 3, 3, 2
+    regression = BlendRegression(leads, J)
+    products, sums = np.zeros((n, J, n, J)), np.zeros((n, J))
+    for window in range(2):
+        for lead in range(n):
+            terms = torch.rand(B, J + 1, 1, 10, 12, generator=draw)
+            target = torch.rand(B, 1, 10, 12, generator=draw) * (1 + 7 * window)
+            regression.add(lead, terms, target)
+            for b in range(B):
+                seen = terms[b, ..., ::2, ::2].double().numpy().reshape(J + 1, -1)
+                missed = target[b, ..., ::2, ::2].double().numpy().ravel() - seen[-1]
+                change = seen[:-1] - seen[-1]
+                error = (np.mean(missed**2) + 1e-5) * missed.size
+                products[lead, :, lead] += change @ change.T / error
+                sums[lead] += change @ missed / error
+    windows = 2 * B
+    smooth = 1.0 * np.diff(np.eye(n), axis=0).T @ np.diff(np.eye(n), axis=0)
+    held = windows * (0.05 * np.eye(n) + smooth)
+    system = products + np.einsum("mn,jk->mjnk", held, np.eye(J))
+    wanted = np.linalg.solve(system.reshape(n * J, -1), sums.ravel()).reshape(n, J)
+    found = regression.solve()
+    np.testing.assert_allclose(found[:n], wanted, atol=1e-5)
+    np.testing.assert_array_equal(found[n:], found[n - 1 : n])
+
+
+def test_fitted_where_things_stop_moving_it_moves_less():
+    network, (context, target) = build(), textures((1.5, -0.75))
+    stopped = still(context)
+    before = F.mse_loss(predicted(network, context), stopped)
+    network.calibrate([(context, stopped)])
+    assert F.mse_loss(predicted(network, context), stopped) < 0.15 * before
+    assert inner_mse(predicted(network, context), target) > inner_mse(
+        predicted(build(), context), target
+    )
+
+
+def test_fitting_to_nothing_leaves_the_blend_at_zero():
+    network = build()
+    network.calibrate([])
+    assert not network.blend.any()
+
+
+def test_large_frames_are_worked_on_at_a_reduced_size(monkeypatch):
+    """Twice the size at half the working size: motion and weights are those of the small frames."""
+    network = build(std=0.05)
+    small, _ = textures((1.0, -0.5), size=(64, 96))
+    large = F.interpolate(small.flatten(0, 1), scale_factor=2, mode="bilinear")
+    large = large.unflatten(0, small.shape[:2])
+    assert constants.working_scale(432, 768) == 2
+    assert constants.working_scale(376, 344) == 1
+    one = predicted(network, small, 3)
+    monkeypatch.setattr(constants, "WORKING_SIDE", 157)
+    assert constants.working_scale(128, 192) == 1
+    monkeypatch.setattr(constants, "WORKING_SIDE", 80)
+    assert constants.working_scale(128, 192) == 2
+    two = predicted(network, large, 3)
+    shrunk = F.avg_pool2d(two.flatten(0, 1), 2).unflatten(0, two.shape[:2])
+    moved = (one - still(small, 3)).abs().mean()
+    assert (shrunk - one).abs().mean() < 0.25 * moved
+
+
+@pytest.mark.parametrize("size", [(48, 56), (41, 59)])
+def test_steps_are_the_rollout_and_the_forward_pass(size):
+    network, (context, _) = build(std=0.1), textures((1.5, -0.75), size=size)
+    stepped = torch.stack(list(rollout(network, context, 3)), dim=1)
+    torch.testing.assert_close(predicted(network, context, 3), stepped, atol=1e-6, rtol=0)
+    assert stepped.shape == (2, 3, 1, *size)
+
+
+def test_in_bfloat16_motion_and_candidates_stay_exact():
+    network, (context, _) = build(std=0.05), textures((1.5, -0.75))
+    exact = network.encode(context)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = network.encode(context)
+        frame, _ = network.step(rounded)
+    for one, two in zip(exact.scene, rounded.scene, strict=True):
+        if isinstance(one, torch.Tensor):
+            assert torch.equal(one, two)
+    assert frame.dtype == torch.float32
+
+
+def test_errors_below_the_floor_count_as_none():
+    """8-bit noise of half a grey level does not make a still place look uncertain."""
+    quiet = torch.rand(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)) / 255
+    found = hindcast(quiet, torch.zeros(1, 2, 16, 16))
+    assert (found.log_errors_B5hw - np.log(candidates.LOG_FLOOR)).abs().max() < 1
