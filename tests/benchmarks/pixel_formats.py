@@ -99,7 +99,7 @@ def decoded_by_ffmpeg(path: Path, source: FrameSource) -> np.ndarray:
 
 def ffmpeg(*arguments: str | Path) -> bytes | None:
     """What ffmpeg writes to standard output; None where it fails."""
-    command = ["ffmpeg", "-v", "error", "-y", *map(str, arguments)]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", *map(str, arguments)]
     done = subprocess.run(command, check=False, capture_output=True)
     return done.stdout if done.returncode == 0 else None
 

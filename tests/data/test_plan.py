@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from framecast.data.plan import common_channels, make_plan, resolve_batch, train
 from framecast.data.windows import Window, spread
 from framecast.errors import SourceError
 from framecast.video.readers.base import SourceInfo
+from framecast.video.value_range import ValueRange, full_range
 
 
 def info(frames=60, height=90, width=160, channels=3, name="clip", breaks=()):
@@ -178,3 +180,12 @@ def test_planning_imports_no_torch():
         "import sys, framecast.data.plan; sys.exit('torch' in sys.modules or 'cv2' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_range_of_values_that_all_clips_share_is_kept_with_the_model():
+    twelve_bits, whole = ValueRange("uint16", 0, 4095), full_range("uint16")
+    deep = [replace(info(), dtype="uint16", values=values) for values in (twelve_bits, whole)]
+    assert plan(deep[0], deep[0]).config.data.range == "0..4095"
+    assert plan(deep[1]).config.data.range == "auto"  # 16 bits need no range
+    assert plan(*deep).config.data.range == "auto"  # clips that differ have each its own
+    assert plan(info()).config.data.range == "auto"

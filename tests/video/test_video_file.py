@@ -270,3 +270,92 @@ def test_a_count_that_is_only_announced_says_so(tmp_path, monkeypatch):
     assert "the container's word" in source.info.notes[0]
     assert len(read_all(source, 2, 7)) == 5
     assert open_source(path, keep_readable=True).info.exact
+
+
+@pytest.mark.parametrize("layout", ["rgb565be", "rgb565le", "rgb555le"])
+def test_colours_of_two_bytes_are_right_in_either_order(tmp_path, layout):
+    levels = 31 if "555" in layout else 63
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("rawvideo", rate=10)
+        stream.height, stream.width, stream.pix_fmt = H, W, layout
+        frame = av.VideoFrame.from_ndarray(np.full((H, W, 3), (255, 130, 0), np.uint8))
+        stored = frame.reformat(format=layout.replace("be", "le"))
+        for packet in stream.encode(stored.reformat(format=layout)):
+            container.mux(packet)
+        container.mux(stream.encode())
+    red, green, blue = read_all(open_source(path))[0, 5, 5]
+    assert (red, blue) == (255, 0)
+    assert abs(int(green) - 130) <= 255 / levels
+
+
+def palette_video(path):
+    """A raw AVI of 12 grey ramps, whose palette is in the first packet alone."""
+    palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 4, axis=1)
+    palette[:, 0] = 255
+    ramps = (np.arange(H * W).reshape(H, W) + 9 * np.arange(12)[:, None, None]) % 256
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("rawvideo", rate=10)
+        stream.width, stream.height, stream.pix_fmt = W, H, "pal8"
+        for ramp in ramps.astype(np.uint8):
+            frame = av.VideoFrame.from_ndarray((ramp, palette), format="pal8")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return ramps
+
+
+def test_a_palette_is_known_in_the_middle_too(tmp_path):
+    ramps = palette_video(tmp_path / "a.avi")
+    source = open_source(tmp_path / "a.avi")
+    np.testing.assert_array_equal(read_all(source, 7, 10)[..., 0], ramps[7:10])
+
+
+def test_ten_bits_of_odd_width_keep_their_colours(tmp_path):
+    path, height, width = tmp_path / "a.mkv", 31, 45
+    colour = (64800, 1200, 30000)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p10le"
+        frame = av.VideoFrame.from_ndarray(
+            np.full((height, width, 3), colour, np.uint16), format="rgb48le"
+        )
+        for _ in range(3):
+            container.mux(stream.encode(frame.reformat(format="yuv420p10le")))
+        container.mux(stream.encode())
+    found = read_all(open_source(path)).astype(int)
+    assert np.abs(found - colour).max() < 400  # of 65535: four levels of 10 bits
+
+
+def test_a_clip_that_starts_between_key_frames_begins_at_the_first(tmp_path):
+    whole = write_video(tmp_path / "a.mkv", smooth_clip(15))  # a key frame every 4
+    path = tmp_path / "cut.mkv"
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if number >= 2 and packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    info = open_source(path).info
+    frames = read_all(open_source(path))
+    assert (info.frames, len(frames)) == (11, 11)
+    assert any("starts between two key frames: its first" in note for note in info.notes)
+    np.testing.assert_array_equal(frames, read_all(open_source(whole), 4))
+    np.testing.assert_array_equal(read_all(open_source(path), 9), frames[9:])
+
+
+@pytest.mark.parametrize("suffix", ["mpeg", "ts", "mts", "m2ts", "3gp", "flv", "wmv", "ogv", "m4v"])
+def test_everyday_names_of_videos_are_known(tmp_path, suffix):
+    codec = {"wmv": "wmv2", "ogv": "libtheora", "mpeg": "mpeg2video", "flv": "flv"}
+    if suffix == "ogv" and "libtheora" not in av.codecs_available:
+        codec["ogv"] = "libvpx"
+    frames = smooth_clip(6, 64, 96)
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec.get(suffix, "libx264"), rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    source = open_source(path)
+    assert source.info.frames == len(read_all(source)) == 6
+    assert source.info.fps == pytest.approx(25, rel=0.02)

@@ -220,6 +220,10 @@ def pixel_format(stored: av.VideoFormat) -> str:
 
 def upright_pixels(frame: av.VideoFrame, wanted: str) -> np.ndarray:
     """A frame's pixels (H, W, C) as it is to be shown: turned, mirrored, alpha on black."""
+    stored = frame.format
+    if stored.name.endswith("be") and max(part.bits for part in stored.components) < 8:
+        # FFmpeg 8 takes rgb565be and its kin for little-endian on the direct way to 8 bits.
+        frame = frame.reformat(format=stored.name.replace("be", "le"))
     # FFmpeg's default filter; PyAV's own, bilinear, overflows in 10-bit video of odd widths.
     pixels = frame.to_ndarray(format=wanted, interpolation="BICUBIC")
     pixels = pixels.reshape(*pixels.shape[:2], -1)
