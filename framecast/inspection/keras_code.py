@@ -24,6 +24,7 @@ from framecast.inspection.keras_values import (
     flat,
     to_symbol,
 )
+from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Graph, bind, value_problems
 from framecast.inspection.sizes import Symbol
 
@@ -301,9 +302,8 @@ class _Reader(ExpressionReader):
     ) -> LayerValue:
         arguments, problems = bind(kind, positional, keywords)
         for name, value in arguments.items():
-            if isinstance(value, LayerValue):
-                arguments[name] = (value.kind, value.arguments)
-                problems += value.problems
+            if name in ("layer", "backward_layer") and value is not None and value is not ...:
+                arguments[name] = self._wrapped(value, problems)
             elif isinstance(value, Symbol) and name not in _MAY_BE_SYMBOLS:
                 arguments[name] = parameters_of(kind)[name]
                 if not name.endswith(("activation", "initializer", "regularizer", "constraint")):
@@ -313,6 +313,15 @@ class _Reader(ExpressionReader):
         first = {k: v for k, v in keywords.items() if k not in arguments}
         problems += value_problems(kind, arguments)
         return LayerValue(kind, {**first, **arguments}, keywords.get("name"), node.lineno, problems)
+
+    def _wrapped(self, value: Any, problems: list[Problem]) -> Any:
+        """A layer inside another one, as its kind and arguments; `...` for what is none."""
+        if not isinstance(value, LayerValue) or not value.kind:
+            what = f"wraps {value.text if isinstance(value, LayerValue) else value}"
+            problems.append(Problem(f"{what}, which is no layer that is known", "wrap a layer"))
+            return ...
+        problems += value.problems
+        return value.kind, value.arguments
 
     def _sequential(self, layers: Any, node: ast.Call) -> ModelValue:
         if not isinstance(layers, list | tuple):

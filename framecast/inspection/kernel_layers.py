@@ -30,7 +30,7 @@ def _geometry(kind: str, arguments: Arguments, kernel: str = "kernel_size") -> C
     return ConvGeometry.parse(
         rank_of(kind),
         kernel_size=arguments[kernel],
-        strides=arguments[kernel] if strides is None else strides,
+        strides=arguments[kernel] if strides is None and kernel == "pool_size" else strides,
         padding="same" if padding == "causal" and rank_of(kind) == 1 else padding,
         dilation_rate=arguments.get("dilation_rate", 1),
     )

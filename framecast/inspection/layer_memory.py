@@ -11,7 +11,7 @@ from typing import Any
 
 from framecast.nn.convlstm.keras_names import ACTIVATION_COSTS
 from framecast.nn.cost_model.builder import fused_memory
-from framecast.nn.shapes import ConvGeometry
+from framecast.nn.shapes import ConvGeometry, to_sizes
 
 
 def layer_elements(
@@ -21,7 +21,7 @@ def layer_elements(
 
     `arguments` are all those of the layer by name, `frame` its rows and columns (or 1 or 3 sides).
     """
-    filters = arguments["filters"]
+    (filters,) = to_sizes(arguments["filters"], 1, "filters")
     geometry = ConvGeometry.parse(
         len(frame),
         kernel_size=arguments["kernel_size"],
@@ -32,7 +32,7 @@ def layer_elements(
     given = batch * steps * channels * math.prod(frame)
     state = batch * filters * math.prod(geometry.output_sizes(frame))
     outputs = (steps if arguments["return_sequences"] else 1) * state
-    phi, sigma = (arguments[name] or "linear" for name in ("activation", "recurrent_activation"))
+    phi, sigma = (_name(arguments[argument]) for argument in ("activation", "recurrent_activation"))
     normed, peephole = arguments["layer_norm"], arguments["peephole"]
     dropped = bool(arguments["dropout"] or arguments["recurrent_dropout"])
     is_fused = (phi, sigma) == ("tanh", "sigmoid") and not normed
@@ -49,6 +49,11 @@ def layer_elements(
         workspace = steps * 4 * state * (3 if normed else 1)
         workspace = max(workspace, 4 * steps * state + 14 * state) - state
     return given + saved, given + outputs + workspace
+
+
+def _name(activation: Any) -> str:
+    """An activation's name; "" for a function of the user's own, which saves what most do."""
+    return activation or "linear" if isinstance(activation, str | None) else ""
 
 
 def _saved_by_gates(phi: str, sigma: str, *, normed: bool, peephole: bool) -> float:

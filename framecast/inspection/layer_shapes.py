@@ -37,6 +37,11 @@ def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> Outcom
     except ValueError as error:
         what, _, change = str(error).rpartition("; ")
         raise LayerMistakeError(f"has wrong arguments: {what}", change) from None
+    except (TypeError, AttributeError, LookupError):  # text or a list where a number belongs
+        written = ", ".join(f"{name}={value}" for name, value in arguments.items() if value)
+        raise LayerMistakeError(
+            f"has arguments of a wrong type: {written:.120}", "give numbers where sizes belong"
+        ) from None
 
 
 def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> Outcome:

@@ -63,6 +63,7 @@ RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D
 def axes_wanted(node: Node) -> int:
     """Axes that a layer's input needs, the batch included; 0 where any number will do."""
     inner = node.arguments.get("layer")
+    inner = inner if isinstance(inner, tuple) else None  # `...` where no layer was given
     if node.kind == "TimeDistributed" and inner:
         return wanted_axes(inner[0]) and wanted_axes(inner[0]) + 1
     return wanted_axes(inner[0] if node.kind == "Bidirectional" and inner else node.kind)
@@ -100,7 +101,7 @@ def bind(
             if word not in OF_ANY_LAYER:
                 problems.append(unknown_argument(kind, word))
             continue
-        new = _OLD_FORMATS.get(value, value) if word == "dim_ordering" else value
+        new = _OLD_FORMATS.get(str(value), value) if word == "dim_ordering" else value
         if name != word:
             old[word] = f"{name}={new if isinstance(new, Symbol) else repr(new)}"
         if name in given:
@@ -177,7 +178,7 @@ def input_shape_of(arguments: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """
     batch = arguments.get("batch_size")
     for name in ("batch_shape", "batch_input_shape"):
-        if isinstance(arguments.get(name), tuple | list):
+        if arguments.get(name) and isinstance(arguments[name], tuple | list):
             return tuple(arguments[name])
     for name in ("shape", "input_shape"):
         given = arguments.get(name)

@@ -138,7 +138,7 @@ def read_configuration(config: dict[str, Any], title: str) -> Graph:
     graph = Graph()
     try:
         ends = _model(config, graph, {})
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise SourceError(
             f"{title}: not the configuration of a Sequential or functional model ({error!r})",
             remedy="a subclassed model's layers stand in its code: give the .py file",
@@ -219,7 +219,7 @@ def _called(layer: dict[str, Any], inputs: tuple[Tensor, ...], graph: Graph) -> 
         ]
         names = names or ["input"]
         return _model(layer, graph, dict(zip(names, inputs, strict=False)))
-    node = Node(kind, settings.get("name", kind), _arguments(layer), inputs)
+    node = Node(kind, str(settings.get("name", kind)), _arguments(layer), inputs)
     if kind not in SIGNATURES:
         node.kind = ""
     elif (
@@ -244,6 +244,16 @@ def _arguments(layer: dict[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         if name in arguments or name in ("batch_shape", "batch_input_shape", "batch_size"):
             arguments[name] = tuple(value) if isinstance(value, list) else value
-        if name in ("layer", "backward_layer") and isinstance(value, dict):
+        if name in ("layer", "backward_layer") and value is not None:
+            if value["class_name"] not in SIGNATURES:
+                raise ValueError(f"{value['class_name']} in {kind} is not known")
             arguments[name] = (value["class_name"], _arguments(value))
+        if name in ("batch_shape", "batch_input_shape") and value is not None:
+            _check_sizes(value)
     return arguments
+
+
+def _check_sizes(sizes: Any) -> None:
+    for size in sizes:
+        if size is not None and (not isinstance(size, int) or size < 0):
+            raise ValueError(f"{size!r} is no size")

@@ -1,11 +1,15 @@
 """Keras code is followed without running it; what cannot be followed is named with its line."""
 
+import json
+import random
+import re
 import textwrap
 
 import pytest
 
 from framecast.errors import UsageError
 from framecast.inspection.keras_code import read_code
+from framecast.inspection.model_table import table
 from framecast.inspection.model_walk import inspect_graph
 
 DOCUMENTATION = """
@@ -222,3 +226,31 @@ def test_numbers_and_loops_that_would_take_forever_are_cut_short():
 def test_what_is_no_model_is_refused(code, sentence):
     with pytest.raises(UsageError, match=sentence):
         read_code(code, "model.py")
+
+
+PIECES = (
+    *("None", "-1", "0", "'same'", "(3,)", "[]", "{}", "x", "lambda t: t", "3.5", "True", "**k"),
+    *("Input((3,))", "Dense", "Dense(3)", "10**9", "(None, 3)", "model", "*a", "x[:, ::2]"),
+    *("Bidirectional(Dense(3))", "TimeDistributed(LSTM(3, return_state=True))", "Flatten()"),
+)
+
+
+def test_code_with_pieces_exchanged_at_random_is_told_or_refused_in_a_sentence():
+    draw = random.Random(0)
+    model = "model = Sequential([Input((10, 64, 64, 1)), {}])"
+    layers = (
+        "ConvLSTM2D(8, 3, strides=2, padding='same', return_sequences=True), "
+        "TimeDistributed(Conv2D(4, (3, 5), dilation_rate=2)), Bidirectional(ConvLSTM2D(3, 2)), "
+        "Reshape((6, -1)), Permute((2, 1)), GRU(3, return_state=True), Dense(3), LSTM(2)"
+    )
+    tokens = [found.span() for found in re.finditer(r"\d+|'\w+'|True|\w+|\([^()]*\)", layers)]
+    for _ in range(400):
+        start, end = draw.choice(tokens)
+        code = model.format(layers[:start] + draw.choice(PIECES) + layers[end:])
+        try:
+            report = inspect_graph(read_code(code, "m"))
+        except UsageError:
+            continue
+        assert report.works or report.findings
+        assert [*table(report, verbose=True)]
+        json.dumps(report.to_dict())

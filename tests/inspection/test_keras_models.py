@@ -1,6 +1,7 @@
 """Whole Keras models: shapes and parameters are those that Keras itself gives them."""
 
 import inspect
+import json
 import os
 
 os.environ["KERAS_BACKEND"] = "torch"
@@ -11,7 +12,7 @@ from keras import layers
 from framecast.errors import SourceError
 from framecast.inspection.keras_code import read_code
 from framecast.inspection.keras_signatures import SIGNATURES, parameters_of
-from framecast.inspection.model_source import read_model
+from framecast.inspection.model_source import read_configuration, read_model
 from framecast.inspection.model_walk import inspect_graph
 from framecast.inspection.sizes import Symbol
 from tests.support.random_models import random_model
@@ -131,3 +132,26 @@ def test_files_that_are_no_model_are_explained(tmp_path):
         (tmp_path / name).write_text(content)
         with pytest.raises(SourceError, match=name):
             read_model(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: config.update(layers=3),
+        lambda config: config.update(output_layers=[]),
+        lambda config: config["layers"][0]["config"].update(batch_shape=[None, "x"]),
+        lambda config: config["layers"][1]["config"].update(kernel_size="x"),
+        lambda config: config["layers"][1]["config"].update(name=True),
+        lambda config: config["layers"][4]["config"].update(layer={"class_name": "Mine"}),
+        lambda config: config["layers"][2].update(inbound_nodes=[{"args": [{"keras_history": 1}]}]),
+    ],
+)
+def test_a_damaged_configuration_is_told_or_refused_in_a_sentence(change):
+    config = json.loads(branched_model().to_json())
+    change(config["config"])
+    try:
+        report = inspect_graph(read_configuration(config, "model.json"))
+    except SourceError as error:
+        assert "model.json" in str(error)
+    else:
+        assert json.dumps(report.to_dict())
