@@ -46,6 +46,7 @@ def draw(boxes: Sequence[Box], title: str, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (slow to load)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
+    # Equal columns: a page wider than one column and lower than all boxes in a row
     columns = -(-len(boxes) // BOXES_A_COLUMN)
     rows = -(-len(boxes) // columns)
     size = (columns * (_WIDTH + 0.6) + 0.2, rows * (_HEIGHT + _GAP) + 0.9)
@@ -53,6 +54,7 @@ def draw(boxes: Sequence[Box], title: str, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, size[0])
+    # Inches from the top left, so that boxes are placed as they are read
     axes.set_ylim(size[1], 0)
     axes.axis("off")
     lines = textwrap.wrap(title, int(size[0] * 12))[:2]

@@ -116,6 +116,7 @@ def sequential_graph(layers: Sequence[LayerValue]) -> Graph:
 
 def _cleaned(text: str) -> str:
     """Code as pasted from a page or a notebook: without prompts, fences and magic commands."""
+    # Tabs count 8 in Python 2 and are mixed with blanks on web pages
     lines = textwrap.dedent(text.replace("\t", "    ")).splitlines()
     if any(line.lstrip().startswith(">>> ") for line in lines):
         kept = [re.sub(r"^\s*(>>>|\.\.\.) ?", "", line) for line in lines if _is_prompt(line)]
@@ -166,6 +167,7 @@ class _Reader(ExpressionReader):
 
     def run_uncalled(self) -> None:
         """Functions that nobody calls here are what a module offers: their bodies are followed."""
+        # Code at the top level has built something: functions are helpers then
         if self.nodes or any(model.layers for model in self.models):
             return
         for value in list(self.names.values()):
@@ -220,6 +222,7 @@ class _Reader(ExpressionReader):
 
     def _branch(self, node: ast.If) -> None:
         test = self.value(node.test)
+        # The script is what is asked about
         if ast.unparse(node.test).startswith("__name__"):
             test = True
         if isinstance(test, Symbol | TensorValue):
@@ -238,6 +241,7 @@ class _Reader(ExpressionReader):
                 return None
         positional = self.items(node.args)
         keywords = {k.arg: self.value(k.value) for k in node.keywords if k.arg}
+        # **settings, where settings is known
         for keyword in node.keywords:
             unpacked = self.value(keyword.value) if keyword.arg is None else None
             if isinstance(unpacked, dict):
@@ -249,6 +253,7 @@ class _Reader(ExpressionReader):
             return self._call_function(function, positional, keywords)
         if isinstance(function, ModelValue):
             return self.apply_model(function, positional, node)
+        # keras.layers.X, layers.X, tf.keras.layers.X and X are the same
         name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
         return self._known_call(name, positional, keywords, node)
 
@@ -380,6 +385,7 @@ class _Reader(ExpressionReader):
         }
         values |= dict(zip(names, positional, strict=False))
         values |= keywords
+        # A function sees the names around it and leaves none behind
         outside, self.names = self.names, {**self.names, **values}
         self.depth += 1
         try:

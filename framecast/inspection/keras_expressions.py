@@ -85,6 +85,7 @@ class ExpressionReader(GraphBuilder):
 
     def value(self, node: ast.expr) -> Any:
         """What an expression stands for: a constant, a tensor, a layer, or a symbol."""
+        # Anything else, a lambda or an f-string, is its own source text
         follow = self.expressions.get(type(node), to_symbol)
         return follow(node)
 
@@ -150,6 +151,7 @@ class ExpressionReader(GraphBuilder):
         tensors = [each for each in (one, other) if isinstance(each, TensorValue)]
         if len(tensors) == 2 and type(op) in _TENSOR_OPERATORS:
             return self.add_node(_TENSOR_OPERATORS[type(op)], {}, None, node, tensors)
+        # Broadcasting with constants changes no shape of a model
         if tensors:
             return tensors[0]  # a tensor with a number keeps its shape
         if _is_too_large(op, one, other):
@@ -173,6 +175,7 @@ class ExpressionReader(GraphBuilder):
     def _tensor_subscript(self, node: ast.Subscript, value: TensorValue) -> TensorValue:
         """One of the tensors that a layer returned, or a part of one: `x[:, -1]`."""
         index = self._index(node.slice)
+        # y[0] of a layer with return_state is its output, of a tensor its first sample
         whole = isinstance(index, int) and value.index is None
         if whole and returns_several(self.nodes[value.node]):
             return TensorValue(value.node, index)
@@ -194,6 +197,7 @@ class ExpressionReader(GraphBuilder):
 
     def _attribute(self, node: ast.Attribute) -> Any:
         value = self.value(node.value)
+        # Feature extractors: Model(base.input, base.layers[-2].output)
         if isinstance(value, ModelValue) and node.attr in ("output", "outputs"):
             tensors = self.outputs_of(value)
             return TensorValue(*tensors[0]) if tensors else to_symbol(node)

@@ -60,8 +60,10 @@ class GraphBuilder:
     def apply(
         self, layer: LayerValue, positional: list[Any], keywords: dict[str, Any], node: ast.AST
     ) -> TensorValue:
+        # Lists of tensors, also nested ones, are several inputs
         inputs = [each for each in flat(positional[:1]) if isinstance(each, TensorValue)]
         states = [keywords.get("initial_state", [])]
+        # Keras hands states on by keyword or after the input in its list
         rest = [*positional[1:], *states] if layer.kind in (*RECURRENT, "Bidirectional") else []
         return self.add_node(
             layer.kind,
@@ -124,6 +126,7 @@ class GraphBuilder:
             old[0]: (new.node, new.index) for old, new in zip(model.inputs, given, strict=False)
         }
         for number in sorted(_ancestors(self.nodes, model.outputs)):
+            # The model's own Input gives way to the tensor it is called on
             if number in moved:
                 continue
             node = self.nodes[number]
@@ -145,10 +148,12 @@ class GraphBuilder:
         """The largest model that was built, or all layers that were called."""
         ends = [self.outputs_of(model) for model in self.models]
         sizes = [len(_ancestors(self.nodes, end)) for end in ends]
+        # A pasted fragment: no model, only layers that were called
         if not any(sizes):
             used = {tensor[0] for node in self.nodes for tensor in node.inputs}
             loose = tuple((n, None) for n in range(len(self.nodes)) if n not in used)
             return Graph(self.nodes, loose[-1:], self.notes)
+        # An autoencoder's file builds encoder and decoder, too: the whole is the largest
         chosen = max(range(len(ends)), key=lambda number: (sizes[number], number))
         if sum(size > 0 for size in sizes) > 1:
             self.notes.append(
@@ -185,6 +190,7 @@ def flat(values: Any) -> list[Any]:
 
 def _snake_case(kind: str) -> str:
     """Name that Keras gives a class' layers: ConvLSTM2D is conv_lstm2d."""
+    # keras/src/utils/naming.py: to_snake_case
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 

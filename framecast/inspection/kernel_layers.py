@@ -42,6 +42,7 @@ _SIDES = {1: ("steps",), 2: ("rows", "columns"), 3: ("depth", "rows", "columns")
 
 def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict[str, Any]]:
     """Sizes that a kernel leaves, and what there is to say of them."""
+    # valid: a kernel of d(k - 1) + 1 fits into L samples L - d(k - 1) times; same: L times
     lost = [span - 1 if geometry.padding == "valid" else 0 for span in geometry.spans]
     axes = list(zip(frame.sides, lost, geometry.strides, strict=True))
     sides = tuple(ceil_divide(size - less, stride) for size, less, stride in axes)
@@ -51,12 +52,14 @@ def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict
             f"collapses to nothing: its kernel covers {covered} and its input is {given}",
             f"give it {covered} or more, set padding='same', or use a smaller kernel",
         )
+    # Shown by --verbose, so that a size can be checked by hand
     names = _SIDES[len(sides)]
     formulas = tuple(
         f"{name}: {_formula(*axis)} = {side}"
         for name, axis, side in zip(names, axes, sides, strict=True)
     )
     padding = geometry.padding
+    # With a stride the padding depends on the size; a symbol has none to tell
     if padding == "same" and (is_known(frame.sides) or max(geometry.strides) == 1):
         sizes = [side if isinstance(side, int) else 1 for side in frame.sides]
         padding = f"same: {show_pads(geometry.pads(sizes))}"
@@ -83,6 +86,7 @@ def _unseen(sizes: Shape, geometry: ConvGeometry) -> list[Problem]:
     for name, size, span, stride in zip(
         names, sizes, geometry.spans, geometry.strides, strict=True
     ):
+        # What is left after the last whole stride; same pads it instead
         unseen = (size - span) % stride if isinstance(size, int) else 0
         if unseen and geometry.padding == "valid":
             found.setdefault((unseen, size, span, stride), []).append(name)
@@ -101,6 +105,7 @@ def _even(geometry: ConvGeometry) -> list[Problem]:
     """Even kernels with padding on both sides; equal ones in one sentence."""
     found: dict[int, list[str]] = {}
     for name, span in zip(_SIDES[len(geometry.spans)], geometry.spans, strict=True):
+        # valid adds nothing, so an even kernel shifts nothing
         if span % 2 == 0 and geometry.padding == "same":
             found.setdefault(span, []).append(name)
     return [
@@ -126,6 +131,7 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     frame, filters = Frame.of(kind, arguments, shape), count_of(arguments)
     groups = arguments.get("groups", 1)
     channels = known_channels(frame.channels)
+    # Each group of filters reads its own part of the channels
     if groups != 1:
         if not isinstance(channels, int) or channels % groups or filters % groups:
             raise LayerMistakeError(
@@ -136,6 +142,7 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
         channels //= groups
     geometry = _geometry(kind, arguments)
     sides, told = _slide(kind, frame, geometry)
+    # Keras' order: sides, input channels, output channels
     kernel = (*geometry.kernel_size, channels, filters)
     return Outcome(
         (frame.shape(sides, filters),),
@@ -148,6 +155,7 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
 def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     frame, geometry = Frame.of(kind, arguments, shape), _geometry(kind, arguments)
     channels = known_channels(frame.channels)
+    # Every channel has kernels of its own: C in, C x depth_multiplier out
     multiplied = channels * arguments["depth_multiplier"]
     sides, told = _slide(kind, frame, geometry)
     kernel = (*geometry.kernel_size, channels, arguments["depth_multiplier"])
@@ -156,6 +164,7 @@ def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
         weights = (("kernel", kernel), *bias_of(arguments, multiplied))
         return Outcome((frame.shape(sides, multiplied),), weights, macs=macs, **told)
     filters = count_of(arguments)
+    # The second, 1x1 convolution mixes the channels
     pointwise = (*(1,) * len(sides), multiplied, filters)
     weights = (("depthwise_kernel", kernel), ("pointwise_kernel", pointwise))
     return Outcome(
@@ -174,6 +183,7 @@ def _transposed(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     for size, span, stride, more in zip(
         frame.sides, geometry.spans, geometry.strides, extras, strict=True
     ):
+        # `_get_output_shape_given_tf_padding` in keras/src/backend/common/backend_utils.py
         if geometry.padding == "valid":
             added = max(span, stride) - span if more is None else more
             sides.append((size - 1) * stride + span + added)
@@ -181,6 +191,7 @@ def _transposed(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
             sides.append(size * stride)
         else:
             sides.append((size - 1) * stride + span % 2 + more)
+    # Transposed kernels have the filters before the input channels
     kernel = (*geometry.kernel_size, filters, known_channels(frame.channels))
     return Outcome(
         (frame.shape(tuple(sides), filters),),
@@ -203,6 +214,7 @@ def _pool(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
 
 def _global_pool(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     frame = Frame.of(kind, arguments, shape)
+    # keepdims leaves 1 in place of each side
     kept = frame.shape((1,) * len(frame.sides), frame.channels)
     return Outcome((kept if arguments["keepdims"] else (*frame.leading, frame.channels),))
 
@@ -215,6 +227,7 @@ def _resize(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
         factors = to_sizes(arguments["size"], rank, "size")
         sides = tuple(size * by for size, by in zip(frame.sides, factors, strict=True))
         return Outcome((frame.shape(sides, frame.channels),))
+    # Padding and cropping are the same sum with another sign
     cropped = kind.startswith("Cropping")
     pairs = _pairs(arguments["cropping" if cropped else "padding"], rank)
     sign = -1 if cropped else 1
@@ -229,6 +242,7 @@ def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
     """Before and after each axis, of an integer, one for each axis, or a pair for each."""
     if isinstance(value, int):
         return [(value, value)] * rank
+    # ZeroPadding1D((1, 2)) is before and after; ZeroPadding2D((1, 2)) is rows and columns
     if rank == 1 and all(isinstance(each, int) for each in value):
         return [tuple(value)]
     return [(each, each) if isinstance(each, int) else tuple(each) for each in value]
@@ -239,8 +253,10 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     geometry, channels = _geometry(kind, arguments), known_channels(frame.channels)
     steps = frame.leading[1]
     sides, told = _slide(kind, frame, geometry)
+    # i, f, the candidate and o side by side, Shi et al. 2015, eq. 3
     gates = 4 * filters
     kernel = (*geometry.kernel_size, channels, gates)
+    # The state's convolution is always same, stride 1 and undilated
     own = arguments.get("recurrent_kernel_size")
     state_kernel = to_sizes(own or geometry.kernel_size, len(sides), "recurrent_kernel_size")
     recurrent = (*state_kernel, filters, gates)
@@ -262,6 +278,7 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     fused = (arguments["activation"], arguments["recurrent_activation"]) == ("tanh", "sigmoid")
     fused = fused and not arguments.get("layer_norm")
     macs = product(sides) * (steps * product(kernel) + (steps - fused) * product(recurrent))
+    # h and c have no time axis and the output's sides
     state = Frame(frame.leading[:1], sides, filters, frame.first).shape(sides, filters)
     output = frame.shape(sides, filters) if arguments["return_sequences"] else state
     states = (state, state) if arguments["return_state"] else ()

@@ -38,6 +38,7 @@ def read_settings(text: str, where: str) -> dict[str, Any]:
     extras = {**parameters_of(_KIND), "unroll": False, "zero_output_for_mask": False}
     for word in _WORD.findall(text):
         name, equals, value = word.partition("=")
+        # The short name that the help shows
         name = "kernel_size" if name == "kernel" else name
         if not equals:
             raise UsageError(
@@ -45,6 +46,7 @@ def read_settings(text: str, where: str) -> dict[str, Any]:
                 remedy='write e.g. "filters=64 kernel=5", or "ConvLSTM2D(filters=64, ...)"',
             )
         if name not in extras:
+            # Old names are told with their new ones, as for Keras code
             written = int(value) if value.isdecimal() else value
             _, problems = bind(_KIND, (), {"filters": 1, "kernel_size": 1, name: written})
             problem = problems[0] if problems else unknown_argument(_KIND, name)
@@ -70,6 +72,7 @@ def _check_together(given: dict[str, Any]) -> None:
     geometry = {name: given[name] for name in (*_ALONE, "padding") if name in given}
     ConvGeometry.parse(2, **{"padding": "valid", **geometry})
     to_layer_norm(given.get("layer_norm", False), filters)
+    # Orthogonal needs a matrix, and a bias is a vector
     orthogonal = str(given.get("bias_initializer")).lower() == "orthogonal"
     if orthogonal and given.get("use_bias", True):
         raise ValueError(

@@ -29,18 +29,21 @@ def layer_elements(
         padding=arguments["padding"],
         dilation_rate=arguments["dilation_rate"],
     )
+    # The input itself is saved for the kernel's gradient
     given = batch * steps * channels * math.prod(frame)
     state = batch * filters * math.prod(geometry.output_sizes(frame))
     outputs = (steps if arguments["return_sequences"] else 1) * state
     phi, sigma = (_name(arguments[argument]) for argument in ("activation", "recurrent_activation"))
     normed, peephole = arguments["layer_norm"], arguments["peephole"]
     dropped = bool(arguments["dropout"] or arguments["recurrent_dropout"])
+    # The fused recurrence knows these two functions; everything else runs step by step
     is_fused = (phi, sigma) == ("tanh", "sigmoid") and not normed
     axes = (("B", batch), ("C", channels), *(("H", side) for side in frame))
     saved, workspace = fused_memory(
         axes, filters, geometry, steps, recompute=arguments["recompute"]
     )
     if not is_fused or dropped:
+        # With dropout each gate reads a copy of its own
         inputs, hidden = (4 if arguments[name] else 1 for name in ("dropout", "recurrent_dropout"))
         gates = _saved_by_gates(phi, sigma, normed=normed, peephole=peephole)
         saved = (inputs - 1) * given + round(steps * state * (hidden + gates))

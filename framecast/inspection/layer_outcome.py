@@ -104,6 +104,7 @@ class Frame:
     @classmethod
     def of(cls, kind: str, arguments: Arguments, shape: Shape) -> Frame:
         check_axes(kind, shape)
+        # channels_first: (batch, [time,] channels, *sides)
         first = _data_format(arguments) == "channels_first"
         lead = len(shape) - rank_of(kind) - 1
         rest = shape[lead:]
@@ -126,6 +127,7 @@ def _data_format(arguments: Arguments) -> str:
 
 def known_channels(channels: Size) -> Size:
     """Channels, which have to be known: weights depend on them."""
+    # C is None in the Input; other symbols are numbers that the code has and we do not
     if isinstance(channels, Symbol) and str(channels) == "C":
         raise LayerMistakeError(
             "cannot make its weights: the number of channels is None",

@@ -48,6 +48,7 @@ def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     check_axes(kind, shape)
     (batch, steps, features), units = shape, count_of(arguments, "units")
     columns = GATES[kind] * units
+    # cuDNN's GRU has one bias for the input and one for the state
     bias = (2, columns) if arguments.get("reset_after") else (columns,)
     weights = (
         ("kernel", (known_channels(features), columns)),
@@ -65,6 +66,7 @@ def _dense(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     if len(shape) < 2:
         raise LayerMistakeError(f"needs 2 axes or more and gets {show(shape)}", "keep the features")
     units, features = count_of(arguments, "units"), shape[-1]
+    # Weights need a number; T, H, W and C stand for None in the Input
     if isinstance(features, Symbol) and any(letter in str(features) for letter in "THWC"):
         raise LayerMistakeError(
             f"cannot make its weights: its input has {features} features, which None in the "
@@ -86,8 +88,10 @@ def _normalization(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     axes = [axes] if isinstance(axes, int) else list(axes)
     if any(not -len(shape) <= axis < len(shape) for axis in axes):
         raise LayerMistakeError(f"has axis={axes[0]} and gets {show(shape)}", "use axis=-1")
+    # gamma and beta have one element for each place along the normalised axes
     sizes = tuple(known_channels(shape[axis]) for axis in axes)
     names = ["gamma"] * bool(arguments["scale"]) + ["beta"] * bool(arguments["center"])
+    # Statistics are counted as parameters and not trained
     moving = ["moving_mean", "moving_variance"] if kind == "BatchNormalization" else []
     weights = tuple((name, sizes) for name in (*names, *moving))
     return Outcome((shape,), weights, frozen=len(moving) * product(sizes))
@@ -112,6 +116,7 @@ def _flatten(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
 def _reshape(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     target = arguments["target_shape"]
     target = (target,) if isinstance(target, int | Symbol) else tuple(target)
+    # -1 is what is left; it is a number only where everything else is
     given, known = product(shape[1:]), product(size for size in target if size != -1)
     if -1 in target and isinstance(given, int) and isinstance(known, int):
         if known and given % known == 0:
@@ -148,6 +153,7 @@ def _repeat(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
 def _get_item(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     """A part of a tensor, `x[:, -1]`: integers drop an axis, slices shorten it."""
     parts = list(arguments["index"])
+    # An ellipsis stands for all axes that are not named
     if ... in parts:
         at, named = parts.index(...), sum(part not in (None, ...) for part in parts)
         parts[at : at + 1] = [slice(None)] * (len(shape) - named)
@@ -159,6 +165,7 @@ def _get_item(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
         if not left:
             raise LayerMistakeError(f"has {len(parts)} indices for {show(shape)}", "leave some out")
         size = left.pop(0)
+        # An integer drops its axis
         if isinstance(part, int):
             continue
         if isinstance(size, Symbol) and part != slice(None):
@@ -183,6 +190,7 @@ def _time_distributed(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
             "give it a time axis, or leave out TimeDistributed",
             wanted_rank=wanted + 1,
         )
+    # One step without the time axis, which comes back in front of its output
     inner = work_out(inner_kind, inner_arguments, [(shape[0], *shape[2:])])
     outputs = tuple((output[0], shape[1], *output[1:]) for output in inner.outputs)
     return Outcome(
@@ -212,6 +220,7 @@ def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
             f"has merge_mode={mode!r}", "use 'concat', 'sum', 'mul', 'ave' or None"
         )
     outputs: tuple[Shape, ...] = (output,)
+    # The last axis, whatever data_format says: `ops.concatenate(..., axis=-1)` in Keras
     if mode == "concat":
         outputs = ((*output[:-1], output[-1] + backward.outputs[0][-1]),)
     elif mode is None:
@@ -251,6 +260,7 @@ def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> Outcome:
             sizes.append(sum(column, 0))
             continue
         # Sizes of 1 are repeated; unknown ones are taken to agree with known ones
+        # Merges broadcast sizes of 1 as NumPy does; Concatenate does not
         known = {size for size in column if isinstance(size, int)}
         known -= {1} if kind != "Concatenate" and len(known) > 1 else set()
         if len(known) > 1:

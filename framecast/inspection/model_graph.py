@@ -96,6 +96,7 @@ def bind(
     problems += _keras_1_kernel(kind, given)
     old: dict[str, str] = {}
     for word, value in keywords.items():
+        # `bias` or `init` may be a name of today elsewhere, so today's names go first
         name = OLD_NAMES.get(word, word) if word not in known else word
         if name not in known:
             if word not in OF_ANY_LAYER:
@@ -136,6 +137,7 @@ def _keras_1_kernel(kind: str, given: Mapping[str, Any]) -> list[Problem]:
     kernel, strides = given.get("kernel_size"), given.get("strides")
     if "Conv" not in kind or not (isinstance(kernel, int) and isinstance(strides, int)):
         return []
+    # Conv2D(32, 3, 1) is right in any Keras
     if strides == 1:
         return []
     what = (
@@ -196,6 +198,7 @@ def input_shape_of(arguments: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 def named_axes(sizes: Sequence[Any]) -> tuple[Size | OpenAxes, ...]:
     """Sizes with a symbol for each None: B, T, H, W, C by what the axis most likely is."""
+    # By the number of axes: what each most likely is, channels last
     letters = {2: "BC", 3: "BTC", 4: "BHWC", 5: "BTHWC", 6: "BTDHWC"}.get(len(sizes), "BTDHWXYC")
     return tuple(
         Symbol(letter) if size is None else size

@@ -51,11 +51,13 @@ def _mend_axes(
     if giver is not None:
         name, sequences = place(nodes[giver]), returns_sequences(nodes[giver])
         before = lines[giver].inputs[0]
+        # One axis short, and the layer before dropped time: that is the axis
         if len(shape) == wanted - 1 and not sequences and before is not None:
             return (
                 f"set return_sequences=True in {name}, which returns its last step only",
                 (shape[0], before[1], *shape[1:]),
             )
+        # One axis too many, and it is time
         if len(shape) == wanted + 1 and sequences:
             return (
                 f"set return_sequences=False in {name} to go on with its last step, or wrap this "
@@ -90,6 +92,7 @@ def _reshaped(node: Node, shape: Shape, wanted: int) -> str:
 def _missing_axis(shape: Shape) -> tuple[str, Shape | None]:
     """A ConvLSTM's input without channels, or without time."""
     sample = shape[1:]
+    # (10, 64, 64): the last axis is too long to be channels, so these are rows and columns
     if isinstance(sample[-1], int) and sample[-1] > FEW_CHANNELS:
         change = (
             f"add the axis of channels, shape={show((*sample, 1))}, and x[..., None] to the data"
@@ -138,6 +141,7 @@ def _smallest_input(nodes: Sequence[Node], number: int) -> str | None:
                 return None
             spans = window.spans if node.arguments["padding"] == "valid" else (1,) * rank
             axes = zip(needed, window.strides, spans, strict=True)
+            # Backwards through a layer: n outputs need (n - 1) strides and one kernel
             needed = tuple((count - 1) * stride + span for count, stride, span in axes)
         if not node.inputs:
             return " x ".join(map(str, needed or ())) or None
@@ -184,6 +188,7 @@ def fixed_sizes(first: Node, shape: Shape) -> list[Problem]:
 
 def fed_problems(declared: Shape, fed: Shape) -> list[Problem]:
     """Whether an array fits the Input it is fed to."""
+    # The batch of an Input is free
     if len(declared) == len(fed) and _agree(declared[1:], fed[1:]):
         return []
     what = f"is declared as {show(declared)} and is fed {show(fed)}"
@@ -205,6 +210,7 @@ def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> 
     if rank_of(node.kind) and before not in (None, data_format):
         change = f"set data_format={before!r} in {place(node)}"
         found.append(Problem(f"reads {data_format} and is given {before}", change, fatal=False))
+    # With another number of axes the order is not what is wrong
     is_frame = len(shape) == axes_wanted(node) and "Conv" in node.kind
     if is_frame and _is_first(nodes, number):
         found += _order_problems(node, shape, data_format)
@@ -252,6 +258,7 @@ def _order_problems(node: Node, shape: Shape, data_format: str) -> list[Problem]
     axes, first = shape[lead:], data_format == "channels_first"
     if not is_known(axes) or len(axes) != 3:
         return []
+    # What the other data_format would take for channels
     channels, other = (axes[0], axes[-1]) if first else (axes[-1], axes[0])
     steps = shape[1] if lead == 2 else None
     if channels > FEW_CHANNELS >= other:
@@ -261,8 +268,10 @@ def _order_problems(node: Node, shape: Shape, data_format: str) -> list[Problem]
             f"{channels} channels, the other way {other}"
         )
         return [Problem(what, f"set data_format={name!r} or reorder the data", fatal=False)]
+    # The rest is about where time stands, which only ConvLSTM's input has
     if first or lead != 2:
         return []
+    # Frames have few channels and are rarely 1 to 4 pixels wide; sequences are rarely one step
     what = change = ""
     if channels > FEW_CHANNELS and axes[1] <= FEW_CHANNELS:
         what = (
@@ -298,6 +307,7 @@ def state_problems(node: Node, outcome: Outcome, states: Sequence[Shape | None])
     """Whether the tensors given as initial_state are the size of the layer's own state."""
     if not states or node.kind not in RECURRENT:
         return []
+    # h and c, or h alone
     output, count = outcome.outputs[0], {"GRU": 1, "SimpleRNN": 1}.get(node.kind, 2)
     wanted = (output[0], *output[2:]) if node.arguments["return_sequences"] else output
     if len(states) != count:
@@ -328,6 +338,7 @@ def batch_problems(line: LayerLine, samples: int | None) -> list[Problem]:
         return [Problem(what, change)]
     if samples is None or samples % batch == 0:
         return []
+    # The largest batch that leaves no smaller last one
     fits = max(count for count in range(1, batch + 1) if samples % count == 0)
     other = f", {samples - samples % batch} samples" if samples > batch else ""
     what = (
@@ -359,6 +370,7 @@ def target_problems(
             )
         return [Problem(f"{what}: {len(output)} axes against {len(target)}", change)]
     for axis, (one, other) in enumerate(zip(output[1:], target[1:], strict=True), start=1):
+        # Losses compare element by element; Keras would broadcast 1, which is hardly ever meant
         if is_known((one, other)) and one != other:
             change = "use padding='same' and strides of 1, or crop the target"
             if axis == len(output) - 1:

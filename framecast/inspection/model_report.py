@@ -38,9 +38,11 @@ class View:
 
     def through(self, window: Window) -> View:
         """The field after one more layer; of a window over more axes the last ones count."""
+        # A Conv3D after ConvLSTM2D slides over time first: rows and columns are the last two
         rank = len(self.sees)
         spans, strides = window.spans[-rank:], window.strides[-rank:]
         kernel = window.recurrent[-rank:] or (1,) * rank
+        # Steps between neighbours multiply, fields grow by (kernel - 1) steps
         apart = tuple(step * stride for step, stride in zip(self.apart, strides, strict=True))
         return View(
             tuple(
@@ -143,6 +145,7 @@ class ModelReport:
     @property
     def training_bytes(self) -> int | None:
         """Saved for the backward pass by all layers together; None where a size is unknown."""
+        # One unknown size makes the sum unknown
         if any(line.elements is None for line in self.lines):
             return None
         return FLOAT_BYTES * sum(line.elements[0] for line in self.lines if line.elements)

@@ -77,6 +77,7 @@ def read_model(target: Path) -> Graph:
         return read_code(sys.stdin.read(LARGEST_CODE), "standard input")
     try:
         if target.suffix.lower() == ".keras":
+            # A .keras file is a zip; its weights are not needed
             with zipfile.ZipFile(target) as archive:
                 return read_configuration(json.loads(archive.read("config.json")), str(target))
         text = target.read_text(encoding="utf-8")
@@ -99,6 +100,7 @@ def read_layers(texts: Sequence[str]) -> Graph:
     layers = []
     for number, text in enumerate(texts, start=1):
         where = f"--layer {number}"
+        # A call is Keras' spelling, anything else settings of a ConvLSTM2D
         if re.match(r"[\w.]+\(.*\)[\s,]*$", text.strip(), re.DOTALL):
             layers.append(read_layer(text, where))
         else:
@@ -168,9 +170,11 @@ def _model(config: dict[str, Any], graph: Graph, given: dict[str, Tensor]) -> tu
     made: dict[str, list[tuple[Tensor, ...]]] = {}
     for layer in settings["layers"]:
         name = layer.get("name") or layer["config"]["name"]
+        # A model inside a model: its Input is the tensor outside
         if name in given:
             made[name] = [(given[name],)]
             continue
+        # A layer that is used twice has two calls and one set of weights
         calls = layer.get("inbound_nodes") or [None]
         for call in calls:
             inputs = tuple(
@@ -179,6 +183,7 @@ def _model(config: dict[str, Any], graph: Graph, given: dict[str, Tensor]) -> tu
             )
             made.setdefault(name, []).append(_called(layer, inputs, graph))
     ends = settings["output_layers"]
+    # One output is written without the outer list
     ends = [ends] if ends and isinstance(ends[0], str) else ends
     return tuple(made[name][node][0] for name, node, _ in ends)
 

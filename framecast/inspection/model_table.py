@@ -67,7 +67,7 @@ def _cells(line: LayerLine) -> tuple[str, ...]:
 
 
 def _with_kind(name: str, kind: str) -> str:
-    """The kind beside a name that does not tell it."""
+    """A name with its kind where the name does not tell it."""
     plain = name.replace("_", "").rstrip("0123456789").lower()
     return name if plain.startswith(kind.lower().rstrip("0123456789d")) else f"{name} ({kind})"
 
@@ -94,6 +94,7 @@ def _details(line: LayerLine) -> Iterator[str]:
 def _orders(shape: Shape | None) -> str:
     if shape is None or len(shape) < 4:
         return show(shape)
+    # Four axes are one frame, five have time in front of the channels
     lead = 1 if len(shape) == 4 else 2
     moved = (*shape[:lead], shape[-1], *shape[lead:-1])
     return f"{show(shape)}, channels first {show(moved)}"

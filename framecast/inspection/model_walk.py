@@ -66,8 +66,10 @@ class _Walk:
         self._rename(node)
         self.find(node, node.problems)
         shapes: list[Shape | None] = [self._input_of(node, tensor) for tensor in node.inputs]
+        # A first layer with input_shape= is its own Input
         if not node.inputs:
             shapes = [self._input_shape(number)]
+        # An Input has no input: what it declares, or is fed, is its output
         if node.kind == "InputLayer":
             outcome = Outcome((shapes[0],)) if shapes[0] is not None else None
             self.lines.append(LayerLine(node, (), outcome, None, _elements(node, outcome, [])))
@@ -117,6 +119,7 @@ class _Walk:
         node = self.nodes[number]
         given, first = input_shape_of(node.arguments), self._first_reader(number)
         wanted = axes_wanted(first)
+        # What the code declares goes before what the first layer needs
         opened = given is None or any(isinstance(size, OpenAxes) for size in given)
         if not opened:
             return self._declared(node, first, named_axes(given))
@@ -157,6 +160,7 @@ class _Walk:
         if not node.kind:
             at = f"line {node.line}: " if node.line else ""
             self.notes.append(f"{at}{node.name} is not followed; what comes after it is open")
+        # A missing argument has been told; a shape would be a guess
         missing = any(value is ... for value in node.arguments.values())
         if not node.kind or missing or any(shape is None for shape in shapes):
             return None, shapes
@@ -179,8 +183,10 @@ class _Walk:
         before = View.widest(views)
         if outcome is None or node.kind in ("Flatten", "Reshape", "Permute", "RepeatVector"):
             return None
+        # Dropout, normalisation and the like look at no neighbours
         if outcome.window is None:
             return before
+        # The first kernel decides how many sides a frame has: its own pixel is what it starts from
         rank = len(outcome.window.spans)
         if before is None:
             if node.inputs and self.lines[node.inputs[0][0]].node.kind != "InputLayer":
@@ -191,6 +197,7 @@ class _Walk:
 
 def _opened(given: Sequence[Any], wanted: int) -> Shape:
     """A shape of `wanted` axes with symbols for those that are not known."""
+    # `*x.shape[2:]` stands for as many axes as the first layer lacks
     at = next((n for n, size in enumerate(given) if isinstance(size, OpenAxes)), len(given))
     before, after = list(given[:at]), list(given[at + 1 :])
     sizes = [*before, *[None] * (wanted - len(before) - len(after)), *after]
@@ -209,6 +216,7 @@ def _elements(
     tensors = [*(shape for shape in shapes if shape is not None), *outcome.outputs]
     if not all(is_known(shape[1:]) for shape in tensors):
         return None
+    # An unknown batch counts as one sample
     known = [(shape[0] if is_known(shape) else 1, *shape[1:]) for shape in tensors]
     if node.kind.startswith("ConvLSTM"):
         (batch, steps), rest = known[0][:2], known[0][2:]
@@ -216,6 +224,7 @@ def _elements(
         channels, frame = (rest[0], rest[1:]) if first else (rest[-1], rest[:-1])
         return layer_elements(node.arguments, batch, steps, channels, frame)
     alive = sum(product(shape) for shape in known)
+    # Views of what another layer has saved already
     views = ("InputLayer", "Flatten", "Reshape")
     saved = 0 if node.kind in views else sum(product(shape) for shape in known[len(shapes) :])
     return saved, alive

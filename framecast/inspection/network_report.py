@@ -357,7 +357,8 @@ def _figures(training: Totals, prediction: Totals, batch: int) -> tuple[tuple[st
         (
             "training_activation_bytes",
             training.training_bytes,
-            f"{show_bytes(training.training_bytes)} kept for the backward pass of a batch, float32",
+            f"about {show_bytes(training.training_bytes)} saved for the backward pass of a batch, "
+            "float32",
         ),
         (
             "training_weight_bytes",
@@ -372,7 +373,7 @@ def _figures(training: Totals, prediction: Totals, batch: int) -> tuple[tuple[st
         (
             "prediction_bytes",
             prediction.prediction_bytes,
-            f"{show_bytes(prediction.prediction_bytes)} of tensors at most while predicting, "
+            f"about {show_bytes(prediction.prediction_bytes)} of tensors at most while predicting, "
             "float32, weights and PyTorch's own buffers apart",
         ),
     )

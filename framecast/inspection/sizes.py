@@ -56,9 +56,11 @@ def ceil_divide(size: Size, divisor: int) -> Size:
         return -(-size // divisor)
     if divisor == 1:
         return size
+    # Halves of even multiples need no rounding
     if size.scale % divisor == 0 and size.offset % divisor == 0:
         return Symbol(size.base, size.scale // divisor, size.offset // divisor)
     text = str(size)
+    # ceil(ceil(n / a) / b) = ceil(n / (a b)) for whole a and b
     nested = re.fullmatch(r"ceil\(([^c]+)/(\d+)\)", text)
     if nested:
         return Symbol(f"ceil({nested[1]}/{int(nested[2]) * divisor})")

@@ -45,6 +45,7 @@ class CostBuilder:
         self, model: ModelConfig, B: int, T: int, Th: int, C: int, frame: tuple[int, int]
     ) -> None:
         self.model, self.B, self.T, self.Th, self.C, self.frame = model, B, T, Th, C, frame
+        # The grid covers the frame; what lies beyond it is padding
         patch = patch_of(model)
         self.grid = grid_size(*frame, patch)
         self.padded = (self.grid[0] * patch, self.grid[1] * patch)
@@ -68,6 +69,7 @@ class CostBuilder:
 
     def image(self, channels: int, *, padded: bool = False, frames: int = 0) -> Axes:
         """Axes of pixels, of the batch or of N `frames`."""
+        # (N, ...) is all frames of a batch in one call, as `over_time` makes them
         height, width = self.padded if padded else self.frame
         first = ("N", frames) if frames else ("B", self.B)
         return (first, ("C", channels), ("H", height), ("W", width))
@@ -96,8 +98,10 @@ class CostBuilder:
         Every call's output is saved for the backward pass, unless `saved` gives the elements that
         one call saves.
         """
+        # A ConvLSTM2D step returns h and c, everything else one tensor
         returned = tensors * size(output)
         each = returned if saved is None else saved
+        # The peak of a call: what is held, what it reads and returns, and its own scratch
         live = self.held + workspace + size(x) + returned
         self.records.append(
             LayerRecord(
@@ -126,6 +130,7 @@ class CostBuilder:
 
     def stem(self, x: Axes) -> Axes:
         """Pad images (N, C, H, W) and embed them: (N, E, H, W) on the grid."""
+        # Each convolution halves the resolution; patch 1 keeps it
         x, stride = self.pad_to_grid(x), min(self.model.patch, 2)
         widths = stem_widths(self.model.patch, self.model.filters[0])
         for number, width in enumerate(widths):
@@ -138,6 +143,7 @@ class CostBuilder:
     ) -> Axes:
         """A Conv2d with bias and an odd kernel that pads (kernel - 1) / 2 on each side."""
         before, pad = x[1][1], kernel // 2
+        # ceil(L / stride), with (kernel - 1) / 2 zeros on each side
         rows, columns = (-(-length // stride) for _, length in x[2:])
         output = (x[0], (letter, channels), ("H", rows), ("W", columns))
         weight = (channels, before, kernel, kernel)
@@ -207,11 +213,14 @@ class CostBuilder:
         A sequence that starts `from_zeros` skips the first recurrent convolution. Without
         `reads_input` the layer is driven by its own state alone, of the shape of `x`.
         """
+        # Rows of Shi et al. 2015, table 1, have 9x9 state kernels with 1x1 inputs
         recurrent = recurrent_kernel or kernel
+        # A time axis tells a fused sequence from a single step
         sequence = dict(x).get("T")
         steps, (_, channels) = sequence or 1, x[-3]
         inputs = channels if reads_input else 0
         cells = (x[0], *x[-3:])
+        # An LSTM is a ConvLSTM with a 1x1 kernel on one cell: its channels are units
         letter = "U" if self.model.traits.tied_to_size else "F"
         geometry = ConvGeometry.parse(2, kernel_size=kernel, strides=stride)
         frame = [length for _, length in x[-2:]]
@@ -249,6 +258,7 @@ class CostBuilder:
 
     def paint(self, x: Axes) -> Axes:
         """From cells to pixels in overlapping patches, the padding cropped off."""
+        # Patches of twice a cell's side overlap, so that no edges show
         side, output = paint_side(self.model.patch), self.image(self.C)
         weight = (x[1][1], self.C, side, side)
         return self.add(
@@ -275,6 +285,7 @@ def fused_memory(
     grid = geometry.output_sizes(frame)
     state = batch * filters * math.prod(grid)
     recurrent = ConvGeometry.parse(len(frame), kernel_size=geometry.kernel_size)
+    # Which convolution a sequence takes is decided by the same integers as in `recurrence/fused.py`
     tiles = tiles_of(geometry, recurrent, frame, channels, filters, batch=batch, steps=steps)
     if tiles:  # Winograd's convolutions
         saved = steps * state + numbers_kept(tiles, filters, steps, recompute=recompute)

@@ -16,6 +16,7 @@ def check_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> No
 
     `size` is the (H, W) trained at. Passes where the system does not tell how much memory it has.
     """
+    # Weights do not depend on the batch or the lengths
     sums, memory = _totals(model, channels, size), machine_memory()
     if memory is not None and sums.optimizer_bytes > memory:
         raise ResourceError(
@@ -70,6 +71,7 @@ def fitting_tile(
         return None
     # Tiles or not, the context and all forecast frames are there at once.
     frames = FLOAT_BYTES * (context_length + horizon) * channels * size[0] * size[1]
+    # Halving finds a side within a factor of two of the largest, in few evaluations
     side = max(size) // 2
     while side >= SMALLEST_TILE and not model.traits.tied_to_size:
         tile = (min(side, size[0]), min(side, size[1]))

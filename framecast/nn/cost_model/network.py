@@ -38,6 +38,7 @@ def forecast_cost(
 
 
 def _encode_plain(build: CostBuilder) -> None:
+    # The last frame is read by the first step
     model, steps = build.model, build.T - 1
     build.held = size(build.context)
     build.stem(build.image(build.C, frames=build.B * build.T))
@@ -69,6 +70,7 @@ def _paint_plain(build: CostBuilder) -> None:
 
 def _hold_state(build: CostBuilder, filters: int, *, cells: int | None = None) -> None:
     """Hold the context, the newest frame, and h and c of all layers."""
+    # Networks tied to their size carry vectors, one cell
     on_grid = build.grid[0] * build.grid[1] if cells is None else cells
     build.held = size(build.context) + size(build.image(build.C))
     build.held += 2 * build.B * filters * on_grid
@@ -101,6 +103,7 @@ def _step_cnn_lstm(build: CostBuilder) -> None:
 
 def _flatten(build: CostBuilder, cells: Axes) -> Axes:
     """Put cells in a row: a view."""
+    # Nothing is copied
     row = (cells[0], ("D", size(cells[1:])), ("H", 1), ("W", 1))
     return build.add("flatten", "the grid in a row", cells, row, saved=0, workspace=-size(row))
 
@@ -143,6 +146,7 @@ def _step_shi2015(build: CostBuilder) -> None:
     _hold_state(build, sum(filters))
     _step_forecaster(build, build.cells("F", filters[0]), filters)
     cells = build.cells("F", sum(filters))
+    # Hidden states of all layers side by side, Shi et al. 2015, figure 3
     maps = build.conv("head", cells, "C", build.C * PATCH_2015**2, kernel=1)
     padded = build.image(build.C, padded=True)
     build.add("unfold", f"channels into {PATCH_2015}x{PATCH_2015} patches", maps, padded)
