@@ -17,16 +17,16 @@ from framecast.video.pixels import convert_depth
 
 RADAR = "radar"
 RADAR_FIRST, RADAR_STEP = 5.0, 5.0  # dBZ
+# The US National Weather Service's colours of reflectivity, one for each 5 dBZ from 5 dBZ on.
 RADAR_COLORS = (
     *((4, 233, 231), (1, 159, 244), (3, 0, 244), (2, 253, 2), (1, 197, 1), (0, 142, 0)),
     *((253, 248, 2), (229, 188, 0), (253, 149, 0), (253, 0, 0), (212, 0, 0), (188, 0, 0)),
     *((248, 0, 253), (152, 84, 198), (253, 253, 253)),
 )
-"""The US National Weather Service's colours of reflectivity, one for each 5 dBZ from 5 dBZ on."""
 
 PAPER, INK = (17, 19, 24), (236, 238, 242)
+# Values that a legend names at most, apart from those of `radar`, which are its classes.
 TICKS = 6
-"""Values that a legend names at most, apart from those of `radar`, which are its classes."""
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# A colour nothing else has, which becomes a page's own text colour, light or dark.
 INK = "#010203"
-"""A colour nothing else has, which becomes a page's own text colour, light or dark."""
 
 MODEL_COLOR = "#2f6fde"
 OTHER_COLORS = ("#c2410c", "#7c8594", "#0f9d78", "#a855f7")
+# Lines of the others, which take all colours with the first stroke, then with the second, ...
 STROKES = ("-", "--", ":", "-.")
-"""Lines of the others, which take all colours with the first stroke, then with the second, ..."""
 
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 

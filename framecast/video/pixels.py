@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+# The integer types of frames on disk, with the value that stands for full brightness.
 DEPTHS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
-"""The integer types of frames on disk, with the value that stands for full brightness."""
 
 
 def full_scale(dtype: npt.DTypeLike) -> int:

@@ -11,11 +11,11 @@ from scenedetect import AdaptiveDetector, FrameTimecode
 
 from framecast.video.pixels import convert_color, convert_depth, resize
 
+# Frames before and after one that its difference is compared with; the detector's default.
 NEIGHBOURS = 2
-"""Frames before and after one that its difference is compared with; the detector's default."""
 
+# Frames are looked at in no larger size: what cuts change can be seen in small ones.
 LONGEST_SIDE = 256
-"""Frames are looked at in no larger size: what cuts change can be seen in small ones."""
 
 
 def find_cuts(frames: Iterable[np.ndarray]) -> tuple[int, ...]:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from framecast.video.frame_style import rgb
 
+# Pixels that a WebP picture may be high, a little less than its limit of 16,383.
 TALLEST = 16000
-"""Pixels that a WebP picture may be high, a little less than its limit of 16,383."""
 
 QUALITY = 82
 

@@ -16,15 +16,15 @@ import numpy as np
 from framecast.config.schema import RANGE_PATTERN, RANGE_TEXT
 from framecast.errors import ConfigError
 
+# Depths that cameras and scanners deliver in larger integers.
 SENSOR_BITS = (8, 10, 12, 14, 16)
-"""Depths that cameras and scanners deliver in larger integers."""
 
+# Share of [0, 1] that floats have to reach to be taken for the unit range: dark, but visible.
 BRIGHT_ENOUGH = 0.25
-"""Share of [0, 1] that floats have to reach to be taken for the unit range: dark, but visible."""
 
 
+# How far floats may leave [0, 1] and still be meant to lie in it.
 ROUNDING = 1e-6
-"""How far floats may leave [0, 1] and still be meant to lie in it."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ def _usual_range(full: ValueRange, low: float, high: float, whole: bool) -> tupl
                 return 0.0, 2.0**bits - 1 if is_float else min(2.0**bits - 1, full.high)
     if low == high:
         return min(0.0, low), max(1.0, high)
+    # Black stays 0 where values come near it: offsets of sensors are no range of their own.
     low = 0.0 if 0 <= low < high / 2 else low
     step = 10.0 ** (math.floor(math.log10(high - low)) - 1)
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step

@@ -29,8 +29,8 @@ from framecast.video.readers.image_file import (
     opened_image,
 )
 
+# What browsers make of delays of 10 ms and less, which early programs wrote for "fast".
 BROWSER_DELAY_MS = 100
-"""What browsers make of delays of 10 ms and less, which early programs wrote for "fast"."""
 
 
 GIF_STARTS = (b"GIF87a", b"GIF89a")
@@ -150,7 +150,7 @@ def count_pictures(path: Path) -> int:
 
 def _frame_rate(delays_ms: tuple[float, ...], notes: list[str]) -> float:
     """Return the frames per second of the usual delay."""
-    usual = statistics.median_low(delays_ms)
+    usual = statistics.median_low(delays_ms)  # one that occurs, not a mean of two
     if len(set(delays_ms)) > 1:
         shown = f"{min(delays_ms):g} to {max(delays_ms):g} ms"
         notes.append(f"frame delays vary from {shown}; played back at {usual:g} ms")

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Lengths of an axis of channels: grey, RGB, RGB and alpha.
 COLORS = (1, 3, 4)
-"""Lengths of an axis of channels: grey, RGB, RGB and alpha."""
 
 COMPARED_PAIRS = 16
 
+# By the number of axes: orders of the axes, first choice first, and where their channels are.
 LAYOUTS = {
     3: (("THW", None),),
     4: (("THWC", 3), ("TCHW", 1), ("NTHW", None)),
     5: (("NTHWC", 4), ("NTCHW", 2), ("NCTHW", 1)),
 }
-"""By the number of axes: orders of the axes, first choice first, and where their channels are."""
 
 WORDS = {"N": "clips", "T": "time", "C": "channels", "H": "height", "W": "width"}
 

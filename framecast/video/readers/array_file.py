@@ -39,13 +39,13 @@ from framecast.video.readers.base import (
 )
 from framecast.video.value_range import full_range
 
+# What NumPy, zipfile and h5py raise, according to where a file is broken.
 READ_ERRORS = (
     *(OSError, ValueError, EOFError, SyntaxError, TypeError, IndexError, KeyError, OverflowError),
     # zipfile raises these for unknown methods, and for members that are encrypted.
     *(NotImplementedError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError),
 )
-"""What NumPy, zipfile and h5py raise, according to where a file is broken."""
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".nc"})
 
@@ -74,6 +74,7 @@ class StoredArray:
         shape = (*self.shape[:-1], -1) if self.fortran else (-1, *self.shape[1:])
         held = (self.path.stat().st_size - self.offset) // self.dtype.itemsize
         whole = held - held % math.prod(self.shape[1:])
+        # Of a file that is cut short only its whole rows can be shaped.
         flat = np.memmap(self.path, self.dtype, "r", self.offset, min(whole, math.prod(self.shape)))
         return flat.reshape(shape, order="F" if self.fortran else "C")
 
@@ -246,6 +247,7 @@ def _find_arrays(path: Path, variable: str | None, notes: list[str]) -> list[Sto
 
 
 def _npy_header(file: BinaryIO, path: Path, name: str) -> StoredArray:
+    # NumPy's own reader of headers; numpy.load would map or load, and could unpickle.
     version = npy_format.read_magic(file)
     if version == (1, 0):
         shape, fortran, dtype = npy_format.read_array_header_1_0(file)

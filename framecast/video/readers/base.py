@@ -18,14 +18,14 @@ from framecast.runtime.memory import machine_memory
 from framecast.video.pixels import convert_color
 from framecast.video.value_range import ValueRange, full_range, guess_range, read_range
 
+# A frame may take an eighth of the machine's memory: decoding holds it several times.
 MEMORY_SHARE = 8
-"""A frame may take an eighth of the machine's memory: decoding holds it several times."""
 
 Color = Literal["auto", "gray", "rgb"]
 
+# Frames, evenly spread, whose values tell the range of a clip; of files that need no decoding all
+# frames, up to so many bytes.
 RANGE_PROBES, PROBED_BYTES = 64, 2**28
-"""Frames, evenly spread, whose values tell the range of a clip; of files that need no decoding all
-frames, up to so many bytes."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,25 @@ class SourceInfo:
     path: Path
     kind: Literal["folder", "video", "gif", "array", "stack"]
     frames: int
+    # False when `frames` is only what the container says and decoding may find fewer.
     exact: bool
-    """False when `frames` is only what the container says and decoding may find fewer."""
     height: int
     width: int
     channels: Literal[1, 3]
+    # Type of the pixels that `FrameSource.read` yields; `values` has the file's.
     dtype: Literal["uint8", "uint16"]
-    """Type of the pixels that `FrameSource.read` yields; `values` has the file's."""
+    # Frames per second of playback; None where the source knows no time.
     fps: float | None
-    """Frames per second of playback; None where the source knows no time."""
+    # Indices i where frame i does not follow frame i - 1: frames are missing, or the scene cut.
     breaks: tuple[int, ...] = ()
-    """Indices i where frame i does not follow frame i - 1: frames are missing, or the scene cut."""
+    # Sentences for the user about what was found or changed.
     notes: tuple[str, ...] = ()
-    """Sentences for the user about what was found or changed."""
+    # Type and range of the values in the file.
     values: ValueRange = field(default_factory=lambda: full_range(np.uint8))
-    """Type and range of the values in the file."""
+    # Channels in the file; `channels` is what they are read as. 0: unknown.
     stored_channels: Literal[0, 1, 3] = 0
-    """Channels in the file; `channels` is what they are read as. 0: unknown."""
+    # Width of a pixel as it is to be shown, in heights of a pixel.
     pixel_aspect: Fraction = Fraction(1)
-    """Width of a pixel as it is to be shown, in heights of a pixel."""
 
 
 class CutShortError(CorruptSourceError):
@@ -107,6 +107,7 @@ class FrameSource(ABC):
         for number, frame in zip(numbers, self._decode(numbers), strict=True):
             self._check_size(number, frame)
             values = self.info.values
+            # Once is enough: the frames after it often do the same.
             if not (values.is_whole_type or self._said_beyond):
                 low, high = float(frame.min()), float(frame.max())
                 if low < values.low or high > values.high:
@@ -225,7 +226,7 @@ def on_black(frame_HWC: np.ndarray) -> np.ndarray:
     if frame_HWC.dtype.kind == "f":
         return color * alpha
     top = np.iinfo(frame_HWC.dtype).max
-    if (alpha == top).all():
+    if (alpha == top).all():  # mostly so, and much faster
         return color
     wide = np.uint16 if top == 255 else np.uint32  # the product fits exactly, with the rounding
     return ((color.astype(wide) * alpha + wide(top // 2)) // wide(top)).astype(frame_HWC.dtype)

@@ -17,26 +17,26 @@ from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import PurePath
 
+# Steps above this multiple of the usual one skip something.
 GAP = 1.5
-"""Steps above this multiple of the usual one skip something."""
 
+# Share of steps that must not be gaps; where time runs less evenly, only long steps are gaps.
 STEADY = 0.9
-"""Share of steps that must not be gaps; where time runs less evenly, only long steps are gaps."""
 
 LONG_STEP = 5.0
 
+# Date, and time where there is one: 20160928_1605, 2021-08-04T15-53-21, 20210804155321123.
 MOMENT = re.compile(
     r"(?<![0-9])(?P<year>(?:19|20)[0-9]{2})[-_.]?(?P<month>0[1-9]|1[0-2])[-_.]?"
     r"(?P<day>0[1-9]|[12][0-9]|3[01])"
     r"(?:[-_ T.]{0,3}(?P<hour>[01][0-9]|2[0-3])[-_:.h]?(?P<minute>[0-5][0-9])"
     r"(?:[-_:.m]?(?P<second>[0-5][0-9])(?P<fraction>\.[0-9]+|[0-9]{3}(?![0-9]))?)?)?(?![0-9])"
 )
-"""Date, and time where there is one: 20160928_1605, 2021-08-04T15-53-21, 20210804155321123."""
 
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
+# Text before a number that names who looks, not when.
 VIEW = re.compile(r"(?:cam|camera|view|channel|ch|eye|sensor)[-_ ]?$")
-"""Text before a number that names who looks, not when."""
 
 CLOCK = re.compile(r"(?P<days>[0-9]*?)(?P<hour>[01][0-9]|2[0-3])(?P<rest>(?:[0-5][0-9]){1,2})")
 
@@ -112,6 +112,7 @@ def order_names(names: Sequence[str]) -> Order:
 
 def _parse(name: str) -> _Name:
     path = PurePath(name)
+    # Windows and macOS take Frame1.PNG and frame1.png for one name.
     stem, suffix = path.stem.casefold(), path.suffix.lower()
     texts, fields, place = [], [], 0
     while match := MOMENT.search(stem, place) or NUMBER.search(stem, place):
@@ -135,6 +136,7 @@ def _field(match: re.Match[str], label: str) -> _Field:
         return _Field(match[0], Fraction(re.sub(r"[^0-9]", "", match[0])), label=label)
     seconds = Fraction(int((moment - datetime(1900, 1, 1)).total_seconds()))
     fraction = (parts["fraction"] or "0").lstrip(".")
+    # Exact fractions: float64 cannot tell nanoseconds of today apart.
     seconds += Fraction(int(fraction), 10 ** len(fraction))
     return _Field(match[0], seconds, is_moment=True, label=label)
 
@@ -169,6 +171,7 @@ def _runs(members: list[_Name]) -> Iterator[tuple[list[_Name], list[int]]]:
     def place(member: _Name) -> tuple[Fraction, ...]:
         return tuple(member.fields[i].value for i in counters)
 
+    # By name last, so that numbers written twice (1 and 01) do not depend on the file system.
     ordered = sorted(members, key=lambda m: (label(m), place(m), natural_key(m.name)))
     for _, run in groupby(ordered, key=label):
         yield list(run), [] if is_code else counters
@@ -222,6 +225,7 @@ def _read_column(fields: Sequence[_Field]) -> list[_Field]:
         values = [int(whole) + Fraction(int(part or 0), 10**width) for whole, _, part in parts]
     else:
         values = [field.value for field in fields]
+    # 1655 and 1700 are 5 minutes apart as times of day, and 45 as integers.
     clock = [_clock(field.text) for field in fields]
     if None not in clock and _evenness(clock) > _evenness(values):  # type: ignore[arg-type]
         values = clock  # type: ignore[assignment]
@@ -292,6 +296,7 @@ def _long_steps(values: Sequence[Fraction]) -> Iterator[tuple[int, int]]:
 def _by_first_number(names: Sequence[str]) -> Order:
     """Order names whose texts differ all over by the first number, if it tells them apart."""
     ordered = sorted(names, key=natural_key)
+    # frame_0001_9af3.png: whatever follows the first number, it tells the order alone.
     heads = [re.match(r"([^0-9]*)([0-9]+)", name.casefold()) for name in ordered]
     if all(heads) and len({head[1] for head in heads}) == 1:  # type: ignore[index]
         numbers = [Fraction(int(head[2])) for head in heads]  # type: ignore[index]

@@ -17,8 +17,8 @@ from framecast.video.readers.base import unreadable
 from framecast.video.readers.file_order import natural_key, order_names
 
 STILL_SUFFIXES = frozenset({".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".pnm", ".pbm", ".jp2"})
+# Formats that hold one picture or several; a look into the first such file of a folder tells.
 PAGED_SUFFIXES = frozenset({".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".avif"})
-"""Formats that hold one picture or several; a look into the first such file of a folder tells."""
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 IMAGE_SUFFIXES = STILL_SUFFIXES | PAGED_SUFFIXES
@@ -32,15 +32,15 @@ VIDEO_SUFFIXES = frozenset(
 ARRAY_SUFFIXES = frozenset({".npy", ".npz", ".h5", ".hdf5", ".nc"})
 CLIP_SUFFIXES = VIDEO_SUFFIXES | ARRAY_SUFFIXES
 
+# What file managers leave behind; ignored like names with a leading dot.
 SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"})
-"""What file managers leave behind; ignored like names with a leading dot."""
 
+# How Windows, macOS and browsers name the copy of a file; only numbered files have copies here,
+# since "radar (1)", "radar (2)" are also how browsers number downloads of one name.
 COPY = re.compile(r"(?P<name>.*[0-9].*?)(?: ?\([0-9]+\)| - copy(?: \([0-9]+\))?| copy(?: [0-9]+)?)")
-"""How Windows, macOS and browsers name the copy of a file; only numbered files have copies here,
-since "radar (1)", "radar (2)" are also how browsers number downloads of one name."""
 
+# Which of several files of one frame is read: the one that has lost the least.
 SUFFIX_PREFERENCE = (".tif", ".tiff", ".png", ".bmp", ".webp", ".jpg", ".jpeg")
-"""Which of several files of one frame is read: the one that has lost the least."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import struct
 import warnings
 import zlib
@@ -29,14 +30,15 @@ from framecast.video.readers.base import check_memory, on_black, unreadable
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+# Formats whose orientation tag is in the header; Pillow turns TIFFs by itself.
 EXIF_FORMATS = frozenset({"JPEG", "MPO", "WEBP", "PNG"})
-"""Formats whose orientation tag is in the header; Pillow turns TIFFs by itself."""
 
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 
+# Memory that decoding takes at most: several copies, of 8 bytes in the deepest formats.
 BYTES_A_PIXEL = 32
-"""Memory that decoding takes at most: several copies, of 8 bytes in the deepest formats."""
 
+# What Pillow and tifffile raise, according to where a file is broken.
 READ_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
     *(
@@ -50,7 +52,6 @@ READ_ERRORS = (
     tifffile.TiffFileError,
     Image.DecompressionBombError,
 )
-"""What Pillow and tifffile raise, according to where a file is broken."""
 
 # What these two write to the terminal themselves says nothing that their errors do not.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -249,6 +250,10 @@ def _damage_explained(path: Path) -> Iterator[None]:
         raise DamagedImageError(reason) from error
     except (PermissionError, FileNotFoundError) as error:
         raise unreadable(path, error) from error
+    except Image.DecompressionBombError as error:
+        if announced := re.search(r"[0-9]+", str(error)):
+            check_memory(path, 4 * int(announced[0]))  # composed as RGBA
+        raise SourceError(f"{path}: {error}", remedy="give smaller frames") from error
     except MemoryError as error:
         raise SourceError(
             f"{path}: does not fit into memory", remedy="give smaller frames"

@@ -68,6 +68,7 @@ class FolderSource(FrameSource):
                 *_ignored(listing),
             ),
         )
+        # Of 8 and 16 bits together each is scaled from its own whole range.
         if len({header.dtype for header in headers}) == 1:
             self._settle_range(options.range)
 

@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 CAMERA = "camera:"
+# A path of the command line has lost one of the two slashes.
 URL = re.compile(r"(?P<protocol>https?|rtsps?|rtmps?|srt|udp|tcp):/{1,2}(?P<place>.+)")
-"""A path of the command line has lost one of the two slashes."""
 
 NAME_LIMIT = 60
 
+# Seconds without an answer or a frame after which a network stream is given up.
 NETWORK_TIMEOUT = 10.0
-"""Seconds without an answer or a frame after which a network stream is given up."""
 
 PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 MARKER, JPEG_SCAN, JPEG_END = 0xFF, 0xDA, 0xD9
+# Bytes after 0xFF within the pixels of a JPEG: a stuffed zero and the restart markers.
 NOT_MARKERS = frozenset({0x00, *range(0xD0, 0xD8)})
-"""Bytes after 0xFF within the pixels of a JPEG: a stuffed zero and the restart markers."""
 
+# Bytes of one part of an image beyond which it is taken for damaged.
 IMAGE_LIMIT = 2**30
-"""Bytes of one part of an image beyond which it is taken for damaged."""
 
 
 @dataclass(frozen=True)

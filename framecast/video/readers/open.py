@@ -33,8 +33,8 @@ from framecast.video.value_range import joined_range
 
 LIST_MARK = "@"
 
+# Bytes of a list of clips at most.
 LONGEST_LIST = 10_000_000
-"""Bytes of a list of clips at most."""
 
 
 def open_source(path: str | Path, **options: Any) -> FrameSource:
@@ -69,6 +69,7 @@ def open_sources(paths: Sequence[str | Path], **options: Any) -> list[FrameSourc
             raise SourceError(f"{path}: is given twice", remedy="name each clip once")
         seen.add(path.resolve())
     sources = [_open_clip(*clip, ReadOptions(**options)) for clip in clips]
+    # Else a dark clip among bright ones would be stretched on its own.
     shared = joined_range(source.info.values for source in sources)
     if shared is not None and options.get("range", "auto") == "auto":
         for source in sources:

@@ -27,8 +27,8 @@ from framecast.video.readers.base import (
 from framecast.video.readers.image_file import READ_ERRORS, tiff_pixels
 from framecast.video.value_range import full_range
 
+# Letters of tifffile for axes that can be time: time, depth, image, other, order, channel.
 TIME_AXES = "TZIQRC"
-"""Letters of tifffile for axes that can be time: time, depth, image, other, order, channel."""
 
 AXIS_NAMES = {"Z": "depth (Z)", "C": "channels (C)", "T": "time (T)"}
 
@@ -169,6 +169,7 @@ def _layout(path: Path, file: tifffile.TiffFile, notes: list[str]) -> _Layout:
     lead_axes = series.axes[: -len(series.keyframe.axes)] or series.axes[:1]
     lead = tuple(series.shape[: len(lead_axes)])
     sizes = dict(zip(lead_axes, lead, strict=True))
+    # tifffile keeps axes of length 1, which ImageJ writes for every hyperstack (TZCYX).
     time = next((axis for axis in TIME_AXES if sizes.get(axis, 1) > 1), lead_axes[0])
     channel = "C" if time != "C" and sizes.get("C", 1) in (3, 4) else None
     spare = [axis for axis in lead_axes if sizes[axis] > 1 and axis not in (time, channel)]
@@ -212,6 +213,7 @@ def _rate(file: tifffile.TiffFile) -> float | None:
         if found := re.search(r'TimeIncrement="([0-9.eE+-]+)"', text):
             unit = re.search(r'TimeIncrementUnit="(\w+)"', text)
             interval = float(found[1]) * {"ms": 1e-3, "min": 60}.get(unit[1] if unit else "s", 1)
+    # ImageJ writes one of the two, according to how the stack was made.
     if fps > 0:
         return fps
     return 1 / interval if interval > 0 else None

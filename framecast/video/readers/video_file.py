@@ -38,24 +38,24 @@ from framecast.video.readers.video_packets import (
 )
 from framecast.video.value_range import full_range
 
+# FFmpeg's demuxers that may open a file; text, images and playlists (which name other files) are
+# none of them, whatever the file is called.
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg,yuv4mpegpipe,"
     "h264,hevc,dv,mxf,nut,ivf,mjpeg"
 )
-"""FFmpeg's demuxers that may open a file; text, images and playlists (which name other files)
-are none of them, whatever the file is called."""
 
+# Packets up to which other codecs are counted by decoding, some seconds of work at most.
 DECODED_COUNT_LIMIT = 5000
-"""Packets up to which other codecs are counted by decoding, some seconds of work at most."""
 
 GREY_PROBES = 5
 
 MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"wide", b"free")
+# Matroska and AVI, as the first bytes of the file.
 OTHER_STARTS = (b"\x1a\x45\xdf\xa3", b"RIFF")
-"""Matroska and AVI, as the first bytes of the file."""
 
+# Transfer functions of HDR video: PQ (HDR10, Dolby Vision) and HLG.
 HDR_TRANSFERS = frozenset({int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)})
-"""Transfer functions of HDR video: PQ (HDR10, Dolby Vision) and HLG."""
 
 
 class VideoSource(FrameSource):

@@ -11,17 +11,17 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+# Codecs of which each packet gives one frame, so counting packets counts frames. VP8 hides
+# reference frames in packets of their own, and MPEG-4 in AVI may pack two frames into one.
 ONE_PACKET_PER_FRAME = frozenset(
     {"h264", "hevc", "av1", "vp9", "mjpeg", "ffv1", "png", "prores", "dnxhd", "huffyuv", "rawvideo"}
 )
-"""Codecs of which each packet gives one frame, so counting packets counts frames. VP8 hides
-reference frames in packets of their own, and MPEG-4 in AVI may pack two frames into one."""
 
+# Multiple of the usual time between frames above which frames are missing.
 GAP = 1.5
-"""Multiple of the usual time between frames above which frames are missing."""
 
+# Share of times between frames that have to be the usual one for longer ones to be holes.
 STEADY = 0.8
-"""Share of times between frames that have to be the usual one for longer ones to be holes."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class PacketScan:
 
     frames: int
     exact: bool
+    # Presentation time of each frame in stream ticks, ascending; empty where unreliable.
     times: tuple[int, ...]
-    """Presentation time of each frame in stream ticks, ascending; empty where unreliable."""
+    # Frame numbers from which decoding can start; empty where unreliable.
     keyframes: tuple[int, ...]
-    """Frame numbers from which decoding can start; empty where unreliable."""
+    # Frames before the first key frame, which nothing can decode.
     lost_start: int
-    """Frames before the first key frame, which nothing can decode."""
+    # The first frame whose data are missing from a file that is cut short.
     cut_at: int | None
-    """The first frame whose data are missing from a file that is cut short."""
     problem: str
     fps: float | None
 
@@ -56,6 +56,7 @@ def scan_packets(container: InputContainer, stream: VideoStream) -> PacketScan:
         for packet in container.demux():
             if packet.size == 0:
                 continue
+            # Of all streams: sound may go on after the last picture of a whole file.
             end = max(end, _end_time(packet))
             if packet.stream.index != stream.index:
                 continue
@@ -103,6 +104,7 @@ def missing_frames(times: Sequence[int]) -> tuple[dict[int, int], bool]:
     near = np.abs(spacing - usual) <= np.maximum(1, 0.25 * usual)
     if near.mean() < STEADY:
         return {}, True
+    # At least one tick more than usual, so that rounding in coarse clocks is no hole.
     holes = np.flatnonzero(spacing > np.maximum(GAP * usual, usual + 1))
     found = {int(i) + 1: max(1, round(float(spacing[i] / usual)) - 1) for i in holes}
     return found, not near.all() and not found
@@ -129,6 +131,7 @@ def _rate(times: Sequence[int], stream: VideoStream) -> float | None:
         return float(stated[0]) if stated else None
     mean = float(near.mean())
     rounding = 1 / len(near)  # ticks: all but the first and the last error cancel
+    # The header's fraction (30000/1001) is better than a mean of rounded times that it agrees with.
     for rate in stated:
         if abs(float(1 / (rate * stream.time_base)) - mean) <= rounding:
             return float(rate)

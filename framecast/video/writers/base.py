@@ -45,8 +45,8 @@ class FrameWriter(ABC):
 
     kind: ClassVar[str]
     stores: ClassVar[frozenset[str]] = PIXELS
+    # Whether the format is for data: then values are written as the source has them.
     keeps_values: ClassVar[bool] = False
-    """Whether the format is for data: then values are written as the source has them."""
     keeps_aspect: ClassVar[bool] = False
 
     def __init__(self, path: Path, *, look: Look, overwrite: bool) -> None:

@@ -21,8 +21,8 @@ H264, VP9 = {"crf": "17"}, {"crf": "20", "b": "0", "cpu-used": "4"}  # visually 
 
 INDEX_FIRST = {"movflags": "+faststart"}
 
+# Largest denominator of a rate: those of NTSC, such as 30000/1001, stay exact.
 EXACT_RATES = 1001
-"""Largest denominator of a rate: those of NTSC, such as 30000/1001, stay exact."""
 
 
 class _ContainerWriter(FrameWriter):
@@ -170,6 +170,7 @@ class _VideoWriter(_ContainerWriter):
         context.sample_aspect_ratio = self.look.pixel_aspect
 
     def _append(self, frame: np.ndarray) -> None:
+        # Edge pixels rather than black, which would bleed into the picture through the codec.
         padded = np.pad(convert_depth(frame, np.uint8), self._padding, mode="edge")
         self._encode(padded, self.frames)
 
@@ -205,6 +206,7 @@ def _picture(frame: np.ndarray, pts: int, time_base: Fraction) -> av.VideoFrame:
 
 def _palette_graph(height: int, width: int) -> av.filter.Graph:
     """FFmpeg filters that give each RGB frame its own 256 colours, one frame in, one out."""
+    # palettegen by single frames: one palette for the clip would have to see all of it first.
     graph = av.filter.Graph()
     source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=GIF_TICK)
     split = graph.add("split")

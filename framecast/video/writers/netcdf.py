@@ -30,6 +30,7 @@ class NetcdfWriter(FrameWriter):
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         self._file = import_module("netCDF4").Dataset(temporary, "w")
+        # The order of CF conventions; the first axis grows with every frame.
         names = ("time", "y", "x", "channel") if first.shape[2] == 3 else ("time", "y", "x")
         for name, size in zip(names, (None, *first.shape), strict=False):
             self._file.createDimension(name, size)  # None: as long as it gets

@@ -92,8 +92,8 @@ def write_frames(
     return writer.path
 
 
+# Suffixes of results that have a frame rate.
 PLAYED = (".gif", ".mp4", ".webm", ".webp", ".apng")
-"""Suffixes of results that have a frame rate."""
 
+# Rate of a prediction whose source knows no time, such as a folder of frames.
 DEFAULT_FPS = 10.0
-"""Rate of a prediction whose source knows no time, such as a folder of frames."""
