@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from framecast.errors import UsageError
@@ -205,6 +206,10 @@ class _Reader(ExpressionReader):
             self.note(node, f"class {node.name} is subclassed code, whose call is not followed")
 
     def _loop(self, node: ast.For) -> None:
+        with self._quiet_where_nothing_is_built():
+            self._follow_loop(node)
+
+    def _follow_loop(self, node: ast.For) -> None:
         turns = self.value(node.iter)
         if isinstance(turns, Symbol | TensorValue) or not hasattr(turns, "__iter__"):
             self.note(node, f"the loop over {ast.unparse(node.iter)} is not followed, only once")
@@ -282,7 +287,7 @@ class _Reader(ExpressionReader):
             self.data_format = positional[0]
             return None
         values = flat(positional)
-        if not any(isinstance(each, Symbol | TensorValue) for each in values):
+        if not any(isinstance(each, Symbol | TensorValue) for each in positional):
             try:
                 return pure_call(name, positional)
             except LookupError:
@@ -389,13 +394,28 @@ class _Reader(ExpressionReader):
         outside, self.names = self.names, {**self.names, **values}
         self.depth += 1
         try:
-            self.run(definition.body)
+            with self._quiet_where_nothing_is_built():
+                self.run(definition.body)
         except _ReturnError as returned:
             return returned.value
         finally:
             self.names = outside
             self.depth -= 1
         return None
+
+    @contextmanager
+    def _quiet_where_nothing_is_built(self) -> Iterator[None]:
+        """Forget notes on code that made no layer: preparing data is nobody's question here."""
+        built, told = self._built(), len(self.notes)
+        try:
+            yield
+        finally:
+            if self._built() == built:
+                del self.notes[told:]
+
+    def _built(self) -> int:
+        waiting = sum(len(model.layers or ()) for model in self.models)
+        return len(self.nodes) + len(self.models) + waiting
 
 
 _MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output_dim", "layer"}

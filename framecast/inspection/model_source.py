@@ -65,7 +65,7 @@ def is_model_source(target: Path | None) -> bool:
     """Whether a path means a Keras model or code: `-`, or one of the suffixes they have."""
     if target is None:
         return False
-    return str(target) == "-" or target.suffix.lower() in (".keras", ".json", ".py")
+    return str(target) == "-" or target.suffix.lower() in (".keras", ".json", ".py", ".ipynb")
 
 
 def read_model(target: Path) -> Graph:
@@ -83,11 +83,14 @@ def read_model(target: Path) -> Graph:
         text = target.read_text(encoding="utf-8")
         if target.suffix.lower() == ".json":
             return read_configuration(json.loads(text), str(target))
+        if target.suffix.lower() == ".ipynb":  # a notebook's code, cell after cell
+            cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+            text = "\n".join("".join(cell["source"]) for cell in cells)
     except FileNotFoundError:
         raise SourceError(f"{target}: no such file") from None
     except IsADirectoryError:
         raise SourceError(f"{target}: is a folder, not a model") from None
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (OSError, zipfile.BadZipFile, LookupError, TypeError, ValueError) as error:
         raise SourceError(
             f"{target}: cannot be read as a Keras model: {error}",
             remedy="save it once more with model.save('model.keras')",

@@ -152,6 +152,21 @@ def test_calls_that_mean_nothing_are_refused(run, words, sentence):
     assert sentence in err
 
 
+def test_a_notebook_is_its_code_cell_after_cell(run, tmp_path):
+    cells = [
+        {"cell_type": "markdown", "source": ["# A model ("]},
+        {"cell_type": "code", "source": ["%matplotlib inline\n", "model = Sequential([\n"]},
+    ]
+    first, *rest = CODE.strip().splitlines(keepends=True)
+    cells[1]["source"] = ["%matplotlib inline\n", first, *rest]
+    path = tmp_path / "model.ipynb"
+    path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    code, out, _ = run("inspect-shapes", path)
+    assert (code, out.splitlines()[0]) == (0, "7,472 parameters, 7,456 of them trained")
+    path.write_text('{"cells": 3}', encoding="utf-8")
+    assert run("inspect-shapes", path)[0] == 3
+
+
 def test_files_that_cannot_be_read_are_refused(run, tmp_path, model):
     assert run("inspect-shapes", tmp_path / "none.py")[0] == 3
     (tmp_path / "a.py").write_bytes(b"\xff\xfe\x00")

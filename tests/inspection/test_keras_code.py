@@ -182,6 +182,33 @@ def test_what_cannot_be_followed_is_named_with_its_line(code, note):
     assert note in " ".join(report.notes)
 
 
+def test_states_go_through_lists_and_code_that_builds_nothing_makes_no_notes():
+    report = look("""
+        def frames(count):
+            for clip in load(count):
+                while clip.left:
+                    clip.read()
+            return numpy.stack(clip)
+        data = frames(8)
+        def encode(x, filters):
+            states = []
+            for width in filters:
+                x, h, c = ConvLSTM2D(width, 3, padding="same", return_sequences=True,
+                                     return_state=True)(x)
+                x = TimeDistributed(MaxPooling2D())(x)
+                states.append([h, c])
+            return x, states
+        x, states = encode(Input((10, 64, 48, 1)), (4, 8))
+        for width, state in zip(reversed((4, 8)), reversed(states)):
+            x = TimeDistributed(UpSampling2D())(x)
+            x = ConvLSTM2D(width, 3, padding="same", return_sequences=True)(x, initial_state=state)
+        out = x[:, -1] + x[:, 0]
+    """)
+    assert report.works, [str(finding) for finding in report.findings]
+    assert report.notes == ()
+    assert report.output[1:] == (64, 48, 4)
+
+
 def test_code_is_never_run(tmp_path):
     trap = tmp_path / "trap"
     code = f"""
