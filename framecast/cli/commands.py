@@ -599,7 +599,7 @@ def export(
       framecast export ./frames -o clip.mp4 --fps 12
     """
     from framecast.cli.console import show_notes, show_result, show_text
-    from framecast.cli.progress import working
+    from framecast.cli.progress import Display
     from framecast.export.export import ExportRequest
     from framecast.export.export import export as export_source
 
@@ -609,10 +609,8 @@ def export(
     )
     exported = needed(one_of(source, model))
     check_inputs(Path(output), [exported])
-    is_model = Path(output).suffix.lower() in (".onnx", ".pt2", ".torchscript", ".safetensors")
-    task = "exporting, and checking the model against PyTorch" if is_model else "writing frames"
-    with working(task):
-        report = export_source(exported, output, request, overwrite)
+    with Display() as display:
+        report = export_source(exported, output, request, overwrite, display.show)
     show_notes(report.notes)
     if report.snippet:
         show_text(f"run it on the frames of clip.npy with:\n\n{report.snippet}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from framecast.config.brightness_scale import read_scale
 from framecast.errors import ExportMismatchError
-from framecast.export.model import ExportReport
+from framecast.export.export_report import ExportReport
 from framecast.runtime.output_files import check_target, write_whole
 from framecast.video.frame_style import FrameStyle, lead_label, rgb
 from framecast.video.readers.base import FrameSource
@@ -54,12 +54,13 @@ def export_frames(
     output: str | Path,
     request: FramesRequest | None = None,
     overwrite: bool = False,
+    tell: Callable[[str, int, int], None] = lambda work, done, total: None,
 ) -> ExportReport:
     """Write a clip's frames to what `open_writer` knows, or as one sheet (.png).
 
-    Holds one frame at a time; what was written is read again and compared frame by frame. Raises
-    what reading raises and what `open_writer` raises, ExportMismatchError when a frame comes back
-    as another one.
+    `tell` is called for each frame with the work, what is done and the total. Holds one frame at a
+    time; what was written is read again and compared frame by frame. Raises what reading raises and
+    what `open_writer` raises, ExportMismatchError when a frame comes back as another one.
     """
     request = request or FramesRequest()
     style, path = request.style, Path(output)
@@ -79,7 +80,9 @@ def export_frames(
     with writer:
         for frame_HWC in source.read_values() if exact else _shown(source, request):
             writer.write(frame_HWC)
+            tell("writing frames", writer.frames, info.frames)
     notes += writer.notes
+    tell("reading back", 0, info.frames)
     if exact:
         notes.append(_read_values_back(writer.path, source, writer.frames))
     elif str(output) != STANDARD_OUTPUT:

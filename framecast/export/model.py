@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from framecast.config.loading import to_dict
 from framecast.errors import ExportMismatchError, UsageError
+from framecast.export.export_report import ExportReport
 from framecast.export.formats import Export, ModelFormat, Run, pick_format, quiet
 from framecast.export.snippets import snippet
 from framecast.nn.forecasters.base import Forecaster
@@ -53,27 +54,17 @@ class ModelRequest:
     half: bool = False
 
 
-@dataclass(frozen=True)
-class ExportReport:
-    """The files or folder made, what is worth noting, and how far a model's frames are from
-    PyTorch's at most; None where that could not be checked, and for frames.
-
-    `snippet` is a Python script that runs the file.
-    """
-
-    paths: tuple[Path, ...]
-    notes: tuple[str, ...]
-    difference: float | None = None
-    snippet: str = ""
-
-
 def export_model(
-    checkpoint: Checkpoint, path: Path, request: ModelRequest | None = None, overwrite: bool = False
+    checkpoint: Checkpoint,
+    path: Path,
+    request: ModelRequest | None = None,
+    overwrite: bool = False,
+    tell: Callable[[str], None] = lambda work: None,
 ) -> ExportReport:
     """Write the network as .onnx, .pt2, .torchscript or .safetensors, checked against PyTorch.
 
-    The file is loaded again and run on moving blobs at batch sizes 1 and 3, and where other frame
-    sizes fit at a second one.
+    `tell` is called with what is done next. The file is loaded again and run on moving blobs at
+    batch sizes 1 and 3, and where other frame sizes fit at a second one.
 
     Raises UsageError for an unknown suffix, a number below 1 or missing packages, OutputError for a
     target that exists or cannot be written, ExportMismatchError when a frame differs by more than
@@ -86,6 +77,7 @@ def export_model(
     targets = file_format.files(path, request.step)
     for target in targets:
         check_target(target, "model", overwrite)
+    tell("forecasting with PyTorch, to compare with")
     with explained_memory("use a smaller --size"):
         contexts = list(_contexts(export, file_format))
         expected = [_frames(export.network, context, export.horizon) for context in contexts]
@@ -98,7 +90,9 @@ def export_model(
         torch.no_grad(),
     ):
         written = Path(folder) / path.name
+        tell(f"writing {file_format.title}")
         file_format.save(export, written)
+        tell(f"checking {file_format.title} against PyTorch")
         run = file_format.load(written, export)
         difference = _largest_difference(run, export.horizon, contexts, expected)
         _check_difference(path, file_format, export, difference)

@@ -6,6 +6,8 @@ import zipfile
 
 import pytest
 
+from framecast.export.export import EXPORTED_SUFFIXES
+from framecast.export.formats import MODEL_FORMATS
 from tests.support.tiny_runs import TINY
 
 SCRIPT = """
@@ -77,6 +79,27 @@ def test_predict_refuses_sources_outputs_requests_and_models(clips, grey_run, tm
         found = refused("predict", *arguments)
         assert found[0] == code, (arguments, found)
         assert text in found[1]
+
+
+def test_export_refuses_outputs_requests_and_models(clips, grey_run, tmp_path, broken):
+    taken = tmp_path / "taken.onnx"
+    taken.touch()
+    for code, text, arguments in (
+        (5, "exists already", [grey_run, "-o", taken]),
+        (5, "there is no folder", [grey_run, "-o", tmp_path / "none" / "a.onnx"]),
+        (2, "cannot become a file of this kind", [grey_run, "-o", tmp_path / "a.gif"]),
+        (2, "--fps is for frames", [grey_run, "-o", tmp_path / "a.onnx", "--fps", "3"]),
+        (4, "no such file", ["missing.pt", "-o", tmp_path / "a.onnx"]),
+        (4, "not a framecast model", [broken / "stranger.pt", "-o", tmp_path / "a.pt2"]),
+        (3, "no such file", ["missing.mp4", "-o", tmp_path / "a.gif"]),
+    ):
+        found = refused("export", *arguments)
+        assert found[0] == code, (arguments, found)
+        assert text in found[1]
+
+
+def test_the_suffixes_of_models_are_those_of_the_formats():
+    assert tuple(MODEL_FORMATS) == EXPORTED_SUFFIXES
 
 
 def test_evaluate_refuses_sources_outputs_and_models(clips, grey_run, tmp_path, broken):
