@@ -71,7 +71,7 @@ def test_predict_refuses_sources_outputs_requests_and_models(clips, grey_run, tm
         (5, "there is no folder", [grey_run, clip, "-o", tmp_path / "none" / "a.gif"]),
         (2, "nothing to predict", [grey_run, clip, "--horizon", "0"]),
         (4, "no such file", ["missing.pt", clip]),
-        (4, "no model here", [clips, clip]),
+        (4, "no model here", ["--model", clips, clip]),
         (4, "damaged, or not a model", [broken / "text.pt", clip]),
         (4, "damaged, or not a model", [broken / "code.pt", clip]),
         (4, "not a framecast model", [broken / "stranger.pt", clip]),
