@@ -170,18 +170,26 @@ def _prepare_export(
 
 
 def _sides(network: Forecaster, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The smallest and the largest (H, W) that graphs traced at `size` hold for.
+    """The smallest and the largest (H, W) such that a graph traced at `size` holds for all between.
 
-    Any H and W between the two: what a graph specialises on depends on the shorter side or on both
-    together, so that it is the same for all of them if it is the same for both squares.
+    What a graph specialises on grows with H and with W, so that it is the same in a whole rectangle
+    of sizes when it is the same in its first and last corner.
     """
     traced = network.graph_of(*size)
-    fitting = [
-        side for side in range(1, LARGEST_SIDE + 1) if network.graph_of(side, side) == traced
-    ]
-    if not fitting or not fitting[0] <= min(size) <= max(size) <= fitting[-1]:
-        return size, size
-    return (fitting[0],) * 2, (fitting[-1],) * 2
+
+    def moved(step: int) -> tuple[int, int]:
+        """The last size with the same graph: both sides by one as long as it goes, then each."""
+        corner = size
+        for axes in ((1, 1), (1, 0), (0, 1)):
+            while True:
+                further = (corner[0] + step * axes[0], corner[1] + step * axes[1])
+                possible = all(1 <= side <= LARGEST_SIDE for side in further)
+                if not possible or network.graph_of(*further) != traced:
+                    break
+                corner = further
+        return corner
+
+    return moved(-1), moved(1)
 
 
 def _contexts(export: Export, file_format: ModelFormat) -> Iterator[Tensor]:
@@ -231,8 +239,10 @@ def _check_difference(
 def _export_notes(export: Export, difference: float | None, repeats: bool) -> Iterator[str]:
     length, channels, height, width = export.context_BTCHW.shape[1:]
     if export.free_size:
-        (least, _), (most, _) = json.loads(export.metadata["sides"])
-        shape, free = "H, W", f"any B, H and W from {least} to {most}"
+        least, most = json.loads(export.metadata["sides"])
+        rows, columns = (f"{low} to {high}" for low, high in zip(least, most, strict=True))
+        sides = f"H and W from {rows}" if rows == columns else f"H from {rows}, W from {columns}"
+        shape, free = "H, W", f"any B, {sides}"
     else:
         shape, free = f"{height}, {width}", "any B"
     yield f"takes context (B, {length}, {channels}, {shape}), float32 in [0, 1], {free}"

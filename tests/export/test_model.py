@@ -15,7 +15,7 @@ import framecast
 from framecast.config.loading import load_config
 from framecast.errors import CheckpointError, ExportMismatchError, OutputError, UsageError
 from framecast.export import formats
-from framecast.export.model import ModelRequest, export_model, moving_blobs
+from framecast.export.model import ModelRequest, _sides, export_model, moving_blobs
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
@@ -412,3 +412,22 @@ def test_blobs_are_smooth_moving_and_different_from_each_other():
     assert blobs.diff(dim=1).abs().mean() > 0.005
     assert (blobs[0] - blobs[1]).abs().mean() > 0.05
     assert (blobs[:, :, 0] - blobs[:, :, 1]).abs().mean() > 0.05
+
+
+class Specialised:
+    """Stands for a network whose graph depends on the shorter side and on the area of a frame."""
+
+    def graph_of(self, height, width):
+        return min(height, width) // 100, height * width // 90_000
+
+
+def test_sizes_are_a_rectangle_in_which_the_graph_is_the_same():
+    (low, left), (high, right) = _sides(Specialised(), (120, 250))
+    assert (low, left) == (100, 100)
+    assert (high, right) == (199, 452)  # 200 rows are another graph, and so are 199 x 453 pixels
+    network, traced = Specialised(), Specialised().graph_of(120, 250)
+    for height in range(low, high + 1, 3):
+        for width in range(left, right + 1, 7):
+            assert network.graph_of(height, width) == traced, (height, width)
+    assert network.graph_of(low - 1, left) != traced
+    assert network.graph_of(high, right + 1) != traced
