@@ -180,7 +180,7 @@ def _sides(network: Forecaster, size: tuple[int, int]) -> tuple[tuple[int, int],
     def moved(step: int) -> tuple[int, int]:
         """The last size with the same graph: both sides by one as long as it goes, then each."""
         corner = size
-        for axes in ((1, 1), (1, 0), (0, 1)):
+        for axes in ((1, 1), (0, 1), (1, 0)):
             while True:
                 further = (corner[0] + step * axes[0], corner[1] + step * axes[1])
                 possible = all(1 <= side <= LARGEST_SIDE for side in further)

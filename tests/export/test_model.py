@@ -30,7 +30,7 @@ NETWORKS = [
     ("shi2015", 4, 1),
 ]
 TIED = [("cnn-lstm", 4, 1), ("fc-lstm", 4, 1)]
-SIZES = [(1, HEIGHT, WIDTH), (3, HEIGHT + 7, WIDTH + 2)]
+SIZES = [(1, HEIGHT, WIDTH), (3, HEIGHT - 5, WIDTH + 9)]
 """Batch size, height and width: those of the export and others."""
 
 

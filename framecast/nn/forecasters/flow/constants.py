@@ -73,7 +73,16 @@ def working_scale(height: int, width: int) -> int:
 def padded_size(height: int, width: int, layers: int) -> tuple[int, int]:
     """Rows and columns of frames extended to whole cells of the coarsest layer's grid."""
     unit = PATCH * 2 ** (layers - 1) * working_scale(height, width)
-    return -(-height // unit) * unit, -(-width // unit) * unit
+    # Not -(-height // unit): ONNX divides towards zero.
+    return (height + unit - 1) // unit * unit, (width + unit - 1) // unit * unit
+
+
+def pyramid_levels(height: int, width: int) -> int:
+    """Levels of the motion pyramid of a frame of this many rows and columns at working size."""
+    side, levels = min(height, width), 1
+    while levels < LEVELS and side >= COARSEST_SIDE:
+        side, levels = (side + 1) // 2, levels + 1
+    return levels
 
 
 def blur_radius(sigma: float) -> int:

@@ -38,6 +38,7 @@ from framecast.nn.forecasters.flow.constants import (
     PATCH,
     WINDOW_SIGMAS,
     padded_size,
+    pyramid_levels,
     working_scale,
 )
 from framecast.nn.forecasters.flow.optical_flow import (
@@ -144,6 +145,12 @@ class FlowConvLSTM(Forecaster):
         with torch.no_grad():
             odds = torch.tensor((*FIRST_ODDS, 0.0))
             self.paint.bias.copy_(odds.repeat_interleave(FINE**2))
+
+    def graph_of(self, height: int, width: int) -> tuple[int, int]:
+        """The working scale and the levels of the motion pyramid."""
+        scale = working_scale(height, width)
+        rows, columns = (side // scale for side in padded_size(height, width, self.depth))
+        return scale, pyramid_levels(rows, columns)
 
     def encode(self, context_BTCHW: Tensor) -> FlowState:
         with torch.no_grad(), as_given(context_BTCHW.device):

@@ -16,11 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from framecast.nn.forecasters.flow.constants import (
-    COARSEST_SIDE,
     ITERATIONS,
-    LEVELS,
     PYRAMID_SIGMA,
     blur_radius,
+    pyramid_levels,
 )
 
 DAMPING = 1e-3
@@ -91,7 +90,7 @@ def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> tuple[Tensor, Tens
     if T == 1:
         return frames_BTHW.new_zeros(B, 2, H, W), frames_BTHW.new_zeros(B, 2, H, W)
     pyramid = [frames_BTHW]
-    while len(pyramid) < LEVELS and min(pyramid[-1].shape[-2:]) >= COARSEST_SIDE:
+    for _ in range(pyramid_levels(H, W) - 1):
         blurred = gaussian_blur(pyramid[-1], PYRAMID_SIGMA)
         pyramid.append(F.avg_pool2d(blurred, 2, ceil_mode=True, count_include_pad=False))
     weight_T11 = _pair_weights(T - 1, like=frames_BTHW)
@@ -147,7 +146,8 @@ def _increment(moments_B5HW: Tensor) -> Tensor:
 
 def gaussian_blur(image_BCHW: Tensor, sigma: float) -> Tensor:
     """Blur every channel with a Gaussian of `sigma` pixels, borders replicated; same shape out."""
-    return _blurred(image_BCHW, _gaussian(sigma, image_BCHW.shape[1], like=image_BCHW))
+    # int: exported convolutions need a kernel of known shape, H and W may be free.
+    return _blurred(image_BCHW, _gaussian(sigma, int(image_BCHW.shape[1]), like=image_BCHW))
 
 
 def _gaussian(sigma: float, channels: int, like: Tensor) -> Tensor:
@@ -163,4 +163,4 @@ def _blurred(image_BCHW: Tensor, kernel_C11K: Tensor) -> Tensor:
     C, _, _, width = kernel_C11K.shape
     padded = F.pad(image_BCHW, (width // 2,) * 4, mode="replicate")
     rows = F.conv2d(padded, kernel_C11K, groups=C)
-    return F.conv2d(rows, kernel_C11K.mT, groups=C)
+    return F.conv2d(rows, kernel_C11K.transpose(2, 3), groups=C)
