@@ -175,6 +175,8 @@ def open_clip(
         options[name] = getattr(request, name) or options[name]
     options["color"] = request.color or forecaster.color
     source = open_source(path, **options)
+    if options["range"] != "auto":
+        source.fit_range()
     forecaster.check_channels(source.info)
     if request.color is None and source.info.stored_channels not in (0, source.info.channels):
         said = "grey: the brightness of its colours" if forecaster.channels == 1 else "RGB"

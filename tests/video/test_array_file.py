@@ -341,3 +341,23 @@ def test_reading_an_npy_maps_it_instead_of_loading_it(tmp_path):
         file.truncate(len(header.getvalue()) + np.prod(shape))
     source = open_source(path)
     assert read_all(source, 1998).shape == (2, 512, 1024, 1)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "taken"),
+    [
+        (np.uint16, 30, 4000, "0..4095"),  # as the model's clips
+        (np.uint16, 0, 9000, "0..16383"),
+        (np.float32, -10, 54, "-10..54"),
+        (np.uint8, 0, 255, "0..255"),
+    ],
+)
+def test_a_clip_unlike_those_of_the_model_is_read_with_its_own_range(
+    tmp_path, dtype, low, high, taken
+):
+    clip = np.linspace(low, high, T * H * W).reshape(T, H, W).astype(dtype)
+    source = open_source(save(tmp_path / "a.npy", clip), range="0..4095")
+    source.fit_range()
+    assert source.info.values.text == taken
+    unlike = any("has other values than the range 0..4095" in n for n in source.info.notes)
+    assert unlike == (taken not in ("0..4095", "0..255"))

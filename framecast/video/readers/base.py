@@ -28,6 +28,10 @@ Color = Literal["auto", "gray", "rgb"]
 RANGE_PROBES, PROBED_BYTES = 64, 2**28
 
 
+# A clip that uses less than this fraction (1/16) of a range is nearly black in it.
+DARKEST = 16
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """How a clip is to be read, whatever kind it is; the settings of the same names say more."""
@@ -149,6 +153,31 @@ class FrameSource(ABC):
             notes = (*notes, note)
         self.info = replace(self.info, values=values, dtype=values.pixel_dtype, notes=notes)
 
+    def fit_range(self) -> None:
+        """Take the clip's own range where its values are of another kind than the range set for it.
+
+        A model keeps the range of its training clips, which those of another sensor do not share.
+        """
+        given = self.info.values
+        if given.is_whole_type:
+            return
+        own = self._guessed_range()
+        span = given.high - given.low
+        inside = given.low - span / 20 <= own.low and own.high <= given.high + span / 20
+        if not inside or (own.high - own.low) * DARKEST < span:
+            self.set_range(own)
+            self.add_note(
+                f"{self.info.path.name} has other values than the range {given.text} that the "
+                "model was trained with, so its own range is used"
+            )
+
+    def _guessed_range(self) -> ValueRange:
+        info = self.info
+        nbytes = info.frames * info.height * info.width * np.dtype(info.values.dtype).itemsize
+        everything = info.kind in ("array", "stack") and nbytes <= PROBED_BYTES
+        step = 1 if everything else -(-info.frames // RANGE_PROBES)
+        return guess_range(info.values.dtype, self._probes(range(0, info.frames, step)))
+
     def _settle_range(self, setting: str) -> None:
         """Give the clip the range that is set, or that its values have; call when `info` is there.
 
@@ -158,13 +187,7 @@ class FrameSource(ABC):
         values = read_range(setting, stored)
         if values is None and stored == "uint8" and self.info.kind != "array":
             return
-        if values is None:
-            info = self.info
-            nbytes = info.frames * info.height * info.width * np.dtype(stored).itemsize
-            everything = info.kind in ("array", "stack") and nbytes <= PROBED_BYTES
-            step = 1 if everything else -(-info.frames // RANGE_PROBES)
-            values = guess_range(stored, self._probes(range(0, info.frames, step)))
-        self.set_range(values)
+        self.set_range(values or self._guessed_range())
 
     def _probes(self, numbers: range) -> Iterator[np.ndarray]:
         """The numbered frames up to the first that cannot be read, which `read` will tell of."""
