@@ -108,7 +108,7 @@ def score_clip(model: Path, clip: Clip, part: range, rules: Rules) -> dict[str, 
     """
     forecaster, source = load_forecaster(model), open_source(clip.whole)
     if forecaster.config.data.scene_cuts:
-        split_scenes([source], None)
+        split_scenes([source])
     found = tuple(plan_windows(part, 0, CONTEXT + HORIZON, 1, source.info.breaks))
     if not found:
         raise SourceError(
