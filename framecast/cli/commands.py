@@ -223,7 +223,7 @@ def predict(
       framecast predict runs/train-1 camera:0 --stream -o nowcast.mp4
     """
     from framecast.cli.console import show_model, show_notes, show_result
-    from framecast.cli.progress import LOADING, Display
+    from framecast.cli.progress import Display
     from framecast.prediction.model_files import pretrained_notes, split_model
     from framecast.prediction.model_header import check_early
     from framecast.prediction.predict_clip import PredictionRequest, name_outputs, predict_file
@@ -251,7 +251,7 @@ def predict(
             if len(named) == 1:
                 open_writer(file, fps=fps or DEFAULT_FPS, overwrite=overwrite)
     with Display() as display:
-        display.show(LOADING)
+        display.show("loading the model")
         from framecast.prediction.onnx_forecaster import open_forecaster
 
         forecaster = open_forecaster(chosen, device, tile, match)
@@ -261,6 +261,7 @@ def predict(
 
     def run(source: str, files: list[str]) -> None:
         with Display() as display:
+            display.show(f"reading {Path(source).name}")
             notes = predict_one(forecaster, source, files, request, overwrite, display.count)
         show_notes(notes)
         for file in files:
@@ -385,6 +386,7 @@ def evaluate(
             )
             if group.main:
                 show_model(task.forecaster)
+            display.show("scoring windows", 0, len(task.windows))
             found = evaluate_task(
                 task, on_window=lambda total: display.count("scoring windows", total), group=group
             )
