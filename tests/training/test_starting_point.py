@@ -45,7 +45,7 @@ def test_what_is_shipped_is_small_half_precision_and_has_its_provenance():
     assert sum(weight.numel() for weight in shipped.weights.values()) < 2e6
     assert {weight.dtype for weight in shipped.weights.values()} == {torch.float16}
     text = PRETRAINED_FILE.with_name("PROVENANCE.md").read_text(encoding="utf-8")
-    for word in ("commit: ", "seed: ", "steps: ", "CC BY 4.0", "all leads"):
+    for word in ("commit: ", "seed: ", "steps: ", "CC BY 4.0", "held-out scenes"):
         assert word in text
 
 
