@@ -70,12 +70,16 @@ class LoadedForecaster(FrameForecaster):
         """The model as a `rollout.Predictor`: float32 frames (B, C, H, W), large ones in tiles.
 
         By the network, or by the classical forecast that did better in its training (`fallback`).
-        Raises CheckpointError when a frame is not finite, ResourceError when memory runs out.
+        A channel that is constant in the context, in space and time, stays so to the bit. Raises
+        CheckpointError when a frame is not finite, ResourceError when memory runs out.
         """
         if self.fallback is not None:
             frames = BASELINES[self.fallback](context_BTCHW, horizon)
         else:
             frames = self._network_frames(context_BTCHW, horizon)
+        last_BCHW = context_BTCHW[:, -1]
+        # Networks that are there to be compared show what they do with it themselves.
+        flat_BC11 = _constant_channels(context_BTCHW) & self.config.model.traits.falls_back
         for lead in range(1, horizon + 1):
             # Left before every yield, since whoever reads the frames computes in between.
             with (
@@ -90,8 +94,12 @@ class LoadedForecaster(FrameForecaster):
                 )
             frame_BCHW = frame_BCHW.float()
             if self.match > 0:
-                last_BCHW = context_BTCHW[:, -1].to(frame_BCHW.device)
-                frame_BCHW = matched(frame_BCHW, last_BCHW, self.match)
+                frame_BCHW = matched(frame_BCHW, last_BCHW.to(frame_BCHW.device), self.match)
+            if flat_BC11.any():
+                # Rounding of blending weights adds up over the lead times, in 16 bits visibly.
+                frame_BCHW = torch.where(
+                    flat_BC11.to(frame_BCHW.device), last_BCHW.to(frame_BCHW), frame_BCHW
+                )
             yield frame_BCHW
 
     def _network_frames(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
@@ -163,3 +171,9 @@ def load_forecaster(
         return LoadedForecaster(checkpoint, device, tile, match, any_channels=any_channels)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy) from error
+
+
+def _constant_channels(context_BTCHW: Tensor) -> Tensor:
+    """Whether each channel has one value in all pixels of all frames, (B, C, 1, 1)."""
+    low_BC, high_BC = context_BTCHW.amin(dim=(1, 3, 4)), context_BTCHW.amax(dim=(1, 3, 4))
+    return (low_BC == high_BC)[:, :, None, None]

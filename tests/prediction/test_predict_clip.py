@@ -346,3 +346,14 @@ def test_predictions_are_painted_with_lead_times_as_asked(run, clips, grey_run, 
     assert (code, "what pixels mean in dBZ is not known" in err) == (2, True)
     radar = ("--colormap", "radar", "--value-scale", "-10..60 dBZ", "--stream")
     assert run(*command[:3], "-o", tmp_path / "s.gif", *radar)[0] == 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("level", [0.0, 0.004, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("tile", [None, 64])
+def test_a_constant_clip_stays_what_it_is_to_the_bit(dtype, level, tile):
+    checkpoint = random_checkpoint(3, "data.resize=none")
+    value = round(level * np.iinfo(dtype).max)
+    context = np.full((T, 40, 90, C), value, dtype)
+    future = LoadedForecaster(checkpoint, "cpu", tile=tile).predict(context, 8)
+    assert set(np.unique(future)) == {value}

@@ -256,7 +256,7 @@ def _damage_explained(path: Path) -> Iterator[None]:
         raise SourceError(f"{path}: {error}", remedy="give smaller frames") from error
     except MemoryError as error:
         raise SourceError(
-            f"{path}: does not fit into memory", remedy="give smaller frames"
+            f"{path}: does not fit into this machine's memory", remedy="give smaller frames"
         ) from error
     except READ_ERRORS as error:
         raise DamagedImageError(str(error).rstrip(".") or type(error).__name__) from error
