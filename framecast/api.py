@@ -246,7 +246,7 @@ def train(
 
 def predict(
     source: PathLike | Clip | np.ndarray,
-    model: PathLike | Training | FrameForecaster,
+    model: PathLike | Training | FrameForecaster = "pretrained",
     *,
     horizon: int | None = None,
     start: int | None = None,
@@ -256,8 +256,9 @@ def predict(
     """Forecast the frames after a clip's last ones, or after a context from frame `start` on.
 
     `source` is a path, or frames as `FrameForecaster.predict` takes them, of which the newest
-    context is used; `model` a run folder, a model file (.pt, .safetensors, .onnx), a finished
-    training or a loaded forecaster. Raises what `framecast predict` reports as an error.
+    context is used; `model` the pretrained one, a run folder, a model file (.pt, .safetensors,
+    .onnx), a finished training or a loaded forecaster. Raises what `framecast predict` reports as
+    an error.
     """
     from framecast.prediction.predict_clip import (  # noqa: PLC0415
         PredictionRequest,

@@ -110,3 +110,11 @@ def test_wrong_input_is_a_value_error_with_what_to_do(grey_run, clips, call, err
     with pytest.raises(error, match=text) as caught:
         call(grey_run, np.load(clips / "grey.npy").astype(np.float64) / 255)
     assert "has no attribute" not in str(caught.value)
+
+
+def test_the_pretrained_model_predicts_grey_and_colour_arrays_at_once():
+    frames = smooth_clip(8, 32, 40)
+    for clip in (frames, frames[..., 1]):
+        future = framecast.predict(clip, horizon=2)
+        assert future.frames.shape == (2, *clip.shape[1:])
+        assert np.abs(future.frames.astype(int) - clip[-1]).mean() > 1
