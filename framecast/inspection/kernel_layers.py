@@ -8,10 +8,10 @@ from typing import Any
 from framecast.inspection.layer_outcome import (
     Arguments,
     Frame,
+    KernelWindow,
     LayerMistakeError,
-    Outcome,
+    LayerOutcome,
     Problem,
-    Window,
     bias_of,
     count_of,
     known_channels,
@@ -68,7 +68,7 @@ def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict
         "padding": padding,
         "formulas": formulas,
         "warnings": (*unseen, *(even if kind.startswith("Conv") else ())),
-        "window": Window(geometry.spans, geometry.strides),
+        "window": KernelWindow(geometry.spans, geometry.strides),
     }
 
 
@@ -127,7 +127,7 @@ def show_pads(pads: Sequence[tuple[int, int]]) -> str:
     return ", ".join(f"{before}+{after}" for before, after in pads)
 
 
-def _conv(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame, filters = Frame.of(kind, arguments, shape), count_of(arguments)
     groups = arguments.get("groups", 1)
     channels = known_channels(frame.channels)
@@ -144,7 +144,7 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     sides, told = _slide(kind, frame, geometry)
     # Keras' order: sides, input channels, output channels
     kernel = (*geometry.kernel_size, channels, filters)
-    return Outcome(
+    return LayerOutcome(
         (frame.shape(sides, filters),),
         (("kernel", kernel), *bias_of(arguments, filters)),
         macs=product(sides) * product(kernel),
@@ -152,7 +152,7 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     )
 
 
-def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame, geometry = Frame.of(kind, arguments, shape), _geometry(kind, arguments)
     channels = known_channels(frame.channels)
     # Every channel has kernels of its own: C in, C x depth_multiplier out
@@ -162,12 +162,12 @@ def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     macs = product(sides) * product(kernel)
     if kind.startswith("Depthwise"):
         weights = (("kernel", kernel), *bias_of(arguments, multiplied))
-        return Outcome((frame.shape(sides, multiplied),), weights, macs=macs, **told)
+        return LayerOutcome((frame.shape(sides, multiplied),), weights, macs=macs, **told)
     filters = count_of(arguments)
     # The second, 1x1 convolution mixes the channels
     pointwise = (*(1,) * len(sides), multiplied, filters)
     weights = (("depthwise_kernel", kernel), ("pointwise_kernel", pointwise))
-    return Outcome(
+    return LayerOutcome(
         (frame.shape(sides, filters),),
         (*weights, *bias_of(arguments, filters)),
         macs=macs + product(sides) * product(pointwise),
@@ -175,7 +175,7 @@ def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     )
 
 
-def _transposed(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _transposed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame, geometry = Frame.of(kind, arguments, shape), _geometry(kind, arguments)
     filters, extra = count_of(arguments), arguments["output_padding"]
     extras = [extra] * len(frame.sides) if extra is None else to_pads(extra, len(frame.sides))
@@ -193,7 +193,7 @@ def _transposed(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
             sides.append((size - 1) * stride + span % 2 + more)
     # Transposed kernels have the filters before the input channels
     kernel = (*geometry.kernel_size, filters, known_channels(frame.channels))
-    return Outcome(
+    return LayerOutcome(
         (frame.shape(tuple(sides), filters),),
         (("kernel", kernel), *bias_of(arguments, filters)),
         macs=product(frame.sides) * product(kernel),
@@ -205,28 +205,28 @@ def to_pads(value: Any, rank: int) -> list[int]:
     return [value] * rank if isinstance(value, int) else list(value)
 
 
-def _pool(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _pool(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame = Frame.of(kind, arguments, shape)
     geometry = _geometry(kind, arguments, "pool_size")
     sides, told = _slide(kind, frame, geometry)
-    return Outcome((frame.shape(sides, frame.channels),), **told)
+    return LayerOutcome((frame.shape(sides, frame.channels),), **told)
 
 
-def _global_pool(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _global_pool(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame = Frame.of(kind, arguments, shape)
     # keepdims leaves 1 in place of each side
     kept = frame.shape((1,) * len(frame.sides), frame.channels)
-    return Outcome((kept if arguments["keepdims"] else (*frame.leading, frame.channels),))
+    return LayerOutcome((kept if arguments["keepdims"] else (*frame.leading, frame.channels),))
 
 
-def _resize(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _resize(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     """UpSampling, ZeroPadding and Cropping."""
     frame = Frame.of(kind, arguments, shape)
     rank = len(frame.sides)
     if kind.startswith("UpSampling"):
         factors = to_sizes(arguments["size"], rank, "size")
         sides = tuple(size * by for size, by in zip(frame.sides, factors, strict=True))
-        return Outcome((frame.shape(sides, frame.channels),))
+        return LayerOutcome((frame.shape(sides, frame.channels),))
     # Padding and cropping are the same sum with another sign
     cropped = kind.startswith("Cropping")
     pairs = _pairs(arguments["cropping" if cropped else "padding"], rank)
@@ -235,7 +235,7 @@ def _resize(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     if any(isinstance(side, int) and side < 1 for side in sides):
         raise LayerMistakeError(f"crops everything away: {show(frame.sides)}", "crop less")
     padding = "" if cropped else f"zeros: {show_pads(pairs)}"
-    return Outcome((frame.shape(sides, frame.channels),), padding=padding)
+    return LayerOutcome((frame.shape(sides, frame.channels),), padding=padding)
 
 
 def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
@@ -248,7 +248,7 @@ def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
     return [(each, each) if isinstance(each, int) else tuple(each) for each in value]
 
 
-def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame, filters = Frame.of(kind, arguments, shape), count_of(arguments)
     geometry, channels = _geometry(kind, arguments), known_channels(frame.channels)
     steps = frame.leading[1]
@@ -273,7 +273,7 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
         *((("peephole", (3 * filters,)),) if arguments.get("peephole") else ()),
         *(gains if arguments.get("layer_norm") else ()),
     )
-    told["window"] = Window(geometry.spans, geometry.strides, state_kernel)
+    told["window"] = KernelWindow(geometry.spans, geometry.strides, state_kernel)
     # The first step's state is zeros, and its convolution is skipped where a sequence is fused
     fused = (arguments["activation"], arguments["recurrent_activation"]) == ("tanh", "sigmoid")
     fused = fused and not arguments.get("layer_norm")
@@ -282,10 +282,10 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     state = Frame(frame.leading[:1], sides, filters, frame.first).shape(sides, filters)
     output = frame.shape(sides, filters) if arguments["return_sequences"] else state
     states = (state, state) if arguments["return_state"] else ()
-    return Outcome((output, *states), weights, macs=macs, **told)
+    return LayerOutcome((output, *states), weights, macs=macs, **told)
 
 
-KERNEL_RULES: dict[str, Callable[[str, Arguments, Shape], Outcome]] = {
+KERNEL_RULES: dict[str, Callable[[str, Arguments, Shape], LayerOutcome]] = {
     **{f"Conv{n}D": _conv for n in (1, 2, 3)},
     **{f"Conv{n}DTranspose": _transposed for n in (1, 2, 3)},
     **{f"{how}Conv{n}D": _depthwise for how in ("Depthwise", "Separable") for n in (1, 2)},

@@ -33,7 +33,9 @@ def layer_elements(
     given = batch * steps * channels * math.prod(frame)
     state = batch * filters * math.prod(geometry.output_sizes(frame))
     outputs = (steps if arguments["return_sequences"] else 1) * state
-    phi, sigma = (_name(arguments[argument]) for argument in ("activation", "recurrent_activation"))
+    phi, sigma = (
+        _activation_name(arguments[argument]) for argument in ("activation", "recurrent_activation")
+    )
     normed, peephole = arguments["layer_norm"], arguments["peephole"]
     dropped = bool(arguments["dropout"] or arguments["recurrent_dropout"])
     # The fused recurrence knows these two functions; everything else runs step by step
@@ -54,7 +56,7 @@ def layer_elements(
     return given + saved, given + outputs + workspace
 
 
-def _name(activation: Any) -> str:
+def _activation_name(activation: Any) -> str:
     """An activation's name; "" for a function of the user's own, which saves what most do."""
     return activation or "linear" if isinstance(activation, str | None) else ""
 

@@ -36,7 +36,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Window:
+class KernelWindow:
     """A kernel that moves over the axes of a frame: what the receptive field grows by."""
 
     spans: tuple[int, ...]
@@ -45,7 +45,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LayerOutcome:
     """What a layer returns: `outputs`, its `weights`, of which `frozen` elements are not trained.
 
     `macs` are the multiply-adds of one sample; `padding` and `formulas` say how sizes came about.
@@ -57,7 +57,7 @@ class Outcome:
     macs: Size = 0
     padding: str = ""
     formulas: tuple[str, ...] = ()
-    window: Window | None = None
+    window: KernelWindow | None = None
     warnings: tuple[Problem, ...] = ()
 
     @property

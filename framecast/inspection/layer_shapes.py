@@ -14,7 +14,7 @@ from framecast.inspection.layer_outcome import (
     GATES,
     Arguments,
     LayerMistakeError,
-    Outcome,
+    LayerOutcome,
     bias_of,
     check_axes,
     count_of,
@@ -25,7 +25,7 @@ from framecast.inspection.sizes import Shape, Size, Symbol, product
 from framecast.inspection.sizes import show_shape as show
 
 
-def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> Outcome:
+def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOutcome:
     """What a layer makes of its inputs; LayerMistakeError where it cannot work with them."""
     rule = RULES[kind]
     if kind not in _MANY_INPUTS and len(shapes) != 1:
@@ -44,7 +44,7 @@ def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> Outcom
         ) from None
 
 
-def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     check_axes(kind, shape)
     (batch, steps, features), units = shape, count_of(arguments, "units")
     columns = GATES[kind] * units
@@ -59,10 +59,10 @@ def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     output = (batch, steps, units) if arguments["return_sequences"] else state
     states = (state,) * (2 if kind == "LSTM" else 1) if arguments["return_state"] else ()
     macs = steps * columns * (features + units)
-    return Outcome((output, *states), weights, macs=macs)
+    return LayerOutcome((output, *states), weights, macs=macs)
 
 
-def _dense(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _dense(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     if len(shape) < 2:
         raise LayerMistakeError(f"needs 2 axes or more and gets {show(shape)}", "keep the features")
     units, features = count_of(arguments, "units"), shape[-1]
@@ -75,15 +75,15 @@ def _dense(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
             "Flatten",
         )
     weights = (("kernel", (features, units)), *bias_of(arguments, units))
-    return Outcome(((*shape[:-1], units),), weights, macs=product(shape[1:]) * units)
+    return LayerOutcome(((*shape[:-1], units),), weights, macs=product(shape[1:]) * units)
 
 
-def _embedding(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _embedding(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     width = arguments["output_dim"]
-    return Outcome(((*shape, width),), (("embeddings", (arguments["input_dim"], width)),))
+    return LayerOutcome(((*shape, width),), (("embeddings", (arguments["input_dim"], width)),))
 
 
-def _normalization(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _normalization(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     axes = arguments["axis"]
     axes = [axes] if isinstance(axes, int) else list(axes)
     if any(not -len(shape) <= axis < len(shape) for axis in axes):
@@ -94,26 +94,26 @@ def _normalization(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     # Statistics are counted as parameters and not trained
     moving = ["moving_mean", "moving_variance"] if kind == "BatchNormalization" else []
     weights = tuple((name, sizes) for name in (*names, *moving))
-    return Outcome((shape,), weights, frozen=len(moving) * product(sizes))
+    return LayerOutcome((shape,), weights, frozen=len(moving) * product(sizes))
 
 
-def _prelu(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _prelu(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     shared = arguments["shared_axes"] or ()
     shared = (shared,) if isinstance(shared, int) else shared
     alpha = tuple(1 if axis in shared else size for axis, size in enumerate(shape[1:], start=1))
-    return Outcome((shape,), (("alpha", alpha),))
+    return LayerOutcome((shape,), (("alpha", alpha),))
 
 
-def _unchanged(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _unchanged(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     check_axes(kind, shape)
-    return Outcome((shape,))
+    return LayerOutcome((shape,))
 
 
-def _flatten(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
-    return Outcome(((shape[0], product(shape[1:])),))
+def _flatten(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
+    return LayerOutcome(((shape[0], product(shape[1:])),))
 
 
-def _reshape(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _reshape(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     target = arguments["target_shape"]
     target = (target,) if isinstance(target, int | Symbol) else tuple(target)
     # -1 is what is left; it is a number only where everything else is
@@ -132,25 +132,25 @@ def _reshape(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
             f"the other {given:,}",
             "choose a target_shape with as many elements",
         )
-    return Outcome(((shape[0], *target),))
+    return LayerOutcome(((shape[0], *target),))
 
 
-def _permute(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _permute(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     dims = tuple(arguments["dims"])
     if sorted(dims) != list(range(1, len(shape))):
         raise LayerMistakeError(
             f"has dims={dims} and gets {len(shape) - 1} axes after the batch: {show(shape)}",
             f"name each of 1 to {len(shape) - 1} once",
         )
-    return Outcome(((shape[0], *(shape[dim] for dim in dims)),))
+    return LayerOutcome(((shape[0], *(shape[dim] for dim in dims)),))
 
 
-def _repeat(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _repeat(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     check_axes(kind, shape)
-    return Outcome(((shape[0], arguments["n"], shape[1]),))
+    return LayerOutcome(((shape[0], arguments["n"], shape[1]),))
 
 
-def _get_item(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _get_item(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     """A part of a tensor, `x[:, -1]`: integers drop an axis, slices shorten it."""
     parts = list(arguments["index"])
     # An ellipsis stands for all axes that are not named
@@ -172,10 +172,10 @@ def _get_item(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
             sizes.append(Symbol(f"len({size}[{part.start}:{part.stop}])".replace("None", "")))
         else:
             sizes.append(size if isinstance(size, Symbol) else len(range(size)[part]))
-    return Outcome(((*sizes, *left),))
+    return LayerOutcome(((*sizes, *left),))
 
 
-def _time_distributed(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _time_distributed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     inner_kind, inner_arguments = arguments["layer"]
     if len(shape) < 3:
         raise LayerMistakeError(
@@ -193,7 +193,7 @@ def _time_distributed(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     # One step without the time axis, which comes back in front of its output
     inner = work_out(inner_kind, inner_arguments, [(shape[0], *shape[2:])])
     outputs = tuple((output[0], shape[1], *output[1:]) for output in inner.outputs)
-    return Outcome(
+    return LayerOutcome(
         outputs,
         inner.weights,
         inner.frozen,
@@ -205,7 +205,7 @@ def _time_distributed(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     )
 
 
-def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
+def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     forward_kind, forward_arguments = arguments["layer"]
     if forward_kind not in GATES and not forward_kind.startswith("ConvLSTM"):
         raise LayerMistakeError(
@@ -230,7 +230,7 @@ def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
         for name, outcome in (("forward", forward), ("backward", backward))
         for each, size in outcome.weights
     )
-    return Outcome(
+    return LayerOutcome(
         (*outputs, *forward.outputs[1:], *backward.outputs[1:]),
         weights,
         macs=forward.macs + backward.macs,
@@ -241,7 +241,7 @@ def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> Outcome:
     )
 
 
-def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> Outcome:
+def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOutcome:
     if len(shapes) < 2:
         raise LayerMistakeError(
             "merges two tensors or more and gets one", "give it a list of tensors"
@@ -269,10 +269,10 @@ def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> Outcome:
                 "give both the same size there: padding='same', the same strides, or a crop",
             )
         sizes.append(known.pop() if known else column[0])
-    return Outcome((tuple(sizes),))
+    return LayerOutcome((tuple(sizes),))
 
 
-Rule = Callable[..., Outcome]
+Rule = Callable[..., LayerOutcome]
 _MANY_INPUTS = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
 
 RULES: dict[str, Rule] = {

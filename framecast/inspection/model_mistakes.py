@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from framecast.inspection.layer_outcome import LayerMistakeError, Outcome, Problem, Window, rank_of
+from framecast.inspection.layer_outcome import (
+    KernelWindow,
+    LayerMistakeError,
+    LayerOutcome,
+    Problem,
+    rank_of,
+)
 from framecast.inspection.model_graph import NEUTRAL, RECURRENT, Node, axes_wanted
 from framecast.inspection.model_report import LayerLine
 from framecast.inspection.sizes import Shape, Symbol, is_known
@@ -148,7 +154,7 @@ def _smallest_input(nodes: Sequence[Node], number: int) -> str | None:
         number = node.inputs[0][0]
 
 
-def _window_of(node: Node) -> Window | None:
+def _window_of(node: Node) -> KernelWindow | None:
     """The kernel of a layer that has one and the shape arithmetic of a convolution."""
     if "Transpose" in node.kind or not rank_of(node.kind) or "strides" not in node.arguments:
         return None
@@ -160,7 +166,7 @@ def _window_of(node: Node) -> Window | None:
     sides, dilation = each(node.arguments[kernel]), each(node.arguments.get("dilation_rate", 1))
     strides = node.arguments["strides"]
     spans = tuple(by * (side - 1) + 1 for by, side in zip(dilation, sides, strict=True))
-    return Window(spans, each(sides if strides is None else strides))
+    return KernelWindow(spans, each(sides if strides is None else strides))
 
 
 def batch_in_shape(node: Node, first: Node, shape: Shape) -> list[Problem]:
@@ -303,7 +309,9 @@ def _order_problems(node: Node, shape: Shape, data_format: str) -> list[Problem]
     return [Problem(what, change, fatal=False)] if what else []
 
 
-def state_problems(node: Node, outcome: Outcome, states: Sequence[Shape | None]) -> list[Problem]:
+def state_problems(
+    node: Node, outcome: LayerOutcome, states: Sequence[Shape | None]
+) -> list[Problem]:
     """Whether the tensors given as initial_state are the size of the layer's own state."""
     if not states or node.kind not in RECURRENT:
         return []

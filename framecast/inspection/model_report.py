@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framecast.inspection.layer_outcome import Outcome, Window
+from framecast.inspection.layer_outcome import KernelWindow, LayerOutcome
 from framecast.inspection.model_graph import Node
 from framecast.inspection.sizes import Shape, Size
 from framecast.nn.shapes import FLOAT_BYTES
@@ -36,7 +36,7 @@ class View:
         fields = ([getattr(view, name) for view in known] for name in ("sees", "reaches", "apart"))
         return cls(*(tuple(map(max, *each, each[0])) for each in fields))
 
-    def through(self, window: Window) -> View:
+    def through(self, window: KernelWindow) -> View:
         """The field after one more layer; of a window over more axes the last ones count."""
         # A Conv3D after ConvLSTM2D slides over time first: rows and columns are the last two
         rank = len(self.sees)
@@ -82,7 +82,7 @@ class LayerLine:
 
     node: Node
     inputs: tuple[Shape | None, ...]
-    outcome: Outcome | None
+    outcome: LayerOutcome | None
     view: View | None
     elements: tuple[int, int] | None
 

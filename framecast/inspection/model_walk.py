@@ -11,7 +11,7 @@ from typing import Any
 
 from framecast.inspection import model_mistakes as mistakes
 from framecast.inspection.layer_memory import layer_elements
-from framecast.inspection.layer_outcome import LayerMistakeError, Outcome
+from framecast.inspection.layer_outcome import LayerMistakeError, LayerOutcome
 from framecast.inspection.layer_shapes import work_out
 from framecast.inspection.model_graph import (
     NEUTRAL,
@@ -71,7 +71,7 @@ class _Walk:
             shapes = [self._input_shape(number)]
         # An Input has no input: what it declares, or is fed, is its output
         if node.kind == "InputLayer":
-            outcome = Outcome((shapes[0],)) if shapes[0] is not None else None
+            outcome = LayerOutcome((shapes[0],)) if shapes[0] is not None else None
             self.lines.append(LayerLine(node, (), outcome, None, _elements(node, outcome, [])))
             return
         outcome, shapes = self._outcome(number, shapes)
@@ -154,7 +154,7 @@ class _Walk:
 
     def _outcome(
         self, number: int, shapes: list[Shape | None]
-    ) -> tuple[Outcome | None, list[Shape | None]]:
+    ) -> tuple[LayerOutcome | None, list[Shape | None]]:
         """What a layer makes of its inputs, or of the mended ones; both are returned."""
         node = self.nodes[number]
         if not node.kind:
@@ -177,7 +177,7 @@ class _Walk:
         except LayerMistakeError:
             return None, shapes
 
-    def _view(self, number: int, outcome: Outcome | None) -> View | None:
+    def _view(self, number: int, outcome: LayerOutcome | None) -> View | None:
         node = self.nodes[number]
         views = [self.lines[tensor[0]].view for tensor in node.inputs]
         before = View.widest(views)
@@ -208,7 +208,7 @@ def _opened(given: Sequence[Any], wanted: int) -> Shape:
 
 
 def _elements(
-    node: Node, outcome: Outcome | None, shapes: Sequence[Shape | None]
+    node: Node, outcome: LayerOutcome | None, shapes: Sequence[Shape | None]
 ) -> tuple[int, int] | None:
     """Elements saved for the backward pass, and alive at most without one; an estimate."""
     if outcome is None or any(shape is None for shape in shapes):

@@ -14,7 +14,7 @@ from framecast.config.loading import Config, load_config
 from framecast.data.plan import Plan, common_channels, make_plan, resolve_batch, training_crop
 from framecast.data.windows import LONGEST_AUTO_HORIZON, window_span
 from framecast.errors import ResourceError, SourceError, UsageError
-from framecast.inspection.tensor_table import Inspection, Line, Section, show_bytes
+from framecast.inspection.tensor_table import Inspection, Line, TensorSection, show_bytes
 from framecast.nn.cost_model.memory import check_memory
 from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, totals
@@ -183,7 +183,7 @@ class _Run:
         return (("B", batch), ("T", count), *_image(self.channels, frame))
 
     def inspection(
-        self, data: tuple[Section, ...], warnings: list[str], notes: list[str]
+        self, data: tuple[TensorSection, ...], warnings: list[str], notes: list[str]
     ) -> Inspection:
         training, prediction = self.cost(self.batch, self.crop), self.cost(1, self.frame)
         sections = (
@@ -196,11 +196,11 @@ class _Run:
         figures = _figures(totals(training), totals(prediction), self.batch)
         return Inspection(sections, figures, (*warnings, *self._warnings()), tuple(notes))
 
-    def _batch_section(self) -> Section:
+    def _batch_section(self) -> TensorSection:
         length = self.config.data.context_length
         context = self.frames(self.batch, length, self.crop)
         target = self.frames(self.batch, self.horizon, self.crop)
-        return Section(
+        return TensorSection(
             f"training batch of {self.batch}",
             (
                 Line("context", "frames the network sees, in [0, 1]", context),
@@ -208,7 +208,7 @@ class _Run:
             ),
         )
 
-    def _forecast_section(self, prediction: tuple[LayerRecord, ...]) -> Section:
+    def _forecast_section(self, prediction: tuple[LayerRecord, ...]) -> TensorSection:
         length = self.config.data.context_length
         context = self.frames(1, length, self.frame)
         # The fully connected LSTM has no grid to pad to.
@@ -217,7 +217,7 @@ class _Run:
             f"pixels, {'scaled back to' if self.stored != self.frame else 'at'} the clip's own size"
         )
         written = (("T", self.horizon), *_image(self.channels, self.stored))
-        return Section(
+        return TensorSection(
             "prediction of one clip, whole frames",
             (
                 Line("context", "the clip's last frames, in [0, 1]", context),
@@ -279,7 +279,7 @@ def _unpadded(frame: tuple[int, int], patch: int, *, crops: bool) -> str:
 
 def _clip_section(
     infos: Sequence[SourceInfo], sizes: Sequence[tuple[int, int]], channels: int
-) -> Section:
+) -> TensorSection:
     """File and resized frames, for the first clip of each size, depth and colour."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for number, info in enumerate(infos):
@@ -297,10 +297,10 @@ def _clip_section(
         worked = (*frames, *_image(channels, shape))
         operation = ", ".join(changes) or "size and colours stay"
         lines.append(Line("frames", operation, worked, input=stored, dtype=info.dtype))
-    return Section("clips", tuple(lines))
+    return TensorSection("clips", tuple(lines))
 
 
-def _window_section(run: _Run, plan: Plan | None) -> Section:
+def _window_section(run: _Run, plan: Plan | None) -> TensorSection:
     data = run.config.data
     length = data.context_length + run.horizon
     span = window_span(data.context_length, run.horizon, data.frame_step)
@@ -313,7 +313,7 @@ def _window_section(run: _Run, plan: Plan | None) -> Section:
         (("T", length), *_image(run.channels, frame)) for frame in (run.frame, run.crop)
     )
     cut = "a random crop" if run.crop != run.frame else "whole frames"
-    return Section(
+    return TensorSection(
         "windows",
         (
             Line("window", operation, whole, dtype=run.dtype),
@@ -322,8 +322,8 @@ def _window_section(run: _Run, plan: Plan | None) -> Section:
     )
 
 
-def _network_section(title: str, records: Sequence[LayerRecord], phase: str) -> Section:
-    return Section(
+def _network_section(title: str, records: Sequence[LayerRecord], phase: str) -> TensorSection:
+    return TensorSection(
         title,
         tuple(
             Line(

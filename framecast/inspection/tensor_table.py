@@ -82,7 +82,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Section:
+class TensorSection:
     """A stretch of the way, a line a tensor."""
 
     title: str
@@ -96,7 +96,7 @@ class Inspection:
     `warnings` are certain, each with what mends it; `notes` say what was found or assumed.
     """
 
-    sections: tuple[Section, ...]
+    sections: tuple[TensorSection, ...]
     figures: tuple[tuple[str, int, str], ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]

@@ -293,7 +293,8 @@ def fused_memory(
     samples, together = block_of(batch, steps, 4 * FLOAT_BYTES * state // batch)
     # Pre-activations of a block, what a step's state adds to them, and the block's input
     sums = 4 * (together + 1) * samples * state // batch
+    # Padding that differs by side is made by a copy
+    copies = 1 + any(before != after for before, after in geometry.pads(frame))
+    block = copies * size(x) * samples * together // batch
     # h, c and, unless they are computed again, i, f and o
-    return (2 if recompute else 5) * steps * state, state + sums + size(
-        x
-    ) * samples * together // batch
+    return (2 if recompute else 5) * steps * state, state + sums + block
