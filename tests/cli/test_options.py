@@ -44,7 +44,7 @@ def test_help_is_what_the_setting_says(run):
         if spec.rule.flag:
             assert f"{spec.rule.flag} " in text
             assert spec.help in text
-    assert "Highest learning rate. [a number > 0; default: 0.001]" in text
+    assert "[a number > 0; default: 0.001]" in text
     assert "[an integer >= 1 or none; default: none]" in text
     assert "[an integer >= 0; default: 224]" in text
     assert "[an integer >= 0 and < 4294967296; default: 0]" in text
