@@ -114,12 +114,13 @@ def test_the_python_of_the_layer_runs_in_the_order_of_the_readme(tmp_path, monke
     for name, shape in {
         "output_BTHWF": (2, 5, 48, 64, 16),
         "h_BHWF": (2, 48, 64, 16),
+        "sum_BTHWF": (2, 5, 44, 60, 8),
         "later_BHWF": (2, 24, 32, 8),
         "days_BTSC": (2, 7, 24, 3),
         "output_BSF": (2, 24, 8),
     }.items():
         assert names[name].shape == shape, name
-    assert (tmp_path / "back.weights.h5").exists()
+    assert (tmp_path / "back.weights.h5").exists() and (tmp_path / "whole.weights.h5").exists()
     assert names["encoder"](torch.rand(2, 5, 3, 7, 8)).shape == (2, 5, 6, 7, 8)
 
 

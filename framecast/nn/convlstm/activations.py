@@ -22,17 +22,19 @@ def hard_sigmoid_keras2(x: Tensor) -> Tensor:
 
     Keras 3 calls another line "hard_sigmoid", x / 6 + 0.5; files written by Keras 2 mean this one.
     """
+    # keras/src/activations in Keras 2.15: 0 below -2.5, 1 above 2.5
     return (0.2 * x + 0.5).clamp(0.0, 1.0)
 
 
 def leaky_relu(x: Tensor) -> Tensor:
     """x where positive, 0.2 x elsewhere: Keras' slope, not PyTorch's 0.01."""
+    # torch.nn.functional.leaky_relu has 0.01
     return functional.leaky_relu(x, negative_slope=0.2)
 
 
 def softmax(x: Tensor) -> Tensor:
     """Softmax over the channels, on whichever axis the data format puts them."""
-    return torch.softmax(x, dim=1)
+    return torch.softmax(x, dim=1)  # axis 1 of (batch, channels, ...)
 
 
 def log_softmax(x: Tensor) -> Tensor:
@@ -42,6 +44,7 @@ def log_softmax(x: Tensor) -> Tensor:
 
 def sparse_plus(x: Tensor) -> Tensor:
     """0 up to -1, (x + 1)^2 / 4 up to 1, x beyond."""
+    # The clamp keeps the parabola's gradient finite where the other branch is taken.
     return torch.where(x < 1, (x.clamp(-1.0, 1.0) + 1) ** 2 / 4, x)
 
 
@@ -55,13 +58,14 @@ def squareplus(x: Tensor) -> Tensor:
     return (x + torch.sqrt(x**2 + 4)) / 2
 
 
+# Aliases such as swish come after the name that a configuration is written with.
 ACTIVATIONS: Mapping[str, Activation] = {
     "celu": functional.celu,
     "elu": functional.elu,
     "exponential": torch.exp,
     "gelu": functional.gelu,
     "hard_shrink": functional.hardshrink,
-    "hard_sigmoid": functional.hardsigmoid,
+    "hard_sigmoid": functional.hardsigmoid,  # x / 6 + 0.5, as in Keras 3
     "hard_sigmoid_keras2": hard_sigmoid_keras2,
     "hard_silu": functional.hardswish,
     "hard_swish": functional.hardswish,

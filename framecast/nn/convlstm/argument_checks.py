@@ -26,6 +26,7 @@ def to_data_format(value: str | None) -> str:
 
 def to_rate(value: float, name: str) -> float:
     """Accept a dropout rate in [0, 1); at 1 nothing would be left to learn from."""
+    # A bool is an int to Python. NaN fails the comparison and is refused with the rest.
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
         raise ValueError(
             f"{name} must be at least 0 and less than 1, at which nothing would be left to learn "
@@ -63,6 +64,7 @@ def check_shape(
     if len(shape) == len(axes):
         return
     remedy = "reorder or add axes with movedim and unsqueeze"
+    # One axis short: most often a layer below that gives its last step only.
     if len(shape) == len(axes) - 1 and time_axes:
         remedy = (
             "give the previous layer return_sequences=True, or add the missing axis with unsqueeze"
@@ -92,6 +94,7 @@ def check_inputs(
 
 def check_fits(sizes: Sequence[int], geometry: ConvGeometry) -> None:
     """Refuse sizes smaller than the kernel where nothing is padded."""
+    # spans are effective kernels: with dilation d a kernel of k covers d (k - 1) + 1.
     short = any(size < span for size, span in zip(sizes, geometry.spans, strict=True))
     if geometry.padding == "valid" and short:
         raise ValueError(
@@ -113,6 +116,7 @@ def check_mask(mask: Tensor, batch: int, steps: int) -> Tensor:
 def check_state(state: Sequence[Tensor], shape: Sequence[int]) -> None:
     """Refuse a state that is not h and c, both of `shape`."""
     if not isinstance(state, (list, tuple)) or len(state) != 2:
+        # A tensor has a length too, its batch, which would only mislead.
         length = len(state) if isinstance(state, (list, tuple)) else 1
         raise ValueError(
             f"initial_state must be two tensors, [h, c]; received {length}; give it what the layer "

@@ -108,6 +108,7 @@ class ConvLSTMCell(KerasMethods):
         self.layer_norm = to_layer_norm(layer_norm, self.filters)
         self.name = to_name(name, type(self).__name__)
         factory = {"device": device, "dtype": to_dtype(dtype)}
+        # Last, since the weights' shapes and first values follow from everything above.
         self._make_tensors(in_channels, peephole, layer_norm, factory)
         self.trainable = trainable
 
@@ -146,7 +147,7 @@ class ConvLSTMCell(KerasMethods):
         """
         self._infer_channels(x_BCHW.shape[1])
         check_fits(x_BCHW.shape[2:], self.geometry)
-        z_BGHW = self._convolve_inputs(x_BCHW.unsqueeze(1), masks)[:, 0]
+        z_BGHW = self._convolve_inputs(x_BCHW.unsqueeze(1), masks)[:, 0]  # a sequence of one step
         h_BFHW, c_BFHW = state or self._zeros(x_BCHW.shape[0], z_BGHW.shape[2:], x_BCHW)
         return self._step(z_BGHW, h_BFHW, c_BFHW, masks)
 
@@ -154,7 +155,9 @@ class ConvLSTMCell(KerasMethods):
         """W_x * X + b of all steps in one convolution: (B,T,G,H',W')."""
         batch_and_time, dropout = x_BTCHW.shape[:2], masks.inputs_4BCHW
         if dropout is not None:
+            # One mask per gate and sequence, shared by all steps: (4,B,C,H,W) to (4,N,C,H,W).
             dropout = dropout.unsqueeze(2).expand(4, *x_BTCHW.shape).flatten(1, 2)
+        # Normalising subtracts the mean, so the bias is added after it, as its shift.
         bias = None if self.layer_norm else self.bias
         z_NGHW = convolve(x_BTCHW.flatten(0, 1), self.kernel, bias, self.geometry, dropout)
         if self.layer_norm:

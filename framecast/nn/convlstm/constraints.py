@@ -38,6 +38,7 @@ class MinMaxNorm:
     axis: Axes = 0
 
     def __call__(self, weight: Tensor) -> Tensor:
+        # Keras, constraints.py: MinMaxNorm; rate 1 projects onto the nearest allowed norm.
         norms = _norms(weight, self.axis)
         wanted = self.rate * norms.clamp(self.min_value, self.max_value) + (1 - self.rate) * norms
         return weight * (wanted / (_EPSILON + norms))
@@ -51,6 +52,7 @@ class MaxNorm:
     axis: Axes = 0
 
     def __call__(self, weight: Tensor) -> Tensor:
+        # A minimum of 0 leaves smaller norms as they are.
         return MinMaxNorm(0.0, self.max_value, 1.0, self.axis)(weight)
 
 

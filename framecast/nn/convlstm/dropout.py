@@ -27,8 +27,10 @@ def sample_mask(rate: float, shape: Sequence[int], like: Tensor, seed: int | Non
 
     They have the dtype and device of `like`. `seed` None draws from PyTorch's own generator.
     """
-    if rate == 0.0:
+    if rate == 0.0:  # so that the fused recurrence, which has no masks, can be taken
         return None
+    # A generator cannot draw on the meta device, where nothing is drawn anyway.
     seeded = seed is not None and not like.is_meta
     generator = torch.Generator(like.device).manual_seed(seed) if seeded else None
+    # Inverted dropout: dividing now keeps the expectation, so that prediction needs no scaling.
     return like.new_empty((4, *shape)).bernoulli_(1 - rate, generator=generator) / (1 - rate)

@@ -81,7 +81,7 @@ class TruncatedNormal:
 
     def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
         drawn = torch.empty(shape, dtype=dtype, device="cpu")
-        reach = 2 * self.stddev
+        reach = 2 * self.stddev  # Keras draws again beyond two standard deviations
         return torch.nn.init.trunc_normal_(
             drawn,
             self.mean,
@@ -134,6 +134,7 @@ class VarianceScaling:
 
     def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
         fan_in, fan_out = self._fans(shape)
+        # Glorot and Bengio, 2010: fan_avg; He et al., 2015 (arXiv:1502.01852): fan_in, scale 2.
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, fan)
         # A uniform distribution over [-a, a] has variance a^2 / 3.
@@ -152,6 +153,7 @@ class VarianceScaling:
             return fan_in, math.prod(shape[axis] for axis in self.output_axes)
         if len(shape) == 1:
             return shape[0], shape[0]
+        # A kernel (rows, columns, in, out): each output sums over the receptive field.
         field = math.prod(shape[:-2])
         return shape[-2] * field, shape[-1] * field
 
@@ -222,6 +224,7 @@ class Orthogonal:
                 f"orthogonal weights need two or more axes; received shape {shape}; use another "
                 "initializer for a bias"
             )
+        # For a recurrent kernel (rows, columns, F, 4F) the columns are all four gates together.
         rows, columns = math.prod(shape[:-1]), shape[-1]
         tall = (max(rows, columns), min(rows, columns))
         # 16-bit matrices have no QR decomposition: they are drawn in float32.

@@ -40,7 +40,7 @@ def resolve(kind: str, identifier: object, registry: Mapping[str, Any]) -> Calla
         found = _by_name(kind, identifier, registry)
     elif of_keras := _from_keras(identifier, registry):
         return resolve(kind, of_keras, registry)
-    if inspect.isclass(found):
+    if inspect.isclass(found):  # an unknown key in the configuration is a TypeError, as in Keras
         found = found(**config)
     if not callable(found):
         rule = f"{kind} must be a name, a mapping or a callable"
@@ -50,6 +50,7 @@ def resolve(kind: str, identifier: object, registry: Mapping[str, Any]) -> Calla
 
 def _from_keras(identifier: Any, registry: Mapping[str, Any]) -> str | dict[str, Any] | None:
     """The name or mapping of an object or function that belongs to Keras, None for others."""
+    # A function has a name of its own; an object's is its class'.
     kind = identifier if hasattr(identifier, "__name__") else type(identifier)
     if not str(kind.__module__).startswith(("keras.", "tf_keras.")):
         return None
@@ -92,6 +93,7 @@ def _by_name(kind: str, name: object, registry: Mapping[str, Any]) -> Callable:
 
 
 def _known(registry: Mapping[str, Any]) -> dict[str, Any]:
+    # Both "glorot_uniform" and "GlorotUniform" are names in Keras.
     classes = {found.__name__: found for found in registry.values() if inspect.isclass(found)}
     return {**classes, **registry}
 

@@ -54,6 +54,7 @@ def to_name(name: str | None, class_name: str) -> str:
             raise ValueError(f"name must be a text without '/'; received {name!r}")
         return name
     base = to_snake_case(class_name)
+    # The first of a class has no number.
     _names_used[base] += 1
     return base if _names_used[base] == 1 else f"{base}_{_names_used[base] - 1}"
 
@@ -85,6 +86,7 @@ def as_tensor(values: Any, like: Tensor) -> Tensor:
     if isinstance(values, Tensor):
         return values
     tensor = torch.as_tensor(np.asarray(values), device=like.device)
+    # NumPy's floats are float64 by default, which the weights seldom are.
     return tensor.to(like.dtype) if tensor.is_floating_point() else tensor
 
 
@@ -120,6 +122,7 @@ class KerasMethods(GateWeights):
         Keras' own class takes them too, unless this layer uses arguments or callables that Keras
         does not have. Callables stand in it as they are.
         """
+        # Read off the attributes, so that a configuration is of the layer as it is now.
         config: dict[str, Any] = {
             "name": self.name,
             "trainable": self.trainable,
@@ -148,9 +151,10 @@ class KerasMethods(GateWeights):
 
     def _held(self, argument: str) -> Any:
         """What a constructor's argument was resolved to."""
-        if hasattr(self.geometry, argument):
+        if hasattr(self.geometry, argument):  # kernel_size, strides, padding, dilation_rate
             return getattr(self.geometry, argument)
         weight, _, kind = argument.rpartition("_")
+        # Keras calls the rules of recurrent_kernel recurrent_initializer and so on.
         name = "recurrent_kernel" if weight == "recurrent" else weight
         if name in self.rules and kind in ("initializer", "regularizer", "constraint"):
             return getattr(self.rules[name], kind)
@@ -196,6 +200,7 @@ class KerasMethods(GateWeights):
                     f"{name} must be {_keras_shape(shape)}; received {_keras_shape(new.shape)}; "
                     "kernels are (rows, columns, in, out) as in Keras"
                 )
+        # Everything fits: only now is anything changed.
         self._infer_channels(channels)
         for weight, new in zip(self.parameters(), given, strict=True):
             weight.copy_(new)
@@ -221,7 +226,9 @@ class KerasMethods(GateWeights):
         """(B, axes of one output) for inputs of `shape`, in the order of `data_format`."""
         check_shape(type(self).__name__, shape, self.data_format, self.rank, self.time_axes)
         self._check_channels(shape[self._channel_axis(shape)])
-        first = 1 + self.time_axes + (self.data_format == "channels_first")
+        first = 1 + self.time_axes
+        if self.data_format == "channels_first":
+            first += 1
         sizes = shape[first : first + self.rank]
         if None not in sizes:
             check_fits(sizes, self.geometry)

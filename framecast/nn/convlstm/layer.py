@@ -141,6 +141,7 @@ class ConvLSTM(ConvLSTMCell):
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful, self.unroll = go_backwards, stateful, unroll
         self.zero_output_for_mask, self.recompute = zero_output_for_mask, recompute
+        # Buffers follow the layer to a device; not persistent, so a checkpoint has weights alone.
         self.register_buffer("_carried_h_BFHW", None, persistent=False)
         self.register_buffer("_carried_c_BFHW", None, persistent=False)
         self._activity_loss: Tensor | None = None
@@ -177,11 +178,13 @@ class ConvLSTM(ConvLSTMCell):
             output, h_BFHW, c_BFHW = self._fused(x_BTCHW, state)
         else:
             output, h_BFHW, c_BFHW = self._loop(x_BTCHW, state, masks, use_BT)
-        if self.stateful:
+        if self.stateful:  # detached: gradients end at the call, as in Keras
             self._carried_h_BFHW, self._carried_c_BFHW = h_BFHW.detach(), c_BFHW.detach()
         results = (output, h_BFHW, c_BFHW) if self.return_state else (output,)
         output, *states = map(self._from_channels_first, results)
-        if self.activity_regularizer is not None:
+        if (
+            self.activity_regularizer is not None
+        ):  # of every tensor returned, per sample, as in Keras
             penalties = [
                 self.activity_regularizer(result) / max(1, len(result))
                 for result in (output, *states)
@@ -193,10 +196,10 @@ class ConvLSTM(ConvLSTMCell):
         self, x_BTCHW: Tensor, state: State | None, masks: DropoutMasks, use_BT: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Every option, with autograd's own operations: the fused path is tested against it."""
-        if self.go_backwards:
+        if self.go_backwards:  # the outputs stay in this order, too
             x_BTCHW = x_BTCHW.flip(1)
             use_BT = None if use_BT is None else use_BT.flip(1)
-        z_BTGHW = self._convolve_inputs(x_BTCHW, masks)
+        z_BTGHW = self._convolve_inputs(x_BTCHW, masks)  # all steps at once: they need no state
         h_BFHW, c_BFHW = state or self._zeros(x_BTCHW.shape[0], z_BTGHW.shape[3:], x_BTCHW)
         return recur(
             lambda z_BGHW, h, c: self._step(z_BGHW, h, c, masks),
@@ -220,6 +223,7 @@ class ConvLSTM(ConvLSTMCell):
         return fused_recurrence(x_BTCHW, state, weights, settings)
 
     def _can_fuse(self, x_BTCHW: Tensor, state: State | None) -> bool:
+        # Its backward pass has the derivatives of these two written out.
         usual = self.activation is torch.tanh and self.recurrent_activation is torch.sigmoid
         tensors = (x_BTCHW, *(state or ()), *self.parameters(recurse=False))
         return usual and not self.layer_norm and can_fuse(tensors)

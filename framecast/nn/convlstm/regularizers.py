@@ -29,6 +29,7 @@ class L1L2:
         to_factor(self.l2, "l2")
 
     def __call__(self, x: Tensor) -> Tensor:
+        # Sums, not means: the penalty grows with the number of weights, as in Keras.
         return self.l1 * x.abs().sum() + self.l2 * x.square().sum()
 
 

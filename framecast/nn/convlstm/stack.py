@@ -61,6 +61,7 @@ class ConvLSTMStack(nn.Module):
         self.return_all, self.return_state = return_all, return_state
         built: list[ConvLSTM] = []
         for number, given in enumerate(layers, start=1):
+            # A layer's input channels are the filters of the one below.
             channels = built[-1].filters if built else in_channels
             placed: dict[str, Any] = {"in_channels": channels}
             if number < len(layers):  # the next layer needs every step
@@ -85,6 +86,7 @@ class ConvLSTMStack(nn.Module):
             )
 
     def _check_neighbours(self) -> None:
+        # By identity: equal layers may stand next to each other, one layer may not.
         if len(set(map(id, self.layers))) < len(self.layers):
             rule = "a layer can stand in a stack only once, since each keeps a state of its own"
             raise ValueError(f"{rule}; received one twice; make another layer")
@@ -133,7 +135,7 @@ class ConvLSTMStack(nn.Module):
             except ValueError as error:
                 raise ValueError(f"layer {number}: {error}") from error
             output, *last = result if layer.return_state else (result,)
-            mask = layer.compute_mask(mask)
+            mask = layer.compute_mask(mask)  # None after a layer that gives its last step only
             outputs.append(output)
             states.append(tuple(last))
         result = tuple(outputs) if self.return_all else output
@@ -194,6 +196,7 @@ def _to_layer(
     if not isinstance(given, Mapping):
         rule = "a layer of a stack is a ConvLSTM layer or a mapping of its arguments"
         raise ValueError(f"{rule}; received {given!r:.80} as layer {number}; write {_EXAMPLE}")
+    # Before the layer refuses it: Python would name the class' constructor, not the layer.
     unknown = [name for name in given if name not in _ARGUMENTS]
     if unknown:
         near = difflib.get_close_matches(unknown[0], _ARGUMENTS, 1, 0.5)

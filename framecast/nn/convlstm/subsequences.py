@@ -43,4 +43,5 @@ def subsequences(series_BNC: Tensor, length: int, stride: int | None = None) -> 
             f"{samples} samples, which leave {over} over; leave out the oldest with "
             f"series[..., {over}:, :], or choose another length or stride"
         )
+    # unfold puts the samples of a piece last: (B,T,C,S).
     return series_BNC.unfold(1, length, stride).movedim(-1, 2)

@@ -19,6 +19,7 @@ _GAINS = ("input_gain", "recurrent_gain", "cell_gain")
 
 def from_keras_layout(weight: Tensor) -> Tensor:
     """Kernel (rows, columns, in, out) as (out, in, rows, columns); a bias stays as it is."""
+    # Any number of spatial axes: only the last two are named.
     return weight.movedim((-1, -2), (0, 1)) if weight.ndim > 1 else weight
 
 
@@ -90,6 +91,7 @@ class GateWeights(nn.Module):
         self, in_channels: int | None, peephole: bool, layer_norm: bool, factory: dict[str, Any]
     ) -> None:
         gate_channels = 4 * self.filters
+        # Made when the channels are known, like torch.nn.LazyConv2d's.
         self.kernel: nn.Parameter = UninitializedParameter(**factory)
         self.recurrent_kernel = nn.Parameter(
             torch.empty((gate_channels, self.filters, *self.state_geometry.kernel_size), **factory)

@@ -98,6 +98,7 @@ class Bidirectional(nn.Module):
         `initial_state` is h and c of the forward, then of the backward layer. Returns the merged
         output, or both with `merge_mode` None; with `return_state` followed by those four states.
         """
+        # Keras hands all states over in one list.
         states: list[Sequence[Tensor] | None] = [None, None]
         if initial_state is not None:
             if len(initial_state) != 4:
@@ -191,6 +192,7 @@ class Bidirectional(nn.Module):
 
 def _reversed(layer: ConvLSTM) -> ConvLSTM:
     """A layer with the same arguments, the other direction and weights of its own."""
+    # Not through get_config, which leaves out where the weights are.
     backward = copy.deepcopy(layer)
     backward.go_backwards = True
     backward.name = f"backward_{layer.name.removeprefix('forward_')}"
@@ -224,6 +226,7 @@ class TimeDistributed(nn.Module):
         self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Apply the module to `inputs` (B,T,...); ValueError for shapes that do not fit."""
+        # An array gets the dtype of the module's weights; a module may have none.
         parameter = next(self.layer.parameters(), torch.empty(0))
         inputs = as_tensor(inputs, parameter)
         if inputs.ndim < 3:
@@ -244,6 +247,7 @@ class TimeDistributed(nn.Module):
         if training is not None:
             options["training"] = training
         options = {name: value for name, value in options.items() if name in taken}
+        # Time joins the batch: a module sees B T frames, each on its own.
         steps, last = inputs.flatten(0, 1), self.data_format == "channels_last"
         output = self.layer(steps.movedim(-1, 1) if last else steps, **options)
         if last:

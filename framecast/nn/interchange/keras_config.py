@@ -102,13 +102,14 @@ def _in_layer(layer: dict[str, Any], place: _Place, notes: list[str]) -> Iterato
         yield ConfiguredLayer(key, place.path, place.top, class_name, config)
     elif isinstance(config, list) or isinstance(config.get("layers"), list):
         yield from _in_model(layer, place, notes)
-    elif class_name == "TimeDistributed" and known:
+    elif class_name == "TimeDistributed" and known:  # weights lie under "layer"
         inner = config["layer"]
         yield from _in_layer(inner, place.inside(inner["config"]["name"], "layer"), notes)
     elif class_name == "Bidirectional" and known:
         for direction, inner in zip(("forward", "backward"), _directions(config), strict=True):
             step = f"{direction}_layer"
             yield from _in_layer(inner, place.inside(inner["config"]["name"], step), notes)
+    # A wrapper of the user's own: how it calls its layer cannot be known.
     elif "'class_name': 'ConvLSTM" in repr(layer):
         notes.append(
             f"{key}: a {class_name} with a ConvLSTM cannot be taken over and was skipped; build "
@@ -141,7 +142,7 @@ def from_keras_config(layer: ConfiguredLayer, keras2: bool, notes: list[str]) ->
     none.
     """
     arguments = {name: value for name, value in layer.config.items() if name in _ARGUMENTS}
-    if keras2:
+    if keras2:  # its default, which its configurations may leave out
         arguments.setdefault("recurrent_activation", "hard_sigmoid")
     for name, value in list(arguments.items()):
         kind = name.rpartition("_")[2]
@@ -165,7 +166,7 @@ def _activation(layer: ConfiguredLayer, name: str, value: object, keras2: bool) 
             f"{layer.key}: {name} {value!r:.80} has no name here, and code in files is never run",
             remedy="build the layer with a callable and call load_keras_weights",
         )
-    if keras2 and value == "hard_sigmoid":
+    if keras2 and value == "hard_sigmoid":  # 0.2 x + 0.5, Keras 3's is x / 6 + 0.5
         return hard_sigmoid_keras2.__name__
     if layer.config.get("data_format") == "channels_first" and value in ("softmax", "log_softmax"):
         raise CheckpointError(

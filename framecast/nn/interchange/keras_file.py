@@ -124,7 +124,8 @@ def _from_h5(path: Path, h5: Any, config: str | bytes | None, version: str = "")
     groups: dict[str, dict[str, Any]] = {}
     for name, dataset in _datasets(h5):
         parent, _, base = name.rpartition("/")
-        groups.setdefault(parent, {})[base.partition(":")[0]] = dataset
+        groups.setdefault(parent, {})[base.partition(":")[0]] = dataset  # "kernel:0" in Keras 2
+    # Keras 3 keeps a layer's arrays in a group "vars" of its cell, Keras 2 under its own names.
     legacy = not any(parent.endswith("cell/vars") for parent in groups)
     layers = tuple(
         layer
@@ -197,6 +198,7 @@ def _stored_layer(
     if len(found) != len(datasets) or not _is_conv_lstm([item.shape for item in found]):
         return None
     if legacy:
+        # Whole models of Keras 2 have a top group; tf.keras adds one for the cell.
         parts = parts[1:] if parts[0] == "model_weights" else parts
         parts = parts[:-1] if parts[-1].startswith("conv_lstm_cell") else parts
         name = parts[-1]
@@ -217,6 +219,7 @@ def _is_conv_lstm(shapes: list[tuple[int, ...]]) -> bool:
     if len(shapes) not in (2, 3) or len(shapes[0]) not in (3, 4, 5):
         return False
     *kernel_size, _, gates = shapes[0]
+    # Recurrent kernel (rows, columns, F, 4F), then the bias, if any.
     expected = [(*kernel_size, gates // 4, gates), (gates,)]
     return gates % 4 == 0 and shapes[1:] == expected[: len(shapes) - 1]
 
@@ -237,6 +240,7 @@ def _read(path: Path, dataset: Any) -> Tensor:
         weight = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
     else:
         raise CheckpointError(f"{path}: {dataset.name} holds {array.dtype}, not weights")
+    # NaN would spread through every forecast without an error.
     if not torch.isfinite(weight).all():
         raise CheckpointError(
             f"{path}: {dataset.name} holds numbers that are not finite",

@@ -57,6 +57,7 @@ def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM]:
         )
     notes: list[str] = []
     configured = _configured_layers(file, notes)
+    # Layers that the configuration shows, then what the file holds beyond them.
     layers, taken = {}, []
     for configuration in configured:
         stored = _find_configured(file, configuration)
@@ -107,7 +108,7 @@ def load_keras_weights(layer: ConvLSTM, path: str | Path, name: str | None = Non
     tell them. Raises CheckpointError when the file is damaged, or none or several fit; UsageError
     for a layer with peephole or layer_norm.
     """
-    check_exportable(layer)
+    check_exportable(layer)  # peepholes have no counterpart in the file
     file = read_keras_file(Path(path))
     known = ", ".join(stored.path for stored in file.layers) or "none"
     if name is None:
@@ -167,6 +168,7 @@ def save_keras_weights(
         if file is None:
             _write(layers, temporary)
         else:
+            # Optimizer states and other layers come along unchanged.
             temporary.write_bytes(weights_bytes(file.path))
             _replace(layers, places, temporary)
     return path
@@ -206,6 +208,7 @@ def _write(layers: Mapping[str, ConvLSTM], path: Path) -> None:
     used: dict[str, int] = {}
     with import_h5py().File(path, "w") as h5:
         for name, layer in layers.items():
+            # The names by which Keras 3 finds layers: conv_lstm2d, conv_lstm2d_1, ...
             step = to_snake_case(_keras_class(layer))
             used[step] = used.get(step, -1) + 1
             group = f"layers/{step}_{used[step]}" if used[step] else f"layers/{step}"
@@ -273,6 +276,7 @@ def _build(
 
 def _fits(layer: ConvLSTM, stored: StoredLayer) -> bool:
     kernel, *others = (tuple(from_keras_layout(weight).shape) for weight in stored.weights)
+    # In our layout: (out, in, rows, columns).
     gates, size = 4 * layer.filters, layer.geometry.kernel_size
     channels = kernel[1] if layer.in_channels is None else layer.in_channels
     expected = [(gates, layer.filters, *size), (gates,)]
@@ -290,5 +294,6 @@ def _check_fits(file: KerasFile, layer: ConvLSTM, stored: StoredLayer) -> None:
 
 
 def _fill(layer: ConvLSTM, stored: StoredLayer) -> None:
+    # Not strict: without a bias there are two.
     pairs = zip(("kernel", "recurrent_kernel", "bias"), stored.weights, strict=False)
     layer.load_state_dict({name: from_keras_layout(weight) for name, weight in pairs})

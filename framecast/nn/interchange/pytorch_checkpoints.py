@@ -40,6 +40,7 @@ def load_ndrplz(source: Source, prefix: str | None = None) -> list[ConvLSTM2D]:
         at = f"{where}: {prefix}cell_list.{index}"
         weight = _weight(at, cell, "conv.weight")
         filters = weight.shape[0] // 4
+        # One convolution over [x, h]: its input channels are those of x, then those of h.
         parts = {
             "kernel": weight[:, : weight.shape[1] - filters],
             "recurrent_kernel": weight[:, weight.shape[1] - filters :],
@@ -84,6 +85,7 @@ def load_openstl(source: Source, prefix: str | None = None) -> list[ConvLSTM2D]:
     _check_chain(where, layers)
     used = {f"{prefix}cell_list.{i}.{name}" for i, cell in enumerate(cells) for name in cell}
     rest = [name for name in tensors if name not in used]
+    # OpenSTL's cells carry these but their forward pass does not use them.
     dead = [name for name in rest if re.search(r"cell_list\.\d+\.conv_(o|last)\.", name)]
     if dead:
         count = sum(tensors[name].numel() for name in dead)
@@ -101,6 +103,7 @@ def _tensors(source: Source) -> tuple[str, dict[str, Tensor]]:
         if not Path(source).is_file():
             raise CheckpointError(f"{where}: no such file", remedy="give a .pt, .pth or .ckpt file")
         try:
+            # weights_only: a pickle could run code.
             contents = torch.load(source, map_location="cpu", weights_only=True)
         except Exception as error:
             # Changed bytes make zipfile, pickle and torch raise almost anything.
@@ -109,6 +112,7 @@ def _tensors(source: Source) -> tuple[str, dict[str, Tensor]]:
                 remedy="it is damaged, or holds more than plain weights, which are never "
                 "loaded: save the model's state_dict() alone",
             ) from error
+    # Training scripts save the state dict inside a dictionary with epochs and the like.
     for name in _CONTAINERS:
         if isinstance(contents, Mapping) and isinstance(contents.get(name), Mapping):
             contents = contents[name]
@@ -170,7 +174,7 @@ def _layer(at: str, parts: dict[str, Tensor]) -> ConvLSTM2D:
     expected = {"kernel": (4 * filters, channels, *size), "bias": (4 * filters,)}
     expected["recurrent_kernel"] = (4 * filters, filters, *size)
     shapes = {name: tuple(tensor.shape) for name, tensor in parts.items()}
-    odd = all(side % 2 for side in size)
+    odd = all(side % 2 for side in size)  # both projects pad by k // 2 on each side
     if min(filters, channels) < 1 or not odd or any(shapes[n] != expected[n] for n in shapes):
         raise CheckpointError(
             f"{at}: weights of shapes {shapes} do not make a ConvLSTM with an odd kernel",

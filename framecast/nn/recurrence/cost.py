@@ -76,7 +76,7 @@ def tiles_of(
     """
     if inputs != state or len(sizes) != 2 or not set(state.kernel_size) <= set(KERNEL_SIDES):
         return None
-    if max(state.dilation_rate) > 1:
+    if max(state.dilation_rate) > 1:  # a window would not be contiguous
         return None
     tiles = Tiles(batch, (sizes[0], sizes[1]), state.kernel_size)
     return tiles if pays(tiles, channels, filters, steps) else None
@@ -86,6 +86,7 @@ def pays(tiles: Tiles, channels: int, filters: int, steps: int) -> bool:
     """Whether the multiplications saved are more than what the transforms cost."""
     if tiles.count < _LEAST_TILES or tiles.count * steps < _LEAST_TILE_STEPS:
         return False
+    # Multiplications: products of channels, both transforms, and what direct convolutions take.
     pairs, A = 4 * filters * (channels + filters), tiles.products
     transforms = A * A * (channels + filters) + SIDE**2 * A * 4 * filters
     direct = tiles.batch * math.prod(tiles.sizes) * math.prod(tiles.kernel_size) * pairs
@@ -126,6 +127,7 @@ def numbers_beside(tiles: Tiles, channels: int, filters: int, steps: int) -> int
 def _elements_of_block(tiles: Tiles, channels: int, filters: int) -> int:
     """Elements per tile that a step works in: x and h, their windows, products, pre-activations."""
     both, A = channels + filters, tiles.products
+    # A values per tile and channel before and after the input's transform, and of the products.
     return A * (2 * both + 4 * filters) + SIDE**2 * (both + 4 * filters)
 
 

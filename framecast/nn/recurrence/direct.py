@@ -140,6 +140,7 @@ class DirectBackward:
 
         A part's saved gates are freed once used.
         """
+        # Gradients of all outputs shown, of the last h and of the last c, each None if unused.
         d_shown_TBFHW, *d_last = received
         last = self.h_TBFHW[-1]
         pairs = zip((last, self.c_TBFHW[-1]), (self.wants_h, self.wants_c), strict=True)
@@ -224,7 +225,7 @@ class DirectBackward:
             )
             if self.wants_weights[3]:
                 self._add(3, peephole_gradient(d_z_bGHW, before, c_bFHW))
-            if t > 0 or self.wants_h:
+            if t > 0 or self.wants_h:  # before the first step there is nobody to tell
                 kernel = self.weights.recurrent_kernel
                 d_h_bFHW = _convolve_backward(
                     d_z_bGHW, d_h_bFHW, kernel, self.settings.state, (True, False, False)
@@ -274,6 +275,7 @@ def _convolve_backward(
     """Gradients of `convolve` by its input, its kernel and a bias, None where not `wanted`."""
     pads = geometry.pads(x_NCHW.shape[2:])
     sides = [side for pad in reversed(pads) for side in pad]
+    # PyTorch's gradient pads both sides alike, so an odd padding is done by hand and cut off again.
     even = all(before == after for before, after in pads)
     x_NCHW = x_NCHW if even else functional.pad(x_NCHW, sides)
     padding = [before if even else 0 for before, _ in pads]
