@@ -7,6 +7,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
+from framecast.nn.convlstm import cell as cell_module
 from framecast.nn.convlstm import layer as layer_module
 from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D
 from framecast.nn.recurrence import chunks, cost, direct, fused
@@ -60,7 +61,7 @@ def run(layer, x, *state):
 
 
 def loops(monkeypatch):
-    monkeypatch.setattr(layer_module, "can_fuse", lambda tensors: False)
+    monkeypatch.setattr(cell_module, "can_fuse", lambda tensors: False)
 
 
 def fuses(monkeypatch):

@@ -27,7 +27,9 @@ from framecast.nn.convlstm.argument_checks import (
 from framecast.nn.convlstm.dropout import NO_DROPOUT, DropoutMasks, sample_mask
 from framecast.nn.convlstm.keras_methods import KerasMethods, Shape, as_tensor, to_dtype, to_name
 from framecast.nn.convlstm.weights import WeightRules
+from framecast.nn.recurrence.chunks import SequenceSettings, Weights
 from framecast.nn.recurrence.equations import State, convolve, gates, normalize_channels
+from framecast.nn.recurrence.fused import can_fuse, fused_recurrence
 
 
 class ConvLSTMCell(KerasMethods):
@@ -147,9 +149,23 @@ class ConvLSTMCell(KerasMethods):
         """
         self._infer_channels(x_BCHW.shape[1])
         check_fits(x_BCHW.shape[2:], self.geometry)
-        z_BGHW = self._convolve_inputs(x_BCHW.unsqueeze(1), masks)[:, 0]  # a sequence of one step
+        x_B1CHW = x_BCHW.unsqueeze(1)  # a sequence of one step
+        if not torch.is_grad_enabled() and masks == NO_DROPOUT and self._can_fuse(x_B1CHW, state):
+            settings = SequenceSettings(self.geometry, self.state_geometry, return_sequences=False)
+            _, h_BFHW, c_BFHW = fused_recurrence(x_B1CHW, state, self._weights(), settings)
+            return h_BFHW, c_BFHW
+        z_BGHW = self._convolve_inputs(x_B1CHW, masks)[:, 0]
         h_BFHW, c_BFHW = state or self._zeros(x_BCHW.shape[0], z_BGHW.shape[2:], x_BCHW)
         return self._step(z_BGHW, h_BFHW, c_BFHW, masks)
+
+    def _can_fuse(self, x_BTCHW: Tensor, state: State | None) -> bool:
+        # Its backward pass has the derivatives of these two written out.
+        usual = self.activation is torch.tanh and self.recurrent_activation is torch.sigmoid
+        tensors = (x_BTCHW, *(state or ()), *self.parameters(recurse=False))
+        return usual and not self.layer_norm and can_fuse(tensors)
+
+    def _weights(self) -> Weights:
+        return Weights(self.kernel, self.recurrent_kernel, self.bias, self.peephole)
 
     def _convolve_inputs(self, x_BTCHW: Tensor, masks: DropoutMasks) -> Tensor:
         """W_x * X + b of all steps in one convolution: (B,T,G,H',W')."""

@@ -22,9 +22,9 @@ from framecast.nn.convlstm.cell import ConvLSTMCell
 from framecast.nn.convlstm.dropout import NO_DROPOUT, DropoutMasks
 from framecast.nn.convlstm.keras_methods import Shape, as_tensor
 from framecast.nn.convlstm.regularizers import get_regularizer
-from framecast.nn.recurrence.chunks import SequenceSettings, Weights
+from framecast.nn.recurrence.chunks import SequenceSettings
 from framecast.nn.recurrence.equations import State, recur
-from framecast.nn.recurrence.fused import can_fuse, fused_recurrence
+from framecast.nn.recurrence.fused import fused_recurrence
 
 
 class ConvLSTM(ConvLSTMCell):
@@ -212,7 +212,6 @@ class ConvLSTM(ConvLSTMCell):
         )
 
     def _fused(self, x_BTCHW: Tensor, state: State | None) -> tuple[Tensor, Tensor, Tensor]:
-        weights = Weights(self.kernel, self.recurrent_kernel, self.bias, self.peephole)
         settings = SequenceSettings(
             self.geometry,
             self.state_geometry,
@@ -220,13 +219,7 @@ class ConvLSTM(ConvLSTMCell):
             self.return_sequences,
             self.recompute,
         )
-        return fused_recurrence(x_BTCHW, state, weights, settings)
-
-    def _can_fuse(self, x_BTCHW: Tensor, state: State | None) -> bool:
-        # Its backward pass has the derivatives of these two written out.
-        usual = self.activation is torch.tanh and self.recurrent_activation is torch.sigmoid
-        tensors = (x_BTCHW, *(state or ()), *self.parameters(recurse=False))
-        return usual and not self.layer_norm and can_fuse(tensors)
+        return fused_recurrence(x_BTCHW, state, self._weights(), settings)
 
     def _first_state(self, given: Sequence[Tensor] | None, x_BTCHW: Tensor) -> State | None:
         """State that a sequence starts from: the given one, the carried one, or None for zeros."""
