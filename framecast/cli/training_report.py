@@ -144,6 +144,10 @@ def _show_scores(result: TrainingResult) -> None:
     messages.print(table)
     minutes = "1 minute" if f"{result.minutes:.1f}" == "1.0" else f"{result.minutes:.1f} minutes"
     messages.print(f"stopped after {counted(result.steps, 'step')}, {minutes}: {result.reason}")
+    if result.epoch == 0:
+        messages.print(
+            "the fine-tuned model did not beat its start on held-out frames, so the start is kept"
+        )
     if result.stage_mse:  # a resumed run of an earlier framecast noted none
         messages.print(_stages(result))
     for name, mean in zip(("the last frame repeated", "optical flow"), baselines, strict=True):
