@@ -212,7 +212,6 @@ def hostile_values(draw: random.Random) -> Any:
             lambda: draw.choice(([], {}, (), [[]], {"a": 1}, [None], {1: 2}, [10**9] * 50)),
             tensor.to_sparse,
             lambda: torch.ones(1).expand(10**6, 10**6),
-            lambda: torch.quantize_per_tensor(tensor, 0.1, 0, torch.quint8),
             lambda: tensor.to(torch.float8_e4m3fn),
             lambda: tensor.to(torch.complex64),
             lambda: torch.empty(3, 4, device="meta"),
