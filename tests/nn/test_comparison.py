@@ -263,7 +263,10 @@ def test_every_network_is_inspected(name):
     found = build_forecaster(config.model, 1, (37, 50)).parameters()
     figures = inspection.to_dict()["figures"]
     assert figures["parameters"] == sum(parameter.numel() for parameter in found)
-    patch = {"shi2015": "the patch of shi2015 is 4", "fc-lstm": None}.get(name, "model.patch is 8")
+    coarsest = f"the coarsest cell of {name} is "
+    patch = {"shi2015": f"{coarsest}4", "flow-convlstm": f"{coarsest}16", "fc-lstm": None}.get(
+        name, "model.patch is 8"
+    )
     padded = [text for text in inspection.warnings if "are padded" in text]
     assert len(padded) == (patch is not None)
     assert not patch or patch in padded[0]
