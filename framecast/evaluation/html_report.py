@@ -99,6 +99,7 @@ def _shown_windows(report: Report, task: Task, style: FrameStyle) -> Iterator[di
     chosen = typical_windows(report)
     reference = shown_reference(report)
     panels = {name: _panels(task, number, reference, style) for name, number in chosen.items()}
+    # Larger frames first: the side is the largest with which the page stays small.
     for side in SIDES:
         sprites = {
             name: {title: sprite(frames, side) for title, frames in shown.items()}
@@ -147,6 +148,7 @@ def _panels(task: Task, number: int, reference: str, style: FrameStyle) -> dict[
         frames = predictor(context_BTCHW, shape.horizon)
         futures[name] = [from_unit(frame[0].cpu().numpy(), frames_THWC.dtype) for frame in frames]
     truth = list(frames_THWC[shape.context_length :])
+    # Over the context, model and truth are what was seen, so that the error is 0 there.
     pairs = zip([*seen, *futures[MODEL]], [*seen, *truth], strict=True)
     shown = {
         "input": seen,

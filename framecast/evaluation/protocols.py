@@ -48,6 +48,7 @@ def make_metrics(
         ),
         "nowcast": (MeanSquaredError(horizon), MeanAbsoluteError(horizon)),
     }
+    # In the order of the tables: for each threshold its four scores next to each other.
     events: list[Metric] = []
     for threshold in thresholds:
         pixel, label = threshold.pixel, threshold.label

@@ -176,6 +176,7 @@ def _windows_to_score(
 ) -> tuple[Window, ...]:
     """All windows that may be scored, in order of clip and time; SourceError if there is none."""
     span = window_span(shape.context_length, shape.horizon, shape.frame_step)
+    # Windows lie inside one part each, so that none spans a gap, a cut or a frame trained on.
     windows: list[Window] = []
     for number, (source, clip) in enumerate(zip(sources, known, strict=True)):
         info = source.info

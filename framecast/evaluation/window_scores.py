@@ -83,6 +83,7 @@ def stream_batches(
     """
     for number, (source, size) in enumerate(zip(sources, sizes, strict=True)):
         starts = [window.start for window in windows if window.clip == number]
+        # As many windows at once as a training batch has pixels, one of large frames.
         most = max(1, BATCH_PIXELS // (size[0] * size[1]))
         levels = full_scale(source.info.dtype)
         group: list[np.ndarray] = []

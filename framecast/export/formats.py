@@ -185,6 +185,7 @@ class TorchScriptFormat(ModelFormat):
     def save(self, export: Export, path: Path) -> None:
         graphs = StepGraphs(export.network, export.context_BTCHW)
         sides = json.loads(export.metadata["sides"])
+        # Scripted around the traces: a traced loop would hold one horizon.
         script = torch.jit.script(ScriptedRollout(graphs, export.horizon, sides))
         extra = {METADATA_FILE: json.dumps(dict(export.metadata)).encode()}
         content = io.BytesIO()

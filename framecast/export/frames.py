@@ -63,7 +63,7 @@ def export_frames(
     what `open_writer` raises, ExportMismatchError when a frame comes back as another one.
     """
     request = request or FramesRequest()
-    style, path = request.style, Path(output)
+    style, path = request.style, Path(output)  # a wrong style is refused before frames are read
     if path.suffix.lower() == ".png" and not str(output).endswith("/"):
         check_target(path, "picture", overwrite)
         write_whole(path, encode_png(_sheet(source, request)), "picture", overwrite)
@@ -120,6 +120,7 @@ def _sheet(source: FrameSource, request: FramesRequest) -> np.ndarray:
     sheet = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), np.uint8)
     for number, frame_HWC in enumerate(painted):
         top, left = (height + gap) * (number // columns), (width + gap) * (number % columns)
+        # Gaps of 4 pixels stay black.
         sheet[top : top + height, left : left + width] = frame_HWC
     return sheet
 

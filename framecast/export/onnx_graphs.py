@@ -49,6 +49,7 @@ def step_models(graphs: StepGraphs, free_size: bool) -> tuple[Any, Any]:
     encode = _traced(
         _Single(graphs.encode), (graphs.context,), ["context"], graphs.names, {"context": free}
     )
+    # Names in the order of the states, so that outputs can be fed back as inputs by position.
     after = [f"next_{name}" for name in graphs.names]
     # Every size of a state may be free, except that of its channels.
     axes = {
@@ -66,6 +67,7 @@ def rollout_model(encode: Any, step: Any, names: Sequence[str]) -> Any:
     onnx = import_module("onnx")
     helper, kinds = onnx.helper, onnx.TensorProto
     shared = {item.name: item for item in encode.graph.initializer}
+    # Weights that both graphs hold under one name are stored once, outside the loop.
     body = onnx.GraphProto()
     body.CopyFrom(step.graph)
     _prefix(body, "step/", {item.name for item in body.initializer if _same(item, shared)})
@@ -91,6 +93,7 @@ def rollout_model(encode: Any, step: Any, names: Sequence[str]) -> Any:
     loop = helper.make_node(
         "Loop", ["horizon", "", *names], [*finals, "frames_TBCHW"], body=loop_body
     )
+    # A Loop stacks what it scans along a new first axis: time.
     transpose = helper.make_node("Transpose", ["frames_TBCHW"], ["frames"], perm=[1, 0, 2, 3, 4])
     context = encode.graph.input[0]
     channels = context.type.tensor_type.shape.dim[2].dim_value
