@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -89,6 +90,7 @@ def train(
 
       framecast train clips/*.mp4 --preset shi2015 --minutes 60
     """
+    started = time.monotonic()  # of the budget, of which loading and decoding are part
     if preset == "help":
         from framecast.cli.model_table import show_presets
 
@@ -130,7 +132,7 @@ def train(
                 if main:
                     training_report.show_dry_run(pipeline.dry_run(session))
                 return
-            outcome = pipeline.train(session, runs, display.training_event)
+            outcome = pipeline.train(session, runs, display.training_event, started)
     if main:
         training_report.show_outcome(outcome, quiet)
 

@@ -56,7 +56,7 @@ def _plan_notes(plan: Plan) -> list[str]:
             f"{plan.config.model.name} works at frames of {plan.config.data.resize} only, trained "
             "on whole; clips of other sizes are resized to it when predicted"
         )
-    notes += [note for info in plan.infos for note in info.notes]
+    notes += [*plan.notes, *(note for info in plan.infos for note in info.notes)]
     if plan.split.unused:
         names = ", ".join(plan.infos[number].path.name for number in plan.split.unused)
         notes.append(f"too short for a window, not used: {names}")

@@ -75,9 +75,10 @@ class DataConfig(Section):
     resize: Annotated[
         str,
         Rule(
-            "Frame size the model works at; auto: as stored, shrunk when a side exceeds 768.",
-            pattern=r"auto|none|[1-9][0-9]*x[1-9][0-9]*",
-            pattern_text="auto, none or HEIGHTxWIDTH such as 96x160",
+            "Frame size the model works at, or the most pixels a side may have; auto: 768, fewer "
+            "with a budget below 5 minutes. Forecasts have the clip's own size.",
+            pattern=r"auto|none|[1-9][0-9]*|[1-9][0-9]*x[1-9][0-9]*",
+            pattern_text="auto, none, LONGEST_SIDE such as 512 or HEIGHTxWIDTH such as 96x160",
             flag="--resize",
         ),
     ] = "auto"

@@ -11,7 +11,7 @@ from framecast.config.loading import Config
 from framecast.config.schema import DataConfig
 from framecast.data.windows import ClipLength, Split, Window, WindowShape, plan_split, spread
 from framecast.errors import SourceError
-from framecast.video.frame_size import target_size
+from framecast.video.frame_size import AUTO_LONGEST_SIDE, target_size
 
 if TYPE_CHECKING:
     from framecast.video.readers.base import SourceInfo
@@ -28,6 +28,10 @@ FITTING_WINDOWS, FITTING_PIXELS = (6, 96), 48 * 256 * 256
 """Training windows that a network's start is fitted on: as many as have about these pixels in a
 frame, but no fewer and no more than these, evenly from every clip."""
 
+FULL_SIZE_MINUTES, SMALLEST_AUTO_SIDE = 5.0, 96
+"""Budget from which on frames are worked at the usual size, and the smallest side they get below
+it, in pixels."""
+
 STEPS_PER_EPOCH = (20, 100)
 """Bounds of an automatic epoch, which otherwise shows the pixels that the training windows hold."""
 
@@ -39,7 +43,7 @@ class Plan:
     For a network tied to its frame size it also states that size, and that crops are whole frames.
 
     `sizes` are the (H, W) each clip is trained at, `crop` the (H, W) of a training sample,
-    `validation` the windows scored after every epoch.
+    `validation` the windows scored after every epoch, `notes` what the user should know of it.
     """
 
     config: Config
@@ -49,6 +53,7 @@ class Plan:
     split: Split
     crop: tuple[int, int]
     validation: tuple[Window, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def window_shape(self) -> WindowShape:
@@ -72,6 +77,7 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     are too few or too short for two windows.
     """
     channels = common_channels(infos, config.data.color)
+    config, notes = _sized_for_budget(infos, config)
     sizes = tuple(target_size(info.height, info.width, config.data.resize) for info in infos)
     if config.model.traits.tied_to_size:
         config = replace(config, data=_one_size(config, infos, sizes))
@@ -103,7 +109,7 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     fewest, most = VALIDATION_WINDOWS
     scored = min(max(VALIDATION_BATCHES * BATCH_PIXELS // area, fewest), most)
     validation = spread(split.validation, scored)
-    return Plan(resolved, tuple(infos), sizes, channels, split, crop, validation)
+    return Plan(resolved, tuple(infos), sizes, channels, split, crop, validation, notes)
 
 
 def fitting_windows(plan: Plan) -> tuple[Window, ...]:
@@ -116,6 +122,25 @@ def fitting_windows(plan: Plan) -> tuple[Window, ...]:
     wanted = min(max(FITTING_PIXELS // area, fewest), most)
     each = -(-wanted // len(by_clip))  # rounded up
     return spread([w for windows in by_clip.values() for w in spread(windows, each)], wanted)
+
+
+def _sized_for_budget(
+    infos: Sequence[SourceInfo], config: Config
+) -> tuple[Config, tuple[str, ...]]:
+    """Work at a smaller size than `auto` is where the budget has too few minutes for that."""
+    minutes = config.train.minutes
+    if config.data.resize != "auto" or minutes is None:
+        return config, ()
+    # Time goes with the number of pixels, the square of a side.
+    scale = math.sqrt(minutes / FULL_SIZE_MINUTES)
+    side = max(round(AUTO_LONGEST_SIDE * scale), SMALLEST_AUTO_SIDE)
+    if side >= AUTO_LONGEST_SIDE or max(max(info.height, info.width) for info in infos) <= side:
+        return config, ()
+    note = (
+        f"frames are shrunk to {side} pixels at most for training in "
+        f"{minutes:g} {'minute' if minutes == 1 else 'minutes'}; forecasts have the clip's own size"
+    )
+    return replace(config, data=replace(config.data, resize=str(side))), (note,)
 
 
 def _common_range(infos: Sequence[SourceInfo]) -> str | None:

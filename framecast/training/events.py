@@ -85,6 +85,7 @@ class Counters:
     `kept` is the stage of the best model so far, `stage_mse` the lowest error of each stage;
     `best_mse_T` is the best epoch's error per lead time; `loss_sum` and `loss_steps` are those of
     the epoch under way, so that its mean covers all its steps after a resume, too.
+    `validation_windows` are scored after each epoch; 0: all of the plan's.
     """
 
     step: int = 0
@@ -97,3 +98,4 @@ class Counters:
     stage_mse: dict[str, float] = field(default_factory=dict)
     loss_sum: float = 0.0
     loss_steps: int = 0
+    validation_windows: int = 0

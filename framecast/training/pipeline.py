@@ -149,13 +149,17 @@ def dry_run(session: Session) -> DryRun:
     )
 
 
-def train(session: Session, runs: Path, emit: Callable[[Event], None]) -> Outcome:
+def train(
+    session: Session, runs: Path, emit: Callable[[Event], None], started: float | None = None
+) -> Outcome:
     """Decode the clips, train in a new folder below `runs` (or in the resumed one), preview.
 
+    The budget counts from `started` on, on the monotonic clock; None: from now.
     Of the processes that torchrun started, all train and the main one alone writes. Raises what
     reading, training and writing raise; what was saved before stays.
     """
     plan = session.plan
+    started = time.monotonic() if started is None else started
     if session.run is None:
         check_runs_folder(runs)
     with joined(plan.config.train.device) as group:
@@ -174,7 +178,7 @@ def train(session: Session, runs: Path, emit: Callable[[Event], None]) -> Outcom
             known = record_clips(session.sources, plan.split.train, plan.split.span)
             emit(Working("building the network"))
         with closing(RunWriter(runs, plan.config, _record(session), session.run)) as writer:
-            trainer = Trainer(plan, clips, writer, emit, session.resumed, known, group)
+            trainer = Trainer(plan, clips, writer, emit, session.resumed, known, group, started)
             result = trainer.train()
             note = None
             if group.main:

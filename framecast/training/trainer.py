@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from torch import Tensor
 from framecast.data.batches import Batch, whole_batches
 from framecast.data.plan import Plan, fitting_windows
 from framecast.data.training_frames import TrainedClip
+from framecast.data.windows import spread
 from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
 from framecast.prediction.baselines import optical_flow, persistence
 from framecast.prediction.checkpoint import Checkpoint
@@ -47,6 +49,12 @@ LEAD_OVER_START = 0.02
 """Share by which an epoch's held-out error has to be below the start's before it counts as better:
 of many epochs some are a little better by chance, on windows that follow those trained on."""
 
+FITTING_SHARE, VALIDATION_SHARE = 0.25, 0.08
+"""Most of a budget in minutes that the fit of a network's start and one validation may take."""
+
+PREVIEW_WINDOWS = 8
+"""Scored windows that writing the preview takes about as long as."""
+
 
 class Trainer:
     """One run over decoded clips, from the beginning or from where `resumed` stopped.
@@ -64,7 +72,9 @@ class Trainer:
         resumed: Checkpoint | None = None,
         trained_on: tuple[TrainedClip, ...] | None = None,
         group: Group | None = None,
+        started: float | None = None,
     ) -> None:
+        """Build the network; `started` is when the budget began, on the monotonic clock."""
         self.plan, self.clips, self.writer, self.emit = plan, clips, writer, emit
         self.run = writer.run
         self.trained_on = trained_on
@@ -80,7 +90,9 @@ class Trainer:
         if resumed is not None:
             self._restore(resumed)
         # A resumed run goes on with the minutes it has used.
-        self.started = time.monotonic() - 60 * self.counters.minutes
+        began = time.monotonic() if started is None else started
+        self.started = began - 60 * self.counters.minutes
+        self.longest_step = 0.0  # in minutes
 
     def train(self) -> TrainingResult:
         """Run until the budget, the patience or the user ends it.
@@ -96,13 +108,13 @@ class Trainer:
             closing(learner.batches(self.clips, self.counters.step)) as batches,
         ):
             self._start()
-            # A last validation has to fit into the budget.
-            while (reason := schedule.reason_to_stop(counters, self.validation.minutes)) is None:
+            self._read_clock()
+            while (reason := schedule.reason_to_stop(counters, self._reserve())) is None:
                 if self.group.any(bool(interrupted)):
                     self._save_and_stop()
                 self._step(next(batches))
                 whole_epoch = counters.step % self.plan.steps_per_epoch == 0
-                if whole_epoch or schedule.out_of_time(counters, self.validation.minutes):
+                if whole_epoch or schedule.out_of_time(counters, self._reserve()):
                     self._close_epoch()
         return TrainingResult(
             counters.best_epoch,
@@ -120,10 +132,15 @@ class Trainer:
         """Score the baselines and, in a new run, the network before its first step."""
         if self.rows and self.group.main:  # a kill can come between a checkpoint and its table
             self.run.write_metrics(self.rows)
-        score = self.validation.mse_per_lead
+        score, minutes = self.validation.mse_per_lead, self.plan.config.train.minutes
+        new = not self.counters.best_mse_T
+        if new and minutes is not None:
+            network = partial(rollout, self.learner.average)
+            self.validation.limit(network, VALIDATION_SHARE * minutes)
+            self.counters.validation_windows = len(self.validation.windows)
         self.persistence_T = score(persistence, "scoring the last frame")
         self.flow_T = score(optical_flow, "scoring optical flow")
-        if self.counters.best_mse_T:
+        if not new:
             self.learner.start(new=False)
             return
         before = self.learner.weights()
@@ -137,10 +154,18 @@ class Trainer:
             self.learner.go_back(before)
 
     def _fitting_samples(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Contexts and targets that a network's start is fitted on, one window at a time."""
-        windows = fitting_windows(self.plan)
+        """Contexts and targets that a network's start is fitted on, one window at a time.
+
+        As many as a share of the budget allows, in random order so that those are from everywhere.
+        """
+        windows = list(fitting_windows(self.plan))
+        random.Random(self.plan.config.train.seed).shuffle(windows)
+        budget = self.plan.config.train.minutes or math.inf
+        end = time.monotonic() + 60 * FITTING_SHARE * budget
         batches = whole_batches(self.clips, windows, self.plan.window_shape, pixels=1)
         for number, batch in enumerate(batches):
+            if number > 0 and time.monotonic() > end:
+                return
             self._tell(Working("fitting the start", number, len(windows)))
             moved = batch.to(self.group.device)
             yield moved.context_BTCHW, moved.target_BTCHW
@@ -157,13 +182,21 @@ class Trainer:
         counters.step += 1
         counters.loss_sum += loss
         counters.loss_steps += 1
+        before = counters.minutes
         self._read_clock()
+        self.longest_step = max(self.longest_step, counters.minutes - before)
         progress = self.schedule.progress(counters)
         self._tell(StepDone(counters.epoch + 1, counters.step, loss, progress))
 
     def _read_clock(self) -> None:
         """Take the time from the main process, so that all of them stop and slow down alike."""
         self.counters.minutes = self.group.broadcast((time.monotonic() - self.started) / 60)
+
+    def _reserve(self) -> float:
+        """Minutes to keep for one more step, its validation, and the preview."""
+        validation = self.validation
+        preview = PREVIEW_WINDOWS * validation.minutes / len(validation.windows)
+        return self.longest_step + validation.minutes + preview
 
     def _tell(self, event: Event) -> None:
         if self.group.main:
@@ -251,6 +284,9 @@ class Trainer:
             self.counters = Counters(**resumed.progress["counters"])
             # Runs of framecast 0.1 have their rows in metrics.csv alone.
             rows = resumed.progress.get("rows")
+            if self.counters.validation_windows:
+                windows = spread(self.plan.validation, self.counters.validation_windows)
+                self.validation.windows = windows
             self.rows = self.run.read_metrics() if rows is None else list(rows)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from framecast.data.batches import whole_batches
 from framecast.data.plan import Plan
+from framecast.data.windows import spread
 from framecast.evaluation.metrics import MeanSquaredError
 from framecast.prediction.rollout import Predictor
 from framecast.runtime.device import autocast, explained_memory
@@ -18,10 +19,11 @@ from framecast.training.events import Working
 
 
 class Validation:
-    """Scores predictors on the plan's validation windows, whole frames, over all processes.
+    """Scores predictors on held-out windows, whole frames, over all processes.
 
-    `minutes` is the time that the last scoring took, in the main process. `tell` is called with
-    what is done of this process's windows.
+    `windows` are the plan's, or as many of them as `limit` finds time for. `minutes` is the time
+    that the last scoring took, in the main process. `tell` is called with what is done of this
+    process's windows.
     """
 
     def __init__(
@@ -34,7 +36,20 @@ class Validation:
     ) -> None:
         self.plan, self.clips, self.group, self.precision = plan, clips, group, precision
         self.tell = tell
+        self.windows = plan.validation
         self.minutes = 0.0
+
+    def limit(self, predictor: Predictor, minutes: float) -> None:
+        """Keep as many windows, evenly spread and at least 1, as are scored in that time.
+
+        Times the first window. Of several processes all would have to agree, so there all stay.
+        """
+        if self.group.size > 1:
+            return
+        every, self.windows = self.windows, self.windows[:1]
+        self.mse_per_lead(predictor, "timing a held-out window")
+        affordable = int(minutes / max(self.minutes, 1e-9))
+        self.windows = spread(every, max(affordable, 1))
 
     def mse_per_lead(self, predictor: Predictor, work: str = "validating") -> Tensor:
         """MSE of frames in [0, 1] per lead time (horizon,), the same in every process.
@@ -45,7 +60,7 @@ class Validation:
         total = MeanSquaredError(self.plan.split.horizon)
         # Without a backward pass twice the pixels of a training batch fit.
         pixels = 2 * self.plan.batch_size * self.plan.crop[0] * self.plan.crop[1]
-        windows = self.group.every(self.plan.validation)
+        windows = self.group.every(self.windows)
         scored = 0
         with (
             explained_memory("use a smaller --resize"),

@@ -12,19 +12,21 @@ AUTO_LONGEST_SIDE = 768
 def target_size(height: int, width: int, setting: str) -> tuple[int, int]:
     """Return the (height, width) that `data.resize` asks for.
 
-    setting: "none", "HxW" such as "96x160", or "auto": unchanged unless the longest side exceeds
-    768 pixels, then shrunk to 768 with the aspect kept and both sides even.
+    setting: "none", "HxW" such as "96x160", or the most pixels that a side may have, such as "512":
+    larger frames are shrunk to it with the aspect kept and both sides even. "auto" is "768".
     Raises ConfigError for anything else.
     """
     if setting == "none":
         return height, width
     if setting == "auto":
-        longest = max(height, width)
-        if longest <= AUTO_LONGEST_SIDE:
+        setting = str(AUTO_LONGEST_SIDE)
+    if re.fullmatch("[1-9][0-9]{1,4}", setting):
+        longest, most = max(height, width), int(setting)
+        if longest <= most:
             return height, width
-        scale = AUTO_LONGEST_SIDE / longest
+        scale = most / longest
         return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
-    return parse_size(setting, "data.resize: expected auto, none or HEIGHTxWIDTH")
+    return parse_size(setting, "data.resize: expected auto, none, LONGEST_SIDE or HEIGHTxWIDTH")
 
 
 def parse_size(text: str, rule: str) -> tuple[int, int]:

@@ -134,6 +134,29 @@ def test_large_frames_are_shrunk():
     assert plan(info(60, 1080, 1920)).sizes == ((432, 768),)
 
 
+@pytest.mark.parametrize(
+    ("minutes", "size"),
+    [("none", (432, 768)), (5, (432, 768)), (1, (192, 344)), (0.2, (86, 154)), (0.01, (54, 96))],
+)
+def test_a_small_budget_works_at_a_smaller_size_and_says_so(minutes, size):
+    made = plan(info(60, 1080, 1920), train__minutes=minutes)
+    assert made.sizes == (size,)
+    assert bool(made.notes) == (size[1] < 768)
+    assert make_plan(made.infos, made.config).sizes == made.sizes
+    explicit = plan(info(60, 1080, 1920), train__minutes=minutes, data__resize="none")
+    assert (explicit.sizes, explicit.notes) == (((1080, 1920),), ())
+    small = plan(info(60, 64, 96), train__minutes=minutes)
+    assert (small.config.data.resize, small.notes) == ("auto", ())
+
+
+def test_the_note_about_a_small_budget():
+    (note,) = plan(info(60, 1080, 1920), train__minutes=1).notes
+    assert note == (
+        "frames are shrunk to 343 pixels at most for training in 1 minute; forecasts have the "
+        "clip's own size"
+    )
+
+
 def test_gray_and_colour_together_need_a_choice():
     mixed = [info(channels=1, name="grey.npy"), info(channels=3, name="film.mp4")]
     with pytest.raises(

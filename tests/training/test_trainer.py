@@ -258,10 +258,11 @@ def test_the_start_stays_unless_an_epoch_is_2_percent_better(tmp_path, errors, b
 def test_minutes_end_a_run_within_an_epoch(tmp_path, monkeypatch):
     clock = iter(range(0, 10_000, 6))
     monkeypatch.setattr("framecast.training.trainer.time.monotonic", lambda: next(clock))
-    trainer = make_trainer(tmp_path, "train.minutes=1", "train.steps_per_epoch=1000")
+    trainer = make_trainer(tmp_path, "train.minutes=5", "train.steps_per_epoch=1000")
     result = trainer.train()
-    assert result.reason == "1 minute is used"
-    assert 2 <= result.steps < 10
+    assert result.reason == "5 minutes are used"
+    assert 10 <= result.steps < 50
+    assert trainer.counters.minutes <= 5
     assert trainer.counters.epoch == 1
 
 
