@@ -145,13 +145,16 @@ class Trainer:
             return
         before = self.learner.weights()
         if self.learner.pretrained:
-            self._validate_and_save(None, PRETRAINED)
+            self._tell(self._validate(None, PRETRAINED))
         if self.group.main:  # the weights of the main process become those of all
             self.learner.network.calibrate(self._fitting_samples())
         self.learner.start(new=True)
-        self._validate_and_save(None, FITTED if self.learner.pretrained else START)
+        row = self._validate(None, FITTED if self.learner.pretrained else START)
         if self.counters.kept == PRETRAINED:  # the fit did not help
             self.learner.go_back(before)
+        # Saved once the start is settled: a run that is resumed does not fit again.
+        self._save(improved=True)
+        self._tell(row)
 
     def _fitting_samples(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Contexts and targets that a network's start is fitted on, one window at a time.
@@ -207,11 +210,13 @@ class Trainer:
         mean_loss = counters.loss_sum / counters.loss_steps
         counters.epoch += 1
         counters.loss_sum, counters.loss_steps = 0.0, 0
-        self._validate_and_save(mean_loss, FINE_TUNED if self.learner.pretrained else TRAINED)
+        row = self._validate(mean_loss, FINE_TUNED if self.learner.pretrained else TRAINED)
+        self._save(row.improved)
+        self._tell(row)
         self._read_clock()
 
-    def _validate_and_save(self, train_loss: float | None, stage: str) -> None:
-        """Score the averaged weights, note whether they are the best, save, and tell."""
+    def _validate(self, train_loss: float | None, stage: str) -> EpochDone:
+        """Score the averaged weights, and note whether they are the best."""
         counters = self.counters
         mse_T = self.validation.mse_per_lead(partial(rollout, self.learner.average))
         mse = mse_T.mean().item()
@@ -235,8 +240,7 @@ class Trainer:
             stage=stage,
         )
         self.rows.append(asdict(row))
-        self._save(improved)
-        self._tell(row)
+        return row
 
     def _save_and_stop(self) -> NoReturn:
         self._save(improved=False)
