@@ -108,7 +108,8 @@ class Trainer:
             closing(learner.batches(self.clips, self.counters.step)) as batches,
         ):
             self._start()
-            self._read_clock()
+            if self.plan.config.train.epochs is None:  # else the first rate would depend on time
+                self._read_clock()
             while (reason := schedule.reason_to_stop(counters, self._reserve())) is None:
                 if self.group.any(bool(interrupted)):
                     self._save_and_stop()
