@@ -78,7 +78,7 @@ class DataConfig(Section):
             "Frame size the model works at, or the most pixels a side may have; auto: 768, fewer "
             "with a budget below 5 minutes. Forecasts have the clip's own size.",
             pattern=r"auto|none|[1-9][0-9]*|[1-9][0-9]*x[1-9][0-9]*",
-            pattern_text="auto, none, LONGEST_SIDE such as 512 or HEIGHTxWIDTH such as 96x160",
+            pattern_text="auto, none, SIDE or HEIGHTxWIDTH such as 96x160",
             flag="--resize",
         ),
     ] = "auto"

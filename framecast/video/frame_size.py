@@ -26,7 +26,7 @@ def target_size(height: int, width: int, setting: str) -> tuple[int, int]:
             return height, width
         scale = most / longest
         return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
-    return parse_size(setting, "data.resize: expected auto, none, LONGEST_SIDE or HEIGHTxWIDTH")
+    return parse_size(setting, "data.resize: expected auto, none, SIDE or HEIGHTxWIDTH")
 
 
 def parse_size(text: str, rule: str) -> tuple[int, int]:

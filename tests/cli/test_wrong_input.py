@@ -369,7 +369,8 @@ WRONG = {
     "resize nonsense": (
         lambda here: ["train", here.clips / "grey", "--resize", "96*160"],
         USAGE,
-        "--resize: data.resize: expected auto, none, LONGEST_SIDE such as 512 or HEIGHTxWIDTH such as 96x160, got 96*160",
+        "--resize: data.resize: expected auto, none, SIDE or HEIGHTxWIDTH such as 96x160, "
+        "got 96*160",
         "",
     ),
     # frames

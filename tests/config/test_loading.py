@@ -161,13 +161,13 @@ def test_yaml_values(load, setting, text, value):
         ),
         (
             "data.resize",
-            "96",
-            "expected auto, none, LONGEST_SIDE such as 512 or HEIGHTxWIDTH such as 96x160, got 96",
+            "096",
+            "expected auto, none, SIDE or HEIGHTxWIDTH such as 96x160, got 096",
         ),
         (
             "data.resize",
             "0x160",
-            "expected auto, none, LONGEST_SIDE such as 512 or HEIGHTxWIDTH such as 96x160, got 0x160",
+            "expected auto, none, SIDE or HEIGHTxWIDTH such as 96x160, got 0x160",
         ),
         ("data.flip", "1", "expected true or false, got 1"),
         ("data.flip", "'yes'", 'expected true or false, got "yes" in quotes'),
