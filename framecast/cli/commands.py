@@ -257,14 +257,16 @@ def predict(
         from framecast.prediction.onnx_forecaster import open_forecaster
 
         forecaster = open_forecaster(chosen, device, tile, match)
-    show_model(forecaster)
-    show_notes(pretrained_notes(chosen))
     predict_one = nowcast_file if stream else predict_file
+    untold = [forecaster]  # told with the first forecast, so that an error stays one line
 
     def run(source: str, files: list[str]) -> None:
         with Display() as display:
             display.show(f"reading {Path(source).name}")
             notes = predict_one(forecaster, source, files, request, overwrite, display.count)
+        if untold:
+            show_model(untold.pop())
+            notes = (*pretrained_notes(chosen), *notes)
         show_notes(notes)
         for file in files:
             if file != "-":  # standard output holds the frames themselves

@@ -239,7 +239,7 @@ def _clip_name(source: str | Path) -> str:
     if is_live(str(source)):
         return live_name(str(source))
     path = Path(source).resolve()  # "." has no name of its own
-    name = path.name if path.is_dir() else path.stem
+    name = path.name if os.path.isdir(path) else path.stem  # noqa: PTH112  (never raises)
     return re.sub(r"[*?\[\]]+", "", name).strip("-_. ") or path.parent.name  # of a quoted glob
 
 

@@ -232,7 +232,7 @@ def test_several_sources_are_done_although_one_fails(run, clips, grey_run, tmp_p
 def test_a_run_folder_is_complete_and_the_next_gets_a_new_number(run, clips, grey_run):
     before = files(grey_run)
     assert {path.name for path in before} == {
-        *("best.pt", "last.pt", "preview.gif", "preview.png"),
+        *("best.pt", "last.pt", "preview.gif", "preview.png", "curves.png"),
         *("metrics.csv", "config.yaml", "run.json"),
     }
     code, out, err = run("train", clips / "grey", "--runs", grey_run.parent, *TINY)

@@ -17,7 +17,7 @@ LONG = "a" * 300
 # decide what is written.
 COMMANDS = {
     "predict: model": ["predict", "{bad}.pt", "{clip}", "-o", "out.gif"],
-    "predict: run folder": ["predict", "{bad}", "{clip}", "-o", "out.gif"],
+    "predict: run folder": ["predict", "--model", "{bad}", "{clip}", "-o", "out.gif"],
     "predict: source": ["predict", "{model}", "{bad}.npy", "-o", "out.gif"],
     "predict: output": ["predict", "{model}", "{clip}", "-o", "{bad}.gif"],
     "predict: PNG folder": ["predict", "{model}", "{clip}", "-o", "{bad}/"],
@@ -80,7 +80,8 @@ def test_a_name_that_is_too_long_is_one_sentence(run, here, monkeypatch, name):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="only root can be another")
-@pytest.mark.parametrize("name", COMMANDS)
+# Loading PyTorch's exporters in a forked child can wait for ever for locks of the parent's threads.
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "export: model"])
 def test_a_folder_that_is_closed_to_the_user_is_one_sentence(here, name):
     arguments = filled(COMMANDS[name], "closed/file", here)
 

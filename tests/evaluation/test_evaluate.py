@@ -28,6 +28,7 @@ from framecast.prediction.baselines import BASELINES, optical_flow
 from framecast.prediction.loaded_forecaster import LoadedForecaster, load_forecaster
 from framecast.video.readers.base import FrameSource, SourceInfo
 from framecast.video.readers.open import open_source, open_sources
+from framecast.video.value_range import full_range
 from tests.support.models import random_checkpoint
 from tests.support.tiny_runs import CONTEXT, FRAMES, HEIGHT, HORIZON, WIDTH
 
@@ -49,6 +50,7 @@ class NumberedSource(FrameSource):
             channels=1,
             dtype="uint16",
             fps=None,
+            values=full_range(np.uint16),
         )
         self.decoded, self.alive, self.most = [], [], 0
 

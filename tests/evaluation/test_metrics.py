@@ -9,7 +9,8 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from framecast.data.batches import Batch
+from framecast.config.loading import load_config
+from framecast.data.plan import make_plan
 from framecast.errors import UsageError
 from framecast.evaluation.metrics import (
     CriticalSuccess,
@@ -24,8 +25,9 @@ from framecast.evaluation.metrics import (
 )
 from framecast.evaluation.protocols import PROTOCOLS, make_metrics
 from framecast.evaluation.thresholds import Threshold
-from framecast.prediction.baselines import persistence
-from framecast.training.validation import score
+from framecast.runtime.distributed import Group
+from framecast.training.validation import Validation
+from framecast.video.readers.open import open_source
 from tests.goldens.make_nowcast import SCALES, THRESHOLDS, fields
 
 GOLDENS = json.loads((Path(__file__).parents[1] / "goldens/nowcast.json").read_text())
@@ -60,35 +62,25 @@ def test_half_precision_predictions_are_scored_in_full():
     assert total.compute().item() == 0.0625
 
 
-def test_score_compares_lead_k_with_target_frame_k():
-    batches = [
-        Batch(frames(B, T, C, H, W, seed=seed), frames(B, HORIZON, C, H, W, seed=seed + 5))
-        for seed in (0, 1)
-    ]
-    calls = []
+def test_validation_compares_lead_k_with_target_frame_k(tmp_path):
+    clip_THWC = np.random.default_rng(4).integers(0, 256, (60, 9, 11, 1), dtype=np.uint8)
+    np.save(tmp_path / "clip.npy", clip_THWC)
+    settings = ["data.context_length=3", "data.horizon=4", "data.scene_cuts=false"]
+    plan = make_plan([open_source(tmp_path / "clip.npy").info], load_config(None, settings, {}))
 
     def fading(context_BTCHW, horizon):
-        calls.append((tuple(context_BTCHW.shape), horizon))
+        assert context_BTCHW.shape[1:] == (3, 1, 9, 11)
         for lead in range(1, horizon + 1):
             yield context_BTCHW[:, -1] / lead
 
+    found_T = Validation(plan, [clip_THWC], Group("cpu"), "float32").mse_per_lead(fading)
+    unit_THWC = clip_THWC / 255
+    starts = [window.start for window in plan.validation]
     expected = [
-        np.mean(
-            [
-                (b.context_BTCHW[:, -1].numpy() / (k + 1) - b.target_BTCHW[:, k].numpy()) ** 2
-                for b in batches
-            ]
-        )
-        for k in range(HORIZON)
+        np.mean([(unit_THWC[s + 2] / k - unit_THWC[s + 2 + k]) ** 2 for s in starts])
+        for k in (1, 2, 3, 4)
     ]
-    np.testing.assert_allclose(score(fading, batches, HORIZON), expected, rtol=1e-6)
-    assert calls == [((B, T, C, H, W), HORIZON)] * 2
-
-
-def test_a_future_that_repeats_the_last_frame_costs_persistence_nothing():
-    context = frames(B, T, C, H, W, seed=3)
-    still = Batch(context, context[:, -1:].repeat(1, HORIZON, 1, 1, 1))
-    assert score(persistence, [still], HORIZON).tolist() == [0.0] * HORIZON
+    np.testing.assert_allclose(found_T, expected, rtol=1e-6)
 
 
 def test_devices_without_float64_are_scored_too():

@@ -13,6 +13,7 @@ from tests.benchmarks.comparison.evidence import (
     at_another_size,
     drawn_network,
     influence,
+    moving_network,
     transforms,
     unlike_when_moved,
     written_out,
@@ -84,10 +85,10 @@ def test_flow_convlstm_feels_a_pixel_most_where_it_was():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_moves_with_the_frame_is_a_convlstm(name):
     """A clip moved by whole cells gives the forecast moved alike, away from the borders; or not."""
-    found = unlike_when_moved(drawn_network(name, (96, 96)), (96, 96), (1, 2))
+    found = unlike_when_moved(*moving_network(name))
     if name in TIED:
         assert found > 0.5
-    else:  # the motion's pyramid has cells of 64 pixels
+    else:  # the motion pyramid has cells of 64 pixels
         assert found < (0.01 if name == "flow-convlstm" else 1e-5)
 
 

@@ -232,9 +232,9 @@ class CostBuilder:
             returned = "h of every step, c of the last"
             saved, workspace = fused_memory(cells, filters, geometry, steps)
         else:
-            # i, f, the candidate, o, tanh(c), h and c; the pre-activations of both convolutions,
-            # their sum, and two results of a gate
-            returned, saved, workspace = "h and c", 7 * size(state), 14 * size(state)
+            # Saved: i, f, the candidate, o, tanh(c), h and c. Workspace: what both convolutions
+            # return; without gradients the gates are computed in place.
+            returned, saved, workspace = "h and c", 7 * size(state), 8 * size(state)
         return self.add(
             name,
             f"ConvLSTM2D {kernel}x{kernel}{f', stride {stride}' if stride > 1 else ''}"

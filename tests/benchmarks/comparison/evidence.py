@@ -187,6 +187,13 @@ def _as_matrix(kernel: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
     return convolve(each, kernel, None, geometry).flatten(1).T
 
 
+def moving_network(name: str) -> tuple[Forecaster, tuple[int, int], tuple[int, int]]:
+    """A network with the size (H, W) and the shift in cells that it is moved by."""
+    if ModelConfig(name).traits.tied_to_size:
+        return drawn_network(name, (96, 96)), (96, 96), (1, 2)
+    return drawn_network(name, (192, 192)), (192, 192), (4, 8)
+
+
 @dataclass(frozen=True)
 class Finding:
     """What the experiments found of one network; shares are of the numbers of a frame.
@@ -235,7 +242,8 @@ def examine(name: str, sample: Path) -> tuple[Finding, dict[int, np.ndarray]]:
         name,
         *transforms(name, size[0]),
         felt_in={age: float((map_HW > 0).mean()) for age, map_HW in maps.items()},
-        unlike_when_moved=unlike_when_moved(network, size, (1, 2)),
+        # Whole cells of every network; the large frame keeps borders out of what is compared.
+        unlike_when_moved=unlike_when_moved(*moving_network(name)),
         refusal=at_another_size(network, (size[0] - 32, size[1] - 16)),
     )
     return found, maps
