@@ -218,7 +218,7 @@ def _unknown_section(key: str, where: str = "") -> ConfigError:
     return ConfigError(f"{prefix(where)}{key}: unknown section", remedy=remedy)
 
 
-RETIRED = frozenset({"FRAMECAST_CACHE"})
+RETIRED_VARIABLES = frozenset({"FRAMECAST_CACHE"})
 """Variables of earlier versions that people still have in their shells, and that change nothing."""
 
 
@@ -226,7 +226,7 @@ def _read_env(env: Mapping[str, str]) -> dict[str, object]:
     known = {spec.env: spec for spec in fields()}
     settings = {}
     for variable in sorted(name for name in env if name.startswith(ENV_PREFIX)):
-        if variable in RETIRED:
+        if variable in RETIRED_VARIABLES:
             continue
         if variable not in known:
             close = _nearest(variable.removeprefix(ENV_PREFIX).lower())

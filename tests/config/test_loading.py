@@ -547,3 +547,12 @@ def test_importing_the_settings_is_light():
 
 def test_a_variable_of_an_earlier_version_does_not_stop_a_run():
     assert load_config(env={"FRAMECAST_CACHE": "/somewhere"}) == Config()
+
+
+def test_settings_and_variables_of_earlier_versions_are_ignored(tmp_path):
+    (tmp_path / "old.yaml").write_text("data: {cache_gb: 20, crop: 96}\n")
+    config = load_config(tmp_path / "old.yaml", env={"FRAMECAST_CACHE": "somewhere"})
+    assert config.data.crop == 96
+    saved = to_dict(config)
+    saved["data"]["cache_gb"] = 20.0  # as model files have it
+    assert from_dict(saved) == config
