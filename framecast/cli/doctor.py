@@ -25,9 +25,10 @@ PACKAGES = ("torch", "numpy", "opencv-python", "av", "pillow", "scenedetect", "m
 
 OPTIONAL = {
     "onnx": "export to ONNX",
-    "onnxscript": "export to ONNX",
-    "onnxruntime": "the check of an exported ONNX model",
-    "h5py": "Keras weight files",
+    "onnxruntime": "forecasts and the check with ONNX models",
+    "safetensors": "export to safetensors",
+    "h5py": "Keras weight files and HDF5 arrays",
+    "netCDF4": "NetCDF files",
 }
 """Packages that framecast works without, and what needs them."""
 
