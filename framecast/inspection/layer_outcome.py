@@ -11,8 +11,6 @@ from framecast.nn.shapes import to_sizes
 
 Arguments = dict[str, Any]
 Weights = tuple[tuple[str, Shape], ...]
-Layer = tuple[str, Arguments]
-"""A kind, such as "Conv2D", and its arguments, those left out included."""
 
 
 class LayerMistakeError(Exception):

@@ -27,7 +27,7 @@ BLURS = (1.5, 4.0, 10.0)
 ERROR_SIGMA, WIDE_SIGMA = 2.0, 3.0
 """Gaussian widths of the windows that hindcasts' errors are means over: pixels, fine cells."""
 
-CARRIED, SOFTENED, BLURRED, ELSEWHERE, OWN, LAST, MEAN = 0, 1, 2, 4, 6, 7, 8
+CARRIED, BLURRED, ELSEWHERE, OWN, LAST, MEAN = 0, 2, 4, 6, 7, 8
 """Where some of the candidates stand among all."""
 
 CANDIDATES = 10
