@@ -195,13 +195,13 @@ class Pretraining:
 def relative_error(frames_BTCHW: Tensor, target_BTCHW: Tensor, last_B1CHW: Tensor) -> Tensor:
     """Mean log of the squared error over persistence's: what geometric means of scenes measure.
 
-    Two hundredths of persistence's error and 1e-5 (0.8 grey levels) keep quiet windows finite.
+    Two hundredths of persistence's error and 3e-6 (0.4 grey levels) keep quiet windows finite.
     """
     mse_BT = (frames_BTCHW.float() - target_BTCHW).square().mean(dim=(2, 3, 4))
     still_BT = (last_B1CHW - target_BTCHW).square().mean(dim=(2, 3, 4))
 
     def log_ratio(mse: Tensor, still: Tensor) -> Tensor:
-        return torch.log((mse + 0.02 * still + 1e-5) / (still + 1e-5))
+        return torch.log((mse + 0.02 * still + 3e-6) / (still + 3e-6))
 
     together_B = log_ratio(mse_BT.mean(dim=1), still_BT.mean(dim=1))
     each_B = log_ratio(mse_BT, still_BT).mean(dim=1)

@@ -25,7 +25,12 @@ CAP, TEMPER = 12, 0.6
 """Kinds are drawn in proportion to their number of scenes, at most the first, to this power."""
 
 STILL = 0.25
-"""Mean change in grey levels of 255 below which a window is mostly drawn again."""
+"""Mean change in grey levels of 255 below which a window is mostly drawn again: of context and
+future together, since what just came to rest must be learnt, too."""
+
+HELD = 0.12
+"""Share of windows some of whose frames are repeated in a regular pattern, as where a slow clip was
+brought to a higher rate."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class SceneBatches(Dataset):
                 windows.append(synthetic.window())
             else:
                 windows.append(real_window(random, kinds))
+            if random.random() < HELD:
+                windows[-1] = windows[-1][_held_frames(random, len(windows[-1]))]
         return torch.from_numpy(np.stack(windows)).unsqueeze(2)
 
     def from_step(self, first: int, workers: int) -> Iterator[Tensor]:
@@ -84,6 +91,14 @@ def real_window(random: Generator, kinds: dict[str, list[Scene]]) -> np.ndarray:
     return np.ascontiguousarray(window_THW, dtype=np.float32)
 
 
+def _held_frames(random: Generator, length: int) -> np.ndarray:
+    """The numbers of frames (T,) shown when 1 to 3 of every 2 to 4 are new."""
+    period = int(random.integers(2, 5))
+    new = int(random.integers(1, period))
+    shown = (np.arange(length) + random.integers(period)) * new // period
+    return shown - shown[0]
+
+
 def _cut(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.ndarray, bool]:
     """A square (T, side, side) of 8-bit frames in which, mostly, something moves; whether radar."""
     names = sorted(kinds)
@@ -109,7 +124,7 @@ def _cut(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.ndarray, 
         window_THW = np.ascontiguousarray(frames[time, y : y + side, x : x + side])
         reversed_ = kind != "radar" and random.random() < 0.1
         window_THW = window_THW[::-1] if reversed_ else window_THW
-        change = window_THW[CONTEXT - 1].astype(np.int16) - window_THW[CONTEXT::4]
+        change = window_THW[CONTEXT - 1].astype(np.int16) - window_THW[:: CONTEXT // 2]
         if np.abs(change).mean() >= STILL or random.random() < 0.1:
             break
     return window_THW, kind == "radar"
