@@ -85,8 +85,8 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
         _, _, state = network._forecast(network.encode(context))
         _, found, after = network._forecast(state)
     grey, last = context[:, :, 0], context[:, -1]
-    first, _ = lucas_kanade(grey, 5.0)
-    second, _ = lucas_kanade(grey[:, -2:], 2.5)
+    first = lucas_kanade(grey, 5.0)
+    second = lucas_kanade(grey[:, -2:], 2.5)
     torch.testing.assert_close(after.scene.velocities_B4hw, torch.cat((first, second), dim=1))
     soft, blurred = (
         torch.from_numpy(

@@ -186,8 +186,7 @@ def test_the_layers_read_every_context_frame(name, place, monkeypatch):
     """Where the estimated motion, which all frames enter, gives nothing away."""
 
     def at_rest(frames_BTHW, window_sigma):
-        still_B2HW = torch.zeros(len(frames_BTHW), 2, *frames_BTHW.shape[-2:])
-        return still_B2HW, still_B2HW
+        return torch.zeros(len(frames_BTHW), 2, *frames_BTHW.shape[-2:])
 
     monkeypatch.setattr("framecast.nn.forecasters.flow.network.lucas_kanade", at_rest)
     network, context = build(name, std=0.3), clip()

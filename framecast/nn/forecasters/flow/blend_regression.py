@@ -1,5 +1,6 @@
-"""The blend of a forecast with classical candidates that has the least squared error: ridge
-regression.
+"""The blend of a forecast with classical candidates that has the least squared error.
+
+Ridge regression (Hoerl & Kennard 1970), smoothed over lead times.
 
 Axes: n lead times, J candidates, B batch, C image channels, H rows, W columns, D the pixels of all.
 """
@@ -19,7 +20,7 @@ FLOOR = 1e-5
 """Mean squared error below which windows no longer count more for being easy; frames in [0, 1]."""
 
 PIXELS = 64 * 64
-"""Of larger frames no more than about so many are looked at, in even steps."""
+"""Largest number of pixels, about, that are used of a frame: larger ones are subsampled evenly."""
 
 
 class BlendRegression:
@@ -49,6 +50,7 @@ class BlendRegression:
             strict=True,
         ):
             terms_JD, target_D = terms_JCHW.flatten(1), target_CHW.flatten()
+            # Regressed are deviations from the forecast, so that ridge pulls towards it, not to 0.
             missed_D = target_D - terms_JD[-1]
             change_JD = terms_JD[:-1] - terms_JD[-1]
             error = (missed_D.square().mean() + FLOOR) * len(target_D)
@@ -60,6 +62,7 @@ class BlendRegression:
         n, J = self.longest, self.sums_nJ.shape[1]
         if n == 0:
             return None
+        # In proportion to the number of windows: a prior of the same strength for any clip length.
         held = self.windows * torch.eye(J, dtype=torch.float64)
         system_nJnJ = torch.zeros(n, J, n, J, dtype=torch.float64)
         for lead in range(n):

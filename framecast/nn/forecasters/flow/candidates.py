@@ -52,13 +52,15 @@ def hindcast(grey_BThw: Tensor, velocity_B2hw: Tensor) -> Hindcast:
     misses.append(grey_BThw - grey_BThw.mean(dim=1, keepdim=True))
     errors = [miss_BThw.square().mean(dim=1, keepdim=True) for miss_BThw in misses]
     log_errors_B5hw = (gaussian_blur(torch.cat(errors, dim=1), ERROR_SIGMA) + LOG_FLOOR).log()
+    # On the coarse grid a window of 12 pixels is 3 cells wide, so the blur is cheap.
     wide_B1hw = enlarge(gaussian_blur(shrink(errors[0], FINE), WIDE_SIGMA), FINE)
+    # The first frame has no predecessor: 0 keeps as many maps as frames.
     residual_BThw, change_BThw = (F.pad(misses[i], (0, 0, 0, 0, 1, 0)) for i in (0, 3))
     return Hindcast(residual_BThw, change_BThw, log_errors_B5hw, (wide_B1hw + 1e-6).sqrt())
 
 
 def blurs(image_BCHW: Tensor, scale: int) -> tuple[Tensor, ...]:
-    """An image at the widths of `BLURS`, in pixels at working size: so many (B, C, H, W)."""
+    """An image (B, C, H, W) blurred by each width of `BLURS`, in pixels at working size."""
     soft_BCHW, blurred_BCHW = (gaussian_blur(image_BCHW, scale * sigma) for sigma in BLURS[:2])
     # The widest is too wide to convolve at full size.
     cell = FINE * scale
@@ -72,12 +74,12 @@ def squash(difference: Tensor) -> Tensor:
 
 
 def shrink(maps_BCHW: Tensor, factor: int) -> Tensor:
-    """Mean over squares of so many pixels a side."""
+    """Means over squares of `factor` pixels a side."""
     return maps_BCHW if factor == 1 else F.avg_pool2d(maps_BCHW, factor)
 
 
 def enlarge(maps_BCHW: Tensor, factor: int) -> Tensor:
-    """Interpolate bilinearly to so many pixels for one, along each side."""
+    """Interpolate bilinearly to `factor` pixels for one along each side."""
     if factor == 1:
         return maps_BCHW
     return F.interpolate(maps_BCHW, scale_factor=factor, mode="bilinear")

@@ -143,6 +143,7 @@ class FlowConvLSTM(Forecaster):
         self.confidence = nn.Parameter(torch.full((CANDIDATES,), CONFIDENCE))
         self.blend = nn.Parameter(torch.zeros(LEADS, len(BLENDED)))
         with torch.no_grad():
+            # The last of the painted maps is the residual, which starts at 0.
             odds = torch.tensor((*FIRST_ODDS, 0.0))
             self.paint.bias.copy_(odds.repeat_interleave(FINE**2))
 
@@ -153,6 +154,7 @@ class FlowConvLSTM(Forecaster):
         return scale, pyramid_levels(rows, columns)
 
     def encode(self, context_BTCHW: Tensor) -> FlowState:
+        # Classical motion has nothing to learn, and 16 bits are too few for its small differences.
         with torch.no_grad(), as_given(context_BTCHW.device):
             scene, maps_NMhw = self._survey(context_BTCHW.float())
         B, T = context_BTCHW.shape[:2]
@@ -160,6 +162,7 @@ class FlowConvLSTM(Forecaster):
         embedded_NEHW = leaky(self.embed(cells_NMHW))
         x_NXHW = torch.cat((embedded_NEHW, cells_NMHW[:, : FINE**2]), dim=1)
         x_BTXHW = leaky(self.from_context(x_NXHW)).float().unflatten(0, (B, T))
+        # Before the first step nothing has moved, so that all of the frame is still seen.
         covered_B2XX = torch.ones_like(scene.velocities_B4XX[:, :2])
         lead_B = torch.zeros(B, dtype=torch.int64, device=context_BTCHW.device)
         hints_BXX = self._hints(scene, lead_B, covered_B2XX)
@@ -180,6 +183,7 @@ class FlowConvLSTM(Forecaster):
         weights_BJ = self.blend[(after.lead_B - 1).clamp(max=LEADS - 1)]
         change_BJCHW = candidates_BKCHW[:, BLENDED] - frame_BCHW.unsqueeze(1)
         blended_BCHW = frame_BCHW + (weights_BJ[..., None, None, None] * change_BJCHW).sum(dim=1)
+        # What padding added is cut off; the state keeps the frame before the blend, as trained.
         height, width = state.scene.size
         return self.bounded(blended_BCHW[..., :height, :width]), after
 
@@ -194,8 +198,8 @@ class FlowConvLSTM(Forecaster):
             1, seen_BTCHW.shape[1:3]
         )
         grey_BThw = shrink(seen_BTCHW.mean(dim=2), scale)
-        wide_B2hw, _ = lucas_kanade(grey_BThw, WINDOW_SIGMAS[0])
-        newest_B2hw, _ = lucas_kanade(grey_BThw[:, -NEWEST:], WINDOW_SIGMAS[1])
+        wide_B2hw = lucas_kanade(grey_BThw, WINDOW_SIGMAS[0])
+        newest_B2hw = lucas_kanade(grey_BThw[:, -NEWEST:], WINDOW_SIGMAS[1])
         velocities_B4hw = torch.cat((wide_B2hw, newest_B2hw), dim=1)
         tried = hindcast(grey_BThw, wide_B2hw)
         residual_BThw = squash(tried.residual_BThw)
@@ -244,6 +248,8 @@ class FlowConvLSTM(Forecaster):
         embedded_BEHW = leaky(self.read(torch.cat(cells, dim=1)) + lifted_BEHW)
         embedded_BEHW = leaky(self.mix(embedded_BEHW))
         painted_BPhw = F.pixel_shuffle(self.paint(embedded_BEHW).float(), FINE)
+        # softmax(-c log e) = e^-c / sum: weights by inverse error, the classical combination of
+        # forecasts (Bates & Granger 1969), which the painted log-odds then correct.
         known_BKhw = self.confidence.view(-1, 1, 1) * log_errors_B5hw[:, HINDCAST_OF]
         weights_BKhw = torch.softmax(painted_BPhw[:, :CANDIDATES] - known_BKhw, dim=1)
         spread_BKCHW = (candidates_BKCHW - candidates_BKCHW[:, OWN : OWN + 1]).abs()
@@ -267,6 +273,7 @@ class FlowConvLSTM(Forecaster):
     def _move(self, state: FlowState, hidden_BFHW: Tensor) -> Motion:
         """Correct both velocities, and lengthen the trajectories back to the last frame."""
         turned_B4HW = F.pixel_shuffle(self.turn(hidden_BFHW).float(), PATCH // FINE)
+        # A correction of this step only: the estimate itself stays, so errors do not add up.
         velocities_B4hw = state.scene.velocities_B4hw + enlarge(turned_B4HW, FINE)
         pairs = zip(
             state.displacements_B4hw.split(2, dim=1), velocities_B4hw.split(2, dim=1), strict=True
@@ -296,6 +303,7 @@ class FlowConvLSTM(Forecaster):
     def _candidates(self, state: FlowState, motion: Motion) -> Tensor:
         """All candidates of the next frame at full size, (B, K, C, H, W)."""
         scene, scale = state.scene, state.scene.scale
+        # Pixels at working size become pixels of the frame.
         displacements_B4HW = enlarge(scale * motion.displacements_B4hw, scale)
         velocity_B2HW = enlarge(scale * motion.velocities_B4hw[:, :2], scale)
         pictures_BPHW = torch.cat((scene.last_BCHW, *scene.blurs_BCHW), dim=1)

@@ -76,11 +76,8 @@ def _sample(image_BCHW: Tensor, grid_BHW2: Tensor) -> Tensor:
     return F.grid_sample(image_BCHW, grid_BHW2, padding_mode="border", align_corners=True)
 
 
-def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> tuple[Tensor, Tensor]:
-    """Estimate a velocity field (B, 2, H, W) that explains the steps between the given frames.
-
-    Returns it beside the coarser field that was its start on the frames' own resolution, which
-    comes from windows twice as wide, and is surer and smoother.
+def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> Tensor:
+    """Estimate the velocity field (B, 2, H, W) that explains the steps between the given frames.
 
     `frames_BTHW` are grey frames in [0, 1]; newer pairs weigh more. `window_sigma` is the width in
     pixels, at every level, of the Gaussian window that a velocity is estimated over: wide windows
@@ -88,9 +85,10 @@ def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> tuple[Tensor, Tens
     """
     B, T, H, W = frames_BTHW.shape
     if T == 1:
-        return frames_BTHW.new_zeros(B, 2, H, W), frames_BTHW.new_zeros(B, 2, H, W)
+        return frames_BTHW.new_zeros(B, 2, H, W)
     pyramid = [frames_BTHW]
     for _ in range(pyramid_levels(H, W) - 1):
+        # Blurred first: every second pixel alone would alias.
         blurred = gaussian_blur(pyramid[-1], PYRAMID_SIGMA)
         pyramid.append(F.avg_pool2d(blurred, 2, ceil_mode=True, count_include_pad=False))
     weight_T11 = _pair_weights(T - 1, like=frames_BTHW)
@@ -99,13 +97,13 @@ def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> tuple[Tensor, Tens
     for level_BTHW in reversed(pyramid):
         size = level_BTHW.shape[-2:]
         if velocity_B2HW.shape[-2:] != size:
+            # A pixel of this level is half a pixel of the coarser one.
             velocity_B2HW = 2 * F.interpolate(velocity_B2HW, size=size, mode="bilinear")
-        coarse_B2HW = velocity_B2HW
         older_BTHW, newer_BTHW = level_BTHW[:, :-1], level_BTHW[:, 1:]
         for _ in range(ITERATIONS):
             moments_B5HW = _moments(older_BTHW, newer_BTHW, velocity_B2HW, weight_T11)
             velocity_B2HW = velocity_B2HW + _increment(_blurred(moments_B5HW, kernel))
-    return velocity_B2HW, coarse_B2HW
+    return velocity_B2HW
 
 
 def _pair_weights(pairs: int, like: Tensor) -> Tensor:
@@ -123,6 +121,7 @@ def _moments(
     """
     grid_BHW2 = _grid(velocity_B2HW, -1)
     moved_BTHW = _sample(older_BTHW, grid_BHW2)
+    # Central differences of the mean of both frames: half the spacing, half the sum.
     quarter = (moved_BTHW + newer_BTHW) / 4
     wide = F.pad(quarter, (1, 1, 0, 0), mode="replicate")
     high = F.pad(quarter, (0, 0, 1, 1), mode="replicate")
@@ -139,6 +138,7 @@ def _increment(moments_B5HW: Tensor) -> Tensor:
     """Solve the windowed least-squares problem for what the velocity misses, at most 2 pixels."""
     xx, xy, yy, xt, yt = moments_B5HW.unbind(dim=1)
     xx, yy = xx + DAMPING, yy + DAMPING
+    # Cramer's rule; the damping keeps the determinant above 0 on flat ground and along edges.
     determinant = xx * yy - xy * xy
     dx, dy = (xy * yt - yy * xt) / determinant, (xy * xt - xx * yt) / determinant
     return torch.stack((dx, dy), dim=1).clamp(-2, 2)
@@ -161,6 +161,7 @@ def _gaussian(sigma: float, channels: int, like: Tensor) -> Tensor:
 def _blurred(image_BCHW: Tensor, kernel_C11K: Tensor) -> Tensor:
     """Convolve every channel with a kernel along its columns, then along its rows."""
     C, _, _, width = kernel_C11K.shape
+    # A Gaussian is separable: 2 passes of `width` products, not one of `width` squared.
     padded = F.pad(image_BCHW, (width // 2,) * 4, mode="replicate")
     rows = F.conv2d(padded, kernel_C11K, groups=C)
     return F.conv2d(rows, kernel_C11K.transpose(2, 3), groups=C)
