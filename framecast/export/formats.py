@@ -213,7 +213,9 @@ class SafetensorsFormat(ModelFormat):
         trained_on = checkpoint.trained_on and [asdict(clip) for clip in checkpoint.trained_on]
         more = {"scores": dict(checkpoint.scores), "trained_on": trained_on}
         texts = {name: json.dumps(value) for name, value in more.items()}
-        import_module("safetensors.torch").save_file(weights, path, {**export.metadata, **texts})
+        safetensors = import_module("safetensors.torch")
+        # Its own writer has an exception of its own for a full disk.
+        path.write_bytes(safetensors.save(weights, {**export.metadata, **texts}))
 
     def load(self, path: Path, export: Export) -> Run:
         return load_checkpoint(path).forecaster()

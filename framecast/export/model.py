@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint
 from framecast.prediction.rollout import rollout
 from framecast.runtime.device import explained_memory
-from framecast.runtime.output_files import check_target, explained_write
+from framecast.runtime.output_files import check_target, explained_write, workplace
 from framecast.runtime.versions import __version__
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
@@ -85,11 +84,10 @@ def export_model(
         explained_write(path, "model"),
         explained_memory("use a smaller --size"),
         quiet(),
-        # In the same folder, since a rename is atomic only within one file system.
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=".framecast-") as folder,
+        workplace(path.parent) as folder,
         torch.no_grad(),
     ):
-        written = Path(folder) / path.name
+        written = folder / path.name
         tell(f"writing {file_format.title}")
         file_format.save(export, written)
         tell(f"checking {file_format.title} against PyTorch")

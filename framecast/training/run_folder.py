@@ -156,6 +156,7 @@ class RunWriter:
         if self.run is not None:
             self._write(self.run, last, best, rows)
             return
+        known = self.runs.exists()
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
             with workplace(self.runs) as place:
@@ -166,6 +167,9 @@ class RunWriter:
                 self._write(draft, last, best, rows)
                 self.run = RunFolder(_numbered(draft.path, self.runs))
         except (OSError, FramecastError) as error:
+            if not known:
+                with suppress(OSError):  # another run has begun in it
+                    self.runs.rmdir()
             full = getattr(error, "errno", None) == errno.ENOSPC
             if full or isinstance(error, ResourceError):
                 raise ResourceError(

@@ -333,7 +333,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", [".pt2", ".torchscript"])
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".safetensors", ".torchscript"])
 def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path, suffix):
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -89,7 +89,11 @@ def test_a_disk_that_fills_up_at_the_first_save_leaves_nothing(tmp_path, monkeyp
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ResourceError, match=r"runs: the disk is full; free some space.*--runs"):
         saved(tmp_path / "runs")
-    assert not any((tmp_path / "runs").iterdir())
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ResourceError):
+        saved(tmp_path / "runs")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"], "the user's own folder stays"
 
 
 def test_a_disk_that_fills_up_later_leaves_the_files_as_they_were(tmp_path, monkeypatch):
