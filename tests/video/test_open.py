@@ -75,7 +75,14 @@ def test_a_clip_given_twice_would_leak_into_validation(tmp_path, clip):
         open_sources([tmp_path, inner])
     (tmp_path / "link").symlink_to(inner)
     with pytest.raises(SourceError, match=r"link: is given twice"):
-        open_sources([tmp_path])
+        open_sources([inner, tmp_path / "link"])
+
+
+def test_what_links_lead_to_twice_is_read_once(tmp_path, clip):
+    write_folder(tmp_path / "b" / "c", clip)
+    for name in ("a", "z"):
+        (tmp_path / name).symlink_to(tmp_path / "b")
+    assert names(open_sources([tmp_path])) == ["c"]
 
 
 def test_links_that_lead_in_circles_end(tmp_path, clip):

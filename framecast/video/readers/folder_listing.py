@@ -6,6 +6,7 @@ then by the numbers and times in the names; see `file_order`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -77,7 +78,7 @@ def sort_entries(
         if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_NAMES:
             continue
         suffix = entry.suffix.lower()
-        if entry.is_dir():
+        if os.path.isdir(entry):  # noqa: PTH112  (never raises, as Path.is_dir does for closed links)
             groups["folders"].append(entry)
         elif suffix in IMAGE_SUFFIXES:
             if suffix in PAGED_SUFFIXES and suffix not in paged:

@@ -128,7 +128,7 @@ def _find_clips(text: str) -> list[tuple[Path, Listing | None]]:
             f"{path}: is a device or a pipe, not a clip",
             remedy="give a file, or send frames through - with predict --stream",
         )
-    clips = _expand(path, frozenset())
+    clips = _expand(path, set())
     if clips:
         return clips
     strays = list_folder(path).others
@@ -154,7 +154,7 @@ def _matched_clips(text: str, matches: list[Path]) -> list[tuple[Path, Listing |
         if listing.images:
             clips.append((folder, listing))
         for inner in listing.folders:
-            clips += _expand(inner, frozenset())
+            clips += _expand(inner, set())
         clips += [(clip, None) for clip in listing.clips]
     if not clips:
         raise SourceError(f"{text}: matches no frames or clips", remedy="check the pattern")
@@ -179,16 +179,16 @@ def _check_setting(text: str) -> None:
                 )
 
 
-def _expand(folder: Path, above: frozenset[Path]) -> list[tuple[Path, Listing | None]]:
-    """Return the clips below a folder; `above` keeps links from leading round in circles."""
+def _expand(folder: Path, seen: set[str]) -> list[tuple[Path, Listing | None]]:
+    """Return the clips below a folder; what links lead to twice is looked into once."""
+    seen.add(os.path.realpath(folder))
     listing = list_folder(folder, _pictures)
     if listing.images:
         return [(folder, listing)]
-    above |= {folder.resolve()}
     clips: list[tuple[Path, Listing | None]] = [(clip, None) for clip in listing.clips]
     for inner in listing.folders:
-        if inner.resolve() not in above:
-            clips.extend(_expand(inner, above))
+        if os.path.realpath(inner) not in seen:
+            clips.extend(_expand(inner, seen))
     return clips
 
 
