@@ -80,8 +80,7 @@ def test_a_name_that_is_too_long_is_one_sentence(run, here, monkeypatch, name):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="only root can be another")
-# Loading PyTorch's exporters in a forked child can wait for ever for locks of the parent's threads.
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "export: model"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_folder_that_is_closed_to_the_user_is_one_sentence(here, name):
     arguments = filled(COMMANDS[name], "closed/file", here)
 

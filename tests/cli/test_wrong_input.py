@@ -601,6 +601,18 @@ WRONG = {
         "last.pt: no such file",
         "give a .pt file or a run folder that `framecast train` wrote",
     ),
+    "a run whose best model is gone": (
+        lambda here: ["train", "--resume", run_copy(here, best_pt=None)],
+        MODEL,
+        "best.pt: the best model of this run is missing or damaged",
+        "put it back from a copy, or start a new run",
+    ),
+    "a run whose best model is damaged": (
+        lambda here: ["train", "--resume", run_copy(here, best_pt="PK"), "--epochs", 2],
+        MODEL,
+        "best.pt: the best model of this run is missing or damaged",
+        "put it back from a copy, or start a new run",
+    ),
     "a run whose clip is gone": (
         lambda here: ["train", "--resume", run_without_its_clip(here)],
         SOURCE,

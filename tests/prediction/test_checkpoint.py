@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from framecast.errors import CheckpointError, OutputError, ResourceError
 from framecast.prediction.checkpoint import load_checkpoint, save_checkpoint
@@ -317,6 +319,48 @@ def test_contents_that_cannot_be_are_refused(model, change, words):
     text = refused(rewritten(model, change))
     assert text.startswith(f"{model}: incomplete or inconsistent (")
     assert words in text
+
+
+HOSTILE = st.one_of(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.sampled_from([10**12, 2**31, 2**63 - 1, -1, 0, 1e308, "auto", "a" * 10**5, [10**9] * 50]),
+    st.lists(st.integers() | st.none(), max_size=3) | st.dictionaries(st.text(), st.integers()),
+    st.sampled_from(
+        [
+            torch.ones(2, 3).to_sparse(),
+            torch.ones(1).expand(10**6, 10**6),
+            torch.ones(2).to(torch.float8_e4m3fn),
+            torch.empty(3, 4, device="meta"),
+            torch.zeros(0),
+            torch.ones(2, 3, dtype=torch.float64),
+        ]
+    ),
+)
+"""Values that a field of a model file does not expect."""
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_any_value_in_any_field_is_a_model_or_one_refusal(tmp_path, data):
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, replace(random_checkpoint(), progress={"step": 1}))
+    contents = torch.load(path, weights_only=True)
+    place, key = contents, data.draw(st.sampled_from(sorted(contents)))
+    while isinstance(place[key], dict) and place[key] and data.draw(st.integers(0, 9)):
+        place = place[key]
+        key = data.draw(st.sampled_from(sorted(place)))
+    place[key] = data.draw(HOSTILE)
+    torch.save(contents, path)
+    try:
+        load_checkpoint(path).forecaster()
+    except (CheckpointError, ResourceError) as error:
+        assert "\n" not in str(error)
+        assert len(str(error)) < 700
 
 
 def test_weights_of_another_network_are_refused():
