@@ -16,6 +16,8 @@ from pathlib import Path
 from framecast.errors import EXIT_CODES, PartialFailureError
 
 GIGABYTE = 1_000_000_000
+HANGS = {signal.SIGPROF: signal.ITIMER_PROF, signal.SIGALRM: signal.ITIMER_REAL}
+"""Signals that end a child that computes for too long, or waits for too long."""
 PARTIAL = PartialFailureError.exit_code
 """Of several sources each that fails has an error of its own."""
 
@@ -33,10 +35,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds of wall-clock time after which a child hangs, bytes of resident memory it may add."""
+    """Seconds of CPU time after which a child hangs, bytes of resident memory it may add."""
 
     seconds: float = 60
     memory: int = GIGABYTE
+    waiting: float = 20
+    """A child that only waits hangs after so many times the seconds; a busy machine is slow."""
 
 
 def run_child(call: Callable[[], int], folder: Path, limits: Limits) -> Outcome:
@@ -62,9 +66,11 @@ def _become_child(
     code = 70
     try:
         os.chdir(folder)
-        # A default handler, which no Python code can delay: a hang ends as SIGALRM.
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, limits.seconds)
+        # Default handlers, which no Python code can delay: a hang ends as one of these signals.
+        for signal_of, timer in HANGS.items():
+            signal.signal(signal_of, signal.SIG_DFL)
+            factor = 1 if timer == signal.ITIMER_PROF else limits.waiting
+            signal.setitimer(timer, factor * limits.seconds)
         # Beyond the limit that is judged, so that it is measured and not only refused.
         room = _virtual() + 2 * limits.memory
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
@@ -95,8 +101,8 @@ def faults(
 ) -> list[str]:
     """What is wrong with how a child ended; `before` and `after` are digests of its inputs."""
     found = []
-    if outcome.code == -signal.SIGALRM:
-        found.append(f"hangs for {limits.seconds:g} s")
+    if -outcome.code in HANGS:
+        found.append(f"hangs for {outcome.seconds:.0f} s")
     elif outcome.code not in EXIT_CODES or outcome.code == 1:
         found.append(f"ends with code {outcome.code}")
     if "Traceback" in outcome.err:

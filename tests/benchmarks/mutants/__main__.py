@@ -1,0 +1,118 @@
+"""Whether the tests notice what is changed: python -m tests.benchmarks.mutants
+
+Picks changes at random over the files below (another comparison, sign, number or truth value, an
+exception that is not caught, a statement left out), makes each in a copy of the checkout, runs the
+tests that run the changed line, and names the changes that none of them noticed. Needs fork.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="agg")
+
+from .changes import Mutant, picked
+from .test_runs import run_tests, share_imports, tests_by_line, tests_of
+
+ROOT = Path(__file__).parents[3]
+
+PARTS = {
+    "readers": ["framecast/video/readers/*.py"],
+    "writers": ["framecast/video/writers/*.py"],
+    "checkpoint": ["framecast/prediction/checkpoint*.py", "framecast/prediction/model_header.py"],
+    "windows": ["framecast/data/windows.py"],
+    "metrics": ["framecast/evaluation/metrics.py"],
+    "resume": ["framecast/training/run_folder.py", "framecast/training/pipeline.py"],
+    "atomic write": ["framecast/runtime/output_files.py", "framecast/runtime/folder_lock.py"],
+    # Not `chunks` and `cost`, which choose among equal results the one that is fast.
+    "fused recurrence": [
+        f"framecast/nn/recurrence/{name}.py"
+        for name in ("equations", "fused", "pointwise", "direct", "winograd*")
+    ],
+}
+"""Files that are changed."""
+
+TESTS = [
+    *("tests/config", "tests/data", "tests/evaluation", "tests/export", "tests/prediction"),
+    *("tests/runtime", "tests/training", "tests/video", "tests/cli/test_wrong_input.py"),
+    *("tests/nn/test_fused.py", "tests/nn/test_step.py", "tests/nn/test_winograd.py"),
+]
+"""The tests of these wings. A browser is not needed to notice a change."""
+
+GOAL = 0.9
+"""Share of the changes that the tests are to notice."""
+
+
+def outcome(mutant: Mutant, tests: list[str], checkout: Path, seconds: float) -> str:
+    """Run the tests on the changed file; how they noticed it, "" where they did not."""
+    target = checkout / mutant.file.relative_to(ROOT)
+    original = target.read_text(encoding="utf-8")
+    target.write_text(mutant.source, encoding="utf-8")
+    try:
+        code = run_tests(checkout, tests, seconds)
+    finally:
+        target.write_text(original, encoding="utf-8")
+    return {0: "", -signal.SIGPROF: "too slow", -signal.SIGALRM: "too slow"}.get(code, "noticed")
+
+
+def copied(folder: Path) -> Path:
+    """A copy of the checkout to change."""
+    for part in ("framecast", "tests", "sample_data", "pyproject.toml", "README.md"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, folder / part)
+    return folder
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.mutants", description=__doc__)
+    parser.add_argument("--count", type=int, default=200, help="changes in all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--seconds", type=float, default=300, help="of CPU time, for the tests of one"
+    )
+    parser.add_argument("--only", choices=PARTS, action="append", help="only these parts")
+    parser.add_argument("--first", type=int, default=0, help="begin with the one of this number")
+    parser.add_argument("--record", type=Path, help="file that keeps which tests run which line")
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = options()
+    parts = [
+        sorted(f for pattern in PARTS[name] for f in ROOT.glob(pattern) if f.stem != "__init__")
+        for name in given.only or PARTS
+    ]
+    survivors, counts = [], Counter()
+    with tempfile.TemporaryDirectory(prefix="framecast-mutants-") as name:
+        checkout = copied(Path(name))
+        tempfile.tempdir = os.environ["TMPDIR"] = str(checkout)  # of the tests, removed with it
+        share_imports()
+        known = tests_by_line(checkout, TESTS, (given.record or checkout / "record").resolve())
+        for number, mutant in enumerate(picked(given.count, given.seed, parts)):
+            if number < given.first:
+                continue
+            file = str(mutant.file.relative_to(ROOT))
+            tests = tests_of(mutant.lines, file, known)
+            found = outcome(mutant, tests, checkout, given.seconds) if tests else ""
+            counts[found] += 1
+            change = f"{mutant.before!r:.80} -> {mutant.after!r:.80}"
+            place = f"{file}:{mutant.lines.start}"
+            print(f"{number} {found or 'SURVIVED'}: {place}: {change} ({len(tests)} tests)",
+                  flush=True)  # fmt: skip
+            if not found:
+                survivors.append(f"{place} {change}")
+    total, noticed = counts.total(), counts.total() - counts[""]
+    print(f"{noticed} of {total} noticed, {counts['too slow']} of them by their time; survivors:")
+    print("\n".join(survivors) or "none")
+    return 0 if noticed >= GOAL * total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
