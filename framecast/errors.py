@@ -35,7 +35,11 @@ class FramecastError(Exception):
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
-class UsageError(FramecastError, ValueError):
+class InputError(FramecastError, ValueError):
+    """Something given that cannot be used: to Python a ValueError, as with any other function."""
+
+
+class UsageError(InputError):
     """A flag, an argument or a combination of them that means nothing."""
 
     exit_code = 2
@@ -45,7 +49,7 @@ class ConfigError(UsageError):
     """A setting that is unknown, of the wrong type or out of range; names where it was set."""
 
 
-class SourceError(FramecastError):
+class SourceError(InputError):
     """Input frames that are missing, unreadable, inconsistent or too few."""
 
     exit_code = 3
@@ -55,13 +59,13 @@ class CorruptSourceError(SourceError):
     """A file that stops being readable part of the way; names the file and the frame."""
 
 
-class CheckpointError(FramecastError):
+class CheckpointError(InputError):
     """A model file that is no framecast checkpoint, or does not fit the frames it is given."""
 
     exit_code = 4
 
 
-class OutputError(FramecastError):
+class OutputError(InputError):
     """A result that cannot be written, or would overwrite something."""
 
     exit_code = 5

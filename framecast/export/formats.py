@@ -36,18 +36,23 @@ Run = Callable[[Tensor, int], Tensor]
 class Export:
     """What is written: a checkpoint's network with an example context (B, Tc, C, H, W), and how.
 
-    `free_size`: the network takes other heights and widths than the example's. `step` writes
-    `encode` and `step` instead of a whole rollout, `half` weights in half precision.
+    `sides` are the smallest and the largest (H, W) that the file holds for. `step` writes `encode`
+    and `step` instead of a whole rollout, `half` weights in half precision.
     """
 
     checkpoint: Checkpoint
     network: Forecaster
     context_BTCHW: Tensor
     horizon: int
-    free_size: bool
+    sides: tuple[tuple[int, int], tuple[int, int]]
     metadata: Mapping[str, str]
     step: bool = False
     half: bool = False
+
+    @property
+    def free_size(self) -> bool:
+        """Whether the file takes other heights and widths than the example's."""
+        return self.sides[0] != self.sides[1]
 
 
 class ModelFormat(ABC):
@@ -59,6 +64,8 @@ class ModelFormat(ABC):
     can_halve: ClassVar[bool] = False
     any_size: ClassVar[bool] = True
     """Whether a network that takes any height and width does so in a file of this kind, too."""
+    traced: ClassVar[bool] = True
+    """Whether the file holds what the network did with an example, and so sizes it holds for."""
 
     def files(self, path: Path, step: bool) -> list[Path]:
         """The files that an export to `path` makes."""
@@ -83,6 +90,8 @@ class OnnxFormat(ModelFormat):
     def save(self, export: Export, path: Path) -> None:
         graphs = StepGraphs(export.network, export.context_BTCHW)
         encode, step = onnx_graphs.step_models(graphs, export.free_size)
+        if export.free_size:  # else the size stands in the graph's input, which runtimes check
+            onnx_graphs.refuse_other_sizes(encode, export.sides)
         models = [encode, step]
         if not export.step:
             models = [onnx_graphs.rollout_model(encode, step, graphs.names)]
@@ -148,14 +157,14 @@ class ScriptedRollout(nn.Module):
     """
 
     def __init__(
-        self, graphs: StepGraphs, horizon: int, sides: tuple[list[int], list[int]]
+        self, graphs: StepGraphs, horizon: int, sides: tuple[tuple[int, int], tuple[int, int]]
     ) -> None:
         super().__init__()
         self.encode = graphs.traced_encode
         self.step = torch.jit.trace(graphs.step, (graphs.states,), check_trace=False, strict=False)
         self.horizon = horizon
         self.takes = list(graphs.context.shape[1:3])
-        self.smallest, self.largest = sides
+        self.smallest, self.largest = map(list, sides)  # what TorchScript can hold
 
     def forward(self, context: Tensor, horizon: int = 0) -> Tensor:
         """The frames (B, horizon, C, H, W); horizon 0 is the one of the export."""
@@ -184,9 +193,8 @@ class TorchScriptFormat(ModelFormat):
 
     def save(self, export: Export, path: Path) -> None:
         graphs = StepGraphs(export.network, export.context_BTCHW)
-        sides = json.loads(export.metadata["sides"])
         # Scripted around the traces: a traced loop would hold one horizon.
-        script = torch.jit.script(ScriptedRollout(graphs, export.horizon, sides))
+        script = torch.jit.script(ScriptedRollout(graphs, export.horizon, export.sides))
         extra = {METADATA_FILE: json.dumps(dict(export.metadata)).encode()}
         content = io.BytesIO()
         torch.jit.save(script, content, _extra_files=extra)
@@ -201,7 +209,7 @@ class SafetensorsFormat(ModelFormat):
 
     title = "safetensors"
     packages = ("safetensors",)
-    can_halve = True
+    can_halve, traced = True, False
 
     def save(self, export: Export, path: Path) -> None:
         kind = torch.float16 if export.half else torch.float32

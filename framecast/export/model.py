@@ -102,7 +102,7 @@ def export_model(
         (frames - context[:, -1:]).abs().mean() < STILL
         for frames, context in zip(expected, contexts, strict=True)
     )
-    notes = tuple(_export_notes(export, difference, repeats))
+    notes = tuple(_export_notes(file_format, export, difference, repeats))
     return ExportReport(tuple(targets), notes, difference, snippet(path, export))
 
 
@@ -141,7 +141,10 @@ def _prepare_export(
             "each must be 1 or more"
         )
     network = checkpoint.forecaster().requires_grad_(False)
-    sides = _sides(network, size) if file_format.any_size else (size, size)
+    tied = checkpoint.config.model.traits.tied_to_size or not file_format.any_size
+    sides = (size, size)
+    if not tied:
+        sides = _sides(network, size) if file_format.traced else ((1, 1), 2 * (LARGEST_SIDE,))
     metadata = {
         "framecast_version": __version__,
         "kind": "step" if request.step else "rollout",
@@ -153,7 +156,7 @@ def _prepare_export(
         "color_order": "gray" if clip["channels"] == 1 else "RGB",
         "height": str(size[0]),
         "width": str(size[1]),
-        "sides": json.dumps(sides),
+        **({"sides": json.dumps(sides)} if file_format.traced else {}),
         "value_range": "[0, 1]",
         "axes": "batch, time, channels, height, width",
         "weights": "float16" if request.half else "float32",
@@ -161,9 +164,8 @@ def _prepare_export(
         "clip": json.dumps(dict(clip)),
     }
     context_BTCHW = moving_blobs(TRACED_BATCH, length, clip["channels"], *size)
-    free_size = sides[0] != sides[1]
     return Export(
-        checkpoint, network, context_BTCHW, horizon, free_size, metadata, request.step, request.half
+        checkpoint, network, context_BTCHW, horizon, sides, metadata, request.step, request.half
     )
 
 
@@ -193,7 +195,7 @@ def _sides(network: Forecaster, size: tuple[int, int]) -> tuple[tuple[int, int],
 def _contexts(export: Export, file_format: ModelFormat) -> Iterator[Tensor]:
     """Contexts of each checked batch size, the last of another frame size where that fits."""
     *shape, height, width = export.context_BTCHW.shape[1:]
-    largest = json.loads(export.metadata["sides"])[1]
+    largest = export.sides[1]
     for batch in CHECKED_BATCHES:
         yield moving_blobs(batch, *shape, height, width, seed=batch)
     other = (height + OTHER_SIZE[0], width + OTHER_SIZE[1])
@@ -234,16 +236,10 @@ def _check_difference(
         )
 
 
-def _export_notes(export: Export, difference: float | None, repeats: bool) -> Iterator[str]:
-    length, channels, height, width = export.context_BTCHW.shape[1:]
-    if export.free_size:
-        least, most = json.loads(export.metadata["sides"])
-        rows, columns = (f"{low} to {high}" for low, high in zip(least, most, strict=True))
-        sides = f"H and W from {rows}" if rows == columns else f"H from {rows}, W from {columns}"
-        shape, free = "H, W", f"any B, {sides}"
-    else:
-        shape, free = f"{height}, {width}", "any B"
-    yield f"takes context (B, {length}, {channels}, {shape}), float32 in [0, 1], {free}"
+def _export_notes(
+    file_format: ModelFormat, export: Export, difference: float | None, repeats: bool
+) -> Iterator[str]:
+    yield _taken(export) if file_format.traced else _held(export)
     if difference is None:
         yield (
             "not checked against PyTorch: onnxruntime is not installed; run "
@@ -258,3 +254,21 @@ def _export_notes(export: Export, difference: float | None, repeats: bool) -> It
             "this network repeats the last frame, as untrained ones do, so that its export was "
             "hardly put to the test"
         )
+
+
+def _taken(export: Export) -> str:
+    """What the graph in the file is fed with."""
+    length, channels, height, width = export.context_BTCHW.shape[1:]
+    shape, free = f"{height}, {width}", "any B"
+    if export.free_size:
+        rows, columns = (f"{low} to {high}" for low, high in zip(*export.sides, strict=True))
+        sides = f"H and W from {rows}" if rows == columns else f"H from {rows}, W from {columns}"
+        shape, free = "H, W", f"any B, {sides}"
+    return f"takes context (B, {length}, {channels}, {shape}), float32 in [0, 1], {free}"
+
+
+def _held(export: Export) -> str:
+    """What framecast can do with a file that holds the weights and no graph."""
+    height, width = export.sides[1]
+    sizes = "of any size" if export.free_size else f"of {height}x{width} only"
+    return f"holds weights and settings, which framecast reads, for frames {sizes}"

@@ -8,6 +8,7 @@ from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -112,6 +113,46 @@ def rollout_model(encode: Any, step: Any, names: Sequence[str]) -> Any:
     model.CopyFrom(encode)
     model.graph.CopyFrom(graph)
     return model
+
+
+def refuse_other_sizes(model: Any, sides: Sequence[Sequence[int]]) -> None:
+    """Let a model that takes `context` fail on frames outside `sides`, the least and most (H, W).
+
+    Tracing fixes what depends on the size, such as the levels of a pyramid, so at other sizes the
+    graph would run and answer wrongly, in whatever program it is.
+    """
+    onnx = import_module("onnx")
+    (least, most), make = sides, onnx.helper.make_node
+    told = f"the frames must be {least[0]}x{least[1]} to {most[0]}x{most[1]} (H x W)"
+
+    def constant(name: str, numbers: Sequence[float], kind: str) -> Any:
+        array = np.array(numbers, kind)
+        return onnx.numpy_helper.from_array(array, f"sides/{name}")
+
+    constants = [
+        constant("least", least, "int64"),
+        constant("most", most, "int64"),
+        constant("one", [1], "float32"),
+    ]
+    # ONNX knows no assertion. An index that is out of range where a size is wrong stops every
+    # runtime, and the message names the node. The product with 1 is the context to the bit, and
+    # without it the check would be removed as dead code.
+    nodes = [
+        make("Shape", ["context"], ["sides/given"], start=3, end=5),
+        make("Less", ["sides/given", "sides/least"], ["sides/below"]),
+        make("Greater", ["sides/given", "sides/most"], ["sides/above"]),
+        make("Or", ["sides/below", "sides/above"], ["sides/wrong"]),
+        make("Cast", ["sides/wrong"], ["sides/numbers"], to=onnx.TensorProto.INT64),
+        make("ReduceMax", ["sides/numbers"], ["sides/index"], keepdims=0),
+        make("Gather", ["sides/one", "sides/index"], ["sides/factor"], name=told),
+        make("Mul", ["context", "sides/factor"], ["sides/context"]),
+    ]
+    for node in model.graph.node:
+        node.input[:] = ["sides/context" if name == "context" else name for name in node.input]
+    traced = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *traced])
+    model.graph.initializer.extend(constants)
 
 
 def halve(model: Any) -> None:

@@ -86,6 +86,8 @@ def read_model(target: Path) -> Graph:
         if target.suffix.lower() == ".ipynb":  # a notebook's code, cell after cell
             cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
             text = "\n".join("".join(cell["source"]) for cell in cells)
+    except SourceError:  # a ValueError, too, but one that says what is wrong
+        raise
     except FileNotFoundError:
         raise SourceError(f"{target}: no such file") from None
     except IsADirectoryError:

@@ -141,6 +141,27 @@ def test_a_stepped_network_gives_its_states_back(tmp_path, name, patch, channels
             np.testing.assert_allclose(found, frame, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("step", [False, True])
+def test_onnxruntime_alone_refuses_sizes_that_the_graph_does_not_hold_for(tmp_path, step):
+    checkpoint = make_checkpoint("flow-convlstm", 4, 1)
+    path = export_model(checkpoint, tmp_path / "m.onnx", ModelRequest(step=step)).paths[0]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    least, most = json.loads(session.get_modelmeta().custom_metadata_map["sides"])
+    assert (least, most[0]) == ([9, 9], 24)
+
+    def run(height, width):
+        given = {"context": waves(1, height=height, width=width).numpy()}
+        return session.run(None, given if step else given | {"horizon": np.array(HORIZON)})[0]
+
+    if not step:
+        expected = in_pytorch(checkpoint, waves(1, height=24, width=11))
+        np.testing.assert_allclose(run(24, 11), expected, rtol=0, atol=1e-4)
+    assert np.isfinite(run(9, 9)).all()
+    for size in ((25, 30), (22, 8), (8, 30)):
+        with pytest.raises(Exception, match="must be 9x9 to 24x4096"):
+            run(*size)
+
+
 def test_all_names_of_a_stepped_network_lead_to_its_two_files(tmp_path):
     checkpoint, path = make_checkpoint(), tmp_path / "m.onnx"
     report = export_model(checkpoint, path, ModelRequest(step=True))
@@ -170,13 +191,17 @@ def test_half_precision_halves_the_file_and_its_error_is_told(tmp_path, suffix):
 
 def test_safetensors_are_a_model_again(tmp_path):
     checkpoint, path = make_checkpoint("shi2015", 4, 1), tmp_path / "model.safetensors"
-    assert export_model(checkpoint, path).difference == 0
+    report = export_model(checkpoint, path)
+    assert report.difference == 0
     again = load_checkpoint(path)
     assert (again.config, again.clip, again.scores) == (
         *(checkpoint.config, checkpoint.clip, checkpoint.scores),
     )
     for name, weight in checkpoint.weights.items():
         assert torch.equal(again.weights[name], weight)
+    assert report.notes[0] == (
+        "holds weights and settings, which framecast reads, for frames of any size"
+    )
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(CheckpointError, match="damaged, or not a model"):
         load_checkpoint(path)
