@@ -319,3 +319,6 @@ class TrainConfig(Section):
         Literal["auto", "float32", "bfloat16"],
         Rule("Arithmetic of the network; auto: bfloat16 autocast on cuda, float32 elsewhere."),
     ] = "auto"
+    tensorboard: Annotated[
+        bool, Rule("Log the run for TensorBoard, in its folder.", flag="--tensorboard")
+    ] = False

@@ -35,6 +35,7 @@ from framecast.training.run_folder import (
     fingerprints,
     only_trainer,
 )
+from framecast.training.tensorboard import logged
 from framecast.training.trainer import Trainer
 
 RESUMABLE = {
@@ -43,6 +44,7 @@ RESUMABLE = {
     "train.patience",
     "train.device",
     "train.precision",
+    "train.tensorboard",
 }
 """Settings that may differ when a run is resumed."""
 
@@ -177,8 +179,11 @@ def train(
             emit(Working("recording which frames are trained on"))
             known = record_clips(session.sources, plan.split.train, plan.split.span)
             emit(Working("building the network"))
-        with closing(RunWriter(runs, plan.config, _record(session), session.run)) as writer:
-            trainer = Trainer(plan, clips, writer, emit, session.resumed, known, group, started)
+        with (
+            closing(RunWriter(runs, plan.config, _record(session), session.run)) as writer,
+            logged(emit, writer, plan.config) as tell,
+        ):
+            trainer = Trainer(plan, clips, writer, tell, session.resumed, known, group, started)
             result = trainer.train()
             note = None
             if group.main:

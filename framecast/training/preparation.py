@@ -16,6 +16,7 @@ from framecast.data.scene_breaks import split_scenes
 from framecast.errors import ResourceError
 from framecast.nn.cost_model.memory import check_batch, check_memory
 from framecast.training.run_folder import RunFolder
+from framecast.training.tensorboard import check_installed
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.open import open_sources, read_options
 
@@ -43,8 +44,11 @@ def prepare(
     `on_frame` is called for every frame looked at, with a description of the work and the number
     of frames.
     Raises SourceError when a path cannot be used, and what `make_plan`, `check_memory` and
-    `check_batch` raise; ResourceError when the device that is named is not there.
+    `check_batch` raise; ResourceError when the device that is named is not there, UsageError when
+    TensorBoard is asked for and not installed.
     """
+    if config.train.tensorboard:
+        check_installed()
     sources = open_sources(paths, **read_options(config.data))
     plan = make_plan([source.info for source in sources], config)
     check_memory(config.model, plan.channels, plan.crop)
