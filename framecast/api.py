@@ -6,6 +6,7 @@ Results are small objects that show themselves in a notebook and save themselves
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -186,7 +187,7 @@ def read(
     from framecast.video.readers.open import open_source  # noqa: PLC0415
     from framecast.video.writers.open import DEFAULT_FPS  # noqa: PLC0415
 
-    source = open_source(Path(_path(path)), color=color, keep_readable=keep_readable)
+    source = open_source(_path(path), color=color, keep_readable=keep_readable)
     info = source.info
     return Clip(np.stack(list(source.read())), info.fps or DEFAULT_FPS, info.notes)
 
@@ -239,7 +240,7 @@ def train(
         settings["train.minutes"] = minutes
     config = load_config(None, [_setting(*item) for item in settings.items()], {})
     clips = [paths] if isinstance(paths, str | Path) else list(paths)
-    session = prepare([Path(_path(path)) for path in clips], config)
+    session = prepare([_path(path) for path in clips], config)
     outcome = pipeline.train(session, Path(runs), on_event)
     return Training(outcome.run.path, outcome.result, (outcome.note,) if outcome.note else ())
 
@@ -260,11 +261,8 @@ def predict(
     .onnx), a finished training or a loaded forecaster. Raises what `framecast predict` reports as
     an error.
     """
-    from framecast.prediction.predict_clip import (  # noqa: PLC0415
-        PredictionRequest,
-        forecast_source,
-        open_clip,
-    )
+    from framecast.prediction.predict_clip import forecast_source, open_clip  # noqa: PLC0415
+    from framecast.prediction.request import PredictionRequest  # noqa: PLC0415
     from framecast.video.writers.open import DEFAULT_FPS  # noqa: PLC0415
 
     forecaster = _forecaster(model, device)
@@ -296,21 +294,24 @@ def evaluate(
 ) -> Evaluation:
     """Compare a model with the baselines on frames it was not trained on.
 
-    `options` are those of `EvaluationRequest`: `horizon`, `stride`, `windows`, `protocol`,
-    `thresholds`, `scale`, `include_training`. Raises what `framecast evaluate` reports as an error.
+    `options` are those of `EvaluationRequest`: `horizon`, `stride`, `windows`, `minutes` (counted
+    from the call), `protocol`, `thresholds`, `scale`, `include_training`. Raises what `framecast
+    evaluate` reports as an error.
     """
     from framecast.evaluation.evaluate import evaluate_task  # noqa: PLC0415
-    from framecast.evaluation.task import EvaluationRequest, open_task  # noqa: PLC0415
+    from framecast.evaluation.request import EvaluationRequest  # noqa: PLC0415
+    from framecast.evaluation.task import open_task  # noqa: PLC0415
 
-    path = model.folder if isinstance(model, Training) else Path(_path(model))
+    started = time.monotonic()
+    path = model.folder if isinstance(model, Training) else _path(model)
     clips = [paths] if isinstance(paths, str | Path) else list(paths)
     try:
         request = EvaluationRequest(**options)
     except TypeError as error:
         known = ", ".join(EvaluationRequest.__dataclass_fields__)
         raise UsageError(f"evaluate: {error}", remedy=f"there are {known}") from error
-    task = open_task(path, [Path(_path(clip)) for clip in clips], request, device=device)
-    return Evaluation(evaluate_task(task), task)
+    task = open_task(path, [_path(clip) for clip in clips], request, device=device)
+    return Evaluation(evaluate_task(task, started=started), task)
 
 
 def newest_context(

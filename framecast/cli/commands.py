@@ -1,86 +1,38 @@
-"""The commands. Each body loads settings, makes one call and renders the result."""
+"""The commands. Each body loads settings, makes one call and renders the result.
+
+What is slow to load is imported where it is used, so that help and refusals are there at once.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import typer
-
-from framecast.cli.options import (
-    FORECAST,
-    INPUT,
-    LAYERS,
-    MACHINE,
-    OF_MODELS,
-    OUTPUT,
-    RESULT_KINDS,
-    RUN,
-    SCORING,
-    Axes,
-    Color,
-    Colormap,
-    ConfigFile,
-    Device,
-    Horizon,
-    Json,
-    KeepReadable,
-    Labels,
-    Match,
-    Model,
-    ModelAndSources,
-    Overrides,
-    Overwrite,
-    PresetName,
-    Set,
-    Sources,
-    StepMinutes,
-    ValueScale,
-    Variable,
-    complete_run,
-    with_setting_flags,
-)
+from framecast.cli.options import Exported, ModelAndSources, Overrides, Sources, Target
+from framecast.cli.signatures import with_options
 from framecast.config.presets import find_preset, presets
-from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError, UsageError
+from framecast.errors import UsageError
+from framecast.evaluation.request import EvaluationRequest
+from framecast.export.request import ExportRequest
+from framecast.prediction.request import PredictionRequest
 from framecast.runtime.output_files import check_inputs
 
 
-@with_setting_flags
+@with_options
 def train(
     sources: Sources = None,
-    preset: PresetName = None,
-    config: ConfigFile = None,
-    settings: Set = None,
+    preset: str | None = None,
+    config: Path | None = None,
+    settings: list[str] | None = None,
     *,
     flags: Overrides,
-    runs: Annotated[
-        Path,
-        typer.Option(
-            metavar="FOLDER", help="Where the numbered run folders go.", rich_help_panel=RUN
-        ),
-    ] = Path("runs"),
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN",
-            help="Continue an interrupted run, given its folder.",
-            rich_help_panel=RUN,
-            autocompletion=complete_run,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Show the plan, try one batch, write nothing.", rich_help_panel=RUN
-        ),
-    ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Print paths and errors only.", rich_help_panel=RUN),
-    ] = False,
+    runs: Path = Path("runs"),
+    resume: Path | None = None,
+    dry_run: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Train a model on clips and keep the one with the lowest held-out error.
 
@@ -102,7 +54,6 @@ def train(
     from framecast.training.preparation import prepare
     from framecast.training.run_folder import RunFolder, check_runs_folder
 
-    base = None if preset is None else find_preset(preset).load()
     overrides = [*(settings or []), *flags]
     main = is_main_process()
     silent = quiet or not main
@@ -114,6 +65,7 @@ def train(
         if resume is None:
             if not dry_run:
                 check_runs_folder(runs)
+            base = None if preset is None else find_preset(preset).load()
             settled = load_config(config, overrides, base=base)
             session = prepare(needed(sources), settled, display.count)
         else:
@@ -137,84 +89,18 @@ def train(
         training_report.show_outcome(outcome, quiet)
 
 
+@with_options
 def predict(
     paths: ModelAndSources,
-    model: Model = None,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="PATH",
-            help=f"{RESULT_KINDS}, or - for PNGs on standard output; repeatable. With several "
-            "sources: the folder that gets one result each.",
-            show_default=False,
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    horizon: Horizon = None,
-    start: Annotated[
-        int | None,
-        typer.Option(
-            metavar="FRAME",
-            help="First context frame; default: the clip's last frames are the context.",
-            rich_help_panel=FORECAST,
-        ),
-    ] = None,
-    compare: Annotated[
-        bool,
-        typer.Option(
-            "--compare", help="Show input, prediction, truth and error.", rich_help_panel=OUTPUT
-        ),
-    ] = False,
-    stream: Annotated[
-        bool,
-        typer.Option(
-            "--stream",
-            help="After every frame, predict the one that is --horizon (1) ahead; a SOURCE may "
-            "also be - (standard input), camera:N or a URL.",
-            rich_help_panel=FORECAST,
-        ),
-    ] = False,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HxW",
-            help="Standard input is raw 8-bit frames of this size, in pixels.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    format_: Annotated[
-        Literal["gif", "mp4", "webm", "webp", "apng", "png", "npy", "tif", "nc"],
-        typer.Option("--format", help="Of results that -o does not name.", rich_help_panel=OUTPUT),
-    ] = "gif",
-    tile: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Side of the tiles that large frames are predicted in; default: as memory needs.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None,
-    match: Match = 0.0,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            metavar="RATE",
-            help="Frames per second of the result; default: the source's.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    colormap: Colormap = None,
-    value_scale: ValueScale = None,
-    labels: Labels = False,
-    step_minutes: StepMinutes = None,
-    color: Color = None,
-    axes: Axes = None,
-    variable: Variable = None,
-    device: Device = "auto",
-    keep_readable: KeepReadable = False,
-    overwrite: Overwrite = False,
+    model: Path | None = None,
+    output: list[str] | None = None,
+    *,
+    request: PredictionRequest,
+    kind: Literal["gif", "mp4", "webm", "webp", "apng", "png", "npy", "tif", "nc"] = "gif",
+    tile: int | None = None,
+    match: float = 0.0,
+    device: str = "auto",
+    overwrite: bool = False,
 ) -> None:
     """Predict the frames after a clip's last ones, into files that play or that keep values.
 
@@ -224,129 +110,28 @@ def predict(
 
       framecast predict runs/train-1 camera:0 --stream -o nowcast.mp4
     """
-    from framecast.cli.console import show_model, show_notes, show_result
-    from framecast.cli.progress import Display
-    from framecast.prediction.model_files import pretrained_notes, split_model
-    from framecast.prediction.model_header import check_early
-    from framecast.prediction.predict_clip import PredictionRequest, name_outputs, predict_file
-    from framecast.prediction.predict_stream import nowcast_file
-    from framecast.video.readers.live import is_live
-    from framecast.video.readers.open import expand_lists
-    from framecast.video.writers.open import DEFAULT_FPS, open_writer
+    from framecast.cli.forecasts import check, load, predict_all
 
-    request = PredictionRequest(
-        *(horizon, start, compare, fps, color, keep_readable, stream, size, axes, variable),
-        *(colormap, labels, step_minutes, value_scale),
-    )
-    chosen, sources = split_model(paths, model)
-    named = expand_lists(sources)
-    for source in named:
-        request.check_source(source)
-    # The other sources are still predicted where one of several is wrong.
-    alone = [] if len(named) > 1 else [source for source in named if not is_live(source)]
-    given = {"color": color, "axes": axes, "variable": variable, "keep_readable": keep_readable}
-    check_early(chosen, alone, **given)
-    targets = name_outputs(named, output or [], format_, overwrite)
-    for files in targets:
-        for file in files:
-            check_inputs(Path(file), [chosen, *map(Path, named)])
-            if len(named) == 1:
-                open_writer(file, fps=fps or DEFAULT_FPS, overwrite=overwrite)
-    with Display() as display:
-        display.show("loading the model")
-        from framecast.prediction.onnx_forecaster import open_forecaster
-
-        forecaster = open_forecaster(chosen, device, tile, match)
-    predict_one = nowcast_file if stream else predict_file
-    untold = [forecaster]  # told with the first forecast, so that an error stays one line
-
-    def run(source: str, files: list[str]) -> None:
-        with Display() as display:
-            display.show(f"reading {Path(source).name}")
-            notes = predict_one(forecaster, source, files, request, overwrite, display.count)
-        if untold:
-            show_model(untold.pop())
-            notes = (*pretrained_notes(chosen), *notes)
-        show_notes(notes)
-        for file in files:
-            if file != "-":  # standard output holds the frames themselves
-                show_result(file)
-
-    do_each(named, targets, run)
+    asked = check(paths, model, output or [], kind, request, overwrite)
+    predict_all(load(asked.model, device, tile, match), asked)
 
 
+@with_options
 def evaluate(
     paths: ModelAndSources,
-    model: Model = None,
-    horizon: Horizon = None,
-    stride: Annotated[
-        int | None,
-        typer.Option(
-            metavar="FRAMES",
-            help="Frames between window starts; default: as trained.",
-            show_default=False,
-            rich_help_panel=SCORING,
-        ),
-    ] = None,
-    windows: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Most windows to score, evenly spread; 0: all. Fewer are faster.",
-            rich_help_panel=SCORING,
-        ),
-    ] = 100,
-    protocol: Annotated[
-        Literal["pixel", "openstl", "nowcast"],
-        typer.Option(help="Which metrics.", rich_help_panel=SCORING),
-    ] = "pixel",
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VALUE",
-            help='Adds CSI, POD, FAR and FSS; "20 dBZ", 0.4 or 109/255; repeatable.',
-            rich_help_panel=SCORING,
-        ),
-    ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            help='What black and white mean, "-10..60 dBZ"; default: as trained.',
-            show_default=False,
-            rich_help_panel=SCORING,
-        ),
-    ] = None,
-    include_training: Annotated[
-        bool,
-        typer.Option(
-            "--include-training",
-            help="Also score frames the model was trained on.",
-            rich_help_panel=SCORING,
-        ),
-    ] = False,
-    match: Match = 0.0,
-    json: Json = False,
-    csv: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write every score as a row of a CSV file.", rich_help_panel=OUTPUT
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write one HTML page: plots, windows to step through.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    colormap: Colormap = None,
-    step_minutes: StepMinutes = None,
-    color: Color = None,
-    device: Device = "auto",
-    keep_readable: KeepReadable = False,
-    overwrite: Overwrite = False,
+    model: Path | None = None,
+    *,
+    request: EvaluationRequest,
+    match: float = 0.0,
+    json: bool = False,
+    csv: Path | None = None,
+    report: Path | None = None,
+    colormap: str | None = None,
+    step_minutes: float | None = None,
+    color: Literal["gray", "rgb"] | None = None,
+    device: str = "auto",
+    keep_readable: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Compare a model with classical forecasts on frames it was not trained on.
 
@@ -356,23 +141,15 @@ def evaluate(
 
       framecast evaluate runs/train-1 radar/ --protocol nowcast --report report.html
     """
+    started = time.monotonic()  # of `minutes`
     from framecast.cli.console import show_model, show_result
     from framecast.cli.progress import LOADING, Display
     from framecast.cli.score_tables import show_evaluation
     from framecast.evaluation.report_files import ReportFiles
-    from framecast.evaluation.task import EvaluationRequest, open_task
+    from framecast.evaluation.task import open_task
     from framecast.prediction.model_files import split_model
     from framecast.prediction.model_header import check_early
 
-    request = EvaluationRequest(
-        horizon,
-        stride,
-        windows or None,
-        protocol,
-        tuple(threshold or ()),
-        scale,
-        include_training,
-    )
     files = ReportFiles(csv, report, overwrite, colormap, step_minutes)
     chosen, sources = split_model(paths, model)
     for path in files.paths:
@@ -391,9 +168,8 @@ def evaluate(
             if group.main:
                 show_model(task.forecaster)
             display.show("scoring windows", 0, len(task.windows))
-            found = evaluate_task(
-                task, on_window=lambda total: display.count("scoring windows", total), group=group
-            )
+            count = partial(display.count, "scoring windows")
+            found = evaluate_task(task, on_window=count, group=group, started=started)
             if group.main and files.paths:
                 display.show("writing the report")
                 files.write(found, task)
@@ -403,83 +179,22 @@ def evaluate(
                 show_result(str(path))
 
 
+@with_options
 def inspect_shapes(
-    target: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="TARGET", help="Frames, a model, or a framecast.yaml.", show_default=False
-        ),
-    ] = None,
-    model: Model = None,
-    config: ConfigFile = None,
-    settings: Set = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HxW",
-            help="Frame size in pixels when no frames are given.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    channels: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Channels when no frames are given: 1 or 3.", rich_help_panel=INPUT
-        ),
-    ] = None,
-    input_: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            metavar="B,T,H,W,C",
-            help="Sizes of the array that the layers are fed.",
-            rich_help_panel=LAYERS,
-        ),
-    ] = None,
-    goal: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            metavar="B,T,H,W,C",
-            help="Sizes of the array that the output is compared with.",
-            rich_help_panel=LAYERS,
-        ),
-    ] = None,
-    layers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--layer",
-            metavar="LAYER",
-            help='"filters=64 kernel=5", or in Keras\' spelling; repeatable.',
-            rich_help_panel=LAYERS,
-        ),
-    ] = None,
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Samples that stateful layers are fed in batches.",
-            rich_help_panel=LAYERS,
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose",
-            help="Every tensor, both axis orders, formulas and memory.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
-    diagram: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Draw the layers with their sizes: .svg, .pdf or .png.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
+    target: Target = None,
+    model: Path | None = None,
+    config: Path | None = None,
+    settings: list[str] | None = None,
+    size: str | None = None,
+    channels: int | None = None,
+    input_: str | None = None,
+    goal: str | None = None,
+    layers: list[str] | None = None,
+    samples: int | None = None,
+    verbose: bool = False,
+    diagram: Path | None = None,
+    overwrite: bool = False,
+    json: bool = False,
 ) -> None:
     """Print each layer's output, parameters, padding and receptive field, and what is wrong.
 
@@ -510,91 +225,14 @@ def inspect_shapes(
     show_inspection(report, diagram, as_json=json, verbose=verbose, overwrite=overwrite)
 
 
+@with_options
 def export(
-    source: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A model file or run folder; or frames.",
-            show_default=False,
-            autocompletion=complete_run,
-        ),
-    ] = None,
-    model: Model = None,
+    source: Exported = None,
+    model: Path | None = None,
     *,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="PATH",
-            help="Of a model: .onnx, .pt2, .torchscript, .safetensors; of frames: .png for one "
-            "sheet, " + RESULT_KINDS,
-            show_default=False,
-            rich_help_panel=OUTPUT,
-        ),
-    ],
-    horizon: Annotated[
-        int | None,
-        typer.Option(
-            metavar="FRAMES",
-            help="Frames the exported model returns; default: as trained.",
-            rich_help_panel=OF_MODELS,
-        ),
-    ] = None,
-    context_length: Annotated[
-        int | None,
-        typer.Option(
-            metavar="FRAMES",
-            help="Frames it takes; default: as trained.",
-            rich_help_panel=OF_MODELS,
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HxW",
-            help="Frame size in pixels to check at; default: as trained.",
-            rich_help_panel=OF_MODELS,
-        ),
-    ] = None,
-    step: Annotated[
-        bool,
-        typer.Option(
-            "--step",
-            help="Two ONNX files: encode, and one step with its states as inputs and outputs.",
-            rich_help_panel=OF_MODELS,
-        ),
-    ] = False,
-    half: Annotated[
-        bool,
-        typer.Option(
-            "--half",
-            help="Store weights in half precision: .onnx and .safetensors.",
-            rich_help_panel=OF_MODELS,
-        ),
-    ] = False,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            metavar="RATE",
-            help="Frames per second of a video; default: the source's.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    scale: Annotated[
-        float | None,
-        typer.Option(
-            metavar="FACTOR",
-            help="Enlarge (2) or shrink (0.5) the frames.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    colormap: Colormap = None,
-    value_scale: ValueScale = None,
-    labels: Labels = False,
-    step_minutes: StepMinutes = None,
-    overwrite: Overwrite = False,
+    output: str,
+    request: ExportRequest,
+    overwrite: bool = False,
 ) -> None:
     """Turn a model into ONNX, torch.export, TorchScript or safetensors, checked; or convert frames.
 
@@ -606,13 +244,8 @@ def export(
     """
     from framecast.cli.console import show_notes, show_result, show_text
     from framecast.cli.progress import Display
-    from framecast.export.export import ExportRequest
     from framecast.export.export import export as export_source
 
-    request = ExportRequest(
-        *(horizon, context_length, size, step, half),
-        *(fps, scale, colormap, labels, step_minutes, value_scale),
-    )
     exported = needed(one_of(source, model))
     check_inputs(Path(output), [exported])
     with Display() as display:
@@ -639,30 +272,6 @@ def needed(sources: Named | None) -> Named:
     if not sources:
         raise UsageError("no SOURCE given", remedy="name a frame folder, video, GIF or array")
     return sources
-
-
-def do_each(
-    sources: Sequence[str], targets: Sequence[list[str]], one: Callable[[str, list[str]], None]
-) -> None:
-    """Do every source, although some fail; the error of a single source is raised as it is.
-
-    Raises PartialFailureError in the end where some of several sources failed.
-    """
-    failures = []
-    for source, target in zip(sources, targets, strict=True):
-        try:
-            one(source, target)
-        except FramecastError as error:
-            if len(sources) == 1 or isinstance(error, InterruptedRunError):
-                raise
-            from framecast.cli.console import show_error
-
-            show_error(error)
-            failures.append(str(source))
-    if failures:
-        raise PartialFailureError(
-            f"{len(failures)} of {len(sources)} sources failed: {', '.join(failures)}"
-        )
 
 
 def is_main_process() -> bool:

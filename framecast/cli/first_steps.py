@@ -9,14 +9,8 @@ from typing import Annotated
 import typer
 
 from framecast.cli.help import HelpCommand, HelpGroup
-from framecast.cli.options import (
-    RUN,
-    ConfigFile,
-    Overrides,
-    Overwrite,
-    Set,
-    with_setting_flags,
-)
+from framecast.cli.options import Overrides
+from framecast.cli.signatures import with_options
 from framecast.errors import OutputError
 
 config = typer.Typer(
@@ -27,19 +21,15 @@ config = typer.Typer(
 )
 
 
+@with_options
 def demo(
     context: typer.Context,
     folder: Annotated[
         Path,
         typer.Argument(metavar="FOLDER", help="A new folder for clips, model and forecasts."),
     ] = Path("framecast-demo"),
-    minutes: Annotated[
-        float,
-        typer.Option(metavar="NUMBER", help="Minutes to train.", rich_help_panel=RUN),
-    ] = 1.0,
-    samples: Annotated[
-        bool, typer.Option("--samples", help="Only write the sample clips.", rich_help_panel=RUN)
-    ] = False,
+    minutes: float = 1.0,
+    samples: bool = False,
 ) -> None:
     """Write sample clips, train on one for a minute and predict it; shows each command it runs.
 
@@ -108,8 +98,10 @@ def models() -> None:
 
 
 @config.command("show", cls=HelpCommand)
-@with_setting_flags
-def show_config(config: ConfigFile = None, settings: Set = None, *, flags: Overrides) -> None:
+@with_options
+def show_config(
+    config: Path | None = None, settings: list[str] | None = None, *, flags: Overrides
+) -> None:
     """Print every setting as YAML, with where each that is not the default was set.
 
     Examples:
@@ -133,11 +125,12 @@ def show_config(config: ConfigFile = None, settings: Set = None, *, flags: Overr
 
 
 @config.command("init", cls=HelpCommand)
+@with_options
 def init_config(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path(
         "framecast.yaml"
     ),
-    overwrite: Overwrite = False,
+    overwrite: bool = False,
 ) -> None:
     """Write a YAML file with every setting, its default and what it means.
 

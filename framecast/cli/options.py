@@ -1,28 +1,168 @@
-"""Options that several commands share, in the panels in which help shows them."""
+"""What help says of each option, by panel, and what the shell completes; commands name the types.
+
+An entry is called as the parameter, or COMMAND.PARAMETER where commands mean different things.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from framecast.config.fields import FieldSpec, specs
+from framecast.config.fields import specs
 from framecast.config.presets import presets
 from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
-
-INPUT, FORECAST, OUTPUT, MACHINE = "Input", "Forecast", "Output", "Machine"
-SETTINGS, RUN, SCORING = "Settings", "Run", "Scoring"
-LAYERS, OF_MODELS = "Layers alone", "Models"
-"""Themes of options; the flags of settings have their section's name as theme."""
 
 SECTIONS = (TrainConfig, ModelConfig, DataConfig)
 """Sections of the settings in the order in which help shows their flags."""
 
-CLIP_KINDS = "Frame folders, videos, GIFs, TIFF stacks, arrays, @lists"
+Overrides = list[tuple[str, object, str]]
+"""Settings that flags have set: the setting's full name, its value, the flag."""
+
+CLIP_KINDS = "rame folders, videos, GIFs, TIFF stacks, arrays, @lists, or folders of them."
 RESULT_KINDS = ".gif, .mp4, .webm, .webp, .apng, .npy, .tif or .nc file, or a folder for PNGs"
+
+PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
+    "Settings": {
+        "preset": (
+            "NAME",
+            "Settings of a published or measured network; help lists them with their sources.",
+        ),
+        "config": ("FILE", "Settings in YAML, as in framecast.yaml.example."),
+        "settings": (
+            "NAME=VALUE",
+            "Any setting, e.g. train.lr=1e-3; repeatable. `framecast config show` lists all.",
+        ),
+    },
+    "Run": {
+        "runs": ("FOLDER", "Where the numbered run folders go."),
+        "resume": ("RUN", "Continue an interrupted run, given its folder."),
+        "dry_run": (None, "Show the plan, try one batch, write nothing."),
+        "quiet": (None, "Print paths and errors only."),
+        "demo.minutes": ("NUMBER", "Minutes to train."),
+        "demo.samples": (None, "Only write the sample clips."),
+    },
+    "Input": {
+        "model": (
+            "MODEL",
+            "A model file, a run folder or `pretrained`, instead of a first argument.",
+        ),
+        "size": ("HxW", "Standard input is raw 8-bit frames of this size, in pixels."),
+        "inspect_shapes.size": ("HxW", "Frame size in pixels when no frames are given."),
+        "channels": ("N", "Channels when no frames are given: 1 or 3."),
+        "color": (None, "Convert the frames first."),
+        "axes": (
+            "LETTERS",
+            "Order of an array's axes, such as TNHW; default: as trained, or told from it.",
+        ),
+        "variable": ("NAME", "Array to read from a file of several."),
+        "keep_readable": (None, "Use what is readable of damaged clips."),
+    },
+    "Forecast": {
+        "horizon": ("FRAMES", "Frames to predict; default: as trained."),
+        "start": (
+            "FRAME",
+            "First context frame; default: the clip's last frames are the context.",
+        ),
+        "stream": (
+            None,
+            "After every frame, predict the one that is --horizon (1) ahead; a SOURCE may also be "
+            "- (standard input), camera:N or a URL.",
+        ),
+        "match": (
+            "SHARE",
+            "How far to move forecasts to the last frame's distribution of brightness, 0 to 1.",
+        ),
+    },
+    "Scoring": {
+        "stride": ("FRAMES", "Frames between window starts; default: as trained."),
+        "windows": ("N", "Most windows to score, evenly spread; 0: all."),
+        "minutes": ("NUMBER", "Score only as many windows as fit into this time."),
+        "protocol": (None, "Which metrics."),
+        "thresholds": (
+            "VALUE",
+            'Adds CSI, POD, FAR and FSS; "20 dBZ", 0.4 or 109/255; repeatable.',
+        ),
+        "scale": ("TEXT", 'What black and white mean, "-10..60 dBZ"; default: as trained.'),
+        "include_training": (None, "Also score frames the model was trained on."),
+    },
+    "Layers alone": {
+        "input_": ("B,T,H,W,C", "Sizes of the array that the layers are fed."),
+        "goal": ("B,T,H,W,C", "Sizes of the array that the output is compared with."),
+        "layers": ("LAYER", '"filters=64 kernel=5", or in Keras\' spelling; repeatable.'),
+        "samples": ("N", "Samples that stateful layers are fed in batches."),
+    },
+    "Models": {
+        "export.horizon": ("FRAMES", "Frames the exported model returns; default: as trained."),
+        "context_length": ("FRAMES", "Frames it takes; default: as trained."),
+        "export.size": ("HxW", "Frame size in pixels to check at; default: as trained."),
+        "step": (
+            None,
+            "Two ONNX files: encode, and one step with its states as inputs and outputs.",
+        ),
+        "half": (None, "Store weights in half precision: .onnx and .safetensors."),
+    },
+    "Output": {
+        "output": (
+            "PATH",
+            f"{RESULT_KINDS}, or - for PNGs on standard output; repeatable. With several "
+            "sources: the folder that gets one result each.",
+        ),
+        "export.output": (
+            "PATH",
+            "Of a model: .onnx, .pt2, .torchscript, .safetensors; of frames: .png for one "
+            f"sheet, {RESULT_KINDS}",
+        ),
+        "kind": (None, "Of results that -o does not name."),
+        "compare": (None, "Show input, prediction, truth and error."),
+        "fps": ("RATE", "Frames per second of the result; default: the source's."),
+        "enlarge": ("FACTOR", "Enlarge (2) or shrink (0.5) the frames."),
+        "colormap": ("NAME", "Colours of grey frames: a name of matplotlib's, or radar for dBZ."),
+        "labels": (None, "Write the time above every frame."),
+        "step_minutes": (
+            "MINUTES",
+            "Minutes between two frames; default: told from their names. Times are then shown in "
+            "minutes.",
+        ),
+        "value_scale": (
+            "TEXT",
+            'What black and white stand for, "-10..60 dBZ": adds a legend to colours.',
+        ),
+        "csv": ("FILE", "Write every score as a row of a CSV file."),
+        "report": ("FILE", "Write one HTML page: plots, windows to step through."),
+        "diagram": ("FILE", "Draw the layers with their sizes: .svg, .pdf or .png."),
+        "verbose": (None, "Every tensor, both axis orders, formulas and memory."),
+        "json": (None, "One JSON document on stdout."),
+        "overwrite": (None, "Replace files that exist."),
+    },
+    "Machine": {
+        "device": ("DEVICE", "auto, cpu, cuda, cuda:N or mps."),
+        "tile": (
+            "PIXELS",
+            "Side of the tiles that large frames are predicted in; default: as memory needs.",
+        ),
+    },
+}
+
+OPTIONS = {
+    name: (panel, *entry) for panel, entries in PANELS.items() for name, entry in entries.items()
+}
+"""Each option's panel, what stands for its value, and its text."""
+
+FLAGS = {
+    "settings": "--set",
+    "thresholds": "--threshold",
+    "layers": "--layer",
+    "input_": "--input",
+    "goal": "--target",
+    "kind": "--format",
+    "enlarge": "--scale",
+    "output": "--output -o",
+    "quiet": "--quiet -q",
+}
+"""Names on the command line that are not the parameter's, or more than that."""
 
 
 def complete_setting() -> Iterator[tuple[str, str]]:
@@ -42,204 +182,38 @@ def complete_run(incomplete: str) -> Iterator[str]:
         yield from (str(path) for path in sorted(folder.glob("*.pt")))
 
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help="Settings in YAML, as in framecast.yaml.example.",
-        rich_help_panel=SETTINGS,
-    ),
-]
-PresetName = Annotated[
-    str | None,
-    typer.Option(
-        "--preset",
-        metavar="NAME",
-        help="Settings of a published or measured network; help lists them with their sources.",
-        rich_help_panel=SETTINGS,
-        autocompletion=lambda: [(p.name, p.summary) for p in presets().values()],
-    ),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="Any setting, e.g. train.lr=1e-3; repeatable. `framecast config show` lists all.",
-        rich_help_panel=SETTINGS,
-        autocompletion=complete_setting,
-    ),
-]
+COMPLETIONS: dict[str, Callable[..., Any]] = {
+    "preset": lambda: [(preset.name, preset.summary) for preset in presets().values()],
+    "settings": complete_setting,
+    "resume": complete_run,
+    "model": complete_run,
+}
+
 Sources = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="SOURCE", help=f"{CLIP_KINDS}, or folders of them.", show_default=False),
+    typer.Argument(metavar="SOURCE", help=f"F{CLIP_KINDS}", show_default=False),
 ]
 ModelAndSources = Annotated[
     list[Path],
     typer.Argument(
         metavar="[MODEL] SOURCE",
-        help="A model file or run folder, none: the pretrained model; then "
-        f"{CLIP_KINDS[0].lower()}{CLIP_KINDS[1:]}, or folders of them.",
+        help=f"A model file or run folder, none: the pretrained model; then f{CLIP_KINDS}",
         show_default=False,
         autocompletion=complete_run,
     ),
 ]
-Model = Annotated[
+Target = Annotated[
     Path | None,
-    typer.Option(
-        "--model",
-        metavar="MODEL",
-        help="A model file, a run folder or `pretrained`, instead of a first argument.",
+    typer.Argument(
+        metavar="TARGET", help="Frames, a model, or a framecast.yaml.", show_default=False
+    ),
+]
+Exported = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A model file or run folder; or frames.",
         show_default=False,
-        rich_help_panel=INPUT,
         autocompletion=complete_run,
     ),
 ]
-Horizon = Annotated[
-    int | None,
-    typer.Option(
-        metavar="FRAMES",
-        help="Frames to predict; default: as trained.",
-        show_default=False,
-        rich_help_panel=FORECAST,
-    ),
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=OUTPUT)
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
-]
-Match = Annotated[
-    float,
-    typer.Option(
-        metavar="SHARE",
-        help="How far to move forecasts to the last frame's distribution of brightness, 0 to 1.",
-        rich_help_panel=FORECAST,
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MACHINE),
-]
-Color = Annotated[
-    Literal["gray", "rgb"] | None,
-    typer.Option(help="Convert the frames first.", rich_help_panel=INPUT),
-]
-Axes = Annotated[
-    str | None,
-    typer.Option(
-        metavar="LETTERS",
-        help="Order of an array's axes, such as TNHW; default: as trained, or told from it.",
-        rich_help_panel=INPUT,
-    ),
-]
-Variable = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="Array to read from a file of several.", rich_help_panel=INPUT
-    ),
-]
-KeepReadable = Annotated[
-    bool,
-    typer.Option(
-        "--keep-readable", help="Use what is readable of damaged clips.", rich_help_panel=INPUT
-    ),
-]
-
-Colormap = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Colours of grey frames: a name of matplotlib's, or radar for dBZ.",
-        rich_help_panel=OUTPUT,
-    ),
-]
-Labels = Annotated[
-    bool,
-    typer.Option("--labels", help="Write the time above every frame.", rich_help_panel=OUTPUT),
-]
-ValueScale = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TEXT",
-        help='What black and white stand for, "-10..60 dBZ": adds a legend to colours.',
-        rich_help_panel=OUTPUT,
-    ),
-]
-StepMinutes = Annotated[
-    float | None,
-    typer.Option(
-        metavar="MINUTES",
-        help="Minutes between two frames: times are then shown in minutes.",
-        rich_help_panel=OUTPUT,
-    ),
-]
-
-Overrides = list[tuple[str, object, str]]
-"""Settings that flags have set: the setting's full name, its value, the flag."""
-
-METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
-"""What stands for a setting's value in help, by its type; a name where it is one of a list."""
-
-
-def with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for every setting that declares one.
-
-    The command receives those given as `flags`, in the form that `load_config` takes as overrides;
-    values stay text, which the setting itself checks.
-    """
-    by_name = {
-        spec.rule.flag.lstrip("-").replace("-", "_"): spec
-        for section in SECTIONS
-        for spec in specs(section)
-        if spec.rule.flag
-    }
-
-    def called(**arguments: Any) -> None:
-        given = {name: arguments.pop(name) for name in by_name}
-        flags = [
-            (spec.dotted, given[name], spec.rule.flag)
-            for name, spec in by_name.items()
-            if given[name] is not None
-        ]
-        command(**arguments, flags=flags)
-
-    own = signature(command, eval_str=True)
-    parameters: list[Parameter] = []
-    for parameter in own.parameters.values():
-        if parameter.name == "flags":  # the options stand in the help where it stood
-            parameters += [_option(name, spec) for name, spec in by_name.items()]
-        else:
-            parameters.append(parameter)
-    # Typer reads the options from the signature, which it must not evaluate again.
-    called.__signature__ = own.replace(parameters=parameters)
-    called.__annotations__ = {}
-    called.__name__, called.__doc__ = command.__name__, command.__doc__
-    return called
-
-
-def _option(name: str, spec: FieldSpec) -> Parameter:
-    """The keyword parameter from which Typer makes the option of a setting."""
-    theme = spec.section.capitalize()
-    if bool in spec.kinds:  # a switch has no value, and only turns the setting on
-        kind = bool
-        option = typer.Option(
-            spec.rule.flag, help=spec.help, show_default=False, rich_help_panel=theme
-        )
-    else:
-        kind = str
-        default = spec.default
-        shown = f"{default:g}" if isinstance(default, float) else str(default).lower()
-        option = typer.Option(
-            spec.rule.flag,
-            help=f"{spec.help} [{spec.expects}; default: {shown}]",
-            metavar=next((METAVARS[kind] for kind in spec.kinds if kind in METAVARS), "NAME"),
-            show_default=False,
-            rich_help_panel=theme,
-            autocompletion=lambda: [str(literal) for literal in spec.literals],
-        )
-    return Parameter(
-        name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
-    )

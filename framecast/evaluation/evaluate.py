@@ -7,15 +7,20 @@ works at.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from framecast.config.loading import to_dict
 from framecast.data.training_frames import TrainingOverlap
+from framecast.data.windows import Window, spread
 from framecast.evaluation.metrics import PeakSignalToNoise
 from framecast.evaluation.protocols import make_metrics
 from framecast.evaluation.report import MODEL, Report, ScoredClip
+from framecast.evaluation.request import PROTOCOLS, EvaluationRequest
 from framecast.evaluation.skill import compare
-from framecast.evaluation.task import PROTOCOLS, EvaluationRequest, Task, plan_evaluation
+from framecast.evaluation.task import Task, plan_evaluation
 from framecast.evaluation.window_scores import WindowScores, stream_batches
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.loaded_forecaster import LoadedForecaster
@@ -23,6 +28,12 @@ from framecast.prediction.rollout import Predictor
 from framecast.runtime.distributed import Group
 from framecast.runtime.versions import versions
 from framecast.video.readers.base import FrameSource
+
+FIRST_ROUND, GROWTH = 2, 4
+"""Windows of a budget's first round, and how many times those already scored a later one has."""
+
+RESERVE = 0.1
+"""Share of a budget that is left for the report."""
 
 
 def evaluate(
@@ -46,39 +57,71 @@ def evaluate_task(
     baselines: Mapping[str, Predictor] = BASELINES,
     on_window: Callable[[int], None] = lambda total: None,
     group: Group | None = None,
+    started: float | None = None,
 ) -> Report:
     """Let the model and the baselines forecast every window of a task, and compare them.
 
-    Of several processes, each scores its share of the windows; all get the report of them all.
+    With `minutes` in the request, as many windows as fit until then; they count from `started` on,
+    on the monotonic clock, None: from now. Of several processes, each scores its share of the
+    windows; all get the report of them all.
     """
     group = group or Group(task.forecaster.device)
-    scores = _score_windows(task, group.part(task.windows), baselines, on_window)
-    scores, *others = group.gather(scores)
-    for other in others:
+    started = time.monotonic() if started is None else started
+    make = partial(make_metrics, task.request.protocol, task.shape.horizon, task.thresholds)
+    predictors = {MODEL: task.forecaster.extrapolate, **baselines}
+    scores, scored = {name: WindowScores(make()) for name in predictors}, []
+    for windows, total in rounds(task.windows, task.request.minutes, started, group):
+        own = group.part(windows)
+        _score_windows(task, own, predictors, scores, lambda total=total: on_window(total))
+        scored += own
+    (scores, scored), *others = group.gather((scores, scored))
+    for other_scores, other_scored in others:
+        scored = scored + other_scored
         for name, merged in scores.items():
-            merged.merge(other[name])
-    return _make_report(task, scores)
+            merged.merge(other_scores[name])
+    # Back in order of clip and time, in which neighbours tell how far windows depend on each other.
+    order = sorted(range(len(scored)), key=scored.__getitem__)
+    for score in scores.values():
+        score.reorder(order)
+    return _make_report(replace(task, windows=tuple(scored[row] for row in order)), scores)
+
+
+def rounds(
+    windows: Sequence[Window], minutes: float | None, started: float, group: Group
+) -> Iterator[tuple[Sequence[Window], int]]:
+    """Yield the windows to score in rounds, each evenly spread, and how many there will be in all.
+
+    Without `minutes` there is one round of all. Else the first has FIRST_ROUND windows, which tell
+    how long one takes, and later ones grow, so that the estimate is good when it matters.
+    """
+    if minutes is None:
+        yield windows, len(windows)
+        return
+    begun, done, fitting, left = time.monotonic(), 0, FIRST_ROUND, windows
+    while left and fitting > 0:
+        part = spread(left, min(fitting, GROWTH * done or FIRST_ROUND))
+        yield part, done + min(fitting, len(left))
+        left, done = sorted(set(left) - set(part)), done + len(part)
+        now = time.monotonic()
+        room = started + 60 * minutes * (1 - RESERVE) - now
+        # The clock of one process for all of them, else they would wait for each other.
+        fitting = group.broadcast(int(room * done / (now - begun)))
 
 
 def _score_windows(
     task: Task,
-    windows: Sequence,
-    baselines: Mapping[str, Predictor],
-    on_window: Callable[[int], None],
-) -> dict[str, WindowScores]:
-    """The scores of every forecaster by name, on these windows of a task."""
-    shape, channels = task.shape, task.channels
-    predictors = {MODEL: task.forecaster.extrapolate, **baselines}
-    scores = {
-        name: WindowScores(make_metrics(task.request.protocol, shape.horizon, task.thresholds))
-        for name in predictors
-    }
-    for batch, levels in stream_batches(task.sources, task.sizes, channels, windows, shape):
+    windows: Sequence[Window],
+    predictors: Mapping[str, Predictor],
+    scores: Mapping[str, WindowScores],
+    on_window: Callable[[], None],
+) -> None:
+    """Add the scores of every forecaster, by name, on these windows of a task."""
+    shape = task.shape
+    for batch, levels in stream_batches(task.sources, task.sizes, task.channels, windows, shape):
         for name, predictor in predictors.items():
             scores[name].update(batch, predictor(batch.context_BTCHW, shape.horizon), levels)
         for _ in batch.target_BTCHW:
-            on_window(len(windows))
-    return scores
+            on_window()
 
 
 def _make_report(task: Task, scores: Mapping[str, WindowScores]) -> Report:
@@ -104,7 +147,7 @@ def _make_report(task: Task, scores: Mapping[str, WindowScores]) -> Report:
         titles={metric.name: metric.title for metric in metrics},
         factors={metric.name: metric.display_factor for metric in metrics},
         window_mse={name: score.mse() for name, score in scores.items()},
-        comparison=compare(model_NT, errors_NT, task.windows, covered, request.seed),
+        comparison=compare(model_NT, errors_NT, task.windows, covered),
         notes=(*_task_notes(task), *_perfect_frames(scores)),
         settings=to_dict(task.forecaster.config),
         versions=versions(),
@@ -156,7 +199,12 @@ def _task_notes(task: Task) -> Iterator[str]:
             "trained on"
         )
     if len(task.windows) < len(task.found):
-        yield f"{len(task.windows)} of {len(task.found)} windows are scored, evenly spread"
+        budget = task.request.minutes
+        asked = min(len(task.found), task.request.windows or len(task.found))
+        limit = ""
+        if budget is not None and len(task.windows) < asked:
+            limit = f", as many as fit into {budget:g} minute{'' if budget == 1 else 's'}"
+        yield f"{len(task.windows)} of {len(task.found)} windows are scored, evenly spread{limit}"
 
 
 def _training_overlap(name: str, clip: TrainingOverlap, included: bool) -> Iterator[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from framecast.data.batches import collate
+from framecast.data.windows import Window
 from framecast.evaluation.report import MODEL, Report, format_score
 from framecast.evaluation.window_scores import stream_windows
 from framecast.prediction.baselines import BASELINES
@@ -50,7 +51,7 @@ def render(
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     count = len(report.windows)
     leads = range(1 - report.context_length, report.horizon + 1)
-    every = task.request.windows is None or report.windows_found == count
+    every = report.windows_found == count
     return environment.from_string(template).render(
         report=report,
         title=", ".join(Path(clip.path).name for clip in report.clips),
@@ -98,7 +99,10 @@ def _shown_windows(report: Report, task: Task, style: FrameStyle) -> Iterator[di
     """The typical windows: caption, errors by lead time, and a sprite of each panel."""
     chosen = typical_windows(report)
     reference = shown_reference(report)
-    panels = {name: _panels(task, number, reference, style) for name, number in chosen.items()}
+    panels = {
+        name: _panels(task, report.windows[number], reference, style)
+        for name, number in chosen.items()
+    }
     # Larger frames first: the side is the largest with which the page stays small.
     for side in SIDES:
         sprites = {
@@ -131,10 +135,10 @@ def _shown_windows(report: Report, task: Task, style: FrameStyle) -> Iterator[di
         }
 
 
-def _panels(task: Task, number: int, reference: str, style: FrameStyle) -> dict[str, list]:
+def _panels(task: Task, window: Window, reference: str, style: FrameStyle) -> dict[str, list]:
     """Input, model, baseline, truth and error of one window, painted; all but the input over
     context and horizon, so that one slider moves through all of them."""
-    window, shape = task.windows[number], task.shape
+    shape = task.shape
     size, channels = task.sizes[window.clip], task.channels
     source = task.sources[window.clip]
     [frames_THWC] = stream_windows(source, [window.start], shape, size, channels)

@@ -17,7 +17,7 @@ from framecast.evaluation.metrics import (
     PeakSignalToNoise,
     StructuralSimilarity,
 )
-from framecast.evaluation.task import PROTOCOLS
+from framecast.evaluation.request import PROTOCOLS
 from framecast.evaluation.thresholds import Threshold
 
 FSS_SIDES = (2, 8, 32)

@@ -13,6 +13,7 @@ from framecast.data.scene_breaks import split_scenes
 from framecast.data.training_frames import TrainingOverlap, find_overlap, untrained_parts
 from framecast.data.windows import Window, WindowShape, plan_windows, spread, window_span
 from framecast.errors import SourceError, UsageError
+from framecast.evaluation.request import EvaluationRequest
 from framecast.evaluation.thresholds import Threshold, default_thresholds, read_threshold
 from framecast.video.frame_size import target_size
 from framecast.video.readers.base import FrameSource
@@ -20,43 +21,6 @@ from framecast.video.readers.open import open_sources, read_options
 
 if TYPE_CHECKING:
     from framecast.prediction.loaded_forecaster import LoadedForecaster
-
-PROTOCOLS = {
-    "pixel": "means over pixels of frames in 0..1",
-    "openstl": "sums over the pixels of a frame and SSIM with data range 2, as OpenSTL reports",
-    "nowcast": "errors over pixels, and events above thresholds, as pysteps counts them",
-}
-"""Sets of metrics by name, and what each is."""
-
-
-@dataclass(frozen=True)
-class EvaluationRequest:
-    """What to score.
-
-    `horizon` in frames and `stride` between window starts, None: as trained. At most `windows`
-    windows, evenly spread; None: all. `thresholds` are written like `20 dBZ`, `0.4` or `109/255`,
-    `scale` like `-10..60 dBZ`; None: the one the model was trained with. `include_training` scores
-    frames the model was trained on too. `seed` is that of the bootstrap.
-    """
-
-    horizon: int | None = None
-    stride: int | None = None
-    windows: int | None = None
-    protocol: str = "pixel"
-    thresholds: tuple[str, ...] = ()
-    scale: str | None = None
-    include_training: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("horizon", "stride", "windows"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"--{name} {value}: nothing to score", remedy="use 1 or more")
-        if self.protocol not in PROTOCOLS:
-            raise UsageError(
-                f"protocol {self.protocol}: unknown", remedy=f"use {', '.join(PROTOCOLS)}"
-            )
 
 
 @dataclass(frozen=True)
@@ -133,7 +97,7 @@ def plan_evaluation(
     stride = request.stride or data.stride
     known = tuple(find_overlap(source, forecaster.trained_on or ()) for source in sources)
     found = _windows_to_score(sources, known, shape, stride, request.include_training)
-    windows = found if request.windows is None else spread(found, request.windows)
+    windows = spread(found, request.windows) if request.windows else found
     return Task(
         forecaster,
         tuple(sources),

@@ -45,6 +45,11 @@ class WindowScores:
         self._squared_errors += other._squared_errors
         self._pixels += other._pixels
 
+    def reorder(self, order: Sequence[int]) -> None:
+        """Put the windows into another order, given by their present places."""
+        self._squared_errors = [self._squared_errors[place] for place in order]
+        self._pixels = [self._pixels[place] for place in order]
+
     def squared_errors(self) -> np.ndarray:
         """Squared errors (windows, horizon), summed over a frame's pixels and channels."""
         return np.stack(self._squared_errors)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from framecast.errors import UsageError
 from framecast.export.export_report import ExportReport
 from framecast.export.frames import FramesRequest, export_frames
+from framecast.export.request import ExportRequest
 from framecast.prediction.model_files import names_model
 from framecast.prediction.model_header import check_early
 from framecast.runtime.output_files import check_target
@@ -17,27 +17,6 @@ from framecast.video.readers.open import open_source
 
 EXPORTED_SUFFIXES = (".onnx", ".pt2", ".torchscript", ".safetensors")
 """Of the files that hold a model; `formats` has what writes them."""
-
-
-@dataclass(frozen=True)
-class ExportRequest:
-    """What to export, as the command line gives it; None is as trained, or as the frames are.
-
-    Of a model `horizon`, `context_length`, `size` ("HxW"), `step` and `half`; of frames `fps`,
-    `enlarge`, `colormap`, `labels`, `step_minutes` and `value_scale`.
-    """
-
-    horizon: int | None = None
-    context_length: int | None = None
-    size: str | None = None
-    step: bool = False
-    half: bool = False
-    fps: float | None = None
-    enlarge: float | None = None
-    colormap: str | None = None
-    labels: bool = False
-    step_minutes: float | None = None
-    value_scale: str | None = None
 
 
 OF_MODELS = {

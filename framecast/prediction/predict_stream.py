@@ -18,12 +18,12 @@ import numpy as np
 
 from framecast.errors import InterruptedRunError, SourceError
 from framecast.prediction.predict_clip import (
-    PredictionRequest,
     model_notes,
     no_frame_rate,
     open_clip,
     shown_as,
 )
+from framecast.prediction.request import PredictionRequest
 from framecast.runtime.interrupts import interrupts
 from framecast.video.frame_size import parse_size
 from framecast.video.readers.live import Feed, is_live, open_live

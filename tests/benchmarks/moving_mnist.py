@@ -22,7 +22,8 @@ from framecast.config.schema import ModelConfig
 from framecast.data.windows import Window
 from framecast.evaluation.evaluate import evaluate_task
 from framecast.evaluation.report import Report
-from framecast.evaluation.task import EvaluationRequest, plan_evaluation
+from framecast.evaluation.request import EvaluationRequest
+from framecast.evaluation.task import plan_evaluation
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.loaded_forecaster import load_forecaster
 from framecast.video.readers.open import open_source
@@ -104,7 +105,9 @@ def benchmark(options: argparse.Namespace) -> None:
 
 def score_sequences(model: Path, tests: Path, number: int) -> Report:
     """A model, the baselines and black frames on `number` sequences, one window each."""
-    request = EvaluationRequest(horizon=HORIZON, protocol="openstl", include_training=True)
+    request = EvaluationRequest(
+        horizon=HORIZON, windows=0, protocol="openstl", include_training=True
+    )
     task = plan_evaluation(load_forecaster(model), [open_source(tests)], request)
     found = tuple(Window(0, FRAMES * sequence) for sequence in range(number))
     baselines = {**BASELINES, "black frames": black}

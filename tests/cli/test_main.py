@@ -27,8 +27,8 @@ OPTIONS = {
     "framecast": "--debug --version",
     "train": "--axes --batch-size --color --config --context-length --crop --device --dry-run "
     "--epochs --frame-step --from-scratch --horizon --keep-readable --lr --minutes --model "
-    "--patience --preset --quiet --range --resize --resume --runs --seed --set --variable -q "
-    "sources",
+    "--patience --preset --quiet --range --resize --resume --runs --seed --set --tensorboard "
+    "--variable -q sources",
     "predict": "--axes --color --colormap --compare --device --format --fps --horizon "
     "--keep-readable --labels --match --model --output --overwrite --size --start --step-minutes "
     "--stream --tile --value-scale --variable -o paths",
@@ -36,8 +36,8 @@ OPTIONS = {
     "--samples "
     "--set --size --target --verbose target",
     "evaluate": "--color --colormap --csv --device --horizon --include-training --json "
-    "--keep-readable --match --model --overwrite --protocol --report --scale --step-minutes "
-    "--stride --threshold --windows paths",
+    "--keep-readable --match --minutes --model --overwrite --protocol --report --scale "
+    "--step-minutes --stride --threshold --windows paths",
     "export": "--colormap --context-length --fps --half --horizon --labels --model --output "
     "--overwrite "
     "--scale --size --step --step-minutes --value-scale -o source",

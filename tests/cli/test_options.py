@@ -3,7 +3,8 @@
 import typer
 from typer.testing import CliRunner
 
-from framecast.cli.options import Overrides, with_setting_flags
+from framecast.cli.options import Overrides
+from framecast.cli.signatures import with_options
 from framecast.config.loading import fields, load_config
 
 
@@ -13,7 +14,7 @@ def parse(*arguments):
     app = typer.Typer()
 
     @app.command()
-    @with_setting_flags
+    @with_options
     def command(name: str = "none", *, flags: Overrides, loud: bool = False) -> None:
         received.append((name, flags, loud))
 

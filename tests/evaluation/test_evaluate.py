@@ -17,7 +17,7 @@ from framecast.evaluation import window_scores
 from framecast.evaluation.evaluate import evaluate
 from framecast.evaluation.metrics import MeanSquaredError
 from framecast.evaluation.report import MODEL
-from framecast.evaluation.task import EvaluationRequest
+from framecast.evaluation.request import EvaluationRequest
 from framecast.evaluation.window_scores import (
     WindowScores,
     as_pixels,
@@ -187,6 +187,55 @@ def test_the_horizon_and_stride_are_as_trained_unless_given(model, textured):
     assert report.windows == (Window(0, 0), Window(0, 15))
     assert "2 of 4 windows are scored, evenly spread" in report.notes
     assert len(report.scores[MODEL]["mse"]) == 2
+
+
+def test_a_budget_scores_as_many_windows_as_fit_and_spreads_them(model, textured, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("framecast.evaluation.evaluate.time.monotonic", lambda: clock[0])
+    totals = []
+
+    def on_window(total):  # each window takes 2 seconds
+        clock[0] += 2
+        totals.append(total)
+
+    def scored(**options):
+        clock[0] = 100.0
+        totals.clear()
+        request = EvaluationRequest(horizon=2, stride=1, windows=0, **options)
+        return evaluate(model, textured[:1], request, on_window=on_window)
+
+    everything = scored()
+    found = everything.windows_found
+    report = scored(minutes=0.5)
+    # Of 27 seconds, a tenth of 30 being left for the report: 2, then 4 x 2, then the 3 that fit.
+    assert len(report.windows) == len(totals) == 13 < found
+    assert totals == [2] * 2 + [13] * 11
+    assert list(report.windows) == sorted(report.windows)
+    assert {Window(0, 0), Window(0, found - 1)} <= set(report.windows)
+    assert np.diff([window.start for window in report.windows]).max() <= 3
+    rows = [window.start for window in report.windows]
+    for name in (MODEL, "optical flow"):
+        np.testing.assert_array_equal(report.window_mse[name], everything.window_mse[name][rows])
+        assert np.mean(report.scores[name]["mse"]) == pytest.approx(report.window_mse[name].mean())
+    assert f"13 of {found} windows are scored, evenly spread, as many as fit into 0.5 minutes" in (
+        report.notes
+    )
+    assert scored(minutes=5).windows == everything.windows
+    assert len(scored(minutes=1e-6).windows) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"windows": -1}, "--windows -1: nothing to score; use 0 for all"),
+        ({"minutes": 0}, "--minutes 0: no time to score; use more than 0"),
+        ({"stride": 0}, "--stride 0: nothing to score; use 1 or more"),
+        ({"protocol": "best"}, "protocol best: unknown; use pixel, openstl, nowcast"),
+    ],
+)
+def test_requests_that_mean_nothing_are_refused(options, text):
+    with pytest.raises(UsageError, match=f"^{text}$"):
+        EvaluationRequest(**options)
 
 
 def test_other_forecasters_can_stand_beside_the_model(model, textured):

@@ -15,7 +15,8 @@ from framecast.evaluation import html_report
 from framecast.evaluation.evaluate import evaluate_task
 from framecast.evaluation.html_report import render, typical_windows
 from framecast.evaluation.report import MODEL, format_score
-from framecast.evaluation.task import EvaluationRequest, open_task
+from framecast.evaluation.request import EvaluationRequest
+from framecast.evaluation.task import open_task
 from framecast.prediction.baselines import BASELINES
 from framecast.video.frame_style import FrameStyle
 from tests.support.tiny_runs import CONTEXT, HORIZON

@@ -23,7 +23,8 @@ from framecast.evaluation.metrics import (
     PeakSignalToNoise,
     StructuralSimilarity,
 )
-from framecast.evaluation.protocols import PROTOCOLS, make_metrics
+from framecast.evaluation.protocols import make_metrics
+from framecast.evaluation.request import PROTOCOLS
 from framecast.evaluation.thresholds import Threshold
 from framecast.runtime.distributed import Group
 from framecast.training.validation import Validation

@@ -8,7 +8,8 @@ import pytest
 
 from framecast.evaluation.evaluate import evaluate_task
 from framecast.evaluation.html_report import render
-from framecast.evaluation.task import EvaluationRequest, open_task
+from framecast.evaluation.request import EvaluationRequest
+from framecast.evaluation.task import open_task
 from framecast.video.frame_style import FrameStyle
 from tests.support.tiny_runs import CONTEXT, HORIZON
 

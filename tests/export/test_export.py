@@ -13,8 +13,8 @@ from framecast.errors import (
     UsageError,
 )
 from framecast.export import frames as frames_module
-from framecast.export.export import ExportRequest as Request
 from framecast.export.export import export
+from framecast.export.request import ExportRequest as Request
 from framecast.prediction.checkpoint import save_checkpoint
 from framecast.video.frame_style import color_table
 from framecast.video.readers.open import open_source

@@ -12,8 +12,8 @@ import framecast
 from framecast.errors import CheckpointError, SourceError, UsageError
 from framecast.prediction.checkpoint import save_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
-from framecast.prediction.predict_clip import PredictionRequest as Request
 from framecast.prediction.predict_clip import forecast_source
+from framecast.prediction.request import PredictionRequest as Request
 from framecast.video.frame_style import color_table
 from framecast.video.readers.open import open_source
 from tests.support.models import random_checkpoint

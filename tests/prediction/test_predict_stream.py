@@ -13,9 +13,9 @@ import pytest
 
 from framecast.prediction import loaded_forecaster
 from framecast.prediction.loaded_forecaster import LoadedForecaster
-from framecast.prediction.predict_clip import PredictionRequest as Request
 from framecast.prediction.predict_clip import forecast_source
 from framecast.prediction.predict_stream import Stop, nowcast
+from framecast.prediction.request import PredictionRequest as Request
 from framecast.video.readers.live import _images
 from framecast.video.readers.open import open_source
 from framecast.video.scene_detection import NEIGHBOURS

@@ -20,7 +20,8 @@ from framecast.data.windows import plan_windows, spread
 from framecast.errors import SourceError
 from framecast.evaluation.evaluate import evaluate_task
 from framecast.evaluation.report import MODEL, Report
-from framecast.evaluation.task import EvaluationRequest, plan_evaluation
+from framecast.evaluation.request import EvaluationRequest
+from framecast.evaluation.task import plan_evaluation
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.loaded_forecaster import load_forecaster
 from framecast.prediction.rollout import Predictor
@@ -116,7 +117,9 @@ def score_clip(model: Path, clip: Clip, part: range, rules: Rules) -> dict[str, 
             remedy="give another clip, or --set data.scene_cuts=false",
         )
     thresholds = (rules.threshold,) if rules.threshold else ()
-    request = EvaluationRequest(horizon=HORIZON, thresholds=thresholds, scale=rules.scale)
+    request = EvaluationRequest(
+        horizon=HORIZON, windows=0, thresholds=thresholds, scale=rules.scale
+    )
     task = plan_evaluation(forecaster, [source], request)
     task = replace(task, found=found, windows=spread(found, rules.windows))
     report = evaluate_task(task, BASELINES | dict(rules.peers))

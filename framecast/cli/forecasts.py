@@ -1,0 +1,108 @@
+"""What `predict` does: refuse what is wrong before PyTorch is loaded, load the model, forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from framecast.cli.console import show_error, show_model, show_notes, show_result
+from framecast.cli.progress import Display
+from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError
+from framecast.prediction.frame_forecaster import FrameForecaster
+from framecast.prediction.model_files import pretrained_notes, split_model
+from framecast.prediction.model_header import check_early
+from framecast.prediction.predict_clip import name_outputs, predict_file
+from framecast.prediction.predict_stream import nowcast_file
+from framecast.prediction.request import PredictionRequest
+from framecast.runtime.output_files import check_inputs
+from framecast.video.readers.live import is_live
+from framecast.video.readers.open import expand_lists
+from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, open_writer
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model, and for each source the files that its forecast goes to; nothing is known wrong."""
+
+    model: Path
+    sources: tuple[tuple[str, list[str]], ...]
+    request: PredictionRequest
+    overwrite: bool
+
+
+def check(
+    paths: Sequence[Path],
+    model: Path | None,
+    outputs: Sequence[str],
+    kind: str,
+    request: PredictionRequest,
+    overwrite: bool,
+) -> Asked:
+    """Refuse now what a model, a source or an output would only raise after seconds of loading.
+
+    Raises what `split_model`, `check_early`, `name_outputs` and `open_writer` raise.
+    """
+    chosen, sources = split_model(paths, model)
+    named = expand_lists(sources)
+    for source in named:
+        request.check_source(source)
+    # Of several sources the others are still predicted where one is wrong.
+    alone = [] if len(named) > 1 else [source for source in named if not is_live(source)]
+    reading = ("color", "axes", "variable", "keep_readable")
+    check_early(chosen, alone, **{name: getattr(request, name) for name in reading})
+    targets = name_outputs(named, outputs, kind, overwrite)
+    for files in targets:
+        for file in files:
+            check_inputs(Path(file), [chosen, *map(Path, named)])
+            if len(named) == 1:
+                open_writer(file, fps=request.fps or DEFAULT_FPS, overwrite=overwrite)
+    return Asked(chosen, tuple(zip(named, targets, strict=True)), request, overwrite)
+
+
+def load(model: Path, device: str, tile: int | None, match: float) -> FrameForecaster:
+    """Load a model, which takes seconds; raises what `open_forecaster` raises."""
+    with Display() as display:
+        display.show("loading the model")
+        from framecast.prediction.onnx_forecaster import open_forecaster
+
+        return open_forecaster(model, device, tile, match)
+
+
+def predict_all(forecaster: FrameForecaster, asked: Asked) -> None:
+    """Forecast every source, although some fail; the error of a single one is raised as it is.
+
+    Raises PartialFailureError in the end where some of several sources failed.
+    """
+    failures = []
+    first = pretrained_notes(asked.model)
+    for source, files in asked.sources:
+        try:
+            notes = _predict(forecaster, source, files, asked)
+        except FramecastError as error:
+            if len(asked.sources) == 1 or isinstance(error, InterruptedRunError):
+                raise
+            show_error(error)
+            failures.append(source)
+            continue
+        if first is not None:  # told with the first forecast, so that an error stays one line
+            show_model(forecaster)
+            notes, first = (*first, *notes), None
+        show_notes(notes)
+        for file in files:
+            if file != STANDARD_OUTPUT:  # which holds the frames themselves
+                show_result(file)
+    if failures:
+        raise PartialFailureError(
+            f"{len(failures)} of {len(asked.sources)} sources failed: {', '.join(failures)}"
+        )
+
+
+def _predict(
+    forecaster: FrameForecaster, source: str, files: Sequence[str], asked: Asked
+) -> tuple[str, ...]:
+    """Write one source's forecast and return notes for the user."""
+    write = nowcast_file if asked.request.stream else predict_file
+    with Display() as display:
+        display.show(f"reading {Path(source).name}")
+        return write(forecaster, source, files, asked.request, asked.overwrite, display.count)

@@ -1,0 +1,26 @@
+"""What an export can be asked for; no torch, no NumPy, since help lists its fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export, as the command line gives it; None is as trained, or as the frames are.
+
+    Of a model `horizon`, `context_length`, `size` ("HxW"), `step` and `half`; of frames `fps`,
+    `enlarge`, `colormap`, `labels`, `step_minutes` and `value_scale`.
+    """
+
+    horizon: int | None = None
+    context_length: int | None = None
+    size: str | None = None
+    step: bool = False
+    half: bool = False
+    fps: float | None = None
+    enlarge: float | None = None
+    colormap: str | None = None
+    labels: bool = False
+    step_minutes: float | None = None
+    value_scale: str | None = None

@@ -1,0 +1,95 @@
+"""What a prediction can be asked for; no torch, no NumPy, since help lists its fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from framecast.config.brightness_scale import read_scale
+from framecast.config.schema import DataConfig
+from framecast.errors import UsageError
+
+if TYPE_CHECKING:
+    from framecast.video.frame_style import FrameStyle
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """What to predict of a clip.
+
+    `horizon` in frames, None: as trained. `start` is the index of the first context frame; None:
+    the clip's last frames, or with `compare` the last whose future is known. `fps` None: the clip's
+    own. `color` converts the frames before anything else; `keep_readable` accepts damaged clips.
+    `stream` asks for a forecast after every frame; `size` (HxW) says that standard input is raw
+    frames; `axes` and `variable` say how an array file is read. `colormap`, `labels`, the minutes
+    between two frames and what pixels stand for ("-10..60 dBZ") say how frames are painted. Raises
+    UsageError for values that mean nothing.
+    """
+
+    horizon: int | None = None
+    start: int | None = None
+    compare: bool = False
+    fps: float | None = None
+    color: Literal["gray", "rgb"] | None = None
+    keep_readable: bool = False
+    stream: bool = False
+    size: str | None = None
+    axes: str | None = None
+    variable: str | None = None
+    colormap: str | None = None
+    labels: bool = False
+    step_minutes: float | None = None
+    value_scale: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.horizon is not None and self.horizon < 1:
+            raise UsageError(
+                f"--horizon {self.horizon}: nothing to predict", remedy="use 1 or more"
+            )
+        if self.start is not None and self.start < 0:
+            raise UsageError(
+                f"--start {self.start}: frames are counted from 0", remedy="use 0 or more"
+            )
+        if self.stream and self.compare:
+            raise UsageError(
+                "--compare needs frames that a stream has not seen yet", remedy="leave out --stream"
+            )
+        if self.colormap not in (None, "radar"):  # which needs a scale that the model may have
+            from framecast.video.frame_style import FrameStyle  # noqa: PLC0415  (slow to load)
+
+            FrameStyle(self.colormap)
+
+    @property
+    def paints(self) -> bool:
+        """Whether frames are painted for people, so that they no longer hold the values."""
+        return self.compare or self.labels or self.colormap is not None
+
+    def style(self, data: DataConfig) -> FrameStyle:
+        """How frames are painted for a model of these settings."""
+        from framecast.video.frame_style import FrameStyle  # noqa: PLC0415  (slow to load)
+
+        return FrameStyle(self.colormap, read_scale(self.value_scale or data.scale))
+
+    def label(self, lead: int, data: DataConfig) -> str:
+        """A lead time, counted in the model's steps, in words."""
+        from framecast.video.frame_style import lead_label  # noqa: PLC0415  (slow to load)
+
+        minutes = self.step_minutes
+        return lead_label(lead, None if minutes is None else minutes * data.frame_step)
+
+    def check_source(self, source: str) -> None:
+        """Raise UsageError for options that this kind of source does not have."""
+        from framecast.video.readers.live import STANDARD_INPUT, is_live  # noqa: PLC0415  (slow)
+
+        live = is_live(source)
+        if live and not self.stream:
+            raise UsageError(f"{source}: has no last frames to start from", remedy="add --stream")
+        if live and (self.start is not None or self.keep_readable):
+            raise UsageError(
+                f"{source}: --start and --keep-readable are for files", remedy="leave them out"
+            )
+        if self.size is not None and source != STANDARD_INPUT:
+            raise UsageError(
+                f"--size is for raw frames on standard input, {source} has a size of its own",
+                remedy="leave it out",
+            )
