@@ -17,7 +17,8 @@ from framecast.evaluation.report import MODEL, Report, format_score
 from framecast.evaluation.window_scores import stream_windows
 from framecast.prediction.baselines import BASELINES
 from framecast.video.comparison_figures import error_frame
-from framecast.video.frame_style import FrameStyle, draw_legend, lead_label
+from framecast.video.frame_style import FrameStyle, draw_legend
+from framecast.video.frame_times import lead_label
 from framecast.video.line_plots import lines_plot, to_svg, training_curves
 from framecast.video.pixels import from_unit
 from framecast.video.sprites import sprite
@@ -42,7 +43,8 @@ def render(
 ) -> str:
     """The page of a report, with the windows of `task` where the model did best, median and worst.
 
-    Frames are painted in `style`; lead times are in minutes where `step_minutes` is known.
+    Frames are painted in `style`; lead times are in minutes where those between two frames of a
+    clip are known: `step_minutes`, or what all clips' names say.
     """
     from jinja2 import Environment  # noqa: PLC0415  (only pages need it)
 
@@ -65,13 +67,20 @@ def render(
         metrics=list(_metrics(report)),
         windows=list(_shown_windows(report, task, style)),
         reference=shown_reference(report),
-        labels=[lead_label(lead, step_minutes) for lead in leads],
+        labels=[lead_label(lead, _model_step(task, step_minutes)) for lead in leads],
         first=1 - report.context_length,
         shown=(report.horizon + 1) // 2,
         curves=_curves(task),
         clip_name=lambda clip: Path(clip.path).name,
         settings=yaml.safe_dump(dict(report.settings), sort_keys=False),
     )
+
+
+def _model_step(task: Task, step_minutes: float | None) -> float | None:
+    """Minutes between two of the model's frames; None where nobody knows, or clips differ."""
+    told = {source.info.step_minutes for source in task.sources}
+    step = step_minutes or (told.pop() if len(told) == 1 else None)
+    return step and step * task.shape.frame_step
 
 
 def typical_windows(report: Report) -> dict[str, int]:

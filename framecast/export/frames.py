@@ -13,7 +13,8 @@ from framecast.config.brightness_scale import read_scale
 from framecast.errors import ExportMismatchError
 from framecast.export.export_report import ExportReport
 from framecast.runtime.output_files import check_target, write_whole
-from framecast.video.frame_style import FrameStyle, lead_label, rgb
+from framecast.video.frame_style import FrameStyle, rgb
+from framecast.video.frame_times import lead_label, moment_names
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.open import open_source
 from framecast.video.writers.open import DEFAULT_FPS, PLAYED, STANDARD_OUTPUT, open_writer
@@ -73,7 +74,13 @@ def export_frames(
     if is_played and request.fps is None and info.fps is None:
         notes.append(f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps")
     rate = request.fps if request.fps is not None else info.fps or DEFAULT_FPS
-    writer = open_writer(output, fps=rate, overwrite=overwrite, pixel_aspect=info.pixel_aspect)
+    writer = open_writer(
+        output,
+        fps=rate,
+        overwrite=overwrite,
+        pixel_aspect=info.pixel_aspect,
+        names=moment_names(info.moments),
+    )
     # Files for data get the values that the clip's own file has, where nothing is painted.
     unpainted = style.plain and not request.labels
     exact = unpainted and writer.keeps_values and info.values.dtype in writer.stores
@@ -100,7 +107,7 @@ def _labels(source: FrameSource, request: FramesRequest) -> Iterator[str] | None
         return None
     info = source.info
     return (
-        lead_label(number, request.step_minutes, info.fps).lstrip("+")
+        lead_label(number, request.step_minutes or info.step_minutes, info.fps).lstrip("+")
         for number in range(info.frames)
     )
 

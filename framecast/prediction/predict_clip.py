@@ -20,6 +20,7 @@ from framecast.config.schema import DataConfig
 from framecast.errors import OutputError, SourceError, UsageError
 from framecast.prediction.request import PredictionRequest
 from framecast.video.comparison_figures import comparison_video
+from framecast.video.frame_times import lead_label, lead_names
 from framecast.video.readers.base import FrameSource, SourceInfo
 from framecast.video.readers.live import is_live, live_name
 from framecast.video.readers.open import open_source, read_options
@@ -33,12 +34,16 @@ NAME_BYTES = 200
 
 @dataclass(frozen=True)
 class Forecast:
-    """Future frames and how to show them: `frames` yields `count` of (H, W, C) at rate `fps`."""
+    """Future frames and how to show them: `frames` yields `count` of (H, W, C) at rate `fps`.
+
+    `names` are those of frames that become files of their own.
+    """
 
     frames: Iterator[np.ndarray]
     count: int
     fps: float
     notes: tuple[str, ...]
+    names: list[str]
 
 
 def predict_file(
@@ -60,7 +65,11 @@ def predict_file(
         writers = [
             stack.enter_context(
                 open_writer(
-                    target, fps=forecast.fps, overwrite=overwrite, **shown_as(source, request)
+                    target,
+                    fps=forecast.fps,
+                    overwrite=overwrite,
+                    names=forecast.names,
+                    **shown_as(source, request),
                 )
             )
             for target in targets
@@ -189,7 +198,8 @@ def forecast_source(
             remedy=_remedy(request),
         )
     context_THWC, scene = _read_context(source, start, data)
-    frames, count = forecaster.stream(context_THWC, horizon), horizon
+    frames, leads = forecaster.stream(context_THWC, horizon), range(1, horizon + 1)
+    step = request.model_step(data, info.step_minutes)
     if request.compare:
         first = start + data.context_length * data.frame_step
         truth = source.read(first, start + reach, data.frame_step)
@@ -198,17 +208,19 @@ def forecast_source(
             frames,
             truth,
             paint=request.style(data).paint,
-            label=partial(request.label, data=data),
+            label=partial(lead_label, step_minutes=step),
         )
-        count += len(context_THWC)
+        leads = range(1 - len(context_THWC), horizon + 1)
     elif request.paints:
-        leads = (request.label(lead, data) for lead in range(1, horizon + 1))
-        frames = request.style(data).show(frames, leads if request.labels else None)
+        labels = [lead_label(lead, step) for lead in leads]
+        frames = request.style(data).show(frames, labels if request.labels else None)
     fps = request.fps
     if fps is None:
         fps = (info.fps or DEFAULT_FPS) / data.frame_step
     assumed = _assumptions(request, horizon, info, forecaster.config)
-    return Forecast(frames, count, fps, (*info.notes, *scene, *assumed))
+    last_seen = start + (data.context_length - 1) * data.frame_step
+    names = lead_names(leads, step, info.moments[last_seen] if info.moments else None)
+    return Forecast(frames, len(leads), fps, (*info.notes, *scene, *assumed), names)
 
 
 def _read_context(

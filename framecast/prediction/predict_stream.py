@@ -26,6 +26,7 @@ from framecast.prediction.predict_clip import (
 from framecast.prediction.request import PredictionRequest
 from framecast.runtime.interrupts import interrupts
 from framecast.video.frame_size import parse_size
+from framecast.video.frame_times import lead_label
 from framecast.video.readers.live import Feed, is_live, open_live
 from framecast.video.writers.open import DEFAULT_FPS, open_writer
 
@@ -88,9 +89,9 @@ def nowcast_file(
         try:
             frames = nowcast(forecaster, stop.before(feed.frames), horizon)
             if request.paints:
-                text = request.label(horizon, forecaster.config.data)
-                labels = repeat(text) if request.labels else None
-                frames = request.style(forecaster.config.data).show(frames, labels)
+                data = forecaster.config.data
+                text = lead_label(horizon, request.model_step(data))
+                frames = request.style(data).show(frames, repeat(text) if request.labels else None)
             for frame_HWC in frames:
                 for writer in writers:
                     writer.write(frame_HWC)

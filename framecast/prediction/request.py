@@ -70,12 +70,10 @@ class PredictionRequest:
 
         return FrameStyle(self.colormap, read_scale(self.value_scale or data.scale))
 
-    def label(self, lead: int, data: DataConfig) -> str:
-        """A lead time, counted in the model's steps, in words."""
-        from framecast.video.frame_style import lead_label  # noqa: PLC0415  (slow to load)
-
-        minutes = self.step_minutes
-        return lead_label(lead, None if minutes is None else minutes * data.frame_step)
+    def model_step(self, data: DataConfig, known: float | None = None) -> float | None:
+        """Minutes between two of the model's frames, `known` being those between the clip's."""
+        minutes = known if self.step_minutes is None else self.step_minutes
+        return None if minutes is None else minutes * data.frame_step
 
     def check_source(self, source: str) -> None:
         """Raise UsageError for options that this kind of source does not have."""

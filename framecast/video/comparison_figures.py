@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from framecast.video.frame_style import lead_label
+from framecast.video.frame_times import lead_label
 from framecast.video.pixels import convert_depth
 
 BACKGROUND = (17, 19, 24)

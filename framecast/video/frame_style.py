@@ -124,20 +124,6 @@ def _matplotlib_table(name: str) -> np.ndarray:
     return mpl.colormaps[name](np.arange(256) / 255, bytes=True)[:, :3].copy()
 
 
-def lead_label(lead: float, step_minutes: float | None = None, fps: float | None = None) -> str:
-    """How far a frame lies ahead of the last one seen: "+3", "+15 min" or "+0.12 s".
-
-    `lead` counts frames, 0 and less are those seen; `step_minutes` is the time between two of them,
-    `fps` their rate where that is a video's.
-    """
-    if step_minutes is not None:
-        minutes = lead * step_minutes
-        return f"{minutes:+g} min" if lead else "0 min"
-    if fps is not None:
-        return f"{lead / fps:+.2f} s" if lead else "0 s"
-    return f"{lead:+g}" if lead else "0"
-
-
 def rgb(frame_HWC: np.ndarray) -> np.ndarray:
     """A frame as RGB uint8."""
     frame_HWC = convert_depth(frame_HWC, np.uint8)

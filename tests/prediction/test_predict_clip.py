@@ -2,6 +2,8 @@
 
 import itertools
 from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -346,6 +348,42 @@ def test_predictions_are_painted_with_lead_times_as_asked(run, clips, grey_run, 
     assert (code, "what pixels mean in dBZ is not known" in err) == (2, True)
     radar = ("--colormap", "radar", "--value-scale", "-10..60 dBZ", "--stream")
     assert run(*command[:3], "-o", tmp_path / "s.gif", *radar)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ((), ["frame_20260928_2350", "frame_20260928_2355", "frame_20260929_0000"]),
+        (("--start=0",), ["frame_20260928_2345", "frame_20260928_2350", "frame_20260928_2355"]),
+        (("--step-minutes=10",), ["frame_20260928_2355", "frame_20260929_0005"]),
+        (("--compare", "--start=0"), ["frame_20260928_2330", "frame_20260928_2335"]),
+    ],
+)
+def test_files_of_frames_carry_the_time_that_the_clips_names_have(
+    run, grey_run, tmp_path, options, names
+):
+    moments = [datetime(2026, 9, 28, 23, minute) for minute in (30, 35, 40, 45)]
+    if "--compare" in options:
+        moments += [datetime(2026, 9, 28, 23, 50) + timedelta(minutes=5 * i) for i in range(3)]
+    (tmp_path / "radar").mkdir()
+    for moment in moments:
+        picture = pixels(18, 26, seed=moment.minute)
+        cv2.imwrite(str(tmp_path / f"radar/radar_{moment:%Y%m%d%H%M}.png"), picture)
+    code, _, err = run("predict", grey_run, tmp_path / "radar", *options, "-o", tmp_path / "out/")
+    assert code == 0, err
+    found = sorted(path.stem for path in (tmp_path / "out").iterdir())
+    assert found[: len(names)] == names
+
+
+def test_files_of_frames_carry_the_lead_time(run, clips, grey_run, tmp_path):
+    for options, names in (
+        ((), ["lead_0001", "lead_0002", "lead_0003", "lead_0004"]),
+        (("--step-minutes=7.5",), [f"lead_{t}min" for t in ("0007.50", "0015.00", "0022.50")]),
+        (("--compare",), ["input_0001", "input_0002", "input_0003", "lead_0001"]),
+    ):
+        target = f"{tmp_path}/{len(names)}{len(options)}{options[:1]}/"
+        assert run("predict", grey_run, clips / "grey.npy", *options, "-o", target)[0] == 0
+        assert sorted(path.stem for path in Path(target).iterdir())[: len(names)] == names
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

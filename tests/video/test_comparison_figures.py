@@ -16,7 +16,7 @@ from framecast.video.comparison_figures import (
     contact_strip,
     error_frame,
 )
-from framecast.video.frame_style import lead_label
+from framecast.video.frame_times import lead_label
 
 
 def flat(value: int | tuple[int, ...], height: int = 30, width: int = 44) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 
 from framecast.config.brightness_scale import read_scale
 from framecast.errors import UsageError
-from framecast.video.frame_style import FrameStyle, color_table, lead_label
+from framecast.video.frame_style import FrameStyle, color_table
 
 DBZ = read_scale("-10..60 dBZ")
 
@@ -57,20 +57,6 @@ def test_frames_are_enlarged_by_squares_and_shrunk_by_means():
     half = FrameStyle(enlarge=0.5).paint(frame)
     means = frame.reshape(3, 2, 4, 2, 3).mean(axis=(1, 3))
     assert np.abs(half - means).max() <= 1
-
-
-@pytest.mark.parametrize(
-    ("lead", "minutes", "fps", "text"),
-    [
-        (3, None, None, "+3"),
-        (0, None, None, "0"),
-        (-2, 5, None, "-10 min"),
-        (3, 7.5, 25, "+22.5 min"),
-        (3, None, 25, "+0.12 s"),
-    ],
-)
-def test_lead_times_in_words(lead, minutes, fps, text):
-    assert lead_label(lead, minutes, fps) == text
 
 
 @pytest.mark.parametrize(

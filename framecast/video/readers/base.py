@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,6 +72,14 @@ class SourceInfo:
     stored_channels: Literal[0, 1, 3] = 0
     # Width of a pixel as it is to be shown, in heights of a pixel.
     pixel_aspect: Fraction = Fraction(1)
+    # When each frame was taken, where the names of its files say so and the steps are alike.
+    moments: tuple[datetime, ...] = ()
+
+    @property
+    def step_minutes(self) -> float | None:
+        """The usual time between two frames; None where it is not known."""
+        steps = [after - before for before, after in pairwise(self.moments)]
+        return statistics.median(steps) / timedelta(minutes=1) if steps else None
 
 
 class CutShortError(CorruptSourceError):

@@ -12,7 +12,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import PurePath
@@ -32,6 +32,9 @@ MOMENT = re.compile(
     r"(?:[-_ T.]{0,3}(?P<hour>[01][0-9]|2[0-3])[-_:.h]?(?P<minute>[0-5][0-9])"
     r"(?:[-_:.m]?(?P<second>[0-5][0-9])(?P<fraction>\.[0-9]+|[0-9]{3}(?![0-9]))?)?)?(?![0-9])"
 )
+
+# Where moments are counted from.
+EPOCH = datetime(1900, 1, 1)
 
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
@@ -110,6 +113,17 @@ def order_names(names: Sequence[str]) -> Order:
     return Order(tuple(ordered), tuple(gaps), "" if certain else _order_note(ordered))
 
 
+def frame_times(names: Sequence[str]) -> tuple[datetime, ...]:
+    """The date and time in each name, where all have one and most steps are alike; else nothing."""
+    found = [MOMENT.search(PurePath(name).stem) for name in names]
+    moments = [_field(match, "") for match in found if match]
+    seconds = [moment.value for moment in moments if moment.is_moment]
+    rising = all(before < after for before, after in pairwise(seconds))
+    if len(seconds) < len(names) or not rising or _evenness(seconds) < STEADY:
+        return ()
+    return tuple(EPOCH + timedelta(seconds=float(value)) for value in seconds)
+
+
 def _parse(name: str) -> _Name:
     path = PurePath(name)
     # Windows and macOS take Frame1.PNG and frame1.png for one name.
@@ -134,7 +148,7 @@ def _field(match: re.Match[str], label: str) -> _Field:
         moment = datetime(*(int(parts[name] or 0) for name in names))  # type: ignore[arg-type]
     except ValueError:  # the 31st of a month that has 30 days: a number like others
         return _Field(match[0], Fraction(re.sub(r"[^0-9]", "", match[0])), label=label)
-    seconds = Fraction(int((moment - datetime(1900, 1, 1)).total_seconds()))
+    seconds = Fraction(int((moment - EPOCH).total_seconds()))
     fraction = (parts["fraction"] or "0").lstrip(".")
     # Exact fractions: float64 cannot tell nanoseconds of today apart.
     seconds += Fraction(int(fraction), 10 ** len(fraction))

@@ -21,7 +21,7 @@ from framecast.video.readers.base import (
     shorten,
     show_size,
 )
-from framecast.video.readers.file_order import Gap, order_names
+from framecast.video.readers.file_order import Gap, frame_times, order_names
 from framecast.video.readers.folder_listing import Listing
 from framecast.video.readers.image_file import (
     DamagedImageError,
@@ -59,6 +59,7 @@ class FolderSource(FrameSource):
             dtype=values.pixel_dtype,
             values=values,
             fps=None,
+            moments=frame_times([file.name for file in files]),
             breaks=tuple(sorted(breaks)),
             notes=(
                 *shorten([gap.sentence for gap in order.gaps], "gaps"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,11 +28,13 @@ class Look:
 
     `fps` in frames per second; `values` are the type and range that a source's file has, which
     formats for data give back; `pixel_aspect` is the width of a pixel in heights of a pixel.
+    `names` are those of the frames that become files of their own.
     """
 
     fps: float
     values: ValueRange | None = None
     pixel_aspect: Fraction = Fraction(1)
+    names: Sequence[str] = ()
 
 
 class FrameWriter(ABC):

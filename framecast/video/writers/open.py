@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -50,14 +50,16 @@ def open_writer(
     overwrite: bool = False,
     values: ValueRange | None = None,
     pixel_aspect: Fraction = Fraction(1),
+    names: Sequence[str] = (),
 ) -> FrameWriter:
     """Writer for `path`, chosen by its suffix; nothing is created before its `with` block.
 
     `.gif`, `.mp4`, `.webm`, `.webp` and `.apng` play; `.npy`, `.tif` and `.nc` keep values; a path
     without suffix, or one that ends in a slash, is a folder of PNG frames, "-" standard output as a
     stream of PNG images. `fps` is in frames per second; `values` are the type and range of the
-    source, `pixel_aspect` the width of its pixels. With `overwrite` an earlier file is replaced
-    when the new one is complete; a folder only if it holds nothing but such frames.
+    source, `pixel_aspect` the width of its pixels, `names` those of PNG files, without suffix. With
+    `overwrite` an earlier file is replaced when the new one is complete; a folder only if it holds
+    nothing but such frames.
 
     Raises UsageError for an unknown suffix or an fps out of range, OutputError for a target that
     exists or cannot be written.
@@ -67,7 +69,7 @@ def open_writer(
             f"expected a frame rate of {FPS_RANGE[0]} to {FPS_RANGE[1]} per second, got {fps:g}",
             remedy="set it with --fps",
         )
-    look = Look(fps, values, pixel_aspect)
+    look = Look(fps, values, pixel_aspect, names)
     if str(path) == STANDARD_OUTPUT:
         return PngStreamWriter(Path(path), look=look, overwrite=overwrite)
     is_folder = str(path).endswith(("/", os.sep))

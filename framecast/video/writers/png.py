@@ -20,11 +20,12 @@ from framecast.runtime.output_files import (
 )
 from framecast.video.writers.base import FrameWriter
 
-FRAME_FILE = re.compile(r"frame_\d{4,}\.png")
+FRAME_FILE = re.compile(r"(?:frame|input|lead)_\d{4,}(?:_\d{4,6}|(?:\.\d+)?(?:min|s))?\.png")
+"""Names that frames get here, and that are replaced when frames are written again."""
 
 
 class PngWriter(FrameWriter):
-    """Folder of `frame_0000.png`, `frame_0001.png`, ...; 8 and 16 bits, grey and RGB, exactly."""
+    """Folder of PNG files, `frame_0000.png` where no names are given; every bit is kept."""
 
     kind, keeps_values = "PNG folder", True
 
@@ -51,7 +52,9 @@ class PngWriter(FrameWriter):
         self._folder = temporary
 
     def _append(self, frame: np.ndarray) -> None:
-        (self._folder / f"frame_{self.frames:04d}.png").write_bytes(encode_png(frame))
+        number, names = self.frames, self.look.names
+        name = names[number] if names else f"frame_{number:04d}"
+        (self._folder / f"{name}.png").write_bytes(encode_png(frame))
 
 
 class PngStreamWriter(FrameWriter):
