@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from framecast.config.argument_types import as_path
 from framecast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class Clip:
 
     def save(self, path: PathLike, *, fps: float | None = None, overwrite: bool = False) -> Path:
         """Write a GIF, MP4, WebM, NPY, ... or a folder of PNGs, as the path's ending says."""
-        return write(path, self.frames, fps=fps or self.fps, overwrite=overwrite)
+        return write(path, self, fps=fps, overwrite=overwrite)
 
     def to_json(self) -> str:
         """Shape, type, rate and notes as one JSON document; the frames are for files."""
@@ -187,7 +189,7 @@ def read(
     from framecast.video.readers.open import open_source  # noqa: PLC0415
     from framecast.video.writers.open import DEFAULT_FPS  # noqa: PLC0415
 
-    source = open_source(_path(path), color=color, keep_readable=keep_readable)
+    source = open_source(as_path(path), color=color, keep_readable=keep_readable)
     info = source.info
     return Clip(np.stack(list(source.read())), info.fps or DEFAULT_FPS, info.notes)
 
@@ -208,14 +210,17 @@ def write(
     from framecast.video.writers.open import DEFAULT_FPS, write_frames  # noqa: PLC0415
 
     if isinstance(frames, Clip):
-        fps, frames = fps or frames.fps, frames.frames
-    clips_BTHWC, _ = as_clips(np.asarray(frames))
+        fps, frames = frames.fps if fps is None else fps, frames.frames
+    if not isinstance(fps, Real | None):
+        raise UsageError(f"fps must be a number; received {fps!r:.60}", remedy="give 10, say")
+    clips_BTHWC, _ = as_clips(list(frames) if isinstance(frames, Iterator) else frames)
     if len(clips_BTHWC) > 1:
         raise UsageError(
             f"one file holds one clip; received {len(clips_BTHWC)}", remedy="write them one by one"
         )
     pixels_THWC = to_pixels(clips_BTHWC, None)[0]
-    return write_frames(_path(path), pixels_THWC, fps=fps or DEFAULT_FPS, overwrite=overwrite)
+    rate = DEFAULT_FPS if fps is None else fps
+    return write_frames(as_path(path), pixels_THWC, fps=rate, overwrite=overwrite)
 
 
 def train(
@@ -237,10 +242,9 @@ def train(
     from framecast.training.preparation import prepare  # noqa: PLC0415
 
     if minutes is not None:
-        settings["train.minutes"] = minutes
+        settings["minutes"] = minutes
     config = load_config(None, [_setting(*item) for item in settings.items()], {})
-    clips = [paths] if isinstance(paths, str | Path) else list(paths)
-    session = prepare([_path(path) for path in clips], config)
+    session = prepare(_paths(paths), config)
     outcome = pipeline.train(session, Path(runs), on_event)
     return Training(outcome.run.path, outcome.result, (outcome.note,) if outcome.note else ())
 
@@ -303,14 +307,13 @@ def evaluate(
     from framecast.evaluation.task import open_task  # noqa: PLC0415
 
     started = time.monotonic()
-    path = model.folder if isinstance(model, Training) else _path(model)
-    clips = [paths] if isinstance(paths, str | Path) else list(paths)
+    path = model.folder if isinstance(model, Training) else as_path(model)
     try:
         request = EvaluationRequest(**options)
     except TypeError as error:
         known = ", ".join(EvaluationRequest.__dataclass_fields__)
         raise UsageError(f"evaluate: {error}", remedy=f"there are {known}") from error
-    task = open_task(path, [_path(clip) for clip in clips], request, device=device)
+    task = open_task(path, _paths(paths), request, device=device)
     return Evaluation(evaluate_task(task, started=started), task)
 
 
@@ -341,15 +344,17 @@ def _forecaster(model: Any, device: str) -> FrameForecaster:
 
     if isinstance(model, FrameForecaster):
         return model
-    return open_forecaster(model.model if isinstance(model, Training) else _path(model), device)
+    return open_forecaster(model.model if isinstance(model, Training) else as_path(model), device)
 
 
-def _path(path: Any) -> Path:
-    if not isinstance(path, str | Path):
+def _paths(paths: Any) -> list[Path]:
+    """One path or several; UsageError for anything else."""
+    try:
+        return [as_path(paths)] if isinstance(paths, str | Path) else [*map(as_path, paths)]
+    except TypeError as error:
         raise UsageError(
-            f"expected a path; received {type(path).__name__}", remedy="give a str or a Path"
-        )
-    return Path(path)
+            f"expected paths; received {type(paths).__name__}", remedy="give a str, a Path or some"
+        ) from error
 
 
 def _setting(name: str, value: Any) -> tuple[str, Any, str]:
@@ -357,14 +362,15 @@ def _setting(name: str, value: Any) -> tuple[str, Any, str]:
     from framecast.config.fields import specs  # noqa: PLC0415
     from framecast.config.schema import DataConfig, ModelConfig, TrainConfig  # noqa: PLC0415
 
+    given = f"{name}={value!r:.60}"
     if name == "model":
-        return "model.name", value, name
+        return "model.name", value, given
     for section in (DataConfig, ModelConfig, TrainConfig):
         for spec in specs(section):
             if name in (spec.name, spec.dotted):
                 listed = list(value) if isinstance(value, tuple) else value
-                return spec.dotted, listed, name
-    return name, value, name
+                return spec.dotted, listed, given
+    return name, value, given
 
 
 def _range_of(values: np.ndarray) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from framecast.config.argument_types import check_fields
 from framecast.errors import UsageError
 
 PROTOCOLS = {
@@ -36,6 +37,7 @@ class EvaluationRequest:
     include_training: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("horizon", "stride"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -45,8 +47,4 @@ class EvaluationRequest:
         if self.minutes is not None and not self.minutes > 0:
             raise UsageError(
                 f"--minutes {self.minutes:g}: no time to score", remedy="use more than 0"
-            )
-        if self.protocol not in PROTOCOLS:
-            raise UsageError(
-                f"protocol {self.protocol}: unknown", remedy=f"use {', '.join(PROTOCOLS)}"
             )

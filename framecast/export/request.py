@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from framecast.config.argument_types import check_fields
+
 
 @dataclass(frozen=True)
 class ExportRequest:
@@ -24,3 +26,6 @@ class ExportRequest:
     labels: bool = False
     step_minutes: float | None = None
     value_scale: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)

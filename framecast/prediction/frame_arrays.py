@@ -18,7 +18,13 @@ def as_clips(frames: Any) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray
 
     Raises UsageError for what is no array of frames.
     """
-    array = np.asarray(frames)
+    try:
+        array = np.asarray(frames)
+    except ValueError as error:
+        raise UsageError(
+            f"frames must be {SHAPES}; received frames of different shapes",
+            remedy="give frames of one size",
+        ) from error
     if array.dtype == object or array.dtype.kind not in "uif":
         raise UsageError(
             f"frames must be an array of numbers {SHAPES}; received {type(frames).__name__} of "
@@ -58,7 +64,12 @@ def to_pixels(frames: np.ndarray, value_range: tuple[float, float] | None) -> np
             f"frames must be uint8, uint16 or floats; received {frames.dtype}",
             remedy="convert them, e.g. frames.astype(np.uint16), or to floats with a value_range",
         )
-    low, high = value_range or (0.0, 1.0)
+    try:
+        low, high = map(float, value_range or (0.0, 1.0))
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"value_range must be two numbers; received {value_range!r}", remedy="give (low, high)"
+        ) from error
     least, most = float(frames.min()), float(frames.max())
     # NaN fails every comparison, and so ends up here as well.
     if not (low < high and low <= least and most <= high):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -84,7 +85,7 @@ class FrameForecaster(ABC):
         return channels == self.channels or (self.any_channels and channels in (1, 3))
 
     def _check_context(self, context_THWC: np.ndarray, horizon: int) -> None:
-        if horizon < 1:
+        if not isinstance(horizon, Integral) or horizon < 1:
             raise UsageError(f"horizon {horizon}: nothing to predict", remedy="use 1 or more")
         if context_THWC.ndim != 4 or context_THWC.size == 0:
             raise UsageError(

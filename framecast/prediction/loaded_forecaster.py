@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from framecast.config.argument_types import as_path
 from framecast.errors import CheckpointError, UsageError
 from framecast.nn.cost_model.memory import fitting_tile
 from framecast.nn.forecasters.grid import SMALLEST_TILE
@@ -164,7 +165,7 @@ def load_forecaster(
     `device` is auto, cpu, cuda, cuda:N or mps; `tile` and `match` as for LoadedForecaster.
     Raises CheckpointError when the path is none of these.
     """
-    checkpoint = load_checkpoint(Path(path))
+    checkpoint = load_checkpoint(as_path(path))
     try:
         # The pretrained network shares its weights between the channels of a frame.
         any_channels = str(path) == PRETRAINED

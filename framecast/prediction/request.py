@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from framecast.config.argument_types import check_fields
 from framecast.config.brightness_scale import read_scale
 from framecast.config.schema import DataConfig
 from framecast.errors import UsageError
@@ -42,6 +43,7 @@ class PredictionRequest:
     value_scale: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.horizon is not None and self.horizon < 1:
             raise UsageError(
                 f"--horizon {self.horizon}: nothing to predict", remedy="use 1 or more"

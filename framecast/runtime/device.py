@@ -21,7 +21,7 @@ def pick_device(setting: str) -> str:
 
     Raises UsageError for anything else, ResourceError when the machine has no such device.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", setting):
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", str(setting)):
         raise UsageError(f"device {setting}: unknown", remedy="use auto, cpu, cuda, cuda:N or mps")
     mps = torch.backends.mps.is_available()
     if setting == "auto":

@@ -629,7 +629,8 @@ WRONG = {
         lambda here: ["train", "--resume", here.grey_run, "--model", "convlstm"],
         USAGE,
         "model.name cannot change when a run is resumed",
-        "only train.device, train.epochs, train.minutes, train.patience, train.precision can",
+        "only train.device, train.epochs, train.minutes, train.patience, train.precision, "
+        "train.tensorboard can",
     ),
     "resuming with a source": (
         lambda here: ["train", here.clips / "grey", "--resume", here.grey_run],

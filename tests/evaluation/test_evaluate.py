@@ -230,7 +230,10 @@ def test_a_budget_scores_as_many_windows_as_fit_and_spreads_them(model, textured
         ({"windows": -1}, "--windows -1: nothing to score; use 0 for all"),
         ({"minutes": 0}, "--minutes 0: no time to score; use more than 0"),
         ({"stride": 0}, "--stride 0: nothing to score; use 1 or more"),
-        ({"protocol": "best"}, "protocol best: unknown; use pixel, openstl, nowcast"),
+        (
+            {"protocol": "best"},
+            "protocol: expected pixel or openstl or nowcast; received 'best'; leave it out for .*",
+        ),
     ],
 )
 def test_requests_that_mean_nothing_are_refused(options, text):

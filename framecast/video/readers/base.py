@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from framecast.config.argument_types import check_fields
 from framecast.errors import CorruptSourceError, SourceError
 from framecast.runtime.memory import machine_memory
 from framecast.video.pixels import convert_color
@@ -44,6 +45,9 @@ class ReadOptions:
     range: str = "auto"
     axes: str = "auto"
     variable: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

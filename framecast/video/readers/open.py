@@ -45,12 +45,12 @@ def open_source(path: str | Path, **options: Any) -> FrameSource:
     options: fields of `ReadOptions`, such as color="gray" or keep_readable=True.
     Raises SourceError when there is no clip or several, CorruptSourceError when it is damaged.
     """
-    clips = _find_clips(str(path))
+    how, clips = ReadOptions(**options), _find_clips(str(path))
     if len(clips) > 1:
         raise SourceError(
             f"{path}: holds {len(clips)} clips where one is needed", remedy=f"give {clips[0][0]}"
         )
-    return _open_clip(*clips[0], ReadOptions(**options))
+    return _open_clip(*clips[0], how)
 
 
 def open_sources(paths: Sequence[str | Path], **options: Any) -> list[FrameSource]:
