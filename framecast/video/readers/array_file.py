@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy_format
 
-from framecast.errors import SourceError, UsageError
+from framecast.errors import InputError, SourceError, UsageError
 from framecast.video.readers.array_axes import Layout, given_axes, inferred_axes
 from framecast.video.readers.base import (
     TRANSPARENT_NOTE,
@@ -181,6 +181,8 @@ class ArraySource(FrameSource):
                     frame = frame.astype(frame.dtype.newbyteorder("="), copy=False)
                     check_finite(self._path, number, frame)
                     yield on_black(frame) if frame.shape[2] == 4 else frame
+        except InputError:  # has its own words
+            raise
         except READ_ERRORS as error:
             raise CutShortError(self._path, number, str(error)) from error
 
@@ -217,6 +219,8 @@ def _find_arrays(path: Path, variable: str | None, notes: list[str]) -> list[Sto
         else:
             with path.open("rb") as file:
                 arrays = [_npy_header(file, path, "")]
+    except InputError:  # has its own words
+        raise
     except (PermissionError, FileNotFoundError) as error:
         raise unreadable(path, error) from error
     except READ_ERRORS as error:
@@ -330,6 +334,8 @@ def _layout(array: StoredArray, axes: str) -> Layout:
                 return np.asarray(opened[0][(*at, *rest)])
 
             return Layout(inferred_axes(array.shape, look), array.shape)
+    except InputError:  # has its own words
+        raise
     except READ_ERRORS as error:
         raise SourceError(
             f"{array.path}: {error}",

@@ -23,7 +23,7 @@ import numpy as np
 import tifffile
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from framecast.errors import SourceError
+from framecast.errors import InputError, SourceError
 from framecast.runtime.memory import machine_memory
 from framecast.video.readers.base import check_memory, on_black, unreadable
 
@@ -125,6 +125,8 @@ def decode_image(data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as image:
             channels = 1 if _is_grey(image) else 3
             return _decoded(image, _stored_dtype(image, data[:25]), channels, lambda: data)
+    except InputError:  # has its own words
+        raise
     except UnidentifiedImageError as error:
         raise DamagedImageError("it is not an image") from error
     except READ_ERRORS as error:
@@ -242,6 +244,8 @@ def opened_image(path: Path) -> Iterator[Image.Image]:
 def _damage_explained(path: Path) -> Iterator[None]:
     try:
         yield
+    except InputError:  # has its own words
+        raise
     except UnidentifiedImageError as error:
         try:
             reason = _not_an_image(path)

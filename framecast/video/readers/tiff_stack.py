@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from framecast.errors import SourceError
+from framecast.errors import InputError, SourceError
 from framecast.video.readers.base import (
     CutShortError,
     FrameSource,
@@ -73,6 +73,8 @@ class TiffStackSource(FrameSource):
                 check_memory(path, math.prod(page.shape) * file.series[0].dtype.itemsize)
                 held = _frames_held(path, file, self._layout)
                 fps = _rate(file)
+        except InputError:  # has its own words
+            raise
         except (PermissionError, FileNotFoundError) as error:
             raise unreadable(path, error) from error
         except READ_ERRORS as error:
@@ -112,6 +114,8 @@ class TiffStackSource(FrameSource):
                     frame = self._frame(file, pages, number)
                     check_finite(self._path, number, frame)
                     yield frame
+        except InputError:  # has its own words
+            raise
         except READ_ERRORS as error:
             raise CutShortError(self._path, number, str(error)) from error
 
