@@ -35,7 +35,7 @@ from .shared.scene_batches import SIDE, SceneBatches
 from .shared.scene_scores import score_scenes, summary, table
 from .shared.scenes import CONTEXT, HORIZON, long_enough, read_scenes, split_scenes
 
-EASY, EASY_SIDE, EASY_HORIZON = 0.4, 64, 8
+EASY, EASY_SIDE, EASY_HORIZON = 0.8, 64, 8
 """Share of the budget with smaller crops, their side in pixels, and their lead times."""
 
 WARM_UP, LAST_LR = 100, 0.02

@@ -12,7 +12,14 @@ from framecast.nn.forecasters.flow import blend_regression, candidates, constant
 from framecast.nn.forecasters.flow import network as network_module
 from framecast.nn.forecasters.flow.blend_regression import BlendRegression
 from framecast.nn.forecasters.flow.candidates import hindcast, squash
-from framecast.nn.forecasters.flow.constants import BLENDED, CANDIDATES, LEADS, OWN
+from framecast.nn.forecasters.flow.constants import (
+    BLENDED,
+    CANDIDATES,
+    FINE,
+    LEADS,
+    OWN,
+    PATCH,
+)
 from framecast.nn.forecasters.flow.optical_flow import advance, advect, lucas_kanade, warp
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.rollout import rollout
@@ -103,30 +110,58 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
     # The turn that the layers add is part of the motion: without it the displacement is another.
     unturned = advect(state.displacements_B4hw[:, :2], first)
     assert (one - unturned).abs().max() > 0.01
-    turned = network.turn(torch.cat([h for h, _ in after.layers[:1]], dim=1).new_zeros(2, 11, 6, 8))
-    assert turned.shape == (2, 16, 6, 8)
     # Its own forecast is the frame before, moved by as much as the trajectory grew.
     assert (found[:, OWN] - state.frame_BCHW).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("map_", "value", "expected"),
+    [
+        (1, 0.25, (1.5, -0.5, 0, 3)),  # 0.25 pixels more along y of the first motion
+        (4, 0.5, (0.75, 1.125, 0, 3)),  # half way from the first motion to the second
+        (7, -0.5, (1.5, -0.75, 0, 1.5)),  # the second motion at half its speed
+    ],
+)
+def test_the_layers_shift_mix_and_slow_both_motions(map_, value, expected):
+    network, (context, _) = build(), textures((1.5, -0.75), size=(48, 64))
+    cells = (PATCH // FINE) ** 2
+    with torch.no_grad():
+        network.turn.weight.zero_()
+        network.turn.bias.zero_()[map_ * cells : (map_ + 1) * cells] = value
+        state = network.encode(context)
+        both = torch.tensor((1.5, -0.75, 0.0, 3.0)).view(1, 4, 1, 1).expand(2, 4, 48, 64)
+        state = state._replace(scene=state.scene._replace(velocities_B4hw=both))
+        _, _, after = network._forecast(state)
+    expected = torch.tensor(expected).view(1, 4, 1, 1).expand(2, 4, 48, 64)
+    torch.testing.assert_close(after.displacements_B4hw, -expected)
 
 
 def test_hindcasts_are_how_candidates_would_have_done():
     context, _ = textures((1.0, 0.0), size=(32, 40))
     grey = context[:, :, 0]
-    velocity = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(2, 2, 32, 40)
-    found = hindcast(grey, velocity)
-    carried = advance(grey[:, :-1], velocity)
+    along, across = (
+        torch.tensor(velocity).view(1, 2, 1, 1).expand(2, 2, 32, 40)
+        for velocity in ((1.0, 0.0), (0.0, -2.0))
+    )
+    found = hindcast(grey, torch.cat((along, across), dim=1))
+    carried, crossed = (advance(grey[:, :-1], velocity) for velocity in (along, across))
     torch.testing.assert_close(found.residual_BThw[:, 1:], grey[:, 1:] - carried)
     assert not found.residual_BThw[:, 0].any()
     assert not found.change_BThw[:, 0].any()
     torch.testing.assert_close(found.change_BThw[:, 1:], grey[:, 1:] - grey[:, :-1])
-    squares = (grey[:, 1:] - grey[:, :-1]).square().mean(dim=1).numpy()
-    nearby = ndimage.gaussian_filter(squares, (0, 2, 2), mode="nearest", radius=(0, 6, 6))
-    np.testing.assert_allclose(found.log_errors_B5hw[:, 3], np.log(nearby + 1e-5), atol=1e-3)
-    mean = (grey - grey.mean(dim=1, keepdim=True)).square().mean(dim=1).numpy()
-    nearby = ndimage.gaussian_filter(mean, (0, 2, 2), mode="nearest", radius=(0, 6, 6))
-    np.testing.assert_allclose(found.log_errors_B5hw[:, 4], np.log(nearby + 1e-5), atol=1e-3)
-    inside = found.log_errors_B5hw[..., 8:-8, 8:-8]
-    assert (inside[:, 0] < inside[:, 3] - 1).all(), "what moves is forecast better carried along"
+    misses = {
+        0: grey[:, 1:] - carried,
+        3: grey[:, 1:] - crossed,
+        4: grey[:, 1:] - grey[:, :-1],
+        5: grey - grey.mean(dim=1, keepdim=True),
+    }
+    for place, miss in misses.items():
+        squares = miss.square().mean(dim=1).numpy()
+        nearby = ndimage.gaussian_filter(squares, (0, 2, 2), mode="nearest", radius=(0, 6, 6))
+        expected = np.log(nearby + 1e-5)
+        np.testing.assert_allclose(found.log_errors_B6hw[:, place], expected, atol=1e-3)
+    inside = found.log_errors_B6hw[..., 8:-8, 8:-8]
+    assert (inside[:, 0] < inside[:, 4] - 1).all(), "what moves is forecast better carried along"
     assert (inside[:, 0] < inside[:, 2]).all(), "and sharp"
 
 
@@ -270,5 +305,5 @@ def test_in_bfloat16_motion_and_candidates_stay_exact():
 def test_errors_below_the_floor_count_as_none():
     """8-bit noise of half a grey level does not make a still place look uncertain."""
     quiet = torch.rand(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)) / 255
-    found = hindcast(quiet, torch.zeros(1, 2, 16, 16))
-    assert (found.log_errors_B5hw - np.log(candidates.LOG_FLOOR)).abs().max() < 1
+    found = hindcast(quiet, torch.zeros(1, 4, 16, 16))
+    assert (found.log_errors_B6hw - np.log(candidates.LOG_FLOOR)).abs().max() < 1

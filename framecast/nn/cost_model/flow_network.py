@@ -27,6 +27,7 @@ from framecast.nn.forecasters.flow.constants import (
     NEWEST,
     PATCH,
     PYRAMID_SIGMA,
+    TURNS,
     WIDE_SIGMA,
     WINDOW_SIGMAS,
     blur_radius,
@@ -74,7 +75,7 @@ def step_flow(build: CostBuilder) -> None:
     _layers(build, (("B", B), ("E", widths[0] + HINTS), *cells[2:]))
     hidden = (("B", B), ("F", sum(widths)), *cells[2:])
     up = PATCH // FINE
-    turned = build.conv("turn", hidden, "C", 4 * up**2, kernel=1)
+    turned = build.conv("turn", hidden, "C", TURNS * up**2, kernel=1)
     velocities = _plane(build, 4)
     build.add("motion", "both velocities corrected, trajectories lengthened", turned, velocities)
     build.held += 4 * size(velocities)

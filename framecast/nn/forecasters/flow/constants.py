@@ -35,10 +35,11 @@ CANDIDATES = 10
 and softened; the network's own last forecast, carried one frame on; and in place the last frame,
 the context's mean and the last frame blurred."""
 
-HINDCASTS = 5
-"""Candidates that are tried on the context itself: carried, softened, blurred, last frame, mean."""
+HINDCASTS = 6
+"""Candidates that are tried on the context itself: carried along the first motion, sharp, softened
+and blurred; carried along the second; last frame; mean."""
 
-HINDCAST_OF = (0, 1, 2, 2, 0, 1, 0, 3, 4, 2)
+HINDCAST_OF = (0, 1, 2, 2, 3, 1, 0, 4, 5, 2)
 """The hindcast whose error stands for each candidate's."""
 
 CONTEXT_MAPS, FORECAST_MAPS = 3, 6
@@ -52,6 +53,10 @@ HINTS = 4 + 1 + 2 + HINDCASTS
 
 BLENDED = (CARRIED, BLURRED, LAST, MEAN)
 """Candidates that the closed-form fit may blend the network's forecast with."""
+
+TURNS = 8
+"""Maps by which the layers correct both motions: shifts in pixels, shares of the other motion, and
+relative changes of speed."""
 
 LEADS = 24
 """Lead times with blending weights of their own; later ones have the last one's."""

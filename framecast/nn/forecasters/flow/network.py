@@ -36,6 +36,7 @@ from framecast.nn.forecasters.flow.constants import (
     NEWEST,
     OWN,
     PATCH,
+    TURNS,
     WINDOW_SIGMAS,
     padded_size,
     pyramid_levels,
@@ -56,8 +57,8 @@ CONFIDENCE = 1.4
 FIRST_ODDS = (1.0, 1, 0, 0, 1, 0.5, -1, 1, 0, -1)
 """Log-odds that are added to those: an untrained network is a fair classical forecast."""
 
-SPEED_UNIT, LOG_UNIT, LEAD_UNIT = 8.0, 8.0, 12.0
-"""Pixels per frame, log error and lead times that are one as an input of the network."""
+LOG_UNIT, LEAD_UNIT = 8.0, 12.0
+"""Log error and lead times that are one as an input of the network."""
 
 
 class Scene(NamedTuple):
@@ -72,11 +73,11 @@ class Scene(NamedTuple):
     blurs_BCHW: tuple[Tensor, ...]
     mean_BCHW: Tensor
     still_B2hw: Tensor
-    moving_B5hw: Tensor
+    moving_B6hw: Tensor
     log_errors_B2hw: Tensor
     velocities_B4hw: Tensor
     velocities_B4XX: Tensor
-    log_errors_B5XX: Tensor
+    log_errors_B6XX: Tensor
     size: tuple[int, int]
     scale: int
 
@@ -135,7 +136,7 @@ class FlowConvLSTM(Forecaster):
             for number, (width, side) in enumerate(zip(filters, config.kernel_sizes, strict=True))
         ]
         self.stack = ConvLSTMStack(layers, in_channels=filters[0] + HINTS, return_state=True)
-        self.turn = zero_conv(hidden, 4 * (PATCH // FINE) ** 2)
+        self.turn = zero_conv(hidden, TURNS * (PATCH // FINE) ** 2)
         self.lift = nn.Conv2d(hidden, E * (PATCH // FINE) ** 2, 1)
         self.read = conv3x3(FORECAST_MAPS * FINE**2 + CONDITIONS, E)
         self.mix = conv3x3(E, E)
@@ -201,22 +202,23 @@ class FlowConvLSTM(Forecaster):
         wide_B2hw = lucas_kanade(grey_BThw, WINDOW_SIGMAS[0])
         newest_B2hw = lucas_kanade(grey_BThw[:, -NEWEST:], WINDOW_SIGMAS[1])
         velocities_B4hw = torch.cat((wide_B2hw, newest_B2hw), dim=1)
-        tried = hindcast(grey_BThw, wide_B2hw)
+        tried = hindcast(grey_BThw, velocities_B4hw)
         residual_BThw = squash(tried.residual_BThw)
-        log_errors_B5hw = tried.log_errors_B5hw
+        log_errors_B6hw = tried.log_errors_B6hw
         last_BCHW = seen_BTCHW[:, -1]
         still_B2hw = torch.stack((grey_BThw[:, -1], grey_BThw.mean(dim=1)), dim=1)
-        moving = (residual_BThw[:, -1:], log_errors_B5hw[:, :3], tried.uncertainty_B1hw)
+        cells_B4XX = shrink(velocities_B4hw, PATCH)
+        moving = (residual_BThw[:, -1:], log_errors_B6hw[:, :4], tried.uncertainty_B1hw)
         scene = Scene(
             last_BCHW,
             blurs(last_BCHW, scale),
             seen_BTCHW.mean(dim=1),
             still_B2hw,
             torch.cat(moving, dim=1),
-            log_errors_B5hw[:, 3:],
+            log_errors_B6hw[:, 4:],
             velocities_B4hw,
-            shrink(velocities_B4hw, PATCH) / SPEED_UNIT,
-            shrink(log_errors_B5hw, PATCH) / LOG_UNIT + 1,
+            cells_B4XX / (1 + cells_B4XX.abs()),
+            shrink(log_errors_B6hw, PATCH) / LOG_UNIT + 1,
             size,
             scale,
         )
@@ -224,10 +226,10 @@ class FlowConvLSTM(Forecaster):
         return scene, torch.stack(maps, dim=2).flatten(0, 1)
 
     def _hints(self, scene: Scene, lead_B: Tensor, covered_B2XX: Tensor) -> Tensor:
-        """What the layers are told next to what they read, (B, 12, ...) on the grid."""
+        """What the layers are told next to what they read, (B, `HINTS`, ...) on the grid."""
         lead_B1XX = (lead_B / LEAD_UNIT).view(-1, 1, 1, 1).expand_as(covered_B2XX[:, :1])
         return torch.cat(
-            (scene.velocities_B4XX, lead_B1XX, covered_B2XX, scene.log_errors_B5XX), dim=1
+            (scene.velocities_B4XX, lead_B1XX, covered_B2XX, scene.log_errors_B6XX), dim=1
         )
 
     def _forecast(self, state: FlowState) -> tuple[Tensor, Tensor, FlowState]:
@@ -236,13 +238,14 @@ class FlowConvLSTM(Forecaster):
         hidden_BFHW, layers = self._recur(state, lead_B)
         motion = self._move(state, hidden_BFHW)
         candidates_BKCHW = self._candidates(state, motion)
-        moving_B5hw = warp(scene.moving_B5hw, motion.displacements_B4hw[:, :2])
-        log_errors_B5hw = torch.cat((moving_B5hw[:, 1:4], scene.log_errors_B2hw), dim=1)
-        maps_B6hw = self._look(scene, candidates_BKCHW, moving_B5hw[:, :1])
+        moving_B6hw = warp(scene.moving_B6hw, motion.displacements_B4hw[:, :2])
+        log_errors_B6hw = torch.cat((moving_B6hw[:, 1:5], scene.log_errors_B2hw), dim=1)
+        maps_B6hw = self._look(scene, candidates_BKCHW, moving_B6hw[:, :1])
         # Not `norm`, which takes 10 times as long over a short axis that is not the last.
         squares_B2hw = motion.velocities_B4hw[:, :2].square()
-        speed_B1hw = (squares_B2hw.sum(dim=1, keepdim=True) + 1e-12).sqrt() / SPEED_UNIT
-        conditions = (motion.coverage_B2hw, speed_B1hw, log_errors_B5hw / LOG_UNIT + 1)
+        speed_B1hw = (squares_B2hw.sum(dim=1, keepdim=True) + 1e-12).sqrt()
+        slow_B1hw = speed_B1hw / (1 + speed_B1hw)
+        conditions = (motion.coverage_B2hw, slow_B1hw, log_errors_B6hw / LOG_UNIT + 1)
         cells = (F.pixel_unshuffle(maps_B6hw, FINE), shrink(torch.cat(conditions, dim=1), FINE))
         lifted_BEHW = F.pixel_shuffle(self.lift(hidden_BFHW), PATCH // FINE)
         embedded_BEHW = leaky(self.read(torch.cat(cells, dim=1)) + lifted_BEHW)
@@ -250,12 +253,12 @@ class FlowConvLSTM(Forecaster):
         painted_BPhw = F.pixel_shuffle(self.paint(embedded_BEHW).float(), FINE)
         # softmax(-c log e) = e^-c / sum: weights by inverse error, the classical combination of
         # forecasts (Bates & Granger 1969), which the painted log-odds then correct.
-        known_BKhw = self.confidence.view(-1, 1, 1) * log_errors_B5hw[:, HINDCAST_OF]
+        known_BKhw = self.confidence.view(-1, 1, 1) * log_errors_B6hw[:, HINDCAST_OF]
         weights_BKhw = torch.softmax(painted_BPhw[:, :CANDIDATES] - known_BKhw, dim=1)
         spread_BKCHW = (candidates_BKCHW - candidates_BKCHW[:, OWN : OWN + 1]).abs()
         spread_B1hw = shrink(spread_BKCHW.mean(dim=(1, 2)).unsqueeze(1), scene.scale)
         # Where candidates agree and hindcasts were right there is nothing to add.
-        residual_B1hw = painted_BPhw[:, CANDIDATES:] * (moving_B5hw[:, 4:] + spread_B1hw)
+        residual_B1hw = painted_BPhw[:, CANDIDATES:] * (moving_B6hw[:, 5:] + spread_B1hw)
         weights_BK1HW = enlarge(weights_BKhw, scene.scale).unsqueeze(2)
         frame_BCHW = (weights_BK1HW * candidates_BKCHW).sum(dim=1)
         frame_BCHW = frame_BCHW + enlarge(residual_B1hw, scene.scale)
@@ -272,9 +275,18 @@ class FlowConvLSTM(Forecaster):
 
     def _move(self, state: FlowState, hidden_BFHW: Tensor) -> Motion:
         """Correct both velocities, and lengthen the trajectories back to the last frame."""
-        turned_B4HW = F.pixel_shuffle(self.turn(hidden_BFHW).float(), PATCH // FINE)
+        turned_B8HW = F.pixel_shuffle(self.turn(hidden_BFHW).float(), PATCH // FINE)
+        turned_B8hw = enlarge(turned_B8HW, FINE)
+        shift_B4hw, share_B2hw, faster_B2hw = turned_B8hw.split((4, 2, 2), dim=1)
+        estimated_B4hw = state.scene.velocities_B4hw
+        other_B4hw = torch.cat((estimated_B4hw[:, 2:], estimated_B4hw[:, :2]), dim=1)
         # A correction of this step only: the estimate itself stays, so errors do not add up.
-        velocities_B4hw = state.scene.velocities_B4hw + enlarge(turned_B4HW, FINE)
+        velocities_B4hw = (
+            estimated_B4hw
+            + shift_B4hw
+            + share_B2hw.repeat_interleave(2, dim=1) * (other_B4hw - estimated_B4hw)
+            + faster_B2hw.repeat_interleave(2, dim=1) * estimated_B4hw
+        )
         pairs = zip(
             state.displacements_B4hw.split(2, dim=1), velocities_B4hw.split(2, dim=1), strict=True
         )
