@@ -1,6 +1,8 @@
 """Video: a model against the classical forecasts, on the end of videos it saw the start of.
 
-python -m tests.benchmarks.video clip.mp4 other.mp4 [--color gray] [--model MODEL]
+python -m tests.benchmarks.video clip.mp4 other.mp4 [--each] [--color gray] [--model MODEL]
+
+The pretrained model is among the peers: what training on a clip adds to it.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from framecast.prediction.loaded_forecaster import load_forecaster
 from framecast.video.frame_size import parse_size
 
 from .shared.clips import read_clips
@@ -31,7 +34,8 @@ def benchmark(options: argparse.Namespace) -> None:
     size = parse_size(options.size, "--size: expected HEIGHTxWIDTH")
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
         clips = read_clips(options.videos, Path(scratch), options.color, size)
-        hold("video", options, clips, Rules(options.windows, {}), leave_out=False)
+        peers = {"pretrained": load_forecaster("pretrained").extrapolate}
+        hold("video", options, clips, Rules(options.windows, peers), leave_out=False)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A model is trained on the first 70 % of all clips and scored on windows whose targets lie in the
 last 30 % (in-domain), or trained on the other clips and scored on one it never saw (leave-out), or
-given with `--model` and only scored.
+given with `--model` and only scored. With `--each` every clip has a model of its own.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def add_options(parser: argparse.ArgumentParser, name: str) -> None:
     add = parser.add_argument
     add("--minutes", type=float, default=5.0, help="budget of each training (default 5)")
     add("--model", type=Path, help="score this model instead of training one")
+    add("--each", action="store_true", help="train a model for each clip, not one for all")
     add("--windows", type=count, default=8, help="windows scored of a clip at most (default 8)")
     add("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings")
     add("--output", type=Path, default=Path("runs", name), metavar="DIR")
@@ -84,6 +85,9 @@ def models(
     runs = options.output / "models"
     if options.model is not None:
         yield options.model, ends
+    elif options.each:
+        for clip, part in ends:
+            yield train_model([clip.early], settings, runs), [(clip, part)]
     elif not leave_out:
         yield train_model([clip.early for clip in clips], settings, runs), ends
     else:
