@@ -10,8 +10,7 @@ from framecast.cli.console import open_table, results
 from framecast.config.networks import NETWORKS
 from framecast.config.presets import Preset, presets
 from framecast.config.schema import ModelConfig
-from framecast.nn.cost_model.network import forecast_cost
-from framecast.nn.cost_model.tensors import totals
+from framecast.nn.cost_model.network import forecast_totals
 from framecast.prediction.model_files import PRETRAINED, PRETRAINED_FILE
 from framecast.prediction.model_header import read_header
 
@@ -59,13 +58,4 @@ def show_presets(chosen: Iterable[Preset]) -> None:
 
 def parameter_count(name: str) -> int:
     """Weights of a network with default settings, counted without building it."""
-    records = forecast_cost(
-        ModelConfig(name=name),
-        batch=1,
-        context_length=2,
-        horizon=1,
-        channels=1,
-        height=SIDE,
-        width=SIDE,
-    )
-    return totals(records).parameters
+    return forecast_totals(ModelConfig(name=name), 1, (SIDE, SIDE)).parameters

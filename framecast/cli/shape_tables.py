@@ -12,7 +12,7 @@ from framecast.errors import FramecastError
 from framecast.inspection.diagram import Box, check_diagram, draw
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_table import boxes, sums, table
-from framecast.inspection.tensor_table import COLUMNS, Inspection
+from framecast.inspection.tensor_table import COLUMNS, Inspection, cells, remark, row
 
 
 def show_model(
@@ -45,7 +45,7 @@ def show_inspection(
     if diagram is not None:
         check_diagram(diagram, overwrite)
         layers = [line for section in report.sections for line in section.lines]
-        drawn = [Box(line.name, line.cells[1], line.count) for line in layers]
+        drawn = [Box(*row(line)[:3]) for line in layers]
         draw(drawn, report.figures[0][2], diagram)
     if as_json:
         show_json(report.to_dict())
@@ -71,30 +71,30 @@ def _print_table(sentences: Iterable[str], lines: Iterable[str]) -> None:
 
 def _print_lines(report: Inspection) -> None:
     """One line a tensor: name, output, parameters, and what happens."""
-    rows = [line.row for section in report.sections for line in section.lines]
+    rows = [row(line) for section in report.sections for line in section.lines]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for section in report.sections:
         results.print(Text(section.title, "bold"))
         for line in section.lines:
-            name, output, count, operation = line.row
-            cells = (name.ljust(widths[0]), output.ljust(widths[1]), count.rjust(widths[2]))
-            results.print(Text(f"  {'  '.join(cells)}  {operation}".rstrip()))
+            name, output, count, operation = row(line)
+            columns = (name.ljust(widths[0]), output.ljust(widths[1]), count.rjust(widths[2]))
+            results.print(Text(f"  {'  '.join(columns)}  {operation}".rstrip()))
 
 
 def _print_sections(report: Inspection) -> None:
-    lines = [line.cells for section in report.sections for line in section.lines]
+    lines = [cells(line) for section in report.sections for line in section.lines]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *lines, strict=True)]
     for section in report.sections:
         results.print(Text(section.title, "bold"))
         results.print(Text(_aligned(COLUMNS, widths), "dim"))
         for line in section.lines:
-            results.print(Text(_aligned(line.cells, widths)))
-            results.print(Text(f"    {line.remark}", "dim"))
+            results.print(Text(_aligned(cells(line), widths)))
+            results.print(Text(f"    {remark(line)}", "dim"))
         results.print()
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Join cells in columns, of which the last is aligned to the right."""
-    *texts, number = cells
+def _aligned(texts: Sequence[str], widths: Sequence[int]) -> str:
+    """Join texts in columns, of which the last is aligned to the right."""
+    *texts, number = texts
     columns = (text.ljust(width) for text, width in zip(texts, widths, strict=False))
     return "  ".join((*columns, number.rjust(widths[-1])))

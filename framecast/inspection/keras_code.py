@@ -22,11 +22,12 @@ from framecast.inspection.keras_values import (
     LayerValue,
     ModelValue,
     TensorValue,
-    flat,
+    tensors_in,
     to_symbol,
 )
+from framecast.inspection.layer_arguments import bind, value_problems
 from framecast.inspection.layer_outcome import Problem
-from framecast.inspection.model_graph import Graph, bind, value_problems
+from framecast.inspection.model_graph import Graph
 from framecast.inspection.sizes import Symbol
 
 MOST_STATEMENTS = 50_000
@@ -98,8 +99,7 @@ def read_layer(text: str, where: str) -> LayerValue:
     reader = _Reader()
     value = reader.value(call)
     if isinstance(value, TensorValue):
-        node = reader.builder.nodes[value.node]
-        return LayerValue(node.kind, node.arguments, node.name, 1, list(node.problems))
+        value = reader.uncalled(value)
     if not isinstance(value, LayerValue):
         raise UsageError(
             f"{where}: {text!r} is no layer that is known",
@@ -206,24 +206,21 @@ class _Reader(ExpressionReader):
             self.note(node, f"class {node.name} is subclassed code, whose call is not followed")
 
     def _loop(self, node: ast.For) -> None:
-        with self._quiet_where_nothing_is_built():
-            self._follow_loop(node)
-
-    def _follow_loop(self, node: ast.For) -> None:
         turns = self.value(node.iter)
-        if isinstance(turns, Symbol | TensorValue) or not hasattr(turns, "__iter__"):
-            self.note(node, f"the loop over {ast.unparse(node.iter)} is not followed, only once")
-            turns = [Symbol(ast.unparse(node.target))]
-        for number, turn in enumerate(turns):
-            if number >= LONGEST_LOOP:
-                self.note(node, f"the loop is followed for {LONGEST_LOOP} turns")
-                break
-            self.assign(node.target, turn)
-            try:
-                self.run(node.body)
-            except _LoopError as end:
-                if end.leaves:
+        with self._quiet_where_nothing_is_built():
+            if isinstance(turns, Symbol | TensorValue) or not hasattr(turns, "__iter__"):
+                self.note(node, f"the loop over {ast.unparse(node.iter)} is followed only once")
+                turns = [Symbol(ast.unparse(node.target))]
+            for number, turn in enumerate(turns):
+                if number >= LONGEST_LOOP:
+                    self.note(node, f"the loop is followed for {LONGEST_LOOP} turns")
                     break
+                self.assign(node.target, turn)
+                try:
+                    self.run(node.body)
+                except _LoopError as end:
+                    if end.leaves:
+                        break
 
     def _branch(self, node: ast.If) -> None:
         test = self.value(node.test)
@@ -286,14 +283,13 @@ class _Reader(ExpressionReader):
         if name == "set_image_data_format" and positional:
             self.data_format = positional[0]
             return None
-        values = flat(positional)
         if not any(isinstance(each, Symbol | TensorValue) for each in positional):
             try:
                 return pure_call(name, positional)
             except LookupError:
                 pass
-        tensors = [each for each in values if isinstance(each, TensorValue)]
-        if tensors:  # a function on tensors that is not followed
+        # A function on tensors that is not followed
+        if tensors := tensors_in(positional):
             return self.add_node("", {}, name or ast.unparse(node.func), node, tensors)
         if name[:1].isupper() and (name in _LAYER_WORDS or _is_layers(node.func)):
             return LayerValue("", {}, keywords.get("name"), node.lineno, [], name)
@@ -321,7 +317,7 @@ class _Reader(ExpressionReader):
         if "data_format" in arguments and arguments["data_format"] is None:
             arguments["data_format"] = self.data_format
         first = {k: v for k, v in keywords.items() if k not in arguments}
-        problems += value_problems(kind, arguments)
+        problems += value_problems(arguments)
         return LayerValue(kind, {**first, **arguments}, keywords.get("name"), node.lineno, problems)
 
     def _wrapped(self, value: Any, problems: list[Problem]) -> Any:
@@ -350,8 +346,7 @@ class _Reader(ExpressionReader):
             for number, name in enumerate(("input", "output"))
         ]
         inputs, outputs = (
-            tuple((each.node, each.index) for each in flat([end]) if isinstance(each, TensorValue))
-            for end in ends
+            tuple((each.node, each.index) for each in tensors_in(end)) for end in ends
         )
         model = ModelValue(None, outputs, inputs, node.lineno)
         self.models.append(model)
@@ -361,12 +356,8 @@ class _Reader(ExpressionReader):
         method = node.func.attr
         if method == "add" and model.layers is not None and node.args:
             layer = self.value(node.args[0])
-            if isinstance(layer, TensorValue):  # model.add(Input(...))
-                made = self.nodes.pop(layer.node)
-                layer = LayerValue(
-                    made.kind, made.arguments, made.name, made.line, list(made.problems)
-                )
-            model.layers.append(layer)
+            # model.add(Input(...)) adds the Input itself
+            model.layers.append(self.uncalled(layer) if isinstance(layer, TensorValue) else layer)
         elif method == "pop" and model.layers:
             model.layers.pop()
         return None
@@ -379,18 +370,17 @@ class _Reader(ExpressionReader):
         if self.depth > DEEPEST_CALL:
             self.note(definition, f"{definition.name} calls itself too often to be followed")
             return Symbol(definition.name)
-        names = [argument.arg for argument in definition.args.args]
-        defaults = definition.args.defaults
-        only = zip(definition.args.kwonlyargs, definition.args.kw_defaults, strict=True)
-        values = {name: Symbol(name) for name in names}
-        values |= {each.arg: Symbol(each.arg) if d is None else self.value(d) for each, d in only}
-        values |= {
-            name: self.value(default)
-            for name, default in zip(names[len(names) - len(defaults) :], defaults, strict=True)
+        given = definition.args
+        # Only the last of the positional arguments have defaults
+        lacking = [None] * (len(given.args) - len(given.defaults))
+        defaults = [*lacking, *given.defaults, *given.kw_defaults]
+        values = {
+            each.arg: Symbol(each.arg) if default is None else self.value(default)
+            for each, default in zip([*given.args, *given.kwonlyargs], defaults, strict=True)
         }
-        values |= dict(zip(names, positional, strict=False))
-        values |= keywords
-        # A function sees the names around it and leaves none behind
+        names = (argument.arg for argument in given.args)
+        values |= {**dict(zip(names, positional, strict=False)), **keywords}
+        # A function sees the names around it and leaves none of its own
         outside, self.names = self.names, {**self.names, **values}
         self.depth += 1
         try:

@@ -151,9 +151,9 @@ class ExpressionReader(GraphBuilder):
         tensors = [each for each in (one, other) if isinstance(each, TensorValue)]
         if len(tensors) == 2 and type(op) in _TENSOR_OPERATORS:
             return self.add_node(_TENSOR_OPERATORS[type(op)], {}, None, node, tensors)
-        # Broadcasting with constants changes no shape of a model
+        # A tensor with a number keeps its shape
         if tensors:
-            return tensors[0]  # a tensor with a number keeps its shape
+            return tensors[0]
         if _is_too_large(op, one, other):
             return to_symbol(node)
         try:
@@ -165,12 +165,10 @@ class ExpressionReader(GraphBuilder):
         value = self.value(node.value)
         if isinstance(value, TensorValue):
             return self._tensor_subscript(node, value)
-        if isinstance(value, tuple | list | dict | str):
-            try:
-                return value[self._index(node.slice)]
-            except (LookupError, TypeError, ValueError):
-                return to_symbol(node)
-        return to_symbol(node)
+        try:
+            return value[self._index(node.slice)]
+        except (LookupError, TypeError, ValueError):
+            return to_symbol(node)
 
     def _tensor_subscript(self, node: ast.Subscript, value: TensorValue) -> TensorValue:
         """One of the tensors that a layer returned, or a part of one: `x[:, -1]`."""
@@ -209,12 +207,10 @@ class ExpressionReader(GraphBuilder):
         if isinstance(target, ast.Name):
             self.names[target.id] = value
         elif isinstance(target, ast.Tuple | ast.List):
-            for number, (each, part) in enumerate(
-                zip(target.elts, self._parts(value, len(target.elts)), strict=False)
-            ):
+            parts = self._parts(value, len(target.elts))
+            for number, (each, part) in enumerate(zip(target.elts, parts, strict=False)):
                 if isinstance(each, ast.Starred):
-                    parts = self._parts(value, len(target.elts))
-                    self.assign(each.value, list(parts[number:]))
+                    self.assign(each.value, parts[number:])
                     break
                 self.assign(each, part)
 

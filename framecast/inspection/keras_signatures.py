@@ -1,7 +1,6 @@
 """The arguments of Keras' layers, in their order and with their defaults; kept equal by a test.
 
-Written as in Python. "{weights}" stands for the initializers, regularizers and constraints that
-change neither a shape nor a count.
+Written as in Python. Source: the layers of Keras 3, `keras/src/layers/`.
 """
 
 from __future__ import annotations
@@ -10,35 +9,30 @@ import ast
 from functools import cache
 from typing import Any
 
-_KERNEL = (
-    "kernel_initializer='glorot_uniform', {recurrent}bias_initializer='zeros', {forget}"
-    "kernel_regularizer=None, {recurrent_regularizer}bias_regularizer=None, "
-    "activity_regularizer=None, kernel_constraint=None, {recurrent_constraint}bias_constraint=None"
-)
-_DENSE_WEIGHTS = _KERNEL.format(
-    recurrent="", forget="", recurrent_regularizer="", recurrent_constraint=""
-)
-_RECURRENT = {
-    "recurrent": "recurrent_initializer='orthogonal', ",
-    "recurrent_regularizer": "recurrent_regularizer=None, ",
-    "recurrent_constraint": "recurrent_constraint=None, ",
-}
-_LSTM_WEIGHTS = _KERNEL.format(forget="unit_forget_bias=True, ", **_RECURRENT)
-_RNN_WEIGHTS = _KERNEL.format(forget="", **_RECURRENT)
-_SEPARABLE_WEIGHTS = (
-    "depthwise_initializer='glorot_uniform', pointwise_initializer='glorot_uniform', "
-    "bias_initializer='zeros', depthwise_regularizer=None, pointwise_regularizer=None, "
-    "bias_regularizer=None, activity_regularizer=None, depthwise_constraint=None, "
-    "pointwise_constraint=None, bias_constraint=None"
-)
+_STARTS = {"recurrent": "orthogonal", "bias": "zeros"}
+
+
+def _weights(*names: str, forget: bool = False) -> str:
+    """The initializers, regularizers and constraints of weights, which change no shape."""
+    starts = [f"{name}_initializer={_STARTS.get(name, 'glorot_uniform')!r}" for name in names]
+    penalties = [f"{name}_regularizer=None" for name in (*names, "activity")]
+    limits = [f"{name}_constraint=None" for name in names]
+    return ", ".join([*starts, *(["unit_forget_bias=True"] if forget else []), *penalties, *limits])
+
+
+_DENSE_WEIGHTS = _weights("kernel", "bias")
+_RNN_WEIGHTS = _weights("kernel", "recurrent", "bias")
+_LSTM_WEIGHTS = _weights("kernel", "recurrent", "bias", forget=True)
 _CONV = "kernel_size, strides=1, padding='valid', data_format=None, dilation_rate=1"
 _SEQUENCES = "return_sequences=False, return_state=False, go_backwards=False, stateful=False"
 _NORM = (
-    "{gamma}epsilon=0.001, center=True, scale=True, beta_initializer='zeros', "
-    "gamma_initializer='ones', {moving}beta_regularizer=None, gamma_regularizer=None, "
-    "beta_constraint=None, gamma_constraint=None"
+    "epsilon=0.001, center=True, scale=True, beta_initializer='zeros', gamma_initializer='ones', "
+    "{moving}beta_regularizer=None, gamma_regularizer=None, beta_constraint=None, "
+    "gamma_constraint=None"
 )
 _RANKS = (1, 2, 3)
+
+MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
 
 SIGNATURES: dict[str, str] = {
     **dict.fromkeys(
@@ -57,13 +51,12 @@ SIGNATURES: dict[str, str] = {
     **dict.fromkeys(
         ["SeparableConv1D", "SeparableConv2D"],
         f"filters, {_CONV}, depth_multiplier=1, activation=None, use_bias=True, "
-        + _SEPARABLE_WEIGHTS,
+        + _weights("depthwise", "pointwise", "bias"),
     ),
     **dict.fromkeys(
         ["DepthwiseConv1D", "DepthwiseConv2D"],
         "kernel_size, strides=1, padding='valid', depth_multiplier=1, data_format=None, "
-        "dilation_rate=1, activation=None, use_bias=True, "
-        + _DENSE_WEIGHTS.replace("kernel_", "depthwise_"),
+        "dilation_rate=1, activation=None, use_bias=True, " + _weights("depthwise", "bias"),
     ),
     **dict.fromkeys(
         [f"MaxPooling{n}D" for n in _RANKS],
@@ -78,11 +71,9 @@ SIGNATURES: dict[str, str] = {
         "data_format=None, keepdims=False",
     ),
     "BatchNormalization": "axis=-1, momentum=0.99, "
-    + _NORM.format(
-        gamma="", moving="moving_mean_initializer='zeros', moving_variance_initializer='ones', "
-    )
+    + _NORM.format(moving="moving_mean_initializer='zeros', moving_variance_initializer='ones', ")
     + ", renorm=False, renorm_clipping=None, renorm_momentum=0.99, synchronized=False",
-    "LayerNormalization": "axis=-1, " + _NORM.format(gamma="", moving=""),
+    "LayerNormalization": "axis=-1, " + _NORM.format(moving=""),
     "Dropout": "rate, noise_shape=None, seed=None",
     "SpatialDropout1D": "rate, seed=None",
     "SpatialDropout2D": "rate, data_format=None, seed=None",
@@ -131,7 +122,7 @@ SIGNATURES: dict[str, str] = {
     "Cropping1D": "cropping=(1, 1)",
     "Cropping2D": "cropping=((0, 0), (0, 0)), data_format=None",
     "Cropping3D": "cropping=((1, 1), (1, 1), (1, 1)), data_format=None",
-    **dict.fromkeys(["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"], ""),
+    **dict.fromkeys(MERGES, ""),
     "Concatenate": "axis=-1",
     "InputLayer": "shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, "
     "batch_shape=None, input_tensor=None, optional=False",
@@ -150,8 +141,6 @@ ALIASES = {
     "LSTMConv2D": "ConvLSTM2D",
 }
 """Other names of the same classes, old ones of Keras 1 included."""
-
-MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
 
 OURS_ALONE = "recurrent_kernel_size=None, peephole=False, layer_norm=False, recompute=False"
 """What framecast's ConvLSTM layers have and Keras' do not."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framecast.inspection.keras_signatures import SIGNATURES, parameters_of
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import RECURRENT, Graph, Node, Tensor
 from framecast.inspection.sizes import Symbol
@@ -61,19 +60,12 @@ class GraphBuilder:
         self, layer: LayerValue, positional: list[Any], keywords: dict[str, Any], node: ast.AST
     ) -> TensorValue:
         # Lists of tensors, also nested ones, are several inputs
-        inputs = [each for each in flat(positional[:1]) if isinstance(each, TensorValue)]
-        states = [keywords.get("initial_state", [])]
-        # Keras hands states on by keyword or after the input in its list
-        rest = [*positional[1:], *states] if layer.kind in (*RECURRENT, "Bidirectional") else []
-        return self.add_node(
-            layer.kind,
-            layer.arguments,
-            layer.name or layer.text or None,
-            node,
-            inputs,
-            [each for each in flat(rest) if isinstance(each, TensorValue)],
-            layer.problems,
-        )
+        inputs, rest = tensors_in(positional[:1]), []
+        # Keras takes states by keyword or as further arguments
+        if layer.kind in (*RECURRENT, "Bidirectional"):
+            rest = tensors_in([positional[1:], keywords.get("initial_state")])
+        name = layer.name or layer.text or None
+        return self.add_node(layer.kind, layer.arguments, name, node, inputs, rest, layer.problems)
 
     def add_node(
         self,
@@ -88,7 +80,7 @@ class GraphBuilder:
         made = Node(
             kind,
             name or _snake_case(kind),
-            _complete(kind, arguments),
+            arguments,
             tuple((each.node, each.index) for each in inputs),
             tuple((each.node, each.index) for each in states),
             getattr(node, "lineno", None),
@@ -111,8 +103,13 @@ class GraphBuilder:
                 self.notes.append(f"the layer {layer} is not followed")
         return x
 
+    def uncalled(self, tensor: TensorValue) -> LayerValue:
+        """The layer that made a tensor, `Input(...)`, where a layer is wanted."""
+        made = self.nodes.pop(tensor.node)
+        return LayerValue(made.kind, made.arguments, made.name, made.line, list(made.problems))
+
     def apply_model(self, model: ModelValue, positional: list[Any], node: ast.Call) -> Any:
-        x = next((each for each in flat(positional) if isinstance(each, TensorValue)), None)
+        x = next(iter(tensors_in(positional)), None)
         if model.layers is not None and x is not None:
             layers = [each for each in model.layers if getattr(each, "kind", "") != "InputLayer"]
             return self.chain(layers, x)
@@ -155,26 +152,17 @@ class GraphBuilder:
             return Graph(self.nodes, loose[-1:], self.notes)
         # An autoencoder's file builds encoder and decoder, too: the whole is the largest
         chosen = max(range(len(ends)), key=lambda number: (sizes[number], number))
-        if sum(size > 0 for size in sizes) > 1:
-            self.notes.append(
-                f"{sum(size > 0 for size in sizes)} models are built; this is the largest, of line "
-                f"{self.models[chosen].line}"
-            )
+        if (built := len([size for size in sizes if size])) > 1:
+            line = self.models[chosen].line
+            self.notes.append(f"{built} models are built; this is the largest, of line {line}")
         return _only(self.nodes, ends[chosen], self.notes)
 
 
-def _complete(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    return {**(parameters_of(kind) if kind in SIGNATURES else {}), **arguments}
-
-
 def returns_several(node: Node) -> bool:
-    return bool(node.arguments.get("return_state")) or (
-        node.kind == "Bidirectional"
-        and (
-            node.arguments.get("merge_mode", "concat") is None
-            or bool(node.arguments["layer"][1].get("return_state"))
-        )
-    )
+    arguments = node.arguments
+    if node.kind != "Bidirectional":
+        return bool(arguments.get("return_state"))
+    return arguments["merge_mode"] is None or bool(arguments["layer"][1].get("return_state"))
 
 
 def to_symbol(node: ast.AST) -> Symbol:
@@ -186,6 +174,10 @@ def flat(values: Any) -> list[Any]:
     if isinstance(values, list | tuple):
         return [each for value in values for each in flat(value)]
     return [values]
+
+
+def tensors_in(values: Any) -> list[TensorValue]:
+    return [each for each in flat(values) if isinstance(each, TensorValue)]
 
 
 def _snake_case(kind: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from framecast.inspection.layer_outcome import (
@@ -63,11 +63,15 @@ def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict
     if padding == "same" and (is_known(frame.sides) or max(geometry.strides) == 1):
         sizes = [side if isinstance(side, int) else 1 for side in frame.sides]
         padding = f"same: {show_pads(geometry.pads(sizes))}"
-    unseen, even = _unseen(frame.sides, geometry), _even(geometry)
+    # valid leaves the end unseen and shifts nothing, same the other way round
+    if geometry.padding == "valid":
+        warnings = tuple(_unseen(frame.sides, geometry))
+    else:
+        warnings = tuple(_even(geometry)) if kind.startswith("Conv") else ()
     return sides, {
         "padding": padding,
         "formulas": formulas,
-        "warnings": (*unseen, *(even if kind.startswith("Conv") else ())),
+        "warnings": warnings,
         "window": KernelWindow(geometry.spans, geometry.strides),
     }
 
@@ -79,45 +83,43 @@ def _formula(size: Size, lost: int, stride: int) -> str:
     return f"ceil(({less}) / {stride})" if lost else f"ceil({less} / {stride})"
 
 
-def _unseen(sizes: Shape, geometry: ConvGeometry) -> list[Problem]:
-    """Rows and columns at the end that no kernel reaches; equal ones in one sentence."""
-    found: dict[tuple[Size, int, int, int], list[str]] = {}
-    names = _SIDES[len(sizes)]
-    for name, size, span, stride in zip(
-        names, sizes, geometry.spans, geometry.strides, strict=True
-    ):
-        # What is left after the last whole stride; same pads it instead
-        unseen = (size - span) % stride if isinstance(size, int) else 0
-        if unseen and geometry.padding == "valid":
-            found.setdefault((unseen, size, span, stride), []).append(name)
-    return [
-        Problem(
-            f"never sees the last {unseen} of {size} {' and '.join(names)}: kernels of {span} "
-            f"every {stride} end before them",
+def _by_axes(found: Sequence[Any]) -> Iterator[tuple[Any, str]]:
+    """What was found on each axis, None for nothing, once with the names of all its axes."""
+    names = _SIDES[len(found)]
+    for each in dict.fromkeys(found):
+        alike = (name for name, other in zip(names, found, strict=True) if other == each)
+        if each is not None:
+            yield each, " and ".join(alike)
+
+
+def _unseen(sizes: Shape, geometry: ConvGeometry) -> Iterator[Problem]:
+    """Rows and columns at the end that no kernel reaches."""
+    axes = list(zip(sizes, geometry.spans, geometry.strides, strict=True))
+    # What is left after the last whole stride; same pads it instead
+    found = [
+        axis if isinstance(axis[0], int) and (axis[0] - axis[1]) % axis[2] else None
+        for axis in axes
+    ]
+    for (size, span, stride), names in _by_axes(found):
+        unseen = (size - span) % stride
+        yield Problem(
+            f"never sees the last {unseen} of {size} {names}: kernels of {span} every {stride} end "
+            "before them",
             f"pad them by {stride - unseen}, crop them by {unseen}, or set padding='same'",
             fatal=False,
         )
-        for (unseen, size, span, stride), names in found.items()
-    ]
 
 
-def _even(geometry: ConvGeometry) -> list[Problem]:
-    """Even kernels with padding on both sides; equal ones in one sentence."""
-    found: dict[int, list[str]] = {}
-    for name, span in zip(_SIDES[len(geometry.spans)], geometry.spans, strict=True):
-        # valid adds nothing, so an even kernel shifts nothing
-        if span % 2 == 0 and geometry.padding == "same":
-            found.setdefault(span, []).append(name)
-    return [
-        Problem(
-            f"has a kernel of {span} {' and '.join(names)}, even, without a middle: padding='same' "
-            f"adds {(span - 1) // 2} before and {span // 2} after, and the picture shifts by half "
-            "a pixel",
+def _even(geometry: ConvGeometry) -> Iterator[Problem]:
+    """Even kernels with padding on both sides."""
+    for span, names in _by_axes([None if span % 2 else span for span in geometry.spans]):
+        yield Problem(
+            f"has a kernel of {span} {names}, even, without a middle: padding='same' adds "
+            f"{(span - 1) // 2} before and {span // 2} after, and the picture shifts by half a "
+            "pixel",
             f"use {span - 1} or {span + 1}",
             fatal=False,
         )
-        for span, names in found.items()
-    ]
 
 
 def show_pads(pads: Sequence[tuple[int, int]]) -> str:
@@ -177,8 +179,9 @@ def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 def _transposed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame, geometry = Frame.of(kind, arguments, shape), _geometry(kind, arguments)
-    filters, extra = count_of(arguments), arguments["output_padding"]
-    extras = [extra] * len(frame.sides) if extra is None else to_pads(extra, len(frame.sides))
+    filters, extras = count_of(arguments), arguments["output_padding"]
+    if extras is None or isinstance(extras, int):
+        extras = [extras] * len(frame.sides)
     sides = []
     for size, span, stride, more in zip(
         frame.sides, geometry.spans, geometry.strides, extras, strict=True
@@ -199,10 +202,6 @@ def _transposed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         macs=product(frame.sides) * product(kernel),
         padding=geometry.padding,
     )
-
-
-def to_pads(value: Any, rank: int) -> list[int]:
-    return [value] * rank if isinstance(value, int) else list(value)
 
 
 def _pool(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
@@ -250,29 +249,21 @@ def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
 
 def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame, filters = Frame.of(kind, arguments, shape), count_of(arguments)
-    geometry, channels = _geometry(kind, arguments), known_channels(frame.channels)
-    steps = frame.leading[1]
+    geometry, steps = _geometry(kind, arguments), frame.leading[1]
     sides, told = _slide(kind, frame, geometry)
     # i, f, the candidate and o side by side, Shi et al. 2015, eq. 3
     gates = 4 * filters
-    kernel = (*geometry.kernel_size, channels, gates)
+    kernel = (*geometry.kernel_size, known_channels(frame.channels), gates)
     # The state's convolution is always same, stride 1 and undilated
     own = arguments.get("recurrent_kernel_size")
     state_kernel = to_sizes(own or geometry.kernel_size, len(sides), "recurrent_kernel_size")
     recurrent = (*state_kernel, filters, gates)
-    gains = (
-        ("input_gain", (gates,)),
-        ("recurrent_gain", (gates,)),
-        ("cell_gain", (filters,)),
-        ("cell_shift", (filters,)),
-    )
-    weights = (
-        ("kernel", kernel),
-        ("recurrent_kernel", recurrent),
-        *bias_of(arguments, gates),
-        *((("peephole", (3 * filters,)),) if arguments.get("peephole") else ()),
-        *(gains if arguments.get("layer_norm") else ()),
-    )
+    weights = {"kernel": kernel, "recurrent_kernel": recurrent, **dict(bias_of(arguments, gates))}
+    if arguments.get("peephole"):
+        weights["peephole"] = (3 * filters,)
+    if arguments.get("layer_norm"):
+        weights |= {"input_gain": (gates,), "recurrent_gain": (gates,)}
+        weights |= {"cell_gain": (filters,), "cell_shift": (filters,)}
     told["window"] = KernelWindow(geometry.spans, geometry.strides, state_kernel)
     # The first step's state is zeros, and its convolution is skipped where a sequence is fused
     fused = (arguments["activation"], arguments["recurrent_activation"]) == ("tanh", "sigmoid")
@@ -282,7 +273,7 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     state = Frame(frame.leading[:1], sides, filters, frame.first).shape(sides, filters)
     output = frame.shape(sides, filters) if arguments["return_sequences"] else state
     states = (state, state) if arguments["return_state"] else ()
-    return LayerOutcome((output, *states), weights, macs=macs, **told)
+    return LayerOutcome((output, *states), tuple(weights.items()), macs=macs, **told)
 
 
 KERNEL_RULES: dict[str, Callable[[str, Arguments, Shape], LayerOutcome]] = {

@@ -1,59 +1,82 @@
-"""What a ConvLSTM layer keeps in memory, in elements of float32: an estimate within 30 %. No torch.
+"""The memory of a layer of a Keras model, in elements of float32: an estimate within 30 %.
 
-Axes: B batch, T time, C channels, F filters.
+Does not import torch.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
+from framecast.inspection.layer_outcome import Frame, LayerOutcome
+from framecast.inspection.model_graph import Node
+from framecast.inspection.sizes import Shape, is_known, product
 from framecast.nn.convlstm.keras_names import ACTIVATION_COSTS
 from framecast.nn.cost_model.builder import fused_memory
-from framecast.nn.shapes import ConvGeometry, to_sizes
+from framecast.nn.shapes import ConvGeometry
 
 
-def layer_elements(
-    arguments: Mapping[str, Any], batch: int, steps: int, channels: int, frame: tuple[int, ...]
-) -> tuple[int, int]:
-    """Elements saved for the backward pass, and alive at most without one; both with the input.
+def elements_of(
+    node: Node, outcome: LayerOutcome | None, shapes: Sequence[Shape | None]
+) -> tuple[int, int] | None:
+    """Elements saved for the backward pass, and alive at most without one; None if unknown.
 
-    `arguments` are all those of the layer by name, `frame` its rows and columns (or 1 or 3 sides).
+    Both include the input. An unknown batch counts as one sample.
     """
-    (filters,) = to_sizes(arguments["filters"], 1, "filters")
+    if outcome is None or None in shapes:
+        return None
+    tensors = [*shapes, *outcome.outputs]
+    if not all(is_known(shape[1:]) for shape in tensors):
+        return None
+    known = [(shape[0] if is_known(shape) else 1, *shape[1:]) for shape in tensors]
+    inputs, outputs = known[: len(shapes)], known[len(shapes) :]
+    if node.kind.startswith("ConvLSTM"):
+        return _convlstm(node, inputs[0], outputs[0])
+    returned = sum(map(product, outputs))
+    # Views of what another layer has saved already
+    views = ("InputLayer", "Flatten", "Reshape")
+    return 0 if node.kind in views else returned, sum(map(product, inputs)) + returned
+
+
+def _convlstm(node: Node, shape: Shape, output: Shape) -> tuple[int, int]:
+    arguments, frame = node.arguments, Frame.of(node.kind, node.arguments, shape)
+    (batch, steps), sequences = frame.leading, arguments["return_sequences"]
     geometry = ConvGeometry.parse(
-        len(frame),
+        len(frame.sides),
         kernel_size=arguments["kernel_size"],
         strides=arguments["strides"],
         padding=arguments["padding"],
         dilation_rate=arguments["dilation_rate"],
     )
     # The input itself is saved for the kernel's gradient
-    given = batch * steps * channels * math.prod(frame)
-    state = batch * filters * math.prod(geometry.output_sizes(frame))
-    outputs = (steps if arguments["return_sequences"] else 1) * state
+    given, returned = product(shape), product(output)
+    state = returned // steps if sequences else returned
+    filters = output[2 if sequences else 1] if frame.first else output[-1]
+    saved, workspace = fused_memory(
+        batch,
+        steps,
+        frame.channels,
+        frame.sides,
+        filters,
+        geometry,
+        recompute=arguments["recompute"],
+    )
     phi, sigma = (
         _activation_name(arguments[argument]) for argument in ("activation", "recurrent_activation")
     )
     normed, peephole = arguments["layer_norm"], arguments["peephole"]
-    dropped = bool(arguments["dropout"] or arguments["recurrent_dropout"])
     # The fused recurrence knows these two functions; everything else runs step by step
     is_fused = (phi, sigma) == ("tanh", "sigmoid") and not normed
-    axes = (("B", batch), ("C", channels), *(("H", side) for side in frame))
-    saved, workspace = fused_memory(
-        axes, filters, geometry, steps, recompute=arguments["recompute"]
-    )
-    if not is_fused or dropped:
+    if not is_fused or arguments["dropout"] or arguments["recurrent_dropout"]:
         # With dropout each gate reads a copy of its own
-        inputs, hidden = (4 if arguments[name] else 1 for name in ("dropout", "recurrent_dropout"))
+        copies, hidden = (4 if arguments[name] else 1 for name in ("dropout", "recurrent_dropout"))
         gates = _saved_by_gates(phi, sigma, normed=normed, peephole=peephole)
-        saved = (inputs - 1) * given + round(steps * state * (hidden + gates))
+        saved = (copies - 1) * given + steps * state * (hidden + gates)
     if not is_fused:
         # Pre-activations of all steps, their normalisation, and a step's gates
-        workspace = steps * 4 * state * (3 if normed else 1)
-        workspace = max(workspace, 4 * steps * state + 14 * state) - state
-    return given + saved, given + outputs + workspace
+        sums = steps * 4 * state
+        workspace = max(3 * sums if normed else sums, sums + 14 * state) - state
+    return given + saved, given + returned + workspace
 
 
 def _activation_name(activation: Any) -> str:
@@ -61,14 +84,19 @@ def _activation_name(activation: Any) -> str:
     return activation or "linear" if isinstance(activation, str | None) else ""
 
 
-def _saved_by_gates(phi: str, sigma: str, *, normed: bool, peephole: bool) -> float:
-    """Tensors of the size of h that a step of the loop saves, h itself apart.
-
-    i, f, the candidate, o, activation(c) and c; what activations save besides their result, the
-    pre-activations of all four at once, or with peepholes of three; and what LayerNorm saves of
-    both sums and c.
-    """
+def _saved_by_gates(phi: str, sigma: str, *, normed: bool, peephole: bool) -> int:
+    """Tensors of the size of h that a step of the loop saves, h itself apart."""
     activation, gates = (ACTIVATION_COSTS.get(name, 1) for name in (phi, sigma))
-    sums = 4 if activation > 0 or (gates > 0 and not peephole) else 0
-    sums += 3 if gates > 0 and peephole else 0
-    return 6 + sums + 2 * (activation > 1) + 3 * (gates > 1) + 17 * normed
+    # i, f, the candidate, o, activation(c) and c
+    count = 6
+    # What activations save besides their result: pre-activations of all four, or of three
+    if activation > 0 or (gates > 0 and not peephole):
+        count += 4
+    if gates > 0 and peephole:
+        count += 3
+    if activation > 1:
+        count += 2
+    if gates > 1:
+        count += 3
+    # Both sums and c, which LayerNorm keeps with their means and variances
+    return count + 17 if normed else count

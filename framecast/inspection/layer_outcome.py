@@ -134,8 +134,8 @@ def known_channels(channels: Size) -> Size:
     return channels
 
 
-def bias_of(arguments: Arguments, count: Size) -> Weights:
-    return (("bias", (count,)),) if arguments["use_bias"] else ()
+def bias_of(arguments: Arguments, *sizes: Size) -> Weights:
+    return (("bias", sizes),) if arguments["use_bias"] else ()
 
 
 def count_of(arguments: Arguments, name: str = "filters") -> Size:

@@ -8,7 +8,9 @@ symbols. Rules are those of Keras 3 (`keras/src/ops/operation_utils.py` and the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from framecast.inspection.keras_signatures import MERGES
 from framecast.inspection.kernel_layers import KERNEL_RULES
 from framecast.inspection.layer_outcome import (
     GATES,
@@ -27,13 +29,12 @@ from framecast.inspection.sizes import show_shape as show
 
 def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOutcome:
     """What a layer makes of its inputs; LayerMistakeError where it cannot work with them."""
-    rule = RULES[kind]
-    if kind not in _MANY_INPUTS and len(shapes) != 1:
+    if kind not in MERGES and len(shapes) != 1:
         raise LayerMistakeError(
             f"gets {len(shapes)} tensors and takes one", "give it one of them, e.g. the output"
         )
     try:
-        return rule(kind, arguments, *([shapes] if kind in _MANY_INPUTS else shapes))
+        return RULES[kind](kind, arguments, shapes if kind in MERGES else shapes[0])
     except ValueError as error:
         what, _, change = str(error).rpartition("; ")
         raise LayerMistakeError(f"has wrong arguments: {what}", change) from None
@@ -53,7 +54,7 @@ def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     weights = (
         ("kernel", (known_channels(features), columns)),
         ("recurrent_kernel", (units, columns)),
-        *((("bias", bias),) if arguments["use_bias"] else ()),
+        *bias_of(arguments, *bias),
     )
     state = (batch, units)
     output = (batch, steps, units) if arguments["return_sequences"] else state
@@ -90,10 +91,10 @@ def _normalization(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcom
         raise LayerMistakeError(f"has axis={axes[0]} and gets {show(shape)}", "use axis=-1")
     # gamma and beta have one element for each place along the normalised axes
     sizes = tuple(known_channels(shape[axis]) for axis in axes)
-    names = ["gamma"] * bool(arguments["scale"]) + ["beta"] * bool(arguments["center"])
+    scales = [name for flag, name in (("scale", "gamma"), ("center", "beta")) if arguments[flag]]
     # Statistics are counted as parameters and not trained
     moving = ["moving_mean", "moving_variance"] if kind == "BatchNormalization" else []
-    weights = tuple((name, sizes) for name in (*names, *moving))
+    weights = tuple((name, sizes) for name in (*scales, *moving))
     return LayerOutcome((shape,), weights, frozen=len(moving) * product(sizes))
 
 
@@ -193,16 +194,7 @@ def _time_distributed(kind: str, arguments: Arguments, shape: Shape) -> LayerOut
     # One step without the time axis, which comes back in front of its output
     inner = work_out(inner_kind, inner_arguments, [(shape[0], *shape[2:])])
     outputs = tuple((output[0], shape[1], *output[1:]) for output in inner.outputs)
-    return LayerOutcome(
-        outputs,
-        inner.weights,
-        inner.frozen,
-        inner.macs * shape[1],
-        inner.padding,
-        inner.formulas,
-        inner.window,
-        inner.warnings,
-    )
+    return replace(inner, outputs=outputs, macs=inner.macs * shape[1])
 
 
 def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
@@ -230,15 +222,8 @@ def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcom
         for name, outcome in (("forward", forward), ("backward", backward))
         for each, size in outcome.weights
     )
-    return LayerOutcome(
-        (*outputs, *forward.outputs[1:], *backward.outputs[1:]),
-        weights,
-        macs=forward.macs + backward.macs,
-        padding=forward.padding,
-        formulas=forward.formulas,
-        window=forward.window,
-        warnings=forward.warnings,
-    )
+    outputs += (*forward.outputs[1:], *backward.outputs[1:])
+    return replace(forward, outputs=outputs, weights=weights, macs=forward.macs + backward.macs)
 
 
 def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOutcome:
@@ -251,18 +236,18 @@ def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOut
             f"gets tensors with different numbers of axes: {', '.join(map(show, shapes))}",
             "reshape one of them",
         )
-    rank, joined = len(shapes[0]), None
-    if kind == "Concatenate":
-        joined = arguments["axis"] % rank
+    joins = kind == "Concatenate"
+    joined = arguments["axis"] % len(shapes[0]) if joins else None
     sizes: list[Size] = []
     for axis, column in enumerate(zip(*shapes, strict=True)):
         if axis == joined:
             sizes.append(sum(column, 0))
             continue
-        # Sizes of 1 are repeated; unknown ones are taken to agree with known ones
-        # Merges broadcast sizes of 1 as NumPy does; Concatenate does not
+        # Unknown sizes are taken to agree with known ones
         known = {size for size in column if isinstance(size, int)}
-        known -= {1} if kind != "Concatenate" and len(known) > 1 else set()
+        # All but Concatenate broadcast sizes of 1, as NumPy does
+        if not joins and len(known) > 1:
+            known -= {1}
         if len(known) > 1:
             raise LayerMistakeError(
                 f"gets tensors that differ in axis {axis}: {', '.join(map(show, shapes))}",
@@ -273,7 +258,6 @@ def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOut
 
 
 Rule = Callable[..., LayerOutcome]
-_MANY_INPUTS = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
 
 RULES: dict[str, Rule] = {
     **KERNEL_RULES,
@@ -283,7 +267,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys((f"SpatialDropout{n}D" for n in (1, 2, 3)), _unchanged),
     **dict.fromkeys(("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"), _unchanged),
     **dict.fromkeys(("Rescaling", "Masking", "Identity"), _unchanged),
-    **dict.fromkeys(_MANY_INPUTS, _merge),
+    **dict.fromkeys(MERGES, _merge),
     "PReLU": _prelu,
     "Dense": _dense,
     "Embedding": _embedding,

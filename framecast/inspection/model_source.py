@@ -17,9 +17,9 @@ from framecast.inspection.keras_code import (
     read_layer,
     sequential_graph,
 )
-from framecast.inspection.keras_signatures import SIGNATURES, parameters_of
+from framecast.inspection.keras_signatures import MERGES, SIGNATURES, parameters_of
 from framecast.inspection.layer_arguments import read_settings
-from framecast.inspection.model_graph import Graph, Node, Tensor
+from framecast.inspection.model_graph import Graph, Node, Tensor, named_axes
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_walk import inspect_graph
 from framecast.inspection.sizes import Shape, Symbol
@@ -118,12 +118,10 @@ def read_layers(texts: Sequence[str]) -> Graph:
 
 def parse_sizes(text: str, flag: str = "--input") -> Shape:
     """Sizes from "8,10,64,64,1", None or a letter for an unknown one; UsageError for others."""
-    sizes: list[int | Symbol] = []
-    letters = {3: "BTC", 4: "BHWC", 5: "BTHWC", 6: "BTDHWC"}.get(text.count(",") + 1, "BTDHWXYC")
-    words = [word.strip() for word in text.strip("()[] ").split(",")]
-    for letter, word in zip(letters, words, strict=False):
+    sizes: list[int | Symbol | None] = []
+    for word in map(str.strip, text.strip("()[] ").split(",")):
         if word.lower() in ("none", "?"):
-            sizes.append(Symbol(letter))
+            sizes.append(None)
         elif re.fullmatch(r"[A-Za-z]\w*", word):
             sizes.append(Symbol(word))
         elif word.isdecimal() and int(word) > 0:
@@ -137,7 +135,7 @@ def parse_sizes(text: str, flag: str = "--input") -> Shape:
             remedy=f"e.g. {EXAMPLE_INPUT} for batch, time, height, width, channels; None for a "
             "size that is not known",
         )
-    return tuple(sizes)
+    return named_axes(sizes)
 
 
 def read_configuration(config: dict[str, Any], title: str) -> Graph:
@@ -174,7 +172,7 @@ def _model(config: dict[str, Any], graph: Graph, given: dict[str, Tensor]) -> tu
         return ()
     made: dict[str, list[tuple[Tensor, ...]]] = {}
     for layer in settings["layers"]:
-        name = layer.get("name") or layer["config"]["name"]
+        name = _name(layer)
         # A model inside a model: its Input is the tensor outside
         if name in given:
             made[name] = [(given[name],)]
@@ -193,6 +191,10 @@ def _model(config: dict[str, Any], graph: Graph, given: dict[str, Tensor]) -> tu
     return tuple(made[name][node][0] for name, node, _ in ends)
 
 
+def _name(layer: dict[str, Any]) -> str:
+    return layer.get("name") or layer["config"]["name"]
+
+
 def _histories(call: Any) -> list[tuple[str, int, int]]:
     """Layer, call and output that each input of a call comes from, in Keras 3's and 2's writing."""
     if call is None:
@@ -203,15 +205,10 @@ def _histories(call: Any) -> list[tuple[str, int, int]]:
     found: list[tuple[str, int, int]] = []
 
     def search(value: Any) -> None:
-        if isinstance(value, dict):
-            history = value.get("keras_history") if "keras_history" in value else None
-            if history:
-                found.append(tuple(history))
-            else:
-                for each in value.values():
-                    search(each)
-        elif isinstance(value, list):
-            for each in value:
+        if isinstance(value, dict) and value.get("keras_history"):
+            found.append(tuple(value["keras_history"]))
+        elif isinstance(value, dict | list):
+            for each in value.values() if isinstance(value, dict) else value:
                 search(each)
 
     search(call.get("args"))
@@ -222,22 +219,14 @@ def _called(layer: dict[str, Any], inputs: tuple[Tensor, ...], graph: Graph) -> 
     """Append one call of a layer, or of a whole model inside the model."""
     kind, settings = layer["class_name"], layer["config"]
     if kind in ("Sequential", "Functional", "Model"):
-        names = [
-            each.get("name") or each["config"]["name"]
-            for each in settings["layers"]
-            if each["class_name"] == "InputLayer"
-        ]
-        names = names or ["input"]
+        entries = (each for each in settings["layers"] if each["class_name"] == "InputLayer")
+        names = [_name(each) for each in entries] or ["input"]
         return _model(layer, graph, dict(zip(names, inputs, strict=False)))
     node = Node(kind, str(settings.get("name", kind)), _arguments(layer), inputs)
     if kind not in SIGNATURES:
         node.kind = ""
-    elif (
-        inputs
-        and kind
-        not in ("Concatenate", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
-        and len(inputs) > 1
-    ):
+    elif kind not in MERGES:
+        # Of several tensors a recurrent layer reads the first; the others are its initial state
         node.inputs, node.states = inputs[:1], inputs[1:]
     graph.nodes.append(node)
     number = len(graph.nodes) - 1

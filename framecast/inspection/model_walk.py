@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from framecast.inspection import model_mistakes as mistakes
-from framecast.inspection.layer_memory import layer_elements
+from framecast.inspection.layer_memory import elements_of
 from framecast.inspection.layer_outcome import LayerMistakeError, LayerOutcome
 from framecast.inspection.layer_shapes import work_out
 from framecast.inspection.model_graph import (
@@ -25,7 +25,7 @@ from framecast.inspection.model_graph import (
     named_axes,
 )
 from framecast.inspection.model_report import Finding, LayerLine, ModelReport, View
-from framecast.inspection.sizes import Shape, Symbol, is_known, product
+from framecast.inspection.sizes import Shape, Symbol
 
 
 def inspect_graph(
@@ -72,7 +72,7 @@ class _Walk:
         # An Input has no input: what it declares, or is fed, is its output
         if node.kind == "InputLayer":
             outcome = LayerOutcome((shapes[0],)) if shapes[0] is not None else None
-            self.lines.append(LayerLine(node, (), outcome, None, _elements(node, outcome, [])))
+            self.lines.append(LayerLine(node, (), outcome, None, elements_of(node, outcome, [])))
             return
         outcome, shapes = self._outcome(number, shapes)
         if outcome:
@@ -80,7 +80,7 @@ class _Walk:
             states = [self.shape_of(tensor) for tensor in node.states]
             self.find(node, mistakes.state_problems(node, outcome, states))
         self.find(node, mistakes.likely_mistakes(self.nodes, number, shapes[0]))
-        view, elements = self._view(number, outcome), _elements(node, outcome, shapes)
+        view, elements = self._view(number, outcome), elements_of(node, outcome, shapes)
         self.lines.append(LayerLine(node, tuple(shapes), outcome, view, elements))
 
     def find(self, node: Node, problems: Sequence[Problem]) -> None:
@@ -205,26 +205,3 @@ def _opened(given: Sequence[Any], wanted: int) -> Shape:
     if sizes[-1] is None:
         shape[-1] = Symbol("channels")  # not None, which no layer accepts, but a number to come
     return tuple(shape)
-
-
-def _elements(
-    node: Node, outcome: LayerOutcome | None, shapes: Sequence[Shape | None]
-) -> tuple[int, int] | None:
-    """Elements saved for the backward pass, and alive at most without one; an estimate."""
-    if outcome is None or any(shape is None for shape in shapes):
-        return None
-    tensors = [*(shape for shape in shapes if shape is not None), *outcome.outputs]
-    if not all(is_known(shape[1:]) for shape in tensors):
-        return None
-    # An unknown batch counts as one sample
-    known = [(shape[0] if is_known(shape) else 1, *shape[1:]) for shape in tensors]
-    if node.kind.startswith("ConvLSTM"):
-        (batch, steps), rest = known[0][:2], known[0][2:]
-        first = node.arguments.get("data_format") == "channels_first"
-        channels, frame = (rest[0], rest[1:]) if first else (rest[-1], rest[:-1])
-        return layer_elements(node.arguments, batch, steps, channels, frame)
-    alive = sum(product(shape) for shape in known)
-    # Views of what another layer has saved already
-    views = ("InputLayer", "Flatten", "Reshape")
-    saved = 0 if node.kind in views else sum(product(shape) for shape in known[len(shapes) :])
-    return saved, alive

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from framecast.config.loading import Config, load_config
 from framecast.data.plan import Plan, common_channels, make_plan, resolve_batch, training_crop
 from framecast.data.windows import LONGEST_AUTO_HORIZON, window_span
 from framecast.errors import ResourceError, SourceError, UsageError
-from framecast.inspection.tensor_table import Inspection, Line, TensorSection, show_bytes
+from framecast.inspection.tensor_table import Inspection, TensorSection, show_bytes
 from framecast.nn.cost_model.memory import check_memory
 from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, totals
@@ -149,6 +149,12 @@ def _inspect_model(target: Path, frame: tuple[int, int] | None, channels: int | 
     )
 
 
+_PHASES = {
+    "encode": "network: encode the context (training batch)",
+    "step": "network: step, once for each lead time",
+}
+
+
 @dataclass(frozen=True)
 class _Run:
     """What the tensors' sizes follow from; `frame`, `crop` and `stored` are (H, W).
@@ -169,15 +175,9 @@ class _Run:
         return resolve_batch(self.config.train.batch_size, self.crop)
 
     def cost(self, batch: int, frame: tuple[int, int]) -> tuple[LayerRecord, ...]:
-        return forecast_cost(
-            self.config.model,
-            batch=batch,
-            context_length=self.config.data.context_length,
-            horizon=self.horizon,
-            channels=self.channels,
-            height=frame[0],
-            width=frame[1],
-        )
+        length = self.config.data.context_length
+        lengths = {"context_length": length, "horizon": self.horizon}
+        return forecast_cost(self.config.model, self.channels, frame, batch=batch, **lengths)
 
     def frames(self, batch: int, count: int, frame: tuple[int, int]) -> Axes:
         return (("B", batch), ("T", count), *_image(self.channels, frame))
@@ -189,8 +189,10 @@ class _Run:
         sections = (
             *data,
             self._batch_section(),
-            _network_section("network: encode the context (training batch)", training, "encode"),
-            _network_section("network: step, once for each lead time", training, "step"),
+            *(
+                TensorSection(title, tuple(each for each in training if each.phase == phase))
+                for phase, title in _PHASES.items()
+            ),
             self._forecast_section(prediction),
         )
         figures = _figures(totals(training), totals(prediction), self.batch)
@@ -200,40 +202,27 @@ class _Run:
         length = self.config.data.context_length
         context = self.frames(self.batch, length, self.crop)
         target = self.frames(self.batch, self.horizon, self.crop)
-        return TensorSection(
-            f"training batch of {self.batch}",
-            (
-                Line("context", "frames the network sees, in [0, 1]", context),
-                Line("target", "frames it is compared with, in [0, 1]", target),
-            ),
+        lines = (
+            _line("context", "frames the network sees, in [0, 1]", context),
+            _line("target", "frames it is compared with, in [0, 1]", target),
         )
+        return TensorSection(f"training batch of {self.batch}", lines)
 
     def _forecast_section(self, prediction: tuple[LayerRecord, ...]) -> TensorSection:
         length = self.config.data.context_length
         context = self.frames(1, length, self.frame)
         # The fully connected LSTM has no grid to pad to.
         pads = [record for record in prediction if record.name == "pad_to_grid"][:1]
-        whole = (
-            f"pixels, {'scaled back to' if self.stored != self.frame else 'at'} the clip's own size"
-        )
+        cropped = "padding cropped off, in [0, 1]" if pads else "in [0, 1]"
+        scaled = "scaled back to" if self.stored != self.frame else "at"
         written = (("T", self.horizon), *_image(self.channels, self.stored))
-        return TensorSection(
-            "prediction of one clip, whole frames",
-            (
-                Line("context", "the clip's last frames, in [0, 1]", context),
-                *(
-                    Line(pad.name, pad.operation, pad.output, input=pad.input, padding=pad.padding)
-                    for pad in pads
-                ),
-                Line(
-                    "frame",
-                    f"{'padding cropped off, ' if pads else ''}in [0, 1]",
-                    prediction[-1].output,
-                    calls=self.horizon,
-                ),
-                Line("output", whole, written, dtype=self.dtype),
-            ),
+        lines = (
+            _line("context", "the clip's last frames, in [0, 1]", context),
+            *pads,
+            _line("frame", cropped, prediction[-1].output, calls=self.horizon),
+            _line("output", f"pixels, {scaled} the clip's own size", written, dtype=self.dtype),
         )
+        return TensorSection("prediction of one clip, whole frames", lines)
 
     def _warnings(self) -> list[str]:
         model, found = self.config.model, []
@@ -291,12 +280,12 @@ def _clip_section(
         count = "" if info.exact else ", frames as its header says"
         frames = (("T", info.frames),)
         stored = (*frames, *_image(info.channels, (info.height, info.width)))
-        lines.append(Line(info.path.name, f"{info.kind}{more}{count}", stored, dtype=info.dtype))
+        lines.append(_line(info.path.name, f"{info.kind}{more}{count}", stored, dtype=info.dtype))
         changes = ["resized"] if shape != (info.height, info.width) else []
         changes += [] if channels == info.channels else ["grey" if channels == 1 else "RGB"]
         worked = (*frames, *_image(channels, shape))
         operation = ", ".join(changes) or "size and colours stay"
-        lines.append(Line("frames", operation, worked, input=stored, dtype=info.dtype))
+        lines.append(_line("frames", operation, worked, stored, dtype=info.dtype))
     return TensorSection("clips", tuple(lines))
 
 
@@ -313,69 +302,59 @@ def _window_section(run: _Run, plan: Plan | None) -> TensorSection:
         (("T", length), *_image(run.channels, frame)) for frame in (run.frame, run.crop)
     )
     cut = "a random crop" if run.crop != run.frame else "whole frames"
-    return TensorSection(
-        "windows",
-        (
-            Line("window", operation, whole, dtype=run.dtype),
-            Line("sample", f"{cut} to train on", cropped, input=whole, dtype=run.dtype),
-        ),
+    lines = (
+        _line("window", operation, whole, dtype=run.dtype),
+        _line("sample", f"{cut} to train on", cropped, whole, dtype=run.dtype),
     )
+    return TensorSection("windows", lines)
 
 
-def _network_section(title: str, records: Sequence[LayerRecord], phase: str) -> TensorSection:
-    return TensorSection(
-        title,
-        tuple(
-            Line(
-                record.name,
-                record.operation,
-                record.output,
-                input=record.input,
-                tensors=record.tensors,
-                calls=record.calls,
-                parameters=record.parameters,
-                padding=record.padding,
-                macs=record.macs,
-            )
-            for record in records
-            if record.phase == phase
-        ),
-    )
+def _line(name: str, operation: str, output: Axes, source: Axes = (), **fields: Any) -> LayerRecord:
+    """A tensor that no network makes: frames on their way to it, or from it."""
+    return LayerRecord("", name, operation, source, output, **fields)
 
 
 def _figures(training: Totals, prediction: Totals, batch: int) -> tuple[tuple[str, int, str], ...]:
-    optimizer = training.optimizer_bytes
-    return (
-        ("parameters", training.parameters, f"{training.parameters:,} parameters"),
-        ("weight_bytes", training.weight_bytes, f"{show_bytes(training.weight_bytes)} of weights"),
+    table = (
+        ("parameters", training.parameters, "{count} parameters"),
+        ("weight_bytes", training.weight_bytes, "{bytes} of weights"),
         (
             "training_macs",
             training.macs,
-            f"{training.macs / 1e9:,.2f} billion multiply-adds in convolutions and dense layers of "
-            f"one training forward pass ({batch} windows)",
+            "{billions} billion multiply-adds in convolutions and dense layers of one training "
+            f"forward pass ({batch} windows)",
         ),
         (
             "training_activation_bytes",
             training.training_bytes,
-            f"about {show_bytes(training.training_bytes)} saved for the backward pass of a batch, "
-            "float32",
+            "about {bytes} saved for the backward pass of a batch, float32",
         ),
         (
             "training_weight_bytes",
-            optimizer,
-            f"{show_bytes(optimizer)} for weights, gradients, optimizer and averaged weights",
+            training.optimizer_bytes,
+            "{bytes} for weights, gradients, optimizer and averaged weights",
         ),
         (
             "prediction_macs",
             prediction.macs,
-            f"{prediction.macs / 1e9:,.2f} billion multiply-adds to predict one clip",
+            "{billions} billion multiply-adds to predict one clip",
         ),
         (
             "prediction_bytes",
             prediction.prediction_bytes,
-            f"about {show_bytes(prediction.prediction_bytes)} of tensors at most while predicting, "
-            "float32, weights and PyTorch's own buffers apart",
+            "about {bytes} of tensors at most while predicting, float32, weights and PyTorch's own "
+            "buffers apart",
         ),
+    )
+    return tuple(
+        (
+            key,
+            value,
+            text.format(
+                count=f"{value:,}", bytes=show_bytes(value), billions=f"{value / 1e9:,.2f}"
+            ),
+        )
+        for key, value, text in table
     )
 
 

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from framecast.config.schema import ModelConfig
-from framecast.nn.cost_model.network import forecast_cost
-from framecast.nn.cost_model.tensors import totals
+from framecast.nn.cost_model.network import forecast_totals
 
 DTYPES = (
     *(torch.float32, torch.float16, torch.bfloat16, torch.float64),
@@ -71,16 +70,8 @@ def check_weights(weights: Any, model: ModelConfig, clip: dict[str, int]) -> Non
 
 def _parameters(model: ModelConfig, clip: dict[str, int]) -> int:
     """Weights of the network that the settings describe, counted without building it."""
-    records = forecast_cost(
-        model,
-        batch=1,
-        context_length=1,
-        horizon=1,
-        channels=clip["channels"],
-        height=clip["height"],
-        width=clip["width"],
-    )
-    return totals(records).parameters
+    size = clip["height"], clip["width"]
+    return forecast_totals(model, clip["channels"], size).parameters
 
 
 def check_trained_on(clips: Any) -> None:

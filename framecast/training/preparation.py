@@ -57,11 +57,11 @@ def prepare(
     try:
         check_batch(
             config.model,
+            plan.channels,
+            plan.crop,
             batch=plan.batch_size,
             context_length=plan.config.data.context_length,
             horizon=plan.split.horizon,
-            channels=plan.channels,
-            size=plan.crop,
         )
     except ResourceError:  # the machine's memory does not matter where a GPU computes
         if _pick_device(config) == "cpu":

@@ -6,8 +6,7 @@ from framecast.cli.main import main
 from framecast.config.loading import Config, differences, load_config
 from framecast.config.presets import find_preset, presets
 from framecast.errors import ConfigError
-from framecast.nn.cost_model.network import forecast_cost
-from framecast.nn.cost_model.tensors import totals
+from framecast.nn.cost_model.network import forecast_totals
 from tests.support.media import smooth_clip, write_folder
 
 
@@ -20,10 +19,7 @@ def test_every_preset_says_what_it_is_and_where_it_comes_from():
 
 def test_shi2015_is_the_papers_network_and_training():
     config = find_preset("shi2015").load()
-    records = forecast_cost(
-        config.model, batch=1, context_length=10, horizon=10, channels=1, height=64, width=64
-    )
-    assert totals(records).parameters == 7_585_296  # table 1
+    assert forecast_totals(config.model, 1, (64, 64)).parameters == 7_585_296  # table 1
     assert (config.data.context_length, config.data.horizon) == (10, 10)
     train = config.train
     assert (train.optimizer, train.loss, train.lr, train.batch_size) == ("rmsprop", "bce", 1e-3, 16)

@@ -17,8 +17,7 @@ from framecast.inspection.network_report import inspect_clips, inspect_settings
 from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.nn.cost_model import memory
 from framecast.nn.cost_model.memory import check_memory
-from framecast.nn.cost_model.network import forecast_cost
-from framecast.nn.cost_model.tensors import totals
+from framecast.nn.cost_model.network import forecast_totals
 from framecast.nn.forecasters.comparison import CnnLstm, EncoderForecaster, FcLstm, Shi2015
 from framecast.nn.forecasters.layers import grid_stack
 from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
@@ -64,16 +63,7 @@ def test_shi2015_has_the_papers_parameters(filters, count):
 def test_the_papers_rows_with_a_small_kernel_over_the_state(filters, count):
     given = {"filters": filters, "kernel_size": 9, "recurrent_kernel_size": 1}
     assert parameter_count("shi2015", (64, 64), **given) == count
-    records = forecast_cost(
-        ModelConfig("shi2015", **given),
-        batch=1,
-        context_length=10,
-        horizon=10,
-        channels=1,
-        height=64,
-        width=64,
-    )
-    assert totals(records).parameters == count
+    assert forecast_totals(ModelConfig("shi2015", **given), 1, (64, 64)).parameters == count
 
 
 def test_every_layer_has_a_kernel_of_its_own():

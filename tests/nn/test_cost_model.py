@@ -41,23 +41,22 @@ SIZES = st.fixed_dictionaries(
         "context_length": st.integers(1, 6),
         "horizon": st.integers(1, 4),
         "channels": st.sampled_from([1, 3]),
-        "height": st.integers(1, 70),
-        "width": st.integers(1, 70),
+        "frame": st.tuples(st.integers(1, 70), st.integers(1, 70)),
     }
 )
 drawn = given(model=models(), sizes=SIZES)
 FLOW, PLAIN = ModelConfig(filters=(6, 9), patch=4), ModelConfig("convlstm", (6, 9), (3, 5), 4)
-ONE = {"batch": 2, "context_length": 5, "horizon": 4, "channels": 3, "height": 37, "width": 22}
+AXES = ("batch", "context_length", "channels")
+ONE = {"batch": 2, "context_length": 5, "horizon": 4, "channels": 3, "frame": (37, 22)}
 
 
 def build(model, sizes, device):
     with torch.device(device):
-        return build_forecaster(model, sizes["channels"], (sizes["height"], sizes["width"]))
+        return build_forecaster(model, sizes["channels"], sizes["frame"])
 
 
 def context_of(sizes, device):
-    names = ("batch", "context_length", "channels", "height", "width")
-    return torch.rand([sizes[name] for name in names], device=device)
+    return torch.rand([*(sizes[name] for name in AXES), *sizes["frame"]], device=device)
 
 
 def lengths(axes):
@@ -161,7 +160,7 @@ def test_multiply_adds_are_half_of_torchs_flops(model, sizes):
 
 
 def saved_by_autograd(model, sizes):
-    """Bytes that a real forward pass keeps beside weights and batch."""
+    """Bytes that a real forward pass keeps in addition to weights and batch."""
     network, context_BTCHW = build(model, sizes, "cpu"), context_of(sizes, "cpu")
     shape = list(context_BTCHW.shape)
     target_BTCHW = torch.rand([shape[0], shape[1] + sizes["horizon"], *shape[2:]])
@@ -182,7 +181,6 @@ def saved_by_autograd(model, sizes):
     return sum(saved.values())
 
 
-AXES = ("batch", "context_length", "channels", "height", "width")
 SHAPES = [(1, 6, 1, 188, 172), (1, 4, 3, 90, 160), (3, 5, 1, 96, 64), (2, 1, 3, 61, 50)]
 WIDE = [(16, 6, 1, 64, 64), (2, 10, 1, 128, 96)]
 """Batches whose layers convolve by Winograd's method, or compute their gates a second time."""
@@ -197,13 +195,17 @@ def memory_cases():
             yield ModelConfig(name, (64, 64), kernel, 4, (64,)), shape
 
 
+def sizes_of(shape, horizon):
+    return dict(zip(AXES, shape[:3], strict=True)) | {"frame": shape[3:], "horizon": horizon}
+
+
 CASES = list(memory_cases())
 IDS = [f"{model.name}-{model.patch}-{shape}" for model, shape in CASES]
 
 
 @pytest.mark.parametrize(("model", "shape"), CASES, ids=IDS)
 def test_training_bytes_are_within_30_percent_of_what_autograd_saves(model, shape):
-    sizes = dict(zip(AXES, shape, strict=True)) | {"horizon": 4}
+    sizes = sizes_of(shape, horizon=4)
     estimate = totals(forecast_cost(model, **sizes)).training_bytes
     assert estimate == pytest.approx(saved_by_autograd(model, sizes), rel=0.3)
 
@@ -211,7 +213,7 @@ def test_training_bytes_are_within_30_percent_of_what_autograd_saves(model, shap
 @pytest.mark.parametrize(("model", "shape"), CASES, ids=IDS)
 def test_prediction_bytes_are_within_30_percent_of_the_measured_peak(model, shape):
     """Buffers inside PyTorch's convolutions come on top."""
-    sizes = dict(zip(AXES, shape, strict=True)) | {"horizon": 3}
+    sizes = sizes_of(shape, horizon=3)
     estimate = totals(forecast_cost(model, **sizes)).prediction_bytes
     assert estimate == pytest.approx(peak(build(model, sizes, "cpu"), sizes), rel=0.3)
 

@@ -13,8 +13,7 @@ import torch
 from framecast.config.loading import load_config
 from framecast.config.schema import ModelConfig
 from framecast.errors import ResourceError, UsageError
-from framecast.nn.cost_model.network import forecast_cost
-from framecast.nn.cost_model.tensors import totals
+from framecast.nn.cost_model.network import forecast_totals
 from framecast.nn.forecasters.grid import TILE_UNIT, tile_overlap, tile_spans
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
@@ -160,9 +159,7 @@ def test_tiles_are_asked_for_or_taken_where_memory_needs_them(monkeypatch):
 
 
 def forecast_bytes(model, channels, size):
-    sizes = dict(zip(("height", "width"), size, strict=True))
-    records = forecast_cost(model, batch=1, context_length=5, horizon=1, channels=channels, **sizes)
-    return totals(records).prediction_bytes
+    return forecast_totals(model, channels, size, context_length=5).prediction_bytes
 
 
 @pytest.mark.parametrize(

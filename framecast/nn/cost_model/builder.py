@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Any
 
 from framecast.config.schema import ModelConfig
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, size
@@ -17,28 +18,14 @@ from framecast.nn.forecasters.grid import grid_size, paint_side, patch_of, stem_
 from framecast.nn.recurrence.cost import block_of, numbers_beside, numbers_kept, tiles_of
 from framecast.nn.shapes import FLOAT_BYTES, ConvGeometry
 
-Parameters = tuple[tuple[str, tuple[int, ...]], ...]
-
 
 class CostBuilder:
     """Records the calls of one forecast, first those of `encode`, then those of each `step`.
 
-    A network describes itself by two functions, listed under its name in `network.NETWORK_COSTS`.
-    Each method takes the axes of its input, adds one record per module and returns the axes of the
-    output; names are the modules' paths in the network, which a test compares call by call:
-
-        def encode(build: CostBuilder) -> None:
-            build.held = size(build.context)      # elements alive whatever is called
-            build.stem(build.image(build.C, frames=build.B * build.T))
-            build.convlstm("stack.layers", build.cells("E", 64, steps=build.T), (64, 64), (3, 3),
-                           from_zeros=True)
-
-        def step(build: CostBuilder) -> None:     # recorded once, counted for each lead time
-            frame = build.image(build.C)
-            build.paint(build.convlstm("stack.layers", build.stem(frame), (64, 64), (3, 3)))
-            build.add("frame", "last frame + change", frame, frame)
-
-    What has no module of its own (warping, blending) is one `add` with its estimated workspace.
+    Each method takes the axes of its input, adds a record for each module and returns the axes of
+    the output; names are the modules' paths in the network, which a test compares call by call.
+    Functions without a module (warping, blending) are one `add` with an estimated workspace.
+    `held` counts the elements that are alive whatever is called.
     """
 
     def __init__(
@@ -49,30 +36,19 @@ class CostBuilder:
         patch = patch_of(model)
         self.grid = grid_size(*frame, patch)
         self.padded = (self.grid[0] * patch, self.grid[1] * patch)
-        self.phase: Literal["encode", "step"] = "encode"
-        self.held = 0
+        self.phase = "encode"
         self.records: list[LayerRecord] = []
+        self.held = size(self.context)
 
     @property
     def context(self) -> Axes:
-        return (("B", self.B), ("T", self.T), *self.image(self.C)[1:])
+        return (("B", self.B), ("T", self.T), *self.image()[1:])
 
-    @property
-    def calls(self) -> int:
-        """How often a forecast makes a call of this phase."""
-        return 1 if self.phase == "encode" else self.Th
-
-    @property
-    def peephole(self) -> bool:
-        """Whether the layers have peepholes, as in the networks of Shi et al., 2015."""
-        return self.model.traits.peephole
-
-    def image(self, channels: int, *, padded: bool = False, frames: int = 0) -> Axes:
+    def image(self, *, padded: bool = False, frames: int = 0) -> Axes:
         """Axes of pixels, of the batch or of N `frames`."""
-        # (N, ...) is all frames of a batch in one call, as `over_time` makes them
         height, width = self.padded if padded else self.frame
         first = ("N", frames) if frames else ("B", self.B)
-        return (first, ("C", channels), ("H", height), ("W", width))
+        return (first, ("C", self.C), ("H", height), ("W", width))
 
     def cells(self, letter: str, channels: int, *, steps: int = 0) -> Axes:
         """Axes of the grid's cells, of one step or of a sequence."""
@@ -86,39 +62,21 @@ class CostBuilder:
         x: Axes,
         output: Axes,
         *,
-        tensors: int = 1,
-        parameters: Parameters = (),
-        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
-        macs: int = 0,
         saved: int | None = None,
         workspace: int = 0,
+        **fields: Any,
     ) -> Axes:
-        """Append a record; `workspace` counts the elements alive besides `x`, output and `held`.
+        """Append a record with more `fields` of it; returns `output`.
 
-        Every call's output is saved for the backward pass, unless `saved` gives the elements that
-        one call saves.
+        `workspace` counts the elements alive besides `x`, output and `held`. Every call's output is
+        saved for the backward pass, unless `saved` gives the elements that one call saves.
         """
-        # A ConvLSTM2D step returns h and c, everything else one tensor
-        returned = tensors * size(output)
+        calls = 1 if self.phase == "encode" else self.Th
+        record = LayerRecord(self.phase, name, operation, x, output, calls=calls, **fields)
+        returned = record.tensors * size(output)
         each = returned if saved is None else saved
-        # The peak of a call: what is held, what it reads and returns, and its own scratch
         live = self.held + workspace + size(x) + returned
-        self.records.append(
-            LayerRecord(
-                phase=self.phase,
-                name=name,
-                operation=operation,
-                input=x,
-                output=output,
-                tensors=tensors,
-                calls=self.calls,
-                parameters=parameters,
-                padding=padding,
-                macs=macs,
-                saved=self.calls * each,
-                live=live,
-            )
-        )
+        self.records.append(replace(record, saved=calls * each, live=live))
         return output
 
     def pad_to_grid(self, x: Axes) -> Axes:
@@ -143,16 +101,14 @@ class CostBuilder:
     ) -> Axes:
         """A Conv2d with bias and an odd kernel that pads (kernel - 1) / 2 on each side."""
         before, pad = x[1][1], kernel // 2
-        # ceil(L / stride), with (kernel - 1) / 2 zeros on each side
         rows, columns = (-(-length // stride) for _, length in x[2:])
         output = (x[0], (letter, channels), ("H", rows), ("W", columns))
-        weight = (channels, before, kernel, kernel)
         return self.add(
             name,
             f"Conv2d {kernel}x{kernel}" + (f", stride {stride}" if kernel > 1 else ""),
             x,
             output,
-            parameters=(("weight", weight), ("bias", (channels,))),
+            parameters=(("weight", (channels, before, kernel, kernel)), ("bias", (channels,))),
             padding=(pad, pad, pad, pad),
             macs=size(output) * before * kernel**2,
         )
@@ -160,39 +116,19 @@ class CostBuilder:
     def dense(self, name: str, x: Axes, elements: int, *, saved: int | None = None) -> Axes:
         """A Linear layer on (B, U)."""
         units, output = x[1][1], (x[0], ("D", elements))
-        return self.add(
-            name,
-            "Linear",
-            x,
-            output,
-            parameters=(("weight", (elements, units)), ("bias", (elements,))),
-            macs=size(output) * units,
-            saved=saved,
-        )
+        parameters = (("weight", (elements, units)), ("bias", (elements,)))
+        macs = size(output) * units
+        return self.add(name, "Linear", x, output, parameters=parameters, macs=macs, saved=saved)
 
-    def convlstm(
-        self,
-        path: str,
-        x: Axes,
-        filters: Sequence[int],
-        kernels: Sequence[int],
-        *,
-        recurrent_kernels: Sequence[int] | None = None,
-        from_zeros: bool = False,
-    ) -> Axes:
-        """ConvLSTM2D layers, each fed by the one before; see `convlstm_layer`."""
-        sides = zip(filters, kernels, recurrent_kernels or kernels, strict=True)
-        for number, (width, kernel, recurrent) in enumerate(sides):
-            output = self.convlstm_layer(
-                f"{path}.{number}",
-                x,
-                width,
-                kernel,
-                recurrent_kernel=recurrent,
-                from_zeros=from_zeros,
-            )
+    def convlstm(self, path: str, x: Axes, filters: Sequence[int]) -> Axes:
+        """ConvLSTM2D layers, each fed by the one before, with the last of the model's kernels."""
+        model, skipped = self.model, len(self.model.kernel_sizes) - len(filters)
+        kernels, recurrent = model.kernel_sizes[skipped:], model.recurrent_kernel_sizes[skipped:]
+        layers = zip(filters, kernels, recurrent, strict=True)
+        for number, (width, kernel, own) in enumerate(layers):
+            output = self.convlstm_layer(f"{path}.{number}", x, width, kernel, recurrent=own)
             # A sequence's caller holds its input; of a step only the new h and c stay
-            self.held += size(x) if "T" in dict(x) else 2 * size(output)
+            self.held += size(x) if self.phase == "encode" else 2 * size(output)
             x = output
         return x
 
@@ -203,55 +139,52 @@ class CostBuilder:
         filters: int,
         kernel: int,
         *,
-        recurrent_kernel: int | None = None,
+        recurrent: int = 0,
         stride: int = 1,
-        from_zeros: bool = False,
         reads_input: bool = True,
     ) -> Axes:
-        """One step on cells (B, C, H, W), or a fused sequence on (B, T, C, H, W).
+        """One step on cells (B, C, H, W), or a fused sequence (B, T, C, H, W) in `encode`.
 
-        A sequence that starts `from_zeros` skips the first recurrent convolution. Without
-        `reads_input` the layer is driven by its own state alone, of the shape of `x`.
+        `recurrent` is the side of the state's kernel, 0: as `kernel`. Without `reads_input` the
+        layer is driven by its own state alone, of the shape of `x`.
         """
-        # Rows of Shi et al. 2015, table 1, have 9x9 state kernels with 1x1 inputs
-        recurrent = recurrent_kernel or kernel
-        # A time axis tells a fused sequence from a single step
-        sequence = dict(x).get("T")
-        steps, (_, channels) = sequence or 1, x[-3]
+        recurrent = recurrent or kernel
+        is_sequence, traits = self.phase == "encode", self.model.traits
+        steps, (_, channels) = dict(x).get("T", 1), x[-3]
         inputs = channels if reads_input else 0
-        cells = (x[0], *x[-3:])
-        # An LSTM is a ConvLSTM with a 1x1 kernel on one cell: its channels are units
-        letter = "U" if self.model.traits.tied_to_size else "F"
         geometry = ConvGeometry.parse(2, kernel_size=kernel, strides=stride)
         frame = [length for _, length in x[-2:]]
         rows, columns = geometry.output_sizes(frame)
-        state = (x[0], (letter, filters), ("H", rows), ("W", columns))
-        output = (*x[:-3], *state[1:])
-        (top, bottom), (left, right) = geometry.pads(frame)
-        if sequence:
+        # An LSTM is a ConvLSTM with a 1x1 kernel on one cell: its channels are units
+        letter = "U" if traits.tied_to_size else "F"
+        output = (*x[:-3], (letter, filters), ("H", rows), ("W", columns))
+        state = self.B * filters * rows * columns
+        if is_sequence:
             returned = "h of every step, c of the last"
-            saved, workspace = fused_memory(cells, filters, geometry, steps)
+            saved, workspace = fused_memory(self.B, steps, channels, frame, filters, geometry)
         else:
             # Saved: i, f, the candidate, o, tanh(c), h and c. Workspace: what both convolutions
             # return; without gradients the gates are computed in place.
-            returned, saved, workspace = "h and c", 7 * size(state), 8 * size(state)
+            returned, saved, workspace = "h and c", 7 * state, 8 * state
+        # All four gates side by side; a sequence starts from zeros, which are not convolved
+        gates, later = 4 * filters, steps - is_sequence
+        parameters = {
+            "kernel": (gates, inputs, kernel, kernel) if reads_input else None,
+            "recurrent_kernel": (gates, filters, recurrent, recurrent),
+            "bias": (gates,),
+            "peephole": (3 * filters,) if traits.peephole else None,
+        }
+        (top, bottom), (left, right) = geometry.pads(frame)
         return self.add(
             name,
             f"ConvLSTM2D {kernel}x{kernel}{f', stride {stride}' if stride > 1 else ''}"
             f"{'' if reads_input else ' without input'}, {filters} filters: {returned}",
             x,
             output,
-            tensors=1 if sequence else 2,
-            parameters=(
-                *((("kernel", (4 * filters, inputs, kernel, kernel)),) if reads_input else ()),
-                ("recurrent_kernel", (4 * filters, filters, recurrent, recurrent)),
-                ("bias", (4 * filters,)),
-                *((("peephole", (3 * filters,)),) if self.peephole else ()),
-            ),
+            tensors=1 if is_sequence else 2,
+            parameters=tuple((name, shape) for name, shape in parameters.items() if shape),
             padding=(top, bottom, left, right),
-            macs=4
-            * size(state)
-            * (steps * inputs * kernel**2 + (steps - from_zeros) * filters * recurrent**2),
+            macs=4 * state * (steps * inputs * kernel**2 + later * filters * recurrent**2),
             saved=saved,
             workspace=workspace,
         )
@@ -259,7 +192,7 @@ class CostBuilder:
     def paint(self, x: Axes) -> Axes:
         """From cells to pixels in overlapping patches, the padding cropped off."""
         # Patches of twice a cell's side overlap, so that no edges show
-        side, output = paint_side(self.model.patch), self.image(self.C)
+        side, output = paint_side(self.model.patch), self.image()
         weight = (x[1][1], self.C, side, side)
         return self.add(
             "paint",
@@ -273,17 +206,20 @@ class CostBuilder:
 
 
 def fused_memory(
-    x: Axes, filters: int, geometry: ConvGeometry, steps: int, *, recompute: bool = False
+    batch: int,
+    steps: int,
+    channels: int,
+    frame: Sequence[int],
+    filters: int,
+    geometry: ConvGeometry,
+    *,
+    recompute: bool = False,
 ) -> tuple[int, int]:
     """Elements that a fused sequence saves, and those of its workspace; an estimate.
 
-    `x` are the axes of one step's input (B, C, H, W); h of every step is among what is saved, the
-    input is not.
+    h of every step is among what is saved, the input is not.
     """
-    (_, batch), (_, channels), *sizes = x
-    frame = [length for _, length in sizes]
-    grid = geometry.output_sizes(frame)
-    state = batch * filters * math.prod(grid)
+    state = batch * filters * math.prod(geometry.output_sizes(frame))
     recurrent = ConvGeometry.parse(len(frame), kernel_size=geometry.kernel_size)
     # Which convolution a sequence takes is decided by the same integers as in `recurrence/fused.py`
     tiles = tiles_of(geometry, recurrent, frame, channels, filters, batch=batch, steps=steps)
@@ -295,6 +231,6 @@ def fused_memory(
     sums = 4 * (together + 1) * samples * state // batch
     # Padding that differs by side is made by a copy
     copies = 1 + any(before != after for before, after in geometry.pads(frame))
-    block = copies * size(x) * samples * together // batch
+    block = copies * channels * math.prod(frame) * samples * together
     # h, c and, unless they are computed again, i, f and o
     return (2 if recompute else 5) * steps * state, state + sums + block

@@ -37,19 +37,18 @@ from framecast.nn.forecasters.flow.constants import (
 
 
 def encode_flow(build: CostBuilder) -> None:
-    B, T, C, widths = build.B, build.T, build.C, build.model.filters
-    work = size(_plane(build, 1))
-    build.held = size(build.context)
+    B, T, C, first = build.B, build.T, build.C, build.model.filters[0]
+    scale, work = _scale(build), size(_maps(build, 1, _scale(build)))
     (height, width), (rows, columns) = build.frame, _padded(build)
     padding = (0, rows - height, 0, columns - width)
-    padded = (("B", B), ("T", T), *_frame(build, C)[1:])
+    padded = (("B", B), ("T", T), *_maps(build, C)[1:])
     repeated = "repeat the last row and column" if any(padding) else "nothing to pad"
     build.add("pad_to_grid", repeated, build.context, padded, padding=padding, saved=0)
     build.add(
         "survey",
         "motion by Lucas-Kanade, errors of hindcasts, blurs of the last frame",
         build.context,
-        _plane(build, 2 * len(WINDOW_SIGMAS)),
+        _maps(build, 2 * len(WINDOW_SIGMAS), scale),
         macs=B * _classical_macs(build),
         saved=0,
         workspace=(26 * max(T - 1, 1) + 16) * work,
@@ -59,31 +58,33 @@ def encode_flow(build: CostBuilder) -> None:
     embedded = build.conv("embed", fine, "E", EMBEDDING, kernel=3)
     build.held += size(fine) + size(embedded)
     read = _fine(build, EMBEDDING + FINE**2, frames=B * T)
-    cells = build.conv("from_context", read, "E", widths[0], kernel=3, stride=PATCH // FINE)
+    cells = build.conv("from_context", read, "E", first, kernel=3, stride=PATCH // FINE)
     build.held += size(cells)
-    sequence = (("B", B), ("T", T), ("E", widths[0] + HINTS), *cells[2:])
-    _layers(build, sequence)
+    _layers(build, (("B", B), ("T", T), ("E", first + HINTS), *cells[2:]))
 
 
 def step_flow(build: CostBuilder) -> None:
-    B, C, widths = build.B, build.C, build.model.filters
-    work, frame = size(_plane(build, 1)), size(_frame(build, 1))
+    B, C, filters, scale = build.B, build.C, build.model.filters, _scale(build)
+    work, frame = size(_maps(build, 1, scale)), size(_maps(build, 1))
     read = _fine(build, EMBEDDING + FINE**2)
-    state = size(read) + 4 * work + 2 * sum(size(cells) for cells in _grids(build))
-    build.held = size(build.context) + _scene(build) + state
-    cells = build.conv("from_forecast", read, "E", widths[0], kernel=3, stride=PATCH // FINE)
-    _layers(build, (("B", B), ("E", widths[0] + HINTS), *cells[2:]))
-    hidden = (("B", B), ("F", sum(widths)), *cells[2:])
+    # h of every layer, whose cells are twice as large as those of the layer before
+    hidden = sum(
+        size(_maps(build, width, scale * PATCH * 2**depth)) for depth, width in enumerate(filters)
+    )
+    build.held = size(build.context) + _scene(build) + size(read) + 4 * work + 2 * hidden
+    cells = build.conv("from_forecast", read, "E", filters[0], kernel=3, stride=PATCH // FINE)
+    _layers(build, (("B", B), ("E", filters[0] + HINTS), *cells[2:]))
+    hidden = (("B", B), ("F", sum(filters)), *cells[2:])
     up = PATCH // FINE
     turned = build.conv("turn", hidden, "C", TURNS * up**2, kernel=1)
-    velocities = _plane(build, 4)
+    velocities = _maps(build, 4, scale)
     build.add("motion", "both velocities corrected, trajectories lengthened", turned, velocities)
     build.held += 4 * size(velocities)
-    candidates = (("B", B), ("K", CANDIDATES), *_frame(build, C)[1:])
+    candidates = (("B", B), ("K", CANDIDATES), *_maps(build, C)[1:])
     build.add(
         "candidates",
         "carried along both motions, the own forecast moved on, and what stays",
-        _frame(build, C),
+        _maps(build, C),
         candidates,
         saved=(CANDIDATES + 4) * C * frame + 70 * work,
         workspace=(len(BLURS) + 2) * C * frame + 6 * frame,
@@ -99,22 +100,18 @@ def step_flow(build: CostBuilder) -> None:
         "blend",
         "candidates x weights, plus uncertainty x residual; the fit to a clip",
         painted,
-        _frame(build, C),
+        _maps(build, C),
         parameters=(("confidence", (CANDIDATES,)), ("blend", (LEADS, len(BLENDED)))),
         saved=(2 * C + 3) * CANDIDATES * frame // 2 + 12 * work,
         workspace=(2 * C + 1) * CANDIDATES * frame + 30 * work,
     )
-    build.add("frame", "padding cropped off", _frame(build, C), build.image(C))
+    build.add("frame", "padding cropped off", _maps(build, C), build.image())
 
 
 def _layers(build: CostBuilder, x: Axes) -> None:
-    """ConvLSTM2D layers, each on cells twice as large as those of the one before."""
-    model, from_zeros = build.model, build.phase == "encode"
-    layers = zip(model.filters, model.kernel_sizes, strict=True)
-    for number, (width, kernel) in enumerate(layers):
-        stride = 1 if number == 0 else 2
-        name = f"stack.layers.{number}"
-        x = build.convlstm_layer(name, x, width, kernel, stride=stride, from_zeros=from_zeros)
+    for number, width in enumerate(build.model.filters):
+        name, kernel = f"stack.layers.{number}", build.model.kernel_sizes[number]
+        x = build.convlstm_layer(name, x, width, kernel, stride=2 if number else 1)
         build.held += size(x)
 
 
@@ -126,44 +123,33 @@ def _padded(build: CostBuilder) -> tuple[int, int]:
     return padded_size(*build.frame, len(build.model.filters))
 
 
-def _frame(build: CostBuilder, channels: int) -> Axes:
-    """Axes of padded frames at full size."""
-    rows, columns = _padded(build)
-    return (("B", build.B), ("C", channels), ("H", rows), ("W", columns))
+def _maps(
+    build: CostBuilder, channels: int, cell: int = 1, letter: str = "C", frames: int = 0
+) -> Axes:
+    """Axes of padded frames, or of maps with one value for `cell` x `cell` of their pixels.
 
-
-def _plane(build: CostBuilder, channels: int) -> Axes:
-    """Axes of maps at working size."""
-    rows, columns = (side // _scale(build) for side in _padded(build))
-    return (("B", build.B), ("C", channels), ("H", rows), ("W", columns))
+    They are those of the batch, or of N `frames`.
+    """
+    first = ("N", frames) if frames else ("B", build.B)
+    rows, columns = (side // cell for side in _padded(build))
+    return (first, (letter, channels), ("H", rows), ("W", columns))
 
 
 def _fine(build: CostBuilder, channels: int, *, frames: int = 0) -> Axes:
-    """Axes of the fine grid, of the batch or of N `frames`."""
-    first = ("N", frames) if frames else ("B", build.B)
-    rows, columns = (length // FINE for _, length in _plane(build, 1)[2:])
-    return (first, ("E", channels), ("H", rows), ("W", columns))
-
-
-def _grids(build: CostBuilder) -> list[Axes]:
-    """Axes of h of every layer."""
-    rows, columns = (length // PATCH for _, length in _plane(build, 1)[2:])
-    return [
-        (("B", build.B), ("F", width), ("H", rows >> depth), ("W", columns >> depth))
-        for depth, width in enumerate(build.model.filters)
-    ]
+    """Axes of the fine grid, on which frames are read and painted."""
+    return _maps(build, channels, FINE * _scale(build), "E", frames)
 
 
 def _scene(build: CostBuilder) -> int:
     """Elements that all lead times share, and the newest frame."""
-    frames = (1 + len(BLURS) + 2) * size(_frame(build, build.C))
-    return frames + 14 * size(_plane(build, 1))
+    frames = (1 + len(BLURS) + 2) * size(_maps(build, build.C))
+    return frames + 14 * size(_maps(build, 1, _scale(build)))
 
 
 def _classical_macs(build: CostBuilder) -> int:
-    """Multiply-adds of one sample's blurs: motion, hindcasts, pictures."""
-    T, C, scale = build.T, build.C, _scale(build)
-    frame, work = _padded(build), tuple(length for _, length in _plane(build, 1)[2:])
+    """Multiply-adds of the blurs of one sample: motion, hindcasts, candidates."""
+    T, C, scale, frame = build.T, build.C, _scale(build), _padded(build)
+    work = [side // scale for side in frame]
     macs = sum(
         _motion_macs(*work, sigma, frames)
         for sigma, frames in zip(WINDOW_SIGMAS, (T, min(T, NEWEST)), strict=True)
@@ -173,8 +159,8 @@ def _classical_macs(build: CostBuilder) -> int:
         macs += HINDCASTS * _blur_macs(*work, ERROR_SIGMA)
         macs += _blur_macs(*(side // FINE for side in work), WIDE_SIGMA)
     wide = (side // (FINE * scale) for side in frame)
-    pictures = sum(_blur_macs(*frame, scale * sigma) for sigma in BLURS[:2])
-    return macs + C * (pictures + _blur_macs(*wide, BLURS[2] / FINE))
+    blurred = sum(_blur_macs(*frame, scale * sigma) for sigma in BLURS[:2])
+    return macs + C * (blurred + _blur_macs(*wide, BLURS[2] / FINE))
 
 
 def _motion_macs(height: int, width: int, sigma: float, frames: int) -> int:

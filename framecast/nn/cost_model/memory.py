@@ -1,11 +1,10 @@
-"""What a network needs in memory, compared with what the machine has. No torch."""
+"""Refusals of networks that need more memory than the machine has. Does not import torch."""
 
 from __future__ import annotations
 
 from framecast.config.schema import ModelConfig
 from framecast.errors import ResourceError
-from framecast.nn.cost_model.network import forecast_cost
-from framecast.nn.cost_model.tensors import Totals, totals
+from framecast.nn.cost_model.network import forecast_totals
 from framecast.nn.forecasters.grid import SMALLEST_TILE
 from framecast.nn.shapes import FLOAT_BYTES
 from framecast.runtime.memory import machine_memory
@@ -14,10 +13,11 @@ from framecast.runtime.memory import machine_memory
 def check_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> None:
     """Raise ResourceError when the weights alone cannot be trained on this machine.
 
-    `size` is the (H, W) trained at. Passes where the system does not tell how much memory it has.
+    `size` is the (H, W) trained at. Passes if the system does not report how
+    much memory it has.
     """
     # Weights do not depend on the batch or the lengths
-    sums, memory = _totals(model, channels, size), machine_memory()
+    sums, memory = forecast_totals(model, channels, size), machine_memory()
     if memory is not None and sums.optimizer_bytes > memory:
         raise ResourceError(
             f"{model.name} on frames of {size[0]} x {size[1]} has {sums.parameters:,} parameters, "
@@ -30,19 +30,14 @@ def check_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> No
 
 
 def check_batch(
-    model: ModelConfig,
-    *,
-    batch: int,
-    context_length: int,
-    horizon: int,
-    channels: int,
-    size: tuple[int, int],
+    model: ModelConfig, channels: int, size: tuple[int, int], *, batch: int, **lengths: int
 ) -> None:
     """Raise ResourceError when a training batch saves more for its backward pass than memory holds.
 
-    Counts float32 on the CPU. Passes where the system does not tell how much memory it has.
+    `lengths` are `context_length` and `horizon`. Counts float32 on the CPU. Passes if the system
+    does not report how much memory it has.
     """
-    sums = _totals(model, channels, size, batch, context_length, horizon)
+    sums = forecast_totals(model, channels, size, batch=batch, **lengths)
     needed, memory = sums.training_bytes + sums.optimizer_bytes, machine_memory()
     if memory is not None and needed > memory:
         raise ResourceError(
@@ -66,7 +61,8 @@ def fitting_tile(
     Halves the longest side until it fits. Raises ResourceError when not even the smallest tiles
     fit, or whole frames of a network tied to its frame size.
     """
-    whole = _totals(model, channels, size, 1, context_length).prediction_bytes
+    length = {"context_length": context_length}
+    whole = forecast_totals(model, channels, size, **length).prediction_bytes
     if whole <= memory:
         return None
     # Tiles or not, the context and all forecast frames are there at once.
@@ -75,35 +71,14 @@ def fitting_tile(
     side = max(size) // 2
     while side >= SMALLEST_TILE and not model.traits.tied_to_size:
         tile = (min(side, size[0]), min(side, size[1]))
-        if frames + _totals(model, channels, tile, 1, context_length).prediction_bytes <= memory:
+        needed = forecast_totals(model, channels, tile, **length).prediction_bytes
+        if frames + needed <= memory:
             return side
         side //= 2
     raise ResourceError(
         f"predicting {horizon} frames of {size[0]} x {size[1]} takes {_gigabytes(whole)} whole "
         f"and more than the {_gigabytes(memory)} there are in tiles",
         remedy="use a smaller --horizon, or train with a smaller --resize",
-    )
-
-
-def _totals(
-    model: ModelConfig,
-    channels: int,
-    size: tuple[int, int],
-    batch: int = 1,
-    context_length: int = 1,
-    horizon: int = 1,
-) -> Totals:
-    height, width = size
-    return totals(
-        forecast_cost(
-            model,
-            batch=batch,
-            context_length=context_length,
-            horizon=horizon,
-            channels=channels,
-            height=height,
-            width=width,
-        )
     )
 
 

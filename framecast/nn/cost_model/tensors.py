@@ -1,6 +1,6 @@
-"""What a network's cost consists of: named axes, calls with their shapes and costs, their sums.
+"""The cost of a network: calls with their named axes and costs, and the sums of a forecast.
 
-Plain integers that count float32 elements: no torch.
+Plain integers that count float32 elements. Does not import torch.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from framecast.nn.shapes import FLOAT_BYTES
 
@@ -20,17 +19,19 @@ Axes = tuple[tuple[str, int], ...]
 class LayerRecord:
     """One call in a forecast: a module by its path in the network, or a function by its name.
 
-    `input` and `output` are its shapes; it returns `tensors` of the latter (a ConvLSTM2D step: h
-    and c). It is called `calls` times in one forecast, with `macs` multiply-adds each time.
-    `padding` is added at the top, bottom, left and right. Estimates: `saved` counts the elements
-    that all its calls save for the backward pass, `live` those alive while it runs without one.
+    `phase` is "encode" or "step", or "" for frames outside the network. The call returns `tensors`
+    of shape `output` (a ConvLSTM2D step: h and c), `calls` times in one forecast, with `macs`
+    multiply-adds each time. `padding` is added at the top, bottom, left and right. Estimates:
+    `saved` counts the elements that all its calls save for the backward pass, `live` those alive
+    while it runs without one.
     """
 
-    phase: Literal["encode", "step"]
+    phase: str
     name: str
     operation: str
     input: Axes
     output: Axes
+    dtype: str = "float32"
     tensors: int = 1
     calls: int = 1
     parameters: tuple[tuple[str, tuple[int, ...]], ...] = ()
@@ -54,10 +55,13 @@ class Totals:
     """
 
     parameters: int
-    weight_bytes: int
     macs: int
     training_bytes: int
     prediction_bytes: int
+
+    @property
+    def weight_bytes(self) -> int:
+        return FLOAT_BYTES * self.parameters
 
     @property
     def optimizer_bytes(self) -> int:
@@ -82,10 +86,8 @@ def totals(records: Sequence[LayerRecord]) -> Totals:
     weights = {
         (record.name, name): shape for record in records for name, shape in record.parameters
     }
-    parameters = sum(math.prod(shape) for shape in weights.values())
     return Totals(
-        parameters,
-        FLOAT_BYTES * parameters,
+        sum(math.prod(shape) for shape in weights.values()),
         sum(record.calls * record.macs for record in records),
         FLOAT_BYTES * sum(record.saved for record in records),
         FLOAT_BYTES * max(record.live for record in records),
