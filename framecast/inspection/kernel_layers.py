@@ -51,6 +51,7 @@ def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict
         raise LayerMistakeError(
             f"collapses to nothing: its kernel covers {covered} and its input is {given}",
             f"give it {covered} or more, set padding='same', or use a smaller kernel",
+            window=KernelWindow(geometry.spans, geometry.strides),
         )
     # Shown by --verbose, so that a size can be checked by hand
     names = _SIDES[len(sides)]

@@ -16,26 +16,41 @@ Weights = tuple[tuple[str, Shape], ...]
 class LayerMistakeError(Exception):
     """Something a layer cannot work with: what happens and why, and the change that mends it.
 
-    `wanted_rank` is the number of axes a layer needs where it is given another one.
+    `wanted_rank` is the number of axes the layer needs if it gets another one, `window` its kernel
+    if that is larger than its input.
     """
 
-    def __init__(self, what: str, change: str, *, wanted_rank: int = 0) -> None:
+    def __init__(
+        self, what: str, change: str, *, wanted_rank: int = 0, window: KernelWindow | None = None
+    ) -> None:
         super().__init__(what)
-        self.what, self.change, self.wanted_rank = what, change, wanted_rank
+        self.what, self.change, self.wanted_rank, self.window = what, change, wanted_rank, window
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, and the change that mends it; without `fatal` the model still works."""
+    """What is wrong at a layer and the change that mends it; if not `fatal` the model works.
+
+    `layer` and its `line` of code are filled in when it is reported.
+    """
 
     what: str
     change: str
     fatal: bool = True
+    layer: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        at = f" (line {self.line})" if self.line else ""
+        return f"{self.layer}{at} {self.what}; {self.change}"
 
 
 @dataclass(frozen=True)
 class KernelWindow:
-    """A kernel that moves over the axes of a frame: what the receptive field grows by."""
+    """A kernel that moves over the axes of a frame, by which the receptive field grows.
+
+    `spans` are the pixels that it covers, dilation included; `recurrent` is the kernel of a state.
+    """
 
     spans: tuple[int, ...]
     strides: tuple[int, ...]

@@ -5,8 +5,7 @@ Every function here looks at nodes in the order of their calls and says what it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from framecast.inspection.layer_outcome import (
     KernelWindow,
@@ -40,7 +39,7 @@ def mend(
     node = nodes[number]
     if mistake.wanted_rank and len(shapes) == 1:
         return _mend_axes(nodes, lines, number, shapes[0], mistake.wanted_rank)
-    if "collapses" in mistake.what and (smallest := _smallest_input(nodes, number)):
+    if mistake.window and (smallest := _smallest_input(nodes, lines, number, mistake.window)):
         return (
             f"feed frames of {smallest} or more, set padding='same' in {place(node)}, or use "
             "a smaller kernel",
@@ -111,14 +110,20 @@ def _missing_axis(shape: Shape) -> tuple[str, Shape | None]:
     )
 
 
-def recurrent_before(nodes: Sequence[Node], number: int) -> int | None:
-    """The recurrent layer that decided on the time axis of a node's input."""
+def _before(nodes: Sequence[Node], number: int) -> Iterator[int]:
+    """The nodes before a node along its first inputs, the nearest first."""
     while nodes[number].inputs:
         number = nodes[number].inputs[0][0]
-        if nodes[number].kind in (*RECURRENT, "Bidirectional"):
-            return number
-        if nodes[number].kind in ("Flatten", "Reshape", "RepeatVector", "Permute", "GetItem"):
-            return None
+        yield number
+
+
+def recurrent_before(nodes: Sequence[Node], number: int) -> int | None:
+    """The recurrent layer that decided on the time axis of a node's input."""
+    for before in _before(nodes, number):
+        if nodes[before].kind in (*RECURRENT, "Bidirectional"):
+            return before
+        if nodes[before].kind in ("Flatten", "Reshape", "RepeatVector", "Permute", "GetItem"):
+            break
     return None
 
 
@@ -129,44 +134,27 @@ def returns_sequences(node: Node) -> bool:
     return bool(arguments.get("return_sequences"))
 
 
-def _smallest_input(nodes: Sequence[Node], number: int) -> str | None:
-    """Rows and columns of the input from which on every layer up to this one gives something.
+def _smallest_input(
+    nodes: Sequence[Node], lines: Sequence[LayerLine], number: int, window: KernelWindow
+) -> str | None:
+    """The smallest input, `13 x 13`, for which this layer and all before it return something.
 
-    None where layers before it change sizes in other ways than kernels do.
+    None if layers before it change sizes in other ways than kernels do.
     """
-    needed: tuple[int, ...] | None = None
-    while True:
-        node = nodes[number]
-        window = _window_of(node)
-        if window is None and rank_of(node.kind) and "Dropout" not in node.kind:
-            return None
-        if window is not None:
-            rank = len(window.spans)
-            needed = needed or (1,) * rank
-            if len(needed) != rank:
+    needed = window.spans
+    for before in _before(nodes, number):
+        kind, outcome = nodes[before].kind, lines[before].outcome
+        if outcome is None or outcome.window is None:
+            if rank_of(kind) and "Dropout" not in kind:
                 return None
-            spans = window.spans if node.arguments["padding"] == "valid" else (1,) * rank
-            axes = zip(needed, window.strides, spans, strict=True)
-            # Backwards through a layer: n outputs need (n - 1) strides and one kernel
-            needed = tuple((count - 1) * stride + span for count, stride, span in axes)
-        if not node.inputs:
-            return " x ".join(map(str, needed or ())) or None
-        number = node.inputs[0][0]
-
-
-def _window_of(node: Node) -> KernelWindow | None:
-    """The kernel of a layer that has one and the shape arithmetic of a convolution."""
-    if "Transpose" in node.kind or not rank_of(node.kind) or "strides" not in node.arguments:
-        return None
-    rank, kernel = rank_of(node.kind), "pool_size" if "Pooling" in node.kind else "kernel_size"
-
-    def each(value: Any) -> tuple[int, ...]:
-        return (value,) * rank if isinstance(value, int) else tuple(value)
-
-    sides, dilation = each(node.arguments[kernel]), each(node.arguments.get("dilation_rate", 1))
-    strides = node.arguments["strides"]
-    spans = tuple(by * (side - 1) + 1 for by, side in zip(dilation, sides, strict=True))
-    return KernelWindow(spans, each(sides if strides is None else strides))
+            continue
+        if len(outcome.window.spans) != len(needed):
+            return None
+        spans = outcome.window.spans if outcome.padding == "valid" else (1,) * len(needed)
+        axes = zip(needed, outcome.window.strides, spans, strict=True)
+        # n outputs need (n - 1) strides and one kernel
+        needed = tuple((count - 1) * stride + span for count, stride, span in axes)
+    return " x ".join(map(str, needed))
 
 
 def batch_in_shape(node: Node, first: Node, shape: Shape) -> list[Problem]:
@@ -218,7 +206,8 @@ def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> 
         found.append(Problem(f"reads {data_format} and is given {before}", change, fatal=False))
     # With another number of axes the order is not what is wrong
     is_frame = len(shape) == axes_wanted(node) and "Conv" in node.kind
-    if is_frame and _is_first(nodes, number):
+    is_first = all(nodes[each].kind in ("InputLayer", *NEUTRAL) for each in _before(nodes, number))
+    if is_frame and is_first:
         found += _order_problems(node, shape, data_format)
     giver = recurrent_before(nodes, number)
     if giver is None or len(shape) < 3:
@@ -238,23 +227,14 @@ def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> 
     return found
 
 
-def _is_first(nodes: Sequence[Node], number: int) -> bool:
-    while nodes[number].inputs:
-        number = nodes[number].inputs[0][0]
-        if nodes[number].kind not in ("InputLayer", *NEUTRAL):
-            return False
-    return True
-
-
 def _format_before(nodes: Sequence[Node], number: int) -> str | None:
-    """The order of axes that the layer before returned, where it is a layer over frames."""
-    while nodes[number].inputs:
-        number = nodes[number].inputs[0][0]
-        kind = nodes[number].kind
+    """The order of axes that the layer before returned, if that is a layer over frames."""
+    for before in _before(nodes, number):
+        kind = nodes[before].kind
         if kind in ("Flatten", "Reshape", "Permute", "GetItem", "Dense", "", "TimeDistributed"):
-            return None
-        if rank_of(kind) and "data_format" in nodes[number].arguments:
-            return nodes[number].arguments["data_format"] or "channels_last"
+            break
+        if rank_of(kind) and "data_format" in nodes[before].arguments:
+            return nodes[before].arguments["data_format"] or "channels_last"
     return None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framecast.inspection.layer_outcome import KernelWindow, LayerOutcome
+from framecast.inspection.layer_outcome import KernelWindow, LayerOutcome, Problem
 from framecast.inspection.model_graph import Node
 from framecast.inspection.sizes import Shape, Size
 from framecast.nn.shapes import FLOAT_BYTES
@@ -55,21 +55,6 @@ class View:
             ),
             apart,
         )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong at a layer: what happens and why, and the line to change."""
-
-    layer: str
-    line: int | None
-    what: str
-    change: str
-    fatal: bool
-
-    def __str__(self) -> str:
-        at = f" (line {self.line})" if self.line else ""
-        return f"{self.layer}{at} {self.what}; {self.change}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +108,7 @@ class ModelReport:
 
     lines: tuple[LayerLine, ...]
     output: Shape | None
-    findings: tuple[Finding, ...]
+    findings: tuple[Problem, ...]
     notes: tuple[str, ...]
 
     @property
@@ -159,19 +144,14 @@ class ModelReport:
             "trainable_parameters": _plain_size(self.parameters - self.frozen),
             "macs_per_sample": _plain_size(self.macs),
             "training_bytes": self.training_bytes,
-            "mistakes": [_finding_dict(each) for each in self.findings if each.fatal],
-            "warnings": [_finding_dict(each) for each in self.findings if not each.fatal],
+            "mistakes": [_problem_dict(each) for each in self.findings if each.fatal],
+            "warnings": [_problem_dict(each) for each in self.findings if not each.fatal],
             "notes": list(self.notes),
         }
 
 
-def _finding_dict(finding: Finding) -> dict[str, Any]:
-    return {
-        "layer": finding.layer,
-        "line": finding.line,
-        "what": finding.what,
-        "change": finding.change,
-    }
+def _problem_dict(problem: Problem) -> dict[str, Any]:
+    return {name: getattr(problem, name) for name in ("layer", "line", "what", "change")}
 
 
 def _plain_size(size: Size) -> int | str:

@@ -7,6 +7,7 @@ next.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from framecast.inspection import model_mistakes as mistakes
@@ -24,7 +25,7 @@ from framecast.inspection.model_graph import (
     input_shape_of,
     named_axes,
 )
-from framecast.inspection.model_report import Finding, LayerLine, ModelReport, View
+from framecast.inspection.model_report import LayerLine, ModelReport, View
 from framecast.inspection.sizes import Shape, Symbol
 
 
@@ -56,7 +57,7 @@ class _Walk:
     def __init__(self, graph: Graph, fed: Shape | None) -> None:
         self.nodes, self.fed = graph.nodes, fed
         self.lines: list[LayerLine] = []
-        self.findings: list[Finding] = []
+        self.findings: list[Problem] = []
         self.notes: list[str] = []
         self.names: dict[str, int] = {}
 
@@ -85,7 +86,7 @@ class _Walk:
 
     def find(self, node: Node, problems: Sequence[Problem]) -> None:
         for problem in problems:
-            finding = Finding(node.name, node.line, problem.what, problem.change, problem.fatal)
+            finding = replace(problem, layer=node.name, line=node.line)
             if finding not in self.findings:
                 self.findings.append(finding)
 
