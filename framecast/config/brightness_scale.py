@@ -1,4 +1,4 @@
-"""What the brightness of a pixel stands for in physical units."""
+"""From the brightness of a pixel to physical units and back, such as dBZ or mm/h."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 from framecast.errors import ConfigError
 
+# As people write numbers: no underscores, no "inf", no bare point
 NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 
-
+# The unit begins with no digit, so that `0..1 0` is an error and not the unit "0"
 SCALE_PATTERN = rf"({NUMBER})\.\.({NUMBER}) ([^\d\s]\S*)( log)?"
-
 
 SCALE_TEXT = "BLACK..WHITE UNIT [log] such as -10..60 dBZ"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What pixel values 0 and 1 stand for, in `unit`; between them even steps, or even decibels."""
+    """Physical values of pixels 0 and 1 in `unit`; between them even steps, or even decibels."""
 
     black: float
     white: float
@@ -28,6 +28,7 @@ class Scale:
 
     def value(self, pixel: float) -> float:
         """The physical value of a pixel in 0..1."""
+        # Equal steps of a pixel are equal ratios: mm/h is stored so, dBZ is a logarithm already
         if self.logarithmic:
             return self.black * (self.white / self.black) ** pixel
         return self.black + (self.white - self.black) * pixel
@@ -35,14 +36,14 @@ class Scale:
     def pixel(self, value: float) -> float:
         """The pixel in 0..1 of a physical value; outside of it for values no pixel can show."""
         if self.logarithmic:
-            if value <= 0:
+            if value <= 0:  # no rain: below every pixel
                 return -math.inf
             return math.log(value / self.black) / math.log(self.white / self.black)
         return (value - self.black) / (self.white - self.black)
 
 
 def read_scale(text: str | None) -> Scale | None:
-    """The scale of a `data.scale`, None of None; ConfigError when no scale is meant."""
+    """Read `data.scale`; None for None, ConfigError for text that is no scale."""
     if text is None:
         return None
     match = re.fullmatch(SCALE_PATTERN, text)
@@ -50,6 +51,7 @@ def read_scale(text: str | None) -> Scale | None:
         raise ConfigError(f"data.scale: expected {SCALE_TEXT}, got {text}")
     black, white = float(match[1]), float(match[2])
     logarithmic = match[4] is not None
+    # white may be below black: an infrared picture shows cold clouds bright
     if black == white or (logarithmic and min(black, white) <= 0):
         problem = "values above 0" if logarithmic else "two different values"
         raise ConfigError(

@@ -1,6 +1,6 @@
-"""How a setting is declared, checked and read from text; `sections.py` declares the settings.
+"""How a setting is declared, checked and read from text; `schema.py` declares the settings.
 
-A section is a frozen dataclass whose fields are `name: Annotated[type, Rule(...)] = default`.
+A section is a frozen dataclass whose fields are `name: type = setting(default, help, ...)`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import re
 import reprlib
 import types
 import typing
-from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
 
 from framecast.errors import ConfigError
 
 ENV_PREFIX = "FRAMECAST_"
 
 NONE_WORDS = ("none", "null", "~")
+# Words of YAML 1.1, in lower case
 BOOL_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+# No leading zeros: `012` would be octal to YAML 1.1
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Digits: Python refuses to convert more than 4,300, and a float has no more than 309
 LONGEST_NUMBER = 300
 
 
@@ -44,6 +47,11 @@ class Rule:
     flag: str = ""
 
 
+def setting(default: Any, sentence: str, **limits: Any) -> Any:
+    """A field of a section: its default, its sentence of help, and the limits of its Rule."""
+    return field(default=default, metadata={"rule": Rule(sentence, **limits)})
+
+
 class Section:
     """A group of settings; checks its fields where it is made, so one that exists is valid."""
 
@@ -51,6 +59,7 @@ class Section:
 
     def __post_init__(self) -> None:
         for spec in specs(type(self)):
+            # The dataclass is frozen, and a list becomes a tuple here
             object.__setattr__(self, spec.name, spec.check(getattr(self, spec.name)))
 
 
@@ -77,7 +86,6 @@ class FieldSpec:
 
     @property
     def help(self) -> str:
-        """The setting's one sentence."""
         return self.rule.help
 
     @property
@@ -122,6 +130,7 @@ class FieldSpec:
             raise self._refusal(got, where) from None
 
     def _read(self, text: str, quoted: bool) -> object:
+        # "4" in quotes is text, not one of the numbers 1, 2, 4, 8
         named = {str(literal): literal for literal in self.literals}
         if text in named and not (quoted and type(named[text]) is int):
             return named[text]
@@ -132,12 +141,14 @@ class FieldSpec:
         if bool in self.kinds:
             return BOOL_WORDS.get(text.lower(), text)
         bracketed = text.startswith("[") and text.endswith("]")
+        # `5` is a number where both fit, `5,3` and `[5]` are lists
         if tuple in self.kinds and (bracketed or "," in text or int not in self.kinds):
             inside = text[1:-1] if bracketed else text
             return [_number(item.strip()) for item in inside.split(",")]
         return _number(text)
 
     def _convert(self, value: object) -> object:
+        # By exact type: True is an integer to isinstance, and equal to 1
         kind = type(value)
         if any(kind is type(literal) and value == literal for literal in self.literals):
             return value
@@ -150,12 +161,14 @@ class FieldSpec:
                 return tuple(value)
         elif kind is int and int in self.kinds and self._in_range(value):
             return value
+        # float() raises OverflowError for an integer above 1.8e308
         elif kind in (int, float) and float in self.kinds and self._in_range(float(value)):
             return float(value)
         raise ValueError
 
     def _in_range(self, number: float) -> bool:
         rule = self.rule
+        # NaN passes every bound that is put as `not number < bound`
         return (
             (type(number) is int or math.isfinite(number))
             and (rule.at_least is None or number >= rule.at_least)
@@ -165,7 +178,7 @@ class FieldSpec:
         )
 
     def _refusal(self, got: str, where: str) -> ConfigError:
-        words = [str(literal) for literal in self.literals if isinstance(literal, str)]
+        words = [literal for literal in self.literals if isinstance(literal, str)]
         close = difflib.get_close_matches(got, words, n=1)
         return ConfigError(
             f"{prefix(where)}{self.dotted}: expected {self.expects}, got {got}",
@@ -193,10 +206,12 @@ def _number(text: str) -> int | float | str:
 @functools.cache
 def specs(section: type[Section]) -> tuple[FieldSpec, ...]:
     """The settings a section declares, in order."""
-    hints = typing.get_type_hints(section, include_extras=True)
+    # Annotations are text until they are resolved
+    hints = typing.get_type_hints(section)
     specs = []
     for declared in fields(section):
-        annotation, rule = typing.get_args(hints[declared.name])
+        annotation, rule = hints[declared.name], declared.metadata["rule"]
+        # `int | Literal["auto"]` is either kind of union, by the version of Python
         union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
         members = typing.get_args(annotation) if union else (annotation,)
         choices = [m for m in members if typing.get_origin(m) is Literal]

@@ -1,6 +1,6 @@
-"""The settings of a run, filled from flag > environment > YAML file > default, and written again.
+"""The settings of a run, read from flag > environment > YAML file > default, and written as YAML.
 
-What there is to set, and what it may be, is declared in `sections.py`.
+The settings themselves are declared in `schema.py`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,8 +24,9 @@ EXAMPLE_HEADER = """\
 # it with --config. A flag (--set train.lr=3e-4) wins over an environment variable
 # (FRAMECAST_TRAIN_LR=3e-4), that over this file. none and null mean the same."""
 
+# Of earlier versions: model files, YAML files and people's shells still have them
 RETIRED = {"data.cache_gb"}
-"""Settings of earlier versions that mean nothing now: model files and YAML files may have them."""
+RETIRED_VARIABLES = {"FRAMECAST_CACHE"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        # Rules between settings; those of a single one are in its declaration
         read_scale(self.data.scale)
         if self.train.loss == "bce" and not self.model.traits.gives_probabilities:
             able = [name for name, traits in NETWORKS.items() if traits.gives_probabilities]
@@ -93,18 +95,15 @@ def load_config(
 ) -> Config:
     """The settings of a run; a flag wins over the environment, that over the file, over defaults.
 
-    `path` is a YAML file, `base` what holds instead of the defaults. `overrides` are
-    `"train.lr=1e-3"` (from --set) or `("train.lr", 1e-3, "--lr")`, a named flag the user gave; of
-    several for one setting the last wins. `env` holds `FRAMECAST_TRAIN_LR` and the like.
-    Raises ConfigError for what cannot be read, is unknown, of the wrong type or out of range, even
-    where a stronger layer would have replaced it; the message says where it was set.
+    `path` is a YAML file, `base` replaces the defaults. `overrides` are `"train.lr=1e-3"` (from
+    --set) or `("train.lr", 1e-3, "--lr")`, a named flag; of several for one setting the last wins.
+    `env` holds variables such as `FRAMECAST_TRAIN_LR`. Raises ConfigError for a setting that is
+    unknown, of the wrong type or out of range, even if a stronger layer replaces it; the message
+    says where it was set.
     """
     settings = {} if base is None else _flat(base)
-    if path is not None:
-        settings |= _read_file(Path(path))
-    settings |= _read_env(env or {})
-    for override in overrides:
-        settings |= _read_override(override)
+    for found, _ in _layers(path, overrides, env):
+        settings |= found
     return _build(settings)
 
 
@@ -115,14 +114,22 @@ def origins(
 ) -> dict[str, str]:
     """Where each setting that is not the default was set: a file, a variable or a flag.
 
-    Arguments and errors as for `load_config`, whose order of precedence holds here, too.
+    Arguments and errors as for `load_config`.
     """
-    found = dict.fromkeys(_read_file(path), str(path)) if path is not None else {}
-    found |= {spec.dotted: spec.env for spec in fields() if spec.dotted in _read_env(env or {})}
+    return {name: origin for found, origin in _layers(path, overrides, env) for name in found}
+
+
+def _layers(
+    path: Path | None,
+    overrides: Sequence[str | tuple[str, object, str]],
+    env: Mapping[str, str] | None,
+) -> Iterator[tuple[dict[str, object], str]]:
+    """Settings and where they were set, the weakest first: a later one replaces an earlier one."""
+    if path is not None:
+        yield _read_file(Path(path)), str(path)
+    yield from _read_env(env or {})
     for override in overrides:
-        flag = "--set" if isinstance(override, str) else override[2]
-        found |= dict.fromkeys(_read_override(override), flag)
-    return found
+        yield _read_override(override), "--set" if isinstance(override, str) else override[2]
 
 
 def differences(before: Config, after: Config) -> set[str]:
@@ -160,11 +167,13 @@ def _flat(config: Config) -> dict[str, object]:
 def _yaml_line(key: str, value: object) -> str:
     import yaml  # noqa: PLC0415  (importing config stays free of it)
 
+    # Flow style keeps a list on one line; PyYAML ends a bare scalar with a document end, "..."
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
     return f"{key}: {text.removesuffix('...' + chr(10)).strip()}"
 
 
 def _entries(values: object, name: str) -> list[tuple[str, object]]:
+    # From a model file, which may come from a stranger
     if not isinstance(values, Mapping):
         raise ConfigError(f"{name}: expected a mapping, got {values!r:.80}")
     return [(str(key), value) for key, value in values.items()]
@@ -181,9 +190,9 @@ def _build(settings: Mapping[str, object]) -> Config:
 
 
 def _find(dotted: str, where: str = "") -> FieldSpec:
-    for spec in fields():
-        if spec.dotted == dotted:
-            return spec
+    known = {spec.dotted: spec for spec in fields()}
+    if dotted in known:
+        return known[dotted]
     section = dotted.partition(".")[0]
     if close := _nearest(dotted):
         remedy = f"did you mean {close.dotted}?"
@@ -195,14 +204,15 @@ def _find(dotted: str, where: str = "") -> FieldSpec:
 
 
 def _nearest(key: str) -> FieldSpec | None:
-    """The setting of that name in another section, or else the one spelled most alike."""
+    """The setting of that name in another section, or else the one with the most similar name."""
     name = key.rpartition(".")[2]
-    by_dotted = {spec.dotted: spec for spec in fields()}
     by_name = {spec.name: spec for spec in fields()}
     if name in by_name:
         return by_name[name]
-    for wanted, known in ((key, by_dotted), (name, by_name)):
-        for close in difflib.get_close_matches(wanted, known, n=1):
+    # `trian.lr` is nearest by its full name, `filter` alone by the short one
+    known = {spec.dotted: spec for spec in fields()} | by_name
+    for word in (key, name):
+        for close in difflib.get_close_matches(word, known, n=1):
             return known[close]
     return None
 
@@ -218,13 +228,9 @@ def _unknown_section(key: str, where: str = "") -> ConfigError:
     return ConfigError(f"{prefix(where)}{key}: unknown section", remedy=remedy)
 
 
-RETIRED_VARIABLES = frozenset({"FRAMECAST_CACHE"})
-"""Variables of earlier versions that people still have in their shells, and that change nothing."""
-
-
-def _read_env(env: Mapping[str, str]) -> dict[str, object]:
+def _read_env(env: Mapping[str, str]) -> Iterator[tuple[dict[str, object], str]]:
     known = {spec.env: spec for spec in fields()}
-    settings = {}
+    # In order, so that of several wrong variables the same one is always reported
     for variable in sorted(name for name in env if name.startswith(ENV_PREFIX)):
         if variable in RETIRED_VARIABLES:
             continue
@@ -235,8 +241,7 @@ def _read_env(env: Mapping[str, str]) -> dict[str, object]:
                 remedy=f"did you mean {close.env}?" if close else "unset it",
             )
         spec = known[variable]
-        settings[spec.dotted] = spec.parse(env[variable], variable)
-    return settings
+        yield {spec.dotted: spec.parse(env[variable], variable)}, variable
 
 
 def _read_override(override: str | tuple[str, object, str]) -> dict[str, object]:
@@ -264,5 +269,6 @@ def _read_file(path: Path) -> dict[str, object]:
             if f"{section}.{name}" in RETIRED:
                 continue
             spec = _find(f"{section}.{name}", f"{path}:{name_line}")
+            # A value may begin on a later line than its name
             settings[spec.dotted] = node_value(node, spec, f"{path}:{node.start_mark.line + 1}")
     return settings

@@ -26,11 +26,13 @@ class Preset:
 
     def load(self) -> Config:
         """Its settings, all others at their defaults."""
+        # Without the environment, so that a preset means the same everywhere
         return load_config(self.path, env=None)
 
 
 def presets() -> dict[str, Preset]:
     """Every preset by its name."""
+    # A new file in the folder is a new preset; its first two lines are comments to YAML
     found = {}
     for path in sorted(_FOLDER.glob("*.yaml")):
         summary, source = (

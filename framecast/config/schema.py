@@ -1,4 +1,4 @@
-"""The sections of the settings: frozen dataclasses whose fields say all there is about a setting.
+"""The sections of the settings: frozen dataclasses that declare everything about a setting.
 
 Every setting is declared once, below: its type, default, range and one sentence. Help texts, error
 messages and `framecast.yaml.example` are all made from that declaration.
@@ -7,10 +7,10 @@ messages and `framecast.yaml.example` are all made from that declaration.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from framecast.config.brightness_scale import NUMBER, SCALE_PATTERN, SCALE_TEXT
-from framecast.config.fields import Rule, Section
+from framecast.config.fields import Section, setting
 from framecast.config.networks import NETWORKS, NetworkTraits
 from framecast.errors import ConfigError
 
@@ -27,121 +27,106 @@ class DataConfig(Section):
 
     SECTION: ClassVar[str] = "data"
 
-    context_length: Annotated[
-        int, Rule("Frames the model sees before it predicts.", at_least=1, flag="--context-length")
-    ] = 6
-    horizon: Annotated[
-        int | Literal["auto"],
-        Rule(
-            "Lead times trained and validated on; auto: 12, or fewer where clips with a quarter "
-            "of the frames or more would be too short.",
-            at_least=1,
-            flag="--horizon",
-        ),
-    ] = "auto"
-    frame_step: Annotated[
-        int,
-        Rule(
-            "Distance between the frames inside a window, in frames.",
-            at_least=1,
-            flag="--frame-step",
-        ),
-    ] = 1
-    stride: Annotated[int, Rule("Distance between window starts, in frames.", at_least=1)] = 1
-    validation_fraction: Annotated[
-        float,
-        Rule(
-            "Share of every clip's end, or of the clips, held out for validation.", above=0, below=1
-        ),
-    ] = 0.25
-    split: Annotated[
-        Literal["auto", "time", "clip"],
-        Rule(
-            "Hold out the end of every clip (time) or whole clips (clip); auto: clip from 5 clips "
-            "on, or when no clip is long enough to be cut."
-        ),
-    ] = "auto"
-    scene_cuts: Annotated[
-        bool,
-        Rule("Look for cuts to another scene in every clip, and let no window go across one."),
-    ] = True
-    color: Annotated[
-        Literal["auto", "gray", "rgb"],
-        Rule(
-            "Colours the model works in; auto: gray when the frames are stored gray, else rgb.",
-            flag="--color",
-        ),
-    ] = "auto"
-    resize: Annotated[
-        str,
-        Rule(
-            "Frame size the model works at, or the most pixels a side may have; auto: 768, fewer "
-            "with a budget below 5 minutes. Forecasts have the clip's own size.",
-            pattern=r"auto|none|[1-9][0-9]*|[1-9][0-9]*x[1-9][0-9]*",
-            pattern_text="auto, none, SIDE or HEIGHTxWIDTH such as 96x160",
-            flag="--resize",
-        ),
-    ] = "auto"
-    crop: Annotated[
-        int,
-        Rule(
-            "Side in pixels of the random squares trained on; 0 trains on whole frames.",
-            at_least=0,
-            flag="--crop",
-        ),
-    ] = 224
-    flip: Annotated[bool, Rule("Mirror training windows at random.")] = True
-    turn: Annotated[
-        bool,
-        Rule(
-            "Turn training windows upside down and, where what is trained on is square, by quarter "
-            "turns at random, for frames that have no up."
-        ),
-    ] = False
-    scale: Annotated[
-        str | None,
-        Rule(
-            "What black and full brightness stand for, for thresholds in physical units; log: even "
-            "steps of a pixel are even decibels.",
-            pattern=SCALE_PATTERN,
-            pattern_text=SCALE_TEXT,
-        ),
-    ] = None
-    range: Annotated[
-        str,
-        Rule(
-            "Values that are black and full brightness, of clips with more than 8 bits, floats or "
-            "signed integers; full: all that the type holds, auto: told from the values.",
-            pattern=RANGE_PATTERN,
-            pattern_text=RANGE_TEXT,
-            flag="--range",
-        ),
-    ] = "auto"
-    axes: Annotated[
-        str,
-        Rule(
-            "Order of an array's axes; auto: told from their lengths and from what is alike.",
-            pattern=AXES_PATTERN,
-            pattern_text=AXES_TEXT,
-            flag="--axes",
-        ),
-    ] = "auto"
-    variable: Annotated[
-        str | None,
-        Rule(
-            "Array to read from files that hold several; none: all that are clips.",
-            pattern=r"\S.*",
-            pattern_text="the name of an array",
-            flag="--variable",
-        ),
-    ] = None
-    keep_readable: Annotated[
-        bool,
-        Rule(
-            "Keep the frames before a corrupt one instead of stopping with an error.",
-            flag="--keep-readable",
-        ),
-    ] = False
+    # Motion needs two frames, and how it changes three; more help against noise
+    context_length: int = setting(
+        6, "Frames the model sees before it predicts.", at_least=1, flag="--context-length"
+    )
+    # Lead times, counted in steps of frame_step
+    horizon: int | Literal["auto"] = setting(
+        "auto",
+        "Lead times trained and validated on; auto: 12, or fewer where clips with a quarter "
+        "of the frames or more would be too short.",
+        at_least=1,
+        flag="--horizon",
+    )
+    frame_step: int = setting(
+        1,
+        "Distance between the frames inside a window, in frames.",
+        at_least=1,
+        flag="--frame-step",
+    )
+    stride: int = setting(1, "Distance between window starts, in frames.", at_least=1)
+    # The end, not the middle: forecasts are asked for what comes after the training frames
+    validation_fraction: float = setting(
+        0.25,
+        "Share of every clip's end, or of the clips, held out for validation.",
+        above=0,
+        below=1,
+    )
+    split: Literal["auto", "time", "clip"] = setting(
+        "auto",
+        "Hold out the end of every clip (time) or whole clips (clip); auto: clip from 5 clips "
+        "on, or when no clip is long enough to be cut.",
+    )
+    # A window over a cut would teach what nobody can foresee
+    scene_cuts: bool = setting(
+        True, "Look for cuts to another scene in every clip, and let no window go across one."
+    )
+    color: Literal["auto", "gray", "rgb"] = setting(
+        "auto",
+        "Colours the model works in; auto: gray when the frames are stored gray, else rgb.",
+        flag="--color",
+    )
+    # Time and memory grow with the square of a side
+    resize: str = setting(
+        "auto",
+        "Frame size the model works at, or the most pixels a side may have; auto: 768, fewer "
+        "with a budget below 5 minutes. Forecasts have the clip's own size.",
+        pattern=r"auto|none|[1-9][0-9]*|[1-9][0-9]*x[1-9][0-9]*",
+        pattern_text="auto, none, SIDE or HEIGHTxWIDTH such as 96x160",
+        flag="--resize",
+    )
+    # Whole cells of every grid: 224 is 7 times 32 pixels
+    crop: int = setting(
+        224,
+        "Side in pixels of the random squares trained on; 0 trains on whole frames.",
+        at_least=0,
+        flag="--crop",
+    )
+    # Left and right alone: gravity and shadows tell up from down
+    flip: bool = setting(True, "Mirror training windows at random.")
+    turn: bool = setting(
+        False,
+        "Turn training windows upside down and, where what is trained on is square, by quarter "
+        "turns at random, for frames that have no up.",
+    )
+    # Pixel to unit, such as -10..60 dBZ; scores at thresholds need it
+    scale: str | None = setting(
+        None,
+        "What black and full brightness stand for, for thresholds in physical units; log: even "
+        "steps of a pixel are even decibels.",
+        pattern=SCALE_PATTERN,
+        pattern_text=SCALE_TEXT,
+    )
+    # A 12-bit camera in 16-bit files would look black at the type's own range
+    range: str = setting(
+        "auto",
+        "Values that are black and full brightness, of clips with more than 8 bits, floats or "
+        "signed integers; full: all that the type holds, auto: told from the values.",
+        pattern=RANGE_PATTERN,
+        pattern_text=RANGE_TEXT,
+        flag="--range",
+    )
+    # Moving MNIST is (T, N, H, W), most other arrays are (N, T, H, W, C) or (T, H, W)
+    axes: str = setting(
+        "auto",
+        "Order of an array's axes; auto: told from their lengths and from what is alike.",
+        pattern=AXES_PATTERN,
+        pattern_text=AXES_TEXT,
+        flag="--axes",
+    )
+    variable: str | None = setting(
+        None,
+        "Array to read from files that hold several; none: all that are clips.",
+        pattern=r"\S.*",
+        pattern_text="the name of an array",
+        flag="--variable",
+    )
+    keep_readable: bool = setting(
+        False,
+        "Keep the frames before a corrupt one instead of stopping with an error.",
+        flag="--keep-readable",
+    )
 
 
 @dataclass(frozen=True)
@@ -150,61 +135,51 @@ class ModelConfig(Section):
 
     SECTION: ClassVar[str] = "model"
 
-    name: Annotated[
-        Literal[tuple(NETWORKS)],
-        Rule(
-            "Architecture; flow-convlstm mixes extrapolations along the context frames' motion, "
-            "convlstm paints changes and frame-convlstm frames, "
-            "shi2015 is the network of the ConvLSTM paper, cnn-lstm and fc-lstm are tied to one "
-            "frame size.",
-            flag="--model",
-        ),
-    ] = "flow-convlstm"
-    filters: Annotated[
-        tuple[int, ...],
-        Rule(
-            "Hidden channels, one ConvLSTM2D layer for each number; in cnn-lstm of the grid before "
-            "the LSTM (first) and after it (last); unused by fc-lstm.",
-            at_least=1,
-        ),
-    ] = (64, 96)
-    kernel_size: Annotated[
-        int | tuple[int, ...],
-        Rule(
-            "Side of the ConvLSTM2D layers' kernels, in cells, or a list with one for each layer; "
-            "unused by cnn-lstm and fc-lstm.",
-            at_least=1,
-            odd=True,
-        ),
-    ] = 3
-    patch: Annotated[
-        Literal[1, 2, 4, 8, 16],
-        Rule(
-            "Side of the square of pixels that is one cell of the network's grid; always 4 in "
-            "shi2015, unused by fc-lstm."
-        ),
-    ] = 8
-    units: Annotated[
-        tuple[int, ...],
-        Rule("Units of cnn-lstm and fc-lstm, one LSTM layer for each number.", at_least=1),
-    ] = (256,)
-    recurrent_kernel_size: Annotated[
-        int | None,
-        Rule(
-            "Side of the kernels that the state goes through in shi2015; none: as kernel_size.",
-            at_least=1,
-            odd=True,
-        ),
-    ] = None
+    name: Literal[tuple(NETWORKS)] = setting(
+        "flow-convlstm",
+        "Architecture; flow-convlstm blends extrapolations along the context frames' motion, "
+        "convlstm paints changes and frame-convlstm frames, "
+        "shi2015 is the network of the ConvLSTM paper, cnn-lstm and fc-lstm are tied to one "
+        "frame size.",
+        flag="--model",
+    )
+    # A layer's weights grow with (C + F) F k^2, its states with F
+    filters: tuple[int, ...] = setting(
+        (64, 96),
+        "Hidden channels, one ConvLSTM2D layer for each number; in cnn-lstm of the grid before "
+        "the LSTM (first) and after it (last); unused by fc-lstm.",
+        at_least=1,
+    )
+    # Odd, so that a kernel has a middle cell and 'same' padding shifts nothing
+    kernel_size: int | tuple[int, ...] = setting(
+        3,
+        "Side of the ConvLSTM2D layers' kernels, in cells, or a list with one for each layer; "
+        "unused by cnn-lstm and fc-lstm.",
+        at_least=1,
+        odd=True,
+    )
+    # Powers of two: the stem halves the resolution with each convolution
+    patch: Literal[1, 2, 4, 8, 16] = setting(
+        8,
+        "Side of the square of pixels that is one cell of the network's grid; always 4 in "
+        "shi2015, unused by fc-lstm.",
+    )
+    units: tuple[int, ...] = setting(
+        (256,), "Units of cnn-lstm and fc-lstm, one LSTM layer for each number.", at_least=1
+    )
+    # Shi et al. 2015, table 1, has rows with 9x9 inputs and 1x1 states
+    recurrent_kernel_size: int | None = setting(
+        None,
+        "Side of the kernels that the state goes through in shi2015; none: as kernel_size.",
+        at_least=1,
+        odd=True,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = self.kernel_size
-        if (
-            isinstance(given, tuple)
-            and not self.traits.tied_to_size
-            and len(given) != len(self.filters)
-        ):
+        given, sized = self.kernel_size, self.traits.tied_to_size
+        # LSTMs have no kernels, so their number of filters says nothing about a list of them
+        if isinstance(given, tuple) and not sized and len(given) != len(self.filters):
             raise ConfigError(
                 f"model.kernel_size: expected a list of {len(self.filters)}, one for each layer of "
                 f"model.filters {list(self.filters)}, got {list(given)}",
@@ -238,87 +213,75 @@ class TrainConfig(Section):
 
     SECTION: ClassVar[str] = "train"
 
-    minutes: Annotated[
-        float | None,
-        Rule("Wall-clock budget in minutes; none: no limit.", above=0, flag="--minutes"),
-    ] = 10.0
-    epochs: Annotated[
-        int | None, Rule("Number of epochs; none: no limit.", at_least=1, flag="--epochs")
-    ] = None
-    steps_per_epoch: Annotated[
-        int | Literal["auto"],
-        Rule("Optimizer steps between two validations; auto: chosen from the data.", at_least=1),
-    ] = "auto"
-    patience: Annotated[
-        int | None,
-        Rule(
-            "Epochs without a better validation before stopping; none: never.",
-            at_least=1,
-            flag="--patience",
-        ),
-    ] = 20
-    batch_size: Annotated[
-        int | Literal["auto"],
-        Rule(
-            "Windows per optimizer step; auto: what the device holds.",
-            at_least=1,
-            flag="--batch-size",
-        ),
-    ] = "auto"
-    optimizer: Annotated[
-        Literal["adamw", "rmsprop"],
-        Rule("Optimizer; rmsprop, with decay 0.9, is that of the ConvLSTM paper."),
-    ] = "adamw"
-    from_scratch: Annotated[
-        bool,
-        Rule(
-            "Start from random weights, not from the pretrained ones that framecast ships.",
-            flag="--from-scratch",
-        ),
-    ] = False
-    lr: Annotated[
-        float,
-        Rule(
-            "Highest learning rate; weights that are pretrained learn at 0.3 of it.",
-            above=0,
-            flag="--lr",
-        ),
-    ] = 1e-3
-    weight_decay: Annotated[float, Rule("Weight decay of the optimizer.", at_least=0)] = 1e-4
-    clip_norm: Annotated[float, Rule("Largest norm of the gradient of one step.", above=0)] = 1.0
-    loss: Annotated[
-        Literal["skill", "mse", "mae", "mix", "bce"],
-        Rule(
-            "Training loss: skill, the log of 1 + the squared error relative to persistence's; "
-            "mean squared error, mean absolute error, their sum (mix), or binary cross-entropy, "
-            "which is for frame-convlstm and shi2015 alone."
-        ),
-    ] = "skill"
-    ema: Annotated[
-        float,
-        Rule(
-            "Decay of the averaged weights that are validated and saved; 0: off.",
-            at_least=0,
-            below=1,
-        ),
-    ] = 0.98
-    seed: Annotated[
-        int,
-        Rule("Seed of weights, windows and augmentation.", at_least=0, below=2**32, flag="--seed"),
-    ] = 0
-    device: Annotated[
-        str,
-        Rule(
-            "Where to train; auto: cuda, then mps, then cpu.",
-            pattern=r"auto|cpu|cuda(:[0-9]+)?|mps",
-            pattern_text="auto, cpu, cuda, cuda:N or mps",
-            flag="--device",
-        ),
-    ] = "auto"
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        Rule("Arithmetic of the network; auto: bfloat16 autocast on cuda, float32 elsewhere."),
-    ] = "auto"
-    tensorboard: Annotated[
-        bool, Rule("Log the run for TensorBoard, in its folder.", flag="--tensorboard")
-    ] = False
+    # People know how long they can wait, and not how many epochs a clip needs
+    minutes: float | None = setting(
+        10.0, "Wall-clock budget in minutes; none: no limit.", above=0, flag="--minutes"
+    )
+    epochs: int | None = setting(
+        None, "Number of epochs; none: no limit.", at_least=1, flag="--epochs"
+    )
+    # An epoch of a single clip would be a few steps, and validation most of the time
+    steps_per_epoch: int | Literal["auto"] = setting(
+        "auto", "Optimizer steps between two validations; auto: chosen from the data.", at_least=1
+    )
+    patience: int | None = setting(
+        20,
+        "Epochs without a better validation before stopping; none: never.",
+        at_least=1,
+        flag="--patience",
+    )
+    batch_size: int | Literal["auto"] = setting(
+        "auto",
+        "Windows per optimizer step; auto: what the device holds.",
+        at_least=1,
+        flag="--batch-size",
+    )
+    # Shi et al. 2015, section 4: RMSProp with a learning rate of 1e-3
+    optimizer: Literal["adamw", "rmsprop"] = setting(
+        "adamw", "Optimizer; rmsprop, with decay 0.9, is that of the ConvLSTM paper."
+    )
+    from_scratch: bool = setting(
+        False,
+        "Start from random weights, not from the pretrained ones that framecast ships.",
+        flag="--from-scratch",
+    )
+    lr: float = setting(
+        1e-3,
+        "Highest learning rate; weights that are pretrained learn at 0.3 of it.",
+        above=0,
+        flag="--lr",
+    )
+    weight_decay: float = setting(1e-4, "Weight decay of the optimizer.", at_least=0)
+    # Back through 18 steps of a recurrence, single gradients are huge
+    clip_norm: float = setting(1.0, "Largest norm of the gradient of one step.", above=0)
+    loss: Literal["skill", "mse", "mae", "mix", "bce"] = setting(
+        "skill",
+        "Training loss: skill, the log of 1 + the squared error relative to persistence's; "
+        "mean squared error, mean absolute error, their sum (mix), or binary cross-entropy, "
+        "which is for frame-convlstm and shi2015 alone.",
+    )
+    # 0.98 averages over about 1 / (1 - 0.98) = 50 steps
+    ema: float = setting(
+        0.98,
+        "Decay of the averaged weights that are validated and saved; 0: off.",
+        at_least=0,
+        below=1,
+    )
+    # NumPy's and PyTorch's generators both take 32 bits
+    seed: int = setting(
+        0, "Seed of weights, windows and augmentation.", at_least=0, below=2**32, flag="--seed"
+    )
+    device: str = setting(
+        "auto",
+        "Where to train; auto: cuda, then mps, then cpu.",
+        pattern=r"auto|cpu|cuda(:[0-9]+)?|mps",
+        pattern_text="auto, cpu, cuda, cuda:N or mps",
+        flag="--device",
+    )
+    # CPUs without instructions for bfloat16 emulate it, slower than float32
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto", "Arithmetic of the network; auto: bfloat16 autocast on cuda, float32 elsewhere."
+    )
+    tensorboard: bool = setting(
+        False, "Log the run for TensorBoard, in its folder.", flag="--tensorboard"
+    )

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 YAML_TAG = "tag:yaml.org,2002:"
 
+# Bytes: ten times all settings with their comments, and already 3 s of parsing
 LARGEST_FILE = 100_000
-"""Bytes of a settings file at most: ten times all settings with their comments, 3 s of parsing."""
 
 
 def compose(path: Path) -> yaml.Node | None:
@@ -26,12 +26,13 @@ def compose(path: Path) -> yaml.Node | None:
     import yaml  # noqa: PLC0415  (importing config stays free of it)
 
     try:
-        # A device or a pipe could go on for ever.
+        # A device or a pipe could go on for ever
         if path.stat().st_size > LARGEST_FILE or not (path.is_file() or path.is_dir()):
             raise ConfigError(
                 f"{path}: not a settings file of at most {LARGEST_FILE // 1000} kB",
                 remedy="see framecast.yaml.example",
             )
+        # Decoded here, since PyYAML names no line for bytes that are not UTF-8
         text = path.read_bytes().decode("utf-8")
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
@@ -58,6 +59,7 @@ def pairs(node: yaml.Node | None, path: str, name: str) -> Iterator[tuple[str, i
 
     Raises ConfigError for anything else than a mapping and for a key that comes twice.
     """
+    # `train:` with every line below it commented out
     if node is None or node.tag == YAML_TAG + "null":
         return
     line = node.start_mark.line + 1
@@ -82,10 +84,12 @@ def pairs(node: yaml.Node | None, path: str, name: str) -> Iterator[tuple[str, i
 def node_value(node: yaml.Node, spec: FieldSpec, where: str) -> object:
     """The setting's value as the node spells it; ConfigError begins with `where`."""
     if node.id == "sequence" and all(item.id == "scalar" for item in node.value):
+        # As text again, so that a list in YAML and one in a flag are read by one rule
         items = [f'"{item.value}"' if item.style else item.value for item in node.value]
         return spec.parse(f"[{', '.join(items)}]", where)
     if node.id == "scalar" and node.tag == YAML_TAG + "null":
         return spec.check(None, where)
+    # A tag of the user's own, `!new`, would mean code to other loaders
     if node.id == "scalar" and node.tag.startswith(YAML_TAG):
         return spec.parse(node.value, where, quoted=node.style is not None)
     raise ConfigError(f"{where}: {spec.dotted}: expected {spec.expects}, got {_found(node)}")

@@ -1,4 +1,4 @@
-"""What autocast does to a computation, and keeping it from that."""
+"""The dtype that autocast gives to convolutions, and regions without autocast."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ class Forecaster(nn.Module):
     (B, C, H, W) and the next state, a (nested) tuple of tensors. In eval mode frames lie in [0, 1].
     """
 
+    # Whether a CUDA graph can hold a training step: nothing in it waits for the device
     recordable = True
-    """Whether a CUDA graph can hold a training step: nothing in it waits for the device."""
 
     def encode(self, context_BTCHW: Tensor) -> Any:
         raise NotImplementedError
@@ -31,10 +31,11 @@ class Forecaster(nn.Module):
         raise NotImplementedError
 
     def graph_of(self, height: int, width: int) -> object:
-        """What of a frame's size decides which operations run; one value where none of it does.
+        """A value that is equal for two frame sizes if they run the same operations.
 
-        A traced graph holds for the sizes that have the same value as the one it was traced at.
+        A traced graph holds for all sizes that have the value of the one it was traced at.
         """
+        # The same operations at every size
         return None
 
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:

@@ -1,11 +1,11 @@
-"""The networks a ConvLSTM forecaster is compared with, all with encode / step.
+"""The networks that a ConvLSTM forecaster is compared with, all with encode / step.
 
 Shi et al., 2015 (arXiv:1506.04214) for the encoder-forecaster and the fully connected LSTM, in the
 setting whose parameter counts are those of the paper's table 1; Keras' TimeDistributed(Conv2D) ->
 LSTM pattern for the CNN-LSTM. An LSTM here is a ConvLSTM2D with a 1x1 kernel on a grid of one cell,
 which is the same arithmetic (section 3.1 of the paper).
 
-Axes as in `forecaster.py`; D is all numbers of a frame or grid in a row, U the units of an LSTM.
+Axes as in `base.py`; D is all elements of a frame or grid in a row, U the units of an LSTM.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from framecast.nn.forecasters.layers import (
     mean_logit,
     over_time,
     pad_to_grid,
-    state_behind,
+    state_after,
 )
 from framecast.nn.recurrence.equations import State, convolve, gates
 from framecast.nn.shapes import ConvGeometry
@@ -46,6 +46,7 @@ class StateOnlyConvLSTM2D(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(4 * filters))
         self.peephole = nn.Parameter(torch.zeros(3 * filters))
+        # As in Keras: orthogonal, and 1 for the bias of the forget gate, the second quarter
         nn.init.orthogonal_(self.recurrent_kernel)
         with torch.no_grad():
             self.bias[filters : 2 * filters] = 1
@@ -73,30 +74,19 @@ class EncoderForecaster(nn.Module):
         channels: int,
         filters: tuple[int, ...],
         kernel_sizes: tuple[int, ...],
-        recurrent_kernel_sizes: tuple[int, ...] | None = None,
+        recurrent: tuple[int, ...],
     ) -> None:
         super().__init__()
-        recurrent_kernel_sizes = recurrent_kernel_sizes or kernel_sizes
-        self.encoder = grid_stack(
-            channels,
-            filters,
-            kernel_sizes,
-            recurrent_kernel_sizes=recurrent_kernel_sizes,
-            peephole=True,
-        )
-        self.first = StateOnlyConvLSTM2D(filters[0], recurrent_kernel_sizes[0])
+        self.encoder = grid_stack(channels, filters, kernel_sizes, recurrent, peephole=True)
+        self.first = StateOnlyConvLSTM2D(filters[0], recurrent[0])
         self.rest = None
         if len(filters) > 1:
             self.rest = grid_stack(
-                filters[0],
-                filters[1:],
-                kernel_sizes[1:],
-                recurrent_kernel_sizes=recurrent_kernel_sizes[1:],
-                peephole=True,
+                filters[0], filters[1:], kernel_sizes[1:], recurrent[1:], peephole=True
             )
 
     def encode(self, cells_BTDHW: Tensor) -> States:
-        return state_behind(self.encoder, cells_BTDHW)
+        return state_after(self.encoder, cells_BTDHW)
 
     def step(self, layers: States) -> States:
         first = self.first.step(layers[0])
@@ -132,7 +122,7 @@ class Shi2015(Forecaster):
         layers = self.core.step(state.layers)
         cells_BCHW = self.head(torch.cat([h_BFHW for h_BFHW, _ in layers], dim=1))
         H, W = state.last_BCHW.shape[-2:]
-        # In float32: near 1 the steps of bfloat16 are as large as those of 8-bit pixels.
+        # In float32: near 1 the steps of bfloat16 are as large as those of 8-bit pixels
         frame_BCHW = torch.sigmoid(self.unfold(cells_BCHW).float())[..., :H, :W]
         return frame_BCHW, PlainState(frame_BCHW, layers)
 
@@ -175,24 +165,25 @@ class FcLstm(SizedForecaster):
 
     def __init__(self, config: ModelConfig, channels: int, size: tuple[int, int]) -> None:
         super().__init__(config.name, channels, size)
-        numbers = channels * size[0] * size[1]
-        self.core = EncoderForecaster(numbers, config.units, config.kernel_sizes)
-        self.head = nn.Linear(config.units[-1], numbers)
+        elements = channels * size[0] * size[1]
+        # LSTMs have 1x1 kernels over input and state
+        ones = config.kernel_sizes
+        self.core = EncoderForecaster(elements, config.units, ones, ones)
+        self.head = nn.Linear(config.units[-1], elements)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
         self.check_size(context_BTCHW)
-        return PlainState(context_BTCHW[:, -1], self.core.encode(self._flatten(context_BTCHW)))
+        # Every pixel is a channel of a single cell
+        row_BTD11 = context_BTCHW.flatten(2)[..., None, None]
+        return PlainState(context_BTCHW[:, -1], self.core.encode(row_BTD11))
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:
         layers = self.core.step(state.layers)
         change_BD = self.head(layers[-1][0].flatten(1))
         frame_BCHW = self.bounded(state.last_BCHW + change_BD.view_as(state.last_BCHW))
         return frame_BCHW, PlainState(frame_BCHW, layers)
-
-    def _flatten(self, context_BTCHW: Tensor) -> Tensor:
-        return context_BTCHW.flatten(2)[..., None, None]
 
 
 class CnnLstm(SizedForecaster):
@@ -216,7 +207,7 @@ class CnnLstm(SizedForecaster):
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
         self.check_size(context_BTCHW)
-        layers = state_behind(self.stack, over_time(self._embed, context_BTCHW)[:, :-1])
+        layers = state_after(self.stack, over_time(self._embed, context_BTCHW)[:, :-1])
         return PlainState(context_BTCHW[:, -1], layers)
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:
@@ -226,7 +217,4 @@ class CnnLstm(SizedForecaster):
         return frame_BCHW, PlainState(frame_BCHW, layers)
 
     def _embed(self, frames_NCHW: Tensor) -> Tensor:
-        return self._flatten(self.stem(frames_NCHW))
-
-    def _flatten(self, cells_NEHW: Tensor) -> Tensor:
-        return cells_NEHW.flatten(1)[..., None, None]
+        return self.stem(frames_NCHW).flatten(1)[..., None, None]

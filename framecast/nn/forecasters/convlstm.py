@@ -18,12 +18,12 @@ from framecast.nn.forecasters.layers import (
     grid_stack,
     mean_logit,
     over_time,
-    state_behind,
+    state_after,
 )
 
 
 class PlainState(NamedTuple):
-    """What the plain forecaster carries: the newest frame and each layer's (h, c)."""
+    """The newest frame and each layer's (h, c)."""
 
     last_BCHW: Tensor
     layers: States
@@ -44,8 +44,8 @@ class PlainConvLSTM(Forecaster):
         self.paint = ToPixels(config.filters[-1], channels, config.patch)
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
-        layers = state_behind(self.stack, over_time(self.stem, context_BTCHW)[:, :-1])
-        # A copy, since a view would hold on to the whole context.
+        layers = state_after(self.stack, over_time(self.stem, context_BTCHW)[:, :-1])
+        # A copy, since a view would keep the whole context; the first step reads this frame
         return PlainState(context_BTCHW[:, -1].clone(), layers)
 
     def step(self, state: PlainState) -> tuple[Tensor, PlainState]:
@@ -79,7 +79,7 @@ class FrameConvLSTM(PlainConvLSTM):
 
     def frame(self, h_BFHW: Tensor, last_BCHW: Tensor) -> Tensor:
         """The frame after `last_BCHW`, of which only the size counts."""
-        # In float32: near 1 the steps of bfloat16 are as large as those of 8-bit pixels.
+        # In float32: near 1 the steps of bfloat16 are as large as those of 8-bit pixels
         return torch.sigmoid(self.paint(h_BFHW, last_BCHW.shape[-2:]).float())
 
     @torch.no_grad()

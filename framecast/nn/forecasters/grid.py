@@ -1,15 +1,15 @@
-"""Numbers that the networks and their traces share: widths, patches, grids. No torch."""
+"""Widths, patches and grids that networks share with their cost model. Does not import torch."""
 
 from __future__ import annotations
 
 from framecast.config.schema import ModelConfig
 
+# Tiles start at multiples of it, in pixels: whole cells of every patch (1 to 16) and of image
+# pyramids of up to five halvings, so that a tile has the same cells as the whole frame
 TILE_UNIT = 32
-"""Pixels that tiles start at multiples of: whole cells of every patch (1 to 16) and of image
-pyramids of up to five halvings, so that a tile sees the cells that the whole frame has."""
 
+# Side in pixels; a smaller tile would be little more than overlap
 SMALLEST_TILE = 2 * TILE_UNIT
-"""Side in pixels below which a tile would be little else than overlap."""
 
 
 def stem_widths(patch: int, embedding: int) -> tuple[int, ...]:
@@ -45,6 +45,7 @@ def tile_spans(length: int, side: int) -> tuple[tuple[int, int], ...]:
     if length <= side:
         return ((0, length),)
     side = side // TILE_UNIT * TILE_UNIT
+    # The last tile starts at a whole unit, too, and may be smaller than the others
     last = -(-(length - side) // TILE_UNIT) * TILE_UNIT
     starts = [*range(0, last, side - tile_overlap(side)), last]
     return tuple((start, min(start + side, length)) for start in starts)

@@ -23,6 +23,7 @@ class Stem(nn.Sequential):
         widths = [channels, *stem_widths(patch, embedding)]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
+            # Each halves the resolution, until a cell is patch x patch pixels
             layers.append(nn.Conv2d(before, after, 3, stride=min(patch, 2), padding=1))
             layers.append(nn.LeakyReLU(0.1))
         super().__init__(*layers)
@@ -36,13 +37,13 @@ def grid_stack(
     channels: int,
     filters: Sequence[int],
     kernel_sizes: Sequence[int],
+    recurrent: Sequence[int] | None = None,
     *,
-    recurrent_kernel_sizes: Sequence[int] | None = None,
     peephole: bool = False,
 ) -> ConvLSTMStack:
     """ConvLSTM2D layers that keep the grid's size, run over sequences or stepped together.
 
-    `recurrent_kernel_sizes` are those of the states' kernels, None: the same as the inputs'.
+    `recurrent` are the sides of the states' kernels, None: as `kernel_sizes`.
     """
     shared = {
         "padding": "same",
@@ -51,15 +52,13 @@ def grid_stack(
         "peephole": peephole,
     }
     layers = [
-        {"filters": width, "kernel_size": side, "recurrent_kernel_size": recurrent, **shared}
-        for width, side, recurrent in zip(
-            filters, kernel_sizes, recurrent_kernel_sizes or kernel_sizes, strict=True
-        )
+        {"filters": width, "kernel_size": side, "recurrent_kernel_size": own, **shared}
+        for width, side, own in zip(filters, kernel_sizes, recurrent or kernel_sizes, strict=True)
     ]
     return ConvLSTMStack(layers, in_channels=channels, return_state=True)
 
 
-def state_behind(stack: ConvLSTMStack, cells_BTEHW: Tensor) -> States:
+def state_after(stack: ConvLSTMStack, cells_BTEHW: Tensor) -> States:
     """h and c of all layers after a sequence, zeros after an empty one."""
     if cells_BTEHW.shape[1] == 0:
         batch, _, *shape = cells_BTEHW.shape
@@ -86,6 +85,7 @@ class ToPixels(nn.Module):
         self.patch = patch
         self.weight = nn.Parameter(torch.zeros(filters, channels, side, side))
         self.bias = nn.Parameter(torch.zeros(channels))
+        # A tent over two cells: tents of neighbours add up to 1 at every pixel
         ramp = 1 - (torch.arange(side) - (side - 1) / 2).abs() / patch
         self.register_buffer("taper", ramp * ramp.unsqueeze(1), persistent=False)
 
@@ -114,6 +114,6 @@ def zero_conv(channels: int, outputs: int) -> nn.Conv2d:
 
 
 def mean_logit(windows: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """What a sigmoid makes the mean brightness of the targets, within 0.01 and 0.99."""
+    """The logit of the mean brightness of the targets, which is kept within 0.01 and 0.99."""
     means = torch.stack([target_BTCHW.mean() for _, target_BTCHW in windows])
     return torch.logit(means.mean().clamp(0.01, 0.99))

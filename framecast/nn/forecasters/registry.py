@@ -1,4 +1,4 @@
-"""The networks by the names that `model.name` has for them."""
+"""The networks by their names in `model.name`."""
 
 from __future__ import annotations
 

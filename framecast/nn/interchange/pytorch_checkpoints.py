@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -33,30 +33,25 @@ def load_ndrplz(source: Source, prefix: str | None = None) -> list[ConvLSTM2D]:
     "encoder.cell_list.0.conv.weight"). Other tensors are named in a UserWarning. Raises
     CheckpointError for files that are damaged, hold code, or are laid out otherwise.
     """
-    where, tensors = _tensors(source)
-    prefix, cells = _cells(where, tensors, prefix, {"conv.weight", "conv.bias"}, "ndrplz")
-    layers = []
-    for index, cell in enumerate(cells):
-        at = f"{where}: {prefix}cell_list.{index}"
-        weight = _weight(at, cell, "conv.weight")
-        filters = weight.shape[0] // 4
-        # One convolution over [x, h]: its input channels are those of x, then those of h.
-        parts = {
-            "kernel": weight[:, : weight.shape[1] - filters],
-            "recurrent_kernel": weight[:, weight.shape[1] - filters :],
-        }
-        if "conv.bias" in cell:
-            parts["bias"] = _weight(at, cell, "conv.bias", axes=1)
-        # From i, f, o, g to i, f, g, o.
-        parts = {
-            name: torch.cat([tensor[: 2 * filters], *tensor[2 * filters :].chunk(2)[::-1]])
-            for name, tensor in parts.items()
-        }
-        layers.append(_layer(at, parts))
-    _check_chain(where, layers)
-    used = {f"{prefix}cell_list.{i}.{name}" for i, cell in enumerate(cells) for name in cell}
-    _report(where, [name for name in tensors if name not in used])
+    names = {"conv.weight", "conv.bias"}
+    where, layers, rest = _load(source, prefix, names, "ndrplz", _ndrplz_parts)
+    _report(where, rest)
     return layers
+
+
+def _ndrplz_parts(at: str, cell: dict[str, Tensor]) -> dict[str, Tensor]:
+    weight = _weight(at, cell, "conv.weight")
+    filters = weight.shape[0] // 4
+    # One convolution over [x, h]: its input channels are those of x, then those of h
+    channels = weight.shape[1] - filters
+    parts = {"kernel": weight[:, :channels], "recurrent_kernel": weight[:, channels:]}
+    if "conv.bias" in cell:
+        parts["bias"] = _weight(at, cell, "conv.bias", axes=1)
+    # From i, f, o, g to i, f, g, o
+    return {
+        name: torch.cat([tensor[: 2 * filters], *tensor[2 * filters :].chunk(2)[::-1]])
+        for name, tensor in parts.items()
+    }
 
 
 def load_openstl(source: Source, prefix: str | None = None) -> list[ConvLSTM2D]:
@@ -68,31 +63,47 @@ def load_openstl(source: Source, prefix: str | None = None) -> list[ConvLSTM2D]:
     `load_ndrplz`. Raises CheckpointError as there, and for cells with layer_norm, whose
     normalisation over the whole frame this project's layer does not compute.
     """
-    where, tensors = _tensors(source)
     names = {"conv_x.0.weight", "conv_h.0.weight"}
-    prefix, cells = _cells(where, tensors, prefix, names, "OpenSTL")
-    if normed := [name for name in tensors if re.search(r"cell_list\.\d+\.conv_[xh]\.1\.", name)]:
+    where, layers, rest = _load(source, prefix, names, "OpenSTL", _openstl_parts)
+    if normed := [name for name in rest if re.search(r"cell_list\.\d+\.conv_[xh]\.1\.", name)]:
         raise CheckpointError(
             f"{where}: {normed[0]} belongs to a cell with layer_norm over channels, height and "
             "width, which ConvLSTM2D does not compute",
-            remedy="only checkpoints trained with layer_norm=0 can be taken over",
+            remedy="only checkpoints trained with layer_norm=0 can be loaded",
         )
-    layers = []
-    for index, cell in enumerate(cells):
-        at = f"{where}: {prefix}cell_list.{index}"
-        kernels = (_weight(at, cell, f"conv_{source}.0.weight") for source in "xh")
-        layers.append(_layer(at, dict(zip(("kernel", "recurrent_kernel"), kernels, strict=True))))
-    _check_chain(where, layers)
-    used = {f"{prefix}cell_list.{i}.{name}" for i, cell in enumerate(cells) for name in cell}
-    rest = [name for name in tensors if name not in used]
-    # OpenSTL's cells carry these but their forward pass does not use them.
+    # OpenSTL's cells have these, but their forward pass does not use them
     dead = [name for name in rest if re.search(r"cell_list\.\d+\.conv_(o|last)\.", name)]
     if dead:
-        count = sum(tensors[name].numel() for name in dead)
+        count = sum(rest[name].numel() for name in dead)
         text = f"{where}: conv_o and conv_last of the cells, {count} weights that OpenSTL never"
         warnings.warn(f"{text} computes with, were ignored", stacklevel=2)
     _report(where, [name for name in rest if name not in dead])
     return layers
+
+
+def _openstl_parts(at: str, cell: dict[str, Tensor]) -> dict[str, Tensor]:
+    kernels = (_weight(at, cell, f"conv_{source}.0.weight") for source in "xh")
+    return dict(zip(("kernel", "recurrent_kernel"), kernels, strict=True))
+
+
+def _load(
+    source: Source,
+    prefix: str | None,
+    names: set[str],
+    project: str,
+    parts_of: Callable[[str, dict[str, Tensor]], dict[str, Tensor]],
+) -> tuple[str, list[ConvLSTM2D], dict[str, Tensor]]:
+    """Where the tensors come from, the layers of a stack, and the tensors that it leaves unused."""
+    where, tensors = _tensors(source)
+    prefix, cells = _cells(where, tensors, prefix, names, project)
+    layers = []
+    for index, cell in enumerate(cells):
+        at = f"{prefix}cell_list.{index}"
+        layers.append(_layer(f"{where}: {at}", parts_of(f"{where}: {at}", cell)))
+        for name in cell:
+            del tensors[f"{at}.{name}"]
+    _check_chain(where, layers)
+    return where, layers, tensors
 
 
 def _tensors(source: Source) -> tuple[str, dict[str, Tensor]]:
@@ -103,7 +114,7 @@ def _tensors(source: Source) -> tuple[str, dict[str, Tensor]]:
         if not Path(source).is_file():
             raise CheckpointError(f"{where}: no such file", remedy="give a .pt, .pth or .ckpt file")
         try:
-            # weights_only: a pickle could run code.
+            # weights_only: a pickle could run code
             contents = torch.load(source, map_location="cpu", weights_only=True)
         except Exception as error:
             # Changed bytes make zipfile, pickle and torch raise almost anything.
@@ -205,8 +216,8 @@ def _check_chain(where: str, layers: list[ConvLSTM2D]) -> None:
             )
 
 
-def _report(where: str, names: list[str]) -> None:
-    """Say which tensors belong to no ConvLSTM of the stack."""
-    if names:
+def _report(where: str, names: Iterable[str]) -> None:
+    """Warn of tensors that belong to no ConvLSTM of the stack."""
+    if names := list(names):
         shown = ", ".join(names[:6]) + (" ..." if len(names) > 6 else "")
         warnings.warn(f"{where}: not part of the ConvLSTM layers, left: {shown}", stacklevel=3)
