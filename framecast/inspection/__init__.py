@@ -1,1 +1,1 @@
-"""Tensor shapes, costs and mistakes of networks, told without building them. No torch."""
+"""Tensor shapes, costs and mistakes of networks, found without building them or importing torch."""

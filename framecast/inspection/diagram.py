@@ -1,4 +1,4 @@
-"""Layers as boxes with their sizes, from top to bottom, drawn with Matplotlib."""
+"""A diagram of layers as boxes with their sizes, from top to bottom, drawn with Matplotlib."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _EDGE, _FILL, _WRONG, _WARN = "#44546a", "#eef3fa", "#c0392b", "#b9770e"
 class Box:
     """One layer: its name, what it returns and how many parameters it has.
 
-    `mark` is "mistake" or "warning" where something is wrong; `inputs` are the numbers of the boxes
-    it is fed by, None for the one before.
+    `mark` is "mistake", "warning" or ""; `inputs` are the numbers of the boxes whose output it
+    reads, None for the box before.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Box:
 
 
 def check_diagram(path: Path, overwrite: bool) -> None:
-    """Raise OutputError for a format that is not drawn, or a file that exists."""
+    """Raise OutputError for an unknown format, or a file that exists."""
     if path.suffix.lower() not in FORMATS:
         raise OutputError(
             f"{path}: diagrams are drawn as {', '.join(FORMATS)}", remedy="use e.g. shapes.svg"
@@ -42,7 +42,7 @@ def check_diagram(path: Path, overwrite: bool) -> None:
 
 
 def draw(boxes: Sequence[Box], title: str, path: Path) -> None:
-    """Write the boxes, in as many columns as keep a page readable; OutputError where it cannot."""
+    """Write the boxes, in columns of equal height; raises OutputError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (slow to load)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -57,6 +57,7 @@ def draw(boxes: Sequence[Box], title: str, path: Path) -> None:
     # Inches from the top left, so that boxes are placed as they are read
     axes.set_ylim(size[1], 0)
     axes.axis("off")
+    # About 12 characters of 8 points to an inch
     lines = textwrap.wrap(title, int(size[0] * 12))[:2]
     axes.text(0.3, 0.3, "\n".join(lines), fontsize=8, fontweight="bold", va="center")
     places = [
@@ -68,6 +69,7 @@ def draw(boxes: Sequence[Box], title: str, path: Path) -> None:
         before = (number - 1,) if number else ()
         for giver in before if box.inputs is None else box.inputs:
             _draw_arrow(axes, places[giver], place, near=giver == number - 1)
+    # Into memory first, so that an error leaves no half a file
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:].lower(), dpi=150)
     write_whole(path, content.getvalue(), "diagram")
@@ -88,6 +90,7 @@ def _draw_box(axes: object, box: Box, left: float, top: float) -> None:
             linewidth=1.8 if box.mark else 1,
         )
     )
+    # Names come from the user's code, where a $ is no formula
     words = {"fontsize": 8, "va": "center", "parse_math": False}
     first, second = top + 0.2, top + 0.44
     name = textwrap.shorten(box.name, 26, placeholder="...")

@@ -1,7 +1,7 @@
-"""Keras code read without running it: its syntax tree, followed as far as shapes depend on it.
+"""Read Keras code without running it: follow its syntax tree as far as shapes depend on it.
 
 Followed are Sequential lists and `add`, functional chains, constants and arithmetic, loops over
-known ranges, and functions of the file's own. Everything else becomes a symbol with its source
+known ranges, and functions that the file defines. Everything else becomes a symbol with its source
 text, or a note with its line. Nothing is imported or called.
 """
 
@@ -30,11 +30,11 @@ from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Graph
 from framecast.inspection.sizes import Symbol
 
+# Statements that are followed in all; code that needs more is not building a model
 MOST_STATEMENTS = 50_000
-"""Statements that are followed in all; code that needs more is not building a model."""
 
+# A recursion that goes deeper is taken to be endless
 DEEPEST_CALL = 20
-"""Functions that call each other further than this are taken to be endless."""
 
 
 class _TooLongError(Exception):
@@ -42,7 +42,7 @@ class _TooLongError(Exception):
 
 
 class _LoopError(Exception):
-    """Ends a turn of a loop, or the loop where it `leaves`."""
+    """`continue`, or `break` if it `leaves` the loop."""
 
     def __init__(self, *, leaves: bool) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ def _is_prompt(line: str) -> bool:
 
 
 class _Reader(ExpressionReader):
-    """Walks through statements with the values that names have so far."""
+    """Follows statements, with the values that names have so far."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,13 +162,14 @@ class _Reader(ExpressionReader):
             self.left -= 1
             if self.left < 0:
                 raise _TooLongError
+            # Other statements, such as assert or del, build nothing
             follow = self.statements.get(type(statement))
             if follow is not None:
                 follow(statement)
 
     def run_uncalled(self) -> None:
-        """Functions that nobody calls here are what a module offers: their bodies are followed."""
-        # Code at the top level has built something: functions are helpers then
+        """Follow functions that the file itself never calls, such as `build_model`."""
+        # If code at the top level has built something, they are only helpers
         if self.nodes or any(model.layers for model in self.models):
             return
         for value in list(self.names.values()):
@@ -196,6 +197,7 @@ class _Reader(ExpressionReader):
         raise _LoopError(leaves=isinstance(node, ast.Break))
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        # `from keras.layers import ConvLSTM2D as Recurrent`; plain imports need no name
         for alias in node.names:
             if alias.asname and alias.name in {**SIGNATURES, **ALIASES}:
                 self.names[alias.asname] = Symbol(alias.name)
@@ -224,7 +226,7 @@ class _Reader(ExpressionReader):
 
     def _branch(self, node: ast.If) -> None:
         test = self.value(node.test)
-        # The script is what is asked about
+        # if __name__ == "__main__": the file is inspected as a script
         if ast.unparse(node.test).startswith("__name__"):
             test = True
         if isinstance(test, Symbol | TensorValue):
@@ -243,7 +245,7 @@ class _Reader(ExpressionReader):
                 return None
         positional = self.items(node.args)
         keywords = {k.arg: self.value(k.value) for k in node.keywords if k.arg}
-        # **settings, where settings is known
+        # **settings with a known dictionary
         for keyword in node.keywords:
             unpacked = self.value(keyword.value) if keyword.arg is None else None
             if isinstance(unpacked, dict):
@@ -310,6 +312,7 @@ class _Reader(ExpressionReader):
         for name, value in arguments.items():
             if name in ("layer", "backward_layer") and value is not None and value is not ...:
                 arguments[name] = self._wrapped(value, problems)
+            # An unknown activation changes no shape, unknown strides do
             elif isinstance(value, Symbol) and name not in _MAY_BE_SYMBOLS:
                 arguments[name] = parameters_of(kind)[name]
                 if not name.endswith(("activation", "initializer", "regularizer", "constraint")):
@@ -321,7 +324,7 @@ class _Reader(ExpressionReader):
         return LayerValue(kind, {**first, **arguments}, keywords.get("name"), node.lineno, problems)
 
     def _wrapped(self, value: Any, problems: list[Problem]) -> Any:
-        """A layer inside another one, as its kind and arguments; `...` for what is none."""
+        """The layer inside a wrapper as its kind and arguments; `...` if it is not a layer."""
         if not isinstance(value, LayerValue) or not value.kind:
             what = f"wraps {value.text if isinstance(value, LayerValue) else value}"
             problems.append(Problem(f"{what}, which is no layer that is known", "wrap a layer"))
@@ -340,6 +343,7 @@ class _Reader(ExpressionReader):
     def _functional(
         self, positional: list[Any], keywords: dict[str, Any], node: ast.Call
     ) -> ModelValue:
+        # Model(x, y), Model(inputs=x, outputs=y), and Keras 1's Model(input=x, output=y)
         given = [*positional, None, None]
         ends = [
             keywords.get(f"{name}s", keywords.get(name, given[number]))
@@ -395,7 +399,7 @@ class _Reader(ExpressionReader):
 
     @contextmanager
     def _quiet_where_nothing_is_built(self) -> Iterator[None]:
-        """Forget notes on code that made no layer: preparing data is nobody's question here."""
+        """Drop notes on code that made no layer, such as code that prepares data."""
         built, told = self._built(), len(self.notes)
         try:
             yield
@@ -408,9 +412,10 @@ class _Reader(ExpressionReader):
         return len(self.nodes) + len(self.models) + waiting
 
 
+# Arguments that may stay unknown: shapes then have a symbol in them
 _MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output_dim", "layer"}
-"""Arguments that may stay unknown: shapes are still told, with a symbol in them."""
 
+# Layers without a rule, recognised by name even when imported without `layers.`
 _LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}
 
 

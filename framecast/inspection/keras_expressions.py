@@ -1,7 +1,7 @@
-"""What expressions in Keras code stand for: constants, tensors, layers, or symbols.
+"""Values of expressions in Keras code: constants, tensors, layers, or symbols.
 
-Nothing is called: numbers, lists and comparisons are worked out, the rest is left to the reader of
-statements (`keras_code.py`) or becomes a symbol with its source text.
+Numbers, lists and comparisons are evaluated; everything else is left to the reader of statements
+(`keras_code.py`) or becomes a symbol with its source text.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from framecast.inspection.keras_values import (
 from framecast.inspection.model_graph import OpenAxes
 from framecast.inspection.sizes import Symbol
 
+# Iterations of a loop that are followed; no model has as many layers
 LONGEST_LOOP = 500
-"""Turns of a loop that are followed; no model has as many layers."""
 
 _LONGEST_LIST = 10_000
+# Larger values are no sizes, and evaluating them could fill memory: they become symbols
 _LARGEST_NUMBER = 10**18
-"""Beyond these nothing is a size: code that makes them is left as a symbol, not worked out."""
 
 _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -46,13 +46,14 @@ _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.NotEq: operator.ne,
 }
 _TENSOR_OPERATORS = {ast.Add: "Add", ast.Sub: "Subtract", ast.Mult: "Multiply"}
+# Builtins that have no effect but their result
 _PURE = {"range": range, "len": len, "int": int, "tuple": tuple, "list": list, "min": min}
 _PURE |= {"max": max, "sum": sum, "enumerate": enumerate, "zip": zip, "reversed": reversed}
 _PURE |= {"abs": abs, "round": round, "str": str, "bool": bool}
 
 
 class ExpressionReader(GraphBuilder):
-    """Works out expressions with the values that names have so far."""
+    """Evaluates expressions with the values that names have so far."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +76,7 @@ class ExpressionReader(GraphBuilder):
         }
 
     def call(self, node: ast.Call) -> Any:
-        """What a call returns; statements and functions are the reader's business."""
+        """The value of a call, which the reader of statements finds."""
         raise NotImplementedError
 
     def note(self, node: ast.AST, text: str) -> None:
@@ -84,7 +85,7 @@ class ExpressionReader(GraphBuilder):
             self.notes.append(note)
 
     def value(self, node: ast.expr) -> Any:
-        """What an expression stands for: a constant, a tensor, a layer, or a symbol."""
+        """The value of an expression: a constant, a tensor, a layer, or a symbol."""
         # Anything else, a lambda or an f-string, is its own source text
         follow = self.expressions.get(type(node), to_symbol)
         return follow(node)
@@ -117,6 +118,7 @@ class ExpressionReader(GraphBuilder):
 
     def _conditional(self, node: ast.IfExp) -> Any:
         test = self.value(node.test)
+        # Of an unknown test the first branch is taken
         return self.value(node.body if isinstance(test, Symbol) or test else node.orelse)
 
     def items(self, elements: Sequence[ast.expr]) -> list[Any]:
@@ -125,6 +127,7 @@ class ExpressionReader(GraphBuilder):
             if not isinstance(element, ast.Starred):
                 items.append(self.value(element))
                 continue
+            # (None, *x_train.shape[2:]): some number of sizes
             inside = self.value(element.value)
             if isinstance(inside, tuple | list):
                 items += inside
@@ -144,7 +147,7 @@ class ExpressionReader(GraphBuilder):
         return values
 
     def operate(self, node: ast.expr, op: ast.AST, left: ast.expr, right: ast.expr) -> Any:
-        """Two values joined: tensors become a layer, numbers a number."""
+        """Apply an operator: two tensors become a layer, numbers a number."""
         one, other = self.value(left), self.value(right)
         if isinstance(op, ast.cmpop) and any(isinstance(each, Symbol) for each in (one, other)):
             return to_symbol(node)
@@ -178,6 +181,7 @@ class ExpressionReader(GraphBuilder):
         if whole and returns_several(self.nodes[value.node]):
             return TensorValue(value.node, index)
         parts = index if isinstance(index, tuple) else (index,)
+        # `x[:, n]` with an unknown n is followed no further
         known = all(isinstance(part, int | slice) or part in (None, ...) for part in parts)
         name = f"[{ast.unparse(node.slice)}]".replace("[(", "[").replace(")]", "]")
         kind, arguments = ("GetItem", {"index": parts}) if known else ("", {})
@@ -215,7 +219,7 @@ class ExpressionReader(GraphBuilder):
                 self.assign(each, part)
 
     def _parts(self, value: Any, count: int) -> list[Any]:
-        """What `a, b, c = value` gives to each name."""
+        """The values of the names in `a, b, c = value`."""
         if isinstance(value, TensorValue):
             return [TensorValue(value.node, number) for number in range(count)]
         if isinstance(value, tuple | list):
@@ -224,7 +228,7 @@ class ExpressionReader(GraphBuilder):
 
 
 def _is_too_large(op: ast.AST, one: Any, other: Any) -> bool:
-    """Whether working it out would fill memory or take forever."""
+    """Whether the operation would fill memory or take forever."""
     if isinstance(op, ast.Pow):
         return not (isinstance(other, int | float) and abs(other) <= 64)
     if isinstance(op, ast.Mult | ast.Add):
@@ -236,7 +240,7 @@ def _is_too_large(op: ast.AST, one: Any, other: Any) -> bool:
 
 
 def pure_call(name: str, positional: Sequence[Any]) -> Any:
-    """What a builtin function returns for known values; LookupError where it is not worked out."""
+    """Call a builtin function with known values; LookupError if it is not one of `_PURE`."""
     lengths = [_length(each) for each in positional if hasattr(each, "__len__")]
     if name not in _PURE or max(lengths, default=0) > _LONGEST_LIST:
         raise LookupError(name)
@@ -252,5 +256,6 @@ def pure_call(name: str, positional: Sequence[Any]) -> Any:
 def _length(value: Any) -> int:
     try:
         return len(value)
+    # A range may be longer than any index
     except OverflowError:
         return _LONGEST_LIST + 1

@@ -1,6 +1,6 @@
 """The arguments of Keras' layers, in their order and with their defaults; kept equal by a test.
 
-Written as in Python. Source: the layers of Keras 3, `keras/src/layers/`.
+Each is written as in Python. Source: the layers of Keras 3, `keras/src/layers/`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import ast
 from functools import cache
 from typing import Any
 
+# Initializers that are not Keras' usual one, glorot_uniform
 _STARTS = {"recurrent": "orthogonal", "bias": "zeros"}
 
 
@@ -128,6 +129,7 @@ SIGNATURES: dict[str, str] = {
     "batch_shape=None, input_tensor=None, optional=False",
 }
 
+# Other names of the same classes, old ones of Keras 1 included
 ALIASES = {
     "Input": "InputLayer",
     **{f"MaxPool{n}D": f"MaxPooling{n}D" for n in _RANKS},
@@ -140,18 +142,18 @@ ALIASES = {
     "SeparableConvolution2D": "SeparableConv2D",
     "LSTMConv2D": "ConvLSTM2D",
 }
-"""Other names of the same classes, old ones of Keras 1 included."""
 
+# Arguments that framecast's ConvLSTM layers have and Keras' do not
 OURS_ALONE = "recurrent_kernel_size=None, peephole=False, layer_norm=False, recompute=False"
-"""What framecast's ConvLSTM layers have and Keras' do not."""
 
+# Arguments that a layer takes in its `**kwargs`, in this or an earlier version of Keras
 OF_ANY_LAYER = {
     *("name", "dtype", "trainable", "autocast", "activity_regularizer", "weights", "input_shape"),
     *("batch_input_shape", "batch_shape", "batch_size", "input_dim", "input_length"),
     *("unroll", "zero_output_for_mask", "implementation", "time_major"),
 }
-"""Arguments that a layer takes in its `**kwargs`, in this or an earlier version of Keras."""
 
+# Arguments of Keras 1 with their names since Keras 2
 OLD_NAMES = {
     **{"nb_filter": "filters", "border_mode": "padding", "subsample": "strides"},
     **{"subsample_length": "strides", "filter_length": "kernel_size"},
@@ -164,15 +166,15 @@ OLD_NAMES = {
     **{"bias": "use_bias", "p": "rate", "atrous_rate": "dilation_rate", "pool_length": "pool_size"},
     "sigma": "stddev",
 }
-"""Arguments of Keras 1 by what they are called since Keras 2."""
 
 
 @cache
 def parameters_of(kind: str) -> dict[str, Any]:
-    """A layer's arguments by name, in order; `...` where one has to be given."""
+    """A layer's arguments by name, in order; `...` for one without a default."""
     text = SIGNATURES[kind]
     if kind.startswith("ConvLSTM"):
         text = f"{text}, {OURS_ALONE}"
+    # Parsed as Python, so that defaults are read as Keras' source has them
     arguments = ast.parse(f"def layer({text}): 0").body[0].args
     names = [argument.arg for argument in arguments.args]
     defaults = [ast.literal_eval(default) for default in arguments.defaults]

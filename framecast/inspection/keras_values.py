@@ -1,4 +1,4 @@
-"""What names stand for in Keras code, and the graph that calling layers on tensors builds."""
+"""Values in Keras code, and the graph that is built by calling layers on tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from framecast.inspection.sizes import Symbol
 
 @dataclass(frozen=True)
 class TensorValue:
-    """What a layer returned; `index` None is everything it returned."""
+    """A tensor that a layer returned; `index` None is everything it returned."""
 
     node: int
     index: int | None = None
@@ -23,7 +23,7 @@ class TensorValue:
 
 @dataclass
 class LayerValue:
-    """A layer that was made and is not called yet."""
+    """A layer that is made but not called yet."""
 
     kind: str
     arguments: dict[str, Any]
@@ -104,7 +104,7 @@ class GraphBuilder:
         return x
 
     def uncalled(self, tensor: TensorValue) -> LayerValue:
-        """The layer that made a tensor, `Input(...)`, where a layer is wanted."""
+        """Take back the call of a layer, as in `model.add(Input(...))`, and return the layer."""
         made = self.nodes.pop(tensor.node)
         return LayerValue(made.kind, made.arguments, made.name, made.line, list(made.problems))
 
@@ -118,12 +118,12 @@ class GraphBuilder:
         return self._replay(model, flat(positional))
 
     def _replay(self, model: ModelValue, given: list[Any]) -> TensorValue:
-        """A functional model on other tensors: its nodes once more."""
+        """Apply a functional model to other tensors, by a copy of its nodes."""
         moved = {
             old[0]: (new.node, new.index) for old, new in zip(model.inputs, given, strict=False)
         }
         for number in sorted(_ancestors(self.nodes, model.outputs)):
-            # The model's own Input gives way to the tensor it is called on
+            # Its Input is replaced by the tensor it is called on
             if number in moved:
                 continue
             node = self.nodes[number]
@@ -150,7 +150,7 @@ class GraphBuilder:
             used = {tensor[0] for node in self.nodes for tensor in node.inputs}
             loose = tuple((n, None) for n in range(len(self.nodes)) if n not in used)
             return Graph(self.nodes, loose[-1:], self.notes)
-        # An autoencoder's file builds encoder and decoder, too: the whole is the largest
+        # A file may build an encoder and a decoder, too; the whole model is the largest
         chosen = max(range(len(ends)), key=lambda number: (sizes[number], number))
         if (built := len([size for size in sizes if size])) > 1:
             line = self.models[chosen].line

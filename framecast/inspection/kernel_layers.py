@@ -36,12 +36,12 @@ def _geometry(kind: str, arguments: Arguments, kernel: str = "kernel_size") -> C
     )
 
 
+# Names of the axes of a frame
 _SIDES = {1: ("steps",), 2: ("rows", "columns"), 3: ("depth", "rows", "columns")}
-"""What the axes of a frame are called."""
 
 
 def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict[str, Any]]:
-    """Sizes that a kernel leaves, and what there is to say of them."""
+    """Sizes after a kernel, and the fields of the LayerOutcome that explain them."""
     # valid: a kernel of d(k - 1) + 1 fits into L samples L - d(k - 1) times; same: L times
     lost = [span - 1 if geometry.padding == "valid" else 0 for span in geometry.spans]
     axes = list(zip(frame.sides, lost, geometry.strides, strict=True))
@@ -85,7 +85,7 @@ def _formula(size: Size, lost: int, stride: int) -> str:
 
 
 def _by_axes(found: Sequence[Any]) -> Iterator[tuple[Any, str]]:
-    """What was found on each axis, None for nothing, once with the names of all its axes."""
+    """Each finding but None once, with the names of all axes that have it."""
     names = _SIDES[len(found)]
     for each in dict.fromkeys(found):
         alike = (name for name, other in zip(names, found, strict=True) if other == each)
@@ -124,7 +124,7 @@ def _even(geometry: ConvGeometry) -> Iterator[Problem]:
 
 
 def show_pads(pads: Sequence[tuple[int, int]]) -> str:
-    """Padding before and after each axis: `2`, where it is 2 everywhere, or `0+1, 1+1`."""
+    """Padding before and after each axis: `2` if it is 2 everywhere, or `0+1, 1+1`."""
     if len({count for pair in pads for count in pair}) == 1:
         return str(pads[0][0])
     return ", ".join(f"{before}+{after}" for before, after in pads)
@@ -167,7 +167,7 @@ def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         weights = (("kernel", kernel), *bias_of(arguments, multiplied))
         return LayerOutcome((frame.shape(sides, multiplied),), weights, macs=macs, **told)
     filters = count_of(arguments)
-    # The second, 1x1 convolution mixes the channels
+    # A second, 1x1 convolution combines the channels
     pointwise = (*(1,) * len(sides), multiplied, filters)
     weights = (("depthwise_kernel", kernel), ("pointwise_kernel", pointwise))
     return LayerOutcome(
@@ -239,7 +239,7 @@ def _resize(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 
 def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
-    """Before and after each axis, of an integer, one for each axis, or a pair for each."""
+    """Pixels before and after each axis, from an integer, one for each axis, or pairs."""
     if isinstance(value, int):
         return [(value, value)] * rank
     # ZeroPadding1D((1, 2)) is before and after; ZeroPadding2D((1, 2)) is rows and columns
@@ -277,6 +277,7 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     return LayerOutcome((output, *states), tuple(weights.items()), macs=macs, **told)
 
 
+# Rules of all layers that work on frames, with or without a time axis
 KERNEL_RULES: dict[str, Callable[[str, Arguments, Shape], LayerOutcome]] = {
     **{f"Conv{n}D": _conv for n in (1, 2, 3)},
     **{f"Conv{n}DTranspose": _transposed for n in (1, 2, 3)},
@@ -286,4 +287,3 @@ KERNEL_RULES: dict[str, Callable[[str, Arguments, Shape], LayerOutcome]] = {
     **{f"{how}{n}D": _resize for how in _RESIZING for n in (1, 2, 3)},
     **{f"ConvLSTM{n}D": _convlstm for n in (1, 2, 3)},
 }
-"""How each layer that works on frames, with or without time, finds its output."""

@@ -32,18 +32,18 @@ from framecast.nn.convlstm.keras_names import (
 from framecast.nn.shapes import ConvGeometry, to_sizes
 
 _KIND = "ConvLSTM2D"
+# One setting: no white space or comma, except in brackets, in quotes, and between digits
 _WORD = re.compile(r"(?:\([^)]*\)?|\[[^\]]*\]?|'[^']*'|\"[^\"]*\"|,(?=\d)|[^\s,(\[])+")
-"""One setting: no white space or comma, except in brackets, in quotes, and between digits."""
 
 _OLD_FORMATS = {"th": "channels_first", "tf": "channels_last"}
 
+# By the last word of an argument: names that framecast knows, and those that only Keras does
 _NAMES: dict[str, tuple[Iterable[str], tuple[str, ...]]] = {
     "activation": (ACTIVATION_COSTS, ("glu", "threshold")),
     "initializer": (INITIALIZER_NAMES, ("identity",)),
     "regularizer": (REGULARIZER_NAMES, ("l1_l2", "orthogonal_regularizer")),
     "constraint": (CONSTRAINT_NAMES, ()),
 }
-"""By the last word of an argument: names that framecast knows, and those that only Keras does."""
 
 
 def bind(

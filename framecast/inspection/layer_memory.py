@@ -80,7 +80,7 @@ def _convlstm(node: Node, shape: Shape, output: Shape) -> tuple[int, int]:
 
 
 def _activation_name(activation: Any) -> str:
-    """An activation's name; "" for a function of the user's own, which saves what most do."""
+    """An activation's name; "" for a user's function, which is counted like most."""
     return activation or "linear" if isinstance(activation, str | None) else ""
 
 

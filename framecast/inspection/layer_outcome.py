@@ -1,4 +1,4 @@
-"""What a layer makes of a shape, the words in which it says so, and how it reads its axes."""
+"""The result of a layer's shape rule, its mistakes, and how a layer reads the axes of a frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Weights = tuple[tuple[str, Shape], ...]
 
 
 class LayerMistakeError(Exception):
-    """Something a layer cannot work with: what happens and why, and the change that mends it.
+    """An input that a layer cannot work with: what happens and why, and the change that fixes it.
 
     `wanted_rank` is the number of axes the layer needs if it gets another one, `window` its kernel
     if that is larger than its input.
@@ -29,7 +29,7 @@ class LayerMistakeError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong at a layer and the change that mends it; if not `fatal` the model works.
+    """What is wrong at a layer and the change that fixes it; if not `fatal` the model works.
 
     `layer` and its `line` of code are filled in when it is reported.
     """
@@ -59,9 +59,9 @@ class KernelWindow:
 
 @dataclass(frozen=True)
 class LayerOutcome:
-    """What a layer returns: `outputs`, its `weights`, of which `frozen` elements are not trained.
+    """The result of a layer: `outputs`, its `weights`, of which `frozen` elements are not trained.
 
-    `macs` are the multiply-adds of one sample; `padding` and `formulas` say how sizes came about.
+    `macs` are the multiply-adds of one sample; `padding` and `formulas` explain the sizes.
     """
 
     outputs: tuple[Shape, ...]
@@ -84,7 +84,7 @@ def rank_of(kind: str) -> int:
 
 
 def wanted_axes(kind: str) -> int:
-    """How many axes a layer's input needs, the batch included; 0 where any number will do."""
+    """How many axes a layer's input needs, the batch included; 0 if any number will do."""
     if kind.startswith("ConvLSTM"):
         return rank_of(kind) + 3
     if kind in ("LSTM", "GRU", "SimpleRNN", "SpatialDropout1D"):
@@ -107,7 +107,7 @@ def check_axes(kind: str, shape: Shape) -> None:
 
 @dataclass(frozen=True)
 class Frame:
-    """A tensor's axes by what they are: batch and perhaps time, rows and columns, channels."""
+    """A tensor's axes by their meaning: batch and perhaps time, rows and columns, channels."""
 
     leading: Shape
     sides: Shape
@@ -139,8 +139,8 @@ def _data_format(arguments: Arguments) -> str:
 
 
 def known_channels(channels: Size) -> Size:
-    """Channels, which have to be known: weights depend on them."""
-    # C is None in the Input; other symbols are numbers that the code has and we do not
+    """The number of channels, which may not be None: weights depend on it."""
+    # The symbol C stands for None in the Input; others are numbers that the code has
     if isinstance(channels, Symbol) and str(channels) == "C":
         raise LayerMistakeError(
             "cannot make its weights: the number of channels is None",
@@ -160,9 +160,10 @@ def count_of(arguments: Arguments, name: str = "filters") -> Size:
     return to_sizes(given, 1, name)[0]
 
 
+# Matrices that a recurrent layer has side by side in one kernel
 GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
-"""Matrices that a recurrent layer keeps side by side in one kernel."""
 
+# Axes of a layer's input in Keras' order
 _AXES = {
     "1D": "(batch, steps, channels)",
     "2D": "(batch, rows, columns, channels)",
@@ -173,4 +174,3 @@ _AXES = {
     "ConvLSTM2D": "(batch, time, rows, columns, channels)",
     "ConvLSTM3D": "(batch, time, depth, rows, columns, channels)",
 }
-"""What the axes of a layer's input are, as Keras counts them."""

@@ -1,8 +1,8 @@
-"""What each of Keras' layers makes of a shape: output, weights, multiply-adds, padding.
+"""Shape rules of Keras' layers: output, weights, multiply-adds and padding from an input shape.
 
-Shapes are tuples in the order in which the code has its axes, the batch first; sizes may be
-symbols. Rules are those of Keras 3 (`keras/src/ops/operation_utils.py` and the layers' own
-`compute_output_shape`), compared with Keras by a test.
+Shapes are tuples in the axis order of the code, the batch first; sizes may be symbols. The rules
+are those of Keras 3 (`keras/src/ops/operation_utils.py` and the layers' `compute_output_shape`),
+compared with Keras by a test.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from framecast.inspection.sizes import show_shape as show
 
 
 def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOutcome:
-    """What a layer makes of its inputs; LayerMistakeError where it cannot work with them."""
+    """Apply a layer's rule to its inputs; LayerMistakeError if it cannot work with them."""
     if kind not in MERGES and len(shapes) != 1:
         raise LayerMistakeError(
             f"gets {len(shapes)} tensors and takes one", "give it one of them, e.g. the output"
@@ -67,7 +67,7 @@ def _dense(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     if len(shape) < 2:
         raise LayerMistakeError(f"needs 2 axes or more and gets {show(shape)}", "keep the features")
     units, features = count_of(arguments, "units"), shape[-1]
-    # Weights need a number; T, H, W and C stand for None in the Input
+    # T, H, W and C stand for None in the Input, and weights need numbers
     if isinstance(features, Symbol) and any(letter in str(features) for letter in "THWC"):
         raise LayerMistakeError(
             f"cannot make its weights: its input has {features} features, which None in the "
@@ -117,7 +117,7 @@ def _flatten(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 def _reshape(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     target = arguments["target_shape"]
     target = (target,) if isinstance(target, int | Symbol) else tuple(target)
-    # -1 is what is left; it is a number only where everything else is
+    # -1 takes all remaining elements; it is a number only if everything else is
     given, known = product(shape[1:]), product(size for size in target if size != -1)
     if -1 in target and isinstance(given, int) and isinstance(known, int):
         if known and given % known == 0:

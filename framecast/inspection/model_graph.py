@@ -9,15 +9,15 @@ from typing import Any
 from framecast.inspection.layer_outcome import Problem, wanted_axes
 from framecast.inspection.sizes import Size, Symbol
 
+# One output of a node: the node's number and which of its outputs; None for all it returns
 Tensor = tuple[int, int | None]
-"""One output of a node: the node's number and which of its outputs; None for all it returns."""
 
 
 @dataclass
 class Node:
-    """A layer in a model: its kind and arguments, where its input comes from, its line of code.
+    """A layer in a model: its kind and arguments, the tensors it reads, its line of code.
 
-    `states` are the tensors given as `initial_state`. A `kind` of "" is a layer that is not known.
+    `states` are the tensors given as `initial_state`. A `kind` of "" is an unknown layer.
     """
 
     kind: str
@@ -31,24 +31,24 @@ class Node:
 
 @dataclass
 class Graph:
-    """Nodes in the order in which they are called, what comes out, and what was not followed."""
+    """Nodes in the order of their calls, the output, and notes on code that was not followed."""
 
     nodes: list[Node] = field(default_factory=list)
     outputs: tuple[Tensor, ...] = ()
     notes: list[str] = field(default_factory=list)
 
 
+# Layers that keep a shape of any number of axes
 NEUTRAL = (
     *("Masking", "Rescaling", "Dropout", "GaussianNoise", "GaussianDropout", "Activation", "ReLU"),
     *("LeakyReLU", "BatchNormalization", "LayerNormalization", "Identity"),
 )
-"""Layers that leave a shape of any number of axes as it is."""
 
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 
 def axes_wanted(node: Node) -> int:
-    """Axes that a layer's input needs, the batch included; 0 where any number will do."""
+    """Axes that a layer's input needs, the batch included; 0 if any number will do."""
     inner = node.arguments.get("layer")
     inner = inner if isinstance(inner, tuple) else None  # `...` where no layer was given
     if node.kind == "TimeDistributed" and inner:
@@ -58,7 +58,7 @@ def axes_wanted(node: Node) -> int:
 
 @dataclass(frozen=True)
 class OpenAxes:
-    """Several sizes of a shape that are not known, nor how many they are: `*x_train.shape[2:]`."""
+    """An unknown number of unknown sizes in a shape: `*x_train.shape[2:]`."""
 
     text: str
 
@@ -87,8 +87,8 @@ def input_shape_of(arguments: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def named_axes(sizes: Sequence[Any]) -> tuple[Size | OpenAxes, ...]:
-    """Sizes with a symbol for each None: B, T, H, W, C by what the axis most likely is."""
-    # By the number of axes: what each most likely is, channels last
+    """Sizes with a symbol for each None: B, T, H, W or C, as the axis most likely is."""
+    # By the number of axes, channels last
     letters = {2: "BC", 3: "BTC", 4: "BHWC", 5: "BTHWC", 6: "BTDHWC"}.get(len(sizes), "BTDHWXYC")
     return tuple(
         Symbol(letter) if size is None else size

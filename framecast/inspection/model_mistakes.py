@@ -1,6 +1,6 @@
-"""What is wrong with a model, and the line to change: mistakes that stop it, and likely ones.
+"""Mistakes that stop a model and likely ones, each with the change that fixes it.
 
-Every function here looks at nodes in the order of their calls and says what it found as Problems.
+Every function here looks at nodes in the order of their calls and returns Problems.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from framecast.inspection.model_report import LayerLine
 from framecast.inspection.sizes import Shape, Symbol, is_known
 from framecast.inspection.sizes import show_shape as show
 
+# Frames have at most this many channels: grey, grey and alpha, RGB, RGB and alpha
 FEW_CHANNELS = 4
-"""Frames have at most this many channels: grey, grey and alpha, RGB, RGB and alpha."""
 
 
 def place(node: Node) -> str:
-    """A layer's name, with its line where it has one."""
+    """A layer's name, with its line if it has one."""
     return f"{node.name} (line {node.line})" if node.line else node.name
 
 
-def mend(
+def remedy(
     nodes: Sequence[Node],
     lines: Sequence[LayerLine],
     number: int,
     shapes: Sequence[Shape],
     mistake: LayerMistakeError,
 ) -> tuple[str, Shape | None]:
-    """The change that mends a mistake, and the input's shape after it, None where it is open."""
+    """The change that fixes a mistake, and the input's shape after it, None if it is unknown."""
     node = nodes[number]
     if mistake.wanted_rank and len(shapes) == 1:
-        return _mend_axes(nodes, lines, number, shapes[0], mistake.wanted_rank)
+        return _axes_remedy(nodes, lines, number, shapes[0], mistake.wanted_rank)
     if mistake.window and (smallest := _smallest_input(nodes, lines, number, mistake.window)):
         return (
             f"feed frames of {smallest} or more, set padding='same' in {place(node)}, or use "
@@ -48,7 +48,7 @@ def mend(
     return mistake.change, None
 
 
-def _mend_axes(
+def _axes_remedy(
     nodes: Sequence[Node], lines: Sequence[LayerLine], number: int, shape: Shape, wanted: int
 ) -> tuple[str, Shape | None]:
     """The change that gives a layer as many axes as it needs."""
@@ -80,7 +80,7 @@ def _mend_axes(
 
 
 def _reshaped(node: Node, shape: Shape, wanted: int) -> str:
-    """What to put before a layer whose input has another number of axes."""
+    """The layer to put before one whose input has a wrong number of axes."""
     if node.kind == "TimeDistributed" and len(shape) == wanted - 1:
         return (
             f"add the axis of time, shape={show(('T', *shape[1:]))}, or leave out TimeDistributed"
@@ -95,7 +95,7 @@ def _reshaped(node: Node, shape: Shape, wanted: int) -> str:
 
 
 def _missing_axis(shape: Shape) -> tuple[str, Shape | None]:
-    """A ConvLSTM's input without channels, or without time."""
+    """The change for a ConvLSTM's input that lacks channels or time, and its shape after it."""
     sample = shape[1:]
     # (10, 64, 64): the last axis is too long to be channels, so these are rows and columns
     if isinstance(sample[-1], int) and sample[-1] > FEW_CHANNELS:
@@ -158,7 +158,7 @@ def _smallest_input(
 
 
 def batch_in_shape(node: Node, first: Node, shape: Shape) -> list[Problem]:
-    """The batch among the sizes of one sample."""
+    """A shape that includes the batch, where Keras takes that of one sample."""
     name = "shape" if node.kind == "InputLayer" else "input_shape"
     what = (
         f"has {name}={show(shape[1:])}, {len(shape) - 1} axes, and {first.kind} takes "
@@ -181,7 +181,7 @@ def fixed_sizes(first: Node, shape: Shape) -> list[Problem]:
 
 
 def fed_problems(declared: Shape, fed: Shape) -> list[Problem]:
-    """Whether an array fits the Input it is fed to."""
+    """An array whose shape differs from the Input that it is fed to."""
     # The batch of an Input is free
     if len(declared) == len(fed) and _agree(declared[1:], fed[1:]):
         return []
@@ -195,7 +195,7 @@ def _agree(one: Shape, other: Shape) -> bool:
 
 
 def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> list[Problem]:
-    """What works and is likely wrong: the order of axes, and time where it is not meant."""
+    """Likely mistakes of a model that works: the order of axes, and an unwanted time axis."""
     if shape is None:
         return []
     node, found = nodes[number], []
@@ -204,7 +204,7 @@ def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> 
     if rank_of(node.kind) and before not in (None, data_format):
         change = f"set data_format={before!r} in {place(node)}"
         found.append(Problem(f"reads {data_format} and is given {before}", change, fatal=False))
-    # With another number of axes the order is not what is wrong
+    # With a wrong number of axes the order cannot be judged
     is_frame = len(shape) == axes_wanted(node) and "Conv" in node.kind
     is_first = all(nodes[each].kind in ("InputLayer", *NEUTRAL) for each in _before(nodes, number))
     if is_frame and is_first:
@@ -239,12 +239,12 @@ def _format_before(nodes: Sequence[Node], number: int) -> str | None:
 
 
 def _order_problems(node: Node, shape: Shape, data_format: str) -> list[Problem]:
-    """Axes of the first layer's input that look like another order than the one it reads."""
+    """Input axes of the first layer that look like another order than the one it reads."""
     lead = len(shape) - rank_of(node.kind) - 1
     axes, first = shape[lead:], data_format == "channels_first"
     if not is_known(axes) or len(axes) != 3:
         return []
-    # What the other data_format would take for channels
+    # The channels of each data_format
     channels, other = (axes[0], axes[-1]) if first else (axes[-1], axes[0])
     steps = shape[1] if lead == 2 else None
     if channels > FEW_CHANNELS >= other:
@@ -254,7 +254,7 @@ def _order_problems(node: Node, shape: Shape, data_format: str) -> list[Problem]
             f"{channels} channels, the other way {other}"
         )
         return [Problem(what, f"set data_format={name!r} or reorder the data", fatal=False)]
-    # The rest is about where time stands, which only ConvLSTM's input has
+    # The rest is about the place of time, which only a ConvLSTM's input has
     if first or lead != 2:
         return []
     # Frames have few channels and are rarely 1 to 4 pixels wide; sequences are rarely one step
@@ -292,7 +292,7 @@ def _order_problems(node: Node, shape: Shape, data_format: str) -> list[Problem]
 def state_problems(
     node: Node, outcome: LayerOutcome, states: Sequence[Shape | None]
 ) -> list[Problem]:
-    """Whether the tensors given as initial_state are the size of the layer's own state."""
+    """Tensors given as initial_state that differ in shape from the layer's own state."""
     if not states or node.kind not in RECURRENT:
         return []
     # h and c, or h alone
@@ -339,7 +339,7 @@ def batch_problems(line: LayerLine, samples: int | None) -> list[Problem]:
 def target_problems(
     nodes: Sequence[Node], last: int, output: Shape, target: Shape
 ) -> list[Problem]:
-    """Whether a loss can compare the output with the target."""
+    """Outputs that a loss cannot compare with the target."""
     what = f"gives {show(output)} and the target is {show(target)}"
     giver = last if nodes[last].kind in RECURRENT else recurrent_before(nodes, last)
     if len(target) != len(output):
@@ -358,7 +358,7 @@ def target_problems(
             )
         return [Problem(f"{what}: {len(output)} axes against {len(target)}", change)]
     for axis, (one, other) in enumerate(zip(output[1:], target[1:], strict=True), start=1):
-        # Losses compare element by element; Keras would broadcast 1, which is hardly ever meant
+        # Losses compare element by element; Keras would broadcast 1, which is rarely intended
         if is_known((one, other)) and one != other:
             change = "use padding='same' and strides of 1, or crop the target"
             if axis == len(output) - 1:

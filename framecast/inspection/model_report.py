@@ -1,6 +1,6 @@
-"""What inspecting a model found: a line a layer, their sums, and what is wrong.
+"""The result of inspecting a model: a line for each layer, their sums, and what is wrong.
 
-Plain data; sizes that are not known are symbols. Memory counts float32.
+Plain data; unknown sizes are symbols. Memory counts float32.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class View:
 
     @classmethod
     def widest(cls, views: Sequence[View | None]) -> View | None:
-        """The field of tensors that are merged: the largest of each, None where one is open."""
+        """The field of tensors that are merged: the largest of each, None if one is unknown."""
         known = [view for view in views if view is not None]
         if not known or len({len(view.sees) for view in known}) > 1 or len(known) < len(views):
             return None
@@ -59,10 +59,10 @@ class View:
 
 @dataclass(frozen=True)
 class LayerLine:
-    """One layer as it came out; `outcome` None where its shape could not be followed.
+    """One layer's result; `outcome` is None if its shape could not be followed.
 
-    `elements` are those saved for the backward pass and those alive at most without one, for the
-    batch, or for one sample where its size is unknown.
+    `elements` are those saved for the backward pass and the most alive without one, for the batch,
+    or for one sample if its size is unknown.
     """
 
     node: Node
@@ -129,7 +129,7 @@ class ModelReport:
 
     @property
     def training_bytes(self) -> int | None:
-        """Saved for the backward pass by all layers together; None where a size is unknown."""
+        """Saved for the backward pass by all layers together; None if a size is unknown."""
         # One unknown size makes the sum unknown
         if any(line.elements is None for line in self.lines):
             return None

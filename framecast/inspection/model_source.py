@@ -1,4 +1,4 @@
-"""Where a model comes from: a Keras file, Python code, standard input, or layers given as text."""
+"""Read a model from a Keras file, Python code, standard input, or layers given as text."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from framecast.inspection.model_walk import inspect_graph
 from framecast.inspection.sizes import Shape, Symbol
 
 EXAMPLE_INPUT = "--input 8,10,64,64,1"
+# Bytes; no model's code has more
 LARGEST_CODE = 4 * 2**20
-"""Bytes; nobody's model has more."""
 
 
 def inspect_model(
@@ -40,7 +40,7 @@ def inspect_model(
 
     `fed` and `target` are the sizes of the arrays that the model is given and trained towards,
     "8,10,64,64,1"; `samples` is the size of the data set that stateful layers are fed from.
-    Raises UsageError for text that means nothing, SourceError for files that are no model.
+    Raises UsageError for text that is no layer or shape, SourceError for files that are no model.
     """
     if samples is not None and samples < 1:
         raise UsageError(f"--samples {samples}: expected an integer of 1 or more")
@@ -62,7 +62,7 @@ def inspect_model(
 
 
 def is_model_source(target: Path | None) -> bool:
-    """Whether a path means a Keras model or code: `-`, or one of the suffixes they have."""
+    """Whether a path is a Keras model or code: `-`, or one with their suffixes."""
     if target is None:
         return False
     return str(target) == "-" or target.suffix.lower() in (".keras", ".json", ".py", ".ipynb")
@@ -146,7 +146,7 @@ def read_configuration(config: dict[str, Any], title: str) -> Graph:
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise SourceError(
             f"{title}: not the configuration of a Sequential or functional model ({error!r})",
-            remedy="a subclassed model's layers stand in its code: give the .py file",
+            remedy="a subclassed model's layers are in its code: give the .py file",
         ) from None
     graph.outputs = ends[:1]
     if not graph.nodes:
@@ -159,7 +159,7 @@ def read_configuration(config: dict[str, Any], title: str) -> Graph:
 
 
 def _model(config: dict[str, Any], graph: Graph, given: dict[str, Tensor]) -> tuple[Tensor, ...]:
-    """Append a model's layers; `given` has the tensors that its inputs stand for, by their name."""
+    """Append a model's layers; `given` are the tensors that its inputs stand for, by name."""
     settings = config["config"]
     if config["class_name"] == "Sequential":
         before: tuple[Tensor, ...] = tuple(given.values())[:1]
@@ -196,7 +196,7 @@ def _name(layer: dict[str, Any]) -> str:
 
 
 def _histories(call: Any) -> list[tuple[str, int, int]]:
-    """Layer, call and output that each input of a call comes from, in Keras 3's and 2's writing."""
+    """Layer, call and output that each input of a call comes from, in the form of Keras 3 or 2."""
     if call is None:
         return []
     if isinstance(call, list):  # Keras 2: [[name, node, index, {}], ...]

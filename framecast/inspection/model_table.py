@@ -43,7 +43,7 @@ def sums(report: ModelReport) -> Iterator[str]:
 
 
 def boxes(report: ModelReport) -> list[Box]:
-    """The layers for a diagram, marked where something is wrong."""
+    """The layers for a diagram, with a mark on those with a mistake or warning."""
     found = []
     for line in report.lines:
         marks = {each.fatal for each in report.findings if each.layer == line.node.name}
@@ -67,13 +67,13 @@ def _cells(line: LayerLine) -> tuple[str, ...]:
 
 
 def _with_kind(name: str, kind: str) -> str:
-    """A name with its kind where the name does not tell it."""
+    """A name with its kind, unless the name begins with it."""
     plain = name.replace("_", "").rstrip("0123456789").lower()
     return name if plain.startswith(kind.lower().rstrip("0123456789d")) else f"{name} ({kind})"
 
 
 def _details(line: LayerLine) -> Iterator[str]:
-    """Both axis orders of every tensor, how sizes came about, weights, cost and memory."""
+    """Both axis orders of every tensor, formulas of sizes, weights, cost and memory."""
     for number, shape in enumerate(line.inputs):
         yield f"input{'' if len(line.inputs) == 1 else f' {number + 1}'}  {_orders(shape)}"
     if line.outcome is None:

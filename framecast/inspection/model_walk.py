@@ -1,7 +1,6 @@
-"""A model walked through layer by layer, from its inputs to its output.
+"""Walk through a model layer by layer, from its inputs to its output.
 
-Where a layer cannot work, the likeliest mend is assumed, so that one mistake does not hide the
-next.
+If a layer cannot work, the likeliest fix is assumed, so that one mistake does not hide the next.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def inspect_graph(
 
 
 class _Walk:
-    """Lines of the nodes so far, and what was found on the way."""
+    """The lines of the nodes so far, with findings and notes."""
 
     def __init__(self, graph: Graph, fed: Shape | None) -> None:
         self.nodes, self.fed = graph.nodes, fed
@@ -116,11 +115,11 @@ class _Walk:
         return self.shape_of(tensor)
 
     def _input_shape(self, number: int) -> Shape | None:
-        """What is fed to a node without an input; symbols where nothing says it."""
+        """The shape that a node without an input is fed; symbols for what is unknown."""
         node = self.nodes[number]
         given, first = input_shape_of(node.arguments), self._first_reader(number)
         wanted = axes_wanted(first)
-        # What the code declares goes before what the first layer needs
+        # A shape declared in the code wins over what the first layer needs
         opened = given is None or any(isinstance(size, OpenAxes) for size in given)
         if not opened:
             return self._declared(node, first, named_axes(given))
@@ -156,19 +155,19 @@ class _Walk:
     def _outcome(
         self, number: int, shapes: list[Shape | None]
     ) -> tuple[LayerOutcome | None, list[Shape | None]]:
-        """What a layer makes of its inputs, or of the mended ones; both are returned."""
+        """A layer's result and its inputs, with the likeliest fix if it cannot work with them."""
         node = self.nodes[number]
         if not node.kind:
             at = f"line {node.line}: " if node.line else ""
             self.notes.append(f"{at}{node.name} is not followed; what comes after it is open")
-        # A missing argument has been told; a shape would be a guess
+        # A missing argument is reported already; a shape would be a guess
         missing = any(value is ... for value in node.arguments.values())
         if not node.kind or missing or any(shape is None for shape in shapes):
             return None, shapes
         try:
             return work_out(node.kind, node.arguments, shapes), shapes
         except LayerMistakeError as mistake:
-            change, assumed = mistakes.mend(self.nodes, self.lines, number, shapes, mistake)
+            change, assumed = mistakes.remedy(self.nodes, self.lines, number, shapes, mistake)
             suffix = " (assumed below)" if assumed else ""
             self.find(node, [Problem(mistake.what, f"{change}{suffix}")])
         if assumed is None:
@@ -184,10 +183,10 @@ class _Walk:
         before = View.widest(views)
         if outcome is None or node.kind in ("Flatten", "Reshape", "Permute", "RepeatVector"):
             return None
-        # Dropout, normalisation and the like look at no neighbours
+        # Dropout, normalisation and other layers without a kernel see one pixel
         if outcome.window is None:
             return before
-        # The first kernel decides how many sides a frame has: its own pixel is what it starts from
+        # The first kernel decides how many sides a frame has: a view starts from a single pixel
         rank = len(outcome.window.spans)
         if before is None:
             if node.inputs and self.lines[node.inputs[0][0]].node.kind != "InputLayer":
@@ -204,5 +203,5 @@ def _opened(given: Sequence[Any], wanted: int) -> Shape:
     sizes = [*before, *[None] * (wanted - len(before) - len(after)), *after]
     shape = list(named_axes(sizes))
     if sizes[-1] is None:
-        shape[-1] = Symbol("channels")  # not None, which no layer accepts, but a number to come
+        shape[-1] = Symbol("channels")  # a number that is not known yet, unlike None
     return tuple(shape)

@@ -1,6 +1,6 @@
-"""One clip's way from file to forecast, tensor by tensor, worked out without running anything.
+"""The tensors of a clip from its file to the forecast, without running anything.
 
-Built on the plan and the network's cost model, both plain integers; only a checkpoint needs torch.
+Based on the plan and the network's cost model, both plain integers; only a checkpoint needs torch.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from framecast.video.frame_size import parse_size, target_size
 if TYPE_CHECKING:
     from framecast.video.readers.base import SourceInfo
 
+# Height and width assumed if neither frames nor a size are given
 EXAMPLE_SIZE = (64, 64)
-"""Height and width assumed where neither frames nor a size are given."""
 
 
 def inspect_target(
@@ -39,7 +39,7 @@ def inspect_target(
     """Inspect frames, a model (a .pt file or run folder), a YAML file, or the settings alone.
 
     `frame` ("96x160") and `channels` (1 or 3) stand in for frames that are not given.
-    Raises UsageError for combinations that mean nothing, and what opening the target raises.
+    Raises UsageError for arguments that exclude each other, and what opening the target raises.
     """
     if channels not in (None, 1, 3):
         raise UsageError(f"--channels {channels}: frames have 1 (grey) or 3 (RGB)")
@@ -72,7 +72,7 @@ def inspect_target(
 
 
 def inspect_clips(infos: Sequence[SourceInfo], config: Config) -> Inspection:
-    """Walk clips through the run that `config` asks for, from their headers alone.
+    """Inspect a run over clips with these settings, from the clips' headers alone.
 
     Too short clips become a warning. Raises SourceError when clips disagree in colour.
     """
@@ -108,7 +108,7 @@ def inspect_clips(infos: Sequence[SourceInfo], config: Config) -> Inspection:
 def inspect_settings(
     config: Config, frame: tuple[int, int] | None = None, channels: int | None = None
 ) -> Inspection:
-    """Walk frames of an assumed (H, W) and number of channels; the notes say what is assumed."""
+    """Inspect a run over frames of an assumed size; the notes say what is assumed."""
     notes = []
     if frame is None:
         notes.append(
@@ -157,9 +157,9 @@ _PHASES = {
 
 @dataclass(frozen=True)
 class _Run:
-    """What the tensors' sizes follow from; `frame`, `crop` and `stored` are (H, W).
+    """Everything that the tensors' sizes depend on; `frame`, `crop` and `stored` are (H, W).
 
-    `frame` is the largest one after resizing, `stored` and `dtype` tell how its clip has it.
+    `frame` is the largest one after resizing, `stored` and `dtype` are those of its clip.
     """
 
     config: Config
@@ -229,7 +229,11 @@ class _Run:
         patch, unit = patch_of(model), coarsest_patch(model)
         cause = f"the coarsest cell of {model.name}" if model.traits.patch else "model.patch"
         crops = self.crop != self.frame
-        for what, frame in (("training crops", self.crop),) * crops + (("frames", self.frame),):
+        padded = {"frames": self.frame}
+        if crops:
+            padded = {"training crops": self.crop, **padded}
+        for what, frame in padded.items():
+            # To whole cells of the coarsest grid
             bottom, right = (-side % unit for side in frame)
             added = [f"{bottom} rows at the bottom"] if bottom else []
             added += [f"{right} columns at the right"] if right else []
@@ -250,6 +254,7 @@ class _Run:
                 f"one context frame shows no motion, so {model.name} starts from standstill; "
                 "set data.context_length to 2 or more, or model.name to convlstm"
             )
+        # The same sentence as the refusal of `train`
         try:
             check_memory(model, self.channels, self.crop)
         except ResourceError as error:
@@ -269,7 +274,7 @@ def _unpadded(frame: tuple[int, int], patch: int, *, crops: bool) -> str:
 def _clip_section(
     infos: Sequence[SourceInfo], sizes: Sequence[tuple[int, int]], channels: int
 ) -> TensorSection:
-    """File and resized frames, for the first clip of each size, depth and colour."""
+    """Stored and resized frames of the first clip of each size, depth and colour."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for number, info in enumerate(infos):
         groups.setdefault((info.height, info.width, info.channels, info.dtype), []).append(number)
@@ -310,7 +315,7 @@ def _window_section(run: _Run, plan: Plan | None) -> TensorSection:
 
 
 def _line(name: str, operation: str, output: Axes, source: Axes = (), **fields: Any) -> LayerRecord:
-    """A tensor that no network makes: frames on their way to it, or from it."""
+    """A tensor outside the network: frames before or after it."""
     return LayerRecord("", name, operation, source, output, **fields)
 
 

@@ -10,7 +10,7 @@ from functools import reduce
 
 @dataclass(frozen=True)
 class Symbol:
-    """scale * base + offset of an unknown size, simplified as far as one reads it at a glance."""
+    """scale * base + offset with an unknown base, simplified as far as is easy to read."""
 
     base: str
     scale: int = 1
@@ -38,20 +38,21 @@ class Symbol:
         if isinstance(other, int):
             scaled = Symbol(self.base, self.scale * other, self.offset * other)
             return scaled if other else 0
+        # Products of unknown sizes stay text: H*W needs no algebra
         return Symbol(f"{_grouped(str(self))}*{_grouped(str(other))}")
 
     __radd__, __rmul__ = __add__, __mul__
 
 
+# Number of elements along an axis
 Size = int | Symbol
-"""Number of elements along an axis."""
 
+# A tensor's sizes in the order in which the code has its axes, the batch first
 Shape = tuple[Size, ...]
-"""A tensor's sizes in the order in which the code has its axes, the batch first."""
 
 
 def ceil_divide(size: Size, divisor: int) -> Size:
-    """size / divisor, rounded up: `ceil(H/2)`; halves of halves are quarters."""
+    """size / divisor, rounded up: `ceil(H/2)`; a half of it is `ceil(H/4)`."""
     if isinstance(size, int):
         return -(-size // divisor)
     if divisor == 1:
@@ -77,7 +78,7 @@ def is_known(sizes: Iterable[Size]) -> bool:
 
 
 def show_shape(shape: Shape | None) -> str:
-    """`(B, 10, 64, 64, 1)`; `?` where it is not known how many axes there are."""
+    """`(B, 10, 64, 64, 1)`; `?` if the number of axes is unknown."""
     if shape is None:
         return "?"
     comma = "," if len(shape) == 1 else ""
@@ -89,5 +90,6 @@ def show_count(count: Size) -> str:
 
 
 def _grouped(text: str) -> str:
-    """In parentheses where it is a sum."""
+    """The text, in parentheses if it is a sum."""
+    # Blanks inside of parentheses belong to sums that are grouped already
     return f"({text})" if " " in re.sub(r"\([^()]*\)", "", text) else text
