@@ -13,6 +13,8 @@ for name in [*os.environ]:
     if name.startswith("FRAMECAST_") or name in {"FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM"}:
         del os.environ[name]
 os.environ.update(COLUMNS="120", NO_COLOR="1", TERM="dumb")
+# Read when Keras is imported.
+os.environ.update(KERAS_BACKEND="torch", KERAS_TORCH_DEVICE="cpu")
 # Tests run side by side, one a core; more threads than cores wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -11,6 +11,7 @@ from typing import Any
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import RECURRENT, Graph, Node, Tensor
 from framecast.inspection.sizes import Symbol
+from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class GraphBuilder:
     ) -> TensorValue:
         made = Node(
             kind,
-            name or _snake_case(kind),
+            name or to_snake_case(kind),
             arguments,
             tuple((each.node, each.index) for each in inputs),
             tuple((each.node, each.index) for each in states),
@@ -178,13 +179,6 @@ def flat(values: Any) -> list[Any]:
 
 def tensors_in(values: Any) -> list[TensorValue]:
     return [each for each in flat(values) if isinstance(each, TensorValue)]
-
-
-def _snake_case(kind: str) -> str:
-    """Name that Keras gives a class' layers: ConvLSTM2D is conv_lstm2d."""
-    # keras/src/utils/naming.py: to_snake_case
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _moved(tensor: Tensor, moved: dict[int, Tensor]) -> Tensor:

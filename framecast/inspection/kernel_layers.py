@@ -266,10 +266,11 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         weights |= {"input_gain": (gates,), "recurrent_gain": (gates,)}
         weights |= {"cell_gain": (filters,), "cell_shift": (filters,)}
     told["window"] = KernelWindow(geometry.spans, geometry.strides, state_kernel)
-    # The first step's state is zeros, and its convolution is skipped where a sequence is fused
-    fused = (arguments["activation"], arguments["recurrent_activation"]) == ("tanh", "sigmoid")
-    fused = fused and not arguments.get("layer_norm")
-    macs = product(sides) * (steps * product(kernel) + (steps - fused) * product(recurrent))
+    # A fused sequence skips the convolution of the first step's state, which is zeros
+    functions = arguments["activation"], arguments["recurrent_activation"]
+    is_fused = functions == ("tanh", "sigmoid") and not arguments.get("layer_norm")
+    later = steps - 1 if is_fused else steps
+    macs = product(sides) * (steps * product(kernel) + later * product(recurrent))
     # h and c have no time axis and the output's sides
     state = Frame(frame.leading[:1], sides, filters, frame.first).shape(sides, filters)
     output = frame.shape(sides, filters) if arguments["return_sequences"] else state

@@ -2,9 +2,7 @@
 
 import inspect
 import json
-import os
 
-os.environ["KERAS_BACKEND"] = "torch"
 import keras
 import pytest
 from keras import layers

@@ -19,7 +19,7 @@ from framecast.nn.convlstm.initializers import INITIALIZERS
 from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.nn.convlstm.regularizers import REGULARIZERS as REGULARIZERS_BY_NAME
 from framecast.nn.cost_model.tensors import FLOAT_BYTES
-from tests.support.live_bytes import LiveBytes
+from tests.support.live_bytes import LiveBytes, saved_bytes
 
 SIDE = st.integers(1, 21)
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -243,22 +243,12 @@ def real_layer(sizes, words):
 @pytest.mark.parametrize(("sizes", "words"), MEMORY)
 def test_memory_is_within_30_percent_of_what_is_saved_and_of_the_measured_peak(sizes, words):
     training, prediction = inspected(sizes, words).lines[0].elements
-    real, saved, kept = real_layer(sizes, words), {}, []
-    weights = [weight.untyped_storage() for weight in real.parameters()]
-    known = {storage.data_ptr() for storage in weights}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            saved[storage.data_ptr()] = storage.nbytes()
-        kept.append(tensor)  # else its address could be given away again
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        real(torch.rand(sizes), training=True)
-    assert FLOAT_BYTES * training == pytest.approx(sum(saved.values()), rel=0.3)
+    real = real_layer(sizes, words)
+    weights = [*real.parameters()]
+    saved = saved_bytes(lambda: real(torch.rand(sizes), training=True), weights)
+    assert FLOAT_BYTES * training == pytest.approx(saved, rel=0.3)
     with torch.no_grad(), LiveBytes() as measured:
-        measured.live.update(map(id, weights))
+        measured.live.update(id(weight.untyped_storage()) for weight in weights)
         inputs = torch.rand(sizes)
         measured.know(inputs)
         real(inputs, training=False)

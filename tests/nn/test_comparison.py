@@ -105,7 +105,7 @@ def test_an_lstm_is_a_convlstm_with_1x1_kernels_on_one_cell():
 
 
 def test_the_forecasters_first_layer_is_a_layer_that_sees_zeros():
-    first = EncoderForecaster(C, (5, 7), (3, 3)).first
+    first = EncoderForecaster(C, (5, 7), (3, 3), (3, 3)).first
     layer = ConvLSTM2D(
         5, 3, padding="same", data_format="channels_first", in_channels=1, peephole=True
     )

@@ -18,7 +18,7 @@ from framecast.nn.cost_model.tensors import channels_last, size, totals
 from framecast.nn.forecasters import comparison
 from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
 from framecast.prediction.rollout import rollout
-from tests.support.live_bytes import LiveBytes
+from tests.support.live_bytes import LiveBytes, saved_bytes
 
 
 @st.composite
@@ -164,21 +164,14 @@ def saved_by_autograd(model, sizes):
     network, context_BTCHW = build(model, sizes, "cpu"), context_of(sizes, "cpu")
     shape = list(context_BTCHW.shape)
     target_BTCHW = torch.rand([shape[0], shape[1] + sizes["horizon"], *shape[2:]])
-    given_ = [*network.parameters(), *network.buffers(), context_BTCHW, target_BTCHW]
-    known = {tensor.untyped_storage().data_ptr() for tensor in given_}
-    saved, kept = {}, []
 
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            saved[storage.data_ptr()] = storage.nbytes()
-        kept.append(tensor)  # else its address could be given away again
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    def run():
         frames_BTCHW = network(context_BTCHW, sizes["horizon"])
         F.mse_loss(frames_BTCHW, target_BTCHW[:, -frames_BTCHW.shape[1] :])
-    return sum(saved.values())
+
+    return saved_bytes(
+        run, [*network.parameters(), *network.buffers(), context_BTCHW, target_BTCHW]
+    )
 
 
 SHAPES = [(1, 6, 1, 188, 172), (1, 4, 3, 90, 160), (3, 5, 1, 96, 64), (2, 1, 3, 61, 50)]

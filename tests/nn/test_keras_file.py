@@ -1,11 +1,7 @@
 """Keras files that are damaged, hold code or reach out of themselves."""
 
 import builtins
-import os
 import zipfile
-
-os.environ["KERAS_BACKEND"] = "torch"
-os.environ["KERAS_TORCH_DEVICE"] = "cpu"
 
 import h5py
 import keras

@@ -1,10 +1,6 @@
 """Configurations, weights as arrays, shapes and names of layers against Keras' own."""
 
 import json
-import os
-
-os.environ["KERAS_BACKEND"] = "torch"
-os.environ["KERAS_TORCH_DEVICE"] = "cpu"
 
 import keras
 import numpy as np

@@ -6,13 +6,9 @@ symbols. What belongs to something that is not here is listed, with the reason.
 """
 
 import importlib
-import os
 import sys
 import types
 from unittest import mock
-
-os.environ["KERAS_BACKEND"] = "torch"
-os.environ["KERAS_TORCH_DEVICE"] = "cpu"
 
 import keras
 import numpy as np

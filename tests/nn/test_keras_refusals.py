@@ -1,10 +1,5 @@
 """What Keras refuses is refused, each time with the rule, what was received, and what to do."""
 
-import os
-
-os.environ["KERAS_BACKEND"] = "torch"
-os.environ["KERAS_TORCH_DEVICE"] = "cpu"
-
 import keras
 import pytest
 import torch

@@ -1,11 +1,7 @@
 """Activations, initializers, regularizers and constraints by Keras' names, against Keras' own."""
 
 import math
-import os
 import pickle
-
-os.environ["KERAS_BACKEND"] = "torch"
-os.environ["KERAS_TORCH_DEVICE"] = "cpu"
 
 import keras
 import pytest

@@ -1,11 +1,7 @@
 """ConvLSTM layers from and to files of Keras, held against Keras' own outputs."""
 
-import os
 import zipfile
 from pathlib import Path
-
-os.environ["KERAS_BACKEND"] = "torch"
-os.environ["KERAS_TORCH_DEVICE"] = "cpu"
 
 import h5py
 import keras

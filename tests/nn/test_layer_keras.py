@@ -1,11 +1,7 @@
 """ConvLSTM layers against Keras' own, run on its PyTorch backend, over drawn configurations."""
 
 import inspect
-import os
 from dataclasses import dataclass, replace
-
-os.environ["KERAS_BACKEND"] = "torch"
-os.environ["KERAS_TORCH_DEVICE"] = "cpu"
 
 import keras
 import numpy as np

@@ -1,10 +1,5 @@
 """Bidirectional and TimeDistributed against Keras' own."""
 
-import os
-
-os.environ["KERAS_BACKEND"] = "torch"
-os.environ["KERAS_TORCH_DEVICE"] = "cpu"
-
 import keras
 import numpy as np
 import pytest

@@ -1,13 +1,9 @@
 """The README's commands do what they say, in the order they stand there."""
 
-import os
 import re
 import shlex
 import shutil
 from pathlib import Path
-
-os.environ["KERAS_BACKEND"] = "torch"
-os.environ["KERAS_TORCH_DEVICE"] = "cpu"
 
 import keras
 import numpy as np

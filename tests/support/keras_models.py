@@ -1,11 +1,7 @@
 """Models of Keras for tests: inputs, weights that all differ, files and changed copies of them."""
 
 import json
-import os
 import zipfile
-
-os.environ["KERAS_BACKEND"] = "torch"
-os.environ["KERAS_TORCH_DEVICE"] = "cpu"
 
 import keras
 import numpy as np

@@ -1,9 +1,26 @@
-"""How many bytes of tensors are alive at once while a network runs."""
+"""Bytes of tensors that a network saves for its backward pass, or has alive while it runs."""
 
 import weakref
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def saved_bytes(run, known):
+    """Bytes that `run()` saves for its backward pass, apart from those of the tensors `known`."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in known}
+    saved, kept = {}, []
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage.nbytes()
+        kept.append(tensor)  # else its address could be given away again
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        run()
+    return sum(saved.values())
 
 
 class LiveBytes(TorchDispatchMode):

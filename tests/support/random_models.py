@@ -1,9 +1,7 @@
 """Random models of mixed layers: as Keras code, and the shapes and parameters Keras gives them."""
 
-import os
 import random
 
-os.environ["KERAS_BACKEND"] = "torch"
 from keras import layers
 
 REFUSED = (ValueError, RuntimeError, TypeError, IndexError, ZeroDivisionError, AssertionError)

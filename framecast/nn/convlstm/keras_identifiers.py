@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -107,3 +108,11 @@ def check_name(kind: str, name: object, known: Iterable[str]) -> None:
     listed = ", ".join(sorted(word for word in known if word.islower()))
     hint = f"did you mean {near[0]!r}?" if near else f"known are {listed}"
     raise ValueError(f"{kind}: there is no {name!r}; {hint}")
+
+
+def to_snake_case(class_name: str) -> str:
+    """Name that Keras gives to a class' layers: ConvLSTM2D is conv_lstm2d."""
+    # keras/src/utils/naming.py
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

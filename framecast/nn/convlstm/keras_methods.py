@@ -6,7 +6,6 @@ Source: `keras/src/layers/layer.py` and `keras/src/layers/rnn/conv_lstm.py`.
 from __future__ import annotations
 
 import inspect
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -19,7 +18,7 @@ from framecast.nn.convlstm.activations import ACTIVATIONS
 from framecast.nn.convlstm.argument_checks import check_fits, check_shape
 from framecast.nn.convlstm.constraints import CONSTRAINTS
 from framecast.nn.convlstm.initializers import INITIALIZERS
-from framecast.nn.convlstm.keras_identifiers import identify
+from framecast.nn.convlstm.keras_identifiers import identify, to_snake_case
 from framecast.nn.convlstm.regularizers import REGULARIZERS
 from framecast.nn.convlstm.weights import GateWeights, from_keras_layout, to_keras_layout
 
@@ -38,13 +37,6 @@ _NOT_CONFIGURED = ("self", "in_channels", "input_shape", "device", "name", "trai
 # Keras 2 wrote these, which change no result, or stand in its configurations of whole models.
 _FORMER_ARGUMENTS = ("batch_input_shape", "implementation", "time_major", "build_config")
 _names_used: Counter[str] = Counter()
-
-
-def to_snake_case(class_name: str) -> str:
-    """Name that Keras gives to a class' layers: ConvLSTM2D is conv_lstm2d."""
-    name = re.sub(r"\W+", "", class_name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def to_name(name: str | None, class_name: str) -> str:

@@ -167,7 +167,7 @@ class CostBuilder:
             # return; without gradients the gates are computed in place.
             returned, saved, workspace = "h and c", 7 * state, 8 * state
         # All four gates side by side; a sequence starts from zeros, which are not convolved
-        gates, later = 4 * filters, steps - is_sequence
+        gates, later = 4 * filters, steps - 1 if is_sequence else 1
         parameters = {
             "kernel": (gates, inputs, kernel, kernel) if reads_input else None,
             "recurrent_kernel": (gates, filters, recurrent, recurrent),
@@ -230,7 +230,7 @@ def fused_memory(
     # Pre-activations of a block, what a step's state adds to them, and the block's input
     sums = 4 * (together + 1) * samples * state // batch
     # Padding that differs by side is made by a copy
-    copies = 1 + any(before != after for before, after in geometry.pads(frame))
+    copies = 2 if any(before != after for before, after in geometry.pads(frame)) else 1
     block = copies * channels * math.prod(frame) * samples * together
     # h, c and, unless they are computed again, i, f and o
     return (2 if recompute else 5) * steps * state, state + sums + block

@@ -12,7 +12,8 @@ from framecast.errors import CheckpointError, UsageError
 from framecast.nn.convlstm.activations import ACTIVATIONS, hard_sigmoid_keras2, log_softmax, softmax
 from framecast.nn.convlstm.constraints import get_constraint
 from framecast.nn.convlstm.initializers import get_initializer
-from framecast.nn.convlstm.keras_methods import OWN_ARGUMENTS, to_snake_case
+from framecast.nn.convlstm.keras_identifiers import to_snake_case
+from framecast.nn.convlstm.keras_methods import OWN_ARGUMENTS
 from framecast.nn.convlstm.layer import ConvLSTM, ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from framecast.nn.convlstm.regularizers import get_regularizer
 
@@ -55,7 +56,7 @@ class ConfiguredLayer:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a walk through a configuration stands: names, path in the file, outermost layer."""
+    """A place in a configuration: names on the way to it, path in the file, outermost layer."""
 
     names: tuple[str, ...] = ()
     path: str = ""
@@ -69,8 +70,8 @@ class _Place:
 def find_layers(config: dict[str, Any], notes: list[str]) -> Iterator[ConfiguredLayer]:
     """Find the ConvLSTM layers of a model, also in models and wrappers inside it, in their order.
 
-    What cannot be taken over is added to `notes`. KeyError, TypeError and the like for what is not
-    a model's configuration.
+    Layers that cannot be loaded are added to `notes`. Raises KeyError, TypeError and the like if it
+    is not the configuration of a model.
     """
     yield from _in_model(config, _Place(), notes)
 
@@ -82,13 +83,21 @@ def _in_model(model: dict[str, Any], place: _Place, notes: list[str]) -> Iterato
     used: dict[str, int] = {}
     for layer in layers:
         class_name = layer["class_name"]
-        # Keras 3 stores layers by class and number: conv_lstm2d, conv_lstm2d_1, ...
-        step = to_snake_case(class_name)
-        used[step] = used.get(step, -1) + 1
-        step = f"layers/{step}_{used[step]}" if used[step] else f"layers/{step}"
+        step = numbered(class_name, used)
         inner = layer["config"]
         name = layer.get("name", class_name) if isinstance(inner, list) else inner.get("name", "")
         yield from _in_layer(layer, place.inside(name, step), notes)
+
+
+def numbered(class_name: str, used: dict[str, int]) -> str:
+    """A layer's place in a file of Keras 3: layers/conv_lstm2d, layers/conv_lstm2d_1, ...
+
+    `used` counts the layers of each class so far.
+    """
+    name = to_snake_case(class_name)
+    number = used.get(name, 0)
+    used[name] = number + 1
+    return f"layers/{name}_{number}" if number else f"layers/{name}"
 
 
 def _in_layer(layer: dict[str, Any], place: _Place, notes: list[str]) -> Iterator[ConfiguredLayer]:
@@ -112,7 +121,7 @@ def _in_layer(layer: dict[str, Any], place: _Place, notes: list[str]) -> Iterato
     # A wrapper of the user's own: how it calls its layer cannot be known.
     elif "'class_name': 'ConvLSTM" in repr(layer):
         notes.append(
-            f"{key}: a {class_name} with a ConvLSTM cannot be taken over and was skipped; build "
+            f"{key}: a {class_name} with a ConvLSTM cannot be loaded and was skipped; build "
             "the layer and call load_keras_weights"
         )
 

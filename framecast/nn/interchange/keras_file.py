@@ -1,4 +1,4 @@
-"""What a Keras model file holds: its configuration as plain JSON, its ConvLSTM weights as arrays.
+"""Read a Keras model file: its configuration as plain JSON, its ConvLSTM weights as arrays.
 
 Three formats: the `.keras` archive (a zip of `metadata.json`, `config.json`, `model.weights.h5`),
 the `.weights.h5` of Keras 3, and the `.h5` of Keras 2, whole model or weights alone. Nothing in a

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from framecast.errors import CheckpointError, OutputError, UsageError
-from framecast.nn.convlstm.keras_methods import to_snake_case
 from framecast.nn.convlstm.layer import ConvLSTM
 from framecast.nn.convlstm.weights import from_keras_layout, to_keras_layout
 from framecast.nn.interchange.keras_config import (
@@ -23,6 +22,7 @@ from framecast.nn.interchange.keras_config import (
     check_exportable,
     find_layers,
     from_keras_config,
+    numbered,
     to_keras_config,
 )
 from framecast.nn.interchange.keras_file import (
@@ -57,14 +57,14 @@ def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM]:
         )
     notes: list[str] = []
     configured = _configured_layers(file, notes)
-    # Layers that the configuration shows, then what the file holds beyond them.
+    # Layers that the configuration lists, then weights of others
     layers, taken = {}, []
     for configuration in configured:
         stored = _find_configured(file, configuration)
         layers[configuration.key] = _build(file, configuration, stored, notes)
         taken.append(stored)
     notes += [
-        f"{stored.path}: weights of a ConvLSTM that the configuration does not show were skipped"
+        f"{stored.path}: weights of a ConvLSTM that the configuration does not list were skipped"
         for stored in file.layers
         if stored not in taken
     ]
@@ -104,8 +104,8 @@ def load_keras_weights(layer: ConvLSTM, path: str | Path, name: str | None = Non
     """Fill a layer with weights of a Keras file, which may hold weights alone.
 
     `name` is the Keras layer's name, or its path in the file; None takes the only ConvLSTM whose
-    weights fit. The layer's activations must be those of the Keras layer, since the weights do not
-    tell them. Raises CheckpointError when the file is damaged, or none or several fit; UsageError
+    weights fit. The layer needs the activations of the Keras layer, which are not in the
+    weights. Raises CheckpointError when the file is damaged, or none or several fit; UsageError
     for a layer with peephole or layer_norm.
     """
     check_exportable(layer)  # peepholes have no counterpart in the file
@@ -208,20 +208,14 @@ def _write(layers: Mapping[str, ConvLSTM], path: Path) -> None:
     used: dict[str, int] = {}
     with import_h5py().File(path, "w") as h5:
         for name, layer in layers.items():
-            # The names by which Keras 3 finds layers: conv_lstm2d, conv_lstm2d_1, ...
-            step = to_snake_case(_keras_class(layer))
-            used[step] = used.get(step, -1) + 1
-            group = f"layers/{step}_{used[step]}" if used[step] else f"layers/{step}"
+            kind = next(kind for kind, known in LAYERS.items() if isinstance(layer, known))
+            group = numbered(kind, used)
             h5.create_group(f"{group}/vars").attrs["name"] = name
             for index, weight in enumerate(_weights(layer)):
                 values = to_keras_layout(weight.detach().cpu())
                 if values.dtype == torch.bfloat16:  # which NumPy does not have
                     values = values.float()
                 h5[f"{group}/cell/vars/{index}"] = values.contiguous().numpy()
-
-
-def _keras_class(layer: ConvLSTM) -> str:
-    return next(name for name, known in LAYERS.items() if isinstance(layer, known))
 
 
 def _weights(layer: ConvLSTM) -> list[Tensor]:
@@ -268,7 +262,7 @@ def _build(
     except (ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{file.path}: {configuration.key}: {reason}") from error
-    # On the meta device no number of the configuration can ask for memory before it is checked.
+    # On the meta device no size in the configuration takes memory before it is checked
     _check_fits(file, layer, stored)
     _fill(layer.to_empty(device="cpu"), stored)
     return layer.eval()
@@ -279,8 +273,10 @@ def _fits(layer: ConvLSTM, stored: StoredLayer) -> bool:
     # In our layout: (out, in, rows, columns).
     gates, size = 4 * layer.filters, layer.geometry.kernel_size
     channels = kernel[1] if layer.in_channels is None else layer.in_channels
-    expected = [(gates, layer.filters, *size), (gates,)]
-    return kernel == (gates, channels, *size) and others == expected[: 1 + layer.use_bias]
+    expected = [(gates, layer.filters, *size)]
+    if layer.use_bias:
+        expected.append((gates,))
+    return kernel == (gates, channels, *size) and others == expected
 
 
 def _check_fits(file: KerasFile, layer: ConvLSTM, stored: StoredLayer) -> None:
