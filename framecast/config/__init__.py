@@ -1,1 +1,1 @@
-"""What can be set, how it is checked, and where it comes from."""
+"""The settings: their declaration, checks and sources."""

@@ -31,10 +31,10 @@ LONGEST_NUMBER = 300
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting means and, beyond its type, which values it takes.
+    """The meaning of a setting and, in addition to its type, the values that it takes.
 
     `at_least`, `above` and `below` bound a number or each number of a list; a string matches
-    `pattern` as a whole, which `pattern_text` says in words. `flag` is its option of `train`.
+    `pattern` as a whole, which `pattern_text` describes. `flag` is its option of `train`.
     """
 
     help: str
@@ -53,7 +53,7 @@ def setting(default: Any, sentence: str, **limits: Any) -> Any:
 
 
 class Section:
-    """A group of settings; checks its fields where it is made, so one that exists is valid."""
+    """A group of settings; checks its fields when it is made, so one that exists is valid."""
 
     SECTION: ClassVar[str]
 
@@ -120,8 +120,8 @@ class FieldSpec:
     def parse(self, text: str, where: str = "", *, quoted: bool = False) -> object:
         """Read the text of a flag, a variable or a YAML scalar; the field's type decides how.
 
-        Reading by type rather than by YAML's own rules is what makes `1e-3` a number, `no` a word
-        and `012` an error. `quoted` text is a string, never a number or true/false.
+        Reading by type, not by YAML's own rules, makes `1e-3` a number, `no` a word and `012` an
+        error. `quoted` text is a string, never a number or true/false.
         """
         try:
             return self._convert(self._read(text.strip(), quoted))

@@ -153,7 +153,8 @@ def example_yaml() -> str:
     for name, section in SECTIONS.items():
         lines += ["", f"# {section.__doc__}", f"{name}:"]
         for spec in specs(section):
-            lines += textwrap.wrap(spec.help, 98, initial_indent="  # ", subsequent_indent="  # ")
+            indents = {"initial_indent": "  # ", "subsequent_indent": "  # "}
+            lines += textwrap.wrap(spec.help, 98, break_on_hyphens=False, **indents)
             line = _yaml_line(spec.name, defaults[name][spec.name])
             lines.append(f"  {line}  # {spec.expects}")
     return "\n".join(lines) + "\n"

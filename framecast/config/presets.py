@@ -1,6 +1,6 @@
 """Presets: named settings of networks that were published or measured, as YAML in `preset_files/`.
 
-The first line of a file says what it is, the second where it comes from.
+The first line of a file is its summary, the second its source.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FOLDER = Path(__file__).with_name("preset_files")
 
 @dataclass(frozen=True)
 class Preset:
-    """A named set of settings: what it is, and its source."""
+    """A named set of settings, with a summary and its source."""
 
     name: str
     summary: str

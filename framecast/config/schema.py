@@ -34,8 +34,8 @@ class DataConfig(Section):
     # Lead times, counted in steps of frame_step
     horizon: int | Literal["auto"] = setting(
         "auto",
-        "Lead times trained and validated on; auto: 12, or fewer where clips with a quarter "
-        "of the frames or more would be too short.",
+        "Lead times trained and validated on; auto: 12, or fewer if clips with a quarter of the "
+        "frames or more would be too short.",
         at_least=1,
         flag="--horizon",
     )
@@ -60,11 +60,11 @@ class DataConfig(Section):
     )
     # A window over a cut would teach what nobody can foresee
     scene_cuts: bool = setting(
-        True, "Look for cuts to another scene in every clip, and let no window go across one."
+        True, "Detect cuts to another scene in every clip, and let no window cross one."
     )
     color: Literal["auto", "gray", "rgb"] = setting(
         "auto",
-        "Colours the model works in; auto: gray when the frames are stored gray, else rgb.",
+        "Colours the model works in; auto: gray if the frames are stored gray, else rgb.",
         flag="--color",
     )
     # Time and memory grow with the square of a side
@@ -79,7 +79,7 @@ class DataConfig(Section):
     # Whole cells of every grid: 224 is 7 times 32 pixels
     crop: int = setting(
         224,
-        "Side in pixels of the random squares trained on; 0 trains on whole frames.",
+        "Side in pixels of the random crops for training; 0 trains on whole frames.",
         at_least=0,
         flag="--crop",
     )
@@ -87,13 +87,13 @@ class DataConfig(Section):
     flip: bool = setting(True, "Mirror training windows at random.")
     turn: bool = setting(
         False,
-        "Turn training windows upside down and, where what is trained on is square, by quarter "
-        "turns at random, for frames that have no up.",
+        "Rotate training windows by half a turn at random, square ones by quarter turns, too; for "
+        "frames without an up or down.",
     )
     # Pixel to unit, such as -10..60 dBZ; scores at thresholds need it
     scale: str | None = setting(
         None,
-        "What black and full brightness stand for, for thresholds in physical units; log: even "
+        "Physical values of black and full brightness, for thresholds in their unit; log: even "
         "steps of a pixel are even decibels.",
         pattern=SCALE_PATTERN,
         pattern_text=SCALE_TEXT,
@@ -101,8 +101,8 @@ class DataConfig(Section):
     # A 12-bit camera in 16-bit files would look black at the type's own range
     range: str = setting(
         "auto",
-        "Values that are black and full brightness, of clips with more than 8 bits, floats or "
-        "signed integers; full: all that the type holds, auto: told from the values.",
+        "Stored values of black and full brightness, for clips with more than 8 bits, floats or "
+        "signed integers; full: the range of the type, auto: from the values found.",
         pattern=RANGE_PATTERN,
         pattern_text=RANGE_TEXT,
         flag="--range",
@@ -110,14 +110,14 @@ class DataConfig(Section):
     # Moving MNIST is (T, N, H, W), most other arrays are (N, T, H, W, C) or (T, H, W)
     axes: str = setting(
         "auto",
-        "Order of an array's axes; auto: told from their lengths and from what is alike.",
+        "Order of an array's axes; auto: from their lengths and from how alike neighbours are.",
         pattern=AXES_PATTERN,
         pattern_text=AXES_TEXT,
         flag="--axes",
     )
     variable: str | None = setting(
         None,
-        "Array to read from files that hold several; none: all that are clips.",
+        "Array to read from files with several; none: all that are clips.",
         pattern=r"\S.*",
         pattern_text="the name of an array",
         flag="--variable",
@@ -137,10 +137,9 @@ class ModelConfig(Section):
 
     name: Literal[tuple(NETWORKS)] = setting(
         "flow-convlstm",
-        "Architecture; flow-convlstm blends extrapolations along the context frames' motion, "
-        "convlstm paints changes and frame-convlstm frames, "
-        "shi2015 is the network of the ConvLSTM paper, cnn-lstm and fc-lstm are tied to one "
-        "frame size.",
+        "Architecture; flow-convlstm blends extrapolations along the context's motion, convlstm "
+        "predicts changes and frame-convlstm whole frames, shi2015 is the network of the ConvLSTM "
+        "paper, cnn-lstm and fc-lstm are tied to one frame size.",
         flag="--model",
     )
     # A layer's weights grow with (C + F) F k^2, its states with F
@@ -161,8 +160,7 @@ class ModelConfig(Section):
     # Powers of two: the stem halves the resolution with each convolution
     patch: Literal[1, 2, 4, 8, 16] = setting(
         8,
-        "Side of the square of pixels that is one cell of the network's grid; always 4 in "
-        "shi2015, unused by fc-lstm.",
+        "Side in pixels of one cell of the network's grid; always 4 in shi2015, unused by fc-lstm.",
     )
     units: tuple[int, ...] = setting(
         (256,), "Units of cnn-lstm and fc-lstm, one LSTM layer for each number.", at_least=1
@@ -170,7 +168,7 @@ class ModelConfig(Section):
     # Shi et al. 2015, table 1, has rows with 9x9 inputs and 1x1 states
     recurrent_kernel_size: int | None = setting(
         None,
-        "Side of the kernels that the state goes through in shi2015; none: as kernel_size.",
+        "Side of the kernels over the state in shi2015; none: as kernel_size.",
         at_least=1,
         odd=True,
     )
@@ -188,7 +186,7 @@ class ModelConfig(Section):
 
     @property
     def traits(self) -> NetworkTraits:
-        """What the network is like."""
+        """Properties of the network."""
         return NETWORKS[self.name]
 
     @property
@@ -222,7 +220,9 @@ class TrainConfig(Section):
     )
     # An epoch of a single clip would be a few steps, and validation most of the time
     steps_per_epoch: int | Literal["auto"] = setting(
-        "auto", "Optimizer steps between two validations; auto: chosen from the data.", at_least=1
+        "auto",
+        "Optimizer steps between two validations; auto: by the number of windows.",
+        at_least=1,
     )
     patience: int | None = setting(
         20,
@@ -232,7 +232,7 @@ class TrainConfig(Section):
     )
     batch_size: int | Literal["auto"] = setting(
         "auto",
-        "Windows per optimizer step; auto: what the device holds.",
+        "Windows per optimizer step; auto: 2 to 16, by the size of the crops.",
         at_least=1,
         flag="--batch-size",
     )
@@ -242,12 +242,12 @@ class TrainConfig(Section):
     )
     from_scratch: bool = setting(
         False,
-        "Start from random weights, not from the pretrained ones that framecast ships.",
+        "Start from random weights instead of the pretrained ones.",
         flag="--from-scratch",
     )
     lr: float = setting(
         1e-3,
-        "Highest learning rate; weights that are pretrained learn at 0.3 of it.",
+        "Highest learning rate; pretrained weights learn at 0.3 of it.",
         above=0,
         flag="--lr",
     )
@@ -257,8 +257,8 @@ class TrainConfig(Section):
     loss: Literal["skill", "mse", "mae", "mix", "bce"] = setting(
         "skill",
         "Training loss: skill, the log of 1 + the squared error relative to persistence's; "
-        "mean squared error, mean absolute error, their sum (mix), or binary cross-entropy, "
-        "which is for frame-convlstm and shi2015 alone.",
+        "mean squared error, mean absolute error, their sum (mix), or binary cross-entropy, only "
+        "for frame-convlstm and shi2015.",
     )
     # 0.98 averages over about 1 / (1 - 0.98) = 50 steps
     ema: float = setting(

@@ -22,7 +22,7 @@ LARGEST_FILE = 100_000
 
 
 def compose(path: Path) -> yaml.Node | None:
-    """The file's root node, None when it holds nothing; ConfigError names the line of an error."""
+    """The file's root node, None if it is empty; ConfigError names the line of an error."""
     import yaml  # noqa: PLC0415  (importing config stays free of it)
 
     try:
@@ -55,9 +55,9 @@ def compose(path: Path) -> yaml.Node | None:
 
 
 def pairs(node: yaml.Node | None, path: str, name: str) -> Iterator[tuple[str, int, yaml.Node]]:
-    """A mapping's keys, each with its line and its value's node; nothing at all is empty too.
+    """A mapping's keys, each with its line and its value's node; none for an empty value.
 
-    Raises ConfigError for anything else than a mapping and for a key that comes twice.
+    Raises ConfigError for anything but a mapping and for a key that is set twice.
     """
     # `train:` with every line below it commented out
     if node is None or node.tag == YAML_TAG + "null":

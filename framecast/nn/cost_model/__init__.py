@@ -1,1 +1,1 @@
-"""Shapes, parameters, multiplications and memory of a network, without building it. No torch."""
+"""Shapes, parameters, multiply-adds and memory of a network, without building it or torch."""

@@ -68,8 +68,8 @@ class CostBuilder:
     ) -> Axes:
         """Append a record with more `fields` of it; returns `output`.
 
-        `workspace` counts the elements alive besides `x`, output and `held`. Every call's output is
-        saved for the backward pass, unless `saved` gives the elements that one call saves.
+        `workspace` counts the elements alive in addition to `x`, output and `held`. Every call's
+        output is saved for the backward pass, unless `saved` gives the elements that a call saves.
         """
         calls = 1 if self.phase == "encode" else self.Th
         record = LayerRecord(self.phase, name, operation, x, output, calls=calls, **fields)

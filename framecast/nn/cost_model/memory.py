@@ -56,7 +56,7 @@ def fitting_tile(
     horizon: int,
     memory: int,
 ) -> int | None:
-    """Side of tiles whose forecast fits into `memory` bytes; None where whole frames (H, W) do.
+    """Side of tiles whose forecast fits into `memory` bytes; None if whole frames (H, W) do.
 
     Halves the longest side until it fits. Raises ResourceError when not even the smallest tiles
     fit, or whole frames of a network tied to its frame size.

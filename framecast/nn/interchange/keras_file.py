@@ -58,7 +58,7 @@ class StoredLayer:
 class KerasFile:
     """Contents of a Keras file.
 
-    `config` is the model's, None when the file holds weights alone; `legacy` says that layers are
+    `config` is the model's, None if the file has only weights; `legacy` says that layers are
     found by their names, as Keras 2 wrote them, not by their place in the model; `keras2` says
     that names in the configuration have the meaning they had before Keras 3.
     """
@@ -106,7 +106,7 @@ def read_keras_file(path: Path) -> KerasFile:
     except FramecastError:
         raise
     except Exception as error:
-        # zipfile, json and h5py raise almost anything on bytes that were changed.
+        # zipfile, json and h5py raise almost anything on changed bytes
         raise CheckpointError(
             f"{path}: cannot be read as a Keras file ({_reason(error)})",
             remedy="it is damaged or something else; save the model again with model.save()",
@@ -164,7 +164,7 @@ def archive_member(path: Path, name: str) -> bytes:
 
 
 def weights_bytes(path: Path) -> bytes:
-    """The HDF5 file with a Keras file's weights: itself, or the one inside an archive."""
+    """The HDF5 file with the weights: the file itself, or the one inside an archive."""
     return archive_member(path, _WEIGHTS_FILE) if zipfile.is_zipfile(path) else path.read_bytes()
 
 
@@ -191,7 +191,7 @@ def _datasets(h5: Any) -> Iterator[tuple[str, Any]]:
 def _stored_layer(
     path: Path, h5: Any, parent: str, datasets: dict[str, Any], legacy: bool
 ) -> StoredLayer | None:
-    """Take a group for a ConvLSTM when its arrays have the names and shapes of one."""
+    """The ConvLSTM in a group whose arrays have the names and shapes of one, else None."""
     parts = parent.split("/")
     keys = _WEIGHTS if legacy else ("0", "1", "2")
     found = [datasets[key] for key in keys if key in datasets]
@@ -206,7 +206,7 @@ def _stored_layer(
         parts = parts[:-2]
         own = h5.get("/".join([*parts, "vars"]))
         name = (None if own is None else _attribute(own, "name")) or parts[-1]
-        # Keras 2.12 called the list of layers otherwise.
+        # Keras 2.12 had another name for the list of layers
         parts = ["layers" if part == "_layer_checkpoint_dependencies" else part for part in parts]
     else:
         return None

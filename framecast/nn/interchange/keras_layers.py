@@ -168,7 +168,7 @@ def save_keras_weights(
         if file is None:
             _write(layers, temporary)
         else:
-            # Optimizer states and other layers come along unchanged.
+            # Optimizer states and other layers stay as they are
             temporary.write_bytes(weights_bytes(file.path))
             _replace(layers, places, temporary)
     return path

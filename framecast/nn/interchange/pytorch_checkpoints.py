@@ -28,10 +28,10 @@ _CONTAINERS = ("state_dict", "model_state_dict", "model")
 def load_ndrplz(source: Source, prefix: str | None = None) -> list[ConvLSTM2D]:
     """Layers of an ndrplz ConvLSTM, from its state dict or a file of it; in eval mode, in order.
 
-    Each takes and gives (B,T,C,H,W), all steps: what the original gives with batch_first=True.
+    Each maps (B,T,C,H,W) to all steps (B,T,F,H,W), as the original with batch_first=True.
     `prefix` chooses one of several stacks in a larger model ("encoder." for
     "encoder.cell_list.0.conv.weight"). Other tensors are named in a UserWarning. Raises
-    CheckpointError for files that are damaged, hold code, or are laid out otherwise.
+    CheckpointError for files that are damaged, contain code, or have another layout.
     """
     names = {"conv.weight", "conv.bias"}
     where, layers, rest = _load(source, prefix, names, "ndrplz", _ndrplz_parts)
@@ -57,7 +57,7 @@ def _ndrplz_parts(at: str, cell: dict[str, Tensor]) -> dict[str, Tensor]:
 def load_openstl(source: Source, prefix: str | None = None) -> list[ConvLSTM2D]:
     """Layers of an OpenSTL ConvLSTM, from its state dict or a file of it; in eval mode, in order.
 
-    Each takes and gives (B,T,C,H,W), all steps, C the channels of a frame cut into patches. The
+    Each maps (B,T,C,H,W) to all steps (B,T,F,H,W), C the channels of a frame cut into patches. The
     cells' conv_o and conv_last, which OpenSTL never computes with, and the model's own conv_last,
     the 1x1 convolution after the last layer, are named in a UserWarning. `prefix` as in
     `load_ndrplz`. Raises CheckpointError as there, and for cells with layer_norm, whose
