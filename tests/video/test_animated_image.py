@@ -1,4 +1,4 @@
-"""GIFs as a browser shows them: disposal, partial frames, transparency, delays, damage."""
+"""GIFs and APNGs as a browser shows them: disposal, partial frames, delays, damage."""
 
 import struct
 
@@ -167,3 +167,51 @@ def test_text_named_gif(tmp_path):
     path = tmp_path / "notes.gif"
     path.write_text("no pictures in here\n" * 20)
     assert f"{path}: is not an image" in problem(path)
+
+
+def write_apng(path, **options):
+    """A red picture, then green squares of 3 by 4 pixels that move to the right."""
+    red = Image.new("RGBA", (W, H), (255, 0, 0, 255))
+    squares = []
+    for number in range(4):
+        square = Image.new("RGBA", (W, H), (0, 0, 0, 0))
+        square.paste((0, 255, 0, 255), (5 * number, 5, 5 * number + 4, 8))
+        squares.append(square)
+    red.save(path, save_all=True, append_images=squares, duration=1000 / 30, **options)
+    return path
+
+
+# As FFmpeg's program draws them; Pillow 13 gives 12, 24, 36, 48 for "previous".
+@pytest.mark.parametrize(
+    ("disposal", "green"),
+    [(0, [0, 12, 24, 36, 48]), (1, [0, 12, 12, 12, 12]), (2, [0, 12, 12, 12, 12])],
+)
+def test_an_apng_is_composed_as_its_specification_says(tmp_path, disposal, green):
+    source = open_source(write_apng(tmp_path / "a.png", disposal=disposal, blend=1))
+    assert [int((frame[..., 1] > 0).sum()) for frame in source.read()] == green
+    assert (source.info.fps, source.info.frames) == (30.0, 5)
+
+
+def test_the_picture_of_an_apng_for_other_programs_is_no_frame(tmp_path):
+    source = open_source(write_apng(tmp_path / "a.png", default_image=True))
+    assert (source.info.frames, int(read_all(source)[..., 0].max())) == (4, 0)
+
+
+def test_damage_anywhere_in_an_apng_is_noticed(tmp_path):
+    path = write_apng(tmp_path / "a.png")
+    data = path.read_bytes()
+    for place in range(60, len(data) - 12, 29):  # from the first frame to the end mark
+        damaged = bytearray(data)
+        damaged[place] ^= 0x55
+        path.write_bytes(damaged)
+        assert "cannot be read" in problem(path)
+        path.write_bytes(data[:place])
+        assert "cannot be read" in problem(path)
+
+
+def test_a_webp_cut_short_is_no_single_image(tmp_path):
+    pictures = [Image.fromarray(frame) for frame in smooth_clip()]
+    path = tmp_path / "a.webp"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], lossless=True)
+    path.write_bytes(path.read_bytes()[:900])
+    assert "frame 0 cannot be read" in problem(path, CorruptSourceError)

@@ -135,4 +135,4 @@ def test_a_stack_cut_short_names_the_frame(tmp_path):
 
 def test_text_named_tif_is_no_stack(tmp_path):
     (tmp_path / "a.tif").write_text("no pictures")
-    assert "a.tif: is a single image" in problem(tmp_path / "a.tif")
+    assert "a.tif: frame 0 cannot be read (it is not an image)" in problem(tmp_path / "a.tif")

@@ -63,11 +63,13 @@ def test_any_span_gives_the_frames_of_a_full_read(tmp_path):
 def test_reading_starts_at_the_key_frame_before(tmp_path, monkeypatch):
     source = open_source(write_video(tmp_path / "clip.mp4", smooth_clip(15)))
     decoded = []
-    upright = video_file.upright_pixels
-    monkeypatch.setattr(video_file, "upright_pixels", lambda *a: decoded.append(1) or upright(*a))
+    upright = video_file.UprightPixels.__call__
+    monkeypatch.setattr(
+        video_file.UprightPixels, "__call__", lambda *a: decoded.append(1) or upright(*a)
+    )
     seeks = []
-    seek = source._seek
-    monkeypatch.setattr(source, "_seek", lambda *a: seeks.append(seek(*a)) or seeks[-1])
+    seek = source._sought
+    monkeypatch.setattr(source, "_sought", lambda *a: seeks.append(seek(*a)) or seeks[-1])
     read_all(source, 13, 15)
     assert len(decoded) == 2
     assert seeks[0][0] == 12
@@ -324,6 +326,52 @@ def test_ten_bits_of_odd_width_keep_their_colours(tmp_path):
         container.mux(stream.encode())
     found = read_all(open_source(path)).astype(int)
     assert np.abs(found - colour).max() < 400  # of 65535: four levels of 10 bits
+
+
+def test_colours_stay_in_place_where_a_video_says_where_they_lie(tmp_path):
+    path, blue_difference = tmp_path / "a.mkv", np.repeat((400, 600), 16)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p10le"
+        frame = av.VideoFrame(64, 32, "yuv420p10le")
+        for plane, values in zip(frame.planes, (500, blue_difference, 512), strict=True):
+            rows = np.zeros((plane.height, plane.line_size // 2), "<u2")
+            rows[:, : plane.width] = values
+            plane.update(rows)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    # As FFmpeg's program shows it: H.264 has a chroma sample at the left one of two pixels.
+    blue = read_all(open_source(path))[0, 8, :, 2]
+    np.testing.assert_array_equal(blue, np.repeat((18033, 43853), 32))
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.ts", "libx264"), ("a.ts", "mpeg2video")])
+def test_a_recording_of_a_broadcast_begins_at_its_first_key_frame(tmp_path, name, codec):
+    whole = write_video(tmp_path / name, smooth_clip(41, 64, 96), codec)
+    path = tmp_path / "cut.ts"
+    path.write_bytes(whole.read_bytes()[188 * 10 :])  # packets of 188 bytes
+    source = open_source(path)
+    frames, count = read_all(source), source.info.frames
+    assert 20 <= count < 41
+    assert any("its first" in note and "cannot be decoded" in note for note in source.info.notes)
+    np.testing.assert_array_equal(frames, read_all(open_source(whole), 41 - count))
+    np.testing.assert_array_equal(read_all(source, count - 3), frames[-3:])
+
+
+def test_an_edit_list_hides_frames_that_are_there(tmp_path):
+    whole = write_video(tmp_path / "a.mp4", smooth_clip(15))
+    data = bytearray(whole.read_bytes())
+    # Edit list (ISO/IEC 14496-12, 8.6.6), version 0: size, "elst", flags, 1, duration, media time.
+    place = data.index(b"elst") + 16
+    data[place : place + 4] = struct.pack(">I", struct.unpack(">I", data[place : place + 4])[0] * 3)
+    path = tmp_path / "edited.mp4"
+    path.write_bytes(data)
+    with av.open(str(path)) as container:  # FFmpeg drops what the list leaves out
+        expected = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert 0 < len(expected) < 15
+    source = open_source(path)
+    assert not any("between two key frames" in note for note in source.info.notes)
+    np.testing.assert_array_equal(read_all(source), expected)
 
 
 def test_a_clip_that_starts_between_key_frames_begins_at_the_first(tmp_path):

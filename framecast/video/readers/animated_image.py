@@ -1,4 +1,4 @@
-"""An animated GIF, WebP, APNG or AVIF as one clip, composed as a browser shows it."""
+"""An animated GIF, WebP or AVIF as one clip, composed as a browser shows it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _scan(path: Path) -> _Contents:
             transparent = transparent or bool((pixels[:, :, 3] < 255).any())
             grey = grey and looks_grey(on_black(pixels))
     except READ_ERRORS as error:
-        problem = str(error).rstrip(".") or "its data are damaged"
+        problem = _missing_end(path) or str(error).rstrip(".") or "its data are damaged"
     return _Contents(tuple(delays), transparent, grey, problem or _missing_end(path))
 
 
@@ -143,7 +143,9 @@ def count_pictures(path: Path) -> int:
     """How many pictures an image file holds; 1 for what cannot be read."""
     try:
         with Image.open(path) as image:
-            return int(getattr(image, "n_frames", 1))
+            # The first picture of an APNG may be for programs that know no animations.
+            spare = bool(getattr(image, "default_image", False))
+            return int(getattr(image, "n_frames", 1)) - spare
     except READ_ERRORS:
         return 1
 
@@ -154,4 +156,4 @@ def _frame_rate(delays_ms: tuple[float, ...], notes: list[str]) -> float:
     if len(set(delays_ms)) > 1:
         shown = f"{min(delays_ms):g} to {max(delays_ms):g} ms"
         notes.append(f"frame delays vary from {shown}; played back at {usual:g} ms")
-    return 1000 / usual
+    return round(1000 / usual, 6)

@@ -17,11 +17,16 @@ from framecast.errors import SourceError
 from framecast.video.readers.base import unreadable
 from framecast.video.readers.file_order import natural_key, order_names
 
-STILL_SUFFIXES = frozenset({".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".pnm", ".pbm", ".jp2"})
+STILL_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tga", ".pcx", ".sgi"),
+        *(".pgm", ".ppm", ".pnm", ".pbm", ".pfm", ".jp2", ".j2k"),
+    }
+)
 # Formats that hold one picture or several; a look into the first such file of a folder tells.
 PAGED_SUFFIXES = frozenset({".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".avif"})
 
-TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+TIFF_SUFFIXES, PNG_SUFFIXES = frozenset({".tif", ".tiff"}), frozenset({".png", ".apng"})
 IMAGE_SUFFIXES = STILL_SUFFIXES | PAGED_SUFFIXES
 VIDEO_SUFFIXES = frozenset(
     {
@@ -38,7 +43,10 @@ SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
 
 # How Windows, macOS and browsers name the copy of a file; only numbered files have copies here,
 # since "radar (1)", "radar (2)" are also how browsers number downloads of one name.
-COPY = re.compile(r"(?P<name>.*[0-9].*?)(?: ?\([0-9]+\)| - copy(?: \([0-9]+\))?| copy(?: [0-9]+)?)")
+COPY = re.compile(
+    r"(?P<name>.*[0-9].*?)"
+    r"(?: ?\([0-9]+\)| - (?:copy|kopie|copie|copia)(?: \([0-9]+\))?| copy(?: [0-9]+)?)"
+)
 
 # Which of several files of one frame is read: the one that has lost the least.
 SUFFIX_PREFERENCE = (".tif", ".tiff", ".png", ".bmp", ".webp", ".jpg", ".jpeg")

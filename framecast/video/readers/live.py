@@ -119,15 +119,15 @@ def _open_network(url: str, channels: int) -> Feed:
 def _network_frames(url: str, container: InputContainer) -> Iterator[np.ndarray]:
     import av  # noqa: PLC0415  (slow to load)
 
-    from framecast.video.readers.video_file import pixel_format, upright_pixels  # noqa: PLC0415
+    from framecast.video.readers.video_file import UprightPixels  # noqa: PLC0415
 
-    number = 0
+    number, pixels = 0, UprightPixels()
     with container:
         try:
             for frame in container.decode(video=0):
                 # A stream is mostly joined between two key frames, of which decoders make guesses.
                 if number or frame.key_frame:
-                    yield upright_pixels(frame, pixel_format(frame.format))
+                    yield pixels(frame)
                     number += 1
         except (av.FFmpegError, OSError) as error:
             reason = (error.strerror or str(error)).lower()

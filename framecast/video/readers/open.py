@@ -15,18 +15,20 @@ from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
 from framecast.errors import SourceError, UsageError
 from framecast.video.readers.animated_image import AnimatedSource, count_pictures
 from framecast.video.readers.array_file import ArraySource
-from framecast.video.readers.base import FrameSource, ReadOptions, unreadable
+from framecast.video.readers.base import CutShortError, FrameSource, ReadOptions, unreadable
 from framecast.video.readers.folder_listing import (
     ARRAY_SUFFIXES,
     CLIP_SUFFIXES,
     IMAGE_SUFFIXES,
     PAGED_SUFFIXES,
+    PNG_SUFFIXES,
     TIFF_SUFFIXES,
     VIDEO_SUFFIXES,
     Listing,
     list_folder,
     sort_entries,
 )
+from framecast.video.readers.image_file import DamagedImageError, read_header
 from framecast.video.readers.image_folder import FolderSource
 from framecast.video.readers.tiff_stack import TiffStackSource, count_frames
 from framecast.video.value_range import joined_range
@@ -200,14 +202,20 @@ def _open_clip(path: Path, listing: Listing | None, options: ReadOptions) -> Fra
         return ArraySource(path, options)
     if suffix in TIFF_SUFFIXES and _pictures(path) > 1:
         return TiffStackSource(path, options)
-    if suffix == ".gif" or (suffix in PAGED_SUFFIXES and _pictures(path) > 1):
-        return AnimatedSource(path, options)
-    if suffix in VIDEO_SUFFIXES:
+    animated = suffix in PAGED_SUFFIXES and _pictures(path) > 1
+    # Pillow keeps 8 bits of an APNG's 16, and restores the frame before last for the last.
+    if suffix in VIDEO_SUFFIXES or (suffix in PNG_SUFFIXES and animated):
         # PyAV takes longer to load than all the rest, and only videos need it.
         from framecast.video.readers.video_file import VideoSource  # noqa: PLC0415
 
         return VideoSource(path, options)
+    if suffix == ".gif" or animated:
+        return AnimatedSource(path, options)
     if suffix in IMAGE_SUFFIXES:
+        try:
+            read_header(path)
+        except DamagedImageError as error:
+            raise CutShortError(path, 0, str(error)) from error
         raise SourceError(
             f"{path}: is a single image, not a clip", remedy=f"give its folder, {path.parent}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +12,8 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import InputContainer
+from av.filter import Graph
 from av.video.reformatter import ColorTrc
-from av.video.stream import VideoStream
 
 from framecast.errors import SourceError
 from framecast.video.readers.base import (
@@ -42,7 +43,7 @@ from framecast.video.value_range import full_range
 # none of them, whatever the file is called.
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg,yuv4mpegpipe,"
-    "h264,hevc,dv,mxf,nut,ivf,mjpeg"
+    "h264,hevc,dv,mxf,nut,ivf,mjpeg,apng"
 )
 
 # Packets up to which other codecs are counted by decoding, some seconds of work at most.
@@ -53,6 +54,7 @@ GREY_PROBES = 5
 MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"wide", b"free")
 # Matroska and AVI, as the first bytes of the file.
 OTHER_STARTS = (b"\x1a\x45\xdf\xa3", b"RIFF")
+PNG_START = b"\x89PNG"
 
 # Transfer functions of HDR video: PQ (HDR10, Dolby Vision) and HLG.
 HDR_TRANSFERS = frozenset({int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)})
@@ -81,16 +83,19 @@ class VideoSource(FrameSource):
             seekable = not stream.format.has_palette
             aspect = stream.sample_aspect_ratio or Fraction(1)
         self._times, self._keyframes = scan.times, scan.keyframes if seekable else ()
-        self._starts_late = scan.lost_start > 0
+        self._starts_late = scan.exact and scan.lost_start > 0
         frames, exact, times = self._count(scan, options.keep_readable, notes)
         first = next(self._decoded(0), None)
         if first is None:
             raise CutShortError(path, 0, "no frame can be decoded")
-        picture = upright_pixels(first, self._format)
+        picture = UprightPixels(self._format)(first)
         notes += _picture_notes(first, aspect)
         if scan.lost_start:
             lost = "1 frame" if scan.lost_start == 1 else f"{scan.lost_start} frames"
-            notes.append(f"starts between two key frames: its first {lost} cannot be decoded")
+            about = "" if scan.exact else "about "  # packets that may hold half a frame
+            notes.append(
+                f"starts between two key frames: its first {about}{lost} cannot be decoded"
+            )
         if not exact:
             notes.append("the number of frames is the container's word; decoding may find fewer")
         grey = self._format.startswith("gray")
@@ -144,20 +149,18 @@ class VideoSource(FrameSource):
         return len(times), True, times if rising else ()
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
-        expected = numbers.start
+        expected, pixels = numbers.start, UprightPixels(self._format)
         span = itertools.islice(self._decoded(numbers.start), numbers[-1] + 1 - numbers.start)
         for expected, frame in enumerate(span, numbers.start + 1):
             if expected - 1 in numbers:
-                yield upright_pixels(frame, self._format)
+                yield pixels(frame)
         if expected <= numbers[-1]:
             raise CutShortError(self._path, expected, "the video ends before it")
 
     def _decoded(self, start: int) -> Iterator[av.VideoFrame]:
         """Yield frame `start` and those after it; CorruptSourceError where decoding fails."""
-        with _open(self._path) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            number, frames = self._seek(container, stream, start)
+        with ExitStack() as files:
+            number, frames = self._sought(files, start) or (0, _all_frames(self._path, files))
             try:
                 for frame in frames:
                     if number == 0 and self._comes_too_early(frame):
@@ -177,21 +180,26 @@ class VideoSource(FrameSource):
         # A recording of a running broadcast: decoders show what they guess before a key frame.
         return not self._times and frame.is_corrupt and not frame.key_frame
 
-    def _seek(
-        self, container: InputContainer, stream: VideoStream, start: int
-    ) -> tuple[int, Iterator[av.VideoFrame]]:
-        """Go to a key frame at or before `start`; return the first decoded frame's number too."""
+    def _sought(self, files: ExitStack, start: int) -> tuple[int, Iterator[av.VideoFrame]] | None:
+        """Frames from a key frame at or before `start` on, with the first one's number.
+
+        None where reading has to begin at the start: MPEG streams have no index, so that seeking
+        may lead past `start`.
+        """
         keyframe = max((k for k in self._keyframes if k <= start), default=0)
         if keyframe == 0:
-            return 0, container.decode(stream)
+            return None
+        container = files.enter_context(_open(self._path))
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
         container.seek(self._times[keyframe], stream=stream)
         frames = container.decode(stream)
         try:
             head = next(frames)
             number = self._times.index(head.pts, 0, start + 1)
         except (StopIteration, ValueError, av.FFmpegError):
-            container.seek(self._times[0], stream=stream)
-            return 0, container.decode(stream)
+            self._keyframes = ()
+            return None
         return number, itertools.chain([head], frames)
 
     def _looks_grey(self, first: np.ndarray, frames: int, notes: list[str]) -> bool:
@@ -218,16 +226,48 @@ def pixel_format(stored: av.VideoFormat) -> str:
     return "rgb48le" if deep else "rgb24"
 
 
-def upright_pixels(frame: av.VideoFrame, wanted: str) -> np.ndarray:
-    """A frame's pixels (H, W, C) as it is to be shown: turned, mirrored, alpha on black."""
-    stored = frame.format
-    if stored.name.endswith("be") and max(part.bits for part in stored.components) < 8:
-        # FFmpeg 8 takes rgb565be and its kin for little-endian on the direct way to 8 bits.
-        frame = frame.reformat(format=stored.name.replace("be", "le"))
-    # FFmpeg's default filter; PyAV's own, bilinear, overflows in 10-bit video of odd widths.
-    pixels = frame.to_ndarray(format=wanted, interpolation="BICUBIC")
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    return _turned(on_black(pixels) if pixels.shape[2] == 4 else pixels, frame)
+class UprightPixels:
+    """Turns decoded frames into pixels (H, W, C) as shown: turned, mirrored, alpha on black.
+
+    Through FFmpeg's filters, which heed where a video says that its chroma samples lie; PyAV's own
+    conversion does not, and its bilinear one overflows in 10-bit video of odd widths.
+    `wanted` is a pixel format; None: `pixel_format` of each frame.
+    """
+
+    def __init__(self, wanted: str | None = None) -> None:
+        self._wanted, self._like = wanted, None
+        self._graph: Graph
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        like = (frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range)
+        if like != self._like:
+            self._like, self._graph = like, self._conversion(frame)
+        self._graph.push(frame)
+        pixels = self._graph.pull().to_ndarray()
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
+        return _turned(on_black(pixels) if pixels.shape[2] == 4 else pixels, frame)
+
+    def _conversion(self, frame: av.VideoFrame) -> Graph:
+        stored = frame.format
+        steps = [self._wanted or pixel_format(stored)]
+        if stored.name.endswith("be") and max(part.bits for part in stored.components) < 8:
+            # FFmpeg 8 takes rgb565be and its kin for little-endian on the direct way to 8 bits.
+            steps.insert(0, stored.name.replace("be", "le"))
+        graph = Graph()
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=stored.name, time_base=Fraction(1, 1000)
+        )
+        graph.link_nodes(
+            source, *(graph.add("format", step) for step in steps), graph.add("buffersink")
+        ).configure()
+        return graph
+
+
+def _all_frames(path: Path, files: ExitStack) -> Iterator[av.VideoFrame]:
+    container = files.enter_context(_open(path))
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    return container.decode(stream)
 
 
 def _picture_notes(first: av.VideoFrame, aspect: Fraction) -> Iterator[str]:
@@ -279,6 +319,8 @@ def _open(path: Path) -> InputContainer:
             f"{path}: its video codec is unknown to FFmpeg", remedy="convert it to H.264 MP4"
         )
     codec = container.streams.video[0].codec_context
+    if head[:4] == PNG_START:
+        codec.options = {"err_detect": "crccheck+explode"}  # damage would go unnoticed
     check_memory(path, 3 * codec.width * codec.height)
     return container
 

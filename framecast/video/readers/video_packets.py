@@ -5,16 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from framecast.video.readers.animated_image import count_pictures
+
 # Codecs of which each packet gives one frame, so counting packets counts frames. VP8 hides
 # reference frames in packets of their own, and MPEG-4 in AVI may pack two frames into one.
 ONE_PACKET_PER_FRAME = frozenset(
-    {"h264", "hevc", "av1", "vp9", "mjpeg", "ffv1", "png", "prores", "dnxhd", "huffyuv", "rawvideo"}
+    {
+        "h264",
+        "hevc",
+        "av1",
+        "vp9",
+        "mjpeg",
+        "ffv1",
+        "png",
+        "prores",
+        "dnxhd",
+        "huffyuv",
+        "rawvideo",
+        "apng",
+    }
 )
 
 # Multiple of the usual time between frames above which frames are missing.
@@ -34,7 +50,7 @@ class PacketScan:
     times: tuple[int, ...]
     # Frame numbers from which decoding can start; empty where unreliable.
     keyframes: tuple[int, ...]
-    # Frames before the first key frame, which nothing can decode.
+    # Frames before the first key frame, which nothing can decode; 0 where there is none.
     lost_start: int
     # The first frame whose data are missing from a file that is cut short.
     cut_at: int | None
@@ -50,7 +66,6 @@ def scan_packets(container: InputContainer, stream: VideoStream) -> PacketScan:
     end = 0.0
     cut_at: int | None = None
     problem = ""
-    # Intra-refresh streams have no key frames at all; those are decoded from where they start.
     has_keys = stream.codec_context.name in ONE_PACKET_PER_FRAME
     try:
         for packet in container.demux():
@@ -61,29 +76,32 @@ def scan_packets(container: InputContainer, stream: VideoStream) -> PacketScan:
             if packet.stream.index != stream.index:
                 continue
             total += 1
-            if has_keys and not key_times and not packet.is_keyframe:
-                lost += 1
-                continue
+            if packet.is_keyframe:
+                if not key_times:
+                    lost = total - 1
+                    times = [] if has_keys else times
+                key_times.append(packet.pts)
             if packet.is_corrupt and cut_at is None:
                 cut_at, problem = len(times), "its data end in the middle"
+            # An MP4 cut without encoding begins with frames that are decoded and not shown.
             if not packet.is_discard:
                 times.append(packet.pts)
-                if packet.is_keyframe:
-                    key_times.append(packet.pts)
     except av.FFmpegError as error:
         cut_at, problem = len(times), error_reason(error)
     if cut_at is None and (announced := _announced(container, stream, total, end)):
         cut_at, problem = len(times), f"the file ends here, but announces {announced}"
     known = sorted({time for time in times if time is not None})
-    exact = len(known) == len(times) and has_keys
+    # Intra-refresh streams may have no key frames at all; those are decoded from where they start.
+    exact = len(known) == len(times) and has_keys and bool(key_times)
     keys = sorted({time for time in key_times if time is not None}) if exact else []
     # B-frames shown before the first key frame refer to pictures that are not there.
     shown = [time for time in known if not keys or time >= keys[0]]
+    reachable = sorted({*keys} & {*shown})
     return PacketScan(
         frames=len(shown) if exact else len(times),
         exact=exact,
         times=tuple(shown) if exact else (),
-        keyframes=tuple(int(i) for i in np.searchsorted(shown, keys)),
+        keyframes=tuple(int(i) for i in np.searchsorted(shown, reachable)),
         lost_start=lost + len(known) - len(shown),
         cut_at=cut_at,
         problem=problem,
@@ -119,18 +137,19 @@ def _rate(times: Sequence[int], stream: VideoStream) -> float | None:
     """Frames per second by the usual time between frames, or by the header if that agrees.
 
     Headers are wrong in browser recordings, and their averages wherever frames are missing. Clocks
-    in milliseconds round 1/23.976 s, so the mean of the usual times is taken, not their median.
+    in milliseconds round 1/23.976 s, so the mean of the usual times is taken, not their median; of
+    all of them where none is usual.
     """
     stated = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
     spacing = np.diff(times)
     if len(spacing) < 3 or stream.time_base is None:
         return float(stated[0]) if stated else None
     usual = float(np.median(spacing))
-    near = spacing[np.abs(spacing - usual) <= np.maximum(1, 0.25 * usual)]
-    if not len(near):
-        return float(stated[0]) if stated else None
+    is_near = np.abs(spacing - usual) <= np.maximum(1, 0.25 * usual)
+    near = spacing[is_near] if is_near.mean() >= STEADY else spacing
     mean = float(near.mean())
-    rounding = 1 / len(near)  # ticks: all but the first and the last error cancel
+    # Ticks: all errors but the first and the last cancel, unless every step is cut to the same.
+    rounding = 1 if (near == near[0]).all() else 1 / len(near)
     # The header's fraction (30000/1001) is better than a mean of rounded times that it agrees with.
     for rate in stated:
         if abs(float(1 / (rate * stream.time_base)) - mean) <= rounding:
@@ -142,13 +161,29 @@ def _announced(
     container: InputContainer, stream: VideoStream, total: int, end: float
 ) -> str | None:
     """Return what the header promises beyond the packets that were found, or None."""
+    if container.format.name == "apng":
+        pictures = count_pictures(Path(container.name))
+        return f"{pictures} frames" if pictures > total else None
     if "mp4" in container.format.name:
-        return f"{stream.frames} frames" if stream.frames > total else None
+        missing = stream.frames > total and stream.frames > _packets_in_all(container.name, stream)
+        return f"{stream.frames} frames" if missing else None
     if not {"matroska", "avi"} & set(container.format.name.split(",")):
         return None  # MPEG streams have no header to hold them to
     seconds = (container.duration or 0) / av.time_base
     slack = 3 / float(stream.average_rate or 10)
     return f"{seconds:.1f} seconds" if seconds - end > slack else None
+
+
+def _packets_in_all(name: str, stream: VideoStream) -> int:
+    """Packets of an MP4's stream, those included that its edit list leaves out."""
+    with av.open(name, container_options={"ignore_editlist": "1"}) as container:
+        try:
+            packets = (
+                packet for packet in container.demux() if packet.stream.index == stream.index
+            )
+            return sum(packet.size > 0 for packet in packets)
+        except av.FFmpegError:
+            return 0
 
 
 def _end_time(packet: av.Packet) -> float:
