@@ -22,6 +22,8 @@ SENSOR_BITS = (8, 10, 12, 14, 16)
 # Share of [0, 1] that floats have to reach to be taken for the unit range: dark, but visible.
 BRIGHT_ENOUGH = 0.25
 
+# A clip that uses less than this fraction (1/16) of a range is nearly black in it.
+DARKEST = 16
 
 # How far floats may leave [0, 1] and still be meant to lie in it.
 ROUNDING = 1e-6
@@ -106,10 +108,16 @@ def read_range(setting: str, dtype: np.typing.DTypeLike) -> ValueRange | None:
     return ValueRange(full.dtype, low, high) if inside or full.dtype[0] == "f" else None
 
 
-def guess_range(dtype: np.typing.DTypeLike, frames: Iterable[np.ndarray]) -> ValueRange:
+def guess_range(
+    dtype: np.typing.DTypeLike,
+    frames: Iterable[np.ndarray],
+    stated: tuple[float, float] | None = None,
+) -> ValueRange:
     """The range that stored frames most likely have, from the values in them.
 
-    Integers from 0 on: the smallest usual depth of sensors that holds them, or a mask's 0 and 1.
+    `stated`, what the file says of itself, counts where it holds all values and they are not nearly
+    black in it: some programs write what they show, others what the type can hold. Without it,
+    integers from 0 on: the smallest usual depth of sensors that holds them, or a mask's 0 and 1.
     Floats: 0..1 or 0..255 where they look like it. All else: what occurs, rounded outwards to a
     hundredth of the span. NaN and infinite values are left aside.
     """
@@ -122,7 +130,14 @@ def guess_range(dtype: np.typing.DTypeLike, frames: Iterable[np.ndarray]) -> Val
             whole = whole and (frame.dtype.kind != "f" or bool((values == np.rint(values)).all()))
     if low > high or full.dtype == "bool":  # nothing to judge by
         return full
+    if stated and stated[0] <= low and high <= stated[1] and is_visible(low, high, *stated):
+        return ValueRange(full.dtype, *stated)
     return ValueRange(full.dtype, *_usual_range(full, low, high, whole))
+
+
+def is_visible(low: float, high: float, black: float, white: float) -> bool:
+    """Tell whether values from `low` to `high` are more than nearly one grey between these two."""
+    return (high - low) * DARKEST >= white - black
 
 
 def _usual_range(full: ValueRange, low: float, high: float, whole: bool) -> tuple[float, float]:

@@ -138,3 +138,44 @@ def test_an_order_that_is_a_guess_is_told():
     order = order_names(["x.png", "b.png", "m.png"])
     assert order.note == "frames are taken in the order b.png, m.png, ..., x.png"
     assert order_names([f"{k:03}.png" for k in range(5)]).note == ""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"z{k:+d}.png" for k in range(-5, 6)],
+        ["t-3.png", "t-2.png", "t-1.png", "t0.png", "t1.png", "t2.png"],
+        [f"{k / 2 - 3:.1f}.png" for k in range(12)],
+        ["2345.png", "2350.png", "2355.png", "0000.png", "0005.png", "0010.png"],
+        ["radar.png", *(f"radar ({k}).png" for k in range(1, 12))],
+        ["frame.png", "frame2.png", "frame3.png"],
+    ],
+)
+def test_an_order_that_names_do_not_show_at_once_is_taken_and_said(names):
+    order = order_names(sorted(names))
+    assert (list(order.names), order.gaps) == (names, ())
+    assert order.note == (
+        f"frames are taken in the order {names[0]}, {names[1]}, ..., {names[-1]}"
+    )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [*(f"2023-12-31T23:{k}:00Z.png" for k in (58, 59)), "2024-01-01T00:00:00Z.png"],
+        [f"hima8{stamp}fd.png" for stamp in (202208012340, 202208012350, 202208020000)],
+        [f"frame{k:04d}_{k * 0.04:.2f}s.png" for k in range(20)],
+        [f"20240506_101205_{k * 40:03d}.png" for k in range(20)],
+        [f"{1403636579763555584 + k * 50_000_000}.png" for k in range(20)],
+        [f"frame_{k + 1}_of_20.png" for k in range(20)],
+        [f"Screenshot 2024-05-06 at 10.{k:02d}.00.png" for k in range(55, 60)],
+        [f"sim_v1.{k}.png" for k in range(1, 13)],
+    ],
+)
+def test_names_as_programs_give_them_have_no_gaps(names):
+    assert gaps(*names) == []
+
+
+def test_a_hyphen_before_a_number_is_no_sign():
+    names = [f"img{k:03}.png" for k in range(4)] + [f"img-{k:03}.png" for k in range(4)]
+    assert [index for index, _ in gaps(*names)] == [4]

@@ -36,8 +36,9 @@ def kept(folder, *names):
 
 
 def test_copies_by_the_system_are_left_out(tmp_path):
-    found = kept(tmp_path, "f_1.png", "f_2.png", "f_2 (1).png", "f_1 - Copy.png", "f_3.png")
-    assert found == (["f_1.png", "f_2.png", "f_3.png"], ["f_1 - Copy.png", "f_2 (1).png"])
+    copies = ["f_1 - Copy.png", "f_2 (1).png", "f_3 - Kopie (2).png"]
+    found = kept(tmp_path, "f_1.png", "f_2.png", "f_3.png", *copies)
+    assert found == (["f_1.png", "f_2.png", "f_3.png"], copies)
 
 
 def test_numbers_in_brackets_are_no_copies(tmp_path):

@@ -136,3 +136,67 @@ def test_a_stack_cut_short_names_the_frame(tmp_path):
 def test_text_named_tif_is_no_stack(tmp_path):
     (tmp_path / "a.tif").write_text("no pictures")
     assert "a.tif: frame 0 cannot be read (it is not an image)" in problem(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_samples_packed_into_fewer_bits_keep_their_values(tmp_path, bits):
+    samples = np.random.default_rng(0).integers(0, 2**bits, (3, H, 40), dtype=np.uint16)
+    ones = samples[..., None] >> np.arange(bits - 1, -1, -1) & 1  # highest bit first
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for page in np.packbits(ones.astype(np.uint8).reshape(3, H, -1), axis=-1):
+            file.write(page, contiguous=False, metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for page in file.pages:
+            page.tags["BitsPerSample"].overwrite(bits)
+            page.tags["ImageWidth"].overwrite(40)
+    source = open_source(path)
+    np.testing.assert_array_equal(values(source)[..., 0], samples)
+    assert source.info.values.high == 2**bits - 1
+
+
+TWELVE_BITS = {
+    "min and max by ImageJ": {"imagej": True, "metadata": {"axes": "TYX", "min": 0, "max": 4095}},
+    "SignificantBits=12": {"ome": True, "metadata": {"axes": "TYX", "SignificantBits": 12}},
+    "MaxSampleValue": {"extratags": [(281, "H", 1, 4095, False)]},
+    "SMaxSampleValue": {"extratags": [(341, "H", 1, 4095, False)]},
+}
+
+
+@pytest.mark.parametrize("field", TWELVE_BITS)
+def test_the_range_that_a_file_states_counts(tmp_path, field):
+    stored = GREY.astype(np.uint16) * 3  # up to 681: ten bits by their looks
+    tifffile.imwrite(tmp_path / "a.tif", stored, **TWELVE_BITS[field])
+    source = open_source(tmp_path / "a.tif")
+    assert source.info.values.text == "0..4095"
+    assert source.info.notes[-1] == f"0..4095 is the range that the file states ({field})"
+    assert read_all(source).max() == round(int(stored.max()) * 65535 / 4095)
+    assert open_source(tmp_path / "a.tif", range="0..1000").info.values.text == "0..1000"
+
+
+def test_a_stated_range_counts_in_a_folder_of_single_images_too(tmp_path):
+    for number, frame in enumerate(GREY.astype(np.uint16) * 3):
+        tifffile.imwrite(tmp_path / f"{number}.tif", frame, **TWELVE_BITS["MaxSampleValue"])
+    assert open_source(tmp_path).info.values.text == "0..4095"
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(20, "0..16383"), (1, "0..255")])
+def test_a_stated_range_that_values_contradict_does_not(tmp_path, factor, expected):
+    limit = 4095 if factor == 20 else 65534  # smaller than values, or far larger
+    stored = GREY.astype(np.uint16) * factor
+    tifffile.imwrite(tmp_path / "a.tif", stored, extratags=[(281, "H", 1, limit, False)])
+    assert open_source(tmp_path / "a.tif").info.values.text == expected
+
+
+def test_of_several_series_the_first_is_read_with_a_note(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for name, frames in (("cells", GREY), ("overview", GREY[:4, :8])):
+            file.write(frames, photometric="minisblack", metadata={"axes": "TYX", "Name": name})
+    source = open_source(tmp_path / "a.ome.tif")
+    assert source.info.frames == T
+    assert source.info.notes == ("of 2 series only the first (cells) is read",)
+
+
+def test_complex_values_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", GREY.astype(np.complex64))
+    assert "holds complex64 values" in problem(tmp_path / "a.tif")

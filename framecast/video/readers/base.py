@@ -20,7 +20,13 @@ from framecast.config.argument_types import check_fields
 from framecast.errors import CorruptSourceError, SourceError
 from framecast.runtime.memory import machine_memory
 from framecast.video.pixels import convert_color
-from framecast.video.value_range import ValueRange, full_range, guess_range, read_range
+from framecast.video.value_range import (
+    ValueRange,
+    full_range,
+    guess_range,
+    is_visible,
+    read_range,
+)
 
 # A frame may take an eighth of the machine's memory: decoding holds it several times.
 MEMORY_SHARE = 8
@@ -30,10 +36,6 @@ Color = Literal["auto", "gray", "rgb"]
 # Frames, evenly spread, whose values tell the range of a clip; of files that need no decoding all
 # frames, up to so many bytes.
 RANGE_PROBES, PROBED_BYTES = 64, 2**28
-
-
-# A clip that uses less than this fraction (1/16) of a range is nearly black in it.
-DARKEST = 16
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,15 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+
+@dataclass(frozen=True)
+class StatedRange:
+    """The darkest and brightest value that a file says of itself, and by which of its fields."""
+
+    low: float
+    high: float
+    field: str
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ class FrameSource(ABC):
     """A clip that can be read any number of times, holding one frame in memory at a time."""
 
     info: SourceInfo
+    _stated: StatedRange | None = None
     _said_beyond = False
 
     @property
@@ -179,7 +191,7 @@ class FrameSource(ABC):
         own = self._guessed_range()
         span = given.high - given.low
         inside = given.low - span / 20 <= own.low and own.high <= given.high + span / 20
-        if not inside or (own.high - own.low) * DARKEST < span:
+        if not inside or not is_visible(own.low, own.high, given.low, given.high):
             self.set_range(own)
             self.add_note(
                 f"{self.info.path.name} has other values than the range {given.text} that the "
@@ -191,7 +203,8 @@ class FrameSource(ABC):
         nbytes = info.frames * info.height * info.width * np.dtype(info.values.dtype).itemsize
         everything = info.kind in ("array", "stack") and nbytes <= PROBED_BYTES
         step = 1 if everything else -(-info.frames // RANGE_PROBES)
-        return guess_range(info.values.dtype, self._probes(range(0, info.frames, step)))
+        stated = self._stated and (self._stated.low, self._stated.high)
+        return guess_range(info.values.dtype, self._probes(range(0, info.frames, step)), stated)
 
     def _settle_range(self, setting: str) -> None:
         """Give the clip the range that is set, or that its values have; call when `info` is there.
@@ -203,6 +216,9 @@ class FrameSource(ABC):
         if values is None and stored == "uint8" and self.info.kind != "array":
             return
         self.set_range(values or self._guessed_range())
+        found, stated = self.info.values, self._stated
+        if values is None and stated and (found.low, found.high) == (stated.low, stated.high):
+            self.add_note(f"{found.text} is the range that the file states ({stated.field})")
 
     def _probes(self, numbers: range) -> Iterator[np.ndarray]:
         """The numbered frames up to the first that cannot be read, which `read` will tell of."""

@@ -25,11 +25,12 @@ STEADY = 0.9
 
 LONG_STEP = 5.0
 
-# Date, and time where there is one: 20160928_1605, 2021-08-04T15-53-21, 20210804155321123.
+# Date, and time where there is one: 20160928_1605, 2021-08-04T15-53-21, 20210804155321123; names
+# are in lower case here.
 MOMENT = re.compile(
     r"(?<![0-9])(?P<year>(?:19|20)[0-9]{2})[-_.]?(?P<month>0[1-9]|1[0-2])[-_.]?"
     r"(?P<day>0[1-9]|[12][0-9]|3[01])"
-    r"(?:[-_ T.]{0,3}(?P<hour>[01][0-9]|2[0-3])[-_:.h]?(?P<minute>[0-5][0-9])"
+    r"(?:[-_ t.]{0,3}(?P<hour>[01][0-9]|2[0-3])[-_:.h]?(?P<minute>[0-5][0-9])"
     r"(?:[-_:.m]?(?P<second>[0-5][0-9])(?P<fraction>\.[0-9]+|[0-9]{3}(?![0-9]))?)?)?(?![0-9])"
 )
 
@@ -41,7 +42,12 @@ NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 # Text before a number that names who looks, not when.
 VIEW = re.compile(r"(?:cam|camera|view|channel|ch|eye|sensor)[-_ ]?$")
 
-CLOCK = re.compile(r"(?P<days>[0-9]*?)(?P<hour>[01][0-9]|2[0-3])(?P<rest>(?:[0-5][0-9]){1,2})")
+# A time of day after any number of days: hours and minutes, or seconds too.
+CLOCKS = tuple(
+    re.compile(rf"([0-9]*?)([01][0-9]|2[0-3])([0-5][0-9]){seconds}")
+    for seconds in ("()", "([0-5][0-9])")
+)
+DAY = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,11 @@ def order_names(names: Sequence[str]) -> Order:
     Names that share nothing but order (`a.png`, `b.png`, names made of hashes) have no gaps and a
     note that says in which order they are taken.
     """
-    series: dict[tuple[str, ...], list[_Name]] = {}
+    series: Series = {}
     for name in sorted(names, key=natural_key):
         parsed = _parse(name)
         series.setdefault(parsed.texts, []).append(parsed)
+    series = _with_first_download(_with_signs(series))
     # With fewer than three names a series on average, the texts change like numbers do.
     if len(series) > 1 and 3 * len(series) > len(names):
         return _by_first_number(names)
@@ -110,7 +117,67 @@ def order_names(names: Sequence[str]) -> Order:
             gaps += (Gap(len(ordered) + gap.index, gap.sentence) for gap in _gaps(run, counters))
             ordered += (member.name for member in run)
             certain = certain and (bool(counters) or len(run) == 1)
-    return Order(tuple(ordered), tuple(gaps), "" if certain else _order_note(ordered))
+    in_doubt = not certain or (len(series) == 1 and ordered != sorted(names, key=natural_key))
+    return Order(tuple(ordered), tuple(gaps), _order_note(ordered) if in_doubt else "")
+
+
+Series = dict[tuple[str, ...], list[_Name]]
+
+
+def _with_signs(series: Series) -> Series:
+    """Join series that differ in a sign before a number, such as t-1, t0 and t+1.
+
+    A minus alone may be a hyphen: it is a sign where others have a plus, or none and a zero.
+    """
+    joined: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for texts in series:
+        joined.setdefault(tuple(re.sub("[-+]$", "", text) for text in texts), []).append(texts)
+    result: Series = {}
+    for plain, variants in joined.items():
+        signs = [
+            {text[len(bare) :] for text in column}
+            for bare, *column in zip(plain, *variants, strict=True)
+        ]
+        members = [member for texts in variants for member in series[texts]]
+        signed = [i for i, found in enumerate(signs) if len(found) > 1 and _is_sign(i, members)]
+        if len(signed) == sum(len(found) > 1 for found in signs) == 1:
+            members = [_signed(member, plain, signed[0]) for member in members]
+            result[plain] = members
+        else:
+            result |= {texts: series[texts] for texts in variants}
+    return result
+
+
+def _is_sign(index: int, members: Sequence[_Name]) -> bool:
+    zeros = {m.texts[index][-1:] == "-" for m in members if m.fields[index].value == 0}
+    return any(m.texts[index].endswith("+") for m in members) or zeros == {False}
+
+
+def _signed(member: _Name, texts: tuple[str, ...], index: int) -> _Name:
+    fields = list(member.fields)
+    if member.texts[index].endswith("-"):
+        fields[index] = replace(
+            fields[index], text=f"-{fields[index].text}", value=-fields[index].value
+        )
+    return _Name(member.name, texts, tuple(fields))
+
+
+def _with_first_download(series: Series) -> Series:
+    """Put the one name without a number before those that count from 1 or 2 on.
+
+    Browsers name downloads of one picture radar.png, radar (1).png, radar (2).png.
+    """
+    for texts, members in series.items():
+        followers = [t for t in series if len(t) > 2 and t[0].rstrip(" (_-.") == texts[0]]
+        if len(texts) > 2 or len(members) > 1 or len(followers) != 1:
+            continue
+        (follower,) = followers
+        first = min(member.fields[0].value for member in series[follower])
+        if len(follower) == 3 and follower[-1] == texts[-1] and first in (1, 2):
+            number = _Field(str(first - 1), first - 1)
+            joined = [_Name(members[0].name, follower, (number,)), *series[follower]]
+            return {t: joined if t == follower else series[t] for t in series if t != texts}
+    return series
 
 
 def frame_times(names: Sequence[str]) -> tuple[datetime, ...]:
@@ -234,26 +301,44 @@ def _read_column(fields: Sequence[_Field]) -> list[_Field]:
         return [replace(f, value=Fraction(int(f.text)), is_moment=False) for f in fields]
     parts = [field.text.partition(".") for field in fields]
     fractions = {part for _, _, part in parts}
-    if len({len(part) for part in fractions}) > 1 and any(p.endswith("0") for p in fractions):
+    signed = any(field.value < 0 for field in fields)
+    uneven = len({len(part) for part in fractions}) > 1 and not signed
+    if uneven and any(part.endswith("0") for part in fractions):
         width = max(map(len, fractions))
         values = [int(whole) + Fraction(int(part or 0), 10**width) for whole, _, part in parts]
     else:
         values = [field.value for field in fields]
     # 1655 and 1700 are 5 minutes apart as times of day, and 45 as integers.
-    clock = [_clock(field.text) for field in fields]
-    if None not in clock and _evenness(clock) > _evenness(values):  # type: ignore[arg-type]
-        values = clock  # type: ignore[assignment]
+    for pattern in CLOCKS:
+        clock = _past_midnight([_clock(field.text, pattern) for field in fields])
+        if clock and _evenness(clock) > _evenness(values):
+            values = clock
     return [replace(field, value=value) for field, value in zip(fields, values, strict=True)]
 
 
-def _clock(text: str) -> Fraction | None:
+def _clock(text: str, pattern: re.Pattern[str]) -> Fraction | None:
     """Seconds of a time of day such as 1655, 165500, or 162721655 with days before it."""
-    match = CLOCK.fullmatch(text)
-    if match is None or len(text) < 4:
+    match = pattern.fullmatch(text)
+    if match is None:
         return None
-    minute, second = int(match["rest"][:2]), int(match["rest"][2:] or 0)
-    hours = 24 * int(match["days"] or 0) + int(match["hour"])
-    return Fraction(3600 * hours + 60 * minute + second)
+    days, hour, minute, second = (int(part or 0) for part in match.groups())
+    return Fraction(DAY * days + 3600 * hour + 60 * minute + second)
+
+
+def _past_midnight(values: Sequence[Fraction | None]) -> list[Fraction]:
+    """Times of day in order: those after midnight on the next day, where a clip goes over it.
+
+    It does where times are missing at one place only, and none over midnight. Empty without times.
+    """
+    if None in values:
+        return []
+    ordered = sorted({*values})
+    steps = [b - a for a, b in pairwise([*ordered, ordered[0] + DAY])]
+    usual = statistics.median(steps)
+    long = [index for index, step in enumerate(steps) if step > GAP * usual]
+    if ordered[-1] >= DAY or len(ordered) < 4 or len(long) != 1 or long[0] == len(steps) - 1:
+        return list(values)
+    return [value + DAY if value <= ordered[long[0]] else value for value in values]
 
 
 def _evenness(values: Sequence[Fraction]) -> float:

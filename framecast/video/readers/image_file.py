@@ -25,7 +25,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from framecast.errors import InputError, SourceError
 from framecast.runtime.memory import machine_memory
-from framecast.video.readers.base import check_memory, on_black, unreadable
+from framecast.video.readers.base import StatedRange, check_memory, on_black, unreadable
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
@@ -78,6 +78,7 @@ class ImageHeader:
     dtype: str
     alpha: bool
     pages: int
+    stated: StatedRange | None = None
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -89,7 +90,9 @@ def read_header(path: Path) -> ImageHeader:
     with opened_image(path) as image:
         with path.open("rb") as file:
             head = file.read(25)
-        dtype = _tiff_dtype(path) if image.format == "TIFF" else _stored_dtype(image, head)
+        dtype, stated = _stored_dtype(image, head), None
+        if image.format == "TIFF":
+            dtype, stated = _tiff_values(path)
         channels = 1 if _is_grey(image) else 3
         check_memory(path, image.height * image.width * channels * np.dtype(dtype).itemsize)
         height, width = image.height, image.width
@@ -102,6 +105,7 @@ def read_header(path: Path) -> ImageHeader:
             dtype=dtype,
             alpha=image.mode in ALPHA_MODES or "transparency" in image.info,
             pages=int(getattr(image, "n_frames", 1)),
+            stated=stated,
         )
 
 
@@ -173,13 +177,15 @@ def tiff_pixels(path: Path, page: tifffile.TiffPage, number: int) -> np.ndarray:
         values = page.asarray()
         if key.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3:
             values = np.moveaxis(values, 0, -1)
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
+    except (ValueError, ImportError, NotImplementedError) as error:  # by the kind of compression
+        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
             raise
         # Without the optional package imagecodecs, libtiff reads it, in Pillow and OpenCV.
         if key.bitspersample <= 8:
             return _page_by_pillow(path, number)
         values = _page_by_opencv(path, number, key)
+    if values.dtype.kind not in "biuf":
+        raise SourceError(f"{path}: holds {values.dtype} values", remedy="save real numbers")
     if photometric == tifffile.PHOTOMETRIC.PALETTE:
         return (np.moveaxis(key.colormap, 0, -1)[values.astype(np.uint16)] >> 8).astype(np.uint8)
     values = values.astype(values.dtype.newbyteorder("="))
@@ -230,6 +236,8 @@ def _page_by_opencv(path: Path, number: int, page: tifffile.TiffPage) -> np.ndar
             remedy="pip install imagecodecs, or save the frames with another compression",
         )
     values = pages[0]
+    if page.bitspersample in (10, 12, 14):
+        values = values >> (16 - page.bitspersample)  # packed, which OpenCV scales to 16 bits
     return values if values.ndim == 2 else values[:, :, [2, 1, 0, *range(3, values.shape[2])]]
 
 
@@ -311,11 +319,31 @@ def _is_grey(image: Image.Image) -> bool:
     return image.mode in GREY_MODES
 
 
-def _tiff_dtype(path: Path) -> str:
+def _tiff_values(path: Path) -> tuple[str, StatedRange | None]:
+    """The type of a TIFF's samples, and the range that it says of them."""
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
         small = page.dtype is not None and page.bitspersample <= 8 and page.sampleformat == 1
-        return "uint8" if small or page.dtype is None else page.dtype.newbyteorder("=").name
+        if small or page.dtype is None:
+            return "uint8", None
+        return page.dtype.newbyteorder("=").name, stated_range(file)
+
+
+def stated_range(file: tifffile.TiffFile) -> StatedRange | None:
+    """What a TIFF says of its values, in OME's, ImageJ's or its own fields; None: nothing."""
+    if bits := re.search(r'SignificantBits="([0-9]+)"', (file.is_ome and file.ome_metadata) or ""):
+        return StatedRange(0, 2.0 ** min(int(bits[1]), 64) - 1, f"SignificantBits={bits[1]}")
+    imagej, tags = file.imagej_metadata or {}, file.pages[0].tags
+    # TIFF 6.0: MinSampleValue 280, MaxSampleValue 281, and of any type SMin... 340, SMax... 341.
+    for field, low, high in (
+        ("min and max by ImageJ", imagej.get("min"), imagej.get("max")),
+        ("MaxSampleValue", tags.valueof(280, 0), tags.valueof(281)),
+        ("SMaxSampleValue", tags.valueof(340, 0), tags.valueof(341)),
+    ):
+        bounds = [np.max(bound) for bound in (low, high) if isinstance(bound, int | float | tuple)]
+        if len(bounds) == 2 and np.isfinite(bounds).all() and bounds[0] < bounds[1]:
+            return StatedRange(float(bounds[0]), float(bounds[1]), field)
+    return None
 
 
 def _stored_dtype(image: Image.Image, head: bytes) -> str:

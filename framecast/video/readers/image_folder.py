@@ -69,6 +69,8 @@ class FolderSource(FrameSource):
                 *_ignored(listing),
             ),
         )
+        stated = {header.stated for header in headers}
+        self._stated = next(iter(stated)) if len(stated) == 1 else None
         # Of 8 and 16 bits together each is scaled from its own whole range.
         if len({header.dtype for header in headers}) == 1:
             self._settle_range(options.range)

@@ -24,7 +24,7 @@ from framecast.video.readers.base import (
     readable_start,
     unreadable,
 )
-from framecast.video.readers.image_file import READ_ERRORS, tiff_pixels
+from framecast.video.readers.image_file import READ_ERRORS, stated_range, tiff_pixels
 from framecast.video.value_range import full_range
 
 # Letters of tifffile for axes that can be time: time, depth, image, other, order, channel.
@@ -72,7 +72,7 @@ class TiffStackSource(FrameSource):
                 page = file.series[0].keyframe
                 check_memory(path, math.prod(page.shape) * file.series[0].dtype.itemsize)
                 held = _frames_held(path, file, self._layout)
-                fps = _rate(file)
+                fps, self._stated = _rate(file), stated_range(file)
         except InputError:  # has its own words
             raise
         except (PermissionError, FileNotFoundError) as error:
@@ -127,9 +127,8 @@ class TiffStackSource(FrameSource):
             # ImageJ writes one page for all of a large stack, whose pixels follow one another.
             series = file.series[0]
             stored = np.dtype(series.dtype).newbyteorder(file.byteorder)
-            mapped = np.memmap(
-                self._path, stored, "r", series.dataoffset, (-1, *pages[0].shape[-2:])
-            )
+            shape = (max(wanted) + 1, *pages[0].shape[-2:])
+            mapped = np.memmap(self._path, stored, "r", series.dataoffset, shape)
             parts = [np.array(mapped[page])[:, :, None] for page in wanted]
             parts = [part.astype(stored.newbyteorder("=")) for part in parts]
         else:
@@ -170,6 +169,9 @@ def _layout(path: Path, file: tifffile.TiffFile, notes: list[str]) -> _Layout:
         if len(alike) < len(file.pages):
             notes.append(f"{len(file.pages) - len(alike)} pages of other sizes are left out")
         return _Layout((len(alike),), 0, None)
+    if len(file.series) > 1:
+        named = f" ({series.name})" if series.name else ""
+        notes.append(f"of {len(file.series)} series only the first{named} is read")
     lead_axes = series.axes[: -len(series.keyframe.axes)] or series.axes[:1]
     lead = tuple(series.shape[: len(lead_axes)])
     sizes = dict(zip(lead_axes, lead, strict=True))
