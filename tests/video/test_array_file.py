@@ -93,6 +93,7 @@ def test_missing_values_name_the_frame(path, value):
     ("shape", "said"),
     [
         ((H, W), "expected frames (T, H, W), (T, H, W, C) or clips of them, got shape (14, 22)"),
+        ((T, H, W, 2), "expected 1, 3 or 4 channels, got shape (9, 14, 22, 2)"),
         ((2, 2, T, H, W, 3), "got shape (2, 2, 9, 14, 22, 3); save frames as (T, H, W)"),
         ((), "got shape ()"),
         ((2, T, H, W, 2), "got shape (2, 9, 14, 22, 2)"),
@@ -236,6 +237,35 @@ def test_hdf5_datasets_by_name(tmp_path):
     assert read_all(open_source(path, variable="flow")).shape == (60, H, W, 3)
     with pytest.raises(UsageError, match=r"has no array 'wind'; use one of flow, group/rain"):
         open_source(path, variable="wind")
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32])
+def test_packed_variables_are_read_as_the_values_they_stand_for(tmp_path, dtype):
+    h5py = pytest.importorskip("h5py")
+    numbers = MOVING[..., 0].astype(dtype) * 10 - 500
+    numbers[3, 2:5] = -999
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["rain"] = numbers
+        told = {"scale_factor": 0.25, "add_offset": 9000.0, "_FillValue": dtype(-999)}
+        file["rain"].attrs.update(told)
+    source = open_source(tmp_path / "a.nc")
+    assert source.info.values.dtype == ("float32" if dtype == np.int16 else "float64")
+    expected = numbers * 0.25 + 9000.0
+    expected[3, 2:5] = np.nan
+    found = np.stack([*source.read_values()])[..., 0]
+    np.testing.assert_array_equal(found, expected)  # equal_nan; as xarray.open_dataset has it
+    black = source.info.values.low
+    assert 8600 < black < np.nanmin(expected)
+    with pytest.warns(UserWarning, match=rf"missing values are read as black \({black:.6g}\)"):
+        pixels = read_all(source)
+    assert (pixels[3, 2:5] == 0).all()
+    assert pixels[3, 6, 5, 0] == source.info.values.to_pixels(expected[3, 6, 5])
+
+
+def test_a_classic_netcdf_says_how_to_convert_it(tmp_path):
+    pytest.importorskip("h5py")
+    (tmp_path / "a.nc").write_bytes(b"CDF\x01" + bytes(100))
+    assert "NetCDF 3; convert it with nccopy -k nc4" in problem(tmp_path / "a.nc")
 
 
 class Tripwire:

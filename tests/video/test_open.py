@@ -74,6 +74,7 @@ def test_a_clip_given_twice_would_leak_into_validation(tmp_path, clip):
     with pytest.raises(SourceError, match=r"a: is given twice; name each clip once"):
         open_sources([tmp_path, inner])
     (tmp_path / "link").symlink_to(inner)
+    assert names(open_sources([tmp_path])) == ["a"]
     with pytest.raises(SourceError, match=r"link: is given twice"):
         open_sources([inner, tmp_path / "link"])
 
@@ -166,7 +167,7 @@ def test_a_glob_of_videos_is_a_clip_each(tmp_path, clip):
         write_video(tmp_path / name, clip)
     sources = open_sources([f"{tmp_path}/*.mp4"])
     assert [source.info.path.name for source in sources] == ["a.mp4", "b.mp4"]
-    assert "no*.mp4: no such file or folder" in problem(f"{tmp_path}/no*.mp4")
+    assert "no*.mp4: matches nothing" in problem(f"{tmp_path}/no*.mp4")
 
 
 def test_a_text_file_lists_clips(tmp_path, clip):
@@ -232,3 +233,16 @@ def test_display_matrices_turn_and_mirror(matrix, turned):
     frame = SimpleNamespace(side_data={"DISPLAYMATRIX": data})
     picture = np.arange(H * W).reshape(H, W, 1)
     np.testing.assert_array_equal(video_file._turned(picture, frame), turned(picture))
+
+
+def test_lists_as_windows_writes_them_and_links_in_circles(tmp_path):
+    for name in ("a", "b"):
+        write_folder(tmp_path / name, smooth_clip())
+    (tmp_path / "clips.txt").write_bytes("\ufeffa\r\n# no\r\n  b\r\n".encode())
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    for given in ([f"@{tmp_path}/clips.txt"], [f"{tmp_path}/*"], [f"{tmp_path}/**/*.png"]):
+        assert [s.info.path.name for s in open_sources(given)] == ["a", "b"]
+    (tmp_path / "clips.txt").write_bytes(b"a\0b")
+    assert "is no list of clips" in problem(f"@{tmp_path}/clips.txt")
+    assert "*.jpg: matches nothing; check the pattern" in problem(f"{tmp_path}/*.jpg")

@@ -66,6 +66,8 @@ def inferred_axes(shape: tuple[int, ...], look: Callable[[tuple[int, int]], np.n
     `look((i, j))` reads what lies at these indices of the first two axes. Of the two, that one is
     time along which neighbours are more alike.
     """
+    if len(shape) > 3 and shape[-1] == 2:  # such as optical flow; no frame is 2 pixels wide
+        raise ValueError(f"expected 1, 3 or 4 channels, got shape {shape}")
     for axes, channel in LAYOUTS.get(len(shape), ()):
         if channel is not None and shape[channel] not in COLORS:
             continue

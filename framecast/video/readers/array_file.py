@@ -10,6 +10,7 @@ import lzma
 import math
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -49,12 +50,27 @@ READ_ERRORS = (
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".nc"})
 
+NETCDF_3 = b"CDF"  # the first bytes of the format before HDF5, which h5py does not read
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a variable's numbers become values (CF conventions, section 8.1, and 2.5.1 for missing).
+
+    Stored numbers times `scale` plus `offset` are values; those in `missing` are none.
+    """
+
+    scale: float
+    offset: float
+    missing: tuple[float, ...]
+
 
 @dataclass(frozen=True)
 class StoredArray:
     """One array of a file: where it lies and how. `name` is its name in an archive, "" in an .npy.
 
-    `offset` is where its bytes begin, in an archive's member or in the file; None in HDF5.
+    `offset` is where its bytes begin, in an archive's member or in the file; None in HDF5, where
+    `packing` tells what the numbers stand for.
     """
 
     path: Path
@@ -63,12 +79,14 @@ class StoredArray:
     dtype: np.dtype
     fortran: bool = False
     offset: int | None = None
+    packing: Packing | None = None
 
     def open(self, stack: ExitStack) -> Any:
         """What is indexed like the array; `stack` closes its file."""
         suffix = self.path.suffix.lower()
         if suffix in HDF5_SUFFIXES:
-            return stack.enter_context(_import_h5py().File(self.path, "r"))[self.name]
+            found = stack.enter_context(_import_h5py().File(self.path, "r"))[self.name]
+            return found if self.packing is None else _Unpacked(found, self)
         if suffix == ".npz":
             return _ArchivedArray(self, stack)
         shape = (*self.shape[:-1], -1) if self.fortran else (-1, *self.shape[1:])
@@ -86,6 +104,19 @@ class StoredArray:
         held = (self.path.stat().st_size - self.offset) // row
         # In Fortran's order each row is spread over the whole file.
         return self.shape[0] if held >= self.shape[0] else 0 if self.fortran else held
+
+
+class _Unpacked:
+    """A variable of HDF5, indexed like it, with the values that its numbers stand for."""
+
+    def __init__(self, found: Any, stored: StoredArray) -> None:
+        self._found, self._stored = found, stored
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
+        numbers, packing = self._found[key], self._stored.packing
+        values = numbers.astype(self._stored.dtype) * packing.scale + packing.offset
+        values[np.isin(numbers, np.asarray(packing.missing, numbers.dtype))] = np.nan
+        return values
 
 
 class _ArchivedArray:
@@ -120,6 +151,8 @@ class _ArchivedArray:
 class ArraySource(FrameSource):
     """Frames of one array or of several, of which each may hold many clips."""
 
+    _said_missing = False
+
     def __init__(self, path: Path, options: ReadOptions) -> None:
         """Read the headers, and a few frames; keep_readable reads everything once.
 
@@ -129,6 +162,8 @@ class ArraySource(FrameSource):
         self._path = path
         notes: list[str] = []
         self._arrays = _find_arrays(path, options.variable, notes)
+        packing = self._arrays[0].packing
+        self._has_missing = packing is not None and bool(packing.missing)
         self._layouts = [_layout(array, options.axes) for array in self._arrays]
         for array, layout in zip(self._arrays, self._layouts, strict=True):
             frame = math.prod(layout.size(axis) for axis in "HWC")
@@ -166,6 +201,15 @@ class ArraySource(FrameSource):
         )
         self._settle_range(options.range)
 
+    def _shown(self, frame: np.ndarray) -> np.ndarray:
+        if not self._has_missing or not np.isnan(frame).any():
+            return frame
+        if not self._said_missing:
+            self._said_missing = True
+            note = f"{self._path}: missing values are read as black ({self.info.values.low:.6g})"
+            warnings.warn(note, stacklevel=2)
+        return np.nan_to_num(frame, nan=self.info.values.low)
+
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
         number = numbers.start
         try:
@@ -179,7 +223,8 @@ class ArraySource(FrameSource):
                     clip, time = divmod(number - int(self._starts[index]), layout.size("T"))
                     frame = layout.take(opened[index], clip, time)
                     frame = frame.astype(frame.dtype.newbyteorder("="), copy=False)
-                    check_finite(self._path, number, frame)
+                    if not self._has_missing:
+                        check_finite(self._path, number, frame)
                     yield on_black(frame) if frame.shape[2] == 4 else frame
         except InputError:  # has its own words
             raise
@@ -277,11 +322,36 @@ def _hdf5_arrays(path: Path) -> list[StoredArray]:
 
     def note(name: str, found: object) -> None:
         if isinstance(found, h5py.Dataset) and found.ndim >= 3:
-            arrays.append(StoredArray(path, name, found.shape, found.dtype))
+            packing, dtype = _packing(found)
+            arrays.append(StoredArray(path, name, found.shape, dtype, packing=packing))
 
+    with path.open("rb") as file:
+        if file.read(3) == NETCDF_3:
+            raise ValueError("NetCDF 3; convert it with nccopy -k nc4")
     with h5py.File(path, "r") as file:
         file.visititems(note)
     return arrays
+
+
+def _packing(found: Any) -> tuple[Packing | None, np.dtype]:
+    """How a variable is packed, None where its numbers are its values; and the type of these."""
+    told = {
+        name: np.atleast_1d(found.attrs[name])
+        for name in ("scale_factor", "add_offset", "_FillValue", "missing_value")
+        if name in found.attrs and np.asarray(found.attrs[name]).dtype.kind in "iuf"
+    }
+    if not told or found.dtype.kind not in "iuf":
+        return None, found.dtype
+    scale, offset = (
+        float(told.get(name, [default])[0])
+        for name, default in (("scale_factor", 1), ("add_offset", 0))
+    )
+    missing = tuple(
+        float(v) for name in ("_FillValue", "missing_value") for v in told.get(name, ())
+    )
+    # float32 holds integers of 16 bits exactly, as xarray has it.
+    small = found.dtype.itemsize <= (4 if found.dtype.kind == "f" else 2)
+    return Packing(scale, offset, missing), np.dtype(np.float32 if small else np.float64)
 
 
 def _import_h5py() -> Any:

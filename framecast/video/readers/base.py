@@ -137,7 +137,7 @@ class FrameSource(ABC):
             return
         for number, frame in zip(numbers, self._decode(numbers), strict=True):
             self._check_size(number, frame)
-            values = self.info.values
+            frame, values = self._shown(frame), self.info.values  # noqa: PLW2901
             # Once is enough: the frames after it often do the same.
             if not (values.is_whole_type or self._said_beyond):
                 low, high = float(frame.min()), float(frame.max())
@@ -224,6 +224,10 @@ class FrameSource(ABC):
         """The numbered frames up to the first that cannot be read, which `read` will tell of."""
         with suppress(SourceError):
             yield from self._decode(numbers)
+
+    def _shown(self, frame: np.ndarray) -> np.ndarray:
+        """A stored frame with something to show where values are missing."""
+        return frame
 
     def _check_size(self, number: int, frame: np.ndarray) -> None:
         size = (self.info.height, self.info.width)

@@ -99,17 +99,18 @@ def expand_lists(paths: Sequence[str | Path]) -> list[str]:
         try:
             if file.stat().st_size > LONGEST_LIST or not file.is_file():
                 raise SourceError(f"{file}: is no list of clips", remedy="write a path a line")
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").splitlines()  # Windows writes a mark
         except OSError as error:
             raise unreadable(file, error) from error
         except UnicodeDecodeError as error:
             raise SourceError(
                 f"{file}: is no list of clips", remedy="write a path a line"
             ) from error
-        named = [
-            line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")
-        ]
-        expanded += [str(file.parent / line) for line in named]
+        named = [line.strip() for line in lines]
+        named = [line for line in named if line and not line.startswith("#")]
+        if any("\0" in line for line in named):
+            raise SourceError(f"{file}: is no list of clips", remedy="write a path a line")
+        expanded += [str(file.parent / Path(line).expanduser()) for line in named]
     return expanded
 
 
@@ -122,6 +123,8 @@ def _find_clips(text: str) -> list[tuple[Path, Listing | None]]:
         if matches := _matches(text):
             return _matched_clips(text, matches)
         _check_setting(text)
+        if glob.has_magic(text):
+            raise SourceError(f"{text}: matches nothing", remedy="check the pattern") from error
         raise unreadable(path, error) from error
     if stat.S_ISREG(mode):
         return [(path, None)]
@@ -141,22 +144,35 @@ def _find_clips(text: str) -> list[tuple[Path, Listing | None]]:
 
 def _matches(pattern: str) -> list[Path]:
     """The paths that a quoted glob stands for, sorted; none where it is no glob."""
-    if not glob.has_magic(pattern):
+    parts = Path(pattern).parts
+    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    if fixed == len(parts):
         return []
-    return [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    above = Path(*parts[:fixed])
+    try:
+        # Not by glob.glob, whose ** follows links, for ever where they lead round in circles.
+        found = sorted(above.glob("/".join(parts[fixed:])))
+    except ValueError:  # such as **.png
+        return []
+    return [
+        match
+        for match in found
+        if not any(part.startswith(".") for part in match.relative_to(above).parts)
+    ]
 
 
 def _matched_clips(text: str, matches: list[Path]) -> list[tuple[Path, Listing | None]]:
     """The clips that a glob stands for: images of one folder are the frames of one clip."""
     folders = {match.parent for match in matches}
     clips: list[tuple[Path, Listing | None]] = []
+    seen: set[str] = set()
     for folder in sorted(folders):
         files = [match for match in matches if match.parent == folder]
         listing = sort_entries(folder, files, _pictures)
         if listing.images:
             clips.append((folder, listing))
         for inner in listing.folders:
-            clips += _expand(inner, set())
+            clips += _expand(inner, seen)
         clips += [(clip, None) for clip in listing.clips]
     if not clips:
         raise SourceError(f"{text}: matches no frames or clips", remedy="check the pattern")
@@ -183,14 +199,16 @@ def _check_setting(text: str) -> None:
 
 def _expand(folder: Path, seen: set[str]) -> list[tuple[Path, Listing | None]]:
     """Return the clips below a folder; what links lead to twice is looked into once."""
-    seen.add(os.path.realpath(folder))
+    place = os.path.realpath(folder)
+    if place in seen:
+        return []
+    seen.add(place)
     listing = list_folder(folder, _pictures)
     if listing.images:
         return [(folder, listing)]
     clips: list[tuple[Path, Listing | None]] = [(clip, None) for clip in listing.clips]
     for inner in listing.folders:
-        if os.path.realpath(inner) not in seen:
-            clips.extend(_expand(inner, seen))
+        clips.extend(_expand(inner, seen))
     return clips
 
 
