@@ -154,9 +154,7 @@ def test_an_order_that_is_a_guess_is_told():
 def test_an_order_that_names_do_not_show_at_once_is_taken_and_said(names):
     order = order_names(sorted(names))
     assert (list(order.names), order.gaps) == (names, ())
-    assert order.note == (
-        f"frames are taken in the order {names[0]}, {names[1]}, ..., {names[-1]}"
-    )
+    assert order.note == (f"frames are taken in the order {names[0]}, {names[1]}, ..., {names[-1]}")
 
 
 @pytest.mark.parametrize(

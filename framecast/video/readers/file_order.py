@@ -182,7 +182,7 @@ def _with_first_download(series: Series) -> Series:
 
 def frame_times(names: Sequence[str]) -> tuple[datetime, ...]:
     """The date and time in each name, where all have one and most steps are alike; else nothing."""
-    found = [MOMENT.search(PurePath(name).stem) for name in names]
+    found = [MOMENT.search(PurePath(name).stem.casefold()) for name in names]
     moments = [_field(match, "") for match in found if match]
     seconds = [moment.value for moment in moments if moment.is_moment]
     rising = all(before < after for before, after in pairwise(seconds))

@@ -89,13 +89,7 @@ class VideoSource(FrameSource):
         if first is None:
             raise CutShortError(path, 0, "no frame can be decoded")
         picture = UprightPixels(self._format)(first)
-        notes += _picture_notes(first, aspect)
-        if scan.lost_start:
-            lost = "1 frame" if scan.lost_start == 1 else f"{scan.lost_start} frames"
-            about = "" if scan.exact else "about "  # packets that may hold half a frame
-            notes.append(
-                f"starts between two key frames: its first {about}{lost} cannot be decoded"
-            )
+        notes += [*_picture_notes(first, aspect), *_start_notes(scan)]
         if not exact:
             notes.append("the number of frames is the container's word; decoding may find fewer")
         grey = self._format.startswith("gray")
@@ -282,6 +276,13 @@ def _picture_notes(first: av.VideoFrame, aspect: Fraction) -> Iterator[str]:
         yield "HDR: brightness is read as stored, without tone mapping"
     if aspect != 1:
         yield f"its pixels are {aspect} times as wide as high, which an MP4 result keeps"
+
+
+def _start_notes(scan: PacketScan) -> Iterator[str]:
+    if scan.lost_start:
+        lost = "1 frame" if scan.lost_start == 1 else f"{scan.lost_start} frames"
+        about = "" if scan.exact else "about "  # counted in packets, some of which hold half a one
+        yield f"starts between two key frames: {about}its first {lost} cannot be decoded"
 
 
 def _hole(frame: int, missing: int) -> str:
