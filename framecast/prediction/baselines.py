@@ -36,6 +36,7 @@ def optical_flow(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
     """
     last_BCHW = context_BTCHW[:, -1]
     velocity_B2HW = _dis_velocity(context_BTCHW).to(last_BCHW)
+    # From each pixel backwards to where its value was in the last frame.
     displacement_B2HW = torch.zeros_like(velocity_B2HW)
     for _ in range(horizon):
         displacement_B2HW = advect(displacement_B2HW, velocity_B2HW)
@@ -75,6 +76,7 @@ BASELINES: dict[str, Predictor] = {
 
 def _dis_velocity(context_BTCHW: Tensor) -> Tensor:
     """Velocity (B, 2, H, W) in pixels per frame from the last two frames."""
+    # DIS takes 8-bit grey images (Kroeger et al. 2016); one flow serves all channels.
     grey_BTHW = (context_BTCHW[:, -2:].mean(dim=2) * 255).round().to(torch.uint8).cpu().numpy()
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     fields = []

@@ -70,6 +70,7 @@ class Checkpoint:
         """
         if not self.config.model.traits.falls_back:
             return None
+        # What was not scored never wins: a baseline counts as infinitely bad, the network as good.
         scores = {name: self.scores.get(key, math.inf) for name, key in SCORED_BASELINES.items()}
         best = min(scores, key=scores.__getitem__)
         return best if scores[best] < self.scores.get("validation_mse", -math.inf) else None
@@ -79,7 +80,7 @@ class Checkpoint:
 
         Raises CheckpointError when the weights do not fit the network the settings describe.
         """
-        if "lean" in self.weights:
+        if "lean" in self.weights:  # a weight of that network, which had the same name
             raise CheckpointError(
                 "trained by an earlier framecast, whose flow-convlstm was another network",
                 remedy="train it again, or leave the model out and predict with the pretrained one",
@@ -89,6 +90,7 @@ class Checkpoint:
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:
+            # PyTorch lists every weight that is missing, too many, or of another shape.
             reason = textwrap.shorten(str(error), 240, placeholder=" ...")
             raise CheckpointError(
                 f"the weights do not fit model.name {self.config.model.name} ({reason})",

@@ -29,6 +29,7 @@ def check_clip(clip: Any) -> None:
     if not isinstance(clip, dict):
         raise ValueError("clip: expected channels, height and width")
     for name, values in (("channels", (1, 3)), ("height", SIDES), ("width", SIDES)):
+        # True is an int to isinstance, and would be one channel.
         if type(clip.get(name)) is not int or clip[name] not in values:
             raise ValueError(f"clip: {name} is {clip.get(name)!r:.40}")
 
@@ -50,6 +51,7 @@ def check_weights(weights: Any, model: ModelConfig, clip: dict[str, int]) -> Non
     if not isinstance(weights, dict) or not weights:
         raise ValueError("weights: expected tensors by name")
     for name, tensor in weights.items():
+        # Not isinstance: a subclass may answer any of the questions below as it likes.
         if not isinstance(name, str) or type(tensor) not in (Tensor, torch.nn.Parameter):
             raise ValueError("weights: expected tensors by name")
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
@@ -87,5 +89,6 @@ def check_trained_on(clips: Any) -> None:
             raise ValueError("trained_on: expected names and digests")
         if len(ends) != 2 * len(clip["frames"]) or not all(type(end) is int for end in ends):
             raise ValueError("trained_on: expected pairs of frame numbers")
+        # 2^40 frames would last a thousand years at 30 per second.
         if any(not 0 <= start < stop < 2**40 for start, stop in clip["frames"]):
             raise ValueError("trained_on: frame numbers out of order")

@@ -36,6 +36,7 @@ def as_clips(frames: Any) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray
             f"frames must be {SHAPES}, no size 0; received shape {array.shape}",
             remedy="add a time axis with frames[None]" if array.ndim == 2 else "",
         )
+    # Four axes could also be clips (B, T, H, W); only the last one tells.
     if array.ndim > 3 and array.shape[-1] not in (1, 3):
         raise UsageError(
             f"frames must be {SHAPES}; received shape {array.shape}",
@@ -78,6 +79,7 @@ def to_pixels(frames: np.ndarray, value_range: tuple[float, float] | None) -> np
             f"{least:g} to {most:g}",
             remedy="give value_range=(low, high), and replace what is not finite",
         )
+    # In float64: float32 has 24 bits, too few for 16 of a range that begins far from 0.
     return np.rint((frames.astype(np.float64) - low) / (high - low) * 65535).astype(np.uint16)
 
 

@@ -55,6 +55,7 @@ class FrameForecaster(ABC):
         """
         self._check_context(context_THWC, horizon)
         height, width = context_THWC.shape[1:3]
+        # The network works at the size that it was trained at; results have the clip's own.
         size = target_size(height, width, self.config.data.resize)
         context_TCHW = to_unit(np.stack([resize(frame, *size) for frame in context_THWC]))
         for frame_CHW in self.forecast_unit(context_TCHW, horizon):

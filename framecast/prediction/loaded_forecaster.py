@@ -97,7 +97,7 @@ class LoadedForecaster(FrameForecaster):
             if self.match > 0:
                 frame_BCHW = matched(frame_BCHW, last_BCHW.to(frame_BCHW.device), self.match)
             if flat_BC11.any():
-                # Rounding of blending weights adds up over the lead times, in 16 bits visibly.
+                # Blending weights sum to 1 within rounding, which adds up over the lead times.
                 frame_BCHW = torch.where(
                     flat_BC11.to(frame_BCHW.device), last_BCHW.to(frame_BCHW), frame_BCHW
                 )
@@ -127,6 +127,7 @@ class LoadedForecaster(FrameForecaster):
         """
         size = target_size(height, width, self.config.data.resize)
         if self.tile is not None:
+            # A frame that one tile covers is predicted whole.
             return self.tile if self.tile < max(size) else None
         memory = prediction_memory(self.device)
         if memory is None:  # the system does not tell: trust that it suffices
@@ -176,5 +177,6 @@ def load_forecaster(
 
 def _constant_channels(context_BTCHW: Tensor) -> Tensor:
     """Whether each channel has one value in all pixels of all frames, (B, C, 1, 1)."""
+    # Two reductions hold no array of the context's size, as a comparison of all pixels would.
     low_BC, high_BC = context_BTCHW.amin(dim=(1, 3, 4)), context_BTCHW.amax(dim=(1, 3, 4))
     return (low_BC == high_BC)[:, :, None, None]

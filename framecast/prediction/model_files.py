@@ -22,7 +22,7 @@ def names_model(path: Path) -> bool:
     return (
         text == PRETRAINED
         or path.suffix.lower() in MODEL_SUFFIXES
-        or os.path.lexists(path / "best.pt")
+        or os.path.lexists(path / "best.pt")  # never raises, unlike Path.exists
     )
 
 

@@ -122,6 +122,7 @@ def check_file(file: Path) -> None:
         ) from error
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise damaged(file) from error
+    # More than the file's size: a compressed archive, which can unpack to any size.
     if held > status.st_size:
         raise damaged(file)
 
@@ -175,6 +176,7 @@ def _unpickled(file: Path) -> Any:
     """The contents of a file as `torch.save` writes it: a zip archive with the pickle in it."""
     try:
         with zipfile.ZipFile(file) as archive:
+            # torch.save puts the pickle into the folder "archive", or one named after the file.
             [entry] = [
                 entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl")
             ]

@@ -31,6 +31,7 @@ class OnnxForecaster(FrameForecaster):
         try:
             self.config = from_dict(json.loads(texts["config"]))
             self.channels, self.length = int(texts["channels"]), int(texts["context_length"])
+            # [rows, columns] between which the traced graph holds; export looked for them.
             self.smallest, self.largest = json.loads(texts["sides"])
         except (KeyError, ValueError, ConfigError) as error:
             raise CheckpointError(

@@ -49,9 +49,10 @@ class OnnxNetwork:
         if "rollout" in self.sessions:
             inputs = {"context": context_BTCHW, "horizon": np.array(horizon)}
             [frames_BTCHW] = self.sessions["rollout"].run(["frames"], inputs)
-            yield from frames_BTCHW.swapaxes(0, 1)
+            yield from frames_BTCHW.swapaxes(0, 1)  # (B, T, C, H, W) by lead time
             return
         step = self.sessions["step"]
+        # `encode` returns the states in the order in which `step` takes them.
         names = [value.name for value in step.get_inputs()]
         states = self.sessions["encode"].run(None, {"context": context_BTCHW})
         for _ in range(horizon):

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from framecast.config.loading import Config
 from framecast.config.schema import DataConfig
 from framecast.errors import OutputError, SourceError, UsageError
 from framecast.prediction.request import PredictionRequest
@@ -30,6 +29,7 @@ if TYPE_CHECKING:  # an exported model is predicted with without torch
     from framecast.prediction.frame_forecaster import FrameForecaster
 
 NAME_BYTES = 200
+"""Bytes of a clip's name that its prediction keeps: systems take 255, suffixes included."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def predict_file(
             )
             for target in targets
         ]
+        # One pass, since frames are computed as they are asked for.
         for frame_HWC in forecast.frames:
             for writer in writers:
                 writer.write(frame_HWC)
@@ -92,12 +93,27 @@ def shown_as(source: FrameSource, request: PredictionRequest) -> dict[str, Any]:
 
 
 def model_notes(forecaster: FrameForecaster, info: SourceInfo, horizon: int) -> tuple[str, ...]:
-    """Say where frames are predicted by a classical forecast, or in tiles."""
+    """Say where frames are predicted by a classical forecast, at another size, or in tiles."""
     if forecaster.fallback_note is not None:
         return (forecaster.fallback_note,)
-    context_length = forecaster.config.data.context_length
-    side = forecaster.tile_side(info.height, info.width, context_length, horizon)
+    config, size = forecaster.config, f"{info.height}x{info.width}"
+    if config.model.traits.tied_to_size and size != config.data.resize:
+        return (
+            f"{config.model.name} works at {config.data.resize} only: {info.path} is resized from "
+            f"{size}, and its prediction back",
+        )
+    side = forecaster.tile_side(info.height, info.width, config.data.context_length, horizon)
     return () if side is None else (f"predicted in tiles of {side} x {side} pixels",)
+
+
+def assumptions(
+    request: PredictionRequest, horizon: int, name: str | Path, fps: float | None, data: DataConfig
+) -> Iterator[str]:
+    """Notes on what was chosen because nobody said otherwise; `fps` is the source's own."""
+    if fps is None and request.fps is None:
+        yield f"{name} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps"
+    if horizon > int(data.horizon):
+        yield f"horizon {horizon} goes beyond the {data.horizon} frames the model was trained on"
 
 
 def open_clip(
@@ -110,7 +126,7 @@ def open_clip(
     options["color"] = request.color or forecaster.color
     source = open_source(path, **options)
     if options["range"] != "auto":
-        source.fit_range()
+        source.fit_range()  # a clip of another sensor has a range of its own
     forecaster.check_channels(source.info)
     if request.color is None and source.info.stored_channels not in (0, source.info.channels):
         said = "grey: the brightness of its colours" if forecaster.channels == 1 else "RGB"
@@ -140,6 +156,7 @@ def name_outputs(
         )
     ending = "/" if suffix == "png" else f".{suffix}"
     folder = Path(outputs[0] if outputs else "")
+    # Clips of one name, from different folders, would overwrite each other.
     stems = [f"{folder / _shortened(_clip_name(source))}-prediction" for source in sources]
     if twice := [stem for stem, times in Counter(stems).items() if times > 1]:
         raise UsageError(
@@ -153,6 +170,7 @@ def name_outputs(
             f"{folder}: no folder can be made here ({error.strerror})",
             remedy="give another one with -o",
         ) from error
+    # In a folder that the user named, a file that exists is an error, not a reason for a number.
     keep_name = bool(outputs) or overwrite
     return [[stem + ending if keep_name else _free_name(stem, ending)] for stem in stems]
 
@@ -164,7 +182,7 @@ def _free_name(stem: str, ending: str) -> str:
 
 
 def _shortened(name: str) -> str:
-    """A name with room left for what is put after it: systems take 255 bytes at most."""
+    """A name with room left for what is put after it; a character cut in two is left out."""
     return os.fsencode(name)[:NAME_BYTES].decode(errors="ignore")
 
 
@@ -215,9 +233,9 @@ def forecast_source(
         labels = [lead_label(lead, step) for lead in leads]
         frames = request.style(data).show(frames, labels if request.labels else None)
     fps = request.fps
-    if fps is None:
+    if fps is None:  # frames of the forecast lie `frame_step` apart
         fps = (info.fps or DEFAULT_FPS) / data.frame_step
-    assumed = _assumptions(request, horizon, info, forecaster.config)
+    assumed = assumptions(request, horizon, info.path, info.fps, data)
     last_seen = start + (data.context_length - 1) * data.frame_step
     names = lead_names(leads, step, info.moments[last_seen] if info.moments else None)
     return Forecast(frames, len(leads), fps, (*info.notes, *scene, *assumed), names)
@@ -268,24 +286,3 @@ def _remedy(request: PredictionRequest) -> str:
     options = ["an earlier --start"] if request.start else []
     options += ["a smaller --horizon"] if request.compare else []
     return "use " + " or ".join([*options, "a longer clip"])
-
-
-def _assumptions(
-    request: PredictionRequest, horizon: int, info: SourceInfo, config: Config
-) -> Iterator[str]:
-    """Notes on what was chosen because nobody said otherwise."""
-    data, size = config.data, f"{info.height}x{info.width}"
-    if config.model.traits.tied_to_size and size != data.resize:
-        yield (
-            f"{config.model.name} works at {data.resize} only: {info.path} is resized from {size}, "
-            "and its prediction back"
-        )
-    if info.fps is None and request.fps is None:
-        yield no_frame_rate(info.path)
-    if horizon > int(data.horizon):
-        yield f"horizon {horizon} goes beyond the {data.horizon} frames the model was trained on"
-
-
-def no_frame_rate(name: str | Path) -> str:
-    """The note on a source without a frame rate."""
-    return f"{name} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps"

@@ -18,8 +18,8 @@ import numpy as np
 
 from framecast.errors import InterruptedRunError, SourceError
 from framecast.prediction.predict_clip import (
+    assumptions,
     model_notes,
-    no_frame_rate,
     open_clip,
     shown_as,
 )
@@ -58,6 +58,7 @@ def nowcast(
         first = last - steps * data.frame_step
         scene = newest_scene(newest, first) if data.scene_cuts else first
         context = [newest[i] for i in range(first, last + 1, data.frame_step) if i >= scene]
+        # Shorter lead times were the forecasts after earlier frames.
         (forecast_HWC,) = deque(forecaster.stream(np.stack(context), horizon), maxlen=1)
         yield forecast_HWC
 
@@ -98,7 +99,7 @@ def nowcast_file(
                 made += 1
                 on_frame(feed.name, feed.total)
         except SourceError as error:
-            problem = error
+            problem = error  # raised once the writers have finished what came before
         if made == 0:
             raise problem or _no_forecast(feed.name, stop.requested)
     target = " and ".join(map(str, targets))
@@ -109,12 +110,8 @@ def nowcast_file(
         ) from problem
     if stop.requested and not is_live(str(source)):
         raise InterruptedRunError(f"interrupted; {target} holds the {made} forecasts made before")
-    notes = list(feed.notes)
-    if feed.fps is None and request.fps is None:
-        notes.append(no_frame_rate(feed.name))
-    if horizon > (trained := int(forecaster.config.data.horizon)):
-        notes.append(f"horizon {horizon} goes beyond the {trained} frames the model was trained on")
-    return (*notes, *(note for writer in writers for note in writer.notes))
+    assumed = assumptions(request, horizon, feed.name, feed.fps, forecaster.config.data)
+    return (*feed.notes, *assumed, *(note for writer in writers for note in writer.notes))
 
 
 def open_feed(forecaster: FrameForecaster, source: Path, request: PredictionRequest) -> Feed:
@@ -172,7 +169,7 @@ class Stop:
 
     def _receive(self) -> None:
         self.requested = True
-        if self._waiting:
+        if self._waiting:  # a camera or a pipe may not send another frame for hours
             raise KeyboardInterrupt
 
 

@@ -59,7 +59,7 @@ class PredictionRequest:
         if self.colormap not in (None, "radar"):  # which needs a scale that the model may have
             from framecast.video.frame_style import FrameStyle  # noqa: PLC0415  (slow to load)
 
-            FrameStyle(self.colormap)
+            FrameStyle(self.colormap)  # raises for a name that matplotlib does not know
 
     @property
     def paints(self) -> bool:

@@ -34,6 +34,7 @@ def tiled_rollout(
     weights = [
         blending_weights(length, along, overlap) for length, along in zip(size, spans, strict=True)
     ]
+    # All lead times at once, as the tiles come one after another: 4 bytes per pixel and lead time.
     frames_TBCHW = torch.zeros(horizon, B, C, *size)
     for i, j in product(*(range(len(along)) for along in spans)):
         rows, columns = slice(*spans[0][i]), slice(*spans[1][j])
@@ -62,7 +63,7 @@ def blending_weights(
         if end < length:
             inside = torch.minimum(inside, end - at)
         ramp = (2 * inside / overlap - 0.5).clamp(0, 1)
-        raised.append(ramp * ramp * (3 - 2 * ramp))  # cubic smoothstep
+        raised.append(ramp * ramp * (3 - 2 * ramp))  # cubic smoothstep: no edge in its slope
     total = torch.zeros(length)
     for (start, end), weight in zip(spans, raised, strict=True):
         total[start:end] += weight

@@ -1,4 +1,4 @@
-"""Where the numbers are crunched: the device, its precision, and running out of its memory."""
+"""What PyTorch computes on: the device, its precision, and running out of its memory."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ except ImportError:  # Windows, where folders cannot be locked
 
 
 def lock_folder(folder: Path) -> int | None:
-    """Keep a folder from other processes until the returned descriptor is closed.
+    """Lock a folder against other processes until the returned descriptor is closed.
 
     None where folders cannot be locked: on Windows and some network file systems. Raises
     BlockingIOError when another process has it, and OSError when there is no such folder.
@@ -35,6 +35,7 @@ def lock_folder(folder: Path) -> int | None:
 def lock_holder(folder: Path) -> int | None:
     """The process that has locked a folder; None where the system does not tell (all but Linux)."""
     with suppress(OSError, ValueError, IndexError):
+        # Paths are not listed there, only device and inode of what is locked.
         inode = str(folder.stat().st_ino)
         for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
             # 4: FLOCK  ADVISORY  WRITE 10203 fe:00:5480486 0 EOF

@@ -24,6 +24,7 @@ def interrupts(once: bool = False, tell: Callable[[], None] = lambda: None) -> I
 
     def remember(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        # The second one ends a step that hangs; torchrun's, milliseconds later, must not.
         for each in before:
             signal.signal(each, signal.SIG_IGN if once else signal.default_int_handler)
         tell()

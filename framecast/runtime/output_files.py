@@ -132,26 +132,24 @@ def write_whole(path: Path, content: bytes | str, kind: str, overwrite: bool = T
 def check_target(path: Path, kind: str, overwrite: bool) -> None:
     """Raise OutputError unless a file (a `kind` of them) can be made here and loses nothing."""
     with explained_write(path, kind):  # a name may be too long, a folder above closed to us
-        _check_target(path, kind, overwrite)
-
-
-def _check_target(path: Path, kind: str, overwrite: bool) -> None:
-    if path.is_dir():
-        problem = f"{path} is a folder, a {kind} is one file"
-        raise OutputError(problem, remedy="choose another name")
-    if path.exists() and not path.is_file():
-        # A rename would put a file in the place of /dev/null or of a named pipe.
-        raise OutputError(f"{path} is a device or a pipe", remedy="choose another name")
-    if path.is_symlink() and not path.exists():
-        raise OutputError(f"{path} is a link to nothing", remedy="choose another name")
-    if path.exists() and not overwrite:
-        raise exists_already(path)
-    if path.exists() and path.suffix.lower() not in WRITTEN:
-        raise OutputError(
-            f"{path} exists and is not of a kind that framecast writes",
-            remedy="choose another name; --overwrite does not replace it",
-        )
-    check_parent(path)
+        present, problem = path.exists(), ""
+        if path.is_dir():
+            problem = f"is a folder, a {kind} is one file"
+        elif present and not path.is_file():
+            # A rename would put a file in the place of /dev/null or of a named pipe.
+            problem = "is a device or a pipe"
+        elif path.is_symlink() and not present:
+            problem = "is a link to nothing"
+        if problem:
+            raise OutputError(f"{path} {problem}", remedy="choose another name")
+        if present and not overwrite:
+            raise exists_already(path)
+        if present and path.suffix.lower() not in WRITTEN:
+            raise OutputError(
+                f"{path} exists and is not of a kind that framecast writes",
+                remedy="choose another name; --overwrite does not replace it",
+            )
+        check_parent(path)
 
 
 def check_inputs(target: Path, inputs: Iterable[Path]) -> None:
@@ -164,7 +162,7 @@ def check_inputs(target: Path, inputs: Iterable[Path]) -> None:
     real = Path(os.path.realpath(target))
     for path in inputs:
         source = Path(os.path.realpath(path))
-        # Of one file there can be two spellings, where upper case counts as lower.
+        # One file can have two spellings, where upper case counts as lower.
         same = source.exists() and source.samefile(real)
         if same or real in source.parents:
             problem = f"{target} {'is' if same else 'holds'} an input of this command"
