@@ -65,8 +65,9 @@ def check_weights(weights: Any, model: ModelConfig, clip: dict[str, int]) -> Non
             raise ValueError(f"{name} holds NaN or infinite weights")
     held = sum(tensor.numel() for tensor in weights.values())
     layers = len(model.filters) + len(model.units)
-    # Twice: room for buffers and for what a later network may share between its layers.
-    if layers > 100 + len(weights) or _parameters(model, clip) > 2 * held + 1000:
+    # Counted first, since a million layers take minutes to add up. Twice: room for what a later
+    # network may share between its layers.
+    if layers > len(weights) or _parameters(model, clip) > 2 * held:
         raise ValueError(f"the settings describe a far larger network than {held:,} weights")
 
 

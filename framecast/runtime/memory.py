@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_REFUSED = re.compile("can't allocate memory|not enough memory|out of memory|Insufficient memory")
-"""How PyTorch says it on Unix, on Windows and on MPS, and OpenCV."""
+_REFUSED = re.compile(
+    "can't allocate memory|not enough memory|out of memory|could not create a (primitive|memory)$"
+    "|Insufficient memory"
+)
+"""How PyTorch says it on Unix, on Windows, on MPS and CUDA, and from oneDNN; and OpenCV."""
 
 
 def lacks_memory(error: BaseException) -> bool:

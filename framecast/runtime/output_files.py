@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import tempfile
 import time
@@ -59,8 +58,7 @@ def workplace(folder: Path) -> Iterator[Path]:
     OSError.
     """
     remove_leftovers(folder)
-    place = folder / f".framecast-{secrets.token_hex(6)}.part"
-    place.mkdir()
+    place = Path(tempfile.mkdtemp(dir=folder, prefix=".framecast-", suffix=".part"))
     lock = lock_folder(place)
     try:
         yield place
@@ -163,7 +161,7 @@ def check_inputs(target: Path, inputs: Iterable[Path]) -> None:
     for path in inputs:
         source = Path(os.path.realpath(path))
         # One file can have two spellings, where upper case counts as lower.
-        same = source.exists() and source.samefile(real)
+        same = source.exists() and real.exists() and source.samefile(real)
         if same or real in source.parents:
             problem = f"{target} {'is' if same else 'holds'} an input of this command"
             raise OutputError(problem, remedy="choose another name")

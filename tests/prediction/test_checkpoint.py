@@ -15,8 +15,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from framecast.data.training_frames import TrainedClip
 from framecast.errors import CheckpointError, OutputError, ResourceError
 from framecast.prediction.checkpoint import load_checkpoint, save_checkpoint
+from framecast.prediction.checkpoint_checks import check_clip
 from tests.support.models import random_checkpoint
 
 
@@ -76,14 +78,24 @@ def model(tmp_path):
 
 
 def test_what_is_saved_is_what_is_loaded_to_the_bit(tmp_path):
+    clips = (TrainedClip("rain", "5f", ((0, 8), (9, 20)), ("a", "b")),)
     saved = random_checkpoint(1, "train.lr=3e-4", "model.kernel_size=5", progress=progress())
+    saved = replace(saved, trained_on=clips)
     save_checkpoint(tmp_path / "last.pt", saved)
     loaded = load_checkpoint(tmp_path / "last.pt")
     assert loaded.config == saved.config
     assert (loaded.clip, loaded.scores) == (saved.clip, saved.scores)
+    assert loaded.trained_on == clips
     assert equal(loaded.weights, dict(saved.weights))
     assert equal(loaded.progress, saved.progress)
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_the_smallest_network_is_a_model_too(tmp_path):
+    smallest = ("model.name=convlstm", "model.filters=[1]", "model.patch=1")
+    save_checkpoint(tmp_path / "best.pt", random_checkpoint(1, *smallest))
+    weights = load_checkpoint(tmp_path / "best.pt").weights
+    assert sum(tensor.numel() for tensor in weights.values()) == 88
 
 
 def test_the_network_built_from_it_has_its_weights_and_is_ready_to_forecast(model):
@@ -199,10 +211,11 @@ def test_other_pytorch_files_are_refused(tmp_path, contents):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_a_torchscript_archive_is_refused(tmp_path):
+def test_a_torchscript_archive_is_refused(tmp_path, recwarn):
     module = torch.jit.trace(torch.nn.Linear(2, 3), torch.ones(1, 2))
     module.save(str(tmp_path / "best.pt"))
     assert "damaged, or not a model" in refused(tmp_path / "best.pt")
+    assert not [warning for warning in recwarn if "TorchScript" in str(warning.message)]
 
 
 def test_a_newer_format_asks_for_an_upgrade(model):
@@ -409,9 +422,19 @@ def test_too_little_memory_is_not_called_damage(model, monkeypatch, failure):
 
 
 def test_a_file_larger_than_memory_is_refused_unread(model, monkeypatch):
-    monkeypatch.setattr("framecast.prediction.model_header.machine_memory", lambda: 1000)
+    size = model.stat().st_size
+    monkeypatch.setattr("framecast.prediction.model_header.machine_memory", lambda: size)
+    load_checkpoint(model)
+    monkeypatch.setattr("framecast.prediction.model_header.machine_memory", lambda: size - 1)
     with pytest.raises(ResourceError, match="use a machine with more memory"):
         load_checkpoint(model)
+
+
+def test_frames_have_at_most_65536_pixels_a_side():
+    check_clip({"channels": 3, "height": 65_536, "width": 1})
+    for size in ({"height": 65_537, "width": 1}, {"height": 8, "width": 0}):
+        with pytest.raises(ValueError, match="clip: "):
+            check_clip({"channels": 3} | size)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,23 @@ def test_a_folder_takes_the_place_of_a_folder(tmp_path):
         (temporary / "new.png").touch()
         assert entries(target) == ["old.png"]
     assert entries(target) == ["new.png"]
+    assert entries(tmp_path) == ["frames"]
+
+
+def test_a_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    target, replace = tmp_path / "frames", Path.replace
+    target.mkdir()
+    (target / "old.png").touch()
+
+    def refuse(self, place):
+        if self.parent.name == output_files.NEW:
+            raise OSError(5, "Input/output error")
+        return replace(self, place)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="Input/output error"), atomic_write(target) as temporary:
+        temporary.mkdir()
+    assert entries(target) == ["old.png"]
     assert entries(tmp_path) == ["frames"]
 
 
@@ -179,6 +197,13 @@ def test_only_kinds_that_framecast_writes_are_replaced(tmp_path):
             check_target(tmp_path / name, "CSV file", False)
 
 
+def test_a_target_in_no_folder_is_refused(tmp_path):
+    for folder in ("gone", "a.csv"):
+        with pytest.raises(OutputError, match=f"there is no folder .*{folder}; create it first"):
+            check_target(tmp_path / folder / "b.csv", "CSV file", True)
+        (tmp_path / "a.csv").write_text("")
+
+
 @pytest.mark.parametrize(
     ("target", "inputs", "says"),
     [
@@ -189,6 +214,7 @@ def test_only_kinds_that_framecast_writes_are_replaced(tmp_path):
         ("clip.gif", ["frames"], ""),
         ("frames/one.gif", ["frames"], ""),
         ("new.gif", ["new.gif", "missing"], ""),
+        ("dangling", ["frames", "dangling"], ""),
     ],
 )
 def test_an_input_is_no_output(tmp_path, target, inputs, says):
@@ -196,6 +222,7 @@ def test_an_input_is_no_output(tmp_path, target, inputs, says):
     for name in ("frames/one.gif", "clip.gif", "model.pt"):
         (tmp_path / name).write_text("precious")
     (tmp_path / "link").symlink_to(tmp_path / "frames")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     arguments = (tmp_path / target, [tmp_path / name for name in inputs])
     if says:
         with pytest.raises(OutputError, match=f"{says} of this command; choose another name"):

@@ -24,7 +24,7 @@ PARTIAL = PartialFailureError.exit_code
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a child ended: exit code or minus the signal, seconds, peak bytes above its parent's."""
+    """How a child ended: exit code or minus the signal, seconds, peak bytes above its first."""
 
     code: int
     seconds: float
@@ -45,12 +45,17 @@ class Limits:
 
 def run_child(call: Callable[[], int], folder: Path, limits: Limits) -> Outcome:
     """Call a function in a forked child whose working directory is `folder`."""
-    before, started = _resident(), time.monotonic()
+    started, (reading, writing) = time.monotonic(), os.pipe()
     outputs = [folder.parent / f"{folder.name}.{name}" for name in ("out", "err")]
     child = os.fork()
     if child == 0:
+        # A child does not have all pages of its parent, so it tells what it begins with.
+        os.write(writing, str(_resident()).encode())
         _become_child(call, folder, outputs, limits)  # never returns
     _, status, used = os.wait4(child, 0)
+    before = int(os.read(reading, 100))
+    for end in (reading, writing):
+        os.close(end)
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in outputs]
     for path in outputs:
         path.unlink()

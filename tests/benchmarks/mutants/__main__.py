@@ -34,7 +34,10 @@ PARTS = {
         ["tests/prediction/test_checkpoint.py", "tests/cli/test_early_refusals.py"],
     ),
     "windows": (["framecast/data/windows.py"], ["tests/data"]),
-    "metrics": (["framecast/evaluation/metrics.py"], ["tests/evaluation"]),
+    "metrics": (
+        ["framecast/evaluation/metrics.py"],
+        ["tests/evaluation/test_metrics.py", "tests/evaluation/test_evaluate.py"],
+    ),
     "resume": (
         ["framecast/training/run_folder.py", "framecast/training/pipeline.py"],
         ["tests/training", "tests/cli/test_wrong_input.py", "tests/cli/test_main.py"],

@@ -96,7 +96,9 @@ def _mutate(node: ast.AST) -> None:
     elif isinstance(node, ast.BoolOp | ast.BinOp):
         node.op = SWAPS[type(node.op)]()
     elif isinstance(node, ast.Constant):
-        node.value = not node.value if type(node.value) is bool else node.value + 1
+        # One more, or double where a number is so large that one more is nothing.
+        more = max(1, abs(node.value)) if type(node.value) is float else 1
+        node.value = not node.value if type(node.value) is bool else node.value + more
     elif isinstance(node, ast.ExceptHandler):
         node.type.elts = node.type.elts[1:]
     elif isinstance(node, ast.If):

@@ -1,0 +1,39 @@
+"""What a model file tells without PyTorch: its settings, or why it is none."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from framecast.errors import CheckpointError
+from framecast.prediction.checkpoint import save_checkpoint
+from framecast.prediction.model_header import check_early, read_header
+from tests.support.models import random_checkpoint
+
+
+@pytest.fixture
+def model(tmp_path):
+    save_checkpoint(tmp_path / "best.pt", random_checkpoint(1))
+    return tmp_path / "best.pt"
+
+
+def test_the_header_is_that_of_the_checkpoint(model):
+    for path in (model, model.parent):
+        header = read_header(path)
+        assert (header.config, header.channels) == (random_checkpoint(1).config, 1)
+    assert read_header(Path("pretrained")).config.model.name == "flow-convlstm"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "model.bin"])
+def test_other_kinds_of_files_tell_more_when_they_are_loaded(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK")
+    assert read_header(tmp_path / name) is None
+
+
+def test_what_is_refused_when_loaded_is_refused_early(model):
+    with zipfile.ZipFile(model, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("best/data/99", bytes(10**6))
+    with pytest.raises(CheckpointError, match=r"best\.pt: damaged, or not a model"):
+        check_early(model)
+    with pytest.raises(CheckpointError, match=r"gone\.pt: no such file"):
+        check_early(model.parent / "gone.pt")
