@@ -34,7 +34,7 @@ def show_model(
     if mistakes:
         raise FramecastError(
             f"this model cannot work as it stands: {counted(mistakes, 'mistake')}",
-            remedy="change what is named",
+            remedy="make the changes named above",
         )
 
 

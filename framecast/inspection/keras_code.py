@@ -102,7 +102,7 @@ def read_layer(text: str, where: str) -> LayerValue:
         value = reader.uncalled(value)
     if not isinstance(value, LayerValue):
         raise UsageError(
-            f"{where}: {text!r} is no layer that is known",
+            f"{where}: {text!r} is not a known layer",
             remedy='write e.g. "ConvLSTM2D(filters=40, kernel_size=(3, 3))"',
         )
     return value
@@ -230,7 +230,7 @@ class _Reader(ExpressionReader):
         if ast.unparse(node.test).startswith("__name__"):
             test = True
         if isinstance(test, Symbol | TensorValue):
-            self.note(node, f"whether {ast.unparse(node.test)} is not known; taken as true")
+            self.note(node, f"{ast.unparse(node.test)} is unknown; taken as true")
             test = True
         self.run(node.body if test else node.orelse)
 
@@ -327,7 +327,7 @@ class _Reader(ExpressionReader):
         """The layer inside a wrapper as its kind and arguments; `...` if it is not a layer."""
         if not isinstance(value, LayerValue) or not value.kind:
             what = f"wraps {value.text if isinstance(value, LayerValue) else value}"
-            problems.append(Problem(f"{what}, which is no layer that is known", "wrap a layer"))
+            problems.append(Problem(f"{what}, which is not a known layer", "wrap a layer"))
             return ...
         problems += value.problems
         return value.kind, value.arguments

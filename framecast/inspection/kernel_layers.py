@@ -104,8 +104,8 @@ def _unseen(sizes: Shape, geometry: ConvGeometry) -> Iterator[Problem]:
     for (size, span, stride), names in _by_axes(found):
         unseen = (size - span) % stride
         yield Problem(
-            f"never sees the last {unseen} of {size} {names}: kernels of {span} every {stride} end "
-            "before them",
+            f"ignores the last {unseen} of {size} {names}, which kernels of {span} with strides of "
+            f"{stride} do not reach",
             f"pad them by {stride - unseen}, crop them by {unseen}, or set padding='same'",
             fatal=False,
         )
@@ -115,9 +115,8 @@ def _even(geometry: ConvGeometry) -> Iterator[Problem]:
     """Even kernels with padding on both sides."""
     for span, names in _by_axes([None if span % 2 else span for span in geometry.spans]):
         yield Problem(
-            f"has a kernel of {span} {names}, even, without a middle: padding='same' adds "
-            f"{(span - 1) // 2} before and {span // 2} after, and the picture shifts by half a "
-            "pixel",
+            f"has an even kernel of {span} {names}, which has no middle: padding='same' adds "
+            f"{(span - 1) // 2} before and {span // 2} after, and the image shifts by half a pixel",
             f"use {span - 1} or {span + 1}",
             fatal=False,
         )

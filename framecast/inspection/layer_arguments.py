@@ -66,7 +66,7 @@ def bind(
             if word not in OF_ANY_LAYER:
                 near = difflib.get_close_matches(word, known, 1, 0.5)
                 change = f"did you mean {near[0]}?" if near else "leave it out"
-                problems.append(Problem(f"{word} is no argument of {kind}", change))
+                problems.append(Problem(f"{word} is not an argument of {kind}", change))
             continue
         new = _OLD_FORMATS.get(str(value), value) if word == "dim_ordering" else value
         if name != word:
@@ -127,7 +127,7 @@ def read_settings(text: str, where: str) -> dict[str, Any]:
         name = "kernel_size" if name == "kernel" else name
         if not equals:
             raise UsageError(
-                f"{where}: {word!r} is no NAME=VALUE",
+                f"{where}: {word!r} is not NAME=VALUE",
                 remedy='write e.g. "filters=64 kernel=5", or "ConvLSTM2D(filters=64, ...)"',
             )
         if name in given:

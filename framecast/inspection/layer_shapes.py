@@ -129,8 +129,8 @@ def _reshape(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         known = given
     if isinstance(given, int) and isinstance(known, int) and given != known:
         raise LayerMistakeError(
-            f"cannot make {show(target)} of {show(shape[1:])}: the one has {known:,} elements, "
-            f"the other {given:,}",
+            f"cannot reshape {show(shape[1:])} into {show(target)}: they have {given:,} and "
+            f"{known:,} elements",
             "choose a target_shape with as many elements",
         )
     return LayerOutcome(((shape[0], *target),))
@@ -181,7 +181,7 @@ def _time_distributed(kind: str, arguments: Arguments, shape: Shape) -> LayerOut
     if len(shape) < 3:
         raise LayerMistakeError(
             f"needs a time axis, 3 axes or more, and gets {show(shape)}",
-            "leave out TimeDistributed, or set return_sequences=True in the layer before",
+            "drop TimeDistributed, or set return_sequences=True in the layer before",
         )
     wanted = wanted_axes(inner_kind)
     if wanted and len(shape) != wanted + 1:

@@ -89,8 +89,8 @@ def input_shape_of(arguments: Mapping[str, Any]) -> tuple[Any, ...] | None:
 def named_axes(sizes: Sequence[Any]) -> tuple[Size | OpenAxes, ...]:
     """Sizes with a symbol for each None: B, T, H, W or C, as the axis most likely is."""
     # By the number of axes, channels last
-    letters = {2: "BC", 3: "BTC", 4: "BHWC", 5: "BTHWC", 6: "BTDHWC"}.get(len(sizes), "BTDHWXYC")
+    letters = {2: "BC", 3: "BTC", 4: "BHWC", 5: "BTHWC", 6: "BTDHWC"}
+    named = letters.get(len(sizes), "BTDHW".ljust(len(sizes), "X"))
     return tuple(
-        Symbol(letter) if size is None else size
-        for letter, size in zip(letters, sizes, strict=False)
+        Symbol(letter) if size is None else size for letter, size in zip(named, sizes, strict=False)
     )

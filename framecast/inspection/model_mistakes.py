@@ -41,7 +41,7 @@ def remedy(
         return _axes_remedy(nodes, lines, number, shapes[0], mistake.wanted_rank)
     if mistake.window and (smallest := _smallest_input(nodes, lines, number, mistake.window)):
         return (
-            f"feed frames of {smallest} or more, set padding='same' in {place(node)}, or use "
+            f"feed frames of {smallest} or larger, set padding='same' in {place(node)}, or use "
             "a smaller kernel",
             None,
         )
@@ -65,8 +65,8 @@ def _axes_remedy(
         # One axis too many, and it is time
         if len(shape) == wanted + 1 and sequences:
             return (
-                f"set return_sequences=False in {name} to go on with its last step, or wrap this "
-                f"layer, TimeDistributed({node.kind}(...)), to apply it to every step",
+                f"set return_sequences=False in {name} to continue with its last step, or wrap "
+                f"this layer, TimeDistributed({node.kind}(...)), to apply it to every step",
                 (shape[0], *shape[2:]),
             )
     if len(shape) == wanted + 1 and not node.kind.startswith("ConvLSTM"):
@@ -91,7 +91,7 @@ def _reshaped(node: Node, shape: Shape, wanted: int) -> str:
         return "put TimeDistributed(Flatten()) before it, which keeps time and makes features"
     if len(shape) == 3 and node.kind.startswith("ConvLSTM"):
         return "a series of features has no rows and columns: use LSTM or Conv1D, or give frames"
-    return f"put a Reshape to {wanted - 1} axes after the batch before it"
+    return f"put a Reshape before it that gives {wanted - 1} axes after the batch"
 
 
 def _missing_axis(shape: Shape) -> tuple[str, Shape | None]:
@@ -214,15 +214,19 @@ def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> 
         return found
     if node.kind == "Flatten" and returns_sequences(nodes[giver]):
         what = (
-            f"lays all {shape[1]} time steps side by side, since {nodes[giver].name} returns "
-            "sequences: each step gets weights of its own"
+            f"flattens all {shape[1]} time steps together, since {nodes[giver].name} returns "
+            "sequences: each step gets its own weights"
         )
-        change = f"set return_sequences=False in {place(nodes[giver])} if the last step is meant"
+        change = (
+            f"set return_sequences=False in {place(nodes[giver])} if you want only the last step"
+        )
         found.append(Problem(what, change, fatal=False))
     if node.kind == "Dense" and len(shape) > 3:
         output = (*shape[:-1], node.arguments["units"])
-        what = f"acts on the last axis alone: {show(shape)} becomes {show(output)}"
-        change = "put Flatten or GlobalAveragePooling before it if one answer a clip is meant"
+        what = f"acts only on the last axis: {show(shape)} becomes {show(output)}"
+        change = (
+            "put Flatten or GlobalAveragePooling before it if you want one answer for each clip"
+        )
         found.append(Problem(what, change, fatal=False))
     return found
 
@@ -251,7 +255,7 @@ def _order_problems(node: Node, shape: Shape, data_format: str) -> list[Problem]
         name = "channels_last" if first else "channels_first"
         what = (
             f"is fed {show(shape)}, which looks {name}: read as {data_format} its frames have "
-            f"{channels} channels, the other way {other}"
+            f"{channels} channels, otherwise {other}"
         )
         return [Problem(what, f"set data_format={name!r} or reorder the data", fatal=False)]
     # The rest is about the place of time, which only a ConvLSTM's input has
@@ -271,7 +275,7 @@ def _order_problems(node: Node, shape: Shape, data_format: str) -> list[Problem]
     elif channels > FEW_CHANNELS and steps == 1:
         what = (
             f"reads {channels} channels and 1 time step; if the {channels} are frames, time "
-            "stands last"
+            "is the last axis"
         )
         change = (
             "move it to the front, np.moveaxis(x, -1, 1)[..., None] without the axis of 1: "
@@ -340,7 +344,7 @@ def target_problems(
     nodes: Sequence[Node], last: int, output: Shape, target: Shape
 ) -> list[Problem]:
     """Outputs that a loss cannot compare with the target."""
-    what = f"gives {show(output)} and the target is {show(target)}"
+    what = f"returns {show(output)}, and the target is {show(target)}"
     giver = last if nodes[last].kind in RECURRENT else recurrent_before(nodes, last)
     if len(target) != len(output):
         change = "give the target the shape of the output"
@@ -348,15 +352,15 @@ def target_problems(
             change = "put Flatten or GlobalAveragePooling before the last layer"
         elif giver is not None and len(target) == len(output) + 1:
             change = (
-                f"set return_sequences=True in {place(nodes[giver])} to give every step, or "
-                "train towards one frame"
+                f"set return_sequences=True in {place(nodes[giver])} to return every step, "
+                "or use one frame as the target"
             )
         elif giver is not None and len(target) == len(output) - 1:
             change = (
-                f"set return_sequences=False in {place(nodes[giver])} to give the last step "
-                "only, or train towards every frame"
+                f"set return_sequences=False in {place(nodes[giver])} to return only the "
+                "last step, or use every frame as the target"
             )
-        return [Problem(f"{what}: {len(output)} axes against {len(target)}", change)]
+        return [Problem(f"{what}: {len(output)} axes and {len(target)}", change)]
     for axis, (one, other) in enumerate(zip(output[1:], target[1:], strict=True), start=1):
         # Losses compare element by element; Keras would broadcast 1, which is rarely intended
         if is_known((one, other)) and one != other:
@@ -364,6 +368,6 @@ def target_problems(
             if axis == len(output) - 1:
                 change = f"give the last layer {other} channels, or the target {one}"
             elif axis == 1 and len(output) == 5:
-                change = f"train towards {one} frames, as many as go in"
-            return [Problem(f"{what}: {one} against {other} in axis {axis}", change)]
+                change = f"use {one} frames as the target, as many as the input has"
+            return [Problem(f"{what}: {one} and {other} in axis {axis}", change)]
     return []

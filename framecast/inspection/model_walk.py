@@ -108,7 +108,7 @@ class _Walk:
             giver = mistakes.place(line.node)
             what = (
                 f"gets {len(line.outcome.outputs)} tensors from {giver}, its output and its "
-                "states, and takes the output alone"
+                "states, and takes only the output"
             )
             change = f"set return_state=False in {giver}, or take its first tensor (assumed below)"
             self.find(node, [Problem(what, change)])
@@ -127,7 +127,7 @@ class _Walk:
             return self.fed
         texts = [size.text for size in given or () if isinstance(size, OpenAxes)]
         what = f"{texts[0]} is not known here" if texts else f"{node.name} has no Input"
-        self.notes.append(f"{what}, so its sizes stay open; --input B,T,H,W,C gives them")
+        self.notes.append(f"{what}, so its sizes stay open; --input B,T,H,W,C sets them")
         return _opened(given or (None,), wanted) if wanted else None
 
     def _declared(self, node: Node, first: Node, shape: Shape) -> Shape:
@@ -159,7 +159,9 @@ class _Walk:
         node = self.nodes[number]
         if not node.kind:
             at = f"line {node.line}: " if node.line else ""
-            self.notes.append(f"{at}{node.name} is not followed; what comes after it is open")
+            self.notes.append(
+                f"{at}{node.name} is not followed, so the shapes after it are unknown"
+            )
         # A missing argument is reported already; a shape would be a guess
         missing = any(value is ... for value in node.arguments.values())
         if not node.kind or missing or any(shape is None for shape in shapes):

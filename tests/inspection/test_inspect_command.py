@@ -44,7 +44,7 @@ def test_one_line_a_layer_with_the_sums_above(run, model):
         "3 x 3, +2 x 2 a frame back",
     ]
     assert re.split(r"  +", lines[3])[:4] == ["conv_lstm2d_1", "(B, 18, 23, 4)", "4,816", "valid"]
-    warning = "warning: conv_lstm2d_1 (line 6) never sees the last 1 of 40 rows"
+    warning = "warning: conv_lstm2d_1 (line 6) ignores the last 1 of 40 rows"
     assert any(line.startswith(warning) for line in out.splitlines())
 
 
@@ -84,7 +84,7 @@ def test_a_model_that_cannot_work_exits_with_1(run, model):
     assert any(line.startswith(mistake) for line in out.splitlines())
     assert "set return_sequences=True in conv_lstm2d (line 4)" in out
     assert err.strip() == (
-        "error: this model cannot work as it stands: 1 mistake; change what is named"
+        "error: this model cannot work as it stands: 1 mistake; make the changes named above"
     )
     code, out, _ = run("inspect-shapes", model, "--json")
     assert (code, json.loads(out)["works"]) == (1, False)
@@ -141,7 +141,10 @@ WRONG_CALLS = {
         ["--input", "8,3", "--layer", "Dense(3)", "--set", "model.patch=4"],
         "--config, --set, --size and --channels are for framecast's own networks",
     ),
-    "layer": (["--input", "8,3", "--layer", "Banana(3)"], "--layer 1: 'Banana(3)' is no layer"),
+    "layer": (
+        ["--input", "8,3", "--layer", "Banana(3)"],
+        "--layer 1: 'Banana(3)' is not a known layer",
+    ),
 }
 
 

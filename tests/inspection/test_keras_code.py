@@ -170,7 +170,7 @@ def test_ways_to_write_the_same_model(code):
         ("x = tf.reduce_mean(x, axis=1)", "line 3: reduce_mean is not followed"),
         ("x = x[:, step()]", "line 3: [:, step()] is not followed"),
         ("x = ConvLSTM2D(3, 2, strides=pick())(x)", "line 3: strides=pick() is not followed"),
-        ("if deep:\n    x = ConvLSTM2D(3, 2)(x)", "line 3: whether deep is not known"),
+        ("if deep:\n    x = ConvLSTM2D(3, 2)(x)", "line 3: deep is unknown"),
         ("while deep:\n    x = ConvLSTM2D(3, 2)(x)", "line 3: the while loop is not followed"),
         ("class Net(keras.Model):\n    pass", "line 3: class Net is subclassed code"),
     ],

@@ -274,17 +274,17 @@ def test_the_receptive_field_is_where_gradients_arrive():
     [
         (
             "filters=4 kernel=3 stride=2",
-            r"stride is no argument of ConvLSTM2D; did you mean strides\?",
+            r"stride is not an argument of ConvLSTM2D; did you mean strides\?",
         ),
-        ("filters=4 kernel=3 filter=2", r"filter is no argument of ConvLSTM2D; did you mean"),
+        ("filters=4 kernel=3 filter=2", r"filter is not an argument of ConvLSTM2D; did you mean"),
         ("kernel=3", "filters is missing; add filters=64"),
         ("filters=4", "kernel_size is missing; add kernel_size=3"),
         ("filters=4 kernel=3 filters=5", "filters is given twice"),
-        ("filters=4 kernel", r"'kernel' is no NAME=VALUE; write e\.g\."),
+        ("filters=4 kernel", r"'kernel' is not NAME=VALUE; write e\.g\."),
         ("filters=0 kernel=3", "filters must be an integer of 1 or more; received 0"),
         ("filters=4 kernel=3 strides=2 dilation_rate=2", "strides > 1 do not go with dilation"),
         ("ConvLSTM2D(40, 3", "--layer 1: "),
-        ("Banana(40)", "is no layer that is known"),
+        ("Banana(40)", "is not a known layer"),
     ],
 )
 def test_text_that_means_nothing_is_refused(words, sentence):

@@ -44,8 +44,8 @@ STOPS = {
     "images of a sequence": (
         f"{FIRST}, Conv2D(1, 3)",
         "needs 4 axes, (batch, rows, columns, channels), and gets 5: (B, 10, 64, 64, 8); set "
-        "return_sequences=False in conv_lstm2d (line 1) to go on with its last step, or wrap this "
-        "layer, TimeDistributed(Conv2D(...))",
+        "return_sequences=False in conv_lstm2d (line 1) to continue with its last step, or wrap "
+        "this layer, TimeDistributed(Conv2D(...))",
     ),
     "pooling of a sequence": (
         f"{FIRST}, MaxPooling2D()",
@@ -83,8 +83,8 @@ STOPS = {
     ),
     "states in the middle": (
         f"ConvLSTM2D(8, 3, return_sequences=True, return_state=True, {CLIP}), ConvLSTM2D(8, 3)",
-        "gets 3 tensors from conv_lstm2d (line 1), its output and its states, and takes the output "
-        "alone; set return_state=False in conv_lstm2d",
+        "gets 3 tensors from conv_lstm2d (line 1), its output and its states, and takes only "
+        "the output; set return_state=False in conv_lstm2d",
     ),
     # keras-team/keras#2030, "If a RNN is stateful, a complete input_shape must be provided"
     "stateful without a batch": (
@@ -110,13 +110,13 @@ STOPS = {
     "rows and columns of Keras 1": (
         "Convolution2D(32, 3, 3, input_shape=(1, 28, 28))",
         "collapses to nothing: its kernel covers 3 x 3 and its input is 1 x 28; feed frames of "
-        "3 x 3 or more",
+        "3 x 3 or larger",
     ),
     "collapse of a stack": (
         "ConvLSTM2D(4, 5, strides=2, return_sequences=True, input_shape=(10, 12, 64, 1)), "
         "ConvLSTM2D(4, 5)",
         "conv_lstm2d_1 (line 1) collapses to nothing: its kernel covers 5 x 5 and its input is "
-        "4 x 30; feed frames of 13 x 13 or more, set padding='same' in conv_lstm2d_1",
+        "4 x 30; feed frames of 13 x 13 or larger, set padding='same' in conv_lstm2d_1",
     ),
     "channels left open": (
         "ConvLSTM2D(8, 3, input_shape=(None, 64, 64, None))",
@@ -137,7 +137,7 @@ STOPS = {
     ),
     "misspelt argument": (
         f"ConvLSTM2D(8, 3, return_sequence=True, {CLIP})",
-        "return_sequence is no argument of ConvLSTM2D; did you mean return_sequences?",
+        "return_sequence is not an argument of ConvLSTM2D; did you mean return_sequences?",
     ),
     "kernel missing": (f"ConvLSTM2D(8, {CLIP})", "kernel_size is missing; add kernel_size=3"),
     "padding of series": (
@@ -154,7 +154,7 @@ STOPS = {
     ),
     "reshape": (
         "Dense(64, input_shape=(10,)), Reshape((8, 9, 1))",
-        "cannot make (8, 9, 1) of (64,): the one has 72 elements, the other 64",
+        "cannot reshape (64,) into (8, 9, 1): they have 64 and 72 elements",
     ),
     "permute": (
         f"{FIRST}, Permute((1, 2, 3))",
@@ -164,31 +164,31 @@ STOPS = {
     # keras-team/keras#10572, "expected activation_1 to have 4 dimensions, but got ..."
     "target of every step": (
         f"{LAST}, Conv2D(3, 1)",
-        "gives (B, 64, 64, 3) and the target is (1, 10, 64, 64, 3): 4 axes against 5; set "
-        "return_sequences=True in conv_lstm2d (line 1) to give every step, or train towards one",
+        "returns (B, 64, 64, 3), and the target is (1, 10, 64, 64, 3): 4 axes and 5; set "
+        "return_sequences=True in conv_lstm2d (line 1) to return every step, or use one frame",
         {"target": "1,10,64,64,3"},
     ),
     "target of one step": (
         FIRST,
-        "5 axes against 4; set return_sequences=False in conv_lstm2d (line 1) to give the last "
-        "step only",
+        "5 axes and 4; set return_sequences=False in conv_lstm2d (line 1) to return only the last "
+        "step",
         {"target": "1,64,64,8"},
     ),
     # keras-team/keras#6351, "expected dense_2 to have 3 dimensions, but got ... (11, 2)"
     "target of one answer": (
         f"{LAST}, Dense(2)",
-        "gives (B, 64, 64, 2) and the target is (11, 2): 4 axes against 2; put Flatten or "
+        "returns (B, 64, 64, 2), and the target is (11, 2): 4 axes and 2; put Flatten or "
         "GlobalAveragePooling before the last layer",
         {"target": "11,2"},
     ),
     "target of other channels": (
         FIRST,
-        "8 against 3 in axis 4; give the last layer 3 channels, or the target 8",
+        "8 and 3 in axis 4; give the last layer 3 channels, or the target 8",
         {"target": "1,10,64,64,3"},
     ),
     "target of another size": (
         f"ConvLSTM2D(8, 3, {CLIP})",
-        "gives (B, 62, 62, 8) and the target is (1, 64, 64, 8): 62 against 64 in axis 1; use "
+        "returns (B, 62, 62, 8), and the target is (1, 64, 64, 8): 62 and 64 in axis 1; use "
         "padding='same' and strides of 1, or crop the target",
         {"target": "1,64,64,8"},
     ),
@@ -199,15 +199,15 @@ STOPS = {
     ),
 }
 
-DOUBTFUL = {
+LIKELY = {
     "channels first": (
         "ConvLSTM2D(8, 3, input_shape=(30, 3, 227, 227))",
         "is fed (B, 30, 3, 227, 227), which looks channels_first: read as channels_last its frames "
-        "have 227 channels, the other way 3; set data_format='channels_first'",
+        "have 227 channels, otherwise 3; set data_format='channels_first'",
     ),
     "channels last": (
         "ConvLSTM2D(8, 3, data_format='channels_first', input_shape=(30, 96, 64, 3))",
-        "looks channels_last: read as channels_first its frames have 96 channels, the other way 3",
+        "looks channels_last: read as channels_first its frames have 96 channels, otherwise 3",
     ),
     "time last": (
         "ConvLSTM2D(8, 3, padding='same', input_shape=(227, 227, 1, 12))",
@@ -216,7 +216,7 @@ DOUBTFUL = {
     ),
     "time as channels": (
         "ConvLSTM2D(8, 3, input_shape=(1, 64, 64, 12))",
-        "reads 12 channels and 1 time step; if the 12 are frames, time stands last",
+        "reads 12 channels and 1 time step; if the 12 are frames, time is the last axis",
     ),
     "time third": (
         "ConvLSTM2D(8, 3, input_shape=(64, 64, 10, 1))",
@@ -230,22 +230,22 @@ DOUBTFUL = {
     ),
     "sequences before Flatten": (
         f"{FIRST}, Flatten(), Dense(3)",
-        "flatten (line 1) lays all 10 time steps side by side, since conv_lstm2d returns "
-        "sequences: each step gets weights of its own; set return_sequences=False in conv_lstm2d",
+        "flatten (line 1) flattens all 10 time steps together, since conv_lstm2d returns "
+        "sequences: each step gets its own weights; set return_sequences=False in conv_lstm2d",
     ),
     "frames before Dense": (
         f"{LAST}, Dense(3)",
-        "dense (line 1) acts on the last axis alone: (B, 64, 64, 8) becomes (B, 64, 64, 3)",
+        "dense (line 1) acts only on the last axis: (B, 64, 64, 8) becomes (B, 64, 64, 3)",
     ),
     "even kernel": (
         f"ConvLSTM2D(8, 4, padding='same', {CLIP})",
-        "has a kernel of 4 rows and columns, even, without a middle: padding='same' adds 1 before "
-        "and 2 after, and the picture shifts by half a pixel; use 3 or 5",
+        "has an even kernel of 4 rows and columns, which has no middle: padding='same' adds 1 "
+        "before and 2 after, and the image shifts by half a pixel; use 3 or 5",
     ),
     "rows unseen": (
         f"ConvLSTM2D(8, (5, 4), strides=(3, 2), {CLIP})",
-        "never sees the last 2 of 64 rows: kernels of 5 every 3 end before them; pad them by 1, "
-        "crop them by 2, or set padding='same'",
+        "ignores the last 2 of 64 rows, which kernels of 5 with strides of 3 do not reach; pad "
+        "them by 1, crop them by 2, or set padding='same'",
     ),
     "strides by accident": (
         f"ConvLSTM2D(40, 3, 3, {CLIP})",
@@ -266,15 +266,15 @@ def look(layers, fed=None, target=None, samples=None):
 
 
 @pytest.mark.parametrize("case", STOPS.values(), ids=STOPS)
-def test_a_mistake_that_stops_a_model_is_told_with_its_change(case):
+def test_a_mistake_that_stops_a_model_is_reported_with_its_change(case):
     layers, sentence, *options = case
     report = look(layers, **(options[0] if options else {}))
     assert not report.works
     assert sentence in " ".join(str(finding) for finding in report.findings if finding.fatal)
 
 
-@pytest.mark.parametrize("case", DOUBTFUL.values(), ids=DOUBTFUL)
-def test_what_works_and_is_likely_wrong_is_told(case):
+@pytest.mark.parametrize("case", LIKELY.values(), ids=LIKELY)
+def test_a_likely_mistake_of_a_model_that_works_is_reported(case):
     layers, sentence = case
     report = look(layers)
     assert report.works

@@ -68,10 +68,10 @@ def step_flow(build: CostBuilder) -> None:
     work, frame = size(_maps(build, 1, scale)), size(_maps(build, 1))
     read = _fine(build, EMBEDDING + FINE**2)
     # h of every layer, whose cells are twice as large as those of the layer before
-    hidden = sum(
+    states = sum(
         size(_maps(build, width, scale * PATCH * 2**depth)) for depth, width in enumerate(filters)
     )
-    build.held = size(build.context) + _scene(build) + size(read) + 4 * work + 2 * hidden
+    build.held = size(build.context) + _scene(build) + size(read) + 4 * work + 2 * states
     cells = build.conv("from_forecast", read, "E", filters[0], kernel=3, stride=PATCH // FINE)
     _layers(build, (("B", B), ("E", filters[0] + HINTS), *cells[2:]))
     hidden = (("B", B), ("F", sum(filters)), *cells[2:])
