@@ -12,6 +12,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from framecast.errors import UsageError
@@ -19,7 +20,6 @@ from framecast.inspection.keras_expressions import LONGEST_LOOP, ExpressionReade
 from framecast.inspection.keras_signatures import ALIASES, MERGES, SIGNATURES, parameters_of
 from framecast.inspection.keras_values import (
     FunctionValue,
-    LayerValue,
     ModelValue,
     TensorValue,
     tensors_in,
@@ -27,7 +27,7 @@ from framecast.inspection.keras_values import (
 )
 from framecast.inspection.layer_arguments import bind, value_problems
 from framecast.inspection.layer_outcome import Problem
-from framecast.inspection.model_graph import Graph
+from framecast.inspection.model_graph import Graph, Node
 from framecast.inspection.sizes import Symbol
 
 # Statements that are followed in all; code that needs more is not building a model
@@ -35,6 +35,16 @@ MOST_STATEMENTS = 50_000
 
 # A recursion that goes deeper is taken to be endless
 DEEPEST_CALL = 20
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of a function by its name, with the values of its arguments."""
+
+    name: str
+    positional: list[Any]
+    keywords: dict[str, Any]
+    node: ast.Call
 
 
 class _TooLongError(Exception):
@@ -87,7 +97,7 @@ def read_code(text: str, title: str) -> Graph:
     return graph
 
 
-def read_layer(text: str, where: str) -> LayerValue:
+def read_layer(text: str, where: str) -> Node:
     """One layer as Keras spells it, `ConvLSTM2D(filters=40, kernel_size=3)`."""
     try:
         call = ast.parse(text.strip().rstrip(","), mode="eval").body
@@ -98,9 +108,10 @@ def read_layer(text: str, where: str) -> LayerValue:
         ) from None
     reader = _Reader()
     value = reader.value(call)
+    # `Input(...)` is called as soon as it is made
     if isinstance(value, TensorValue):
-        value = reader.uncalled(value)
-    if not isinstance(value, LayerValue):
+        value = reader.nodes.pop(value.node)
+    if not isinstance(value, Node):
         raise UsageError(
             f"{where}: {text!r} is not a known layer",
             remedy='write e.g. "ConvLSTM2D(filters=40, kernel_size=(3, 3))"',
@@ -108,7 +119,7 @@ def read_layer(text: str, where: str) -> LayerValue:
     return value
 
 
-def sequential_graph(layers: Sequence[LayerValue]) -> Graph:
+def sequential_graph(layers: Sequence[Node]) -> Graph:
     """The graph of layers, each fed by the one before."""
     reader = _Reader()
     reader.chain(list(layers), None)
@@ -251,82 +262,71 @@ class _Reader(ExpressionReader):
             if isinstance(unpacked, dict):
                 keywords |= unpacked
         function = self.value(node.func)
-        if isinstance(function, LayerValue):
-            return self.apply(function, positional, keywords, node)
+        if isinstance(function, Node):
+            return self.apply(function, positional, keywords, node.lineno)
         if isinstance(function, FunctionValue):
             return self._call_function(function, positional, keywords)
         if isinstance(function, ModelValue):
             return self.apply_model(function, positional, node)
         # keras.layers.X, layers.X, tf.keras.layers.X and X are the same
         name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
-        return self._known_call(name, positional, keywords, node)
+        return self._call_by_name(_Call(name, positional, keywords, node))
 
-    def _known_call(
-        self, name: str, positional: list[Any], keywords: dict[str, Any], node: ast.Call
-    ) -> Any:
-        """A call by name: of a layer, a model, or a function that shapes depend on."""
-        kind = ALIASES.get(name, name)
-        if kind == "InputLayer":
-            return self._input(name, positional, keywords, node)
+    def _call_by_name(self, call: _Call) -> Any:
+        """A call of a layer, a model, or a function that shapes depend on."""
+        name, kind = call.name, ALIASES.get(call.name, call.name)
         if kind in SIGNATURES:
-            return self._layer(kind, positional, keywords, node)
-        if name.capitalize() in MERGES and positional:  # keras.layers.add([a, b])
-            layer = self._layer(name.capitalize(), [], keywords, node)
-            return self.apply(layer, positional[:1], {}, node)
+            layer = self._layer(kind, call)
+            return self.add(layer, []) if name == "Input" else layer
+        if name.capitalize() in MERGES and call.positional:  # keras.layers.add([a, b])
+            layer = self._layer(name.capitalize(), replace(call, positional=[]))
+            return self.apply(layer, call.positional[:1], {}, call.node.lineno)
         if name == "Sequential":
-            return self._sequential([*positional, keywords.get("layers")][0] or [], node)
+            layers = [*call.positional, call.keywords.get("layers")][0]
+            return self._sequential(layers or [], call.node)
         if name == "Model":
-            return self._functional(positional, keywords, node)
-        return self._other_call(name, positional, keywords, node)
-
-    def _other_call(
-        self, name: str, positional: list[Any], keywords: dict[str, Any], node: ast.Call
-    ) -> Any:
-        if name == "set_image_data_format" and positional:
-            self.data_format = positional[0]
+            return self._functional(call)
+        if name == "set_image_data_format" and call.positional:
+            self.data_format = call.positional[0]
             return None
-        if not any(isinstance(each, Symbol | TensorValue) for each in positional):
+        return self._unknown_call(call)
+
+    def _unknown_call(self, call: _Call) -> Any:
+        """A builtin, a function on tensors or a layer that is not followed, or a symbol."""
+        if not any(isinstance(each, Symbol | TensorValue) for each in call.positional):
             try:
-                return pure_call(name, positional)
+                return pure_call(call.name, call.positional)
             except LookupError:
                 pass
-        # A function on tensors that is not followed
-        if tensors := tensors_in(positional):
-            return self.add_node("", {}, name or ast.unparse(node.func), node, tensors)
-        if name[:1].isupper() and (name in _LAYER_WORDS or _is_layers(node.func)):
-            return LayerValue("", {}, keywords.get("name"), node.lineno, [], name)
-        return to_symbol(node)
+        name, line = call.name, call.node.lineno
+        if tensors := tensors_in(call.positional):
+            return self.add(Node("", name or ast.unparse(call.node.func), {}, line=line), tensors)
+        path = ast.unparse(call.node.func)
+        is_layer = name in _LAYER_WORDS or re.search(r"(^|\.)layers\.[A-Z]\w*$", path)
+        return Node("", name, {}, line=line) if is_layer else to_symbol(call.node)
 
-    def _input(
-        self, name: str, positional: list[Any], keywords: dict[str, Any], node: ast.Call
-    ) -> Any:
-        arguments, problems = bind("InputLayer", positional, keywords)
-        arguments |= {word: value for word, value in keywords.items() if word not in arguments}
-        layer = LayerValue("InputLayer", arguments, keywords.get("name"), node.lineno, problems)
-        return layer if name == "InputLayer" else self.apply(layer, [], {}, node)
-
-    def _layer(
-        self, kind: str, positional: list[Any], keywords: dict[str, Any], node: ast.Call
-    ) -> LayerValue:
-        arguments, problems = bind(kind, positional, keywords)
+    def _layer(self, kind: str, call: _Call) -> Node:
+        arguments, problems = bind(kind, call.positional, call.keywords)
         for name, value in arguments.items():
             if name in ("layer", "backward_layer") and value is not None and value is not ...:
                 arguments[name] = self._wrapped(value, problems)
             # An unknown activation changes no shape, unknown strides do
-            elif isinstance(value, Symbol) and name not in _MAY_BE_SYMBOLS:
+            elif isinstance(value, Symbol) and name not in _MAY_BE_SYMBOLS and kind != "InputLayer":
                 arguments[name] = parameters_of(kind)[name]
                 if not name.endswith(("activation", "initializer", "regularizer", "constraint")):
-                    self.note(node, f"{name}={value} is not followed; the default is assumed")
+                    self.note(call.node, f"{name}={value} is not followed; the default is assumed")
         if "data_format" in arguments and arguments["data_format"] is None:
             arguments["data_format"] = self.data_format
-        first = {k: v for k, v in keywords.items() if k not in arguments}
         problems += value_problems(arguments)
-        return LayerValue(kind, {**first, **arguments}, keywords.get("name"), node.lineno, problems)
+        # A name may be an expression that is not followed; input_shape= is an argument of any layer
+        name = str(call.keywords.get("name") or "")
+        arguments = {**call.keywords, **arguments}
+        return Node(kind, name, arguments, line=call.node.lineno, problems=tuple(problems))
 
     def _wrapped(self, value: Any, problems: list[Problem]) -> Any:
         """The layer inside a wrapper as its kind and arguments; `...` if it is not a layer."""
-        if not isinstance(value, LayerValue) or not value.kind:
-            what = f"wraps {value.text if isinstance(value, LayerValue) else value}"
+        if not isinstance(value, Node) or not value.kind:
+            what = f"wraps {value.name if isinstance(value, Node) else value}"
             problems.append(Problem(f"{what}, which is not a known layer", "wrap a layer"))
             return ...
         problems += value.problems
@@ -340,11 +340,9 @@ class _Reader(ExpressionReader):
         self.models.append(model)
         return model
 
-    def _functional(
-        self, positional: list[Any], keywords: dict[str, Any], node: ast.Call
-    ) -> ModelValue:
+    def _functional(self, call: _Call) -> ModelValue:
         # Model(x, y), Model(inputs=x, outputs=y), and Keras 1's Model(input=x, output=y)
-        given = [*positional, None, None]
+        given, keywords = [*call.positional, None, None], call.keywords
         ends = [
             keywords.get(f"{name}s", keywords.get(name, given[number]))
             for number, name in enumerate(("input", "output"))
@@ -352,7 +350,7 @@ class _Reader(ExpressionReader):
         inputs, outputs = (
             tuple((each.node, each.index) for each in tensors_in(end)) for end in ends
         )
-        model = ModelValue(None, outputs, inputs, node.lineno)
+        model = ModelValue(None, outputs, inputs, call.node.lineno)
         self.models.append(model)
         return model
 
@@ -361,7 +359,8 @@ class _Reader(ExpressionReader):
         if method == "add" and model.layers is not None and node.args:
             layer = self.value(node.args[0])
             # model.add(Input(...)) adds the Input itself
-            model.layers.append(self.uncalled(layer) if isinstance(layer, TensorValue) else layer)
+            is_input = isinstance(layer, TensorValue)
+            model.layers.append(self.nodes.pop(layer.node) if is_input else layer)
         elif method == "pop" and model.layers:
             model.layers.pop()
         return None
@@ -417,7 +416,3 @@ _MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output
 
 # Layers without a rule, recognised by name even when imported without `layers.`
 _LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}
-
-
-def _is_layers(function: ast.expr) -> bool:
-    return bool(re.search(r"(^|\.)layers\.\w+$", ast.unparse(function)))

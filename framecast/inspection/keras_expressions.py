@@ -20,7 +20,7 @@ from framecast.inspection.keras_values import (
     returns_several,
     to_symbol,
 )
-from framecast.inspection.model_graph import OpenAxes
+from framecast.inspection.model_graph import Node, OpenAxes
 from framecast.inspection.sizes import Symbol
 
 # Iterations of a loop that are followed; no model has as many layers
@@ -153,7 +153,7 @@ class ExpressionReader(GraphBuilder):
             return to_symbol(node)
         tensors = [each for each in (one, other) if isinstance(each, TensorValue)]
         if len(tensors) == 2 and type(op) in _TENSOR_OPERATORS:
-            return self.add_node(_TENSOR_OPERATORS[type(op)], {}, None, node, tensors)
+            return self.add(Node(_TENSOR_OPERATORS[type(op)], "", {}, line=node.lineno), tensors)
         # A tensor with a number keeps its shape
         if tensors:
             return tensors[0]
@@ -185,7 +185,7 @@ class ExpressionReader(GraphBuilder):
         known = all(isinstance(part, int | slice) or part in (None, ...) for part in parts)
         name = f"[{ast.unparse(node.slice)}]".replace("[(", "[").replace(")]", "]")
         kind, arguments = ("GetItem", {"index": parts}) if known else ("", {})
-        return self.add_node(kind, arguments, name, node, [value])
+        return self.add(Node(kind, name, arguments, line=node.lineno), [value])
 
     def _index(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Tuple):

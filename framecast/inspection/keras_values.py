@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import RECURRENT, Graph, Node, Tensor
 from framecast.inspection.sizes import Symbol
 from framecast.nn.convlstm.keras_identifiers import to_snake_case
@@ -23,22 +22,10 @@ class TensorValue:
 
 
 @dataclass
-class LayerValue:
-    """A layer that is made but not called yet."""
-
-    kind: str
-    arguments: dict[str, Any]
-    name: str | None
-    line: int
-    problems: list[Problem]
-    text: str = ""
-
-
-@dataclass
 class ModelValue:
     """A Sequential under construction, or a functional model."""
 
-    layers: list[LayerValue] | None
+    layers: list[Node] | None
     outputs: tuple[Tensor, ...] = ()
     inputs: tuple[Tensor, ...] = ()
     line: int = 0
@@ -58,36 +45,23 @@ class GraphBuilder:
         self.models: list[ModelValue] = []
 
     def apply(
-        self, layer: LayerValue, positional: list[Any], keywords: dict[str, Any], node: ast.AST
+        self, layer: Node, positional: list[Any], keywords: dict[str, Any], line: int | None
     ) -> TensorValue:
+        """Call a layer; `line` is that of the call."""
         # Lists of tensors, also nested ones, are several inputs
-        inputs, rest = tensors_in(positional[:1]), []
+        inputs, states = tensors_in(positional[:1]), []
         # Keras takes states by keyword or as further arguments
         if layer.kind in (*RECURRENT, "Bidirectional"):
-            rest = tensors_in([positional[1:], keywords.get("initial_state")])
-        name = layer.name or layer.text or None
-        return self.add_node(layer.kind, layer.arguments, name, node, inputs, rest, layer.problems)
+            states = tensors_in([positional[1:], keywords.get("initial_state")])
+        return self.add(replace(layer, line=line), inputs, states)
 
-    def add_node(
-        self,
-        kind: str,
-        arguments: dict[str, Any],
-        name: str | None,
-        node: ast.AST,
-        inputs: Sequence[TensorValue],
-        states: Sequence[TensorValue] = (),
-        problems: Sequence[Problem] = (),
+    def add(
+        self, layer: Node, inputs: Sequence[TensorValue], states: Sequence[TensorValue] = ()
     ) -> TensorValue:
-        made = Node(
-            kind,
-            name or to_snake_case(kind),
-            arguments,
-            tuple((each.node, each.index) for each in inputs),
-            tuple((each.node, each.index) for each in states),
-            getattr(node, "lineno", None),
-            tuple(problems),
-        )
-        self.nodes.append(made)
+        """Append a node for a layer that reads these tensors."""
+        ends = [tuple((each.node, each.index) for each in group) for group in (inputs, states)]
+        name = layer.name or to_snake_case(layer.kind)
+        self.nodes.append(replace(layer, name=name, inputs=ends[0], states=ends[1]))
         return TensorValue(len(self.nodes) - 1)
 
     def chain(self, layers: list[Any], x: TensorValue | None) -> TensorValue | None:
@@ -95,19 +69,13 @@ class GraphBuilder:
         for layer in layers:
             if isinstance(layer, ModelValue):
                 x = self.chain(layer.layers or [], x)
-            elif isinstance(layer, LayerValue):
-                at = ast.Pass(lineno=layer.line)
-                x = self.apply(layer, [] if x is None else [x], {}, at)
+            elif isinstance(layer, Node):
+                x = self.apply(layer, [] if x is None else [x], {}, layer.line)
             elif isinstance(layer, TensorValue):
                 x = layer if x is None else x
             else:
                 self.notes.append(f"the layer {layer} is not followed")
         return x
-
-    def uncalled(self, tensor: TensorValue) -> LayerValue:
-        """Take back the call of a layer, as in `model.add(Input(...))`, and return the layer."""
-        made = self.nodes.pop(tensor.node)
-        return LayerValue(made.kind, made.arguments, made.name, made.line, list(made.problems))
 
     def apply_model(self, model: ModelValue, positional: list[Any], node: ast.Call) -> Any:
         x = next(iter(tensors_in(positional)), None)
@@ -130,9 +98,7 @@ class GraphBuilder:
             node = self.nodes[number]
             inputs = tuple(_moved(each, moved) for each in node.inputs)
             states = tuple(_moved(each, moved) for each in node.states)
-            self.nodes.append(
-                Node(node.kind, node.name, node.arguments, inputs, states, node.line, node.problems)
-            )
+            self.nodes.append(replace(node, inputs=inputs, states=states))
             moved[number] = (len(self.nodes) - 1, None)
         return TensorValue(*_moved(model.outputs[0], moved))
 

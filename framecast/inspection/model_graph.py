@@ -17,7 +17,8 @@ Tensor = tuple[int, int | None]
 class Node:
     """A layer in a model: its kind and arguments, the tensors it reads, its line of code.
 
-    `states` are the tensors given as `initial_state`. A `kind` of "" is an unknown layer.
+    `states` are the tensors given as `initial_state`. A `kind` of "" is an unknown layer. A layer
+    that is not called yet has no inputs, and perhaps no name.
     """
 
     kind: str

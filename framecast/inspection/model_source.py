@@ -12,7 +12,6 @@ from typing import Any
 
 from framecast.errors import SourceError, UsageError
 from framecast.inspection.keras_code import (
-    LayerValue,
     read_code,
     read_layer,
     sequential_graph,
@@ -109,10 +108,9 @@ def read_layers(texts: Sequence[str]) -> Graph:
         if re.match(r"[\w.]+\(.*\)[\s,]*$", text.strip(), re.DOTALL):
             layers.append(read_layer(text, where))
         else:
-            arguments = read_settings(text, where)
-            layers.append(LayerValue("ConvLSTM2D", arguments, None, 0, []))
+            layers.append(Node("ConvLSTM2D", "", read_settings(text, where)))
     for layer in layers:
-        layer.line = 0
+        layer.line = None
     return sequential_graph(layers)
 
 
