@@ -455,7 +455,7 @@ def test_settings_left_out_of_a_dict_take_their_defaults():
     assert from_dict({"train": {"seed": 7}}) == Config(train=TrainConfig(seed=7))
 
 
-def test_the_example_file_is_the_codes_own():
+def test_the_example_file_is_generated_from_the_code():
     assert EXAMPLE.read_text(encoding="utf-8") == example_yaml(), REGENERATE
     assert load_config(EXAMPLE, env={}) == Config()
     assert max(map(len, example_yaml().splitlines())) <= 100

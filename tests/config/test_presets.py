@@ -10,7 +10,7 @@ from framecast.nn.cost_model.network import forecast_totals
 from tests.support.media import smooth_clip, write_folder
 
 
-def test_every_preset_says_what_it_is_and_where_it_comes_from():
+def test_every_preset_has_a_summary_and_a_source():
     assert list(presets()) == ["gpu", "keras-example", "shi2015"]
     for preset in presets().values():
         assert preset.summary.endswith(".") and len(preset.source) > 30

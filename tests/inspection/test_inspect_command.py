@@ -48,7 +48,7 @@ def test_one_line_a_layer_with_the_sums_above(run, model):
     assert any(line.startswith(warning) for line in out.splitlines())
 
 
-def test_verbose_tells_every_tensor_in_both_orders(run, model):
+def test_verbose_shows_every_tensor_in_both_orders(run, model):
     code, out, _ = run("inspect-shapes", model, "--verbose")
     assert code == 0
     assert "output (B, 10, 40, 50, 8), channels first (B, 10, 8, 40, 50)" in out
@@ -149,7 +149,7 @@ WRONG_CALLS = {
 
 
 @pytest.mark.parametrize(("words", "sentence"), WRONG_CALLS.values(), ids=WRONG_CALLS)
-def test_calls_that_mean_nothing_are_refused(run, words, sentence):
+def test_wrong_combinations_of_options_are_refused(run, words, sentence):
     code, out, err = run("inspect-shapes", *words)
     assert (code, out) == (2, "")
     assert sentence in err

@@ -77,7 +77,7 @@ def test_the_example_of_keras_documentation_is_followed_as_pasted():
     assert fed.notes == ()
 
 
-def test_unknown_sizes_stay_symbols_through_the_arithmetic():
+def test_unknown_sizes_stay_symbols_in_the_arithmetic():
     report = look("""
         model = Sequential([
             Input((None, None, None, 3)),
@@ -262,7 +262,7 @@ PIECES = (
 )
 
 
-def test_code_with_pieces_exchanged_at_random_is_told_or_refused_in_a_sentence():
+def test_code_with_random_replacements_is_reported_or_refused_in_a_sentence():
     draw = random.Random(0)
     model = "model = Sequential([Input((10, 64, 64, 1)), {}])"
     layers = (

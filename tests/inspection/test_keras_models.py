@@ -144,7 +144,7 @@ def test_files_that_are_no_model_are_explained(tmp_path):
         lambda config: config["layers"][2].update(inbound_nodes=[{"args": [{"keras_history": 1}]}]),
     ],
 )
-def test_a_damaged_configuration_is_told_or_refused_in_a_sentence(change):
+def test_a_damaged_configuration_is_reported_or_refused_in_a_sentence(change):
     config = json.loads(branched_model().to_json())
     change(config["config"])
     try:

@@ -1,4 +1,4 @@
-"""ConvLSTM2D layers given as text: equal to the real ones, refused with the layer's own words."""
+"""ConvLSTM2D layers given as text: equal to the real ones, refused with the layer's messages."""
 
 import inspect
 import json
@@ -219,7 +219,7 @@ def test_a_penalty_can_be_written_with_its_factors(text):
         ),
     ],
 )
-def test_a_penalty_that_means_nothing_is_refused(written, sentence):
+def test_an_invalid_penalty_is_refused(written, sentence):
     with pytest.raises(UsageError) as caught:
         read_settings(f"filters=2 kernel=3 kernel_regularizer={written}", "--layer 1")
     assert str(caught.value).startswith(f"--layer 1: {sentence}")
@@ -235,7 +235,7 @@ def real_layer(sizes, words):
             value = tuple(json.loads(f"[{value}]"))
             value = value[0] if len(value) == 1 else value
         except json.JSONDecodeError:
-            pass  # a name stands for itself
+            pass  # other text is a name
         arguments["kernel_size" if name == "kernel" else name] = value
     return ConvLSTM2D(**arguments)
 
@@ -287,7 +287,7 @@ def test_the_receptive_field_is_where_gradients_arrive():
         ("Banana(40)", "is not a known layer"),
     ],
 )
-def test_text_that_means_nothing_is_refused(words, sentence):
+def test_text_that_is_no_layer_is_refused(words, sentence):
     with pytest.raises(UsageError, match=sentence):
         inspected((8, 10, 64, 64, 1), words)
 

@@ -281,7 +281,7 @@ def test_a_likely_mistake_of_a_model_that_works_is_reported(case):
     assert sentence in " ".join(map(str, report.findings))
 
 
-def test_a_right_model_gets_no_warning():
+def test_a_correct_model_gets_no_warning():
     layers = f"{FIRST}, BatchNormalization(), ConvLSTM2D(8, 5, padding='same'), Conv2D(1, 3)"
     report = look(layers, "4,10,64,64,1", "4,62,62,1")
     assert report.works
@@ -316,7 +316,7 @@ model = Model([seen, ahead], z)
         (8, "[h]", "takes 2 tensors as initial_state and gets 1; give it [h, c]"),
     ],
 )
-def test_an_initial_state_has_to_be_the_layers_own(filters, states, sentence):
+def test_an_initial_state_needs_the_shape_of_the_layers_state(filters, states, sentence):
     report = inspect_graph(read_code(FUNCTIONAL.format(filters=filters, states=states), "m"))
     found = [str(finding) for finding in report.findings]
     assert report.works == (sentence is None)

@@ -1,4 +1,4 @@
-"""inspect-shapes: the way it prints is the way a clip takes, and what it refuses and warns of."""
+"""inspect-shapes of clips and settings: tensors as they really are, refusals and warnings."""
 
 import json
 import re
@@ -200,7 +200,7 @@ def test_text_and_json_of_one_line(clip):
         ([info()], ["data.context_length=1"], "one context frame shows no motion"),
     ],
 )
-def test_warnings_say_what_is_wrong_and_what_mends_it(infos, settings, warning):
+def test_warnings_say_what_is_wrong_and_how_to_fix_it(infos, settings, warning):
     found = inspect_clips(infos, load_config(None, settings, {})).warnings
     assert [text for text in found if re.search(warning, text)], found
 

@@ -66,7 +66,7 @@ def test_the_papers_rows_with_a_small_kernel_over_the_state(filters, count):
     assert forecast_totals(ModelConfig("shi2015", **given), 1, (64, 64)).parameters == count
 
 
-def test_every_layer_has_a_kernel_of_its_own():
+def test_every_layer_has_its_own_kernel():
     """Counted by hand: 4F (C + F) k^2 + 4F, and 3F more where there are peepholes."""
     filters, kernels = (5, 7, 4), (5, 1, 3)
     convlstm = random_network("convlstm", filters=filters, kernel_size=kernels)
@@ -184,7 +184,7 @@ def test_every_parameter_gets_a_gradient(name):
 
 
 @pytest.mark.parametrize("name", TIED)
-def test_tied_networks_refuse_other_sizes_and_name_one_that_takes_them(name):
+def test_tied_networks_refuse_other_sizes_and_name_a_network_for_any_size(name):
     network = random_network(name)
     message = (
         f"{name} is tied to the frame size 11x9 it was made for, found 10x9; resize them to 11x9, "
@@ -229,7 +229,7 @@ def test_plans_for_tied_networks_are_whole_frames_of_one_size(name):
     assert make_plan([clip("a", 40, 64), clip("b", 64, 40)], free).config.data.resize == "auto"
 
 
-def test_what_memory_cannot_hold_is_refused_before_it_is_built(monkeypatch):
+def test_a_network_too_large_for_memory_is_refused_before_it_is_built(monkeypatch):
     monkeypatch.setattr(memory, "machine_memory", lambda: 2_000_000_000)
     big, small = ModelConfig("fc-lstm", units=(2048, 2048)), ModelConfig("fc-lstm")
     message = (

@@ -235,7 +235,7 @@ def test_gradients_are_the_numerical_ones(name, monkeypatch):
 
 
 @pytest.mark.parametrize("patch", [2, 4, 8])
-def test_cells_that_agree_are_painted_without_edges(patch):
+def test_equal_cells_are_painted_without_edges(patch):
     """Inside the frame the patches fade into each other as bilinear interpolation does."""
     paint = ToPixels(1, 1, patch)
     assert not paint(torch.rand(1, 1, 3, 4), (3 * patch, 4 * patch)).any()

@@ -1,4 +1,4 @@
-"""Keras files that are damaged, hold code or reach out of themselves."""
+"""Keras files that are damaged, contain code or refer to other files."""
 
 import builtins
 import zipfile
@@ -63,7 +63,7 @@ class Wrapped(keras.layers.Wrapper):
         return self.layer.compute_output_shape(shape)
 
 
-def test_what_is_skipped_is_said(tmp_path):
+def test_skipped_layers_are_named(tmp_path):
     x = inputs({})
     model = keras_model(
         Wrapped(keras.layers.ConvLSTM2D(2, 1, return_sequences=True), name="wrapped"),
@@ -92,7 +92,7 @@ def test_what_is_skipped_is_said(tmp_path):
     ],
     ids=str,
 )
-def test_a_configuration_that_means_nothing_is_refused(tmp_path, arguments, message):
+def test_an_invalid_configuration_is_refused(tmp_path, arguments, message):
     path, *_, config = saved(tmp_path)
     file = rewrite(path, tmp_path / "bad.keras", config_json=changed(config, **arguments))
     with pytest.raises(CheckpointError, match=message):
@@ -107,7 +107,7 @@ def test_a_configuration_that_means_nothing_is_refused(tmp_path, arguments, mess
     ],
     ids=range(8),
 )
-def test_a_configuration_that_is_none_is_refused(tmp_path, text):
+def test_text_that_is_no_configuration_is_refused(tmp_path, text):
     path, *_ = saved(tmp_path)
     with pytest.raises(CheckpointError, match=r"bad\.keras"):
         load_keras_layers(rewrite(path, tmp_path / "bad.keras", config_json=text))
@@ -198,7 +198,7 @@ def test_big_endian_and_compressed_weights_are_read(tmp_path):
     assert torch.equal(again.kernel, layer.kernel)
 
 
-def test_without_h5py_the_way_to_install_it_is_said(tmp_path, monkeypatch):
+def test_without_h5py_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     real = builtins.__import__
 
     def fail(name, *rest):

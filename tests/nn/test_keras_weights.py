@@ -1,4 +1,4 @@
-"""ConvLSTM layers from and to files of Keras, held against Keras' own outputs."""
+"""ConvLSTM layers from and to files of Keras, compared with Keras' own outputs."""
 
 import zipfile
 from pathlib import Path
@@ -255,7 +255,7 @@ def test_a_name_is_asked_for_when_several_layers_fit(tmp_path):
         load_keras_layers(path)
 
 
-def test_what_keras_has_not_is_refused(tmp_path):
+def test_layers_that_keras_does_not_have_are_refused(tmp_path):
     path = tmp_path / "ours.weights.h5"
     refused = {
         "no peephole": ConvLSTM2D(F, 3, in_channels=C, peephole=True),

@@ -1,4 +1,4 @@
-"""What the networks compute for x and for h: the experiments of the README's section."""
+"""The networks' operations on x and h: the experiments in the README."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The benchmarks: windows, peers, scores, and each command as a whole."""
+"""The benchmarks: windows, third-party methods, scores, and each command as a whole."""
 
 import gzip
 import json
@@ -52,7 +52,7 @@ def call(module, monkeypatch, *arguments):
 
 
 @pytest.mark.parametrize(("frames", "cut", "part"), [(40, 28, (22, 40)), (144, 101, (95, 144))])
-def test_targets_lie_behind_the_cut_and_contexts_may_reach_before_it(frames, cut, part):
+def test_targets_are_after_the_cut_and_contexts_may_begin_before_it(frames, cut, part):
     assert first_unseen(frames) == cut
     assert late_part(frames) == range(*part)
     assert part[0] + 6 == cut
@@ -129,7 +129,7 @@ def test_a_nowcast_is_asked_in_dbz_and_unknown_pixels_have_no_echo():
     torch.testing.assert_close(frames[1], expected_BCHW)
 
 
-def test_pysteps_is_told_when_absent_and_needs_dbz(monkeypatch):
+def test_missing_pysteps_is_reported_and_it_needs_dbz(monkeypatch):
     monkeypatch.setattr(peers, "pysteps_version", lambda: None)
     assert peers.pysteps_methods(SCALE) == {}
     with pytest.raises(UsageError, match="need pixels in dBZ, the scale is in mm/h"):

@@ -1,4 +1,4 @@
-"""The house stands as its picture says: arrows downwards, no circles, no torch at the door."""
+"""The structure is as its picture says: imports go downwards, without circles or an early torch."""
 
 import ast
 import re
@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "__init__": "api runtime nn data prediction evaluation training video",
     "__main__": "cli",
 }
-"""Wings by the wings whose modules they may import, besides their own."""
+"""For each wing, the other wings that it may import."""
 
 
 def imports(path):

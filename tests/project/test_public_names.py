@@ -1,4 +1,4 @@
-"""What `import framecast` offers: a list that changes on purpose only, and costs nothing."""
+"""The names of `import framecast`: they change only on purpose, and importing is cheap."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def test_the_public_names_are_these():
 
 
 @pytest.mark.parametrize(("name", "kind"), NAMES.items())
-def test_a_public_name_is_what_it_says_and_is_documented(name, kind):
+def test_a_public_name_has_its_kind_and_is_documented(name, kind):
     found = getattr(framecast, name)
     assert found.__name__ == name
     assert isinstance(found, type) == (kind == "class")

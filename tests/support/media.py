@@ -1,4 +1,4 @@
-"""Small clips written by the tests, and what reading one ends in."""
+"""Small clips written by the tests, and the result of reading one."""
 
 import io
 from fractions import Fraction
@@ -53,7 +53,7 @@ def read_all(source, *span):
 
 
 def problem(path, error=SourceError, **settings):
-    """Open and read everything; return the one line that it must end in."""
+    """Open and read everything; return the one line of its error or success."""
     with pytest.raises(error) as caught:
         for source in open_sources([path], **settings):
             for _ in source.read():
@@ -69,7 +69,7 @@ SCENE_H, SCENE_W = 40, 64
 
 
 def scene(frames, seed, velocity=(1.5, -0.5)):
-    """A moving texture of its own, (T, H, W, 1) in 0..255."""
+    """A moving texture that no other clip has, (T, H, W, 1) in 0..255."""
     pixels = 255 * translating(frames, SCENE_H, SCENE_W, velocity, sigma=6, seed=seed)
     return pixels.numpy().astype(np.uint8)[..., None]
 

@@ -156,6 +156,7 @@ def from_keras_config(layer: ConfiguredLayer, keras2: bool, notes: list[str]) ->
     for name, value in list(arguments.items()):
         kind = name.rpartition("_")[2]
         if kind == "activation":
+            # Outputs depend on it, so an unknown one is refused and not left out
             arguments[name] = _activation(layer, name, value, keras2)
         elif kind in _GETTERS:
             try:
@@ -163,6 +164,7 @@ def from_keras_config(layer: ConfiguredLayer, keras2: bool, notes: list[str]) ->
             except (ValueError, TypeError, AttributeError):
                 notes.append(f"{layer.key}: {name} {value!r:.80} has no name here, was left out")
                 del arguments[name]
+    # A SeedGenerator, whose state only Keras' own generator continues
     if not isinstance(arguments.get("seed"), (int, type(None))):
         notes.append(f"{layer.key}: seed is not a number but an object of Keras, was left out")
         del arguments["seed"]

@@ -147,6 +147,7 @@ def save_keras_weights(
     """
     path = Path(path)
     file = None if model is None else read_keras_file(Path(model))
+    # Keras chooses its reader by the suffix
     suffix = ".h5" if file is not None and file.legacy else ".weights.h5"
     if path.name.endswith(".weights.h5") != (suffix == ".weights.h5") or path.suffix != ".h5":
         raise UsageError(
@@ -161,6 +162,7 @@ def save_keras_weights(
             raise UsageError(
                 f"layer {name!r} has no weights yet", remedy="give in_channels, or call it once"
             )
+    # Every check comes before the file is touched
     places = {} if file is None else {name: _place(file, name, layers[name]) for name in layers}
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already", remedy="use another name or overwrite=True")

@@ -154,6 +154,7 @@ def _cells(
             f"{where}: {len(found)} ConvLSTM stacks of {project}{wanted}; prefixes found: {known}",
             remedy="give the prefix of one, or another file",
         )
+    # Numbers of cells, not their order in the file, are the order of the layers
     stack = stacks[found[0]]
     if sorted(stack) != list(range(len(stack))):
         raise CheckpointError(
