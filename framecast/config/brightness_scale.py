@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from framecast.errors import ConfigError
 
 # As people write numbers: no underscores, no "inf", no bare point
-NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+DECIMAL = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 
 # The unit begins with no digit, so that `0..1 0` is an error and not the unit "0"
-SCALE_PATTERN = rf"({NUMBER})\.\.({NUMBER}) ([^\d\s]\S*)( log)?"
+SCALE_PATTERN = rf"({DECIMAL})\.\.({DECIMAL}) ([^\d\s]\S*)( log)?"
 
 SCALE_TEXT = "BLACK..WHITE UNIT [log] such as -10..60 dBZ"
 

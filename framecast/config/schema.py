@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from framecast.config.brightness_scale import NUMBER, SCALE_PATTERN, SCALE_TEXT
+from framecast.config.brightness_scale import DECIMAL, SCALE_PATTERN, SCALE_TEXT
 from framecast.config.fields import Section, setting
 from framecast.config.networks import NETWORKS, NetworkTraits
 from framecast.errors import ConfigError
 
-RANGE_PATTERN = rf"auto|full|({NUMBER})\.\.({NUMBER})"
+RANGE_PATTERN = rf"auto|full|({DECIMAL})\.\.({DECIMAL})"
 RANGE_TEXT = "auto, full or LOW..HIGH such as 0..4095"
 
 AXES_PATTERN = r"auto|[NTCHW]{3,5}"

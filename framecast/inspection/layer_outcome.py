@@ -10,7 +10,7 @@ from framecast.inspection.sizes import show_shape as show
 from framecast.nn.shapes import to_sizes
 
 Arguments = dict[str, Any]
-Weights = tuple[tuple[str, Shape], ...]
+WeightShapes = tuple[tuple[str, Shape], ...]
 
 
 class LayerMistakeError(Exception):
@@ -65,7 +65,7 @@ class LayerOutcome:
     """
 
     outputs: tuple[Shape, ...]
-    weights: Weights = ()
+    weights: WeightShapes = ()
     frozen: Size = 0
     macs: Size = 0
     padding: str = ""
@@ -149,7 +149,7 @@ def known_channels(channels: Size) -> Size:
     return channels
 
 
-def bias_of(arguments: Arguments, *sizes: Size) -> Weights:
+def bias_of(arguments: Arguments, *sizes: Size) -> WeightShapes:
     return (("bias", sizes),) if arguments["use_bias"] else ()
 
 

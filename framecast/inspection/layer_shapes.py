@@ -257,9 +257,7 @@ def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOut
     return LayerOutcome((tuple(sizes),))
 
 
-Rule = Callable[..., LayerOutcome]
-
-RULES: dict[str, Rule] = {
+RULES: dict[str, Callable[..., LayerOutcome]] = {
     **KERNEL_RULES,
     **dict.fromkeys(GATES, _recurrent),
     **dict.fromkeys(("BatchNormalization", "LayerNormalization"), _normalization),

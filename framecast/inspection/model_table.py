@@ -18,9 +18,9 @@ def table(report: ModelReport, *, verbose: bool = False) -> Iterator[str]:
     """Lines of the table and of the sums; with `verbose` every tensor below its layer."""
     rows = [_cells(line) for line in report.lines]
     widths = [max(map(len, column)) for column in zip(HEADER, *rows, strict=True)]
-    yield _aligned(HEADER, widths)
+    yield _aligned(HEADER, widths, right=2)
     for line, cells in zip(report.lines, rows, strict=True):
-        yield _aligned(cells, widths)
+        yield _aligned(cells, widths, right=2)
         if verbose:
             yield from (f"    {text}" for text in _details(line))
 
@@ -100,14 +100,10 @@ def _orders(shape: Shape | None) -> str:
     return f"{show(shape)}, channels first {show(moved)}"
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    name, output, parameters, *rest = cells
-    columns = (
-        name.ljust(widths[0]),
-        output.ljust(widths[1]),
-        parameters.rjust(widths[2]),
-        *(text.ljust(width) for text, width in zip(rest, widths[3:], strict=True)),
-    )
+def _aligned(texts: Sequence[str], widths: Sequence[int], *, right: int) -> str:
+    """Texts in columns; the one with the number `right` is aligned to the right."""
+    cells = enumerate(zip(texts, widths, strict=True))
+    columns = (t.rjust(width) if n == right else t.ljust(width) for n, (t, width) in cells)
     return "  ".join(columns).rstrip()
 
 

@@ -15,7 +15,7 @@ from framecast.data.plan import Plan, common_channels, make_plan, resolve_batch,
 from framecast.data.windows import LONGEST_AUTO_HORIZON, window_span
 from framecast.errors import ResourceError, SourceError, UsageError
 from framecast.inspection.tensor_table import Inspection, TensorSection, show_bytes
-from framecast.nn.cost_model.memory import check_memory
+from framecast.nn.cost_model.memory import check_weight_memory
 from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, totals
 from framecast.nn.forecasters.grid import coarsest_patch, grid_size, patch_of
@@ -256,7 +256,7 @@ class _Run:
             )
         # The same sentence as the refusal of `train`
         try:
-            check_memory(model, self.channels, self.crop)
+            check_weight_memory(model, self.channels, self.crop)
         except ResourceError as error:
             found.append(str(error))
         return found

@@ -40,7 +40,7 @@ class Inspection:
         """The same for programs: plain data that JSON holds."""
         return {
             "sections": [
-                {"title": section.title, "tensors": [to_dict(line) for line in section.lines]}
+                {"title": section.title, "tensors": [tensor_dict(line) for line in section.lines]}
                 for section in self.sections
             ],
             "figures": {key: value for key, value, _ in self.figures},
@@ -49,7 +49,7 @@ class Inspection:
         }
 
 
-def to_dict(line: LayerRecord) -> dict[str, Any]:
+def tensor_dict(line: LayerRecord) -> dict[str, Any]:
     return {
         "name": line.name,
         "operation": line.operation,

@@ -14,7 +14,7 @@ from framecast.config.loading import Config
 from framecast.data.plan import Plan, make_plan
 from framecast.data.scene_breaks import split_scenes
 from framecast.errors import ResourceError
-from framecast.nn.cost_model.memory import check_batch, check_memory
+from framecast.nn.cost_model.memory import check_batch, check_weight_memory
 from framecast.training.run_folder import RunFolder
 from framecast.training.tensorboard import check_installed
 from framecast.video.readers.base import FrameSource
@@ -43,7 +43,7 @@ def prepare(
 
     `on_frame` is called for every frame looked at, with a description of the work and the number
     of frames.
-    Raises SourceError when a path cannot be used, and what `make_plan`, `check_memory` and
+    Raises SourceError when a path cannot be used, and what `make_plan`, `check_weight_memory` and
     `check_batch` raise; ResourceError when the device that is named is not there, UsageError when
     TensorBoard is asked for and not installed.
     """
@@ -51,7 +51,7 @@ def prepare(
         check_installed()
     sources = open_sources(paths, **read_options(config.data))
     plan = make_plan([source.info for source in sources], config)
-    check_memory(config.model, plan.channels, plan.crop)
+    check_weight_memory(config.model, plan.channels, plan.crop)
     if config.train.device not in ("auto", "cpu"):
         _pick_device(config)
     try:

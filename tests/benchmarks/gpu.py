@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from framecast.config.networks import NETWORKS
 from framecast.config.schema import ModelConfig
 from framecast.data.batches import Batch
-from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
+from framecast.nn.forecasters.registry import build_forecaster
 from framecast.runtime.device import autocast, placed
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import squared_error

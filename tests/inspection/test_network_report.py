@@ -17,7 +17,7 @@ from framecast.data.decoding import decode_clips
 from framecast.data.plan import make_plan
 from framecast.errors import CheckpointError, ConfigError, SourceError, UsageError
 from framecast.inspection.network_report import inspect_clips, inspect_target
-from framecast.inspection.tensor_table import COLUMNS, cells, remark, show_bytes, to_dict
+from framecast.inspection.tensor_table import COLUMNS, cells, remark, show_bytes, tensor_dict
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
 from framecast.prediction.loaded_forecaster import load_forecaster
@@ -82,8 +82,8 @@ def test_data_lines_are_what_the_data_set_gives(clip):
     )
     lines = lines_of(inspect_target(clip, None, (*SETTINGS, *SMALL)))
     assert shape(lines["clips", "clip.npy"]) == (T, C, H, W)
-    assert to_dict(lines["clips", "clip.npy"])["bytes"] == 2 * T * C * H * W
-    last = to_dict(lines["clips", "frames"])
+    assert tensor_dict(lines["clips", "clip.npy"])["bytes"] == 2 * T * C * H * W
+    last = tensor_dict(lines["clips", "frames"])
     assert tuple(last["channels_last"].values()) == decoded[0].shape
     assert shape(lines["training", "context"]) == tuple(batch.context_BTCHW.shape)
     assert shape(lines["training", "target"]) == tuple(batch.target_BTCHW.shape)
@@ -100,7 +100,7 @@ def test_prediction_lines_are_what_prediction_gives(clip, model):
     predicted = load_forecaster(model, "cpu").predict(frames_THWC, 4)
     lines = lines_of(inspect_target(clip, None, (*SETTINGS, *SMALL)))
     output = lines["prediction", "output"]
-    assert tuple(to_dict(output)["channels_last"].values()) == predicted.shape
+    assert tuple(tensor_dict(output)["channels_last"].values()) == predicted.shape
     assert output.dtype == str(predicted.dtype)
     assert output.operation == "pixels, scaled back to the clip's own size"
     assert lines["prediction", "pad_to_grid"].padding == (0, 11, 0, 14)  # cells of 16
@@ -137,7 +137,7 @@ def test_both_channel_orders_hold_the_same_axes_everywhere(clip):
     for section in inspect_target(clip, None, SETTINGS).sections:
         for line in section.lines:
             assert len(cells(line)) == len(COLUMNS)
-            first, last = (to_dict(line)[f"channels_{order}"] for order in ("first", "last"))
+            first, last = (tensor_dict(line)[f"channels_{order}"] for order in ("first", "last"))
             assert first == last  # as mappings, which have no order
             spatial = [letter for letter in last if letter in "HW"]
             assert spatial == ["H", "W"]

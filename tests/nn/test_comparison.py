@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from framecast.config.loading import Config, load_config
+from framecast.config.networks import NETWORKS
 from framecast.config.schema import ModelConfig
 from framecast.data.batches import Batch
 from framecast.data.plan import make_plan
@@ -16,11 +17,11 @@ from framecast.errors import CheckpointError, ResourceError, SourceError
 from framecast.inspection.network_report import inspect_clips, inspect_settings
 from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.nn.cost_model import memory
-from framecast.nn.cost_model.memory import check_memory
+from framecast.nn.cost_model.memory import check_weight_memory
 from framecast.nn.cost_model.network import forecast_totals
 from framecast.nn.forecasters.comparison import CnnLstm, EncoderForecaster, FcLstm, Shi2015
 from framecast.nn.forecasters.layers import grid_stack
-from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
+from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import load_checkpoint, save_checkpoint
 from framecast.training.losses import cross_entropy
 from framecast.video.readers.base import SourceInfo
@@ -237,13 +238,13 @@ def test_a_network_too_large_for_memory_is_refused_before_it_is_built(monkeypatc
         "this machine has 2.0 GB; use a smaller --resize or model.units, or --model convlstm"
     )
     with pytest.raises(ResourceError, match=f"^{re.escape(message)}$"):
-        check_memory(big, 1, (64, 64))
-    check_memory(small, 1, (64, 64))
+        check_weight_memory(big, 1, (64, 64))
+    check_weight_memory(small, 1, (64, 64))
     with pytest.raises(ResourceError, match=r"convlstm on .*; use smaller model.filters$"):
-        check_memory(ModelConfig("convlstm", (4000,)), 1, (64, 64))
+        check_weight_memory(ModelConfig("convlstm", (4000,)), 1, (64, 64))
     assert message in inspect_settings(Config(model=big), (64, 64), 1).warnings
     monkeypatch.setattr(memory, "machine_memory", lambda: None)
-    check_memory(big, 1, (64, 64))
+    check_weight_memory(big, 1, (64, 64))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

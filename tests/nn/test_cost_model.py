@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from framecast.config.networks import NETWORKS
 from framecast.config.schema import ModelConfig
 from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import channels_last, size, totals
 from framecast.nn.forecasters import comparison
-from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
+from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.rollout import rollout
 from tests.support.live_bytes import LiveBytes, saved_bytes
 

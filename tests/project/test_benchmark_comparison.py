@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from framecast.config.networks import NETWORKS
 from framecast.config.schema import ModelConfig
-from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
+from framecast.nn.forecasters.registry import build_forecaster
 from tests.benchmarks.comparison.__main__ import draw, evidence_table
 from tests.benchmarks.comparison.evidence import (
     Finding,

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from framecast.config.loading import load_config
+from framecast.config.networks import NETWORKS
 from framecast.errors import ResourceError, UsageError
-from framecast.nn.forecasters.registry import NETWORKS, build_forecaster
+from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group, _own_device

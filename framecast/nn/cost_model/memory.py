@@ -10,7 +10,7 @@ from framecast.nn.shapes import FLOAT_BYTES
 from framecast.runtime.memory import machine_memory
 
 
-def check_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> None:
+def check_weight_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> None:
     """Raise ResourceError when the weights alone cannot be trained on this machine.
 
     `size` is the (H, W) trained at. Passes if the system does not report how

@@ -21,11 +21,11 @@ from torch import Tensor
 from framecast.errors import CheckpointError
 from framecast.nn.convlstm.layer import ConvLSTM2D
 
-Source = Mapping[str, Any] | str | Path
+_Source = Mapping[str, Any] | str | Path
 _CONTAINERS = ("state_dict", "model_state_dict", "model")
 
 
-def load_ndrplz(source: Source, prefix: str | None = None) -> list[ConvLSTM2D]:
+def load_ndrplz(source: _Source, prefix: str | None = None) -> list[ConvLSTM2D]:
     """Layers of an ndrplz ConvLSTM, from its state dict or a file of it; in eval mode, in order.
 
     Each maps (B,T,C,H,W) to all steps (B,T,F,H,W), as the original with batch_first=True.
@@ -54,7 +54,7 @@ def _ndrplz_parts(at: str, cell: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def load_openstl(source: Source, prefix: str | None = None) -> list[ConvLSTM2D]:
+def load_openstl(source: _Source, prefix: str | None = None) -> list[ConvLSTM2D]:
     """Layers of an OpenSTL ConvLSTM, from its state dict or a file of it; in eval mode, in order.
 
     Each maps (B,T,C,H,W) to all steps (B,T,F,H,W), C the channels of a frame cut into patches. The
@@ -87,7 +87,7 @@ def _openstl_parts(at: str, cell: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _load(
-    source: Source,
+    source: _Source,
     prefix: str | None,
     names: set[str],
     project: str,
@@ -106,7 +106,7 @@ def _load(
     return where, layers, tensors
 
 
-def _tensors(source: Source) -> tuple[str, dict[str, Tensor]]:
+def _tensors(source: _Source) -> tuple[str, dict[str, Tensor]]:
     """Where the tensors come from, in words, and the tensors by name."""
     where, contents = "state dict", source
     if isinstance(source, (str, Path)):

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from framecast.nn.forecasters.registry import NETWORKS
+from framecast.config.networks import NETWORKS
 from framecast.prediction.checkpoint import load_checkpoint
 
 from ..shared.contest import train_model
