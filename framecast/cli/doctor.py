@@ -29,6 +29,7 @@ OPTIONAL = {
     "safetensors": "export to safetensors",
     "h5py": "Keras weight files and HDF5 arrays",
     "netCDF4": "NetCDF files",
+    "tensorboard": "train --tensorboard",
 }
 """Packages that framecast works without, and what needs them."""
 

@@ -36,7 +36,7 @@ class Amount(ProgressColumn):
 def amount(task: Task) -> str:
     """Say what is done of a task: `40/120, 25/s, 3 s left`, or its own text and the time."""
     parts = [task.fields["text"]]
-    if not parts[0] and task.completed:
+    if not parts[0] and (task.completed or task.total):
         parts = [f"{task.completed:.0f}" + (f"/{task.total:.0f}" if task.total else "")]
         if task.speed:
             parts.append(f"{task.speed:.{0 if task.speed >= 10 else 1}f}/s")
@@ -97,7 +97,7 @@ class Display:
     def show(self, work: str, done: int = 0, total: int | None = None, text: str = "") -> None:
         """Say how much of some work is done; `text` is shown instead of the numbers."""
         task = self._task(work)
-        if done < task.completed:  # the same work once more, as the validation of each epoch
+        if done < task.completed:  # the same work once more, with no other in between
             self.progress.reset(task.id)
         self.progress.update(task.id, completed=done, total=total, text=text)
 
@@ -118,6 +118,7 @@ class Display:
                 self._step_done(event)
             case EpochDone() if not self.quiet:
                 show_epoch(event)
+                self.show("training")  # the first step after a validation may take a while
 
     def _step_done(self, event: StepDone) -> None:
         text = f"epoch {event.epoch}, step {event.step}, loss {event.loss:.5f}"
@@ -135,7 +136,8 @@ class Display:
         if task is not self.current:
             if self.current is not None:
                 self.progress.update(self.current.id, visible=False)
-            self.progress.update(task.id, visible=True)
+            # Taken up once more, as validating is, it counts its time and its units from now.
+            self.progress.reset(task.id, visible=True)
             self.current = task
         return task
 

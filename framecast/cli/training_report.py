@@ -14,6 +14,7 @@ from framecast.cli.console import (
     show_notes,
     show_result,
 )
+from framecast.training.events import FINE_TUNED, TRAINED
 
 if TYPE_CHECKING:
     from framecast.data.plan import Plan
@@ -131,10 +132,23 @@ def _stages(result: TrainingResult) -> str:
     return f"kept: {result.kept}; held-out MSE x 1000 of each stage: {', '.join(gains)}"
 
 
+def _kept_start(result: TrainingResult) -> str:
+    """Say why the model is as it was before its first step."""
+    start = sum(result.validation_mse_T) / len(result.validation_mse_T)
+    trained = [result.stage_mse.get(stage, start) for stage in (FINE_TUNED, TRAINED)]
+    if min(trained) < start:
+        return (
+            "the fine-tuned model is less than 2 % better than its start on held-out frames, "
+            "which may be chance, so the start is kept"
+        )
+    return "the fine-tuned model did not beat its start on held-out frames, so the start is kept"
+
+
 def _show_scores(result: TrainingResult) -> None:
     """Print the held-out errors per lead time, next to the baselines', and how they compare."""
-    title = f"held-out MSE x 1000 (frames in 0..1), best epoch {result.epoch}"
-    table = open_table("lead", "framecast", "last frame", "optical flow", title=title, left=0)
+    # Not as the table's title, which would be broken to its width.
+    messages.print(f"held-out MSE x 1000 (frames in 0..1), best epoch {result.epoch}")
+    table = open_table("lead", "framecast", "last frame", "optical flow", left=0)
     columns = (result.validation_mse_T, result.persistence_mse_T, result.flow_mse_T)
     for lead, row in enumerate(zip(*columns, strict=True), start=1):
         table.add_row(str(lead), *(f"{1000 * error:.3f}" for error in row))
@@ -145,9 +159,7 @@ def _show_scores(result: TrainingResult) -> None:
     minutes = "1 minute" if f"{result.minutes:.1f}" == "1.0" else f"{result.minutes:.1f} minutes"
     messages.print(f"stopped after {counted(result.steps, 'step')}, {minutes}: {result.reason}")
     if result.epoch == 0:
-        messages.print(
-            "the fine-tuned model did not beat its start on held-out frames, so the start is kept"
-        )
+        messages.print(_kept_start(result))
     if result.stage_mse:  # a resumed run of an earlier framecast noted none
         messages.print(_stages(result))
     for name, mean in zip(("the last frame repeated", "optical flow"), baselines, strict=True):

@@ -164,13 +164,16 @@ class Trainer:
         """
         windows = list(fitting_windows(self.plan))
         random.Random(self.plan.config.train.seed).shuffle(windows)
-        budget = self.plan.config.train.minutes or math.inf
-        end = time.monotonic() + 60 * FITTING_SHARE * budget
+        begun, fitting = time.monotonic(), len(windows)
+        seconds = 60 * FITTING_SHARE * (self.plan.config.train.minutes or math.inf)
         batches = whole_batches(self.clips, windows, self.plan.window_shape, pixels=1)
         for number, batch in enumerate(batches):
-            if number > 0 and time.monotonic() > end:
+            spent = time.monotonic() - begun
+            if number > 0 and spent > seconds:
                 return
-            self._tell(Working("fitting the start", number, len(windows)))
+            if number > 0:  # how many the budget allows, at the speed so far
+                fitting = math.ceil(min(len(windows), number * seconds / spent))
+            self._tell(Working("fitting the start", number, fitting))
             moved = batch.to(self.group.device)
             yield moved.context_BTCHW, moved.target_BTCHW
 

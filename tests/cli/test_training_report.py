@@ -3,7 +3,7 @@
 import pytest
 
 from framecast.cli import training_report
-from framecast.training.events import EpochDone
+from framecast.training.events import EpochDone, TrainingResult
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,23 @@ def test_epoch_lines_fit_80_columns(capfd):
     assert max(map(len, lines)) <= 80
     assert lines[0] == "held-out MSE x 1000: last frame 250.000, optical flow 125.000"
     assert lines[-1] == "99999 1234567    1234.5 12.34567        100.000   20.0 % lower        best"
+
+
+@pytest.mark.parametrize(
+    ("trained", "words"),
+    [(0.0215, "is less than 2 % better than its start"), (0.022, "did not beat its start")],
+)
+def test_a_start_that_is_kept_is_explained_by_the_figures(trained, words):
+    mse_T = (0.0200, 0.0232)
+    result = TrainingResult(
+        epoch=0,
+        steps=1,
+        minutes=1.0,
+        reason="1 minute is used",
+        validation_mse_T=mse_T,
+        kept="fitted",
+        stage_mse={"pretrained": 0.0218, "fitted": 0.0216, "fine-tuned": trained},
+        persistence_mse_T=mse_T,
+        flow_mse_T=mse_T,
+    )
+    assert words in training_report._kept_start(result)
