@@ -169,7 +169,7 @@ def evaluate(
                 show_model(task.forecaster)
             display.show("scoring windows", 0, len(task.windows))
             count = partial(display.count, "scoring windows")
-            found = evaluate_task(task, on_window=count, group=group, started=started)
+            found = evaluate_task(task, on_windows=count, group=group, started=started)
             if group.main and files.paths:
                 display.show("writing the report")
                 files.write(found, task)

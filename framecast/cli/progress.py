@@ -96,16 +96,19 @@ class Display:
 
     def show(self, work: str, done: int = 0, total: int | None = None, text: str = "") -> None:
         """Say how much of some work is done; `text` is shown instead of the numbers."""
-        task = self._task(work)
-        if done < task.completed:  # the same work once more, with no other in between
+        before, task = self.current, self._task(work)
+        # The same work once more, as the validation of each epoch: its time counts from now.
+        if done < task.completed or (done == 0 and task is not before):
             self.progress.reset(task.id)
         self.progress.update(task.id, completed=done, total=total, text=text)
 
-    def count(self, work: str, total: int | None = None) -> None:
-        """Say that one more unit of some work is done, of `total`; None where nobody knows."""
+    def count(self, work: str, total: int | None = None, more: int = 1) -> None:
+        """Say that more units of some work are done, of `total`; None where nobody knows."""
         task = self._task(work)
         finished = task.total is not None and task.completed >= task.total
-        self.show(work, 1 if finished else int(task.completed) + 1, total)
+        # Of a total that has grown, as that of windows which fit a budget, the count goes on.
+        again = finished and (total is None or total <= task.total)
+        self.show(work, more if again else int(task.completed) + more, total)
 
     def training_event(self, event: Event) -> None:
         """Show what a training emits."""
@@ -118,7 +121,7 @@ class Display:
                 self._step_done(event)
             case EpochDone() if not self.quiet:
                 show_epoch(event)
-                self.show("training")  # the first step after a validation may take a while
+                self._task("training")  # whose first step after a validation may take a while
 
     def _step_done(self, event: StepDone) -> None:
         text = f"epoch {event.epoch}, step {event.step}, loss {event.loss:.5f}"
@@ -136,8 +139,7 @@ class Display:
         if task is not self.current:
             if self.current is not None:
                 self.progress.update(self.current.id, visible=False)
-            # Taken up once more, as validating is, it counts its time and its units from now.
-            self.progress.reset(task.id, visible=True)
+            self.progress.update(task.id, visible=True)
             self.current = task
         return task
 

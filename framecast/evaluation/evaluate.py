@@ -41,21 +41,22 @@ def evaluate(
     sources: Sequence[FrameSource],
     request: EvaluationRequest | None = None,
     baselines: Mapping[str, Predictor] = BASELINES,
-    on_window: Callable[[int], None] = lambda total: None,
+    on_windows: Callable[[int, int], None] = lambda total, more: None,
 ) -> Report:
     """Score a model and the baselines on the same windows of clips.
 
-    `on_window` is called with the number of windows after each one. Raises what `plan_evaluation`,
+    `on_windows` is called after each batch with the windows there will be in all, and those of the
+    batch. Raises what `plan_evaluation`,
     reading and predicting raise.
     """
     task = plan_evaluation(forecaster, sources, request or EvaluationRequest())
-    return evaluate_task(task, baselines, on_window)
+    return evaluate_task(task, baselines, on_windows)
 
 
 def evaluate_task(
     task: Task,
     baselines: Mapping[str, Predictor] = BASELINES,
-    on_window: Callable[[int], None] = lambda total: None,
+    on_windows: Callable[[int, int], None] = lambda total, more: None,
     group: Group | None = None,
     started: float | None = None,
 ) -> Report:
@@ -72,7 +73,7 @@ def evaluate_task(
     scores, scored = {name: WindowScores(make()) for name in predictors}, []
     for windows, total in rounds(task.windows, task.request.minutes, started, group):
         own = group.part(windows)
-        _score_windows(task, own, predictors, scores, lambda total=total: on_window(total))
+        _score_windows(task, own, predictors, scores, partial(on_windows, total))
         scored += own
     (scores, scored), *others = group.gather((scores, scored))
     for other_scores, other_scored in others:
@@ -113,15 +114,14 @@ def _score_windows(
     windows: Sequence[Window],
     predictors: Mapping[str, Predictor],
     scores: Mapping[str, WindowScores],
-    on_window: Callable[[], None],
+    on_windows: Callable[[int], None],
 ) -> None:
     """Add the scores of every forecaster, by name, on these windows of a task."""
     shape = task.shape
     for batch, levels in stream_batches(task.sources, task.sizes, task.channels, windows, shape):
         for name, predictor in predictors.items():
             scores[name].update(batch, predictor(batch.context_BTCHW, shape.horizon), levels)
-        for _ in batch.target_BTCHW:
-            on_window()
+        on_windows(len(batch.target_BTCHW))
 
 
 def _make_report(task: Task, scores: Mapping[str, WindowScores]) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from framecast.evaluation.window_scores import stream_windows
 from framecast.prediction.baselines import BASELINES
 from framecast.video.comparison_figures import error_frame
 from framecast.video.frame_style import FrameStyle, draw_legend
-from framecast.video.frame_times import lead_label
+from framecast.video.frame_times import lead_label, time_unit
 from framecast.video.line_plots import lines_plot, to_svg, training_curves
 from framecast.video.pixels import from_unit
 from framecast.video.sprites import sprite
@@ -53,6 +53,9 @@ def render(
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     count = len(report.windows)
     leads = range(1 - report.context_length, report.horizon + 1)
+    model_step = _model_step(task, step_minutes)
+    step, unit = (1, "frames") if model_step is None else time_unit(model_step)
+    axis = {"x_label": f"lead time, {unit}", "step": step}
     every = report.windows_found == count
     return environment.from_string(template).render(
         report=report,
@@ -62,12 +65,12 @@ def render(
         unit=style.scale.unit if style.scale else None,
         what=f"{_counted(count, 'window')} of {report.context_length} + {report.horizon} frames, "
         + ("all there are" if every else f"evenly spread over {report.windows_found}"),
-        skill_plot=_skill_plot(report),
+        skill_plot=_skill_plot(report, axis),
         interval=_interval(report),
-        metrics=list(_metrics(report)),
+        metrics=list(_metrics(report, axis)),
         windows=list(_shown_windows(report, task, style)),
         reference=shown_reference(report),
-        labels=[lead_label(lead, _model_step(task, step_minutes)) for lead in leads],
+        labels=[lead_label(lead, model_step) for lead in leads],
         first=1 - report.context_length,
         shown=(report.horizon + 1) // 2,
         curves=_curves(task),
@@ -180,7 +183,7 @@ def _legend(style: FrameStyle) -> str | None:
     return sprite([draw_legend(style.colormap, style.scale, LEGEND_HEIGHT)], LEGEND_HEIGHT)
 
 
-def _metrics(report: Report) -> Iterator[dict[str, Any]]:
+def _metrics(report: Report, axis: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every metric with its plot over lead times and its table."""
     for name, title in report.titles.items():
         lines = {
@@ -190,7 +193,7 @@ def _metrics(report: Report) -> Iterator[dict[str, Any]]:
             for kind, scores in report.scores.items()
         }
         negative = any(value is not None and value < 0 for line in lines.values() for value in line)
-        figure = lines_plot(lines, "lead time, frames", title, from_zero=not negative)
+        figure = lines_plot(lines, y_label=title, from_zero=not negative, **axis)
         rows = [(lead, [format_score(v) for v in values]) for lead, values in report.rows(name)]
         yield {
             "title": title,
@@ -200,21 +203,20 @@ def _metrics(report: Report) -> Iterator[dict[str, Any]]:
         }
 
 
-def _skill_plot(report: Report) -> str:
+def _skill_plot(report: Report, axis: Mapping[str, Any]) -> str:
     """The skill over the best baseline with its interval, in percent."""
     skills = report.comparison.skills
     value, low, high = (
         [None if (part := getattr(skill, name)) is None else 100 * part for skill in skills]
         for name in ("value", "low", "high")
     )
-    label = "skill over the best baseline, %"
     figure = lines_plot(
         {MODEL: value},
-        "lead time, frames",
-        label,
+        y_label="skill over the best baseline, %",
         from_zero=False,
         band=None if None in low else (low, high),
         zero_line=True,
+        **axis,
     )
     return to_svg(figure)
 

@@ -13,7 +13,7 @@ def lead_label(lead: float, step_minutes: float | None = None, fps: float | None
     `fps` their rate where that is a video's.
     """
     if step_minutes is not None:
-        factor, unit = _unit(step_minutes)
+        factor, unit = time_unit(step_minutes)
         return f"{round(lead * factor, 3):+g} {unit}" if lead else f"0 {unit}"
     if fps is not None:
         return f"{lead / fps:+.2f} s" if lead else "0 s"
@@ -32,7 +32,7 @@ def lead_names(
     if seen is not None and step_minutes is not None:
         step = timedelta(minutes=step_minutes)
         return moment_names([seen + lead * step for lead in leads])
-    factor, unit = (1.0, "") if step_minutes is None else _unit(step_minutes)
+    factor, unit = (1.0, "") if step_minutes is None else time_unit(step_minutes)
     # All with decimals or none, else 2.5 would be sorted before 2.
     decimals = 0 if factor == int(factor) else 2
     width = 4 if decimals == 0 else 5 + decimals
@@ -51,6 +51,6 @@ def moment_names(moments: Sequence[datetime]) -> list[str]:
     return [f"frame_{moment:%Y%m%d_%H%M{seconds}}" for moment in moments]
 
 
-def _unit(step_minutes: float) -> tuple[float, str]:
+def time_unit(step_minutes: float) -> tuple[float, str]:
     """A step in the unit it is told in: minutes, or seconds where it is shorter than one."""
     return (step_minutes, "min") if step_minutes >= 1 else (60 * step_minutes, "s")

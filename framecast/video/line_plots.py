@@ -35,13 +35,15 @@ def lines_plot(
     from_zero: bool = True,
     band: tuple[Values, Values] | None = None,
     zero_line: bool = False,
+    step: float = 1,
 ) -> Figure:
-    """Lines over 1, 2, 3, ..., the first one thick and in the model's colour; None leaves a gap.
+    """Lines over lead times, the first one thick and in the model's colour; None leaves a gap.
 
-    `band` shades between low and high values; `zero_line` draws where nothing is gained.
+    Values are one `step` apart, the first one at it. `band` shades between low and high values;
+    `zero_line` draws where nothing is gained.
     """
     figure, axes = _axes(x_label, y_label)
-    numbers = range(1, max(map(len, lines.values())) + 1)
+    numbers = [step * number for number in range(1, max(map(len, lines.values())) + 1)]
     if zero_line:
         axes.axhline(0, color=INK, linewidth=0.9, alpha=0.6)
     if band is not None:
@@ -55,6 +57,8 @@ def lines_plot(
             stroke, color = next(looks)
             style = {"color": color, "linewidth": 1.4, "linestyle": stroke}
         axes.plot(numbers, _plain(values), label=name, marker="o", ms=3, **style)
+    apart = -(-len(numbers) // 6)  # at most 6 lead times are named, each of which is there
+    axes.set_xticks(numbers[apart - 1 :: apart])
     if from_zero:
         axes.set_ylim(bottom=0)
     if len(lines) > 1:
@@ -65,8 +69,8 @@ def lines_plot(
 def training_curves(rows: Sequence[Mapping[str, str]]) -> Figure:
     """Loss and held-out error of a training by epoch, from the rows of its metrics.csv.
 
-    Above the held-out MSE with those of persistence and optical flow as level lines and the best
-    epoch marked, below the training loss.
+    Above the held-out MSE with those of persistence and optical flow as level lines and the epoch
+    whose model is kept marked, below the training loss.
     """
     figure, (above, below) = _axes("epoch", "held-out MSE x 1000", rows=2)
     epochs = [int(row["epoch"]) for row in rows]
@@ -78,14 +82,16 @@ def training_curves(rows: Sequence[Mapping[str, str]]) -> Figure:
         level = 1000 * float(rows[-1][column])
         above.axhline(level, color=color, linestyle=stroke, linewidth=1.6, label=name)
     above.plot(epochs, held_out, color=MODEL_COLOR, linewidth=2.2, marker="o", ms=3, label="model")
-    best = min(range(len(rows)), key=held_out.__getitem__)
+    # A start is replaced only by an epoch that is 2 % better, so the lowest need not be the one.
+    better = [place for place, row in enumerate(rows) if row.get("improved") == "True"]
+    kept = better[-1] if better else min(range(len(rows)), key=held_out.__getitem__)
     above.plot(
-        *(epochs[best], held_out[best], "o"),
+        *(epochs[kept], held_out[kept], "o"),
         color=MODEL_COLOR,
         markersize=10,
         markerfacecolor="none",
         markeredgewidth=2,
-        label=f"best: epoch {epochs[best]}",
+        label=f"kept: epoch {epochs[kept]}",
     )
     above.set_ylim(bottom=0)
     above.legend(frameon=False, labelcolor=INK, fontsize=9)
@@ -120,7 +126,9 @@ def _axes(x_label: str, y_label: str, rows: int = 1) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure  # noqa: PLC0415  (slow to load, and only plots need it)
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
-    figure = Figure(figsize=(6, 3.4 if rows == 1 else 5.4), layout="constrained")
+    # Inches, of which a page shows more or fewer pixels: as wide as text of 10 points is large
+    # enough on a phone, too.
+    figure = Figure(figsize=(4.8, 3.1 if rows == 1 else 4.8), layout="constrained")
     made = figure.subplots(rows, sharex=True)
     every = [made] if rows == 1 else list(made)
     for axes in every:

@@ -194,15 +194,15 @@ def test_a_budget_scores_as_many_windows_as_fit_and_spreads_them(model, textured
     monkeypatch.setattr("framecast.evaluation.evaluate.time.monotonic", lambda: clock[0])
     totals = []
 
-    def on_window(total):  # each window takes 2 seconds
-        clock[0] += 2
-        totals.append(total)
+    def on_windows(total, more):  # each window takes 2 seconds
+        clock[0] += 2 * more
+        totals.extend([total] * more)
 
     def scored(**options):
         clock[0] = 100.0
         totals.clear()
         request = EvaluationRequest(horizon=2, stride=1, windows=0, **options)
-        return evaluate(model, textured[:1], request, on_window=on_window)
+        return evaluate(model, textured[:1], request, on_windows=on_windows)
 
     everything = scored()
     found = everything.windows_found

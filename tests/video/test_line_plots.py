@@ -22,9 +22,16 @@ def test_no_two_lines_have_one_look():
 def test_what_is_not_defined_is_a_gap():
     figure = lines_plot({"model": [1.0, None, 3.0]}, "lead", "CSI", band=([0, 0, 0], [2, 2, 2]))
     [line] = figure.axes[0].lines
+    assert list(line.get_xdata()) == [1, 2, 3]
     assert line.get_ydata()[0] == 1
     assert line.get_ydata()[1] != line.get_ydata()[1]
     assert len(figure.axes[0].collections) == 1
+
+
+def test_lead_times_that_are_named_are_those_of_frames():
+    figure = lines_plot({"model": [1.0] * 13}, "lead time, min", "MSE", step=7.5)
+    assert list(figure.axes[0].lines[0].get_xdata()[:2]) == [7.5, 15]
+    assert list(figure.axes[0].get_xticks()) == [22.5, 45, 67.5, 90]
 
 
 ROWS = [
@@ -45,9 +52,11 @@ def test_curves_show_the_levels_to_beat_and_mark_the_best_epoch(tmp_path):
     lines = {line.get_label(): line for line in above.lines}
     assert lines["last frame"].get_ydata()[0] == pytest.approx(9)
     assert lines["optical flow"].get_ydata()[0] == pytest.approx(4)
-    best = lines["best: epoch 2"]
+    best = lines["kept: epoch 2"]
     assert (best.get_xdata()[0], best.get_ydata()[0]) == (2, pytest.approx(3))
     assert list(below.lines[0].get_xdata()) == [1, 2, 3]
+    rows = [row | {"improved": str(row["epoch"] in "01")} for row in ROWS]
+    assert "kept: epoch 1" in [line.get_label() for line in training_curves(rows).axes[0].lines]
     write_png(tmp_path / "curves.png", figure)
     assert cv2.imread(str(tmp_path / "curves.png")).shape[2] == 3
     with pytest.raises(OutputError):
