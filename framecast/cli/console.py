@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,25 @@ def show_result(text: str) -> None:
     results.print(one_line(text), markup=False)
 
 
+def show_line(text: str, style: str = "", column: int = 0) -> None:
+    """Print a line to stdout; a terminal that is too narrow has its rest below, from `column` on.
+
+    In a pipe it stays one line, whatever its length.
+    """
+    lines = [text]
+    if results.is_terminal:
+        # With fewer than 15 columns a rest would be hard to read.
+        column = min(column, results.width - 15)
+        lines = textwrap.wrap(
+            text, results.width, subsequent_indent=" " * column, break_on_hyphens=False
+        ) or [""]
+    for line in lines:
+        results.print(Text(line, style))
+
+
 def show_text(text: str) -> None:
-    """Print several lines for a person to read, as they are."""
-    messages.print(text, markup=False)
+    """Print several lines for a person to read or to copy, as they are."""
+    messages.print(text, markup=False, soft_wrap=True)
 
 
 def show_json(document: dict[str, Any]) -> None:

@@ -7,12 +7,23 @@ from pathlib import Path
 
 from rich.text import Text
 
-from framecast.cli.console import counted, one_line, results, show_json, show_notes, show_warnings
+from framecast.cli.console import (
+    counted,
+    one_line,
+    results,
+    show_json,
+    show_line,
+    show_notes,
+    show_warnings,
+)
 from framecast.errors import FramecastError
 from framecast.inspection.diagram import Box, check_diagram, draw
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_table import boxes, sums, table
 from framecast.inspection.tensor_table import COLUMNS, Inspection, cells, remark, row
+
+DETAIL = 6
+"""Column from which a terminal shows the rest of what stands below a layer."""
 
 
 def show_model(
@@ -51,8 +62,8 @@ def show_inspection(
         show_json(report.to_dict())
         return
     for _, _, sentence in report.figures:
-        results.print(Text(sentence))
-    results.print()
+        show_line(sentence)
+    show_line("")
     if verbose:
         _print_sections(report)
     else:
@@ -63,10 +74,14 @@ def show_inspection(
 
 def _print_table(sentences: Iterable[str], lines: Iterable[str]) -> None:
     for sentence in sentences:
-        results.print(Text(sentence))
-    results.print()
+        show_line(sentence)
+    show_line("")
+    last = 0
     for number, line in enumerate(lines):
-        results.print(Text(line, "dim" if number == 0 or line.startswith("    ") else ""))
+        if number == 0:
+            last = line.rindex("  ") + 2  # where the last column of the header begins
+        detail = line.startswith("    ")
+        show_line(line, "dim" if number == 0 or detail else "", DETAIL if detail else last)
 
 
 def _print_lines(report: Inspection) -> None:
@@ -74,23 +89,24 @@ def _print_lines(report: Inspection) -> None:
     rows = [row(line) for section in report.sections for line in section.lines]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for section in report.sections:
-        results.print(Text(section.title, "bold"))
+        show_line(section.title, "bold")
         for line in section.lines:
             name, output, count, operation = row(line)
             columns = (name.ljust(widths[0]), output.ljust(widths[1]), count.rjust(widths[2]))
-            results.print(Text(f"  {'  '.join(columns)}  {operation}".rstrip()))
+            start = f"  {'  '.join(columns)}  "
+            show_line(f"{start}{operation}".rstrip(), column=len(start))
 
 
 def _print_sections(report: Inspection) -> None:
     lines = [cells(line) for section in report.sections for line in section.lines]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *lines, strict=True)]
     for section in report.sections:
-        results.print(Text(section.title, "bold"))
-        results.print(Text(_aligned(COLUMNS, widths), "dim"))
+        show_line(section.title, "bold")
+        show_line(_aligned(COLUMNS, widths), "dim")
         for line in section.lines:
-            results.print(Text(_aligned(cells(line), widths)))
-            results.print(Text(f"    {remark(line)}", "dim"))
-        results.print()
+            show_line(_aligned(cells(line), widths), column=DETAIL)
+            show_line(f"    {remark(line)}", "dim", DETAIL)
+        show_line("")
 
 
 def _aligned(texts: Sequence[str], widths: Sequence[int]) -> str:

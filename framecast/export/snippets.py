@@ -7,59 +7,60 @@ from pathlib import Path
 from framecast.export.formats import Export
 from framecast.prediction.onnx_network import part_paths
 
+# Lines of at most 79 columns: a terminal would break longer ones, and Python refuse the pieces.
 OPENING = """\
 import numpy as np
 {imports}
 
-frames = np.load("clip.npy")[-{length}:]  # the newest {length} of (T, H, W, {channels}), uint8
-context = (frames / np.float32(255)).transpose(0, 3, 1, 2)[None]  # (1, {length}, {channels}, H, W)
+frames = np.load("clip.npy")[-{length}:]  # (T, H, W, {channels}), uint8; the newest count
+context = np.float32(frames / 255).transpose(0, 3, 1, 2)[None]
 """
 
 CLOSING = """\
-np.save("future.npy", np.rint(future * 255).astype(np.uint8).transpose(0, 2, 3, 1))
+pixels = np.rint(255 * np.array(future)).astype(np.uint8)
+np.save("future.npy", pixels.transpose(0, 2, 3, 1))
 """
 
 ROLLOUTS = {
     ".onnx": (
-        "import onnxruntime",
+        "from onnxruntime import InferenceSession as load",
         """\
-session = onnxruntime.InferenceSession("{name}")
-[future] = session.run(["frames"], {{"context": context, "horizon": np.array({horizon})}})[0]
+given = {{"context": context, "horizon": np.array({horizon})}}
+future = load("{name}").run(["frames"], given)[0][0]
 """,
     ),
     ".pt2": (
         "import torch",
         """\
 network = torch.export.load("{name}").module()
-future = network(torch.from_numpy(context))[0].detach().numpy()
+future = network(torch.from_numpy(context))[0].detach()
 """,
     ),
     ".torchscript": (
         "import torch",
         """\
 network = torch.jit.load("{name}")
-future = network(torch.from_numpy(context), {horizon})[0].detach().numpy()
+future = network(torch.from_numpy(context), {horizon})[0].detach()
 """,
     ),
     ".safetensors": (
         "import torch\nfrom framecast import load_forecaster",
         """\
 network = load_forecaster("{name}").network
-future = network(torch.from_numpy(context), {horizon})[0].detach().numpy()
+future = network(torch.from_numpy(context), {horizon})[0].detach()
 """,
     ),
 }
 
 STEPS = (
-    "import onnxruntime",
+    "from onnxruntime import InferenceSession as load",
     """\
-encode, step = map(onnxruntime.InferenceSession, ("{encode}", "{step}"))
+encode, step = load("{encode}"), load("{step}")
 names = [value.name for value in step.get_inputs()]
 states, future = encode.run(None, {{"context": context}}), []
 for lead in range({horizon}):
     frame, *states = step.run(None, dict(zip(names, states)))
     future.append(frame[0])
-future = np.stack(future)
 """,
 )
 

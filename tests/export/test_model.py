@@ -263,7 +263,9 @@ def test_torchscript_gives_pytorchs_frames_and_refuses_other_sizes(
 def test_the_printed_script_runs_and_gives_the_frames_of_predict(tmp_path, name, step):
     checkpoint = make_checkpoint("convlstm", 4, 1)
     report = export_model(checkpoint, tmp_path / name, ModelRequest(step=step))
-    assert len([line for line in report.snippet.splitlines() if line.strip()]) <= 12
+    lines = [line for line in report.snippet.splitlines() if line.strip()]
+    assert len(lines) <= 12
+    assert max(map(len, lines)) < 80
     frames_THWC = (waves(1, length=7)[0].numpy().transpose(0, 2, 3, 1) * 255).round()
     np.save(tmp_path / "clip.npy", frames_THWC.astype(np.uint8))
     script = report.snippet
