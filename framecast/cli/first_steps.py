@@ -40,6 +40,7 @@ def demo(
       framecast demo clips --samples
     """
     from framecast.cli.console import messages, show_result
+    from framecast.cli.progress import Display
     from framecast.video.samples import write_samples
 
     try:
@@ -48,7 +49,8 @@ def demo(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
-    clips = write_samples(folder)
+    with Display() as display:
+        clips = write_samples(folder, lambda name: display.count(f"painting {name}"))
     for clip in clips:
         show_result(str(clip))
     if samples:

@@ -105,4 +105,8 @@ def _predict(
     write = nowcast_file if asked.request.stream else predict_file
     with Display() as display:
         display.show(f"reading {Path(source).name}")
-        return write(forecaster, source, files, asked.request, asked.overwrite, display.count)
+
+        def on_frame(name: str, total: int | None) -> None:
+            display.count(f"forecasting {name}", total)
+
+        return write(forecaster, source, files, asked.request, asked.overwrite, on_frame)

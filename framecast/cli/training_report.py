@@ -134,6 +134,8 @@ def _stages(result: TrainingResult) -> str:
 
 def _kept_start(result: TrainingResult) -> str:
     """Say why the model is as it was before its first step."""
+    if result.steps == 0:
+        return "the budget held no step of fine-tuning, so the start is kept"
     start = sum(result.validation_mse_T) / len(result.validation_mse_T)
     trained = [result.stage_mse.get(stage, start) for stage in (FINE_TUNED, TRAINED)]
     if min(trained) < start:

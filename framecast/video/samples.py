@@ -6,7 +6,7 @@ depend on the encoder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -87,14 +87,25 @@ def pendulum_frames(frames: int = 60, height: int = 75, width: int = 101) -> Ite
         yield np.rint(np.clip(picture, 0, 255)).astype(np.uint8)[..., None]
 
 
-def write_samples(folder: Path) -> list[Path]:
-    """Write the three clips into `folder` and return their paths; OutputError when one exists."""
+def write_samples(folder: Path, on_frame: Callable[[str], None] = lambda name: None) -> list[Path]:
+    """Write the three clips into `folder` and return their paths; OutputError when one exists.
+
+    Painting them takes seconds: `on_frame` is called with the clip's name for each frame.
+    """
+
+    def told(name: str, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for frame_HWC in frames:
+            on_frame(name)
+            yield frame_HWC
+
     clips = (
         ("rain", rain_frames, RAIN_FPS),
         ("shapes.mp4", shapes_frames, SHAPES_FPS),
         ("pendulum.gif", pendulum_frames, PENDULUM_FPS),
     )
-    return [write_frames(folder / name, frames(), fps=fps) for name, frames, fps in clips]
+    return [
+        write_frames(folder / name, told(name, frames()), fps=fps) for name, frames, fps in clips
+    ]
 
 
 def _carried_back(position_P2: np.ndarray) -> np.ndarray:

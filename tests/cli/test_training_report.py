@@ -35,14 +35,18 @@ def test_epoch_lines_fit_80_columns(capfd):
 
 
 @pytest.mark.parametrize(
-    ("trained", "words"),
-    [(0.0215, "is less than 2 % better than its start"), (0.022, "did not beat its start")],
+    ("trained", "steps", "words"),
+    [
+        (0.0215, 1, "is less than 2 % better than its start"),
+        (0.022, 1, "did not beat its start"),
+        (0.022, 0, "the budget held no step of fine-tuning"),
+    ],
 )
-def test_a_start_that_is_kept_is_explained_by_the_figures(trained, words):
+def test_a_start_that_is_kept_is_explained_by_the_figures(trained, steps, words):
     mse_T = (0.0200, 0.0232)
     result = TrainingResult(
         epoch=0,
-        steps=1,
+        steps=steps,
         minutes=1.0,
         reason="1 minute is used",
         validation_mse_T=mse_T,
