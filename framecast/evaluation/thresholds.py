@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from framecast.config.brightness_scale import NUMBER, Scale
+from framecast.config.brightness_scale import DECIMAL, Scale
 from framecast.errors import UsageError
 
 DEFAULT_PIXELS = (0.25, 0.5)
@@ -29,7 +29,7 @@ def read_threshold(text: str, scale: Scale | None) -> Threshold:
 
     Raises UsageError for anything else and for what no pixel exceeds.
     """
-    match = re.fullmatch(rf"({NUMBER})(?:/([1-9][0-9]*)| ?([^\d\s/]\S*))?", text.strip())
+    match = re.fullmatch(rf"({DECIMAL})(?:/([1-9][0-9]*)| ?([^\d\s/]\S*))?", text.strip())
     if match is None:
         raise UsageError(
             f"threshold {text}: cannot be read", remedy="write it like 20 dBZ, 0.4 or 109/255"
