@@ -11,7 +11,13 @@ from framecast.config.schema import ModelConfig
 from framecast.nn.forecasters.flow import blend_regression, candidates, constants
 from framecast.nn.forecasters.flow import network as network_module
 from framecast.nn.forecasters.flow.blend_regression import BlendRegression
-from framecast.nn.forecasters.flow.candidates import hindcast, squash
+from framecast.nn.forecasters.flow.candidates import (
+    blended,
+    hindcast,
+    squash,
+    to_cells,
+    to_pixels,
+)
 from framecast.nn.forecasters.flow.constants import (
     BLENDED,
     CANDIDATES,
@@ -106,12 +112,12 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
     expected |= {4: warp(last, two), 5: warp(soft, two)}
     expected |= {7: last, 8: context.mean(dim=1), 9: blurred}
     for place, wanted in expected.items():
-        torch.testing.assert_close(found[:, place], wanted, atol=1e-4, rtol=0)
+        torch.testing.assert_close(found[place], wanted, atol=1e-4, rtol=0)
     # The turn that the layers add is part of the motion: without it the displacement is another.
     unturned = advect(state.displacements_B4hw[:, :2], first)
     assert (one - unturned).abs().max() > 0.01
     # Its own forecast is the frame before, moved by as much as the trajectory grew.
-    assert (found[:, OWN] - state.frame_BCHW).abs().max() > 0.01
+    assert (found[OWN] - state.frame_BCHW).abs().max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -165,6 +171,30 @@ def test_hindcasts_are_how_candidates_would_have_done():
     assert (inside[:, 0] < inside[:, 2]).all(), "and sharp"
 
 
+def test_the_blend_and_its_spread_have_the_derivatives_of_the_plain_expression():
+    torch.manual_seed(0)
+    kind = {"dtype": torch.float64, "requires_grad": True}
+    weights = torch.rand(2, CANDIDATES, 3, 4, **kind)
+    shown = torch.randn(CANDIDATES, 2, 5, 3, 4, **kind)
+    frame, spread = blended(weights, shown.unbind())
+    wanted = torch.einsum("bkhw,kbchw->bchw", weights, shown)
+    apart = (shown - shown[OWN]).abs().mean(dim=(0, 2)).unsqueeze(1)
+    torch.testing.assert_close(frame, wanted)
+    torch.testing.assert_close(spread, apart)
+    scale = torch.rand(2, 1, 3, 4, dtype=torch.float64)  # unequal, so that no part can hide
+    found, expected = (
+        torch.autograd.grad((f * f + s * scale).sum(), (weights, shown))
+        for f, s in ((frame, spread), (wanted, apart))
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_cells_are_those_of_pixel_unshuffle_and_back():
+    maps = torch.rand(2, 3, 8, 12)
+    torch.testing.assert_close(to_cells(maps, 4), F.pixel_unshuffle(maps, 4), rtol=0, atol=0)
+    torch.testing.assert_close(to_pixels(to_cells(maps, 4), 4), maps, rtol=0, atol=0)
+
+
 def test_squash_is_odd_steep_at_zero_and_bounded():
     values = torch.tensor([-1e6, -1.0, -0.05, 0.0, 0.05, 1.0, 1e6])
     found = squash(values)
@@ -204,7 +234,7 @@ def test_the_last_context_frames_blur_is_reachable_by_the_blend_alone():
             state = network.encode(context)
             frame, _ = network.step(state)
             _, found, _ = network._forecast(state)
-        torch.testing.assert_close(frame, found[:, place, ..., :48, :56])
+        torch.testing.assert_close(frame, found[place][..., :48, :56])
 
 
 def test_each_lead_time_has_its_blend_and_later_ones_the_last():

@@ -102,8 +102,8 @@ def step_flow(build: CostBuilder) -> None:
         painted,
         _maps(build, C),
         parameters=(("confidence", (CANDIDATES,)), ("blend", (LEADS, len(BLENDED)))),
-        saved=(2 * C + 3) * CANDIDATES * frame // 2 + 12 * work,
-        workspace=(2 * C + 1) * CANDIDATES * frame + 30 * work,
+        saved=(C + 2 * CANDIDATES) * frame + 12 * work,
+        workspace=(5 * C + CANDIDATES) * frame + 30 * work,
     )
     build.add("frame", "padding cropped off", _maps(build, C), build.image())
 

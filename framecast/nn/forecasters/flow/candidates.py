@@ -6,7 +6,8 @@ columns at working size.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from framecast.nn.forecasters.flow.constants import (
     ERROR_SIGMA,
     FINE,
     HINDCASTS,
+    OWN,
     WIDE_SIGMA,
 )
 from framecast.nn.forecasters.flow.optical_flow import advance, gaussian_blur
@@ -75,6 +77,57 @@ def blurs(image_BCHW: Tensor, scale: int) -> tuple[Tensor, ...]:
     return soft_BCHW, blurred_BCHW, wide_BCHW
 
 
+def blended(weights_BKhw: Tensor, candidates: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The weighted sum of K candidates (B, C, H, W), and their spread (B, 1, H, W).
+
+    The spread is their mean absolute difference from the network's own forecast, over candidates
+    and channels; `weights_BKhw` are at the candidates' size.
+    """
+    if torch.is_grad_enabled():
+        return _Blend.apply(weights_BKhw, *candidates)
+    return _blend(weights_BKhw, candidates)
+
+
+def _blend(weights_BKhw: Tensor, candidates: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    own_BCHW = candidates[OWN]
+    frame_BCHW, apart_BCHW = torch.zeros_like(own_BCHW), torch.zeros_like(own_BCHW)
+    # One candidate at a time: what is worked on stays in the processor's cache.
+    for weight_B1hw, shown_BCHW in zip(weights_BKhw.split(1, dim=1), candidates, strict=True):
+        frame_BCHW = frame_BCHW.addcmul(weight_B1hw, shown_BCHW)
+        apart_BCHW = apart_BCHW + (shown_BCHW - own_BCHW).abs()
+    return frame_BCHW, apart_BCHW.mean(dim=1, keepdim=True) / len(candidates)
+
+
+class _Blend(torch.autograd.Function):
+    """`_blend` with its derivatives written out: autograd's own take three times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, weights_BKhw: Tensor, *candidates: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(weights_BKhw, *candidates)
+        return _blend(weights_BKhw, candidates)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, d_frame_BCHW: Tensor, d_spread_B1HW: Tensor) -> tuple[Tensor, ...]:
+        weights_BKhw, *candidates = ctx.saved_tensors
+        own_BCHW = candidates[OWN]
+        d_apart_B1HW = d_spread_B1HW / (len(candidates) * own_BCHW.shape[1])
+        d_weights_BKhw = torch.empty_like(weights_BKhw)
+        d_own_BCHW, scratch_BCHW = torch.zeros_like(own_BCHW), torch.empty_like(own_BCHW)
+        found: list[Tensor | None] = []
+        for number, shown_BCHW in enumerate(candidates):
+            torch.mul(shown_BCHW, d_frame_BCHW, out=scratch_BCHW)
+            torch.sum(scratch_BCHW, 1, out=d_weights_BKhw[:, number])
+            torch.sub(shown_BCHW, own_BCHW, out=scratch_BCHW).sign_().mul_(d_apart_B1HW)
+            d_own_BCHW -= scratch_BCHW
+            wanted = ctx.needs_input_grad[1 + number]
+            weight_B1hw = weights_BKhw[:, number : number + 1]
+            found.append(scratch_BCHW.addcmul(weight_B1hw, d_frame_BCHW) if wanted else None)
+        if found[OWN] is not None:
+            found[OWN] += d_own_BCHW
+        return d_weights_BKhw, *found
+
+
 def squash(difference: Tensor) -> Tensor:
     """From -1 to 1, and steepest at 0: a grey level of 255 counts as much as a tenth of white."""
     return difference / (difference.abs() + 0.05)
@@ -90,3 +143,15 @@ def enlarge(maps_BCHW: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return maps_BCHW
     return F.interpolate(maps_BCHW, scale_factor=factor, mode="bilinear")
+
+
+def to_cells(maps_BCHW: Tensor, side: int) -> Tensor:
+    """`F.pixel_unshuffle`, whose own kernel takes up to twice as long on a CPU."""
+    cells_BChsws = maps_BCHW.unflatten(3, (-1, side)).unflatten(2, (-1, side))
+    return cells_BChsws.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+
+
+def to_pixels(cells_BCHW: Tensor, side: int) -> Tensor:
+    """`F.pixel_shuffle`, the inverse of `to_cells`."""
+    pixels_BCssHW = cells_BCHW.unflatten(1, (-1, side, side))
+    return pixels_BCssHW.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)

@@ -19,7 +19,16 @@ from framecast.nn.autocast import as_given
 from framecast.nn.convlstm.stack import ConvLSTMStack, States
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.flow.blend_regression import BlendRegression
-from framecast.nn.forecasters.flow.candidates import blurs, enlarge, hindcast, shrink, squash
+from framecast.nn.forecasters.flow.candidates import (
+    blended,
+    blurs,
+    enlarge,
+    hindcast,
+    shrink,
+    squash,
+    to_cells,
+    to_pixels,
+)
 from framecast.nn.forecasters.flow.constants import (
     BLENDED,
     CANDIDATES,
@@ -159,9 +168,9 @@ class FlowConvLSTM(Forecaster):
         with torch.no_grad(), as_given(context_BTCHW.device):
             scene, maps_NMhw = self._survey(context_BTCHW.float())
         B, T = context_BTCHW.shape[:2]
-        cells_NMHW = F.pixel_unshuffle(maps_NMhw, FINE)
-        embedded_NEHW = leaky(self.embed(cells_NMHW))
-        x_NXHW = torch.cat((embedded_NEHW, cells_NMHW[:, : FINE**2]), dim=1)
+        cells_NMHW = to_cells(maps_NMhw, FINE)
+        embedded_NEHW = leaky(self.embed(channels_last(cells_NMHW)))
+        x_NXHW = channels_last(torch.cat((embedded_NEHW, cells_NMHW[:, : FINE**2]), dim=1))
         x_BTXHW = leaky(self.from_context(x_NXHW)).float().unflatten(0, (B, T))
         # Before the first step nothing has moved, so that all of the frame is still seen.
         covered_B2XX = torch.ones_like(scene.velocities_B4XX[:, :2])
@@ -180,13 +189,15 @@ class FlowConvLSTM(Forecaster):
         )
 
     def step(self, state: FlowState) -> tuple[Tensor, FlowState]:
-        frame_BCHW, candidates_BKCHW, after = self._forecast(state)
+        frame_BCHW, candidates, after = self._forecast(state)
         weights_BJ = self.blend[(after.lead_B - 1).clamp(max=LEADS - 1)]
-        change_BJCHW = candidates_BKCHW[:, BLENDED] - frame_BCHW.unsqueeze(1)
-        blended_BCHW = frame_BCHW + (weights_BJ[..., None, None, None] * change_BJCHW).sum(dim=1)
+        # The forecast has what the weights leave over.
+        moved_BCHW = frame_BCHW * (1 - weights_BJ.sum(dim=1)).view(-1, 1, 1, 1)
+        for weight_B, number in zip(weights_BJ.unbind(dim=1), BLENDED, strict=True):
+            moved_BCHW = moved_BCHW.addcmul(weight_B.view(-1, 1, 1, 1), candidates[number])
         # What padding added is cut off; the state keeps the frame before the blend, as trained.
         height, width = state.scene.size
-        return self.bounded(blended_BCHW[..., :height, :width]), after
+        return self.bounded(moved_BCHW[..., :height, :width]), after
 
     def _survey(self, seen_BTCHW: Tensor) -> tuple[Scene, Tensor]:
         """Everything classical: the scene, and context frames as maps (B T, 3, h, w)."""
@@ -232,35 +243,34 @@ class FlowConvLSTM(Forecaster):
             (scene.velocities_B4XX, lead_B1XX, covered_B2XX, scene.log_errors_B6XX), dim=1
         )
 
-    def _forecast(self, state: FlowState) -> tuple[Tensor, Tensor, FlowState]:
+    def _forecast(self, state: FlowState) -> tuple[Tensor, tuple[Tensor, ...], FlowState]:
         """The next frame before the fitted blend, its candidates, and the state after it."""
         scene, lead_B = state.scene, state.lead_B + 1
         hidden_BFHW, layers = self._recur(state, lead_B)
         motion = self._move(state, hidden_BFHW)
-        candidates_BKCHW = self._candidates(state, motion)
+        candidates = self._candidates(state, motion)
         moving_B6hw = warp(scene.moving_B6hw, motion.displacements_B4hw[:, :2])
         log_errors_B6hw = torch.cat((moving_B6hw[:, 1:5], scene.log_errors_B2hw), dim=1)
-        maps_B6hw = self._look(scene, candidates_BKCHW, moving_B6hw[:, :1])
+        maps_B6hw = self._look(scene, candidates, moving_B6hw[:, :1])
         # Not `norm`, which takes 10 times as long over a short axis that is not the last.
         squares_B2hw = motion.velocities_B4hw[:, :2].square()
         speed_B1hw = (squares_B2hw.sum(dim=1, keepdim=True) + 1e-12).sqrt()
         slow_B1hw = speed_B1hw / (1 + speed_B1hw)
         conditions = (motion.coverage_B2hw, slow_B1hw, log_errors_B6hw / LOG_UNIT + 1)
-        cells = (F.pixel_unshuffle(maps_B6hw, FINE), shrink(torch.cat(conditions, dim=1), FINE))
-        lifted_BEHW = F.pixel_shuffle(self.lift(hidden_BFHW), PATCH // FINE)
-        embedded_BEHW = leaky(self.read(torch.cat(cells, dim=1)) + lifted_BEHW)
+        cells = (to_cells(maps_B6hw, FINE), shrink(torch.cat(conditions, dim=1), FINE))
+        lifted_BEHW = to_pixels(self.lift(hidden_BFHW), PATCH // FINE)
+        read_BEHW = self.read(channels_last(torch.cat(cells, dim=1)))
+        embedded_BEHW = leaky(read_BEHW + lifted_BEHW)
         embedded_BEHW = leaky(self.mix(embedded_BEHW))
-        painted_BPhw = F.pixel_shuffle(self.paint(embedded_BEHW).float(), FINE)
+        painted_BPhw = to_pixels(self.paint(embedded_BEHW).float(), FINE)
         # softmax(-c log e) = e^-c / sum: weights by inverse error, the classical combination of
         # forecasts (Bates & Granger 1969), which the painted log-odds then correct.
         known_BKhw = self.confidence.view(-1, 1, 1) * log_errors_B6hw[:, HINDCAST_OF]
         weights_BKhw = torch.softmax(painted_BPhw[:, :CANDIDATES] - known_BKhw, dim=1)
-        spread_BKCHW = (candidates_BKCHW - candidates_BKCHW[:, OWN : OWN + 1]).abs()
-        spread_B1hw = shrink(spread_BKCHW.mean(dim=(1, 2)).unsqueeze(1), scene.scale)
+        frame_BCHW, spread_B1HW = blended(enlarge(weights_BKhw, scene.scale), candidates)
+        spread_B1hw = shrink(spread_B1HW, scene.scale)
         # Where candidates agree and hindcasts were right there is nothing to add.
         residual_B1hw = painted_BPhw[:, CANDIDATES:] * (moving_B6hw[:, 5:] + spread_B1hw)
-        weights_BK1HW = enlarge(weights_BKhw, scene.scale).unsqueeze(2)
-        frame_BCHW = (weights_BK1HW * candidates_BKCHW).sum(dim=1)
         frame_BCHW = frame_BCHW + enlarge(residual_B1hw, scene.scale)
         after = state._replace(
             # Weights that diverge must not: sampling at places that are not finite crashes PyTorch.
@@ -271,11 +281,11 @@ class FlowConvLSTM(Forecaster):
             lead_B=lead_B,
             layers=layers,
         )
-        return frame_BCHW, candidates_BKCHW, after
+        return frame_BCHW, candidates, after
 
     def _move(self, state: FlowState, hidden_BFHW: Tensor) -> Motion:
         """Correct both velocities, and lengthen the trajectories back to the last frame."""
-        turned_B8HW = F.pixel_shuffle(self.turn(hidden_BFHW).float(), PATCH // FINE)
+        turned_B8HW = to_pixels(self.turn(hidden_BFHW).float(), PATCH // FINE)
         turned_B8hw = enlarge(turned_B8HW, FINE)
         shift_B4hw, share_B2hw, faster_B2hw = turned_B8hw.split((4, 2, 2), dim=1)
         estimated_B4hw = state.scene.velocities_B4hw
@@ -287,51 +297,50 @@ class FlowConvLSTM(Forecaster):
             + share_B2hw.repeat_interleave(2, dim=1) * (other_B4hw - estimated_B4hw)
             + faster_B2hw.repeat_interleave(2, dim=1) * estimated_B4hw
         )
-        pairs = zip(
-            state.displacements_B4hw.split(2, dim=1), velocities_B4hw.split(2, dim=1), strict=True
+        # Both motions in one call, as samples of the batch.
+        before_N2hw, velocities_N2hw = (
+            both_B4hw.unflatten(1, (2, 2)).flatten(0, 1)
+            for both_B4hw in (state.displacements_B4hw, velocities_B4hw)
         )
-        displacements = [advect(before_B2hw, velocity_B2hw) for before_B2hw, velocity_B2hw in pairs]
-        covered_B2hw = torch.cat([coverage(d_B2hw) for d_B2hw in displacements], dim=1)
-        return Motion(velocities_B4hw, torch.cat(displacements, dim=1), covered_B2hw)
+        displacements_N2hw = advect(before_N2hw, velocities_N2hw)
+        displacements_B4hw = displacements_N2hw.unflatten(0, (-1, 2)).flatten(1, 2)
+        covered_B2hw = coverage(displacements_N2hw).unflatten(0, (-1, 2)).flatten(1, 2)
+        return Motion(velocities_B4hw, displacements_B4hw, covered_B2hw)
 
-    def _look(self, scene: Scene, candidates_BKCHW: Tensor, residual_B1hw: Tensor) -> Tensor:
+    def _look(self, scene: Scene, candidates: tuple[Tensor, ...], residual_B1hw: Tensor) -> Tensor:
         """What a frame is painted from: its own last forecast, how others differ, the residual."""
-        shown_B3HW = candidates_BKCHW[:, (OWN, CARRIED, ELSEWHERE)].mean(dim=2)
-        own_B1hw, moved_B2hw = shrink(shown_B3HW, scene.scale).split((1, 2), dim=1)
+        shown = [candidates[n].mean(dim=1, keepdim=True) for n in (OWN, CARRIED, ELSEWHERE)]
+        own_B1hw, moved_B2hw = shrink(torch.cat(shown, dim=1), scene.scale).split((1, 2), dim=1)
         others_B4hw = torch.cat((moved_B2hw, scene.still_B2hw), dim=1)
         return torch.cat((own_B1hw - 0.5, squash(others_B4hw - own_B1hw), residual_B1hw), dim=1)
 
     def _recur(self, state: FlowState, lead_B: Tensor) -> tuple[Tensor, States]:
         """Step all layers on the last forecast; h of all of them on the first one's grid."""
         grey_B1hw = shrink(state.frame_BCHW.mean(dim=1, keepdim=True), state.scene.scale)
-        cells_B16HW = F.pixel_unshuffle(grey_B1hw - 0.5, FINE)
-        read_BXHW = torch.cat((state.embedded_BEHW, cells_B16HW), dim=1)
+        cells_B16HW = to_cells(grey_B1hw - 0.5, FINE)
+        read_BXHW = channels_last(torch.cat((state.embedded_BEHW, cells_B16HW), dim=1))
         x_BXHW = leaky(self.from_forecast(read_BXHW)).float()
         hints_BXX = self._hints(state.scene, lead_B, state.coverage_B2XX)
         _, layers = self.stack.step(torch.cat((x_BXHW, hints_BXX), dim=1), state.layers)
         hidden = [enlarge(h_BFHW.float(), 2**depth) for depth, (h_BFHW, _) in enumerate(layers)]
         return torch.cat(hidden, dim=1), layers
 
-    def _candidates(self, state: FlowState, motion: Motion) -> Tensor:
-        """All candidates of the next frame at full size, (B, K, C, H, W)."""
+    def _candidates(self, state: FlowState, motion: Motion) -> tuple[Tensor, ...]:
+        """All K candidates of the next frame at full size, each (B, C, H, W)."""
         scene, scale = state.scene, state.scene.scale
         # Pixels at working size become pixels of the frame.
         displacements_B4HW = enlarge(scale * motion.displacements_B4hw, scale)
         velocity_B2HW = enlarge(scale * motion.velocities_B4hw[:, :2], scale)
         pictures_BPHW = torch.cat((scene.last_BCHW, *scene.blurs_BCHW), dim=1)
         C = scene.last_BCHW.shape[1]
-        candidates_BPHW = torch.cat(
-            (
-                warp(pictures_BPHW, displacements_B4HW[:, :2]),
-                warp(pictures_BPHW[:, : 2 * C], displacements_B4HW[:, 2:]),
-                advance(state.frame_BCHW, velocity_B2HW),
-                scene.last_BCHW,
-                scene.mean_BCHW,
-                scene.blurs_BCHW[1],
-            ),
-            dim=1,
+        return (
+            *warp(pictures_BPHW, displacements_B4HW[:, :2]).split(C, dim=1),
+            *warp(pictures_BPHW[:, : 2 * C], displacements_B4HW[:, 2:]).split(C, dim=1),
+            advance(state.frame_BCHW, velocity_B2HW),
+            scene.last_BCHW,
+            scene.mean_BCHW,
+            scene.blurs_BCHW[1],
         )
-        return candidates_BPHW.unflatten(1, (CANDIDATES, C))
 
     @torch.no_grad()
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -341,9 +350,9 @@ class FlowConvLSTM(Forecaster):
             state = self.encode(context_BTCHW)
             height, width = state.scene.size
             for lead, target_BCHW in enumerate(target_BTCHW[:, :LEADS].unbind(dim=1)):
-                frame_BCHW, candidates_BKCHW, state = self._forecast(state)
-                terms = (candidates_BKCHW[:, BLENDED], frame_BCHW.unsqueeze(1))
-                terms_BJCHW = torch.cat(terms, dim=1)[..., :height, :width]
+                frame_BCHW, candidates, state = self._forecast(state)
+                terms = (*(candidates[number] for number in BLENDED), frame_BCHW)
+                terms_BJCHW = torch.stack(terms, dim=1)[..., :height, :width]
                 regression.add(lead, terms_BJCHW, target_BCHW)
         weights_nJ = regression.solve()
         if weights_nJ is not None:
@@ -353,6 +362,11 @@ class FlowConvLSTM(Forecaster):
 def conv3x3(channels: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     """A 3 x 3 convolution that keeps the size, but for its stride."""
     return nn.Conv2d(channels, outputs, 3, stride=stride, padding=1)
+
+
+def channels_last(maps_BCHW: Tensor) -> Tensor:
+    """The same in the memory format in which convolutions are fastest, on CPUs and GPUs."""
+    return maps_BCHW.contiguous(memory_format=torch.channels_last)
 
 
 def leaky(maps: Tensor) -> Tensor:
