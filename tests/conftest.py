@@ -22,6 +22,12 @@ from framecast.cli.main import main  # noqa: E402  (after the environment is cle
 from tests.support.tiny_runs import FRAMES, HEIGHT, TINY, WIDTH  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def float32_steps(monkeypatch):
+    """Train in float32 as where processors have nothing else: else timings would decide."""
+    monkeypatch.setattr("framecast.training.step_precision.computes_bfloat16", lambda: False)
+
+
 @pytest.fixture
 def run(capfd, monkeypatch):
     """Call the command line in this process: `run("train", clip)` gives code, out and err."""

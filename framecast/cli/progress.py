@@ -11,8 +11,15 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from framecast.cli.console import messages, one_line
-from framecast.cli.training_report import show_epoch, show_start
-from framecast.training.events import EpochDone, Event, Started, StepDone, Working
+from framecast.cli.training_report import show_epoch, show_precision, show_start
+from framecast.training.events import (
+    EpochDone,
+    Event,
+    PrecisionChosen,
+    Started,
+    StepDone,
+    Working,
+)
 
 SILENCE = 2.0
 """Longest time in seconds without a sign of life, where there is no bar that moves."""
@@ -117,6 +124,8 @@ class Display:
                 self.show(event.work, event.done, event.total)
             case Started() if not self.quiet:
                 show_start(event)
+            case PrecisionChosen() if not self.quiet:
+                show_precision(event)
             case StepDone():
                 self._step_done(event)
             case EpochDone() if not self.quiet:

@@ -18,7 +18,12 @@ from framecast.training.events import FINE_TUNED, TRAINED
 
 if TYPE_CHECKING:
     from framecast.data.plan import Plan
-    from framecast.training.events import EpochDone, Started, TrainingResult
+    from framecast.training.events import (
+        EpochDone,
+        PrecisionChosen,
+        Started,
+        TrainingResult,
+    )
     from framecast.training.pipeline import DryRun, Outcome
 
 HELD_OUT_BY = {"time": "the end of every clip", "clip": "whole clips"}
@@ -76,9 +81,14 @@ def show_dry_run(measured: DryRun) -> None:
 
 def show_start(start: Started) -> None:
     """Print what is trained, and where and how it computes."""
-    messages.print(
-        f"training {counted(start.parameters, 'parameter')} on {start.device} in {start.precision}"
-    )
+    how = start.precision or "float32 or bfloat16, whichever the first steps show to be faster"
+    messages.print(f"training {counted(start.parameters, 'parameter')} on {start.device} in {how}")
+
+
+def show_precision(found: PrecisionChosen) -> None:
+    """Print which precision the first steps have shown to be faster."""
+    steps = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in found.seconds.items())
+    messages.print(f"going on in {found.precision} (a step takes: {steps})")
 
 
 def show_epoch(epoch: EpochDone) -> None:

@@ -36,6 +36,14 @@ def pick_device(setting: str) -> str:
     return setting
 
 
+def computes_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16: without them it is slower, never faster.
+
+    PyTorch has no public way to ask for them.
+    """
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def pick_precision(setting: str, device: str) -> str:
     """Resolve "auto" to bfloat16 on CUDA, where it is faster, and to float32 elsewhere."""
     if setting != "auto":

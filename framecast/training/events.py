@@ -48,14 +48,22 @@ class Working:
 
 @dataclass(frozen=True)
 class Started:
-    """The network is built: its size, and where and how it computes."""
+    """The network is built: its size, and where and how it computes; None: that is being timed."""
 
     parameters: int
     device: str
+    precision: str | None
+
+
+@dataclass(frozen=True)
+class PrecisionChosen:
+    """The first steps have shown which precision is faster; `seconds` of a step with each."""
+
     precision: str
+    seconds: dict[str, float]
 
 
-Event = Working | Started | StepDone | EpochDone
+Event = Working | Started | PrecisionChosen | StepDone | EpochDone
 """Everything that a training reports, from decoding on."""
 
 

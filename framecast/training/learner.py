@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,11 +18,12 @@ from framecast.data.plan import Plan
 from framecast.data.windows import Window
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint
-from framecast.runtime.device import autocast, explained_memory, pick_precision, placed
+from framecast.runtime.device import autocast, explained_memory, placed
 from framecast.runtime.distributed import Group, peers_explained
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import LOSSES
 from framecast.training.starting_point import SHARE_OF_LR, load_pretrained, starts_pretrained
+from framecast.training.step_precision import StepPrecision
 
 _OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
@@ -41,7 +43,7 @@ class Learner:
         """Build the network with the plan's seed; ResourceError when memory does not hold it."""
         self.plan, self.group, self.settings = plan, group, plan.config.train
         self.device, self.part = group.device, group.share(plan.batch_size)
-        self.precision = pick_precision(self.settings.precision, self.device)
+        self.precision = StepPrecision(self.settings.precision, self.device)
         torch.manual_seed(self.settings.seed)
         with explained_memory("use a smaller --resize, or --model convlstm"):
             network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
@@ -61,7 +63,7 @@ class Learner:
     @property
     def slow_steps(self) -> int:
         """The number of first steps that take longer than the later ones."""
-        return WARM_UPS + 1 if self.recording else 1
+        return WARM_UPS + 1 if self.recording else max(1, self.precision.steps_left)
 
     def batches(
         self, clips: Sequence[np.ndarray], first_step: int = 0, windows: Sequence[Window] = ()
@@ -104,6 +106,7 @@ class Learner:
         Returns the loss of the whole batch; NaN where it or its gradients are not finite, and then
         the weights stay as they are.
         """
+        started = time.monotonic()
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = lr * (SHARE_OF_LR if self.pretrained else 1)
         self.network.train()
@@ -115,11 +118,15 @@ class Learner:
             return math.nan
         self.optimizer.step()
         self._update_average(number)
-        return loss.item()
+        found = loss.item()
+        self.precision.record(time.monotonic() - started)
+        # The processes compute alike, whatever each of them has measured.
+        self.precision.chosen = self.group.broadcast(self.precision.chosen)
+        return found
 
     def _gradients(self, batch: Batch) -> Tensor:
         """Make the gradients of this process's part of a batch; returns its share of the loss."""
-        with autocast(self.device, self.precision):
+        with autocast(self.device, self.precision.next):
             batch = batch.to(self.device)
             frames_BTCHW = self.wrapped(batch.context_BTCHW, self.plan.split.horizon).float()
             loss = LOSSES[self.settings.loss](
@@ -150,6 +157,7 @@ class Learner:
             "network": _on_cpu(self.network),
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
+            "precision": self.precision.state(),
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -158,6 +166,8 @@ class Learner:
         self.network.load_state_dict(checkpoint.progress["network"])
         self.optimizer.load_state_dict(checkpoint.progress["optimizer"])
         torch.set_rng_state(checkpoint.progress["random"])
+        if "precision" in checkpoint.progress:  # not in those of earlier versions
+            self.precision.restore(checkpoint.progress["precision"])
 
 
 def _on_cpu(network: nn.Module) -> dict[str, Tensor]:

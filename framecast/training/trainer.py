@@ -23,7 +23,7 @@ from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
 from framecast.prediction.baselines import optical_flow, persistence
 from framecast.prediction.checkpoint import Checkpoint
 from framecast.prediction.rollout import rollout
-from framecast.runtime.device import pick_device
+from framecast.runtime.device import pick_device, pick_precision
 from framecast.runtime.distributed import Group
 from framecast.runtime.interrupts import interrupts
 from framecast.training.events import (
@@ -35,6 +35,7 @@ from framecast.training.events import (
     Counters,
     EpochDone,
     Event,
+    PrecisionChosen,
     Started,
     StepDone,
     TrainingResult,
@@ -81,9 +82,8 @@ class Trainer:
         self.group = group or Group(pick_device(plan.config.train.device))
         self.learner = Learner(plan, self.group)
         self.schedule = Schedule(plan.config.train, plan.steps_per_epoch)
-        self.validation = Validation(
-            plan, clips, self.group, self.learner.precision, tell=self._tell
-        )
+        precision = pick_precision(plan.config.train.precision, self.group.device)
+        self.validation = Validation(plan, clips, self.group, precision, tell=self._tell)
         self.counters = Counters()
         self.rows: list[dict[str, Any]] = []
         self.persistence_T = self.flow_T = Tensor()
@@ -102,7 +102,7 @@ class Trainer:
         """
         counters, schedule, learner = self.counters, self.schedule, self.learner
         parameters = sum(weight.numel() for weight in learner.network.parameters())
-        self._tell(Started(parameters, learner.device, learner.precision))
+        self._tell(Started(parameters, learner.device, learner.precision.chosen))
         with (
             interrupts(once=self.group.size > 1) as interrupted,
             closing(learner.batches(self.clips, self.counters.step)) as batches,
@@ -179,7 +179,9 @@ class Trainer:
 
     def _step(self, batch: Batch) -> None:
         counters = self.counters
-        loss = self.learner.step(batch, self.schedule.learning_rate(counters), counters.step + 1)
+        precision, lr = self.learner.precision, self.schedule.learning_rate(counters)
+        measuring = precision.chosen is None
+        loss = self.learner.step(batch, lr, counters.step + 1)
         if not math.isfinite(loss):
             raise DivergedError(
                 f"the loss is no longer finite at step {counters.step + 1}; "
@@ -192,6 +194,9 @@ class Trainer:
         before = counters.minutes
         self._read_clock()
         self.longest_step = max(self.longest_step, counters.minutes - before)
+        if measuring and precision.chosen is not None:
+            seconds = {name: found[-1] for name, found in precision.seconds.items()}
+            self._tell(PrecisionChosen(precision.chosen, seconds))
         progress = self.schedule.progress(counters)
         self._tell(StepDone(counters.epoch + 1, counters.step, loss, progress))
 
