@@ -83,7 +83,7 @@ class DataConfig(Section):
         at_least=0,
         flag="--crop",
     )
-    # Left and right alone: gravity and shadows tell up from down
+    # Only left and right: gravity and shadows make up and down differ
     flip: bool = setting(True, "Mirror training windows at random.")
     turn: bool = setting(
         False,
@@ -198,7 +198,7 @@ class ModelConfig(Section):
 
     @property
     def kernel_sizes(self) -> tuple[int, ...]:
-        """Side of each layer's kernel; 1 where the layers are LSTMs."""
+        """Side of each layer's kernel; 1 if the layers are LSTMs."""
         if self.traits.tied_to_size:
             return (1,) * len(self.units)
         given = self.kernel_size

@@ -383,7 +383,7 @@ class _Reader(ExpressionReader):
         }
         names = (argument.arg for argument in given.args)
         values |= {**dict(zip(names, positional, strict=False)), **keywords}
-        # A function sees the names around it and leaves none of its own
+        # A function sees the names around it; its own are gone when it returns
         outside, self.names = self.names, {**self.names, **values}
         self.depth += 1
         try:

@@ -60,7 +60,7 @@ def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict
         for name, axis, side in zip(names, axes, sides, strict=True)
     )
     padding = geometry.padding
-    # With a stride the padding depends on the size; a symbol has none to tell
+    # With a stride the padding depends on the size, which a symbol does not have
     if padding == "same" and (is_known(frame.sides) or max(geometry.strides) == 1):
         sizes = [side if isinstance(side, int) else 1 for side in frame.sides]
         padding = f"same: {show_pads(geometry.pads(sizes))}"
@@ -157,7 +157,7 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame, geometry = Frame.of(kind, arguments, shape), _geometry(kind, arguments)
     channels = known_channels(frame.channels)
-    # Every channel has kernels of its own: C in, C x depth_multiplier out
+    # Every channel has its own kernels: C in, C x depth_multiplier out
     multiplied = channels * arguments["depth_multiplier"]
     sides, told = _slide(kind, frame, geometry)
     kernel = (*geometry.kernel_size, channels, arguments["depth_multiplier"])

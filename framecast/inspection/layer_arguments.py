@@ -56,7 +56,7 @@ def bind(
     given = dict(zip(known, positional, strict=False))
     problems += _keras_1_kernel(kind, given)
     keywords, old = dict(keywords), {}
-    # Keras 1 had the two sides of a kernel as arguments of their own
+    # Keras 1 had an argument for each side of a kernel
     if sides := [word for word in ("nb_row", "nb_col") if word in keywords]:
         given["kernel_size"] = (keywords.pop("nb_row", 3), keywords.pop("nb_col", 3))
     for word, value in keywords.items():

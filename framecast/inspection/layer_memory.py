@@ -68,7 +68,7 @@ def _convlstm(node: Node, shape: Shape, output: Shape) -> tuple[int, int]:
     # The fused recurrence knows these two functions; everything else runs step by step
     is_fused = (phi, sigma) == ("tanh", "sigmoid") and not normed
     if not is_fused or arguments["dropout"] or arguments["recurrent_dropout"]:
-        # With dropout each gate reads a copy of its own
+        # With dropout each gate reads its own copy
         copies, hidden = (4 if arguments[name] else 1 for name in ("dropout", "recurrent_dropout"))
         gates = _saved_by_gates(phi, sigma, normed=normed, peephole=peephole)
         saved = (copies - 1) * given + steps * state * (hidden + gates)

@@ -1,4 +1,4 @@
-"""Shape arithmetic of convolutions in plain integers: nothing here imports torch.
+"""Shape arithmetic of convolutions in plain integers. Does not import torch.
 
 A convolution along one axis of length L, with kernel k, stride s and dilation d, covers
 d(k - 1) + 1 samples (its effective kernel) and gives
@@ -111,7 +111,7 @@ class ConvGeometry:
         return total // 2, total - total // 2
 
     def output_sizes(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        """Size that each axis of an input of these `sizes` keeps; 0 where the kernel never fits."""
+        """Size that each axis of an input of these `sizes` keeps; 0 if the kernel does not fit."""
         lost = [span - 1 if self.padding == "valid" else 0 for span in self.spans]
         axes = zip(sizes, lost, self.strides, strict=True)
         return tuple(max(0, _ceil_divide(size - less, stride)) for size, less, stride in axes)

@@ -21,7 +21,7 @@ from framecast.nn.cost_model.memory import check_weight_memory
 from framecast.nn.cost_model.network import forecast_totals
 from framecast.nn.forecasters.comparison import CnnLstm, EncoderForecaster, FcLstm, Shi2015
 from framecast.nn.forecasters.layers import grid_stack
-from framecast.nn.forecasters.registry import build_forecaster
+from framecast.nn.forecasters.registry import FORECASTERS, build_forecaster
 from framecast.prediction.checkpoint import load_checkpoint, save_checkpoint
 from framecast.training.losses import cross_entropy
 from framecast.video.readers.base import SourceInfo
@@ -299,7 +299,7 @@ def test_every_network_is_trained_saved_predicts_and_is_exported(name, run, clip
     code, _, err = run("train", clips / "grey.npy", "--runs", tmp_path, *flags)
     assert code == 0, err
     checkpoint = load_checkpoint(tmp_path / "train-1")
-    assert isinstance(checkpoint.forecaster(), NETWORKS[name])
+    assert isinstance(checkpoint.forecaster(), FORECASTERS[name])
     assert checkpoint.config.data.resize == ("18x26" if name in TIED else "auto")
 
     save_checkpoint(tmp_path / "copy.pt", checkpoint)

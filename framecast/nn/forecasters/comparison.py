@@ -190,8 +190,8 @@ class CnnLstm(SizedForecaster):
     """Convolutions per time step, flattened, an LSTM, a dense layer, and up to pixels again.
 
     The same stem and output as the `convlstm` forecaster; between them an LSTM whose input and
-    recurrent transformations are dense, so that what a place looks like and where it is are mixed
-    up once and for all. Reads its own frames and predicts the change from the last.
+    recurrent transformations are dense, so that content and position are mixed for good. Reads its
+    own frames and predicts the change from the last.
     """
 
     def __init__(self, config: ModelConfig, channels: int, size: tuple[int, int]) -> None:

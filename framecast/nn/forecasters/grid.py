@@ -37,7 +37,7 @@ def tile_overlap(side: int) -> int:
 
 
 def tile_spans(length: int, side: int) -> tuple[tuple[int, int], ...]:
-    """Start and end of the tiles along one axis of `length` pixels; one tile where that fits.
+    """Start and end of the tiles along one axis of `length` pixels; one tile if that fits.
 
     Tiles start at multiples of TILE_UNIT, none is larger than `side` (at least SMALLEST_TILE), and
     neighbours share `tile_overlap` pixels or more.

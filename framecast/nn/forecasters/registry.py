@@ -10,7 +10,7 @@ from framecast.nn.forecasters.comparison import CnnLstm, FcLstm, Shi2015
 from framecast.nn.forecasters.convlstm import FrameConvLSTM, PlainConvLSTM
 from framecast.nn.forecasters.flow.network import FlowConvLSTM
 
-_FORECASTERS: dict[str, Callable[..., Forecaster]] = {
+FORECASTERS: dict[str, Callable[..., Forecaster]] = {
     "flow-convlstm": FlowConvLSTM,
     "convlstm": PlainConvLSTM,
     "frame-convlstm": FrameConvLSTM,
@@ -26,7 +26,7 @@ def build_forecaster(config: ModelConfig, channels: int, size: tuple[int, int]) 
     `size` is the (H, W) of the frames it is trained on; only networks tied to their frame size,
     cnn-lstm and fc-lstm, depend on it.
     """
-    network = _FORECASTERS[config.name]
+    network = FORECASTERS[config.name]
     return (
         network(config, channels, size) if config.traits.tied_to_size else network(config, channels)
     )
