@@ -82,7 +82,7 @@ class LoadedForecaster(FrameForecaster):
         # Networks that are there to be compared show what they do with it themselves.
         flat_BC11 = _constant_channels(context_BTCHW) & self.config.model.traits.falls_back
         for lead in range(1, horizon + 1):
-            # Left before every yield, since whoever reads the frames computes in between.
+            # Left before every yield: the caller computes between two frames, without autocast.
             with (
                 explained_memory("use --device cpu, or train with a smaller data.resize"),
                 autocast(self.device, self.precision),

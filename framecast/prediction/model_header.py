@@ -1,4 +1,4 @@
-"""What a model file says of itself, read without PyTorch: settings and clips, but no weights.
+"""What a model file says about itself, read without PyTorch: settings and clips, but no weights.
 
 Loading PyTorch takes seconds, in which a wrong path or a model that does not fit could be refused.
 """

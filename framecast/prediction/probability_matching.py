@@ -13,8 +13,8 @@ def matched(frame_BCHW: Tensor, like_BCHW: Tensor, share: float) -> Tensor:
     the brightest value. Equal pixels stay equal and get the lowest value of their ranks, so that an
     empty background is not lifted.
 
-    Source: pysteps, postprocessing.probmatching.nonparam_match_empirical_cdf, which treats the
-    lowest pixels apart where here only equal ones are.
+    Source: pysteps, postprocessing.probmatching.nonparam_match_empirical_cdf, which has a
+    rule of its own for the lowest pixels; here it is one for all equal pixels.
     """
     pixels_BCN = frame_BCHW.flatten(2).contiguous()
     # Rank of each pixel in its channel; searchsorted finds the first of equal values.

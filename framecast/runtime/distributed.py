@@ -66,7 +66,7 @@ class Group:
         return items[first:last]
 
     def every(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's of the items, dealt out one by one."""
+        """This process's of the items, every `size`-th of them."""
         return items[self.rank :: self.size]
 
     def wrap(self, network: nn.Module) -> nn.Module:
@@ -134,7 +134,7 @@ def joined(device: str) -> Iterator[Group]:
             torch.cuda.set_device(group.device)
         dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     yield group
-    # After an error the others may be gone, and taking leave of them would wait for them.
+    # Not in `finally`: after an error the others may be gone, and this would wait for them.
     dist.destroy_process_group()
 
 

@@ -1,4 +1,4 @@
-"""Folders that one process at a time works in; the system lets go of them when it ends."""
+"""Folders that one process at a time works in; the system unlocks them when it ends."""
 
 from __future__ import annotations
 

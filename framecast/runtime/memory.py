@@ -30,7 +30,7 @@ def machine_memory() -> int | None:
     the limit that a shell set (`ulimit -v`).
     """
     limits = list(_group_limits(Path("/")))
-    with suppress(ImportError, ValueError, OSError):  # nor has Windows these limits
+    with suppress(ImportError, ValueError, OSError):  # Windows has no such limits
         import resource  # noqa: PLC0415
 
         soft, _ = resource.getrlimit(resource.RLIMIT_AS)

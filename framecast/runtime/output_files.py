@@ -70,7 +70,7 @@ def workplace(folder: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Remove the workplaces that no living process has locked."""
     for left in folder.glob(".framecast-*.part"):
-        with suppress(OSError):  # taken by its process, gone meanwhile, or somebody else's
+        with suppress(OSError):  # still locked, removed by another process, or another user's
             if time.time() - left.stat().st_mtime < YOUNG:
                 continue
             lock = lock_folder(left)

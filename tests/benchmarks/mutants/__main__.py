@@ -59,13 +59,12 @@ GOAL = 0.9
 
 def outcome(mutant: Mutant, tests: list[str], checkout: Path, seconds: float) -> str:
     """Run the tests on the changed file; how they noticed it, "" where they did not."""
-    target = checkout / mutant.file.relative_to(ROOT)
-    original = target.read_text(encoding="utf-8")
-    target.write_text(mutant.source, encoding="utf-8")
+    original = mutant.file.read_text(encoding="utf-8")
+    mutant.file.write_text(mutant.source, encoding="utf-8")
     try:
         code = run_tests(checkout, tests, seconds)
     finally:
-        target.write_text(original, encoding="utf-8")
+        mutant.file.write_text(original, encoding="utf-8")
     return {0: "", -signal.SIGPROF: "too slow", -signal.SIGALRM: "too slow"}.get(code, "noticed")
 
 
@@ -93,21 +92,21 @@ def options() -> argparse.Namespace:
 def main() -> int:
     given = options()
     chosen = [PARTS[name] for name in given.only or PARTS]
-    parts = [
-        sorted(f for pattern in patterns for f in ROOT.glob(pattern) if f.stem != "__init__")
-        for patterns, _ in chosen
-    ]
     paths = [*{path: None for _, tests in chosen for path in tests}]
     survivors, counts = [], Counter()
     with tempfile.TemporaryDirectory(prefix="framecast-mutants-") as name:
         checkout = copied(Path(name))
+        parts = [
+            sorted(f for p in patterns for f in checkout.glob(p) if f.stem != "__init__")
+            for patterns, _ in chosen
+        ]
         tempfile.tempdir = os.environ["TMPDIR"] = str(checkout)  # of the tests, removed with it
         share_imports()
         known = tests_by_line(checkout, paths, (given.record or checkout / "record").resolve())
         for number, mutant in enumerate(picked(given.count, given.seed, parts)):
             if number < given.first:
                 continue
-            file = str(mutant.file.relative_to(ROOT))
+            file = str(mutant.file.relative_to(checkout))
             tests = tests_of(mutant.lines, file, known)
             found = outcome(mutant, tests, checkout, given.seconds) if tests else ""
             counts[found] += 1

@@ -26,7 +26,7 @@ SHARED += ("rich.console", "scipy.ndimage", "tifffile", "torch._dynamo", "typer"
 MEMORY = 6_000_000_000
 """Bytes that a child may add: a changed loop can allocate for ever."""
 SLOW = 20.0
-"""Seconds of a test that is not run against changes."""
+"""Seconds of CPU time of a test that is not run against changes."""
 
 LineTests = dict[str, dict[int, list[str]]]
 """By file and line: the tests that run it, the quickest first."""
@@ -41,12 +41,12 @@ class _Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         # Without its parameters, whose names may hold what a change alters.
-        name, started = item.nodeid.partition("[")[0], time.monotonic()
+        name, started = item.nodeid.partition("[")[0], time.process_time()
         self.measured.switch_context(name)
         try:
             return (yield)
         finally:
-            self.seconds[name] += time.monotonic() - started
+            self.seconds[name] += time.process_time() - started
 
 
 def tests_by_line(checkout: Path, paths: list[str], record: Path) -> LineTests:
