@@ -49,7 +49,7 @@ class Group:
         return self.rank == 0
 
     def share(self, batch_size: int) -> range:
-        """The samples of a batch that are this process's; shares differ by one at most.
+        """The samples of a batch that are this process's; shares differ by at most one.
 
         Raises UsageError when there are fewer samples than processes.
         """
@@ -61,12 +61,12 @@ class Group:
         return self.part(range(batch_size))
 
     def part(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's of the items, in a row; parts differ by one at most."""
+        """This process's share of the items, consecutive ones; shares differ by at most one."""
         first, last = (len(items) * rank // self.size for rank in (self.rank, self.rank + 1))
         return items[first:last]
 
     def every(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's of the items, every `size`-th of them."""
+        """This process's share of the items: every `size`-th, from `rank` on."""
         return items[self.rank :: self.size]
 
     def wrap(self, network: nn.Module) -> nn.Module:

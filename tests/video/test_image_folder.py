@@ -78,6 +78,19 @@ def test_16_bit_colour_keeps_its_bits_and_channel_order(tmp_path, suffix):
     np.testing.assert_array_equal(read_all(source), clip)
 
 
+@pytest.mark.parametrize("suffix", ["png", "ppm"])
+def test_16_bit_colour_that_is_cut_names_the_frame(tmp_path, suffix):
+    clip = np.random.default_rng(0).integers(0, 65536, (3, H, W, 3)).astype(np.uint16)
+    for number, frame in enumerate(clip):
+        cv2.imwrite(str(tmp_path / f"{number}.{suffix}"), frame)
+    path = tmp_path / f"2.{suffix}"
+    whole = path.read_bytes()
+    for end in (60, len(whole) // 2, len(whole) - 30):
+        path.write_bytes(whole[:end])
+        with pytest.raises(CorruptSourceError, match=rf"2\.{suffix}"):
+            read_all(open_source(tmp_path))
+
+
 def test_16_bit_colour_with_alpha(tmp_path):
     frame = np.random.default_rng(0).integers(0, 65536, (H, W, 4)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "0.png"), frame)

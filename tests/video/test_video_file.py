@@ -42,7 +42,8 @@ def test_containers_and_codecs(tmp_path, suffix, codec):
     info = source.info
     assert (info.kind, info.frames, info.exact) == ("video", T, True)
     assert (info.height, info.width, info.channels, info.dtype) == (H, W, 3, "uint8")
-    assert info.fps == 12.5
+    assert (info.fps, info.stored_channels) == (12.5, 3)
+    assert not [note for note in info.notes if "bits" in note]
     frames = read_all(source)
     reference = decode_with_opencv(path)
     assert reference.shape == frames.shape

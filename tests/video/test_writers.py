@@ -20,6 +20,7 @@ from framecast.errors import OutputError, ResourceError, UsageError
 from framecast.video.readers.open import open_source
 from framecast.video.value_range import ValueRange
 from framecast.video.writers.open import open_writer, write_frames
+from framecast.video.writers.png import write_picture
 
 
 def moving_waves(frames: int, height: int, width: int, channels: int, dtype=np.uint8) -> np.ndarray:
@@ -494,6 +495,18 @@ def test_a_video_keeps_the_shape_of_pixels_and_a_gif_says_that_it_cannot(tmp_pat
         else:
             said = f"{writer.kind} cannot say that its pixels are 16/11 times as wide as high"
             assert writer.notes == [said]
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(1, "uint16"), (3, "uint8")])
+def test_a_picture_is_written_exactly_and_takes_the_place_of_another(tmp_path, channels, dtype):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"earlier")
+    frame_HWC = np.random.default_rng(0).integers(0, 250, (5, 7, channels)).astype(dtype)
+    write_picture(path, frame_HWC)
+    found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found.reshape(5, 7, channels)[..., ::-1], frame_HWC)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_netcdf_where_it_is_installed(tmp_path):

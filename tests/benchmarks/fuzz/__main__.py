@@ -19,7 +19,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", COLUMNS="120", NO_COLOR="1", TERM="dumb")
@@ -89,7 +89,8 @@ def main() -> int:
     given = parser.parse_args()
     limits, kinds = Limits(given.seconds), given.kind or [*GENERATORS]
     cases, codes, faulty, largest = Counter(), Counter(), Counter(), 0
-    with tempfile.TemporaryDirectory(prefix="framecast-fuzz-") as name:
+    # Ctrl-C ends a long run with what was found until then.
+    with tempfile.TemporaryDirectory(prefix="framecast-fuzz-") as name, suppress(KeyboardInterrupt):
         place = Path(name)
         valid = valid_files(place)
         preload(place)
