@@ -74,18 +74,25 @@ def assert_equal(fast, slow):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
+def assert_as_the_loop(monkeypatch, layer, state, prepare):
+    """Values and gradients after `prepare`, which chooses the fused operations, are the loop's."""
+    tensors = inputs_of(layer, state=state)
+    with monkeypatch.context() as patch:
+        prepare(patch)
+        fast = run(layer, *tensors)
+    loops(monkeypatch)
+    assert_equal(fast, run(layer, *tensors))
+
+
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
 @pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_values_and_gradients_are_those_of_the_loop(monkeypatch, name, state, block):
-    layer = make(**VARIANTS[name])
-    tensors = inputs_of(layer, state=state)
-    with monkeypatch.context() as patch:
+    def prepare(patch):
         patch.setattr(cost, "BLOCK_BYTES", block)
         fuses(patch)
-        fast = run(layer, *tensors)
-    loops(monkeypatch)
-    assert_equal(fast, run(layer, *tensors))
+
+    assert_as_the_loop(monkeypatch, make(**VARIANTS[name]), state, prepare)
 
 
 def cuts_tiles(monkeypatch):
@@ -114,15 +121,12 @@ IN_TILES = {
 @pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
 @pytest.mark.parametrize("name", IN_TILES)
 def test_values_and_gradients_in_tiles_are_those_of_the_loop(monkeypatch, name, state, block, kept):
-    layer = make(padding="same", **IN_TILES[name])
-    tensors = inputs_of(layer, state=state)
-    with monkeypatch.context() as patch:
+    def prepare(patch):
         patch.setattr(cost, "_BLOCK_BYTES", (block, block))
         patch.setattr(cost, "_MOST_SAVED_BYTES", kept)
         cuts_tiles(patch)
-        fast = run(layer, *tensors)
-    loops(monkeypatch)
-    assert_equal(fast, run(layer, *tensors))
+
+    assert_as_the_loop(monkeypatch, make(padding="same", **IN_TILES[name]), state, prepare)
 
 
 def test_tiles_give_only_what_is_asked_for_a_gradient(monkeypatch):
