@@ -11,7 +11,7 @@ from framecast.inspection.sizes import show_shape as show
 from framecast.inspection.tensor_table import show_bytes
 from framecast.nn.shapes import FLOAT_BYTES
 
-HEADER = ("layer", "output", "parameters", "padding", "sees")
+HEADER = ("layer", "output", "parameters", "padding", "receptive field")
 
 
 def table(report: ModelReport, *, verbose: bool = False) -> Iterator[str]:
@@ -61,7 +61,7 @@ def _cells(line: LayerLine) -> tuple[str, ...]:
     if line.view and line.outcome and (line.outcome.window or line.view.sees):
         sees = " x ".join(map(str, line.view.sees))
         if any(line.view.reaches):
-            sees += f", +{' x '.join(map(str, line.view.reaches))} a frame back"
+            sees += f", +{' x '.join(map(str, line.view.reaches))} per earlier frame"
     padding = line.outcome.padding if line.outcome else ""
     return (name, show(line.output), show_count(line.parameters), padding, sees)
 

@@ -35,13 +35,13 @@ def test_one_line_a_layer_with_the_sums_above(run, model):
     sums, empty, header, *lines = (out.splitlines()[i] for i in (0, 3, 4, 5, 6, 7, 8))
     assert sums == "7,472 parameters, 7,456 of them trained"
     assert empty == ""
-    assert header.split() == ["layer", "output", "parameters", "padding", "sees"]
+    assert header.split() == ["layer", "output", "parameters", "padding", "receptive", "field"]
     assert re.split(r"  +", lines[1]) == [
         "conv_lstm2d",
         "(B, 10, 40, 50, 8)",
         "2,624",
         "same: 1",
-        "3 x 3, +2 x 2 a frame back",
+        "3 x 3, +2 x 2 per earlier frame",
     ]
     assert re.split(r"  +", lines[3])[:4] == ["conv_lstm2d_1", "(B, 18, 23, 4)", "4,816", "valid"]
     warning = "warning: conv_lstm2d_1 (line 6) ignores the last 1 of 40 rows"
