@@ -67,8 +67,8 @@ def draw(boxes: Sequence[Box], title: str, path: Path) -> None:
     for number, (box, place) in enumerate(zip(boxes, places, strict=True)):
         _draw_box(axes, box, *place)
         before = (number - 1,) if number else ()
-        for giver in before if box.inputs is None else box.inputs:
-            _draw_arrow(axes, places[giver], place, near=giver == number - 1)
+        for producer in before if box.inputs is None else box.inputs:
+            _draw_arrow(axes, places[producer], place, near=producer == number - 1)
     # Into memory first, so that an error leaves no half a file
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:].lower(), dpi=150)

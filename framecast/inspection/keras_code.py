@@ -399,12 +399,12 @@ class _Reader(ExpressionReader):
     @contextmanager
     def _quiet_where_nothing_is_built(self) -> Iterator[None]:
         """Drop notes on code that made no layer, such as code that prepares data."""
-        built, told = self._built(), len(self.notes)
+        built, noted = self._built(), len(self.notes)
         try:
             yield
         finally:
             if self._built() == built:
-                del self.notes[told:]
+                del self.notes[noted:]
 
     def _built(self) -> int:
         waiting = sum(len(model.layers or ()) for model in self.models)

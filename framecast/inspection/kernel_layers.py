@@ -143,14 +143,14 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
             )
         channels //= groups
     geometry = _geometry(kind, arguments)
-    sides, told = _slide(kind, frame, geometry)
+    sides, details = _slide(kind, frame, geometry)
     # Keras' order: sides, input channels, output channels
     kernel = (*geometry.kernel_size, channels, filters)
     return LayerOutcome(
         (frame.shape(sides, filters),),
         (("kernel", kernel), *bias_of(arguments, filters)),
         macs=product(sides) * product(kernel),
-        **told,
+        **details,
     )
 
 
@@ -159,12 +159,12 @@ def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     channels = known_channels(frame.channels)
     # Every channel has its own kernels: C in, C x depth_multiplier out
     multiplied = channels * arguments["depth_multiplier"]
-    sides, told = _slide(kind, frame, geometry)
+    sides, details = _slide(kind, frame, geometry)
     kernel = (*geometry.kernel_size, channels, arguments["depth_multiplier"])
     macs = product(sides) * product(kernel)
     if kind.startswith("Depthwise"):
         weights = (("kernel", kernel), *bias_of(arguments, multiplied))
-        return LayerOutcome((frame.shape(sides, multiplied),), weights, macs=macs, **told)
+        return LayerOutcome((frame.shape(sides, multiplied),), weights, macs=macs, **details)
     filters = count_of(arguments)
     # A second, 1x1 convolution combines the channels
     pointwise = (*(1,) * len(sides), multiplied, filters)
@@ -173,7 +173,7 @@ def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         (frame.shape(sides, filters),),
         (*weights, *bias_of(arguments, filters)),
         macs=macs + product(sides) * product(pointwise),
-        **told,
+        **details,
     )
 
 
@@ -207,8 +207,8 @@ def _transposed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 def _pool(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame = Frame.of(kind, arguments, shape)
     geometry = _geometry(kind, arguments, "pool_size")
-    sides, told = _slide(kind, frame, geometry)
-    return LayerOutcome((frame.shape(sides, frame.channels),), **told)
+    sides, details = _slide(kind, frame, geometry)
+    return LayerOutcome((frame.shape(sides, frame.channels),), **details)
 
 
 def _global_pool(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
@@ -250,7 +250,7 @@ def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
 def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame, filters = Frame.of(kind, arguments, shape), count_of(arguments)
     geometry, steps = _geometry(kind, arguments), frame.leading[1]
-    sides, told = _slide(kind, frame, geometry)
+    sides, details = _slide(kind, frame, geometry)
     # i, f, the candidate and o side by side, Shi et al. 2015, eq. 3
     gates = 4 * filters
     kernel = (*geometry.kernel_size, known_channels(frame.channels), gates)
@@ -264,7 +264,7 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     if arguments.get("layer_norm"):
         weights |= {"input_gain": (gates,), "recurrent_gain": (gates,)}
         weights |= {"cell_gain": (filters,), "cell_shift": (filters,)}
-    told["window"] = KernelWindow(geometry.spans, geometry.strides, state_kernel)
+    details["window"] = KernelWindow(geometry.spans, geometry.strides, state_kernel)
     # A fused sequence skips the convolution of the first step's state, which is zeros
     functions = arguments["activation"], arguments["recurrent_activation"]
     is_fused = functions == ("tanh", "sigmoid") and not arguments.get("layer_norm")
@@ -274,7 +274,7 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     state = Frame(frame.leading[:1], sides, filters, frame.first).shape(sides, filters)
     output = frame.shape(sides, filters) if arguments["return_sequences"] else state
     states = (state, state) if arguments["return_state"] else ()
-    return LayerOutcome((output, *states), tuple(weights.items()), macs=macs, **told)
+    return LayerOutcome((output, *states), tuple(weights.items()), macs=macs, **details)
 
 
 # Rules of all layers that work on frames, with or without a time axis

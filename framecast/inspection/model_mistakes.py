@@ -52,10 +52,10 @@ def _axes_remedy(
     nodes: Sequence[Node], lines: Sequence[LayerLine], number: int, shape: Shape, wanted: int
 ) -> tuple[str, Shape | None]:
     """The change that gives a layer as many axes as it needs."""
-    node, giver = nodes[number], recurrent_before(nodes, number)
-    if giver is not None:
-        name, sequences = place(nodes[giver]), returns_sequences(nodes[giver])
-        before = lines[giver].inputs[0]
+    node, producer = nodes[number], recurrent_before(nodes, number)
+    if producer is not None:
+        name, sequences = place(nodes[producer]), returns_sequences(nodes[producer])
+        before = lines[producer].inputs[0]
         # One axis short, and the layer before dropped time: that is the axis
         if len(shape) == wanted - 1 and not sequences and before is not None:
             return (
@@ -209,16 +209,16 @@ def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> 
     is_first = all(nodes[each].kind in ("InputLayer", *NEUTRAL) for each in _before(nodes, number))
     if is_frame and is_first:
         found += _order_problems(node, shape, data_format)
-    giver = recurrent_before(nodes, number)
-    if giver is None or len(shape) < 3:
+    producer = recurrent_before(nodes, number)
+    if producer is None or len(shape) < 3:
         return found
-    if node.kind == "Flatten" and returns_sequences(nodes[giver]):
+    if node.kind == "Flatten" and returns_sequences(nodes[producer]):
         what = (
-            f"flattens all {shape[1]} time steps together, since {nodes[giver].name} returns "
+            f"flattens all {shape[1]} time steps together, since {nodes[producer].name} returns "
             "sequences: each step gets its own weights"
         )
         change = (
-            f"set return_sequences=False in {place(nodes[giver])} if you want only the last step"
+            f"set return_sequences=False in {place(nodes[producer])} if you want only the last step"
         )
         found.append(Problem(what, change, fatal=False))
     if node.kind == "Dense" and len(shape) > 3:
@@ -345,19 +345,19 @@ def target_problems(
 ) -> list[Problem]:
     """Outputs that a loss cannot compare with the target."""
     what = f"returns {show(output)}, and the target is {show(target)}"
-    giver = last if nodes[last].kind in RECURRENT else recurrent_before(nodes, last)
+    producer = last if nodes[last].kind in RECURRENT else recurrent_before(nodes, last)
     if len(target) != len(output):
         change = "give the target the shape of the output"
         if len(target) == 2:
             change = "put Flatten or GlobalAveragePooling before the last layer"
-        elif giver is not None and len(target) == len(output) + 1:
+        elif producer is not None and len(target) == len(output) + 1:
             change = (
-                f"set return_sequences=True in {place(nodes[giver])} to return every step, "
+                f"set return_sequences=True in {place(nodes[producer])} to return every step, "
                 "or use one frame as the target"
             )
-        elif giver is not None and len(target) == len(output) - 1:
+        elif producer is not None and len(target) == len(output) - 1:
             change = (
-                f"set return_sequences=False in {place(nodes[giver])} to return only the "
+                f"set return_sequences=False in {place(nodes[producer])} to return only the "
                 "last step, or use every frame as the target"
             )
         return [Problem(f"{what}: {len(output)} axes and {len(target)}", change)]

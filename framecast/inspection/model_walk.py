@@ -105,12 +105,14 @@ class _Walk:
     def _input_of(self, node: Node, tensor: Tensor) -> Shape | None:
         line = self.lines[tensor[0]]
         if line.outcome and tensor[1] is None and len(line.outcome.outputs) > 1:
-            giver = mistakes.place(line.node)
+            producer = mistakes.place(line.node)
             what = (
-                f"gets {len(line.outcome.outputs)} tensors from {giver}, its output and its "
+                f"gets {len(line.outcome.outputs)} tensors from {producer}, its output and its "
                 "states, and takes only the output"
             )
-            change = f"set return_state=False in {giver}, or take its first tensor (assumed below)"
+            change = (
+                f"set return_state=False in {producer}, or take its first tensor (assumed below)"
+            )
             self.find(node, [Problem(what, change)])
         return self.shape_of(tensor)
 
@@ -128,7 +130,7 @@ class _Walk:
         texts = [size.text for size in given or () if isinstance(size, OpenAxes)]
         what = f"{texts[0]} is not known here" if texts else f"{node.name} has no Input"
         self.notes.append(f"{what}, so its sizes stay open; --input B,T,H,W,C sets them")
-        return _opened(given or (None,), wanted) if wanted else None
+        return _open_shape(given or (None,), wanted) if wanted else None
 
     def _declared(self, node: Node, first: Node, shape: Shape) -> Shape:
         """The shape that an Input declares, compared with what it is fed."""
@@ -197,7 +199,7 @@ class _Walk:
         return before.through(outcome.window) if len(before.sees) <= rank else None
 
 
-def _opened(given: Sequence[Any], wanted: int) -> Shape:
+def _open_shape(given: Sequence[Any], wanted: int) -> Shape:
     """A shape of `wanted` axes with symbols for those that are not known."""
     # `*x.shape[2:]` stands for as many axes as the first layer lacks
     at = next((n for n, size in enumerate(given) if isinstance(size, OpenAxes)), len(given))
