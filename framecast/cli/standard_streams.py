@@ -28,7 +28,7 @@ def prepare_streams() -> None:
 
 
 def check_working_folder() -> None:
-    """Raise UsageError where the folder we stand in is gone, which ends MKL, and so PyTorch."""
+    """Raise UsageError if the working folder is gone, which ends MKL, and so PyTorch."""
     try:
         Path.cwd()
     except OSError as error:
@@ -44,7 +44,7 @@ def discard_output() -> None:
 
 
 def explained(error: Exception) -> FramecastError | None:
-    """The system's refusal as an error of ours, wherever it was met; None for anything else.
+    """The system's refusal as a framecast error; None for any other exception.
 
     Code that knows which option a path came from says so itself; this is for the rest.
     """

@@ -148,7 +148,7 @@ def _whole(clips: Sequence[np.ndarray], group: list[Window], shape: WindowShape)
 
 @lru_cache(maxsize=2)
 def _order(seed: int, passes: int, windows: int) -> np.ndarray:
-    """The windows' order in one pass; drawing it for every sample would take its time."""
+    """The windows' order in one pass; drawing it for every sample would be slow."""
     return np.random.default_rng((seed, 0, passes)).permutation(windows)
 
 

@@ -1,4 +1,4 @@
-"""What a training run will do, worked out from headers alone: sizes, windows, batches. No torch."""
+"""The plan of a training run, from headers alone: sizes, windows, batches. No torch."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def fitting_windows(plan: Plan) -> tuple[Window, ...]:
 def _sized_for_budget(
     infos: Sequence[SourceInfo], config: Config
 ) -> tuple[Config, tuple[str, ...]]:
-    """Work at a smaller size than `auto` is where the budget has too few minutes for that."""
+    """Reduce the automatic size if the budget has too few minutes for it."""
     minutes = config.train.minutes
     if config.data.resize != "auto" or minutes is None:
         return config, ()

@@ -190,7 +190,7 @@ def _runs(part: range, breaks: Sequence[int]) -> Iterator[range]:
 
 
 def _thinned(frames: int, frame_step: int) -> int:
-    """How many frames are left when every `frame_step`-th is taken."""
+    """Number of frames when every `frame_step`-th is taken."""
     return -(-frames // frame_step)
 
 

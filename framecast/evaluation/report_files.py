@@ -1,4 +1,4 @@
-"""The files an evaluation leaves: scores as CSV, and one HTML page."""
+"""The files that an evaluation writes: scores as CSV, and one HTML page."""
 
 from __future__ import annotations
 

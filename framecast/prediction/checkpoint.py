@@ -66,7 +66,7 @@ class Checkpoint:
         """The classical forecast that did better than the default network in its training.
 
         A name of `baselines.BASELINES`; None where the network did best or nothing was scored, and
-        for the other networks, which are there to be compared.
+        for the other networks, which serve as comparisons.
         """
         if not self.config.model.traits.falls_back:
             return None
@@ -148,7 +148,7 @@ def _load_plain_data(file: Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except ResourceError:  # too little memory is no damage
         raise
-    except Exception as error:  # whatever the bytes of another file make the unpickler do
+    except Exception as error:  # any exception that the bytes of another file can cause
         raise damaged(file) from error
 
 
@@ -179,7 +179,7 @@ def _load_safetensors(file: Path) -> dict[str, Any]:
             **values,
             "weights": weights,
         }
-    except Exception as error:  # whatever the bytes of another file make the reader raise
+    except Exception as error:  # any exception that the bytes of another file can cause
         raise CheckpointError(
             f"{file}: damaged, or not a model that `framecast export` wrote",
             remedy="give the original file",

@@ -1,4 +1,4 @@
-"""What a model file must hold before anything is built from it.
+"""Checks of a model file's contents before anything is built from it.
 
 A model file may come from a stranger. `weights_only` keeps code out; these checks keep out values
 that no training writes, such as a network of 10^12 weights, before memory is taken for them.
@@ -46,7 +46,7 @@ def check_scores(scores: Any) -> None:
 def check_weights(weights: Any, model: ModelConfig, clip: dict[str, int]) -> None:
     """Raise ValueError unless these are finite tensors, and about as many as the network needs.
 
-    That each has its right shape is told when the network is built from them.
+    Their shapes are checked when the network is built from them.
     """
     if not isinstance(weights, dict) or not weights:
         raise ValueError("weights: expected tensors by name")

@@ -1,4 +1,4 @@
-"""Arrays of frames as people have them, in other shapes, types and ranges, as pixels and back."""
+"""Convert users' arrays of frames, of any shape, type and range, to pixels and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every loaded model does with NumPy frames, whatever runs its network; no torch."""
+"""The interface of all loaded models on NumPy frames. Does not import torch."""
 
 from __future__ import annotations
 

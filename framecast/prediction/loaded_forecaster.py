@@ -79,7 +79,7 @@ class LoadedForecaster(FrameForecaster):
         else:
             frames = self._network_frames(context_BTCHW, horizon)
         last_BCHW = context_BTCHW[:, -1]
-        # Networks that are there to be compared show what they do with it themselves.
+        # Networks that serve as comparisons show their own forecast.
         flat_BC11 = _constant_channels(context_BTCHW) & self.config.model.traits.falls_back
         for lead in range(1, horizon + 1):
             # Left before every yield: the caller computes between two frames, without autocast.
@@ -112,7 +112,7 @@ class LoadedForecaster(FrameForecaster):
 
     @property
     def fallback_note(self) -> str | None:
-        """What to tell of a model that falls back; None of one that does not."""
+        """The note about a model that falls back; None for any other."""
         if self.fallback is None:
             return None
         return (
@@ -130,7 +130,7 @@ class LoadedForecaster(FrameForecaster):
             # A frame that one tile covers is predicted whole.
             return self.tile if self.tile < max(size) else None
         memory = prediction_memory(self.device)
-        if memory is None:  # the system does not tell: trust that it suffices
+        if memory is None:  # unknown: assume that it suffices
             return None
         return fitting_tile(
             self.config.model,

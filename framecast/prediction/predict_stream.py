@@ -47,7 +47,7 @@ def nowcast(
 
     data = forecaster.config.data
     span = (data.context_length - 1) * data.frame_step + 1
-    # Cuts are told by frames around them, so some are kept from before the context.
+    # Cuts are detected from the frames around them, so some from before the context are kept.
     newest: deque[np.ndarray] = deque(maxlen=span + NEIGHBOURS)
     for frame_HWC in frames_THWC:
         newest.append(frame_HWC)

@@ -1,1 +1,1 @@
-"""What the program needs of the machine: device, memory, processes, signals, files it writes."""
+"""The machine: device, memory, processes, signals, and the files that are written."""

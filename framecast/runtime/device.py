@@ -53,7 +53,7 @@ def pick_precision(setting: str, device: str) -> str:
 
 def prediction_memory(device: str) -> int | None:
     """Bytes that a forecast may take: what is free on CUDA, half of the machine's memory elsewhere;
-    None where the system does not tell."""
+    None if the system does not report it."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
     memory = machine_memory()

@@ -1,7 +1,7 @@
 """Several processes that work as one: who they are, what each does, what they agree on.
 
-torchrun starts the processes and says through the environment which is which; PyTorch's own engine
-does the rest, over gloo on CPUs and NCCL on CUDA. Alone, every call here gives back what it got.
+torchrun starts the processes and numbers them through the environment; PyTorch's own engine does
+the rest, over gloo on CPUs and NCCL on CUDA. In a single process every call returns its argument.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATIENCE = timedelta(hours=1)
 """How long a process waits for the others, which may have more to decode."""
 
 _LOST = re.compile("gloo|nccl|connection|broken pipe|process group|timed out", re.IGNORECASE)
-"""How PyTorch says that another process is gone."""
+"""Messages by which PyTorch reports that another process is gone."""
 
 Item = TypeVar("Item")
 

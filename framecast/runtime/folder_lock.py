@@ -33,7 +33,7 @@ def lock_folder(folder: Path) -> int | None:
 
 
 def lock_holder(folder: Path) -> int | None:
-    """The process that has locked a folder; None where the system does not tell (all but Linux)."""
+    """The process that has locked a folder; None if unknown (all but Linux)."""
     with suppress(OSError, ValueError, IndexError):
         # Paths are not listed there, only device and inode of what is locked.
         inode = str(folder.stat().st_ino)
@@ -46,6 +46,6 @@ def lock_holder(folder: Path) -> int | None:
 
 
 def unlock_folder(lock: int | None) -> None:
-    """Give back what `lock_folder` returned."""
+    """Release a lock that `lock_folder` returned."""
     if lock is not None:
         os.close(lock)

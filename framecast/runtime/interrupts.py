@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as something to ask for between two steps."""
+"""Ctrl-C and SIGTERM as a flag that is checked between two steps."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def lacks_memory(error: BaseException) -> bool:
 
 
 def machine_memory() -> int | None:
-    """Bytes of memory within reach; None where the system does not tell.
+    """Bytes of memory within reach; None if the system does not report it.
 
     The smallest of the machine's memory, the limits of the control groups this process is in, and
     the limit that a shell set (`ulimit -v`).
@@ -43,8 +43,8 @@ def machine_memory() -> int | None:
 def _group_limits(root: Path) -> Iterator[int]:
     """Limits in bytes of the process's control groups (Linux, versions 1 and 2) and their parents.
 
-    A limit of any parent counts, too. Inside a container the path told may be the host's; what the
-    container can see then begins at the mount.
+    A limit of any parent counts, too. Inside a container the reported path may be the host's; then
+    the part that the container sees begins at the mount.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()

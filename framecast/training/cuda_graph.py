@@ -59,7 +59,7 @@ class Recording:
 
 @contextmanager
 def chosen_by_trying() -> Iterator[None]:
-    """Have cuDNN try its ways to convolve, and take the fastest for each shape."""
+    """Let cuDNN time its convolution algorithms and take the fastest for each shape."""
     before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where a training stands and what it reports: counters, events, results. No torch."""
+"""Progress counters, events and results of a training. Does not import torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class Working:
-    """What is going on besides steps: `done` of `total` units; a total of None is not known."""
+    """Progress of work other than steps: `done` of `total` units, None if the total is unknown."""
 
     work: str
     done: int = 0

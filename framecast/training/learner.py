@@ -1,4 +1,4 @@
-"""What learns: a network, the running average of its weights, the optimizer, and one step."""
+"""The learner: a network, the running average of its weights, the optimizer, and one step."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Learner:
         return prefetched(batches)
 
     def go_back(self, weights: Mapping[str, Tensor]) -> None:
-        """Take up weights from before, in both copies."""
+        """Load earlier weights into both copies."""
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
 
@@ -152,7 +152,7 @@ class Learner:
         return _on_cpu(self.average)
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs besides the averaged weights."""
+        """The state that `restore` needs in addition to the averaged weights."""
         return {
             "network": _on_cpu(self.network),
             "optimizer": self.optimizer.state_dict(),

@@ -1,4 +1,4 @@
-"""What training minimises: predicted frames and a batch in, a number out.
+"""The losses: predicted frames and a batch in, a number out.
 
 Axes: B batch, T lead times, C image channels, H rows, W columns; frames are in [0, 1].
 """

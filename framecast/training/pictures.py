@@ -1,4 +1,4 @@
-"""The pictures a training leaves: its curves, and the best model on a held-out window."""
+"""The pictures that a training writes: its curves, and the best model on a held-out window."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ RESUMABLE = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished training: its folder, its figures, and what to tell where the model falls back."""
+    """A finished training: its folder, its figures, and the note if the model falls back."""
 
     run: RunFolder
     result: TrainingResult
@@ -87,7 +87,7 @@ def prepare_resume(
     overrides: Sequence[str | tuple[str, object, str]],
     on_frame: Callable[[str, int], None] = lambda name, total: None,
 ) -> Session:
-    """Take up a run where its `last.pt` stopped; the overrides may change its budget and device.
+    """Resume a run where its `last.pt` stopped; the overrides may change its budget and device.
 
     Raises CheckpointError when there is no run to resume, SourceError when its clips have changed,
     UsageError for an override that would make it another run.

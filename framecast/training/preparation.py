@@ -1,6 +1,6 @@
 """A training before it starts: clips opened, scene cuts found, the run planned. No PyTorch.
 
-What headers and settings tell is refused here, before the seconds that loading PyTorch takes.
+Errors in headers and settings are raised here, before PyTorch is loaded, which takes seconds.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def prepare(
     except ResourceError:  # the machine's memory does not matter where a GPU computes
         if _pick_device(config) == "cpu":
             raise
-    if config.data.scene_cuts:  # takes longest, so whatever headers tell is refused before
+    if config.data.scene_cuts:  # takes longest, so errors in headers are raised before
         split_scenes(sources, on_frame)
         plan = make_plan([source.info for source in sources], config)
     return Session(tuple(sources), plan)

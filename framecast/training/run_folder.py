@@ -122,7 +122,7 @@ def only_trainer(run: Path) -> Iterator[None]:
         raise OutputError(
             f"{run}: {by} this run already", remedy="wait until it ends, or stop it with Ctrl-C"
         ) from error
-    except OSError:  # no such folder, which is told when it is read
+    except OSError:  # no such folder, which is reported when it is read
         lock = None
     try:
         remove_leftovers(run.parent)

@@ -8,7 +8,7 @@ from framecast.prediction.checkpoint import load_checkpoint
 from framecast.prediction.model_files import PRETRAINED_FILE
 
 SHARE_OF_LR = 0.3
-"""Of the learning rate, what is used on weights that have learnt before."""
+"""Share of the learning rate that is used on pretrained weights."""
 
 
 def starts_pretrained(config: Config) -> bool:

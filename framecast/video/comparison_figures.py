@@ -23,7 +23,7 @@ DIM_TEXT = (146, 153, 168)
 ERROR_SCALE = 0.5  # share of the value range at which the error colours end
 ERROR_COLORS = cv2.COLORMAP_INFERNO
 
-VIDEO_SIDES = (160, 480)  # panels: at least so wide (whole-number enlargement), at most so large
+VIDEO_SIDES = (160, 480)  # smallest and largest width of a panel in pixels
 STRIP_SIDES = (112, 224)
 
 

@@ -52,5 +52,5 @@ def moment_names(moments: Sequence[datetime]) -> list[str]:
 
 
 def time_unit(step_minutes: float) -> tuple[float, str]:
-    """A step in the unit it is told in: minutes, or seconds where it is shorter than one."""
+    """A step in minutes, or in seconds if it is shorter than one."""
     return (step_minutes, "min") if step_minutes >= 1 else (60 * step_minutes, "s")

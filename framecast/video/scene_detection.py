@@ -23,9 +23,9 @@ def find_cuts(frames: Iterable[np.ndarray]) -> tuple[int, ...]:
 
     There the brightness differs from the frame before by 15 of 255 levels or more on average, and
     by three times as much as it does around: `AdaptiveDetector` of scenedetect 0.7 with its
-    defaults, on brightness alone, scenes of any length. Beyond its ends a clip counts as going
-    back the way it came, so a scene of one frame there has to differ by nine times as much. Fades
-    are not found. Holds a few small frames.
+    defaults, on brightness alone, scenes of any length. Beyond its ends a clip counts as mirrored,
+    so a scene of one frame there has to differ by nine times as much. Fades are not found. Holds a
+    few small frames.
     """
     detector = AdaptiveDetector(min_scene_len=1, window_width=NEIGHBOURS, luma_only=True)
     pictures = map(_small, frames)

@@ -136,7 +136,7 @@ def guess_range(
 
 
 def is_visible(low: float, high: float, black: float, white: float) -> bool:
-    """Tell whether values from `low` to `high` are more than nearly one grey between these two."""
+    """Return whether values from `low` to `high` are more than one grey between these two."""
     return (high - low) * DARKEST >= white - black
 
 

@@ -4,10 +4,10 @@ python -m tests.benchmarks.gpu
 
 Errors are norms of differences, relative to the norm of what the CPU gives: for the layer, whose
 gradients are those of its input and weights together, in float64, for networks in float32. Times
-are of a training step in bfloat16 autocast, beside a plain loop in the same and the bare
+are of a training step in bfloat16 autocast, compared with a plain loop in the same and the bare
 convolutions called one by one; and of networks' steps recorded as a CUDA graph, as `framecast
-train` records them, beside the same launched kernel by kernel, with the largest difference of
-their losses and gradients.
+train` records them, compared with the same launched kernel by kernel, with the largest difference
+of their losses and gradients.
 """
 
 from __future__ import annotations

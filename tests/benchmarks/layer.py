@@ -1,4 +1,4 @@
-"""Time and memory of ConvLSTM2D, its peers and its bare convolutions.
+"""Time and memory of ConvLSTM2D, other projects' layers and its bare convolutions.
 
 python -m tests.benchmarks.layer
 

@@ -211,7 +211,7 @@ WRONG = {
         "camera:97: there is no such camera",
         "try another number",
     ),
-    "a stream that starts behind the clip": (
+    "a stream that starts after the clip": (
         lambda here: [*predicting(here, here.clips / "grey.npy"), "--stream", "--start", FRAMES],
         SOURCE,
         f"grey.npy: has {FRAMES} frames, --start is {FRAMES}",
@@ -447,7 +447,7 @@ WRONG = {
         f"frame4.png is 7x9 where the other frames are {SIZE} (height x width)",
         "give frames of one size, or move the odd ones away",
     ),
-    "images beside videos": (
+    "images next to videos": (
         lambda here: training(here, mixed_kinds(here)),
         SOURCE,
         "holds images (frame0.png) next to clips (color.mp4)",

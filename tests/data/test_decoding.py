@@ -1,4 +1,4 @@
-"""Clips as memory maps: the right pixels, no file left behind, and a full disk told in time."""
+"""Clips as memory maps: the right pixels, no file left, and a full disk reported in time."""
 
 import errno
 import io

@@ -9,7 +9,7 @@ from framecast.runtime.device import autocast, explained_memory, pick_device, pi
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretend to have so many CUDA devices and, or not, Apple's."""
+    """Pretend to have this many CUDA devices, and Apple's or not."""
 
     def pretend(cuda=0, mps=False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)

@@ -99,7 +99,7 @@ def test_two_processes_equal_one_on_the_same_batches_also_when_resumed(
 
 
 def test_two_processes_score_as_one_and_one_of_them_speaks(run, clips, tmp_path, torchrun):
-    """An odd number of windows, in parts that share frames: every figure, the verdict, a file."""
+    """An odd number of windows, in parts that share frames: every figure, the summary, a file."""
     assert run("train", clips / "color.mp4", *FLAGS, "--epochs", 1, "--runs", tmp_path)[0] == 0
     command = ["evaluate", tmp_path / "train-1", clips / "color.mp4", "--include-training"]
     command += ["--windows", 5, "--threshold", 0.4]

@@ -1,4 +1,4 @@
-"""What a ConvLSTM layer refuses, each with the rule, what was received, and what to do."""
+"""Checks of a ConvLSTM layer; each error gives the rule, the value received and a remedy."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ class ConvLSTMCell(KerasMethods):
         )
 
     def extra_repr(self) -> str:
-        """Say what tells one layer from another."""
+        """The arguments that repr() shows."""
         channels = f"in_channels={self.in_channels}, filters={self.filters}"
         return f"{channels}, {self.geometry}, data_format={self.data_format!r}"
 

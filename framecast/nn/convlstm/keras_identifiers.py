@@ -1,4 +1,4 @@
-"""How an argument that Keras lets one write in several ways finds its object, and back. No torch.
+"""Resolve Keras identifiers (names, configurations, classes, objects), and back. No torch.
 
 Source: `keras/src/initializers/__init__.py: get` and its siblings for the other kinds of rules.
 """
@@ -56,7 +56,7 @@ def _from_keras(identifier: Any, registry: Mapping[str, Any]) -> str | dict[str,
     if not str(kind.__module__).startswith(("keras.", "tf_keras.")):
         return None
     if kind.__name__ not in _known(registry):
-        return None  # the user's own or an unknown rule: called as it is
+        return None  # a user's own or an unknown rule is called as it is
     if kind is identifier:
         return kind.__name__
     return {"class_name": kind.__name__, "config": identifier.get_config()}

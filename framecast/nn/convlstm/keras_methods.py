@@ -1,4 +1,4 @@
-"""What Keras' layers offer besides calling them: configurations, weights as arrays, shapes, names.
+"""Keras' methods of layers other than the call: configurations, weights, shapes, names.
 
 Source: `keras/src/layers/layer.py` and `keras/src/layers/rnn/conv_lstm.py`.
 """

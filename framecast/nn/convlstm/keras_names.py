@@ -1,4 +1,4 @@
-"""What may be written for a layer's rules, by Keras' names, and what activations cost. No torch."""
+"""Keras' names of a layer's rules, and the memory of activations. Does not import torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ACTIVATION_COSTS: Mapping[str, int] = {
     **dict.fromkeys(("log_sigmoid", "softsign", "squareplus", "sparse_plus"), 2),
     "linear": 0,
 }
-"""Tensors that a call saves for the backward pass besides its result."""
+"""Tensors that a call saves for the backward pass in addition to its result."""
 
 INITIALIZER_NAMES = (
     *("constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal"),

@@ -1,4 +1,4 @@
-"""Weights of a layer: their two layouts, the rules Keras lets one set for them, and all of them."""
+"""Weights of a layer: their two layouts, Keras' rules for them, and all of them together."""
 
 from __future__ import annotations
 

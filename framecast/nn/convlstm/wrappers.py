@@ -98,7 +98,7 @@ class Bidirectional(nn.Module):
         `initial_state` is h and c of the forward, then of the backward layer. Returns the merged
         output, or both with `merge_mode` None; with `return_state` followed by those four states.
         """
-        # Keras hands all states over in one list.
+        # Keras passes all states in one list.
         states: list[Sequence[Tensor] | None] = [None, None]
         if initial_state is not None:
             if len(initial_state) != 4:

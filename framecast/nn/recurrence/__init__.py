@@ -1,1 +1,1 @@
-"""The recurrence of Shi et al. (2015) over a sequence: a plain loop, and the fused fast ways."""
+"""The recurrence of Shi et al. (2015) over a sequence: a plain loop, and fused implementations."""

@@ -225,7 +225,7 @@ class DirectBackward:
             )
             if self.wants_weights[3]:
                 self._add(3, peephole_gradient(d_z_bGHW, before, c_bFHW))
-            if t > 0 or self.wants_h:  # before the first step there is nobody to tell
+            if t > 0 or self.wants_h:  # the first step has no predecessor
                 kernel = self.weights.recurrent_kernel
                 d_h_bFHW = _convolve_backward(
                     d_z_bGHW, d_h_bFHW, kernel, self.settings.state, (True, False, False)

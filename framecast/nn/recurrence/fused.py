@@ -96,8 +96,8 @@ class _FusedRecurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *received: Tensor | None) -> Gradients:
-        # Read once: checkpoint(use_reentrant=False) recomputes them and hands each out a single
-        # time.
+        # Read once: checkpoint(use_reentrant=False) recomputes them and returns
+        # each only once.
         all_saved = list(ctx.saved_tensors)
         tensors, h_TBFHW, saved = all_saved[:7], all_saved[7], all_saved[8:]
         wanted = ctx.needs_input_grad[1:]

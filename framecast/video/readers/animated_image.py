@@ -38,7 +38,7 @@ GIF_STARTS = (b"GIF87a", b"GIF89a")
 
 @dataclass(frozen=True)
 class _Contents:
-    """What decoding the whole file once tells: each frame's delay, and what its pixels are like."""
+    """Delay of each frame and kind of pixels, found by decoding the whole file once."""
 
     delays_ms: tuple[float, ...]
     transparent: bool
@@ -131,7 +131,7 @@ def _scan(path: Path) -> _Contents:
 
 
 def _missing_end(path: Path) -> str:
-    """What is wrong with the end of a GIF that Pillow reads without complaint; "" if nothing."""
+    """Describe the fault at the end of a GIF that Pillow accepts; "" if there is none."""
     data = path.read_bytes()
     # GIF89a, section 27: the trailer; some programs write zeros after it.
     if data[:6] in GIF_STARTS and not data.rstrip(b"\0").endswith(b";"):
@@ -140,7 +140,7 @@ def _missing_end(path: Path) -> str:
 
 
 def count_pictures(path: Path) -> int:
-    """How many pictures an image file holds; 1 for what cannot be read."""
+    """Number of pictures in an image file; 1 if it cannot be read."""
     try:
         with Image.open(path) as image:
             # The first picture of an APNG may be for programs that know no animations.
@@ -151,7 +151,7 @@ def count_pictures(path: Path) -> int:
 
 
 def _frame_rate(delays_ms: tuple[float, ...], notes: list[str]) -> float:
-    """Return the frames per second of the usual delay."""
+    """Return the frames per second of the most common delay."""
     usual = statistics.median_low(delays_ms)  # one that occurs, not a mean of two
     if len(set(delays_ms)) > 1:
         shown = f"{min(delays_ms):g} to {max(delays_ms):g} ms"

@@ -34,7 +34,7 @@ class Layout:
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
     def take(self, array: np.ndarray, clip: int, time: int) -> np.ndarray:
-        """One frame (H, W, C) of an array, or of what is indexed like one."""
+        """One frame (H, W, C) of an array, or of anything that is indexed like one."""
         at = {"N": clip, "T": time}
         frame = np.asarray(array[tuple(at.get(axis, slice(None)) for axis in self.axes)])
         left = [axis for axis in self.axes if axis not in at]

@@ -40,7 +40,7 @@ from framecast.video.readers.base import (
 )
 from framecast.video.value_range import full_range
 
-# What NumPy, zipfile and h5py raise, according to where a file is broken.
+# Exceptions of NumPy, zipfile and h5py, depending on where a file is broken.
 READ_ERRORS = (
     *(OSError, ValueError, EOFError, SyntaxError, TypeError, IndexError, KeyError, OverflowError),
     # zipfile raises these for unknown methods, and for members that are encrypted.
@@ -67,7 +67,7 @@ class Packing:
 
 @dataclass(frozen=True)
 class StoredArray:
-    """One array of a file: where it lies and how. `name` is its name in an archive, "" in an .npy.
+    """One array of a file: its place and layout. `name` is its name in an archive, "" in an .npy.
 
     `offset` is where its bytes begin, in an archive's member or in the file; None in HDF5, where
     `packing` tells what the numbers stand for.
@@ -82,7 +82,7 @@ class StoredArray:
     packing: Packing | None = None
 
     def open(self, stack: ExitStack) -> Any:
-        """What is indexed like the array; `stack` closes its file."""
+        """An object that is indexed like the array; `stack` closes its file."""
         suffix = self.path.suffix.lower()
         if suffix in HDF5_SUFFIXES:
             found = stack.enter_context(_import_h5py().File(self.path, "r"))[self.name]
@@ -97,7 +97,7 @@ class StoredArray:
         return flat.reshape(shape, order="F" if self.fortran else "C")
 
     def rows_held(self) -> int:
-        """How many entries of the first axis the bytes of an .npy are enough for."""
+        """Number of entries of the first axis that the bytes of an .npy hold."""
         if self.path.suffix.lower() != ".npy":
             return self.shape[0]
         row = math.prod(self.shape[1:]) * self.dtype.itemsize
@@ -134,7 +134,7 @@ class _ArchivedArray:
         place = int(np.ravel_multi_index(key[:depth], stored.shape[:depth])) if contiguous else 0
         size = math.prod(stored.shape[depth:]) * stored.dtype.itemsize
         start = stored.offset + place * size
-        # Going back would mean to decompress from the start again: then all of it is kept.
+        # Going back would mean decompressing from the start again, so then all of it is kept.
         if self._whole is None and contiguous and start >= self._file.tell():
             self._file.seek(start)
             data = self._file.read(size)

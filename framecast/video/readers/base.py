@@ -1,4 +1,4 @@
-"""What every kind of clip has in common: honest metadata and frames one at a time."""
+"""The common interface of all clips: honest metadata and frames one at a time."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ MEMORY_SHARE = 8
 Color = Literal["auto", "gray", "rgb"]
 
 # Frames, evenly spread, whose values tell the range of a clip; of files that need no decoding all
-# frames, up to so many bytes.
+# frames, up to this many bytes.
 RANGE_PROBES, PROBED_BYTES = 64, 2**28
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a clip is to be read, whatever kind it is; the settings of the same names say more."""
+    """Options for reading a clip of any kind; see the settings of the same names."""
 
     color: Color = "auto"
     keep_readable: bool = False
@@ -165,7 +165,7 @@ class FrameSource(ABC):
             yield np.ascontiguousarray(frame)
 
     def break_at(self, indices: Iterable[int], note: str) -> None:
-        """Take it that these frames do not follow those before them; `note` says so to the user."""
+        """Mark these frames as breaks in time; `note` is shown to the user."""
         breaks = tuple(sorted({*self.info.breaks, *indices}))
         self.info = replace(self.info, breaks=breaks, notes=(*self.info.notes, note))
 
@@ -267,7 +267,7 @@ def choose_channels(color: Color, stored: int) -> Literal[1, 3]:
 
 
 def looks_grey(frame: np.ndarray) -> bool:
-    """Tell whether the channels of a frame differ by no more than 2 of 255 levels."""
+    """Return whether the channels of a frame differ by no more than 2 of 255 levels."""
     if frame.shape[2] == 1:
         return True
     tolerance = 2 * np.iinfo(frame.dtype).max // 255
@@ -315,7 +315,7 @@ TRANSPARENT_NOTE = "transparent pixels are shown on black"
 
 
 def unreadable(path: Path, error: OSError) -> SourceError:
-    """Return the error for a path that the system does not let us read."""
+    """Return the error for a path that the system does not allow to read."""
     if isinstance(error, FileNotFoundError):
         return SourceError(f"{path}: no such file or folder", remedy="check the path")
     if isinstance(error, PermissionError):

@@ -39,7 +39,7 @@ EPOCH = datetime(1900, 1, 1)
 
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
-# Text before a number that names who looks, not when.
+# Text before a number that names the camera or station, not the time.
 VIEW = re.compile(r"(?:cam|camera|view|channel|ch|eye|sensor)[-_ ]?$")
 
 # A time of day after any number of days: hours and minutes, or seconds too.
@@ -273,7 +273,7 @@ def _counters(members: Sequence[_Name], varying: list[int]) -> list[int]:
 
 
 def _is_fraction(members: Sequence[_Name], before: int, last: int) -> bool:
-    """Tell whether the last field is a fraction of the seconds in the one before it."""
+    """Return whether the last field is a fraction of the seconds in the one before it."""
     widths = {len(m.fields[last].text) for m in members}
     is_time = all(m.fields[before].is_moment or m.fields[before].value >= 10**8 for m in members)
     if not is_time or len(widths) != 1 or not widths <= {3, 6, 9}:

@@ -1,4 +1,4 @@
-"""What a folder holds: which files are frames, in which order, and where frames are missing.
+"""The contents of a folder: frames, their order, and where frames are missing.
 
 The order is by series first (names that differ in more than their numbers, or in their suffix),
 then by the numbers and times in the names; see `file_order`.
@@ -38,7 +38,7 @@ VIDEO_SUFFIXES = frozenset(
 ARRAY_SUFFIXES = frozenset({".npy", ".npz", ".h5", ".hdf5", ".nc"})
 CLIP_SUFFIXES = VIDEO_SUFFIXES | ARRAY_SUFFIXES
 
-# What file managers leave behind; ignored like names with a leading dot.
+# Files that file managers create; ignored like names with a leading dot.
 SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"})
 
 # How Windows, macOS and browsers name the copy of a file; only numbered files have copies here,

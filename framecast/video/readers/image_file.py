@@ -38,7 +38,7 @@ HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b
 # Memory that decoding takes at most: several copies, of 8 bytes in the deepest formats.
 BYTES_A_PIXEL = 32
 
-# What Pillow and tifffile raise, according to where a file is broken.
+# Exceptions of Pillow and tifffile, depending on where a file is broken.
 READ_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
     *(
@@ -53,7 +53,7 @@ READ_ERRORS = (
     Image.DecompressionBombError,
 )
 
-# What these two write to the terminal themselves says nothing that their errors do not.
+# Their own output on the terminal only repeats their errors.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 

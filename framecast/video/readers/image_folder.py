@@ -33,7 +33,7 @@ from framecast.video.value_range import full_range
 
 
 class FolderSource(FrameSource):
-    """Images of one folder in the order that their names tell; any frame costs one file."""
+    """Images of one folder in the order of their names; any frame costs one file."""
 
     def __init__(self, path: Path, listing: Listing, options: ReadOptions) -> None:
         """Read every header. Raises CorruptSourceError, or SourceError for mixed sizes or types.

@@ -1,7 +1,7 @@
-"""Frames as they come, from standard input, a camera or the network: nobody knows how many.
+"""Frames as they come, from standard input, a camera or the network: their number is unknown.
 
 Standard input carries images one after another, PNG, JPEG or PNM, as `ffmpeg -f image2pipe` writes
-them, or raw frames of a size that is told. Each image is read to its own last byte and no further,
+them, or raw frames of a given size. Each image is read to its own last byte and no further,
 so that a frame is there as soon as it was sent.
 """
 
@@ -67,12 +67,12 @@ class _DamagedError(Exception):
 
 
 def is_live(source: str) -> bool:
-    """Tell whether a source's name stands for standard input, a camera or a network stream."""
+    """Return whether a source's name means standard input, a camera or a network stream."""
     return source == STANDARD_INPUT or source.startswith(CAMERA) or bool(URL.match(source))
 
 
 def live_name(source: str) -> str:
-    """What a live source is called in the name of a file."""
+    """The name of a live source as part of a file name."""
     if match := URL.match(source):
         return re.sub(r"[^\w.-]+", "-", match["place"])[:NAME_LIMIT].strip("-")
     return "stdin" if source == STANDARD_INPUT else source.replace(":", "-")
@@ -125,7 +125,7 @@ def _network_frames(url: str, container: InputContainer) -> Iterator[np.ndarray]
     with container:
         try:
             for frame in container.decode(video=0):
-                # A stream is mostly joined between two key frames, of which decoders make guesses.
+                # A stream is mostly joined between key frames, where decoders show garbage.
                 if number or frame.key_frame:
                     yield pixels(frame)
                     number += 1

@@ -71,7 +71,7 @@ def open_sources(paths: Sequence[str | Path], **options: Any) -> list[FrameSourc
             raise SourceError(f"{path}: is given twice", remedy="name each clip once")
         seen.add(path.resolve())
     sources = [_open_clip(*clip, ReadOptions(**options)) for clip in clips]
-    # Else a dark clip among bright ones would be stretched on its own.
+    # Otherwise a dark clip among bright ones would be stretched separately.
     shared = joined_range(source.info.values for source in sources)
     if shared is not None and options.get("range", "auto") == "auto":
         for source in sources:
@@ -180,7 +180,7 @@ def _matched_clips(text: str, matches: list[Path]) -> list[tuple[Path, Listing |
 
 
 def _pictures(path: Path) -> int:
-    """How many pictures an image file holds; Pillow sees only one in some of ImageJ's stacks."""
+    """Number of pictures in an image file; Pillow sees only one in some of ImageJ's stacks."""
     return count_frames(path) if path.suffix.lower() in TIFF_SUFFIXES else count_pictures(path)
 
 

@@ -137,7 +137,7 @@ class TiffStackSource(FrameSource):
 
 
 def count_frames(path: Path) -> int:
-    """How many pictures a TIFF holds, in pages or in one page for a whole stack; 0: it is none."""
+    """Number of pictures in a TIFF, in pages or in one page for a whole stack; 0: it is none."""
     try:
         with tifffile.TiffFile(path) as file:
             page = math.prod(file.series[0].keyframe.shape)
@@ -164,7 +164,7 @@ def _is_one_page(series: tifffile.TiffPageSeries) -> bool:
 
 def _layout(path: Path, file: tifffile.TiffFile, notes: list[str]) -> _Layout:
     series = file.series[0]
-    if _is_one_page(series):  # pages written one by one, without a word on how they belong together
+    if _is_one_page(series):  # pages written one by one, without metadata that relates them
         alike = _alike(file)
         if len(alike) < len(file.pages):
             notes.append(f"{len(file.pages) - len(alike)} pages of other sizes are left out")
@@ -194,7 +194,7 @@ def _layout(path: Path, file: tifffile.TiffFile, notes: list[str]) -> _Layout:
 
 
 def _frames_held(path: Path, file: tifffile.TiffFile, layout: _Layout) -> int:
-    """How many frames the bytes of the file are enough for."""
+    """Number of frames that the bytes of the file hold."""
     pages, size = _pages(file), path.stat().st_size
     if len(pages) < math.prod(layout.lead):
         series = file.series[0]

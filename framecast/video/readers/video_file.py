@@ -168,7 +168,7 @@ class VideoSource(FrameSource):
                 raise CutShortError(self._path, number, error_reason(error)) from error
 
     def _comes_too_early(self, frame: av.VideoFrame) -> bool:
-        """Tell whether a decoded frame comes before the first one that can be shown."""
+        """Return whether a decoded frame comes before the first one that can be shown."""
         if self._starts_late and frame.pts is not None and frame.pts < self._times[0]:
             return True
         # A recording of a running broadcast: decoders show what they guess before a key frame.

@@ -1,4 +1,4 @@
-"""What the packets of a video say without decoding: frames, their times, what is missing."""
+"""Frames, times and gaps of a video from its packets, without decoding."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STEADY = 0.8
 
 @dataclass(frozen=True)
 class PacketScan:
-    """What the packets of a video say, without decoding."""
+    """Frames, times and gaps that the packets of a video show."""
 
     frames: int
     exact: bool
@@ -113,7 +113,7 @@ def missing_frames(times: Sequence[int]) -> tuple[dict[int, int], bool]:
     """Where frames are missing: frame number after a hole to how many; and whether time is uneven.
 
     `times` ascend, in ticks. Where less than 80 % of the times between frames are the usual one,
-    give or take a quarter or the rounding of the clock, no hole is told.
+    give or take a quarter or the rounding of the clock, no gap is reported.
     """
     spacing = np.diff(times)
     if len(spacing) < 3:
@@ -129,7 +129,7 @@ def missing_frames(times: Sequence[int]) -> tuple[dict[int, int], bool]:
 
 
 def error_reason(error: av.FFmpegError) -> str:
-    """What FFmpeg says went wrong, as the end of a sentence."""
+    """FFmpeg's error message, as the end of a sentence."""
     return (error.strerror or "broken data").lower()
 
 

@@ -33,7 +33,7 @@ class NetcdfWriter(FrameWriter):
         # The order of CF conventions; the first axis grows with every frame.
         names = ("time", "y", "x", "channel") if first.shape[2] == 3 else ("time", "y", "x")
         for name, size in zip(names, (None, *first.shape), strict=False):
-            self._file.createDimension(name, size)  # None: as long as it gets
+            self._file.createDimension(name, size)  # None: unlimited
         self._variable = self._file.createVariable("frames", first.dtype, names, zlib=True)
         self._variable.frames_per_second = self.fps
 

@@ -130,7 +130,7 @@ def at_another_size(network: Forecaster, size: tuple[int, int]) -> str | None:
 
 @dataclass(frozen=True)
 class WrittenOut:
-    """A ConvLSTM2D beside the fully connected LSTM that computes the same.
+    """A ConvLSTM2D compared with the fully connected LSTM that computes the same.
 
     `difference` is the largest between their outputs h, `weights` the ConvLSTM2D's own, `entries`
     and `non_zero` those of the LSTM's two matrices and their bias.

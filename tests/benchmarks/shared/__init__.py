@@ -1,1 +1,1 @@
-"""What the benchmarks of forecasts share: clips cut in time, peers, scores and their proof."""
+"""What the benchmarks of forecasts share: clips cut in time, methods, scores and their proof."""

@@ -45,7 +45,7 @@ def read_clips(
     """Decode clips once into `folder`; `size` (H, W) scales all of them, None keeps their own.
 
     Raises SourceError for gaps between frames, which windows would span, for names that are not
-    unique, for clips too short for a window behind the cut, and what reading raises.
+    unique, for clips too short for a window after the cut, and what reading raises.
     """
     sources = open_sources(paths, color=color)
     _check(sources)
@@ -63,12 +63,12 @@ def read_clips(
 
 
 def first_unseen(frames: int) -> int:
-    """The first frame behind the share that training may see."""
+    """The first frame after the share that training may see."""
     return math.ceil(TRAINING_SHARE * frames)
 
 
 def late_part(frames: int) -> range:
-    """The frames of the windows whose targets all lie behind the cut.
+    """The frames of the windows whose targets are all after the cut.
 
     Their context may reach back before it: that past is known when the forecast is made.
     """

@@ -1,4 +1,4 @@
-"""Models and their peers on the same windows of clips: train, score, record, table, picture.
+"""Models and classical methods on the same windows of clips: train, score, record, table, picture.
 
 A model is trained on the first 70 % of all clips and scored on windows whose targets lie in the
 last 30 % (in-domain), or trained on the other clips and scored on one it never saw (leave-out), or

@@ -55,7 +55,7 @@ def trajectories(places_N2: np.ndarray, angles_N: np.ndarray, frames: int) -> np
 
 
 def sequences(digits_NHW: np.ndarray, count: int, frames: int, seed: int) -> np.ndarray:
-    """`count` sequences of two digits each, behind one another: (count * frames, 64, 64), uint8."""
+    """`count` sequences of two digits each, one after another: (count * frames, 64, 64), uint8."""
     draw = np.random.default_rng(seed)
     drawn = [
         (draw.random(2), 2 * np.pi * draw.random(), draw.integers(len(digits_NHW)))

@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: a JSON record, a Markdown table, and the machine it ran on."""
+"""The files that a benchmark writes: a JSON record, a Markdown table, and the machine it ran on."""
 
 from __future__ import annotations
 

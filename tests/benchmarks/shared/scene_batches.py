@@ -56,7 +56,7 @@ class SceneBatches(Dataset):
         return torch.from_numpy(np.stack(windows)).unsqueeze(2)
 
     def from_step(self, first: int, workers: int) -> Iterator[Tensor]:
-        """Batches from a step on, made ahead by so many processes."""
+        """Batches from a step on, made ahead by several processes."""
         steps: Iterable[int] = range(first, 2**31)
         return iter(DataLoader(self, batch_size=None, sampler=steps, num_workers=workers))
 

@@ -71,7 +71,7 @@ LOG_UNIT, LEAD_UNIT = 8.0, 12.0
 
 
 class Scene(NamedTuple):
-    """What the context shows, the same for all lead times.
+    """Features of the context, the same for all lead times.
 
     At full size the last frame, sharp and blurred, and the context's mean; at working size the last
     frame and the mean in grey, what is carried along (last residual, log errors of candidates that
@@ -237,7 +237,7 @@ class FlowConvLSTM(Forecaster):
         return scene, torch.stack(maps, dim=2).flatten(0, 1)
 
     def _hints(self, scene: Scene, lead_B: Tensor, covered_B2XX: Tensor) -> Tensor:
-        """What the layers are told next to what they read, (B, `HINTS`, ...) on the grid."""
+        """Further inputs of the layers, (B, `HINTS`, ...) on the grid."""
         lead_B1XX = (lead_B / LEAD_UNIT).view(-1, 1, 1, 1).expand_as(covered_B2XX[:, :1])
         return torch.cat(
             (scene.velocities_B4XX, lead_B1XX, covered_B2XX, scene.log_errors_B6XX), dim=1
