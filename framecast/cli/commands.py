@@ -230,7 +230,7 @@ def export(
     source: Exported = None,
     model: Path | None = None,
     *,
-    output: str,
+    output: list[str],
     request: ExportRequest,
     overwrite: bool = False,
 ) -> None:
@@ -247,7 +247,8 @@ def export(
     from framecast.export.export import export as export_source
 
     exported = needed(one_of(source, model))
-    check_inputs(Path(output), [exported])
+    for path in output:
+        check_inputs(Path(path), [exported])
     with Display() as display:
         report = export_source(exported, output, request, overwrite, display.show)
     show_notes(report.notes)

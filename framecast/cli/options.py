@@ -113,7 +113,7 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
         "export.output": (
             "PATH",
             "Of a model: .onnx, .pt2, .torchscript, .safetensors; of frames: .png for one "
-            f"sheet, {RESULT_KINDS}",
+            f"sheet, {RESULT_KINDS}; repeatable.",
         ),
         "kind": (None, "Of results that -o does not name."),
         "compare": (None, "Show input, prediction, truth and error."),

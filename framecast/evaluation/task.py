@@ -15,6 +15,7 @@ from framecast.data.windows import Window, WindowShape, plan_windows, spread, wi
 from framecast.errors import SourceError, UsageError
 from framecast.evaluation.request import EvaluationRequest
 from framecast.evaluation.thresholds import Threshold, default_thresholds, read_threshold
+from framecast.prediction.predict_clip import fit_to_model
 from framecast.video.frame_size import target_size
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.open import open_sources, read_options
@@ -71,6 +72,8 @@ def open_task(
     options = read_options(data) | {"keep_readable": keep_readable}
     options["color"] = color or forecaster.color
     sources = open_sources(paths, **options)
+    for source in sources:
+        fit_to_model(forecaster, source, options["range"], color)
     if data.scene_cuts:
         split_scenes(sources, on_frame)
     return replace(plan_evaluation(forecaster, sources, request), model=model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from framecast.errors import UsageError
@@ -26,6 +26,11 @@ OF_MODELS = {
     "step": "--step",
     "half": "--half",
 }
+OF_READING = {
+    "axes": "--axes",
+    "variable": "--variable",
+    "keep_readable": "--keep-readable",
+}
 OF_FRAMES = {
     "fps": "--fps",
     "enlarge": "--scale",
@@ -38,39 +43,64 @@ OF_FRAMES = {
 
 def export(
     source: Path,
-    output: str | Path,
+    outputs: Sequence[str | Path],
     request: ExportRequest,
     overwrite: bool = False,
     tell: Callable[..., None] = lambda work, done=0, total=None: None,
 ) -> ExportReport:
-    """Export a model, or convert frames where `output` is no name for a model.
+    """Export a model, or convert frames where no output is a name for a model.
 
-    `tell` is called with what is being done, how much of it is done, and the total. Raises
-    UsageError for a request that does not fit what is exported, and what `load_checkpoint`,
-    `export_model`, `open_source` and `export_frames` raise.
+    Nothing is written before all outputs are checked. `tell` is called with what is being done, how
+    much of it is done, and the total. Raises UsageError for a request that does not fit what is
+    exported, and what `load_checkpoint`, `export_model`, `open_source` and `export_frames` raise.
     """
-    if Path(output).suffix.lower() in EXPORTED_SUFFIXES:
-        _refuse(request, OF_FRAMES, "is for frames, not for models")
-        size = request.size and parse_size(request.size, "--size: expected HEIGHTxWIDTH")
-        check_early(source)
-        if not request.step:  # which writes files of other names
-            check_target(Path(output), "model", overwrite)
-        tell("loading PyTorch")
-        from framecast.export.model import ModelRequest, export_model  # noqa: PLC0415
-        from framecast.prediction.checkpoint import load_checkpoint  # noqa: PLC0415
-
-        wanted = ModelRequest(
-            request.horizon, request.context_length, size or None, request.step, request.half
-        )
-        return export_model(load_checkpoint(source), Path(output), wanted, overwrite, tell)
-    if names_model(source):
+    if len({*map(str, outputs)}) < len(outputs):
+        raise UsageError("an output is named twice", remedy="name each once with -o")
+    others = [out for out in outputs if Path(out).suffix.lower() not in EXPORTED_SUFFIXES]
+    if others and (len(others) < len(outputs) or names_model(source)):
         raise UsageError(
-            f"{output}: a model cannot become a file of this kind",
+            f"{others[0]}: a model cannot become a file of this kind",
             remedy=f"end the name in {', '.join(EXPORTED_SUFFIXES)}",
         )
+    if not others:
+        return _export_models(source, outputs, request, overwrite, tell)
     _refuse(request, OF_MODELS, f"is for models, {source} is not one")
     given = {name: getattr(request, name) for name in OF_FRAMES}
-    return export_frames(open_source(source), output, FramesRequest(**given), overwrite, tell)
+    reading = {name: getattr(request, name) for name in OF_READING if getattr(request, name)}
+    clip = open_source(source, **reading)
+    return export_frames(clip, outputs, FramesRequest(**given), overwrite, tell)
+
+
+def _export_models(
+    source: Path,
+    outputs: Sequence[str | Path],
+    request: ExportRequest,
+    overwrite: bool,
+    tell: Callable[..., None],
+) -> ExportReport:
+    _refuse(request, OF_FRAMES | OF_READING, "is for frames, not for models")
+    size = request.size and parse_size(request.size, "--size: expected HEIGHTxWIDTH")
+    check_early(source)
+    if not request.step:  # which writes files of other names
+        for output in outputs:
+            check_target(Path(output), "model", overwrite)
+    tell("loading PyTorch")
+    from framecast.export.model import ModelRequest, export_model  # noqa: PLC0415
+    from framecast.prediction.checkpoint import load_checkpoint  # noqa: PLC0415
+
+    wanted = ModelRequest(
+        request.horizon, request.context_length, size or None, request.step, request.half
+    )
+    checkpoint = load_checkpoint(source)
+    reports = [export_model(checkpoint, Path(out), wanted, overwrite, tell) for out in outputs]
+    known = [report.difference for report in reports if report.difference is not None]
+    return ExportReport(
+        paths=tuple(path for report in reports for path in report.paths),
+        # What holds for all of them is said once.
+        notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
+        difference=max(known) if len(known) == len(reports) else None,
+        snippet="\n\n".join(filter(None, (report.snippet for report in reports))),
+    )
 
 
 def _refuse(request: ExportRequest, flags: dict[str, str], why: str) -> None:

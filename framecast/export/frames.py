@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from framecast.video.frame_style import FrameStyle, rgb
 from framecast.video.frame_times import lead_label, moment_names
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.open import open_source
+from framecast.video.writers.base import FrameWriter
 from framecast.video.writers.open import DEFAULT_FPS, PLAYED, STANDARD_OUTPUT, open_writer
 from framecast.video.writers.png import encode_png
 
@@ -52,49 +53,74 @@ class FramesRequest:
 
 def export_frames(
     source: FrameSource,
-    output: str | Path,
+    outputs: Sequence[str | Path],
     request: FramesRequest | None = None,
     overwrite: bool = False,
     tell: Callable[[str, int, int], None] = lambda work, done, total: None,
 ) -> ExportReport:
-    """Write a clip's frames to what `open_writer` knows, or as one sheet (.png).
+    """Write a clip's frames to all that `open_writer` knows, or as one sheet (.png).
 
     `tell` is called for each frame with the work, what is done and the total. Holds one frame at a
     time; what was written is read again and compared frame by frame. Raises what reading raises and
     what `open_writer` raises, ExportMismatchError when a frame comes back as another one.
     """
-    request = request or FramesRequest()
-    style, path = request.style, Path(output)  # a wrong style is refused before frames are read
-    if path.suffix.lower() == ".png" and not str(output).endswith("/"):
-        check_target(path, "picture", overwrite)
-        write_whole(path, encode_png(_sheet(source, request)), "picture", overwrite)
-        return ExportReport((path,), source.info.notes)
-    info, notes = source.info, list(source.info.notes)
-    is_played = path.suffix.lower() in PLAYED
+    request, info = request or FramesRequest(), source.info
+    _ = request.style  # a wrong one is refused before frames are read, as are wrong targets
+    writers = [_writer(source, output, request, overwrite) for output in outputs]
+    notes = [*info.notes]
+    is_played = any(writer and writer.path.suffix.lower() in PLAYED for writer in writers)
     if is_played and request.fps is None and info.fps is None:
         notes.append(f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps")
-    rate = request.fps if request.fps is not None else info.fps or DEFAULT_FPS
-    writer = open_writer(
+    for output, writer in zip(outputs, writers, strict=True):
+        if writer is None:
+            write_whole(Path(output), encode_png(_sheet(source, request)), "picture", overwrite)
+        else:
+            told = _write(source, writer, request, tell)
+            name = "" if len(outputs) == 1 else f"{writer.path.name}: "
+            notes += [name + note for note in told]
+    return ExportReport(tuple(map(Path, outputs)), tuple(notes))
+
+
+def _writer(
+    source: FrameSource, output: str | Path, request: FramesRequest, overwrite: bool
+) -> FrameWriter | None:
+    """What writes to `output`; None for a sheet, whose target is checked."""
+    if Path(output).suffix.lower() == ".png" and not str(output).endswith("/"):
+        check_target(Path(output), "picture", overwrite)
+        return None
+    info = source.info
+    return open_writer(
         output,
-        fps=rate,
+        fps=request.fps if request.fps is not None else info.fps or DEFAULT_FPS,
         overwrite=overwrite,
         pixel_aspect=info.pixel_aspect,
         names=moment_names(info.moments),
     )
+
+
+def _write(
+    source: FrameSource,
+    writer: FrameWriter,
+    request: FramesRequest,
+    tell: Callable[[str, int, int], None],
+) -> list[str]:
+    """Write all frames, read them again, and return what there is to say of them."""
+    info = source.info
     # Files for data get the values that the clip's own file has, where nothing is painted.
-    unpainted = style.plain and not request.labels
+    unpainted = request.style.plain and not request.labels
     exact = unpainted and writer.keeps_values and info.values.dtype in writer.stores
     with writer:
         for frame_HWC in source.read_values() if exact else _shown(source, request):
             writer.write(frame_HWC)
             tell("writing frames", writer.frames, info.frames)
-    notes += writer.notes
     tell("reading back", 0, info.frames)
     if exact:
-        notes.append(_read_values_back(writer.path, source, writer.frames))
-    elif str(output) != STANDARD_OUTPUT:
-        notes.append(_read_back(writer.path, _shown(source, request), writer.frames))
-    return ExportReport((writer.path,), tuple(notes))
+        again = _read_values_back(writer.path, source, writer.frames)
+    elif str(writer.path) != STANDARD_OUTPUT:
+        again = _read_back(writer.path, _shown(source, request), writer.frames)
+    else:
+        return writer.notes
+    return [*writer.notes, again]
 
 
 def _shown(source: FrameSource, request: FramesRequest) -> Iterator[np.ndarray]:

@@ -12,7 +12,8 @@ class ExportRequest:
     """What to export, as the command line gives it; None is as trained, or as the frames are.
 
     Of a model `horizon`, `context_length`, `size` ("HxW"), `step` and `half`; of frames `fps`,
-    `enlarge`, `colormap`, `labels`, `step_minutes` and `value_scale`.
+    `enlarge`, `colormap`, `labels`, `step_minutes`, `value_scale`, and for how they are read
+    `axes`, `variable` and `keep_readable`.
     """
 
     horizon: int | None = None
@@ -26,6 +27,9 @@ class ExportRequest:
     labels: bool = False
     step_minutes: float | None = None
     value_scale: str | None = None
+    axes: str | None = None
+    variable: str | None = None
+    keep_readable: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,13 +125,24 @@ def open_clip(
         options[name] = getattr(request, name) or options[name]
     options["color"] = request.color or forecaster.color
     source = open_source(path, **options)
-    if options["range"] != "auto":
+    fit_to_model(forecaster, source, options["range"], request.color)
+    return source
+
+
+def fit_to_model(
+    forecaster: FrameForecaster, source: FrameSource, set_range: str, color: str | None = None
+) -> None:
+    """Say how a clip is read for a model; give it its own range where the model's does not fit.
+
+    `set_range` is the range that it was opened with, `color` what the user asks for. Raises
+    CheckpointError when its channels are not the model's.
+    """
+    if set_range != "auto":
         source.fit_range()  # a clip of another sensor has a range of its own
     forecaster.check_channels(source.info)
-    if request.color is None and source.info.stored_channels not in (0, source.info.channels):
+    if color is None and source.info.stored_channels not in (0, source.info.channels):
         said = "grey: the brightness of its colours" if forecaster.channels == 1 else "RGB"
         source.add_note(f"{source.info.path.name} is read as {said}, as the model was trained")
-    return source
 
 
 def name_outputs(
@@ -208,7 +219,7 @@ def forecast_source(
     future = horizon if request.compare else 0
     # Frames from the first one needed to the last one, both included.
     reach = (data.context_length + future - 1) * data.frame_step + 1
-    start = info.frames - reach if request.start is None else request.start
+    start = _usual_start(info, reach, request.compare) if request.start is None else request.start
     if start < 0 or start + reach > info.frames:
         raise SourceError(
             f"{info.path}: has {info.frames} frames, {max(start, 0) + reach} are needed "
@@ -221,6 +232,11 @@ def forecast_source(
     if request.compare:
         first = start + data.context_length * data.frame_step
         truth = source.read(first, start + reach, data.frame_step)
+        scene += tuple(
+            f"{info.path.name} has a break before frame {b}, among the true frames"
+            for b in info.breaks
+            if first - data.frame_step < b < start + reach
+        )
         frames = comparison_video(
             context_THWC,
             frames,
@@ -241,20 +257,44 @@ def forecast_source(
     return Forecast(frames, len(leads), fps, (*info.notes, *scene, *assumed), names)
 
 
+def _usual_start(info: SourceInfo, reach: int, compare: bool) -> int:
+    """Where the last `reach` frames begin; with `compare` the last ones without a break, if any."""
+    last = info.frames - reach
+    if not compare or last < 0:
+        return last
+    breaks = (0, *info.breaks, info.frames)
+    starts = (end - reach for begin, end in reversed([*pairwise(breaks)]) if end - begin >= reach)
+    return next(starts, last)
+
+
 def _read_context(
     source: FrameSource, start: int, data: DataConfig
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The context (Tc, H, W, C) from frame `start` on, and a note if it is shorter than asked for.
+    """The context (Tc, H, W, C) from frame `start` on, and notes if it is shorter than asked for.
 
-    Where it cuts to another scene, only the frames after the cut count: the others have no future.
+    After a break in time or a cut to another scene only the frames from there on count: the others
+    have no future.
     """
+    name, notes = source.info.path.name, []
     wanted = range(start, start + data.context_length * data.frame_step, data.frame_step)
+
+    def say(what: str, number: int, left: int) -> None:
+        frames = "1 frame" if left == 1 else f"{left} frames"
+        notes.append(
+            f"{name} {what} frame {number}: the {frames} from there on are the context, not "
+            f"{data.context_length}"
+        )
+
+    broken = max((b for b in source.info.breaks if start < b <= wanted[-1]), default=start)
+    if broken > start:
+        wanted = wanted[-(-(broken - start) // data.frame_step) :]
+        say("has a break before", broken, len(wanted))
     if not data.scene_cuts:
-        return np.stack(list(source.read(wanted.start, wanted[-1] + 1, wanted.step))), ()
+        return np.stack(list(source.read(wanted.start, wanted[-1] + 1, wanted.step))), (*notes,)
     from framecast.video.scene_detection import NEIGHBOURS, newest_scene  # noqa: PLC0415  (slow to load)
 
     # A cut is told by how much its neighbours change, so reading begins some frames earlier.
-    before, context_frames = max(0, start - NEIGHBOURS), {}
+    before, context_frames = max(broken if notes else 0, wanted.start - NEIGHBOURS), {}
 
     def watched() -> Iterator[np.ndarray]:
         for number, frame_HWC in enumerate(source.read(before, wanted[-1] + 1), before):
@@ -262,16 +302,11 @@ def _read_context(
                 context_frames[number] = frame_HWC
             yield frame_HWC
 
-    scene = before + newest_scene(watched(), start - before)
+    scene = before + newest_scene(watched(), wanted.start - before)
     context = [frame_HWC for number, frame_HWC in context_frames.items() if number >= scene]
-    if len(context) == len(wanted):
-        return np.stack(context), ()
-    frames = "1 frame" if len(context) == 1 else f"{len(context)} frames"
-    name = source.info.path.name
-    return np.stack(context), (
-        f"{name} cuts to another scene at frame {scene}: the {frames} from there on are the "
-        f"context, not {len(wanted)}",
-    )
+    if len(context) < len(wanted):
+        say("cuts to another scene at", scene, len(context))
+    return np.stack(context), (*notes,)
 
 
 def _needs(data: DataConfig, start: int, future: int) -> str:

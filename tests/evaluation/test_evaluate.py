@@ -18,6 +18,7 @@ from framecast.evaluation.evaluate import evaluate
 from framecast.evaluation.metrics import MeanSquaredError
 from framecast.evaluation.report import MODEL
 from framecast.evaluation.request import EvaluationRequest
+from framecast.evaluation.task import open_task
 from framecast.evaluation.window_scores import (
     WindowScores,
     as_pixels,
@@ -25,7 +26,10 @@ from framecast.evaluation.window_scores import (
     stream_windows,
 )
 from framecast.prediction.baselines import BASELINES, optical_flow
+from framecast.prediction.checkpoint import save_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster, load_forecaster
+from framecast.prediction.predict_clip import open_clip
+from framecast.prediction.request import PredictionRequest
 from framecast.video.readers.base import FrameSource, SourceInfo
 from framecast.video.readers.open import open_source, open_sources
 from framecast.video.value_range import full_range
@@ -391,3 +395,17 @@ def test_a_model_file_without_a_memory_says_so(model, textured):
 def test_clips_too_short_or_of_other_colours_are_refused(model, textured):
     with pytest.raises(SourceError, match="a window of 35 frames in a row"):
         evaluate(model, textured, EvaluationRequest(horizon=30))
+
+
+def test_clips_are_read_as_prediction_reads_them(tmp_path):
+    save_checkpoint(tmp_path / "a.pt", random_checkpoint(1, "data.range=0..1000"))
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "a.npy", rng.integers(0, 60_000, (12, 16, 16, 3), dtype=np.uint16))
+    task = open_task(tmp_path / "a.pt", [tmp_path / "a.npy"], EvaluationRequest(), device="cpu")
+    (source,) = task.sources
+    assert source.info.values.text == "0..65535"
+    predicted = open_clip(task.forecaster, tmp_path / "a.npy", PredictionRequest()).info.notes
+    assert source.info.notes == predicted
+    assert predicted[-1] == (
+        "a.npy is read as grey: the brightness of its colours, as the model was trained"
+    )

@@ -45,48 +45,48 @@ def smooth(tmp_path):
 
 def test_a_run_folder_is_exported_with_its_options(tmp_path, run_folder):
     path = tmp_path / "model.torchscript"
-    report = export(run_folder, path, Request(horizon=4, size="16x24"))
+    report = export(run_folder, [path], Request(horizon=4, size="16x24"))
     assert report.paths == (path,)
     assert torch.jit.load(path)(waves(2, height=16, width=24)).shape == (2, 4, 1, 16, 24)
 
 
 @pytest.mark.parametrize("target", ["out.npy", "out/"])
 def test_frames_are_converted_exactly(tmp_path, clip, target):
-    report = export(clip, f"{tmp_path}/{target}", Request())
+    report = export(clip, [f"{tmp_path}/{target}"], Request())
     assert report.notes == ("read back: 6 frames, all exact",)
     frames_THWC = np.stack(list(open_source(report.paths[0]).read()))
     np.testing.assert_array_equal(frames_THWC, np.load(clip))
 
 
 def test_frames_become_a_video_at_the_rate_asked_for_or_a_named_default(tmp_path, smooth):
-    report = export(smooth, tmp_path / "out.gif", Request(fps=4))
+    report = export(smooth, [tmp_path / "out.gif"], Request(fps=4))
     info = open_source(tmp_path / "out.gif").info
     assert (info.frames, info.fps) == (6, pytest.approx(4))
     # So few colours that the palette holds them all.
     assert report.notes == ("read back: 6 frames, all exact",)
 
-    again = export(tmp_path / "out.gif", tmp_path / "again.mp4", Request())
+    again = export(tmp_path / "out.gif", [tmp_path / "again.mp4"], Request())
     assert again.notes[-1].startswith("read back: 6 frames, PSNR")
     assert float(again.notes[-1].split()[-2]) > 25
     assert open_source(again.paths[0]).info.fps == pytest.approx(4)
 
-    unknown = export(smooth, tmp_path / "unknown.gif", Request())
+    unknown = export(smooth, [tmp_path / "unknown.gif"], Request())
     assert unknown.notes[0] == f"{smooth} knows no frame rate: 10 per second, or give --fps"
     with pytest.raises(OutputError, match="exists already"):
-        export(smooth, tmp_path / "out.gif", Request())
+        export(smooth, [tmp_path / "out.gif"], Request())
 
 
 def test_colours_labels_and_size_are_painted_as_asked(tmp_path, smooth):
     grey = np.load(smooth)[..., :1]
     np.save(tmp_path / "grey.npy", grey)
     flags = Request(colormap="viridis", enlarge=2)
-    export(tmp_path / "grey.npy", tmp_path / "out.npy", flags)
+    export(tmp_path / "grey.npy", [tmp_path / "out.npy"], flags)
     found = np.load(tmp_path / "out.npy")
     expected = color_table("viridis")[grey[..., 0]].repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_array_equal(found, expected)
 
     flags = Request(colormap="radar", value_scale="-10..60 dBZ", labels=True, step_minutes=5)
-    export(tmp_path / "grey.npy", tmp_path / "radar.npy", flags)
+    export(tmp_path / "grey.npy", [tmp_path / "radar.npy"], flags)
     found = np.load(tmp_path / "radar.npy")
     frames, height, width, channels = found.shape
     assert (frames, channels) == (6, 3)
@@ -96,7 +96,7 @@ def test_colours_labels_and_size_are_painted_as_asked(tmp_path, smooth):
 
 
 def test_a_sheet_shows_frames_from_the_first_to_the_last(tmp_path, clip):
-    report = export(clip, tmp_path / "sheet.png", Request())
+    report = export(clip, [tmp_path / "sheet.png"], Request())
     sheet = cv2.imread(str(report.paths[0]))[..., ::-1]
     frames = np.load(clip)
     height, width = frames.shape[1:3]
@@ -106,7 +106,7 @@ def test_a_sheet_shows_frames_from_the_first_to_the_last(tmp_path, clip):
     top, left = row * (height + 4), column * (width + 4)
     np.testing.assert_array_equal(sheet[top : top + height, left : left + width], frames[5])
     with pytest.raises(OutputError, match="exists already"):
-        export(clip, tmp_path / "sheet.png", Request())
+        export(clip, [tmp_path / "sheet.png"], Request())
 
 
 def test_frames_that_come_back_as_others_are_an_error(tmp_path, clip, monkeypatch):
@@ -114,10 +114,10 @@ def test_frames_that_come_back_as_others_are_an_error(tmp_path, clip, monkeypatc
     np.save(other, 255 - np.load(clip))
     monkeypatch.setattr(frames_module, "open_source", lambda path, color: open_source(other))
     with pytest.raises(ExportMismatchError, match="frames come back with a PSNR of"):
-        export(clip, tmp_path / "out.gif", Request())
+        export(clip, [tmp_path / "out.gif"], Request())
     np.save(other, np.load(clip)[:4])
     with pytest.raises(ExportMismatchError, match="6 frames were written and 4 come back"):
-        export(clip, tmp_path / "out.mp4", Request())
+        export(clip, [tmp_path / "out.mp4"], Request())
 
 
 @pytest.mark.parametrize(
@@ -168,5 +168,34 @@ def test_options_that_do_not_fit_what_is_exported_are_refused(
 ):
     before = sorted(tmp_path.iterdir())
     with pytest.raises(error, match=text):
-        export(tmp_path / source, tmp_path / target, request_)
+        export(tmp_path / source, [tmp_path / target], request_)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_several_outputs_are_checked_before_the_first_is_written(tmp_path, clip):
+    outputs = [tmp_path / name for name in ("a.npy", "b.gif", "c.png")]
+    report = export(clip, outputs, Request(fps=5))
+    assert report.paths == tuple(outputs)
+    told = [note.partition(": ")[0] for note in report.notes]
+    assert told == ["a.npy", "b.gif"]
+    more = [tmp_path / "d.npy", tmp_path / "b.gif"]
+    with pytest.raises(OutputError, match=r"b\.gif"):
+        export(clip, more, Request(fps=5))
+    with pytest.raises(UsageError, match="an output is named twice"):
+        export(clip, [more[0]] * 2, Request(fps=5))
+    with pytest.raises(UsageError, match=r"d\.npy: a model cannot become"):
+        export(clip, [tmp_path / "m.onnx", more[0]], Request())
+    assert not more[0].exists()
+
+
+def test_a_model_goes_into_several_files(tmp_path, run_folder):
+    outputs = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    assert export(run_folder, outputs, Request()).paths == tuple(outputs)
+    assert all(path.stat().st_size > 1000 for path in outputs)
+
+
+def test_an_array_is_read_as_its_axes_are_named(tmp_path, clip):
+    frames = np.load(clip)
+    np.save(tmp_path / "b.npy", np.moveaxis(frames, 0, 2))
+    export(tmp_path / "b.npy", [tmp_path / "c.npy"], Request(axes="HWTC"))
+    np.testing.assert_array_equal(np.load(tmp_path / "c.npy"), frames)

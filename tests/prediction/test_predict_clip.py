@@ -1,6 +1,7 @@
 """Prediction on NumPy frames and clips: the network's own frames, at the clip's size and depth."""
 
 import itertools
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -242,6 +243,34 @@ def test_a_context_begins_where_its_scene_does(tmp_path, cut, settings, request_
     frames = "1 frame" if len(context) == 1 else f"{len(context)} frames"
     told = f"frame {cut}: the {frames} from there on are the context, not 5"
     assert [note.endswith(told) for note in notes] == [True] * (len(context) < 5)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "settings", "request_", "context", "told"),
+    [
+        ([27], (), Request(), [27, 28, 29], [27]),
+        ([6, 28, 29], (), Request(), [29], [29]),
+        ([25], (), Request(), [25, 26, 27, 28, 29], []),
+        ([8], (), Request(start=6), [8, 9, 10], [8]),
+        ([11], (), Request(start=6), [6, 7, 8, 9, 10], []),
+        ([21], ("data.frame_step=3",), Request(), [23, 26, 29], [21]),
+        ([27], ("data.scene_cuts=false",), Request(), [27, 28, 29], [27]),
+        ([26], (), Request(compare=True), [17, 18, 19, 20, 21], []),
+        ([*range(8, 30, 8)], (), Request(compare=True), [24, 25], [24]),
+        ([12], (), Request(compare=True, start=6), [6, 7, 8, 9, 10], [12]),
+    ],
+)
+def test_a_context_begins_after_the_last_break(clip, breaks, settings, request_, context, told):
+    clip.break_at(breaks, "frames are missing")
+    forecaster = Noting(*settings)
+    forecast = forecast_source(forecaster, clip, request_)
+    list(forecast.frames)
+    assert forecaster.context[:, 0, 0, 0].tolist() == context
+    notes = [note for note in forecast.notes if "has a break before" in note]
+    assert [int(re.search(r"frame (\d+)", note)[1]) for note in notes] == told
+    if len(context) < 5:
+        frames = "1 frame" if len(context) == 1 else f"{len(context)} frames"
+        assert f"the {frames} from there on are the context, not 5" in notes[0]
 
 
 def test_a_comparison_shows_the_true_frames_beside_the_predicted(clip, monkeypatch):
