@@ -57,6 +57,20 @@ def test_images_one_after_another_arrive_exactly(send, kind, dtype, channels):
     np.testing.assert_array_equal(found, frames.reshape(T, H, W, channels))
 
 
+def test_chunks_as_long_as_the_limit_are_taken_and_longer_ones_are_damage(send, monkeypatch):
+    picture = clip(H, W)
+    data = encoded(picture, "png")
+    at = data.find(b"IDAT")
+    longest = int.from_bytes(data[at - 4 : at], "big") + 4  # and its checksum
+    monkeypatch.setattr("framecast.video.readers.live.IMAGE_LIMIT", longest)
+    send(data)
+    np.testing.assert_array_equal(received(1)[0, ..., 0], picture)
+    monkeypatch.setattr("framecast.video.readers.live.IMAGE_LIMIT", longest - 1)
+    send(data)
+    with pytest.raises(SourceError, match="it is damaged"):
+        received(1)
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
 def test_jpegs_are_told_apart_and_decoded_as_pillow_does(send, options):
     files = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import resource
 import struct
 from fractions import Fraction
@@ -413,13 +414,15 @@ def test_a_full_disk_is_a_resource_error(tmp_path, monkeypatch):
     assert entries(tmp_path) == []
 
 
-def test_a_disk_that_fills_up_under_an_npy_is_said_and_leaves_nothing(tmp_path):
-    class Full:
-        def write(self, *_):
-            raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("operation", ["write", "close"])
+def test_a_disk_that_fills_up_under_an_npy_is_said_and_leaves_nothing(tmp_path, operation):
+    class Full(io.BytesIO):
+        """Closing flushes what was buffered, so that it can fail, too."""
 
-        close = seek = write
+    def refuse(self, *_):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
+    setattr(Full, operation, refuse)
     with (
         pytest.raises(ResourceError, match="the disk is full; free some space"),
         open_writer(tmp_path / "out.npy", fps=10) as writer,
@@ -429,6 +432,20 @@ def test_a_disk_that_fills_up_under_an_npy_is_said_and_leaves_nothing(tmp_path):
         writer._file = Full()
         writer.write(np.zeros((4, 6, 1), np.uint8))
     assert entries(tmp_path) == []
+
+
+@pytest.mark.parametrize("fps", [0.002, 1000])
+def test_the_slowest_and_the_fastest_rate_are_taken(tmp_path, fps):
+    with open_writer(tmp_path / "a.npy", fps=fps) as writer:
+        writer.write(np.zeros((4, 6, 1), np.uint8))
+    assert entries(tmp_path) == ["a.npy"]
+
+
+def test_sixteen_bits_in_a_webp_are_scaled_with_a_note(tmp_path):
+    with open_writer(tmp_path / "a.webp", fps=10) as writer:
+        writer.write(np.full((8, 12, 3), 40_000, np.uint16))
+    assert writer.notes == ["WebP holds 8 bits: the 16-bit frames were scaled down"]
+    assert (read_animation(writer.path) == round(40_000 * 255 / 65535)).all()
 
 
 def read_animation(path):

@@ -36,11 +36,14 @@ PARTS = {
     "windows": (["framecast/data/windows.py"], ["tests/data"]),
     "metrics": (
         ["framecast/evaluation/metrics.py"],
-        ["tests/evaluation/test_metrics.py", "tests/evaluation/test_evaluate.py"],
+        ["tests/evaluation/test_metrics.py", "tests/evaluation/test_skill.py"],
     ),
     "resume": (
         ["framecast/training/run_folder.py", "framecast/training/pipeline.py"],
-        ["tests/training", "tests/cli/test_wrong_input.py", "tests/cli/test_main.py"],
+        [
+            *("tests/training/test_run_folder.py", "tests/training/test_trainer.py"),
+            *("tests/cli/test_wrong_input.py", "tests/cli/test_main.py"),
+        ],
     ),
     "atomic write": (
         ["framecast/runtime/output_files.py", "framecast/runtime/folder_lock.py"],

@@ -37,6 +37,7 @@ class _Recorder:
 
     def __init__(self, measured: coverage.Coverage) -> None:
         self.measured, self.seconds = measured, defaultdict(float)
+        self.failed: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -48,12 +49,15 @@ class _Recorder:
         finally:
             self.seconds[name] += time.process_time() - started
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.add(report.nodeid.partition("[")[0])
+
 
 def tests_by_line(checkout: Path, paths: list[str], record: Path) -> LineTests:
-    """Run tests once, all of which must pass, and tell which of them run which line.
+    """Run tests once and tell which of them run which line, without those that fail anyway.
 
-    `record` keeps the answer; where it is there, nothing is run. Raises RuntimeError for a test
-    that fails without a change.
+    `record` keeps the answer; where it is there, nothing is run.
     """
     if not record.exists():
         data = record.with_suffix(".coverage")
@@ -65,14 +69,14 @@ def tests_by_line(checkout: Path, paths: list[str], record: Path) -> LineTests:
             code = pytest.main([*_quiet(checkout), *paths], plugins=[recorder])
             measured.stop()
             measured.save()
+            for name in recorder.failed:  # it would notice everything
+                print(f"left out, since it fails without a change: {name}")
+                recorder.seconds[name] = SLOW
             found = _lines(measured.get_data(), recorder.seconds, checkout)
-            if code == 0:
-                record.write_text(json.dumps(found), encoding="utf-8")
+            record.write_text(json.dumps(found), encoding="utf-8")
             return code
 
-        if run_forked(call, checkout, seconds=3 * 3600, log=record.with_suffix(".log")) != 0:
-            log = record.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
-            raise RuntimeError(f"tests fail without a change:\n{log[-3000:]}")
+        run_forked(call, checkout, seconds=3 * 3600, log=record.with_suffix(".log"))
     found = json.loads(record.read_text(encoding="utf-8"))
     return {
         file: {int(line): tests for line, tests in lines.items()} for file, lines in found.items()
