@@ -69,12 +69,16 @@ def test_clips_are_cut_in_time_and_models_train_on_what_they_may(events, tmp_pat
     np.testing.assert_array_equal(np.load(south.early), whole_THWC[:45])
 
     monkeypatch.setattr(contest, "train_model", lambda paths, settings, runs: tuple(paths))
-    options = SimpleNamespace(model=None, minutes=1, settings=[], output=tmp_path)
+    options = SimpleNamespace(model=None, minutes=1, settings=[], output=tmp_path, each=False)
     ends = [(north, range(36, 60)), (south, range(39, 63))]
     assert list(contest.models(options, clips, False)) == [((north.early, south.early), ends)]
     assert list(contest.models(options, clips, True)) == [
         ((south.whole,), [(north, range(60))]),
         ((north.whole,), [(south, range(63))]),
+    ]
+    options.each = True
+    assert list(contest.models(options, clips, False)) == [
+        ((clip.early,), [end]) for clip, end in zip(clips, ends, strict=True)
     ]
     options.model = Path("best.pt")
     assert list(contest.models(options, clips, True)) == [(Path("best.pt"), ends)]

@@ -2,7 +2,7 @@
 
 A model is trained on the first 70 % of all clips and scored on windows whose targets lie in the
 last 30 % (in-domain), or trained on the other clips and scored on one it never saw (leave-out), or
-given with `--model` and only scored. With `--each` every clip has a model of its own.
+given with `--model` and only scored. With `--each` every clip has its own model.
 """
 
 from __future__ import annotations
