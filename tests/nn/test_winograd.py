@@ -7,9 +7,9 @@ from torch.nn import functional
 from framecast.nn.recurrence.cost import (
     SIDE,
     Tiles,
-    numbers_beside,
-    numbers_kept,
+    live_elements,
     samples_of_block,
+    saved_elements,
     saves_gates,
     tiles_of,
 )
@@ -154,12 +154,12 @@ def test_what_a_sequence_takes():
     tiles = Tiles(16, (15, 18), (3, 5))
     assert (tiles.grid, tiles.count, tiles.products) == ((4, 5), 320, 48)
     assert saves_gates(tiles, 8, 10) and not saves_gates(tiles, 64, 10)
-    assert numbers_kept(tiles, 8, 10) == 4 * 10 * 8 * 16 * 320
-    assert numbers_kept(tiles, 8, 10, recompute=True) == 10 * 8 * 16 * 320
-    assert numbers_kept(tiles, 64, 10) == 10 * 64 * 16 * 320
+    assert saved_elements(tiles, 8, 10) == 4 * 10 * 8 * 16 * 320
+    assert saved_elements(tiles, 8, 10, recompute=True) == 10 * 8 * 16 * 320
+    assert saved_elements(tiles, 64, 10) == 10 * 64 * 16 * 320
     # of a tile: 48 x (2 x 12 + 32) read and multiplied, 16 x (12 + 32) seen and summed up
     block, weights = 48 * (2 * 12 + 32) + 16 * (12 + 32), 48 * 32 * 12
-    assert numbers_beside(tiles, 4, 8, 10) == 8 * 16 * 320 + block * 320 + weights
+    assert live_elements(tiles, 4, 8, 10) == 8 * 16 * 320 + block * 320 + weights
 
 
 def test_blocks_are_of_one_size_and_a_sample_at_least():

@@ -6,6 +6,7 @@ Source of the semantics: `keras/src/layers/rnn/conv_lstm.py` and `rnn.py`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -25,6 +26,8 @@ from framecast.nn.convlstm.regularizers import get_regularizer
 from framecast.nn.recurrence.chunks import SequenceSettings
 from framecast.nn.recurrence.equations import State, recur
 from framecast.nn.recurrence.fused import fused_recurrence
+
+_CELL_ARGUMENTS = tuple(inspect.signature(ConvLSTMCell).parameters)
 
 
 class ConvLSTM(ConvLSTMCell):
@@ -105,38 +108,9 @@ class ConvLSTM(ConvLSTMCell):
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
-        super().__init__(
-            filters,
-            kernel_size,
-            strides,
-            padding,
-            data_format,
-            dilation_rate,
-            activation,
-            recurrent_activation,
-            use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
-            unit_forget_bias,
-            kernel_regularizer,
-            recurrent_regularizer,
-            bias_regularizer,
-            kernel_constraint,
-            recurrent_constraint,
-            bias_constraint,
-            dropout,
-            recurrent_dropout,
-            seed,
-            in_channels=in_channels,
-            recurrent_kernel_size=recurrent_kernel_size,
-            peephole=peephole,
-            layer_norm=layer_norm,
-            device=device,
-            dtype=dtype,
-            name=name,
-            trainable=trainable,
-        )
+        # Read before anything else is local: a layer hands the cell what both of them take.
+        given = locals()
+        super().__init__(**{name: given[name] for name in _CELL_ARGUMENTS})
         self.activity_regularizer = get_regularizer(activity_regularizer, "activity_regularizer")
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful, self.unroll = go_backwards, stateful, unroll

@@ -15,7 +15,7 @@ from typing import Any
 from framecast.config.schema import ModelConfig
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, size
 from framecast.nn.forecasters.grid import grid_size, paint_side, patch_of, stem_widths
-from framecast.nn.recurrence.cost import block_of, numbers_beside, numbers_kept, tiles_of
+from framecast.nn.recurrence.cost import block_of, live_elements, saved_elements, tiles_of
 from framecast.nn.shapes import FLOAT_BYTES, ConvGeometry
 
 
@@ -224,8 +224,8 @@ def fused_memory(
     # Which convolution a sequence takes is decided by the same integers as in `recurrence/fused.py`
     tiles = tiles_of(geometry, recurrent, frame, channels, filters, batch=batch, steps=steps)
     if tiles:  # Winograd's convolutions
-        saved = steps * state + numbers_kept(tiles, filters, steps, recompute=recompute)
-        return saved, state + numbers_beside(tiles, channels, filters, steps)
+        saved = steps * state + saved_elements(tiles, filters, steps, recompute=recompute)
+        return saved, state + live_elements(tiles, channels, filters, steps)
     samples, together = block_of(batch, steps, 4 * FLOAT_BYTES * state // batch)
     # Pre-activations of a block, what a step's state adds to them, and the block's input
     sums = 4 * (together + 1) * samples * state // batch

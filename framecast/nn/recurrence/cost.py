@@ -116,13 +116,13 @@ def saves_gates(tiles: Tiles, filters: int, steps: int, itemsize: int = FLOAT_BY
     return 3 * steps * filters * SIDE**2 * tiles.count * itemsize <= _MOST_SAVED_BYTES
 
 
-def numbers_kept(tiles: Tiles, filters: int, steps: int, *, recompute: bool = False) -> int:
-    """Numbers that are kept for the backward pass, in float32 and without x and h."""
+def saved_elements(tiles: Tiles, filters: int, steps: int, *, recompute: bool = False) -> int:
+    """Elements saved for the backward pass, in float32 and without x and h."""
     gates = 0 if recompute or not saves_gates(tiles, filters, steps) else 3
     return (1 + gates) * steps * filters * SIDE**2 * tiles.count
 
 
-def numbers_beside(tiles: Tiles, channels: int, filters: int, steps: int) -> int:
+def live_elements(tiles: Tiles, channels: int, filters: int, steps: int) -> int:
     """Live elements while predicting, in float32, besides x and the h and c of the output."""
     together = samples_of_block(tiles, channels, filters, steps) * tiles.count // tiles.batch
     block = _elements_of_block(tiles, channels, filters) * together
