@@ -10,7 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
-import av
 import numpy as np
 
 from framecast.errors import OutputError
@@ -51,6 +50,8 @@ class FrameWriter(ABC):
     # Whether the format is for data: then values are written as the source has them.
     keeps_values: ClassVar[bool] = False
     keeps_aspect: ClassVar[bool] = False
+    # What its library raises, besides OSError, where the disk refuses to write.
+    failures: ClassVar[tuple[type[Exception], ...]] = ()
 
     def __init__(self, path: Path, *, look: Look, overwrite: bool) -> None:
         self.path, self.fps, self.look, self.overwrite = path, look.fps, look, overwrite
@@ -76,7 +77,7 @@ class FrameWriter(ABC):
         if self._gives_back(self.look.values):
             frame_HWC = self.look.values.to_values(frame_HWC)
         self._check_frame(frame_HWC)
-        with explained_write(self.path, self.kind, av.FFmpegError):
+        with explained_write(self.path, self.kind, *self.failures):
             if self.frames == 0:
                 self._note_look()
                 self._open(self._temporary, frame_HWC)
@@ -88,7 +89,7 @@ class FrameWriter(ABC):
         if raised[0] is not None:  # not this file's error: it passes as it is
             self._output.__exit__(*raised)
             return
-        with explained_write(self.path, self.kind, av.FFmpegError), self._output:
+        with explained_write(self.path, self.kind, *self.failures), self._output:
             if self.frames == 0:
                 raise OutputError(f"{self.path}: there was no frame to write")
             self._finish()

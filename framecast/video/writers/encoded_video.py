@@ -28,6 +28,7 @@ EXACT_RATES = 1001
 class _ContainerWriter(FrameWriter):
     """What they all share: an FFmpeg container with one video stream."""
 
+    failures = (av.FFmpegError,)
     container: ClassVar[str]
     codec: ClassVar[str]
     _container: av.container.OutputContainer | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -12,34 +13,24 @@ import numpy as np
 from framecast.errors import UsageError
 from framecast.video.value_range import ValueRange
 from framecast.video.writers.base import FrameWriter, Look
-from framecast.video.writers.encoded_video import (
-    ApngWriter,
-    GifWriter,
-    Mp4Writer,
-    WebmWriter,
-    WebpWriter,
-)
-from framecast.video.writers.netcdf import NetcdfWriter
-from framecast.video.writers.npy import NpyWriter
-from framecast.video.writers.png import PngStreamWriter, PngWriter
-from framecast.video.writers.tiff import TiffWriter
 
 FPS_RANGE = (0.002, 1000)  # what GIF delays and MP4 time bases hold
 
 
 STANDARD_OUTPUT = "-"
 
+# Loaded when asked for: PyAV, tifffile and OpenCV would triple what a refusal takes.
 WRITERS = {
-    ".gif": GifWriter,
-    ".mp4": Mp4Writer,
-    ".webm": WebmWriter,
-    ".webp": WebpWriter,
-    ".apng": ApngWriter,
-    ".npy": NpyWriter,
-    ".tif": TiffWriter,
-    ".tiff": TiffWriter,
-    ".nc": NetcdfWriter,
-    "": PngWriter,
+    ".gif": "encoded_video.GifWriter",
+    ".mp4": "encoded_video.Mp4Writer",
+    ".webm": "encoded_video.WebmWriter",
+    ".webp": "encoded_video.WebpWriter",
+    ".apng": "encoded_video.ApngWriter",
+    ".npy": "npy.NpyWriter",
+    ".tif": "tiff.TiffWriter",
+    ".tiff": "tiff.TiffWriter",
+    ".nc": "netcdf.NetcdfWriter",
+    "": "png.PngWriter",
 }
 
 
@@ -71,7 +62,7 @@ def open_writer(
         )
     look = Look(fps, values, pixel_aspect, names)
     if str(path) == STANDARD_OUTPUT:
-        return PngStreamWriter(Path(path), look=look, overwrite=overwrite)
+        return _load("png.PngStreamWriter")(Path(path), look=look, overwrite=overwrite)
     is_folder = str(path).endswith(("/", os.sep))
     path = Path(path)
     suffix = "" if is_folder else path.suffix.lower()
@@ -81,7 +72,12 @@ def open_writer(
             remedy=f"use {', '.join(filter(None, WRITERS))}, or end the path in / for a folder of "
             "PNG frames",
         )
-    return WRITERS[suffix](path, look=look, overwrite=overwrite)
+    return _load(WRITERS[suffix])(path, look=look, overwrite=overwrite)
+
+
+def _load(name: str) -> type[FrameWriter]:
+    module, _, kind = name.partition(".")
+    return getattr(import_module(f"framecast.video.writers.{module}"), kind)
 
 
 def write_frames(
