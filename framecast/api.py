@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 PathLike = str | Path
 
+# Pixels that a picture in a notebook is enlarged to at least, in whole steps
 SHOWN_SIDE = 320
-"""Pixels that a picture in a notebook is enlarged to at least, in whole steps."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ A message is one sentence: where, what was found; the remedy says what to do abo
 
 from __future__ import annotations
 
+# What each exit code of the program means, as help and README have it
 EXIT_CODES = {
     0: "everything asked for is done, or Ctrl-C ended a live stream",
     1: "unexpected failure; please report it",
@@ -18,7 +19,6 @@ EXIT_CODES = {
     9: "out of memory or disk, or no such device",
     130: "interrupted; training says how to resume",
 }
-"""What each exit code of the program means, as help and README have it."""
 
 
 class FramecastError(Exception):

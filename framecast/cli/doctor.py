@@ -23,6 +23,7 @@ from framecast.runtime.versions import __version__
 
 PACKAGES = ("torch", "numpy", "opencv-python", "av", "pillow", "scenedetect", "matplotlib", "rich")
 
+# Packages that framecast works without, and what needs them
 OPTIONAL = {
     "onnx": "export to ONNX",
     "onnxruntime": "forecasts and the check with ONNX models",
@@ -31,7 +32,6 @@ OPTIONAL = {
     "netCDF4": "NetCDF files",
     "tensorboard": "train --tensorboard",
 }
-"""Packages that framecast works without, and what needs them."""
 
 DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "prores", "gif")
 ENCODERS = {"MP4": "libx264", "WebM": "libvpx-vp9", "GIF": "gif"}

@@ -56,7 +56,8 @@ def check(
         for file in files:
             check_inputs(Path(file), [chosen, *map(Path, named)])
             if len(named) == 1:
-                open_writer(file, fps=request.fps or DEFAULT_FPS, overwrite=overwrite)
+                rate = DEFAULT_FPS if request.fps is None else request.fps
+                open_writer(file, fps=rate, overwrite=overwrite)
     return Asked(chosen, tuple(zip(named, targets, strict=True)), request, overwrite)
 
 

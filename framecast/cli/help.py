@@ -14,20 +14,20 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+# Columns of a page, whatever the terminal's width
 NARROWEST, WIDEST = 60, 100
-"""Columns of a page, whatever the terminal's width."""
 
+# Most columns for the names of options; longer ones have their text in the next line
 NAMES = 26
-"""Most columns for the names of options; longer ones have their text in the next line."""
 
+# Where options without a theme stand
 OTHER = "Options"
-"""Where options without a theme stand."""
 
+# The program's own flag, which may stand after a command, too
 DEBUG = ("--debug", "Show tracebacks of errors.")
-"""The program's own flag, which may stand after a command, too."""
 
+# What introduces the command lines at the end of a command's docstring
 EXAMPLES = "Examples:"
-"""What introduces the command lines at the end of a command's docstring."""
 
 Rows = list[tuple[str, str]]
 

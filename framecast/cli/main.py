@@ -38,8 +38,8 @@ class Program(HelpGroup):
     notes: ClassVar = {"Exit codes": [(str(code), text) for code, text in EXIT_CODES.items()]}
 
 
+# The panel of the commands that come before one's own clips
 FIRST_STEPS = "First steps"
-"""The panel of the commands that come before one's own clips."""
 
 app = typer.Typer(
     name="framecast",
@@ -75,8 +75,8 @@ for body in (demo, models, doctor):
     app.command(cls=HelpCommand, rich_help_panel=FIRST_STEPS)(body)
 app.add_typer(config, name="config", rich_help_panel=FIRST_STEPS)
 
+# Errors that all processes of one training raise together
 SHARED_ERRORS = (UsageError, DivergedError, InterruptedRunError)
-"""Errors that all processes of one training raise together."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -128,7 +128,13 @@ def run(arguments: list[str]) -> int:
         context = getattr(misuse, "ctx", None)
         command = context.command_path if context else "framecast"
         message = " ".join(misuse.format_message().split()).rstrip(".")
-        raise UsageError(message, remedy=f"see {command} --help") from misuse
+        # What pydantic, which Typer asks, puts before its reason says nothing.
+        message = message.replace("Value error, ", "")
+        remedy = f"see {command} --help"
+        if ". Did you mean" in message:
+            message, _, guess = message.partition(". Did")
+            remedy = f"did{guess}"
+        raise UsageError(message, remedy=remedy) from misuse
     except typer.Abort:
         code = InterruptedRunError.exit_code
     except SystemExit as stop:

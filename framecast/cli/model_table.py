@@ -14,8 +14,8 @@ from framecast.nn.cost_model.network import forecast_totals
 from framecast.prediction.model_files import PRETRAINED, PRETRAINED_FILE
 from framecast.prediction.model_header import read_header
 
+# Side of the grey frames for which sizes are given; only networks tied to a size depend on it
 SIDE = 64
-"""Side of the grey frames for which sizes are given; only networks tied to a size depend on it."""
 
 
 def show_models() -> None:

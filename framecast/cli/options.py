@@ -15,11 +15,11 @@ from framecast.config.fields import specs
 from framecast.config.presets import presets
 from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
 
+# Sections of the settings in the order in which help shows their flags
 SECTIONS = (TrainConfig, ModelConfig, DataConfig)
-"""Sections of the settings in the order in which help shows their flags."""
 
+# Settings that flags have set: the setting's full name, its value, the flag
 Overrides = list[tuple[str, object, str]]
-"""Settings that flags have set: the setting's full name, its value, the flag."""
 
 CLIP_KINDS = "rame folders, videos, GIFs, TIFF stacks, arrays, @lists, or folders of them."
 RESULT_KINDS = ".gif, .mp4, .webm, .webp, .apng, .npy, .tif or .nc file, or a folder for PNGs"
@@ -146,11 +146,12 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
     },
 }
 
+# Each option's panel, what stands for its value, and its text
 OPTIONS = {
     name: (panel, *entry) for panel, entries in PANELS.items() for name, entry in entries.items()
 }
-"""Each option's panel, what stands for its value, and its text."""
 
+# Names on the command line that are not the parameter's, or more than that
 FLAGS = {
     "settings": "--set",
     "thresholds": "--threshold",
@@ -162,7 +163,6 @@ FLAGS = {
     "output": "--output -o",
     "quiet": "--quiet -q",
 }
-"""Names on the command line that are not the parameter's, or more than that."""
 
 
 def complete_setting() -> Iterator[tuple[str, str]]:

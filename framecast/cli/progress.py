@@ -21,14 +21,14 @@ from framecast.training.events import (
     Working,
 )
 
+# Longest time in seconds without a sign of life, where there is no bar that moves
 SILENCE = 2.0
-"""Longest time in seconds without a sign of life, where there is no bar that moves."""
 
+# What the first seconds of a command are spent with
 LOADING = "loading PyTorch"
-"""What the first seconds of a command are spent with."""
 
+# Parts of a training's budget, in which its bar counts: Rich counts whole numbers best
 BUDGET_PARTS = 1000
-"""Parts of a training's budget, in which its bar counts: Rich counts whole numbers best."""
 
 
 class Amount(ProgressColumn):

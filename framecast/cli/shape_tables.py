@@ -22,8 +22,8 @@ from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_table import boxes, sums, table
 from framecast.inspection.tensor_table import COLUMNS, Inspection, cells, remark, row
 
+# Column from which a terminal shows the rest of what stands below a layer
 DETAIL = 6
-"""Column from which a terminal shows the rest of what stands below a layer."""
 
 
 def show_model(

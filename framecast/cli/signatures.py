@@ -17,11 +17,11 @@ import typer
 from framecast.cli.options import COMPLETIONS, FLAGS, OPTIONS, SECTIONS, Overrides
 from framecast.config.fields import FieldSpec, specs
 
+# What stands for a setting's value in help, by its type; a name where it is one of a list
 METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
-"""What stands for a setting's value in help, by its type; a name where it is one of a list."""
 
+# What makes a command's argument of the values that Typer has read, which it takes out
 Source = Callable[[dict[str, Any]], Any]
-"""What makes a command's argument of the values that Typer has read, which it takes out."""
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

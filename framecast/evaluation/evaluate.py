@@ -29,11 +29,11 @@ from framecast.runtime.distributed import Group
 from framecast.runtime.versions import versions
 from framecast.video.readers.base import FrameSource
 
+# Windows of a budget's first round, and how many times those already scored a later one has
 FIRST_ROUND, GROWTH = 2, 4
-"""Windows of a budget's first round, and how many times those already scored a later one has."""
 
+# Share of a budget that is left for the report
 RESERVE = 0.1
-"""Share of a budget that is left for the report."""
 
 
 def evaluate(

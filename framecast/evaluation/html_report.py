@@ -26,13 +26,13 @@ from framecast.video.sprites import sprite
 if TYPE_CHECKING:
     from framecast.evaluation.task import Task
 
+# Sides in pixels that frames are shrunk to, the first with which the page is small enough
 SIDES = (320, 256, 192, 144, 96, 64)
-"""Sides in pixels that frames are shrunk to, the first with which the page is small enough."""
 
 LEGEND_HEIGHT = 240
 
+# Room for frames in a page of less than 3 MB; the rest is for plots and tables
 SPRITE_BYTES = 2_000_000
-"""Room for frames in a page of less than 3 MB; the rest is for plots and tables."""
 
 
 def render(

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Side in pixels of the uniform window of SSIM, scikit-image's default
 SSIM_WINDOW = 7
-"""Side in pixels of the uniform window of SSIM, scikit-image's default."""
 
 
 class Metric(ABC):

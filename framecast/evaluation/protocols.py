@@ -20,8 +20,8 @@ from framecast.evaluation.metrics import (
 from framecast.evaluation.request import PROTOCOLS
 from framecast.evaluation.thresholds import Threshold
 
+# Sides in pixels of the squares of the fractions skill score
 FSS_SIDES = (2, 8, 32)
-"""Sides in pixels of the squares of the fractions skill score."""
 
 
 def make_metrics(

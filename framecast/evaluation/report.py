@@ -13,11 +13,11 @@ import numpy as np
 from framecast.data.windows import Window
 from framecast.evaluation.skill import Comparison
 
+# The model's name among the forecasters of a report
 MODEL = "framecast"
-"""The model's name among the forecasters of a report."""
 
+# One number per lead time; None where it is not defined or infinite
 Scores = tuple[float | None, ...]
-"""One number per lead time; None where it is not defined or infinite."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Literal
 from framecast.config.argument_types import check_fields
 from framecast.errors import UsageError
 
+# Sets of metrics by name, and what each is
 PROTOCOLS = {
     "pixel": "means over pixels of frames in 0..1",
     "openstl": "sums over the pixels of a frame and SSIM with data range 2, as OpenSTL reports",
     "nowcast": "errors over pixels, and events above thresholds, as pysteps counts them",
 }
-"""Sets of metrics by name, and what each is."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from framecast.data.windows import Window
 DRAWS, AT_ONCE = 2000, 50
 COVERAGE = 0.95
 
+# What an interval needs: fewer would only show which windows happened to be scored
 FEWEST_BLOCKS, FEWEST_WINDOWS = 2, 8
-"""What an interval needs: fewer would only show which windows happened to be scored."""
 
 WITH_ARTICLE = ("last frame", "context mean", "linear trend")
 

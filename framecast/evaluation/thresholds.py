@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from framecast.config.brightness_scale import DECIMAL, Scale
 from framecast.errors import UsageError
 
+# Shares of full brightness that serve as thresholds where none is given
 DEFAULT_PIXELS = (0.25, 0.5)
-"""Shares of full brightness that serve as thresholds where none is given."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from framecast.runtime.output_files import check_target
 from framecast.video.frame_size import parse_size
 from framecast.video.readers.open import open_source
 
+# Of the files that hold a model; `formats` has what writes them
 EXPORTED_SUFFIXES = (".onnx", ".pt2", ".torchscript", ".safetensors")
-"""Of the files that hold a model; `formats` has what writes them."""
 
 
 OF_MODELS = {

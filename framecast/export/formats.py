@@ -25,11 +25,11 @@ from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.onnx_network import OnnxNetwork, part_paths
 
+# Name of the metadata inside .pt2 and .torchscript files, among their extra files
 METADATA_FILE = "framecast.json"
-"""Name of the metadata inside .pt2 and .torchscript files, among their extra files."""
 
+# What a file does once it is loaded: context (B, Tc, C, H, W) and horizon to frames
 Run = Callable[[Tensor, int], Tensor]
-"""What a file does once it is loaded: context (B, Tc, C, H, W) and horizon to frames."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class ModelFormat(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     can_step: ClassVar[bool] = False
     can_halve: ClassVar[bool] = False
+    # Whether a network that takes any height and width does so in a file of this kind, too
     any_size: ClassVar[bool] = True
-    """Whether a network that takes any height and width does so in a file of this kind, too."""
+    # Whether the file holds what the network did with an example, and so sizes it holds for
     traced: ClassVar[bool] = True
-    """Whether the file holds what the network did with an example, and so sizes it holds for."""
 
     def files(self, path: Path, step: bool) -> list[Path]:
         """The files that an export to `path` makes."""

@@ -21,11 +21,11 @@ from framecast.video.writers.base import FrameWriter
 from framecast.video.writers.open import DEFAULT_FPS, PLAYED, STANDARD_OUTPUT, open_writer
 from framecast.video.writers.png import encode_png
 
+# Frames at most on a sheet, evenly spread
 SHEET_FRAMES = 24
-"""Frames at most on a sheet, evenly spread."""
 
+# dB that compressed frames must reach when read back; below that a file is taken as damaged
 LEAST_PSNR = 25.0
-"""dB that compressed frames must reach when read back; below that a file is taken as damaged."""
 
 
 @dataclass(frozen=True)

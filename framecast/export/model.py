@@ -23,20 +23,20 @@ from framecast.runtime.device import explained_memory
 from framecast.runtime.output_files import check_target, explained_write, workplace
 from framecast.runtime.versions import __version__
 
+# Largest accepted differences from PyTorch, frames in [0, 1]: a quarter of the step between two
+# levels of uint8; with weights in half precision five such steps, and the difference is reported
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
-"""Largest accepted differences from PyTorch, frames in [0, 1]: a quarter of the step between two
-levels of uint8; with weights in half precision five such steps, and the difference is reported."""
 
 TRACED_BATCH, CHECKED_BATCHES = 2, (1, 3)
 
+# Rows and columns by which a second checked frame is larger, so that a welded-in size shows
 OTHER_SIZE = (5, 3)
-"""Rows and columns by which a second checked frame is larger, so that a welded-in size shows."""
 
+# Pixels up to which is looked for the frame sizes that an exported graph holds for
 LARGEST_SIDE = 4096
-"""Pixels up to which is looked for the frame sizes that an exported graph holds for."""
 
+# Mean difference from the last frame below which a network only repeats it
 STILL = 1e-4
-"""Mean difference from the last frame below which a network only repeats it."""
 
 
 @dataclass(frozen=True)

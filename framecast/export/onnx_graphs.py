@@ -14,11 +14,11 @@ from torch import nn
 
 from framecast.export.step_graphs import StepGraphs
 
+# The first in which grid sampling, padding and reductions have the forms used here
 OPSET = 18
-"""The first in which grid sampling, padding and reductions have the forms used here."""
 
+# Numbers below which a tensor stays in single precision: nothing is saved by halving it
 SMALLEST_HALVED = 64
-"""Numbers below which a tensor stays in single precision: nothing is saved by halving it."""
 
 
 class _Listed(nn.Module):

@@ -21,8 +21,8 @@ class Encode(nn.Module):
     def __init__(self, network: Forecaster) -> None:
         super().__init__()
         self.network = network
+        # Which leaves of the state are tensors; while tracing, sizes of a frame are, too
         self.is_tensor: list[bool] = []
-        """Which leaves of the state are tensors; while tracing, sizes of a frame are, too."""
 
     def forward(self, context: Tensor) -> list[Tensor]:
         leaves = pytree.tree_leaves(self.network.encode(context))
