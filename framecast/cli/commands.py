@@ -72,6 +72,7 @@ def train(
             RunFolder(resume).read_record()  # refuses what is no run folder
         display.show(LOADING)
         from framecast.training import pipeline
+    # Of the processes that torchrun starts, one holds the run for all
     with pipeline.claim(resume if main else None):
         if resume is not None:
             with Display(silent) as display:
@@ -210,6 +211,7 @@ def inspect_shapes(
     from framecast.cli.shape_tables import show_inspection, show_model
     from framecast.inspection import model_source, network_report
 
+    # Layers alone, or a Keras model; everything else is about framecast's own networks
     if layers or input_ or goal or samples is not None or model_source.is_model_source(target):
         if model or config or settings or size or channels:
             raise UsageError(

@@ -106,6 +106,7 @@ def open_table(*columns: str, title: str | None = None, left: int = 1, lines: bo
     Without `lines` nothing but space is between the columns.
     """
     style = {} if lines else {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
+    # Without edges a table of seven columns fits 80
     table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False, **style)
     for place, column in enumerate(columns):
         table.add_column(column, justify="left" if place < left else "right")

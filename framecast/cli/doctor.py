@@ -144,6 +144,7 @@ def _test_step() -> str:
     from framecast.runtime.device import pick_device
 
     device = pick_device("auto")
+    # The same step on every machine, so that reports can be compared
     torch.manual_seed(0)
     network = build_forecaster(ModelConfig(name="convlstm", filters=(8,)), 1, (32, 32)).to(device)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)

@@ -64,6 +64,7 @@ def demo(
     ):
         words = [str(word) for word in command]
         messages.print(f"\n$ framecast {shlex.join(words)}", style="bold", markup=False)
+        # The program itself, so that the commands shown are those that ran
         program.main(words, prog_name="framecast", standalone_mode=False)
     messages.print(f"\nOpen {folder / 'compared.gif'} to see input, forecast, truth and error.")
 
@@ -120,6 +121,7 @@ def show_config(
     sources, section = origins(config, overrides), ""
     for line in text.splitlines():
         name = line.partition(":")[0].strip()
+        # YAML indents the settings of a section below its name
         if not line.startswith(" "):
             section = name
         origin = sources.get(f"{section}.{name}")

@@ -45,6 +45,7 @@ def check(
     """
     chosen, sources = split_model(paths, model)
     named = expand_lists(sources)
+    # Options that a source cannot have, before any is opened
     for source in named:
         request.check_source(source)
     # Of several sources the others are still predicted where one is wrong.
@@ -55,6 +56,7 @@ def check(
     for files in targets:
         for file in files:
             check_inputs(Path(file), [chosen, *map(Path, named)])
+            # Of several sources names are made here, and are free
             if len(named) == 1:
                 rate = DEFAULT_FPS if request.fps is None else request.fps
                 open_writer(file, fps=rate, overwrite=overwrite)

@@ -54,6 +54,7 @@ class HelpGroup(TyperGroup):
 def page(command: Any, context: typer.Context, shown: dict[str, Rows]) -> Iterator[str]:
     """Yield the lines of a command's help: usage, purpose, panels, examples."""
     width = min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
+    # The docstring is written once, for help and for readers of the code
     purpose, _, examples = inspect.cleandoc(command.help or "").partition(EXAMPLES)
     usage = f"{typer.style('Usage:', bold=True)} {context.command_path} "
     pieces = " ".join(command.collect_usage_pieces(context))
@@ -97,6 +98,7 @@ def commands(group: TyperGroup, context: typer.Context) -> dict[str, Rows]:
 def panel(title: str, rows: Iterable[tuple[str, str]], width: int) -> Iterator[str]:
     """Yield the lines of a box with a title: names to the left, text to the right, wrapped."""
     rows, dim = list(rows), {"dim": True}
+    # Colours are left out by Typer where no terminal reads
     edge = typer.style("│", **dim)
     first = min(max(len(name) for name, _ in rows), NAMES)
     room = width - first - 6  # two edges with a space each, two spaces between the columns

@@ -24,6 +24,7 @@ def show_models() -> None:
     table.columns[-1].justify = "left"
     for name, traits in NETWORKS.items():
         parameters = parameter_count(name)
+        # 4 bytes a parameter, in MB
         table.add_row(name, f"{parameters:,}", f"{4e-6 * parameters:.1f} MB", traits.summary)
     results.print(table)
     results.print(

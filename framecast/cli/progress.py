@@ -42,6 +42,7 @@ class Amount(ProgressColumn):
 
 def amount(task: Task) -> str:
     """Say what is done of a task: `40/120, 25/s, 3 s left`, or its own text and the time."""
+    # Its own text is longer than the numbers, and both would not fit 80 columns
     parts = [task.fields["text"]]
     if not parts[0] and (task.completed or task.total):
         parts = [f"{task.completed:.0f}" + (f"/{task.total:.0f}" if task.total else "")]
@@ -78,6 +79,7 @@ class Display:
             BarColumn(bar_width=20),
             Amount(),
             console=messages,
+            # Bars vanish when they are done: what stays on the screen is worth keeping
             transient=True,
             disable=quiet or not messages.is_terminal,
         )

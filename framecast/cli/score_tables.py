@@ -47,6 +47,7 @@ def headline(report: Report) -> str:
 def errors_by_lead(report: Report) -> Table:
     """MSE (or what the protocol has for it) of every forecaster per lead time, and the skill."""
     comparison, metric = report.comparison, next(iter(report.titles))
+    # One a lead time, then the one of the line of means
     skills = (*comparison.skills, comparison.overall)
     has_intervals = any(skill.low is not None for skill in skills)
     table = _narrow(
@@ -72,6 +73,7 @@ def other_metrics(report: Report) -> Table:
     for metric in list(report.titles)[1:]:
         title = report.titles[metric]
         for lead, values in report.rows(metric):
+            # In between they change evenly; the report and the CSV file have them all
             if lead in ("1", str(report.horizon), "mean"):
                 table.add_row(title, lead, *map(format_score, values))
                 title = ""  # named once, in the first of its lines

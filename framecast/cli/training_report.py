@@ -104,6 +104,7 @@ def show_epoch(epoch: EpochDone) -> None:
         spent = f"{epoch.minutes:7.1f} {epoch.stage or '-':>10}"
     else:
         spent = f"{epoch.minutes:9.1f} {epoch.train_loss:>8.5f}"
+    # The one to beat: a model between the two has learnt nothing of use
     better = min(epoch.persistence_mse, epoch.flow_mse)
     messages.print(
         f"{epoch.epoch:5d} {epoch.step:7d} {spent}  "
@@ -164,6 +165,7 @@ def _show_scores(result: TrainingResult) -> None:
     columns = (result.validation_mse_T, result.persistence_mse_T, result.flow_mse_T)
     for lead, row in enumerate(zip(*columns, strict=True), start=1):
         table.add_row(str(lead), *(f"{1000 * error:.3f}" for error in row))
+    # Means over lead times, as the epoch lines above have them
     model, *baselines = (sum(errors) / len(errors) for errors in columns)
     table.add_section()
     table.add_row("mean", *(f"{1000 * mean:.3f}" for mean in (model, *baselines)))

@@ -192,6 +192,7 @@ def _metrics(report: Report, axis: Mapping[str, Any]) -> Iterator[dict[str, Any]
             ]
             for kind, scores in report.scores.items()
         }
+        # Errors start at 0, so that their ratio can be seen; a skill or a correlation may be below
         negative = any(value is not None and value < 0 for line in lines.values() for value in line)
         figure = lines_plot(lines, y_label=title, from_zero=not negative, **axis)
         rows = [(lead, [format_score(v) for v in values]) for lead, values in report.rows(name)]
@@ -249,6 +250,7 @@ def _interval(report: Report) -> str:
 
 def _sentence(text: str) -> str:
     """With a capital and a full stop; ranges such as 1-12 and shares stay in one line."""
+    # A line that ends in "1-" or begins with "%" would have to be read twice
     joined = re.sub(r"(?<=\d)-(?=\d)", "\N{NON-BREAKING HYPHEN}", text)
     joined = joined.replace(" %", "\N{NO-BREAK SPACE}%")
     return f"{joined[:1].upper()}{joined[1:]}."

@@ -105,6 +105,7 @@ class ErrorSum(Metric):
 
     def measure(self, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> Sequence[float]:
         errors = (prediction_BCHW - truth_BCHW).abs() ** self.power
+        # Divided by frames, not by pixels
         return errors.sum().item(), len(errors)
 
 
@@ -131,10 +132,12 @@ class PeakSignalToNoise(Metric):
         wrong_B = errors_B[errors_B > 0]
         # With a value range of 1, 10 log10(range^2 / MSE) is -10 log10(MSE).
         decibels = -10 * wrong_B.log10()
+        # Decibels, frames with an error, frames without
         return decibels.sum().item(), len(wrong_B), len(errors_B) - len(wrong_B)
 
     def ratio(self, decibels_T: Tensor, wrong_T: Tensor, perfect_T: Tensor) -> Tensor:
         mean_T = decibels_T / wrong_T
+        # 0 / 0 is NaN, which means undefined; frames without error are as good as can be
         mean_T[(wrong_T == 0) & (perfect_T > 0)] = torch.inf
         return mean_T
 
@@ -157,6 +160,7 @@ class StructuralSimilarity(Metric):
             return 0.0, 0
         planes = zip(_planes(prediction_BCHW), _planes(truth_BCHW), strict=True)
         values = [_ssim(*pair, self.data_range) for pair in planes]
+        # A frame counts once, with the mean of its channels
         channels = truth_BCHW.shape[1]
         return sum(values) / channels, len(values) // channels
 
@@ -230,6 +234,7 @@ class FractionsSkill(Metric):
 
     def measure(self, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> Sequence[float]:
         difference = total = 0.0
+        # Roberts & Lean (2008): the squared error of the shares over the largest it could be
         for pair in zip(_planes(prediction_BCHW), _planes(truth_BCHW), strict=True):
             forecast_HW, observed_HW = (self._fractions(plane_HW) for plane_HW in pair)
             difference += float(np.square(forecast_HW - observed_HW).sum())

@@ -72,6 +72,7 @@ class Report:
 
     def mean(self, forecaster: str, metric: str) -> float | None:
         """A metric's mean over the lead times where it is defined."""
+        # CSI without an event and PSNR without an error have no value
         values = [value for value in self.scores[forecaster][metric] if value is not None]
         return sum(values) / len(values) if values else None
 
@@ -115,4 +116,5 @@ def format_score(value: float | None) -> str:
         return "-"
     if abs(value) >= 1000:
         return f"{value:.1f}"
+    # "g" alone drops zeros, and below 0.0001 it writes an exponent
     return f"{value:#.4g}" if abs(value) >= 0.001 else f"{value:.6f}"

@@ -92,6 +92,7 @@ def plan_evaluation(
     thresholds = tuple(read_threshold(text, scale) for text in request.thresholds)
     if request.protocol == "nowcast" and not thresholds:
         thresholds = default_thresholds(scale)
+    # Scored at the size the model works at: resizing back would blur truth and forecast alike
     sizes = tuple(
         target_size(source.info.height, source.info.width, data.resize) for source in sources
     )
@@ -126,6 +127,7 @@ def _check_clips(
         forecaster.check_channels(source.info)
     common_channels([source.info for source in sources], "auto")
     for source, size in zip(sources, sizes, strict=True):
+        # A sum over more pixels is larger, whatever the forecast
         if protocol == "openstl" and size != sizes[0]:
             raise UsageError(
                 f"protocol openstl sums over the pixels of a frame, but {sources[0].info.path} and "

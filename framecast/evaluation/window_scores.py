@@ -29,6 +29,7 @@ class WindowScores:
     def update(self, batch: Batch, frames: Iterator[Tensor], levels: int) -> None:
         """Add a forecaster's frames for a batch of windows, rounded to 1 / levels."""
         squares_TB = []
+        # One lead time after the other, as they are made: a whole rollout is never in memory
         for lead, prediction_BCHW in enumerate(frames, start=1):
             prediction = as_pixels(prediction_BCHW, levels)
             truth = as_pixels(batch.target_BTCHW[:, lead - 1], levels)
@@ -36,6 +37,7 @@ class WindowScores:
                 metric.update(lead, prediction, truth)
             squares_TB.append((prediction - truth).square().sum(dim=(1, 2, 3)))
         self._squared_errors.extend(torch.stack(squares_TB, dim=1).numpy())
+        # Per window, since clips of several sizes are scored together
         self._pixels += [batch.target_BTCHW[0, 0].numel()] * len(batch.target_BTCHW)
 
     def merge(self, other: WindowScores) -> None:

@@ -84,6 +84,7 @@ def _export_models(
     if not request.step:  # which writes files of other names
         for output in outputs:
             check_target(Path(output), "model", overwrite)
+    # Everything that can be refused without PyTorch has been by now
     tell("loading PyTorch")
     from framecast.export.model import ModelRequest, export_model  # noqa: PLC0415
     from framecast.prediction.checkpoint import load_checkpoint  # noqa: PLC0415

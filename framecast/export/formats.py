@@ -133,6 +133,7 @@ class ProgramFormat(ModelFormat):
         program = torch.export.export(
             FixedRollout(export.network, export.horizon),
             (export.context_BTCHW,),
+            # H and W stay as traced: proving them free takes torch.export minutes
             dynamic_shapes={"context": {0: torch.export.Dim("batch", min=1)}},
             strict=False,
         )

@@ -98,6 +98,7 @@ def export_model(
             check_target(target, "model", overwrite)
         for target in targets:
             (written.parent / target.name).replace(target)
+    # A network whose head is still zero agrees with PyTorch whatever the graph does inside
     repeats = all(
         (frames - context[:, -1:]).abs().mean() < STILL
         for frames, context in zip(expected, contexts, strict=True)
@@ -180,6 +181,7 @@ def _sides(network: Forecaster, size: tuple[int, int]) -> tuple[tuple[int, int],
     def moved(step: int) -> tuple[int, int]:
         """The last size with the same graph: both sides by one as long as it goes, then each."""
         corner = size
+        # Both sides first, so that a square traced size gives about square bounds
         for axes in ((1, 1), (0, 1), (1, 0)):
             while True:
                 further = (corner[0] + step * axes[0], corner[1] + step * axes[1])
@@ -196,6 +198,7 @@ def _contexts(export: Export, file_format: ModelFormat) -> Iterator[Tensor]:
     """Contexts of each checked batch size, the last of another frame size where that fits."""
     *shape, height, width = export.context_BTCHW.shape[1:]
     largest = export.sides[1]
+    # Not the batch that was traced: a size that became a constant shows
     for batch in CHECKED_BATCHES:
         yield moving_blobs(batch, *shape, height, width, seed=batch)
     other = (height + OTHER_SIZE[0], width + OTHER_SIZE[1])

@@ -72,6 +72,7 @@ def rollout_model(encode: Any, step: Any, names: Sequence[str]) -> Any:
     body = onnx.GraphProto()
     body.CopyFrom(step.graph)
     _prefix(body, "step/", {item.name for item in body.initializer if _same(item, shared)})
+    # What a Loop reads from outside is looked up by name (ONNX, Loop: outer scope)
     weights = [item for item in body.initializer if item.name not in shared]
     inner = [f"step/{name}" for name in names]
     after = [f"step/next_{name}" for name in names]
@@ -168,6 +169,7 @@ def halve(model: Any) -> None:
             continue
         name = item.name
         item.CopyFrom(onnx.numpy_helper.from_array(numbers.astype("float16"), f"{name}.half"))
+        # Cast back when the model is loaded: the file is half as large, the arithmetic as exact
         casts.append(
             onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT)
         )
