@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from numbers import Real
@@ -74,12 +74,7 @@ class Clip:
         shown = list(FrameStyle(enlarge=factor).show(pixels_THWC))
         with TemporaryDirectory(prefix="framecast-") as scratch:
             data = write(Path(scratch, "clip.gif"), np.stack(shown), fps=self.fps).read_bytes()
-        text = b64encode(data).decode()
-        return (
-            f'<figure style="margin:0"><img alt="{len(self)} frames" '
-            f'src="data:image/gif;base64,{text}"><figcaption>{escape(repr(self))}</figcaption>'
-            "</figure>"
-        )
+        return _figure({f"{len(self)} frames": ("gif", data)}, repr(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,11 +111,9 @@ class Training:
 
     def _repr_html_(self) -> str:
         """The curves and the preview of a held-out window."""
-        parts = []
-        for name, kind in (("curves.png", "png"), ("preview.gif", "gif")):
-            text = b64encode((self.folder / name).read_bytes()).decode()
-            parts.append(f'<img alt="{name}" src="data:image/{kind};base64,{text}">')
-        return f"<figure>{''.join(parts)}<figcaption>{escape(repr(self))}</figcaption></figure>"
+        files = {name: name.rpartition(".")[2] for name in ("curves.png", "preview.gif")}
+        read = {name: (kind, (self.folder / name).read_bytes()) for name, kind in files.items()}
+        return _figure(read, repr(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -376,6 +369,17 @@ def _setting(name: str, value: Any) -> tuple[str, Any, str]:
 def _range_of(values: np.ndarray) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     return low, max(high, low + 1e-6)  # a still picture has no range of its own
+
+
+def _figure(pictures: Mapping[str, tuple[str, bytes]], caption: str) -> str:
+    """Pictures by what they show, each a kind of file and its bytes, no wider than a cell."""
+    images = (
+        f'<img alt="{name}" style="display:block;max-width:100%" '
+        f'src="data:image/{kind};base64,{b64encode(data).decode()}">'
+        for name, (kind, data) in pictures.items()
+    )
+    figure = f'<figure style="margin:0">{"".join(images)}'
+    return f"{figure}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
