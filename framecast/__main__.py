@@ -1,6 +1,6 @@
 """`python -m framecast`."""
 
-from framecast.cli.main import main
+from framecast.cli.main import program
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    program()
