@@ -52,10 +52,10 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
         "size": ("HxW", "Standard input is raw 8-bit frames of this size, in pixels."),
         "inspect_shapes.size": ("HxW", "Frame size in pixels when no frames are given."),
         "channels": ("N", "Channels when no frames are given: 1 or 3."),
-        "color": (None, "Convert the frames first."),
+        "color": (None, "Convert the frames to this first."),
         "axes": (
             "LETTERS",
-            "Order of an array's axes, such as TNHW; default: as trained, or told from it.",
+            "Order of an array's axes, such as TNHW; default: as trained, else inferred.",
         ),
         "variable": ("NAME", "Array to read from a file of several."),
         "keep_readable": (None, "Use what is readable of damaged clips."),
@@ -73,19 +73,22 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
         ),
         "match": (
             "SHARE",
-            "How far to move forecasts to the last frame's distribution of brightness, 0 to 1.",
+            "How far to match forecasts to the last frame's distribution of brightness, 0 to 1.",
         ),
     },
     "Scoring": {
         "stride": ("FRAMES", "Frames between window starts; default: as trained."),
-        "windows": ("N", "Most windows to score, evenly spread; 0: all."),
+        "windows": ("N", "Score at most so many windows, evenly spread; 0: all."),
         "minutes": ("NUMBER", "Score only as many windows as fit into this time."),
-        "protocol": (None, "Which metrics."),
+        "protocol": (None, "Set of metrics."),
         "thresholds": (
             "VALUE",
-            'Adds CSI, POD, FAR and FSS; "20 dBZ", 0.4 or 109/255; repeatable.',
+            'Add CSI, POD, FAR and FSS at "20 dBZ", 0.4 or 109/255; repeatable.',
         ),
-        "scale": ("TEXT", 'What black and white mean, "-10..60 dBZ"; default: as trained.'),
+        "scale": (
+            "TEXT",
+            'What black and white stand for, such as "-10..60 dBZ"; default: as trained.',
+        ),
         "include_training": (None, "Also score frames the model was trained on."),
     },
     "Layers alone": {
@@ -96,13 +99,13 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
     },
     "Models": {
         "export.horizon": ("FRAMES", "Frames the exported model returns; default: as trained."),
-        "context_length": ("FRAMES", "Frames it takes; default: as trained."),
+        "context_length": ("FRAMES", "Context frames it takes; default: as trained."),
         "export.size": ("HxW", "Frame size in pixels to check at; default: as trained."),
         "step": (
             None,
             "Two ONNX files: encode, and one step with its states as inputs and outputs.",
         ),
-        "half": (None, "Store weights in half precision: .onnx and .safetensors."),
+        "half": (None, "Store weights in half precision (.onnx and .safetensors)."),
     },
     "Output": {
         "output": (
@@ -112,10 +115,10 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
         ),
         "export.output": (
             "PATH",
-            "Of a model: .onnx, .pt2, .torchscript, .safetensors; of frames: .png for one "
-            f"sheet, {RESULT_KINDS}; repeatable.",
+            "For a model .onnx, .pt2, .torchscript or .safetensors; for frames .png (one sheet), "
+            f"{RESULT_KINDS}; repeatable.",
         ),
-        "kind": (None, "Of results that -o does not name."),
+        "kind": (None, "Format of results that -o does not name."),
         "compare": (None, "Show input, prediction, truth and error."),
         "fps": ("RATE", "Frames per second of the result; default: the source's."),
         "enlarge": ("FACTOR", "Enlarge (2) or shrink (0.5) the frames."),
@@ -123,18 +126,18 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
         "labels": (None, "Write the time above every frame."),
         "step_minutes": (
             "MINUTES",
-            "Minutes between two frames; default: told from their names. Times are then shown in "
+            "Minutes between two frames; default: read from file names. Times are then shown in "
             "minutes.",
         ),
         "value_scale": (
             "TEXT",
-            'What black and white stand for, "-10..60 dBZ": adds a legend to colours.',
+            'What black and white stand for, such as "-10..60 dBZ"; adds a legend to colours.',
         ),
         "csv": ("FILE", "Write every score as a row of a CSV file."),
-        "report": ("FILE", "Write one HTML page: plots, windows to step through."),
+        "report": ("FILE", "Write one HTML page with plots and windows to step through."),
         "diagram": ("FILE", "Draw the layers with their sizes: .svg, .pdf or .png."),
-        "verbose": (None, "Every tensor, both axis orders, formulas and memory."),
-        "json": (None, "One JSON document on stdout."),
+        "verbose": (None, "Show every tensor, both axis orders, formulas and memory."),
+        "json": (None, "Print one JSON document on standard output."),
         "overwrite": (None, "Replace files that exist."),
     },
     "Machine": {

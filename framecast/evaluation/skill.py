@@ -87,7 +87,7 @@ def compare(
     overall = _skill(model_NT, baselines_NT[reference], weights)
     sentence = _sentence(model_NT, best_NT, references, skills, weights)
     if weights is None:
-        sentence += f"; {_count(len(windows))} cannot tell it from chance"
+        sentence += f"; {_count(len(windows))} too few to tell it from chance"
     return Comparison(references, skills, reference, overall, block, sentence)
 
 
@@ -208,4 +208,4 @@ def _by(word: str, skill: Skill) -> str:
 
 
 def _count(windows: int) -> str:
-    return "one window" if windows == 1 else f"{windows} windows"
+    return "one window is" if windows == 1 else f"{windows} windows are"

@@ -70,7 +70,10 @@ def export_frames(
     notes = [*info.notes]
     is_played = any(writer and writer.path.suffix.lower() in PLAYED for writer in writers)
     if is_played and request.fps is None and info.fps is None:
-        notes.append(f"{info.path} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps")
+        notes.append(
+            f"{info.path} has no frame rate: {DEFAULT_FPS:g} per second is assumed, "
+            "--fps sets another"
+        )
     for output, writer in zip(outputs, writers, strict=True):
         if writer is None:
             write_whole(Path(output), encode_png(_sheet(source, request)), "picture", overwrite)

@@ -111,7 +111,7 @@ def assumptions(
 ) -> Iterator[str]:
     """Notes on what was chosen because nobody said otherwise; `fps` is the source's own."""
     if fps is None and request.fps is None:
-        yield f"{name} knows no frame rate: {DEFAULT_FPS:g} per second, or give --fps"
+        yield f"{name} has no frame rate: {DEFAULT_FPS:g} per second is assumed, --fps sets another"
     if horizon > int(data.horizon):
         yield f"horizon {horizon} goes beyond the {data.horizon} frames the model was trained on"
 

@@ -56,7 +56,7 @@ class Schedule:
             return f"{counted(epochs, 'epoch')} {'is' if epochs == 1 else 'are'} done"
         if self.out_of_time(counters, reserve):
             minutes = self.settings.minutes
-            return f"{counted(minutes, 'minute')} {'is' if minutes == 1 else 'are'} used"
+            return f"the budget of {counted(minutes, 'minute')} is used up"
         if patience and counters.epoch - counters.best_epoch >= patience:
             return f"no improvement for {counted(patience, 'epoch')}"
         return None

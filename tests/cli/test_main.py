@@ -158,7 +158,7 @@ def test_a_horizon_beyond_the_trained_one_is_noted(run, clips, grey_run, tmp_pat
     )
     assert code == 0
     assert f"horizon 30 goes beyond the {HORIZON} frames" in err
-    assert "knows no frame rate: 10 per second" in err
+    assert "has no frame rate: 10 per second" in err
     assert len(read(tmp_path / "a.npy")) == 30
 
 

@@ -48,7 +48,7 @@ def test_a_start_that_is_kept_is_explained_by_the_figures(trained, steps, words)
         epoch=0,
         steps=steps,
         minutes=1.0,
-        reason="1 minute is used",
+        reason="the budget of 1 minute is used up",
         validation_mse_T=mse_T,
         kept="fitted",
         stage_mse={"pretrained": 0.0218, "fitted": 0.0216, "fine-tuned": trained},

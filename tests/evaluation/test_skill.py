@@ -85,7 +85,8 @@ def test_one_window_has_no_interval_and_says_so():
     flow = errors(1, 10.0, 20.0)
     found = compare(0.8 * flow, {"optical flow": flow}, apart(1), COVERED)
     assert found.sentence == (
-        "better than optical flow at all leads 1-2 (by 20 %); one window cannot tell it from chance"
+        "better than optical flow at all leads 1-2 (by 20 %); one window is too few to tell it "
+        "from chance"
     )
     assert (found.overall.low, found.overall.high) == (None, None)
 
@@ -94,7 +95,7 @@ def test_an_interval_needs_eight_windows():
     flow = errors(7, 10.0)
     found = compare(0.8 * flow, {"optical flow": flow}, apart(7), COVERED)
     assert found.overall == Skill(found.overall.value)
-    assert found.sentence.endswith("; 7 windows cannot tell it from chance")
+    assert found.sentence.endswith("; 7 windows are too few to tell it from chance")
     flow = errors(8, 10.0)
     found = compare(0.8 * flow, {"optical flow": flow}, apart(8), COVERED)
     assert found.overall.low == pytest.approx(0.2)
@@ -105,7 +106,7 @@ def test_windows_that_nearly_all_predict_the_same_frames_have_no_interval():
     flow = errors(23, 10.0, wobble=0.1)
     found = compare(0.8 * flow, {"optical flow": flow}, overlapping(23), COVERED)
     assert found.block == COVERED
-    assert found.sentence.endswith("; 23 windows cannot tell it from chance")
+    assert found.sentence.endswith("; 23 windows are too few to tell it from chance")
     flow = errors(24, 10.0, wobble=0.1)
     found = compare(0.8 * flow, {"optical flow": flow}, overlapping(24), COVERED)
     assert found.sentence == "better than optical flow at lead 1 (by 20 % ± 0 %)"

@@ -71,7 +71,10 @@ def test_frames_become_a_video_at_the_rate_asked_for_or_a_named_default(tmp_path
     assert open_source(again.paths[0]).info.fps == pytest.approx(4)
 
     unknown = export(smooth, [tmp_path / "unknown.gif"], Request())
-    assert unknown.notes[0] == f"{smooth} knows no frame rate: 10 per second, or give --fps"
+    assert (
+        unknown.notes[0]
+        == f"{smooth} has no frame rate: 10 per second is assumed, --fps sets another"
+    )
     with pytest.raises(OutputError, match="exists already"):
         export(smooth, [tmp_path / "out.gif"], Request())
 

@@ -304,7 +304,7 @@ def test_the_rate_is_the_clips_thinned_by_the_frame_step_or_the_one_asked_for(cl
 
 def test_notes_say_what_was_assumed(clip):
     notes = forecast_source(Noting(), clip, Request(horizon=6)).notes
-    assert any("knows no frame rate: 10 per second" in note for note in notes)
+    assert any("has no frame rate: 10 per second" in note for note in notes)
     assert any("horizon 6 goes beyond the 4 frames" in note for note in notes)
     assert not forecast_source(Noting(), clip, Request(fps=5.0)).notes
 

@@ -130,7 +130,7 @@ def test_stream_and_predict_agree_on_the_command_line(run, clips, grey_run, tmp_
     stream = ("predict", grey_run, clips / "grey.npy", "--stream")
     code, out, err = run(*stream, "-o", tmp_path / "all.npy")
     assert (code, out) == (0, f"{tmp_path}/all.npy\n")
-    assert "grey.npy knows no frame rate: 10 per second" in err
+    assert "grey.npy has no frame rate: 10 per second" in err
     forecasts = np.load(tmp_path / "all.npy")
     assert forecasts.shape == (FRAMES - 1, HEIGHT, WIDTH, 1)
     for start in (0, 7, FRAMES - CONTEXT):
@@ -178,7 +178,7 @@ def test_a_frame_into_the_pipe_a_forecast_out_of_it(clips, grey_run):
     told = [line for line in err.decode().splitlines() if not line.startswith("loading ")]
     assert told == [
         "flow-convlstm on cpu in float32",
-        "note: standard input knows no frame rate: 10 per second, or give --fps",
+        "note: standard input has no frame rate: 10 per second is assumed, --fps sets another",
     ]
 
 

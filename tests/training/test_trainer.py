@@ -260,7 +260,7 @@ def test_minutes_end_a_run_within_an_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr("framecast.training.trainer.time.monotonic", lambda: next(clock))
     trainer = make_trainer(tmp_path, "train.minutes=5", "train.steps_per_epoch=1000")
     result = trainer.train()
-    assert result.reason == "5 minutes are used"
+    assert result.reason == "the budget of 5 minutes is used up"
     assert 10 <= result.steps < 50
     assert trainer.counters.minutes <= 5
     assert trainer.counters.epoch == 1
