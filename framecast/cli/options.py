@@ -5,6 +5,7 @@ An entry is called as the parameter, or COMMAND.PARAMETER where commands mean di
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,9 @@ SECTIONS = (TrainConfig, ModelConfig, DataConfig)
 
 # Settings that flags have set: the setting's full name, its value, the flag
 Overrides = list[tuple[str, object, str]]
+
+# Columns for a word and its text, of 80; zsh gets quotes and a command around them
+COMPLETION_ROOM = 56
 
 CLIP_KINDS = "rame folders, videos, GIFs, TIFF stacks, arrays, @lists, or folders of them."
 RESULT_KINDS = ".gif, .mp4, .webm, .webp, .apng, .npy, .tif or .nc file, or a folder for PNGs"
@@ -168,13 +172,21 @@ FLAGS = {
 }
 
 
+def offered(word: str, text: str) -> tuple[str, str]:
+    """A word that the shell completes, with as much of its text as one line has room for.
+
+    Typer breaks longer lines to the width of the terminal, and shells take the rest for a word.
+    """
+    return word, textwrap.shorten(text, max(20, COMPLETION_ROOM - len(word)), placeholder=" ...")
+
+
 def complete_setting() -> Iterator[tuple[str, str]]:
     """Offer every setting with each value it may have, or with its default where it has any."""
     for section in SECTIONS:
         for spec in specs(section):
             words = ("true", "false") if bool in spec.kinds else spec.literals
             for word in words or ("none" if spec.default is None else spec.default,):
-                yield f"{spec.dotted}={word}", spec.help
+                yield offered(f"{spec.dotted}={word}", spec.help)
 
 
 def complete_run(incomplete: str) -> Iterator[str]:
@@ -186,7 +198,7 @@ def complete_run(incomplete: str) -> Iterator[str]:
 
 
 COMPLETIONS: dict[str, Callable[..., Any]] = {
-    "preset": lambda: [(preset.name, preset.summary) for preset in presets().values()],
+    "preset": lambda: [offered(preset.name, preset.summary) for preset in presets().values()],
     "settings": complete_setting,
     "resume": complete_run,
     "model": complete_run,

@@ -210,7 +210,7 @@ def test_results_are_named_after_their_clips(run, clips, grey_run, tmp_path, mon
     assert (code, out) == (0, "grey-prediction.gif\n")
     code, out, _ = run("predict", grey_run, dotted, "--format", "png")
     assert (code, out) == (0, "two.dots-prediction/\n")
-    assert len([*(tmp_path / "two.dots-prediction").glob("frame_*.png")]) == HORIZON
+    assert len([*(tmp_path / "two.dots-prediction").glob("lead_*.png")]) == HORIZON
 
 
 def test_several_sources_are_done_although_one_fails(run, clips, grey_run, tmp_path):
