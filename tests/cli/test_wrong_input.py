@@ -125,7 +125,7 @@ SIZE = f"{HEIGHT}x{WIDTH}"
 # Name: the command, its exit code, what the line says of place and find, how it ends.
 WRONG = {
     # the command line
-    "no command of that name": (lambda here: ["trian"], USAGE, "'trian'", "framecast --help"),
+    "no command of that name": (lambda here: ["trian"], USAGE, "'trian'", "did you mean 'train'?"),
     "no such option": (
         lambda here: ["train", "--epoch", "3"],
         USAGE,

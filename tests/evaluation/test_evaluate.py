@@ -219,7 +219,8 @@ def test_a_budget_scores_as_many_windows_as_fit_and_spreads_them(model, textured
     assert np.diff([window.start for window in report.windows]).max() <= 3
     rows = [window.start for window in report.windows]
     for name in (MODEL, "optical flow"):
-        np.testing.assert_array_equal(report.window_mse[name], everything.window_mse[name][rows])
+        # In batches of other sizes sums are rounded in another order, and a pixel here and there.
+        np.testing.assert_allclose(report.window_mse[name], everything.window_mse[name][rows], 1e-3)
         assert np.mean(report.scores[name]["mse"]) == pytest.approx(report.window_mse[name].mean())
     assert f"13 of {found} windows are scored, evenly spread, as many as fit into 0.5 minutes" in (
         report.notes
