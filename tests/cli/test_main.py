@@ -38,9 +38,9 @@ OPTIONS = {
     "evaluate": "--color --colormap --csv --device --horizon --include-training --json "
     "--keep-readable --match --minutes --model --overwrite --protocol --report --scale "
     "--step-minutes --stride --threshold --windows paths",
-    "export": "--colormap --context-length --fps --half --horizon --labels --model --output "
-    "--overwrite "
-    "--scale --size --step --step-minutes --value-scale -o source",
+    "export": "--axes --colormap --context-length --fps --half --horizon --keep-readable --labels "
+    "--model --output --overwrite --scale --size --step --step-minutes --value-scale --variable "
+    "-o source",
     "demo": "--minutes --samples folder",
     "models": "",
     "doctor": "",
