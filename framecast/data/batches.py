@@ -43,6 +43,7 @@ class Batch:
 
     def reaching_back(self, frames: int) -> Batch:
         """The same windows, cut so that `frames` frames are the target."""
+        # The last frames of the context are true ones too: no pixel has to be read again.
         more = frames - self.target_BTCHW.shape[1]
         if more == 0:
             return self
@@ -164,9 +165,11 @@ def _random_crop(
 ) -> np.ndarray:
     passes, place = divmod(number, len(windows))
     frames_THWC = frames_of(clips, windows[_order(seed, passes, len(windows))[place]], shape)
+    # A generator for each sample, so that any process and any resumed run draws the same.
     draw = np.random.default_rng((seed, 1, number))
     top = draw.integers(frames_THWC.shape[1] - crop[0] + 1)
     left = draw.integers(frames_THWC.shape[2] - crop[1] + 1)
+    # Views, as are mirrors and turns: pixels are copied once, when the batch is stacked.
     cropped_THWC = frames_THWC[:, top : top + crop[0], left : left + crop[1]]
     if flip and draw.random() < 0.5:
         cropped_THWC = cropped_THWC[:, :, ::-1]

@@ -32,6 +32,7 @@ def decode_clips(
         (source.info.frames if number in used else 0, *size, channels)
         for number, (source, size) in enumerate(zip(sources, sizes, strict=True))
     ]
+    # Asked for at once: a disk that is full after an hour of decoding helps nobody.
     needed = sum(
         math.prod(shape) * np.dtype(source.info.dtype).itemsize
         for source, shape in zip(sources, shapes, strict=True)

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from framecast.video.readers.base import SourceInfo
 
 
+# Pixels per time step in a batch of automatic size.
 BATCH_PIXELS = 3 * 224 * 224
-"""Pixels per time step in a batch of automatic size."""
 
+# Held-out windows scored after every epoch, evenly spread: as many as hold the pixels of this many
+# batches, but no fewer and no more than these.
 VALIDATION_WINDOWS, VALIDATION_BATCHES = (4, 16), 12
-"""Held-out windows scored after every epoch, evenly spread: as many as hold the pixels of this many
-batches, but no fewer and no more than these."""
 
+# Training windows that a network's start is fitted on: as many as have about these pixels in a
+# frame, but no fewer and no more than these, evenly from every clip.
 FITTING_WINDOWS, FITTING_PIXELS = (6, 96), 48 * 256 * 256
-"""Training windows that a network's start is fitted on: as many as have about these pixels in a
-frame, but no fewer and no more than these, evenly from every clip."""
 
+# Budget from which on frames are worked at the usual size, and the smallest side they get below it,
+# in pixels.
 FULL_SIZE_MINUTES, SMALLEST_AUTO_SIDE = 5.0, 96
-"""Budget from which on frames are worked at the usual size, and the smallest side they get below
-it, in pixels."""
 
+# Bounds of an automatic epoch, which otherwise shows the pixels that the training windows hold.
 STEPS_PER_EPOCH = (20, 100)
-"""Bounds of an automatic epoch, which otherwise shows the pixels that the training windows hold."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     steps = config.train.steps_per_epoch
     if steps == "auto":
         areas = (sizes[window.clip] for window in split.train)
+        # A large frame takes several crops to be seen once.
         samples = sum(math.ceil(area[0] * area[1] / (crop[0] * crop[1])) for area in areas)
         steps = min(max(math.ceil(samples / batch_size), STEPS_PER_EPOCH[0]), STEPS_PER_EPOCH[1])
     resolved = replace(
@@ -105,6 +106,7 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
         ),
         train=replace(config.train, batch_size=batch_size, steps_per_epoch=steps),
     )
+    # By the largest clip, so that validation takes its time at most.
     area = max(height * width for height, width in used)
     fewest, most = VALIDATION_WINDOWS
     scored = min(max(VALIDATION_BATCHES * BATCH_PIXELS // area, fewest), most)
@@ -171,6 +173,7 @@ def _one_size(
 def training_crop(sizes: Sequence[tuple[int, int]], side: int) -> tuple[int, int]:
     """Height and width of the crops: squares of `side`, no larger than any frame; 0: as large."""
     rows, columns = zip(*sizes, strict=True)
+    # One crop for all clips: the samples of a batch have one shape.
     side = side or max(*rows, *columns)
     return min(side, *rows), min(side, *columns)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from framecast.video.readers.base import FrameSource
 
+# Cuts of a clip that its note names one by one.
 LISTED = 6
-"""Cuts of a clip that its note names one by one."""
 
 
 def split_scenes(
@@ -26,6 +26,7 @@ def split_scenes(
 
     for source in sources:
         cuts = find_cuts(_counted_frames(source, on_frame))
+        # Holes in time often look like cuts, and are noted as holes already.
         if new := [cut for cut in cuts if cut not in source.info.breaks]:
             source.break_at(new, _note(source.info.path.name, new))
 

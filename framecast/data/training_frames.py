@@ -52,6 +52,7 @@ def record_clips(
     for number, source in enumerate(sources):
         digests = _digests(source)
         ranges = _union(covered[number])
+        # A video has one digest for all frames, which tells nothing of a single one.
         own = digests if len(digests) == source.info.frames > 1 else ()
         clips.append(
             TrainedClip(
@@ -70,6 +71,7 @@ def find_overlap(source: FrameSource, trained_on: Sequence[TrainedClip]) -> Trai
     content = _identity(digests)
     same = [clip for clip in trained_on if clip.content == content]
     if same:
+        # A run may have been given a clip under two names, of which each has its own windows.
         ranges = [range(*bounds) for clip in same for bounds in clip.frames]
         return TrainingOverlap(True, _union(ranges))
     seen = {file for clip in trained_on for file in clip.files}
@@ -81,6 +83,7 @@ def find_overlap(source: FrameSource, trained_on: Sequence[TrainedClip]) -> Trai
 
 def untrained_parts(frames: int, trained: Sequence[range]) -> tuple[range, ...]:
     """The stretches of a clip between and around the frames trained on."""
+    # Empty ranges at both ends make a gap of what lies before the first and after the last.
     edges = [range(0), *trained, range(frames, frames)]
     gaps = (range(before.stop, after.start) for before, after in pairwise(edges))
     return tuple(gap for gap in gaps if gap)
@@ -110,7 +113,7 @@ def _digests(source: FrameSource) -> tuple[str, ...]:
 
 def _file_digest(file: Path) -> str:
     """BLAKE2b of one file's bytes, 32 hex digits; SourceError when it cannot be read."""
-    digest = blake2b(digest_size=16)
+    digest = blake2b(digest_size=16)  # 128 bits: no two files are alike by chance
     try:
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):  # a piece at a time: videos exceed the memory

@@ -15,11 +15,13 @@ from typing import Literal
 from framecast.config.schema import DataConfig
 from framecast.errors import SourceError
 
+# Frames; a longer horizon is for those who ask for it, as it multiplies the time of training.
 LONGEST_AUTO_HORIZON = 12
 
+# Share of all frames from which on clips are too many to be left out for a longer horizon.
 SHARE_OF_SHORT_CLIPS = 0.25
-"""Share of all frames from which on clips are too many to be left out for a longer horizon."""
 
+# With fewer, a single odd clip would decide what validation says.
 CLIPS_FOR_CLIP_SPLIT = 5
 
 SplitMode = Literal["time", "clip"]
@@ -101,6 +103,7 @@ def auto_horizon(
         window = context_length + horizon  # in frames of which each counts `frame_step`
         kept = [clip for clip in usable if _thinned(clip.longest_run, frame_step) >= window]
         if mode == "time":
+            # Thirds: training sees at least two windows that share no frame, validation one.
             splits = any(_thinned(clip.frames, frame_step) // 3 >= window for clip in kept)
         else:
             splits = len(kept) >= min(2, len(usable))
@@ -175,6 +178,7 @@ def plan_split(
         train, validation = _plan_by_clip(clips, data, span, seed)
     if not train or not validation:
         raise _too_short(clips, data, wanted, span, mode)
+    # Named to the user, since a clip that is silently left out looks as if it had been learnt from.
     used = {window.clip for window in (*train, *validation)}
     unused = tuple(index for index in range(len(clips)) if index not in used)
     return Split(tuple(train), tuple(validation), mode, wanted, span, unused)
@@ -183,7 +187,7 @@ def plan_split(
 def _runs(part: range, breaks: Sequence[int]) -> Iterator[range]:
     """The stretches of `part` without a break inside; `part` itself when there is none."""
     edges = sorted({part.start, part.stop, *(b for b in breaks if part.start < b < part.stop)})
-    if len(edges) == 1:
+    if len(edges) == 1:  # start and stop are the same: an empty part, of which callers want a run
         yield part
     for start, stop in itertools.pairwise(edges):
         yield range(start, stop)
@@ -206,6 +210,7 @@ def _split_mode(
         return data.split
     span = window_span(data.context_length, 1 if horizon == "auto" else horizon, data.frame_step)
     usable = sum(clip.longest_run >= span for clip in clips)
+    # Both sides of a cut need a window of their own.
     can_be_cut = any(clip.frames >= 2 * span for clip in clips)
     if usable >= CLIPS_FOR_CLIP_SPLIT or (usable >= 2 and not can_be_cut):
         return "clip"

@@ -1,6 +1,7 @@
 """Frames from standard input and cameras: every kind, each as soon as it is sent, damage named."""
 
 import io
+import itertools
 import os
 import re
 import struct
@@ -17,7 +18,8 @@ from PIL import Image
 from framecast.errors import CorruptSourceError, SourceError, UsageError
 from framecast.video.readers.live import is_live, live_name, open_live
 from framecast.video.readers.open import open_source
-from tests.support.media import encoded, smooth_clip, write_video
+from tests.support import rtsp
+from tests.support.media import encoded, read_all, smooth_clip, write_video
 
 T, H, W = 4, 7, 10
 
@@ -244,6 +246,15 @@ def test_a_stream_from_the_network(server, tmp_path, slashes):
     assert feed.fps == 12.5
     found = np.stack(list(feed.frames))
     np.testing.assert_array_equal(found, np.stack(list(open_source(tmp_path / "a.mp4").read())))
+
+
+def test_a_camera_on_the_network(tmp_path):
+    frames = smooth_clip(5, 32, 48)
+    feed = open_live(rtsp.serve(frames), 3)
+    assert feed.fps == 25
+    compressed = read_all(open_source(write_video(tmp_path / "a.mp4", frames))).astype(int)
+    for frame in itertools.islice(feed.frames, 7):  # more than the clip: it is sent again and again
+        assert min(float(np.abs(frame - other).mean()) for other in compressed) < 2
 
 
 def test_an_address_without_a_stream_says_so(server):
