@@ -158,6 +158,7 @@ class FrameSource(ABC):
         values = self.info.values
         for number, frame in enumerate(self._decode(range(self.info.frames))):
             self._check_size(number, frame)
+            frame = self._shown(frame)  # noqa: PLW2901
             if frame.shape[2] != self.info.channels:
                 frame = values.to_values(  # noqa: PLW2901
                     convert_color(values.to_pixels(frame), self.info.channels)
