@@ -1,11 +1,14 @@
 """What predict and export write: several formats, free names, values of the source; notes."""
 
+import io
 import warnings
 
 import numpy as np
 import pytest
 import tifffile
+from rich.console import Console
 
+from framecast.cli import console
 from framecast.cli.main import warnings_as_notes
 from framecast.video.readers.open import open_source
 from tests.support.media import smooth_clip, write_folder
@@ -80,3 +83,20 @@ def test_a_librarys_warning_is_one_note(capfd):
             warnings.warn("Corrupt EXIF data", UserWarning, stacklevel=1)
             warnings.warn("of a library, for its programmers", DeprecationWarning, stacklevel=1)
     assert capfd.readouterr().err == "note: Corrupt EXIF data\n"
+
+
+def test_a_terminal_gets_the_rest_of_a_line_below_its_last_column(monkeypatch):
+    line = "conv_lstm2d  (8, 19, 64, 64, 64)  ConvLSTM2D 3x3, 64 filters: h of every step"
+    for width, is_terminal, shown in (
+        (60, False, [line]),
+        (90, True, [line]),
+        (60, True, [line[:52], " " * 34 + "filters: h of every step"]),
+        (40, True, [line[:32], " " * 25 + "ConvLSTM2D 3x3,", " " * 25 + "64 filters: h"]),
+    ):
+        printed = io.StringIO()
+        size = {"width": width, "height": 25}  # both, since a dumb terminal has 80 columns
+        fake = Console(file=printed, **size, force_terminal=is_terminal, color_system=None)
+        fake.soft_wrap = True
+        monkeypatch.setattr(console, "results", fake)
+        console.show_line(line, column=34)
+        assert printed.getvalue().splitlines()[: len(shown)] == shown
