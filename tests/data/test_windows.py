@@ -156,6 +156,7 @@ def test_longest_run():
         ([17, 52], 1, "time", 11),
         ([17, 51], 1, "time", 11),
         ([16, 48], 1, "time", 10),
+        ([9, 9, 54], 1, "time", 3),  # a quarter of the frames is not left out
         ([*[30] * 200, 9, 8], 1, "clip", 12),
         ([28, 20, 64, 6], 1, "time", 12),
         ([100], 3, "time", 5),
@@ -235,6 +236,8 @@ def test_few_clips_too_short_to_cut_are_split_by_clip():
     split = plan_split([ClipLength(10), ClipLength(11), ClipLength(12)], DataConfig())
     assert (split.mode, split.horizon) == ("clip", 4)
     assert plan_split([ClipLength(80), ClipLength(20)], DataConfig()).mode == "time"
+    assert plan_split([ClipLength(14), ClipLength(14)], DataConfig()).mode == "time"
+    assert plan_split([ClipLength(13), ClipLength(13)], DataConfig()).mode == "clip"
 
 
 def test_an_explicit_horizon_replaces_the_settings():
@@ -285,6 +288,20 @@ def test_an_explicit_horizon_replaces_the_settings():
             "too many gaps or cuts: a window of context_length 6 and horizon 12 covers 18 frames "
             "in a row, the longest run has 20, and training or validation is left without a "
             "window; give more frames, or lower data.horizon or data.context_length",
+        ),
+        (
+            [ClipLength(36, (20,))],
+            DataConfig(horizon=12),
+            "too many gaps or cuts: a window of context_length 6 and horizon 12 covers 18 frames "
+            "in a row, the longest run has 20, and training or validation is left without a "
+            "window; give more frames, or lower data.horizon or data.context_length",
+        ),
+        (
+            [],
+            DataConfig(horizon=2, split="clip"),
+            "a split by clip needs two clips with 8 frames in a row (a window of context_length 6 "
+            "and horizon 2), found 0 among 0, the longest with 0; give more frames, or lower "
+            "data.horizon or data.context_length",
         ),
         (
             [],

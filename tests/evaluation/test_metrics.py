@@ -152,6 +152,7 @@ def test_frames_without_error_are_counted_apart_from_psnr():
     assert metric.compute()[0] == alone
     assert metric.perfect == 2
     assert updated(PeakSignalToNoise(1), (same, same)).compute().item() == math.inf
+    assert math.isnan(PeakSignalToNoise(1).compute().item()), "of no frames at all"
 
 
 @pytest.mark.parametrize("data_range", [1, 2])
