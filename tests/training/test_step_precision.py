@@ -60,7 +60,8 @@ def test_a_run_says_what_it_chose_and_one_that_is_resumed_goes_on_measuring(
     run, clips, tmp_path, taken
 ):
     settings = [flag for flag in TINY if flag not in ("--quiet", "--epochs=1")]
-    settings += ["--set=train.steps_per_epoch=1", f"--runs={tmp_path}"]
+    settings += ["--set=train.steps_per_epoch=1", "--set=train.precision=auto"]
+    settings.append(f"--runs={tmp_path}")
     code, _, err = run("train", clips / "grey.npy", *settings, "--epochs=3")
     assert code == 0, err
     assert "in float32 or bfloat16, whichever the first steps show to be faster" in err
