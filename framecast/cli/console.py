@@ -1,4 +1,4 @@
-"""What the program says: messages and errors to stderr, results to stdout."""
+"""Console output: messages and errors to stderr, results to stdout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 
 class Messages(Console):
-    """Messages end quietly when nobody reads them any more; the work goes on."""
+    """Without a reader messages end quietly, and the work continues."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -96,7 +96,7 @@ def one_line(text: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Say a number with its noun: `1 window`, `2 windows`."""
+    """A count with its noun: `1 window`, `2 windows`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 

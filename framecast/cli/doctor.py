@@ -1,4 +1,4 @@
-"""What `framecast doctor` looks at: versions, codecs, devices, memory, and whether they work."""
+"""The checks of `framecast doctor`: versions, codecs, devices, memory, and whether they work."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Examination:
 
 
 def examine() -> Examination:
-    """Look at this machine; takes some seconds, most of them for loading PyTorch."""
+    """Check this machine; takes some seconds, most of them for loading PyTorch."""
     problems: list[str] = []
     facts = [*_versions(), *_codecs(problems), *_devices(), *_room()]
     for topic, test in (("encode, decode", _test_codec), ("training step", _test_step)):

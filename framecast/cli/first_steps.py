@@ -1,4 +1,4 @@
-"""Commands for the first minutes: a demonstration, what is there, what works, what can be set."""
+"""Commands for the first minutes: a demonstration, the models, the machine and the settings."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
         # No command has this flag: it is the program's own, wherever it stands.
         code = run([argument for argument in arguments if argument != "--debug"])
         sys.stdout.flush()
-    except BrokenPipeError:  # as behind `| head -1`: the reader has what it wanted
+    except BrokenPipeError:  # as after `| head -1`: the reader has what it wanted
         discard_output()
         return 0
     except FramecastError as error:
@@ -131,7 +131,7 @@ def report(error: FramecastError, debug: bool) -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """Let Typer call the command; what it raises for misuse and Ctrl-C becomes an error of ours."""
+    """Let Typer call the command; its errors for misuse and Ctrl-C become framecast errors."""
     try:
         with terminable(), warnings_as_notes():
             code = app(arguments, prog_name="framecast", standalone_mode=False) or 0

@@ -1,4 +1,4 @@
-"""What `framecast models` and `framecast train --preset help` print."""
+"""The output of `framecast models` and `framecast train --preset help`."""
 
 from __future__ import annotations
 

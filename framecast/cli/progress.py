@@ -41,7 +41,7 @@ class Amount(ProgressColumn):
 
 
 def amount(task: Task) -> str:
-    """Say what is done of a task: `40/120, 25/s, 3 s left`, or its own text and the time."""
+    """Describe the progress of a task: `40/120, 25/s, 3 s left`, or its own text and the time."""
     # Its own text is longer than the numbers, and both would not fit 80 columns
     parts = [task.fields["text"]]
     if not parts[0] and (task.completed or task.total):
@@ -163,7 +163,7 @@ class Display:
 
 @contextmanager
 def working(text: str) -> Iterator[Display]:
-    """Say what takes its time where nothing can be counted."""
+    """Show a description of work that cannot be counted."""
     with Display() as display:
         display.show(text)
         yield display

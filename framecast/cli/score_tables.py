@@ -1,4 +1,4 @@
-"""What `evaluate` prints: errors per lead time next to the baselines', then all other metrics."""
+"""The tables of `evaluate`: errors per lead time of model and baselines, then other metrics."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def show_evaluation(report: Report, as_json: bool) -> None:
 
 
 def headline(report: Report) -> str:
-    """Say what the first table shows."""
+    """The caption of the first table."""
     title = next(iter(report.titles.values()))
     scored = counted(len(report.windows), "window")
     if len(report.windows) < report.windows_found:

@@ -1,4 +1,4 @@
-"""What `inspect-shapes` prints: one line a layer, the sums above, what is wrong below."""
+"""The tables of `inspect-shapes`: sums, one line for each layer, then what is wrong."""
 
 from __future__ import annotations
 

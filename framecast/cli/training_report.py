@@ -1,4 +1,4 @@
-"""What a training says: its plan before it starts, its epochs, its held-out errors at the end."""
+"""The output of a training: its plan, its epochs, and its held-out errors at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HELD_OUT_BY = {"time": "the end of every clip", "clip": "whole clips"}
 
 
 def show_plan(plan: Plan) -> None:
-    """Print what was found in the clips and what training will make of it."""
+    """Print the clips that were found and the plan of the training."""
     table = open_table("clip", "frames", "H x W", "trained at", "channels", "fps", title="clips")
     for info, (height, width) in zip(plan.infos, plan.sizes, strict=True):
         table.add_row(
@@ -114,7 +114,7 @@ def show_epoch(epoch: EpochDone) -> None:
 
 
 def compared(error: float, reference: float) -> str:
-    """Say how an error compares with another: `equal`, `4.2 % lower`, `16 times as high`."""
+    """Compare an error with another in words: `equal`, `4.2 % lower`, `16 times as high`."""
     if reference == 0:
         return "equal" if error == 0 else "above its zero"
     ratio = error / reference

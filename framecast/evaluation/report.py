@@ -1,4 +1,4 @@
-"""What an evaluation found, as plain numbers, and as JSON, CSV and text tables."""
+"""The results of an evaluation, as plain numbers, JSON, CSV and text tables."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ScoredClip:
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found, as plain numbers.
+    """The results of an evaluation, as plain numbers.
 
     `scores[forecaster][metric]` is a number per lead time 1 .. horizon; `MODEL` is the model's name
     among the forecasters. `definitions` says what each metric is, `titles` and `factors` how it is

@@ -1,4 +1,4 @@
-"""From errors per window to what may be said about them: skill, its interval, one sentence.
+"""From errors per window to the skill score, its confidence interval and a summary.
 
 Windows overlap in time, so their errors are not independent. Intervals are those of a circular
 block bootstrap (Politis & Romano, 1992): blocks of consecutive windows, as many in a block as
@@ -145,7 +145,7 @@ def _skill(model_NT: np.ndarray, reference_NT: np.ndarray, weights: np.ndarray |
             for start in range(0, DRAWS, AT_ONCE)
         ]
     )
-    # A draw in which the reference makes no error has no skill to count.
+    # A draw in which the reference makes no error has an undefined skill.
     drawn = sums[sums[:, 1] > 0]
     tail = (1 - COVERAGE) / 2
     low, high = np.quantile(1 - drawn[:, 0] / drawn[:, 1], [tail, 1 - tail])

@@ -77,7 +77,7 @@ class ModelFormat(ABC):
 
     @abstractmethod
     def load(self, path: Path, export: Export) -> Run | None:
-        """Make the file's contents callable; None where this machine lacks what runs them."""
+        """Make the file's contents callable; None if no runtime for them is installed."""
 
 
 class OnnxFormat(ModelFormat):

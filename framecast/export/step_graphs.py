@@ -1,6 +1,6 @@
 """A forecaster as two graphs: `encode` from context to states, `step` from states to a frame.
 
-Graphs of one step stay small whatever the horizon, and can be stepped by whoever runs them.
+Graphs of one step stay small whatever the horizon, and can be stepped by any program.
 """
 
 from __future__ import annotations

@@ -293,7 +293,7 @@ def _read_context(
         return np.stack(list(source.read(wanted.start, wanted[-1] + 1, wanted.step))), (*notes,)
     from framecast.video.scene_detection import NEIGHBOURS, newest_scene  # noqa: PLC0415  (slow to load)
 
-    # A cut is told by how much its neighbours change, so reading begins some frames earlier.
+    # A cut is detected by how much its neighbours change, so reading begins some frames earlier.
     before, context_frames = max(broken if notes else 0, wanted.start - NEIGHBOURS), {}
 
     def watched() -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""A model beside the baselines: the same windows, streamed, held out, and every figure redone."""
+"""A model compared with the baselines: the same windows, streamed, held out, all figures redone."""
 
 import csv
 import json
