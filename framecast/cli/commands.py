@@ -271,7 +271,7 @@ def one_of(target: Path | None, model: Path | None) -> Path | None:
 
 
 def needed(sources: Named | None) -> Named:
-    """One path or several; UsageError where there is none."""
+    """One path or several; UsageError if there is none."""
     if not sources:
         raise UsageError("no SOURCE given", remedy="name a frame folder, video, GIF or array")
     return sources

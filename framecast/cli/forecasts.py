@@ -88,7 +88,7 @@ def predict_all(forecaster: FrameForecaster, asked: Asked) -> None:
             show_error(error)
             failures.append(source)
             continue
-        if first is not None:  # told with the first forecast, so that an error stays one line
+        if first is not None:  # printed with the first forecast, so that an error stays one line
             show_model(forecaster)
             notes, first = (*first, *notes), None
         show_notes(notes)

@@ -42,7 +42,7 @@ class HelpCommand(TyperCommand):
 
 
 class HelpGroup(TyperGroup):
-    """A group of commands that stand in panels, with `notes`: panels of its own below."""
+    """A group of commands in panels, with `notes` as further panels below."""
 
     notes: ClassVar[dict[str, Rows]] = {}
 

@@ -81,7 +81,7 @@ SHARED_ERRORS = (UsageError, DivergedError, InterruptedRunError)
 
 
 def program() -> NoReturn:
-    """Run the command line as a process of its own, which ends with the exit code."""
+    """Run the command line as a process, which ends with the exit code."""
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # no longer open, which `main` has dealt with

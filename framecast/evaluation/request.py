@@ -1,4 +1,4 @@
-"""What an evaluation can be asked for; no torch, no NumPy, since help lists its fields."""
+"""The arguments of an evaluation; without torch or NumPy, since help lists its fields."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _draws(count: int, block: int, seed: int) -> np.ndarray | None:
     # 2 bytes a count: 40 MB for 10,000 windows
     weights = np.empty((DRAWS, count), np.uint16)
     for draw in range(DRAWS):
-        # Circular: a block that runs past the last window goes on with the first one, so that
+        # Circular: a block that runs past the last window continues with the first one, so that
         # every window is drawn equally often.
         starts = generator.integers(count, size=-(-count // block))
         picked = (starts[:, None] + np.arange(block)).ravel()[:count] % count

@@ -223,7 +223,7 @@ class SafetensorsFormat(ModelFormat):
         more = {"scores": dict(checkpoint.scores), "trained_on": trained_on}
         texts = {name: json.dumps(value) for name, value in more.items()}
         safetensors = import_module("safetensors.torch")
-        # Its own writer has an exception of its own for a full disk.
+        # Its own writer has a special exception for a full disk.
         path.write_bytes(safetensors.save(weights, {**export.metadata, **texts}))
 
     def load(self, path: Path, export: Export) -> Run:

@@ -107,7 +107,7 @@ def _write(
     request: FramesRequest,
     tell: Callable[[str, int, int], None],
 ) -> list[str]:
-    """Write all frames, read them again, and return what there is to say of them."""
+    """Write all frames, read them again, and return notes on them."""
     info = source.info
     # Files for data get the values that the clip's own file has, where nothing is painted.
     unpainted = request.style.plain and not request.labels

@@ -112,7 +112,7 @@ def moving_blobs(
 ) -> Tensor:
     """Smooth blobs in steady motion: (batch, length, channels, height, width) in [0, 1].
 
-    Each sequence and channel has three of its own, up to 2 pixels per frame fast.
+    Each sequence and channel has its own three, up to 2 pixels per frame fast.
     """
     random = torch.Generator().manual_seed(seed)
 

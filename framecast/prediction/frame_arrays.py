@@ -36,7 +36,7 @@ def as_clips(frames: Any) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray
             f"frames must be {SHAPES}, no size 0; received shape {array.shape}",
             remedy="add a time axis with frames[None]" if array.ndim == 2 else "",
         )
-    # Four axes could also be clips (B, T, H, W); only the last one tells.
+    # Four axes could also be clips (B, T, H, W); only the last one shows which.
     if array.ndim > 3 and array.shape[-1] not in (1, 3):
         raise UsageError(
             f"frames must be {SHAPES}; received shape {array.shape}",

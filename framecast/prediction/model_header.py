@@ -165,7 +165,7 @@ class _HeaderReader(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} in a model file")  # it could be any code
 
     def persistent_load(self, pid: Any) -> None:
-        """The bytes of a tensor, which lie in files of their own."""
+        """The bytes of a tensor, which are in a separate file."""
 
 
 def _nothing(*parts: Any) -> None:

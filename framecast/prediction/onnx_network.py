@@ -1,4 +1,4 @@
-"""An exported ONNX network, run by onnxruntime; no torch."""
+"""An exported ONNX network, run by onnxruntime without torch."""
 
 from __future__ import annotations
 

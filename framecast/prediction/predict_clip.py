@@ -36,7 +36,7 @@ NAME_BYTES = 200
 class Forecast:
     """Future frames and how to show them: `frames` yields `count` of (H, W, C) at rate `fps`.
 
-    `names` are those of frames that become files of their own.
+    `names` are those of frames that become separate files.
     """
 
     frames: Iterator[np.ndarray]
@@ -138,7 +138,7 @@ def fit_to_model(
     CheckpointError when its channels are not the model's.
     """
     if set_range != "auto":
-        source.fit_range()  # a clip of another sensor has a range of its own
+        source.fit_range()  # a clip of another sensor has its own range
     forecaster.check_channels(source.info)
     if color is None and source.info.stored_channels not in (0, source.info.channels):
         said = "grey: the brightness of its colours" if forecaster.channels == 1 else "RGB"
@@ -201,7 +201,7 @@ def _clip_name(source: str | Path) -> str:
     """A folder's name, a file's name without its suffix, or what a live source is called."""
     if is_live(str(source)):
         return live_name(str(source))
-    path = Path(source).resolve()  # "." has no name of its own
+    path = Path(source).resolve()  # "." has no name
     name = path.name if os.path.isdir(path) else path.stem  # noqa: PTH112  (never raises)
     return re.sub(r"[*?\[\]]+", "", name).strip("-_. ") or path.parent.name  # of a quoted glob
 

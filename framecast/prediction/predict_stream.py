@@ -1,4 +1,4 @@
-"""One frame in, one forecast out, while a clip, standard input or a camera goes on.
+"""One frame in, one forecast out, as long as a clip, standard input or a camera continues.
 
 The newest `data.context_length` frames are kept, and the network starts from them each time: each
 forecast is the one that `predict` makes of this context, of the length the network was trained

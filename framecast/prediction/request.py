@@ -1,4 +1,4 @@
-"""What a prediction can be asked for; no torch, no NumPy, since help lists its fields."""
+"""The arguments of a prediction; without torch or NumPy, since help lists its fields."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def remove_leftovers(folder: Path) -> None:
             if time.time() - left.stat().st_mtime < YOUNG:
                 continue
             lock = lock_folder(left)
-            if lock is None:  # where nothing can be locked, nothing tells the living from the dead
+            if lock is None:  # without locks, running and dead processes cannot be told apart
                 continue
             try:
                 for unfinished in (left / NEW).glob("*"):
@@ -168,7 +168,7 @@ def check_inputs(target: Path, inputs: Iterable[Path]) -> None:
 
 
 def check_parent(path: Path) -> None:
-    """Raise OutputError unless the folder that `path` lies in is there and can be written."""
+    """Raise OutputError unless the folder of `path` exists and can be written."""
     folder = path.parent
     try:
         if not folder.is_dir():

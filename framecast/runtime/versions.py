@@ -8,8 +8,8 @@ __version__ = "0.1.0"
 
 
 def versions() -> dict[str, str]:
-    """Names and versions of framecast, PyTorch and Python. Imports no torch."""
-    # Loaded here: it takes longer than everything else that `framecast --help` needs of ours.
+    """Names and versions of framecast, PyTorch and Python. Does not import torch."""
+    # Loaded here: it takes longer than everything else that `framecast --help` imports.
     from importlib.metadata import version  # noqa: PLC0415
 
     return {

@@ -153,7 +153,7 @@ def _usual_range(full: ValueRange, low: float, high: float, whole: bool) -> tupl
                 return 0.0, 2.0**bits - 1 if is_float else min(2.0**bits - 1, full.high)
     if low == high:
         return min(0.0, low), max(1.0, high)
-    # Black stays 0 where values come near it: offsets of sensors are no range of their own.
+    # Black stays 0 where values come near it: a sensor's offset is not a separate range.
     low = 0.0 if 0 <= low < high / 2 else low
     step = 10.0 ** (math.floor(math.log10(high - low)) - 1)
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step

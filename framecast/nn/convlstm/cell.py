@@ -245,7 +245,7 @@ class ConvLSTMCell(KerasMethods):
         return {name: loss for name, loss in losses.items() if loss is not None}
 
     def __prepare_scriptable__(self) -> None:
-        # torch.jit.script calls this first; what it would say by itself names a line of ours.
+        # torch.jit.script calls this first; its own error would name a line inside framecast.
         raise RuntimeError(
             f"{type(self).__name__} cannot be compiled by torch.jit.script; use "
             "torch.export.export or torch.jit.trace with an example input"

@@ -51,7 +51,7 @@ def resolve(kind: str, identifier: object, registry: Mapping[str, Any]) -> Calla
 
 def _from_keras(identifier: Any, registry: Mapping[str, Any]) -> str | dict[str, Any] | None:
     """The name or mapping of an object or function that belongs to Keras, None for others."""
-    # A function has a name of its own; an object's is its class'.
+    # A function has its own name; an object has that of its class.
     kind = identifier if hasattr(identifier, "__name__") else type(identifier)
     if not str(kind.__module__).startswith(("keras.", "tf_keras.")):
         return None

@@ -1,4 +1,4 @@
-"""ConvLSTM layers on top of each other, each with settings of its own.
+"""ConvLSTM layers on top of each other, each with its own settings.
 
 Axes: B batch, T time, C channels, F filters of a layer, H rows, W columns (HW stands for one or
 three spatial axes as well).

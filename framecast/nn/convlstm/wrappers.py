@@ -191,7 +191,7 @@ class Bidirectional(nn.Module):
 
 
 def _reversed(layer: ConvLSTM) -> ConvLSTM:
-    """A layer with the same arguments, the other direction and weights of its own."""
+    """A layer with the same arguments, the other direction and its own weights."""
     # Not through get_config, which leaves out where the weights are.
     backward = copy.deepcopy(layer)
     backward.go_backwards = True

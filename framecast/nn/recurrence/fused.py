@@ -122,7 +122,7 @@ def _backward_by_autograd(
     received: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """The same gradients from a loop of autograd's own operations, differentiable in turn."""
-    # Views, since one tensor may have been given in two places, each with a gradient of its own.
+    # Views, since one tensor may have been given in two places, each with its own gradient.
     views = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
     with as_given(tensors[0].device):
         outputs = _loop(settings, *views)

@@ -64,7 +64,7 @@ def step_forward(
 
 
 def _tanh(x: Tensor) -> Tensor:
-    """tanh as a tensor of its own, in float32."""
+    """tanh as a new tensor, in float32."""
     return torch.mul(x, -2).sigmoid_().mul_(-2).add_(1)
 
 

@@ -133,7 +133,7 @@ def to_tiles(x_NCHW: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def from_tiles(x_mmCNIJ: Tensor, out_NCHW: Tensor) -> None:
-    """Put tiles together, without what lies beyond the frame."""
+    """Put tiles together, without the parts beyond the frame."""
     H, W = out_NCHW.shape[2:]
     whole = tuple(SIDE * count for count in x_mmCNIJ.shape[-2:]) == (H, W)
     x_NCImJm = x_mmCNIJ.permute(3, 2, 4, 0, 5, 1)
@@ -144,7 +144,7 @@ def from_tiles(x_mmCNIJ: Tensor, out_NCHW: Tensor) -> None:
 
 
 def clear_beyond(x_mmCNIJ: Tensor, sizes: tuple[int, int]) -> None:
-    """Set to zero what lies beyond frames of these sizes."""
+    """Set everything beyond frames of these sizes to zero."""
     rows, columns = (-size % SIDE for size in sizes)
     if rows:
         x_mmCNIJ[-rows:, ..., -1, :] = 0

@@ -30,7 +30,7 @@ class Layout:
     shape: tuple[int, ...]
 
     def size(self, axis: str) -> int:
-        """The length of an axis; 1 where there is none."""
+        """The length of an axis; 1 if the array has no such axis."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
     def take(self, array: np.ndarray, clip: int, time: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def given_axes(axes: str, shape: tuple[int, ...]) -> str:
 def inferred_axes(shape: tuple[int, ...], look: Callable[[tuple[int, int]], np.ndarray]) -> str:
     """The most likely letters for a shape; ValueError when it is no clip's.
 
-    `look((i, j))` reads what lies at these indices of the first two axes. Of the two, that one is
+    `look((i, j))` reads the values at these indices of the first two axes. Of the two, that one is
     time along which neighbours are more alike.
     """
     if len(shape) > 3 and shape[-1] == 2:  # such as optical flow; no frame is 2 pixels wide

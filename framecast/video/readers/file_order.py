@@ -393,9 +393,9 @@ def _long_steps(values: Sequence[Fraction]) -> Iterator[tuple[int, int]]:
 
 
 def _by_first_number(names: Sequence[str]) -> Order:
-    """Order names whose texts differ all over by the first number, if it tells them apart."""
+    """Order names whose texts differ all over by the first number, if that distinguishes them."""
     ordered = sorted(names, key=natural_key)
-    # frame_0001_9af3.png: whatever follows the first number, it tells the order alone.
+    # frame_0001_9af3.png: only the first number gives the order, whatever follows it.
     heads = [re.match(r"([^0-9]*)([0-9]+)", name.casefold()) for name in ordered]
     if all(heads) and len({head[1] for head in heads}) == 1:  # type: ignore[index]
         numbers = [Fraction(int(head[2])) for head in heads]  # type: ignore[index]

@@ -23,7 +23,7 @@ STILL_SUFFIXES = frozenset(
         *(".pgm", ".ppm", ".pnm", ".pbm", ".pfm", ".jp2", ".j2k"),
     }
 )
-# Formats that hold one picture or several; a look into the first such file of a folder tells.
+# Formats with one picture or several, as the first such file of a folder shows.
 PAGED_SUFFIXES = frozenset({".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".avif"})
 
 TIFF_SUFFIXES, PNG_SUFFIXES = frozenset({".tif", ".tiff"}), frozenset({".png", ".apng"})
@@ -66,8 +66,8 @@ class Listing:
 def list_folder(path: Path, pages: Callable[[Path], int] | None = None) -> Listing:
     """Sort the entries of a folder by what they are; hidden and system files are left out.
 
-    `pages` tells how many pictures an image file holds: files of a format whose first file in the
-    folder holds several are clips. Raises SourceError when the folder cannot be read.
+    `pages` returns the number of pictures in an image file: files of a format whose first file in
+    the folder has several are clips. Raises SourceError when the folder cannot be read.
     """
     try:
         entries = sorted(path.iterdir(), key=lambda entry: natural_key(entry.name))

@@ -147,7 +147,7 @@ def count_frames(path: Path) -> int:
 
 
 def _pages(file: tifffile.TiffFile) -> Sequence[tifffile.TiffPage]:
-    """The pages of the first series; where each page is a series of its own, all of them."""
+    """The pages of the first series; if each page is a separate series, all of them."""
     series = file.series[0]
     return _alike(file) if _is_one_page(series) else series.pages
 

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from framecast.video.readers.animated_image import count_pictures
 
 # Codecs of which each packet gives one frame, so counting packets counts frames. VP8 hides
-# reference frames in packets of their own, and MPEG-4 in AVI may pack two frames into one.
+# reference frames in separate packets, and MPEG-4 in AVI may pack two frames into one.
 ONE_PACKET_PER_FRAME = frozenset(
     {
         "h264",
