@@ -408,3 +408,25 @@ def test_everyday_names_of_videos_are_known(tmp_path, suffix):
     source = open_source(path)
     assert source.info.frames == len(read_all(source)) == 6
     assert source.info.fps == pytest.approx(25, rel=0.02)
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_the_opacity_of_a_webm_counts(tmp_path, codec):
+    path, opacity = tmp_path / "a.webm", np.zeros((48, 64), np.uint8)
+    opacity[:, 32:] = 255
+    picture = np.full((48, 64, 4), 200, np.uint8)
+    picture[..., 3] = opacity
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10, options={"auto-alt-ref": "0", "crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva420p"
+        for number in range(6):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format="yuva420p")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    source = open_source(path, color="rgb")
+    assert "transparent pixels are shown on black" in source.info.notes
+    frames = read_all(source)
+    assert frames[:, :, :28].max() < 20
+    assert frames[:, :, 36:].min() > 180
+    np.testing.assert_array_equal(read_all(source, 4), frames[4:])

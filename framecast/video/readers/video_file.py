@@ -14,6 +14,7 @@ import numpy as np
 from av.container import InputContainer
 from av.filter import Graph
 from av.video.reformatter import ColorTrc
+from av.video.stream import VideoStream
 
 from framecast.errors import SourceError
 from framecast.video.readers.base import (
@@ -78,7 +79,7 @@ class VideoSource(FrameSource):
                 raise CutShortError(path, scan.cut_at, scan.problem)
             if stream.format is None:
                 raise CutShortError(path, 0, scan.problem or "no frame can be decoded")
-            self._format = pixel_format(stream.format)
+            self._format = "rgba" if _alpha_decoder(stream) else pixel_format(stream.format)
             # The palette is in the first packet alone: from the middle all would be black.
             seekable = not stream.format.has_palette
             aspect = stream.sample_aspect_ratio or Fraction(1)
@@ -187,7 +188,7 @@ class VideoSource(FrameSource):
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         container.seek(self._times[keyframe], stream=stream)
-        frames = container.decode(stream)
+        frames = _frames(container, stream)
         try:
             head = next(frames)
             number = self._times.index(head.pts, 0, start + 1)
@@ -261,7 +262,22 @@ def _all_frames(path: Path, files: ExitStack) -> Iterator[av.VideoFrame]:
     container = files.enter_context(_open(path))
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
+    return _frames(container, stream)
+
+
+def _frames(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    if name := _alpha_decoder(stream):
+        decoder = av.CodecContext.create(name, "r")
+        return (frame for packet in container.demux(stream) for frame in decoder.decode(packet))
     return container.decode(stream)
+
+
+def _alpha_decoder(stream: VideoStream) -> str:
+    """The decoder for a WebM with opacity, which FFmpeg's own leave out; "" where there is none."""
+    if stream.metadata.get("alpha_mode") != "1":
+        return ""
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name, "")
+    return name if name in av.codecs_available else ""
 
 
 def _picture_notes(first: av.VideoFrame, aspect: Fraction) -> Iterator[str]:
