@@ -25,7 +25,6 @@ BATCH = 5
 LIMIT = 120
 COMMAND = "from framecast.cli.main import main; raise SystemExit(main())"
 FLAGS = [flag for flag in TINY if not flag.startswith(("--batch-size", "--epochs", "--quiet"))]
-FLAGS.append("--set=train.precision=float32")  # else timings decide, in every process of its own
 
 
 @pytest.fixture
