@@ -21,7 +21,7 @@ from framecast.video.readers.base import FrameSource, unreadable
 class TrainedClip:
     """A clip of a training: its identity, the [start, stop) frames trained on, none if held out.
 
-    `files` are the identities of these frames where each has a file of its own.
+    `files` are the identities of these frames if each has its own file.
     """
 
     name: str
