@@ -33,6 +33,7 @@ class Recording:
 
     def __call__(self, batch: Batch) -> Tensor:
         if self.batch is None:
+            # A graph reads the addresses that it was recorded with, so each batch is copied there.
             own = (torch.empty_like(frames, device=self.device) for frames in vars(batch).values())
             self.batch = Batch(*own)
         self.batch.copy_(batch)

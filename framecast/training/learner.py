@@ -51,6 +51,7 @@ class Learner:
             if self.pretrained:
                 load_pretrained(network)
             self.network = placed(network, self.device)
+            # Means over steps (Polyak & Juditsky 1992) are less noisy than the last weights.
             self.average = copy.deepcopy(self.network)
         self.optimizer = _OPTIMIZERS[self.settings.optimizer](
             self.network.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay
@@ -113,6 +114,7 @@ class Learner:
         with peers_explained(), explained_memory("use a smaller --batch-size or --crop"):
             share = self.recording(batch) if self.recording else self._gradients(batch)
         loss = self.group.sum(share)
+        # Over many recurrent steps gradients can explode (Pascanu et al. 2013, arXiv:1211.5063).
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
         if not torch.isfinite(loss + norm):  # asked once for both, since a GPU is waited for
             return math.nan
@@ -132,6 +134,7 @@ class Learner:
             loss = LOSSES[self.settings.loss](
                 frames_BTCHW, batch.reaching_back(frames_BTCHW.shape[1])
             )
+            # From a mean over this part to its share of the mean over the batch.
             share = loss * (len(self.part) / self.plan.batch_size)
         self.optimizer.zero_grad()
         # Gradients are averaged over the processes, where those of the shares have to be summed.
@@ -171,4 +174,5 @@ class Learner:
 
 
 def _on_cpu(network: nn.Module) -> dict[str, Tensor]:
+    # Clones, since the next step changes these weights in place.
     return {name: t.detach().cpu().clone() for name, t in network.state_dict().items()}

@@ -37,6 +37,7 @@ def write_pictures(
     shape, window = plan.window_shape, liveliest(plan, clips)
     seen_THWC, truth_THWC = np.split(frames_of(clips, window, shape), [shape.context_length])
     future_THWC = forecaster.predict(seen_THWC, shape.horizon)
+    # Means over all lead times; the preview shows the baseline that is harder to beat.
     still = float(rows[-1]["persistence_mse"]) <= float(rows[-1]["flow_mse"])
     name = "last frame" if still else "optical flow"
     context_BTCHW = torch.from_numpy(to_unit(seen_THWC))[None]

@@ -119,8 +119,9 @@ def prepare_resume(
 
 
 def dry_run(session: Session) -> DryRun:
-    """Train on real batches, and time one after the first; writes nothing."""
+    """Train on real batches, and time one after the slow first ones; writes nothing."""
     plan, first = session.plan, session.plan.split.train[0]
+    # One window is enough: what a step takes depends on shapes alone.
     frames = range(first.start, first.start + plan.split.span)
     excerpt_THWC = np.stack(
         list(
@@ -132,10 +133,11 @@ def dry_run(session: Session) -> DryRun:
     learner = Learner(plan, Group(pick_device(plan.config.train.device)))
     lr = plan.config.train.lr
     with closing(learner.batches([excerpt_THWC], windows=[Window(0, 0)])) as batches:
-        for number in range(learner.slow_steps):
+        untimed = learner.slow_steps  # a number that falls while precisions are being timed
+        for number in range(untimed):
             learner.step(next(batches), lr, number + 1)
         started = time.monotonic()
-        loss = learner.step(next(batches), lr, learner.slow_steps + 1)
+        loss = learner.step(next(batches), lr, untimed + 1)
         seconds = time.monotonic() - started
     batch_pixels = plan.batch_size * plan.crop[0] * plan.crop[1]
     areas = (plan.sizes[window.clip] for window in plan.validation)
@@ -165,6 +167,7 @@ def train(
     if session.run is None:
         check_runs_folder(runs)
     with joined(plan.config.train.device) as group:
+        # Clips that are too short for a window are not decoded.
         used = {window.clip for window in (*plan.split.train, *plan.split.validation)}
         total, decoded = sum(plan.infos[number].frames for number in used), count(1)
         clips = decode_clips(
@@ -210,5 +213,6 @@ def _peak_bytes(device: str) -> int | None:
         import resource  # noqa: PLC0415 - Unix only
     except ImportError:
         return None
+    # In kilobytes on Linux, in bytes on macOS.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -49,6 +49,7 @@ def prepare(
     """
     if config.train.tensorboard:
         check_installed()
+    # From here on each check takes longer than those before it.
     sources = open_sources(paths, **read_options(config.data))
     plan = make_plan([source.info for source in sources], config)
     check_weight_memory(config.model, plan.channels, plan.crop)
@@ -68,6 +69,7 @@ def prepare(
             raise
     if config.data.scene_cuts:  # takes longest, so errors in headers are raised before
         split_scenes(sources, on_frame)
+        # Again, since windows must not span the cuts that were found.
         plan = make_plan([source.info for source in sources], config)
     return Session(tuple(sources), plan)
 

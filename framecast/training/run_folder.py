@@ -245,6 +245,7 @@ def _no_run_folder(parent: Path, reason: object) -> OutputError:
 
 def fingerprints(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """Path, files and bytes of each source, to notice on resuming that it is another one."""
+    # Sizes are enough to notice a mix-up, and hashing gigabytes would delay every start.
     rows = []
     for path in paths:
         files = [entry for entry in path.iterdir() if entry.is_file()] if path.is_dir() else [path]

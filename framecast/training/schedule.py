@@ -27,6 +27,7 @@ class Schedule:
 
     def progress(self, counters: Counters) -> float | None:
         """Share of the budget that is used, 0 to 1; None without a budget."""
+        # Of two budgets the one that ends first ends the run.
         shares = []
         if self.settings.minutes is not None:
             shares.append(counters.minutes / self.settings.minutes)
@@ -39,8 +40,10 @@ class Schedule:
         highest, progress = self.settings.lr, self.progress(counters)
         if progress is None:
             return highest * min((counters.step + 1) / WARM_UP_STEPS, 1)
+        # Gradual warm-up: Goyal et al. 2017 (arXiv:1706.02677), section 2.2.
         if progress < WARM_UP:
             return highest * (FIRST_LR + (1 - FIRST_LR) * progress / WARM_UP)
+        # Loshchilov & Hutter 2017 (arXiv:1608.03983), eq. 5, without restarts.
         fall = (progress - WARM_UP) / (1 - WARM_UP)
         return highest * (LAST_LR + (1 - LAST_LR) * (1 + math.cos(math.pi * fall)) / 2)
 

@@ -16,6 +16,7 @@ def starts_pretrained(config: Config) -> bool:
     if config.train.from_scratch or not PRETRAINED_FILE.is_file():
         return False
     shipped, wanted = load_checkpoint(PRETRAINED_FILE).config.model, config.model
+    # These give the weights their shapes; they do not depend on frame sizes or channels.
     same_layers = (shipped.filters, shipped.kernel_sizes) == (wanted.filters, wanted.kernel_sizes)
     return shipped.name == wanted.name and same_layers
 

@@ -139,6 +139,7 @@ class Trainer:
             network = partial(rollout, self.learner.average)
             self.validation.limit(network, VALIDATION_SHARE * minutes)
             self.counters.validation_windows = len(self.validation.windows)
+        # Baselines do not learn: scored once, for all epochs.
         self.persistence_T = score(persistence, "scoring the last frame")
         self.flow_T = score(optical_flow, "scoring optical flow")
         if not new:
@@ -166,6 +167,7 @@ class Trainer:
         random.Random(self.plan.config.train.seed).shuffle(windows)
         begun, fitting = time.monotonic(), len(windows)
         seconds = 60 * FITTING_SHARE * (self.plan.config.train.minutes or math.inf)
+        # Fewer pixels than any window has: one window at a time.
         batches = whole_batches(self.clips, windows, self.plan.window_shape, pixels=1)
         for number, batch in enumerate(batches):
             spent = time.monotonic() - begun
@@ -208,6 +210,7 @@ class Trainer:
         """Minutes to keep for one more step, its validation, and the preview."""
         validation = self.validation
         preview = PREVIEW_WINDOWS * validation.minutes / len(validation.windows)
+        # The longest step, not the mean: other programs may slow down the next one as much.
         return self.longest_step + validation.minutes + preview
 
     def _tell(self, event: Event) -> None:
@@ -265,12 +268,14 @@ class Trainer:
                 "counters": asdict(self.counters),
                 "rows": self.rows,
             }
+            # Without the optimizer's state, which is twice as large as the weights.
             best = self._checkpoint(None) if improved else None
             self.writer.save(self._checkpoint(progress), best, self.rows)
         # Which number a new run gets is known from its first save on, to the main process.
         self.run = self.group.broadcast(self.writer.run)
 
     def _checkpoint(self, progress: dict[str, Any] | None) -> Checkpoint:
+        # Networks that are tied to a frame size train on clips of one size.
         height, width = self.plan.sizes[0]
         return Checkpoint(
             config=self.plan.config,

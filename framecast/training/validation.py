@@ -48,6 +48,7 @@ class Validation:
             return
         every, self.windows = self.windows, self.windows[:1]
         self.mse_per_lead(predictor, "timing a held-out window")
+        # The first window takes longest, so this errs on the side of too few.
         affordable = int(minutes / max(self.minutes, 1e-9))
         self.windows = spread(every, max(affordable, 1))
 

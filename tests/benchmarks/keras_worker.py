@@ -1,4 +1,7 @@
-"""Times Keras' ConvLSTM2D in a process of its own: a JSON request a line in, seconds out."""
+"""Times Keras' ConvLSTM2D in a process of its own: a JSON request a line in, seconds out.
+
+The argument is the dtype policy.
+"""
 
 import json
 import sys
@@ -45,6 +48,7 @@ def tensorflow_steps(layer, x):
 
 
 def main() -> None:
+    keras.config.set_dtype_policy(sys.argv[1])
     made = {"torch": torch_steps, "tensorflow": tensorflow_steps}[keras.backend.backend()]
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf  # noqa: PLC0415 - the backend decides

@@ -1,6 +1,6 @@
 """Time and memory of ConvLSTM2D, other projects' layers and its bare convolutions.
 
-python -m tests.benchmarks.layer
+python -m tests.benchmarks.layer [--bfloat16]
 
 Rounds are interleaved over all competitors; the tables have medians. Peak memory is that of one
 training step, above what was there before it. Writes layer.json into --output after each shape.
@@ -48,7 +48,7 @@ Run = Callable[[bool], float]
 """Seconds of one step of training, or of inference."""
 
 
-def timed(module: nn.Module, x: Tensor) -> Run:
+def timed(module: nn.Module, x: Tensor, bfloat16: bool = False) -> Run:
     """Seconds of forward and backward to input and weights, or of forward alone."""
 
     def run(training: bool) -> float:
@@ -56,7 +56,8 @@ def timed(module: nn.Module, x: Tensor) -> Run:
         leaf = x.clone().requires_grad_(training)
         started = time.perf_counter()
         with torch.set_grad_enabled(training):
-            output = forward(module, leaf)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                output = forward(module, leaf)
             if training:
                 output.sum().backward()
         return time.perf_counter() - started
@@ -64,14 +65,14 @@ def timed(module: nn.Module, x: Tensor) -> Run:
     return run
 
 
-def bare(shape: Shape) -> Run:
+def bare(shape: Shape, bfloat16: bool) -> Run:
     """Seconds of the input's convolution of all steps and the state's of all but the first."""
     channels, filters, kernel, size, batch, steps = shape
     x = torch.rand(batch * steps, channels, size, size)
     h = torch.rand(batch, filters, size, size)
     inputs = nn.Conv2d(channels, 4 * filters, kernel, padding="same")
     state = nn.Conv2d(filters, 4 * filters, kernel, padding="same", bias=False)
-    run_inputs, run_state = timed(inputs, x), timed(state, h)
+    run_inputs, run_state = timed(inputs, x, bfloat16), timed(state, h, bfloat16)
     return lambda training: (
         run_inputs(training) + sum(run_state(training) for _ in range(steps - 1))
     )
@@ -80,9 +81,9 @@ def bare(shape: Shape) -> Run:
 class KerasWorker:
     """Keras' own layer, in a process of its own for each backend."""
 
-    def __init__(self, python: str, backend: str) -> None:
+    def __init__(self, python: str, backend: str, policy: str) -> None:
         self.process = subprocess.Popen(
-            [python, "-m", "tests.benchmarks.keras_worker"],
+            [python, "-m", "tests.benchmarks.keras_worker", policy],
             cwd=Path(__file__).parents[2],
             env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
             stdin=subprocess.PIPE,
@@ -103,22 +104,26 @@ class KerasWorker:
         self.process.wait()
 
 
-def keras_workers(tensorflow_python: str | None) -> dict[str, KerasWorker]:
-    workers = {}
+def keras_workers(tensorflow_python: str | None, bfloat16: bool) -> dict[str, KerasWorker]:
+    workers, policy = {}, "mixed_bfloat16" if bfloat16 else "float32"
     if importlib.util.find_spec("keras"):
-        workers["Keras on torch"] = KerasWorker(sys.executable, "torch")
+        workers["Keras on torch"] = KerasWorker(sys.executable, "torch", policy)
     if tensorflow_python:
-        workers["Keras on TensorFlow"] = KerasWorker(tensorflow_python, "tensorflow")
+        workers["Keras on TensorFlow"] = KerasWorker(tensorflow_python, "tensorflow", policy)
     return workers
 
 
 def competitors(
-    shape: Shape, ndrplz: Path | None, workers: dict[str, KerasWorker]
+    shape: Shape, ndrplz: Path | None, workers: dict[str, KerasWorker], bfloat16: bool
 ) -> dict[str, Run]:
-    x = frames(shape)
-    found = {name: timed(build(name, shape, ndrplz), x) for name in layer_names(ndrplz)}
+    x, found = frames(shape), {}
+    for name in layer_names(ndrplz):
+        layer = build(name, shape, ndrplz)
+        if name == LOOP and bfloat16:  # which is then its fastest way
+            layer = layer.to(memory_format=torch.channels_last)
+        found[name] = timed(layer, x, bfloat16)
     found |= {name: partial(worker.ask, shape) for name, worker in workers.items()}
-    return found | {BARE: bare(shape)}
+    return found | {BARE: bare(shape, bfloat16)}
 
 
 def measure(runs: dict[str, Run], rounds: int, training: bool) -> dict[str, list[float]]:
@@ -173,16 +178,17 @@ def main() -> None:
     parser.add_argument("--ndrplz", type=Path, help="checkout of ndrplz/ConvLSTM_pytorch")
     parser.add_argument("--tensorflow-python", help="python that has TensorFlow and Keras")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of the shapes, from 1")
+    parser.add_argument("--bfloat16", action="store_true", help="autocast; Keras' mixed_bfloat16")
     parser.add_argument("--tiny", action="store_true", help="one small shape, to try it out")
     given = parser.parse_args()
     torch.set_num_threads(THREADS)
-    workers = keras_workers(given.tensorflow_python)
+    workers = keras_workers(given.tensorflow_python, given.bfloat16)
     shapes = [SHAPES[n - 1] for n in given.only or range(1, len(SHAPES) + 1)]
     shapes = [TINY] if given.tiny else shapes
     given.output.mkdir(parents=True, exist_ok=True)
     rounds: dict[str, list[dict[str, list[float]]]] = {kind: [] for kind in KINDS}
     for shape in shapes:
-        runs = competitors(shape, given.ndrplz, workers)
+        runs = competitors(shape, given.ndrplz, workers, given.bfloat16)
         for kind, training in KINDS.items():
             rounds[kind].append(measure(runs, given.rounds, training))
             row = medians(rounds[kind][-1])
