@@ -8,11 +8,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_killed_trainings_go_on_as_if_nothing_had_happened(tmp_path):
+def test_killed_trainings_go_on_as_if_nothing_had_happened(tmp_path, tmp_path_factory):
+    # PyTorch makes a cache of its own in TMPDIR, unless it is told another place.
+    cache = tmp_path_factory.mktemp("torch")
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.soak", "--kills", "12"],
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        env={
+            **os.environ,
+            "TMPDIR": str(tmp_path),
+            "TORCHINDUCTOR_CACHE_DIR": str(cache),
+            "PYTHONPATH": str(ROOT),
+        },
         capture_output=True,
         text=True,
         check=False,
