@@ -197,15 +197,9 @@ def test_tiles_of_256_take_less_than_half_of_the_memory_of_whole_frames(tmp_path
         ("whole", "clip", "2048"),
         ("tiles", "clip", "256"),
     ):
-        options = ["--tile", side]
-        command = [sys.executable, "-m", "framecast", "predict", str(tmp_path / "best.pt")]
-        command += [
-            str(tmp_path / f"{clip_name}.npy"),
-            "-o",
-            str(tmp_path / f"{kind}.npy"),
-            *options,
-        ]
-        process = subprocess.Popen(command)
+        command = [sys.executable, "-m", "framecast", "predict", "best.pt", f"{clip_name}.npy"]
+        command += ["-o", f"future-{kind}.npy", "--tile", side]
+        process = subprocess.Popen(command, cwd=tmp_path)
         _, status, used = os.wait4(process.pid, 0)
         assert status == 0
         peaks[kind] = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -37,9 +37,10 @@ def folders(tmp_path):
 def test_a_folder_is_locked_once_and_refusals_leave_nothing_open(folders):
     free = next_descriptor()
     lock = lock_folder(folders[0])
-    for _ in range(2):
-        with pytest.raises(BlockingIOError):
-            lock_folder(folders[0])
+    after_it = next_descriptor()
+    with pytest.raises(BlockingIOError):
+        lock_folder(folders[0])
+    assert next_descriptor() == after_it
     unlock_folder(lock)
     unlock_folder(lock_folder(folders[0]))
     unlock_folder(None)

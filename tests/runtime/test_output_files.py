@@ -22,6 +22,15 @@ def test_text_is_written_as_utf8_and_nothing_else_is_left(tmp_path):
     assert entries(tmp_path) == ["a.csv"]
 
 
+def test_nothing_stays_open(tmp_path):
+    free = os.dup(0)
+    os.close(free)
+    write_whole(tmp_path / "a.csv", "text", "CSV file")
+    again = os.dup(0)
+    os.close(again)
+    assert again == free
+
+
 def test_the_longest_name_that_the_system_takes_can_be_written(tmp_path):
     name = "n" * 255
     write_whole(tmp_path / name, b"x", "file")

@@ -31,7 +31,10 @@ PARTS = {
     "writers": (["framecast/video/writers/*.py"], ["tests/video", "tests/export"]),
     "checkpoint": (
         ["framecast/prediction/checkpoint*.py", "framecast/prediction/model_header.py"],
-        ["tests/prediction/test_checkpoint.py", "tests/cli/test_early_refusals.py"],
+        [
+            *("tests/prediction/test_checkpoint.py", "tests/prediction/test_model_header.py"),
+            "tests/cli/test_early_refusals.py",
+        ],
     ),
     "windows": (["framecast/data/windows.py"], ["tests/data"]),
     "metrics": (
@@ -47,7 +50,10 @@ PARTS = {
     ),
     "atomic write": (
         ["framecast/runtime/output_files.py", "framecast/runtime/folder_lock.py"],
-        ["tests/runtime/test_output_files.py", "tests/training/test_run_folder.py"],
+        [
+            *("tests/runtime/test_output_files.py", "tests/runtime/test_folder_lock.py"),
+            "tests/training/test_run_folder.py",
+        ],
     ),
     "fused recurrence": (
         [f"framecast/nn/recurrence/{name}.py" for name in RECURRENCE],
