@@ -44,8 +44,8 @@ WARM_UP, LAST_LR = 100, 0.02
 DECAY, CLIP = 0.998, 1.0
 """Of the averaged weights, at most; largest norm of a gradient."""
 
-EARLY = 0.3
-"""How much every lead time counts for itself, next to the error of all together."""
+EACH, FIRST = 0.25, 0.15
+"""How much every lead time counts for itself, and the first, next to the error of all together."""
 
 SAVE_SECONDS = 180
 
@@ -204,8 +204,9 @@ def relative_error(frames_BTCHW: Tensor, target_BTCHW: Tensor, last_B1CHW: Tenso
         return torch.log((mse + 0.02 * still + 3e-6) / (still + 3e-6))
 
     together_B = log_ratio(mse_BT.mean(dim=1), still_BT.mean(dim=1))
-    each_B = log_ratio(mse_BT, still_BT).mean(dim=1)
-    return ((1 - EARLY) * together_B + EARLY * each_B).mean()
+    each_BT = log_ratio(mse_BT, still_BT)
+    shares = (1 - EACH - FIRST) * together_B + EACH * each_BT.mean(dim=1) + FIRST * each_BT[:, 0]
+    return shares.mean()
 
 
 def main() -> None:
