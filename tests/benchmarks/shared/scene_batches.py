@@ -28,7 +28,7 @@ STILL = 0.25
 """Mean change in grey levels of 255 below which a window is mostly drawn again: of context and
 future together, since what just came to rest must be learnt, too."""
 
-HELD = 0.12
+HELD = 0.03
 """Share of windows some of whose frames are repeated in a regular pattern, as where a slow clip was
 brought to a higher rate."""
 
