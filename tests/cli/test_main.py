@@ -72,6 +72,15 @@ def test_version(run):
     assert run("--version") == (0, f"{framecast.__version__}\n", "")
 
 
+@pytest.mark.parametrize(("given", "expected"), [(None, "1000"), ("7", "7")])
+def test_waiting_threads_hardly_spin_unless_the_user_says_so(run, monkeypatch, given, expected):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if given:
+        monkeypatch.setenv("GOMP_SPINCOUNT", given)
+    assert run("--version")[0] == 0
+    assert os.environ["GOMP_SPINCOUNT"] == expected
+
+
 def test_no_command_shows_the_help_and_fails(run):
     code, out, err = run()
     assert (code, err) == (2, "")
