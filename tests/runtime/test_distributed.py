@@ -4,13 +4,13 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 
 import pytest
 import torch
+from torch.distributed import TCPStore
 
 from framecast.config.loading import load_config
 from framecast.config.networks import NETWORKS
@@ -75,11 +75,11 @@ def test_two_processes_equal_one_on_the_same_batches_also_when_resumed(
     two = tmp_path / "two/train-1"
     assert out.splitlines() == [str(two / "best.pt"), str(two / "preview.gif")]
     assert err.count("windows of ") == err.count("\n    1 ") == 1
-    # As two machines would: a torchrun on each, which meet at an address.
-    with socket.create_server(("localhost", 0)) as free:
-        port = free.getsockname()[1]
+    # As two machines would: a torchrun on each, which meet at an address. This process keeps it: if
+    # one of the two does and ends first, the other waits 5 minutes for an answer.
+    meeting = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     where = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-id=1", "--rdzv-backend=c10d"]
-    where.append(f"--rdzv-endpoint=localhost:{port}")
+    where += [f"--rdzv-endpoint=localhost:{meeting.port}", "--rdzv-conf=is_host=0"]
     resume = ["train", "--resume", two, "--epochs", 2]
     for machine in [torchrun(*resume, where=where) for _ in range(2)]:
         _, err = machine.communicate()
