@@ -25,7 +25,7 @@ Overrides = list[tuple[str, object, str]]
 # Columns for a word and its text, of 80; zsh gets quotes and a command around them
 COMPLETION_ROOM = 56
 
-CLIP_KINDS = "rame folders, videos, GIFs, TIFF stacks, arrays, @lists, or folders of them."
+CLIP_KINDS = "frame folders, videos, GIFs, TIFF stacks, arrays, @lists, or folders of them."
 RESULT_KINDS = ".gif, .mp4, .webm, .webp, .apng, .npy, .tif or .nc file, or a folder for PNGs"
 
 PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
@@ -206,13 +206,13 @@ COMPLETIONS: dict[str, Callable[..., Any]] = {
 
 Sources = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="SOURCE", help=f"F{CLIP_KINDS}", show_default=False),
+    typer.Argument(metavar="SOURCE", help=f"Clips: {CLIP_KINDS}", show_default=False),
 ]
 ModelAndSources = Annotated[
     list[Path],
     typer.Argument(
         metavar="[MODEL] SOURCE",
-        help=f"A model file or run folder, none: the pretrained model; then f{CLIP_KINDS}",
+        help=f"A model file or run folder, none: the pretrained model; then {CLIP_KINDS}",
         show_default=False,
         autocompletion=complete_run,
     ),

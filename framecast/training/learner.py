@@ -121,9 +121,10 @@ class Learner:
         self.optimizer.step()
         self._update_average(number)
         found = loss.item()
+        measuring = self.precision.chosen is None
         self.precision.record(time.monotonic() - started)
-        # The processes compute alike, whatever each of them has measured.
-        self.precision.chosen = self.group.broadcast(self.precision.chosen)
+        if measuring:  # the processes compute alike, whatever each of them has measured
+            self.precision.chosen = self.group.broadcast(self.precision.chosen)
         return found
 
     def _gradients(self, batch: Batch) -> Tensor:
