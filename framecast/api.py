@@ -20,6 +20,7 @@ import numpy as np
 
 from framecast.config.argument_types import as_path
 from framecast.errors import UsageError
+from framecast.runtime.text import aligned
 
 if TYPE_CHECKING:
     from framecast.evaluation.report import Report
@@ -98,7 +99,7 @@ class Training:
             (str(lead), *(f"{1000 * error:.3f}" for error in errors))
             for lead, errors in enumerate(zip(*columns, strict=True), start=1)
         ]
-        return _text_table(("lead", "framecast", "last frame", "optical flow"), rows)
+        return _table(("lead", "framecast", "last frame", "optical flow"), *rows)
 
     def to_json(self) -> str:
         """The run folder, steps, minutes and errors by lead time as one JSON document."""
@@ -141,7 +142,7 @@ class Evaluation:
                 f"no metric is called {metric!r}", remedy=f"there are {', '.join(titles)}"
             )
         rows = [(lead, *map(format_score, values)) for lead, values in self.report.rows(metric)]
-        return f"{titles[metric]}\n{_text_table(('lead', *self.report.scores), rows)}"
+        return f"{titles[metric]}\n{_table(('lead', *self.report.scores), *rows)}"
 
     def to_json(self) -> str:
         """Everything as one JSON document."""
@@ -382,11 +383,6 @@ def _figure(pictures: Mapping[str, tuple[str, bytes]], caption: str) -> str:
     return f"{figure}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned to the right, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = (
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in (head, *rows)
-    )
-    return "\n".join(lines)
+def _table(*rows: Sequence[str]) -> str:
+    """Columns of numbers under their titles."""
+    return "\n".join(aligned(rows, right=range(len(rows[0]))))

@@ -143,7 +143,7 @@ def evaluate(
       framecast evaluate runs/train-1 radar/ --protocol nowcast --report report.html
     """
     started = time.monotonic()  # of `minutes`
-    from framecast.cli.console import show_model, show_result
+    from framecast.cli.console import show_network, show_result
     from framecast.cli.progress import LOADING, Display
     from framecast.cli.score_tables import show_evaluation
     from framecast.evaluation.report_files import ReportFiles
@@ -167,7 +167,7 @@ def evaluate(
                 chosen, sources, request, color, keep_readable, group.device, match, display.count
             )
             if group.main:
-                show_model(task.forecaster)
+                show_network(task.forecaster)
             display.show("scoring windows", 0, len(task.windows))
             count = partial(display.count, "scoring windows")
             found = evaluate_task(task, on_windows=count, group=group, started=started)
@@ -208,7 +208,7 @@ def inspect_shapes(
 
       framecast inspect-shapes --input 8,10,64,64,1 --layer "filters=64 kernel=5"
     """
-    from framecast.cli.shape_tables import show_inspection, show_model
+    from framecast.cli.shape_tables import show_inspection, show_model_report
     from framecast.inspection import model_source, network_report
 
     # Layers alone, or a Keras model; everything else is about framecast's own networks
@@ -219,7 +219,7 @@ def inspect_shapes(
                 remedy="leave them out; --input has the sizes",
             )
         stack = model_source.inspect_model(target, layers or [], input_, goal, samples)
-        show_model(stack, diagram, as_json=json, verbose=verbose, overwrite=overwrite)
+        show_model_report(stack, diagram, as_json=json, verbose=verbose, overwrite=overwrite)
         return
     report = network_report.inspect_target(
         one_of(target, model), config, settings or [], size, channels

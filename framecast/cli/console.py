@@ -44,7 +44,7 @@ def show_notes(notes: Iterable[str]) -> None:
         messages.print(Text.assemble(("note:", "yellow"), f" {one_line(note)}"))
 
 
-def show_model(forecaster: LoadedForecaster | OnnxForecaster) -> None:
+def show_network(forecaster: LoadedForecaster | OnnxForecaster) -> None:
     """Print which network computes, and where and how."""
     name, device = forecaster.config.model.name, forecaster.device
     messages.print(f"{name} on {device} in {forecaster.precision}", markup=False)
@@ -93,11 +93,6 @@ def one_line(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
-
-
-def counted(number: int, noun: str) -> str:
-    """A count with its noun: `1 window`, `2 windows`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def open_table(*columns: str, title: str | None = None, left: int = 1, lines: bool = True) -> Table:

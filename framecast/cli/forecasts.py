@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from framecast.cli.console import show_error, show_model, show_notes, show_result
+from framecast.cli.console import show_error, show_network, show_notes, show_result
 from framecast.cli.progress import Display
 from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError
 from framecast.prediction.frame_forecaster import FrameForecaster
@@ -89,7 +89,7 @@ def predict_all(forecaster: FrameForecaster, asked: Asked) -> None:
             failures.append(source)
             continue
         if first is not None:  # printed with the first forecast, so that an error stays one line
-            show_model(forecaster)
+            show_network(forecaster)
             notes, first = (*first, *notes), None
         show_notes(notes)
         for file in files:

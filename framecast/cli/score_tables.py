@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from framecast.cli.console import counted, messages, open_table, show_json, show_notes
+from framecast.cli.console import messages, open_table, show_json, show_notes
 from framecast.evaluation.report import format_score
+from framecast.runtime.text import counted
 
 if TYPE_CHECKING:
     from framecast.evaluation.report import Report

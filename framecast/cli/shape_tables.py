@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from rich.text import Text
 
 from framecast.cli.console import (
-    counted,
     one_line,
     results,
     show_json,
@@ -21,12 +21,13 @@ from framecast.inspection.diagram import Box, check_diagram, draw
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_table import boxes, sums, table
 from framecast.inspection.tensor_table import COLUMNS, Inspection, cells, remark, row
+from framecast.runtime.text import aligned, counted
 
 # Column from which a terminal shows the rest of what stands below a layer
 DETAIL = 6
 
 
-def show_model(
+def show_model_report(
     report: ModelReport, diagram: Path | None, *, as_json: bool, verbose: bool, overwrite: bool
 ) -> None:
     """Print a model's layers, or one JSON document; FramecastError where it cannot work."""
@@ -87,30 +88,21 @@ def _print_table(sentences: Iterable[str], lines: Iterable[str]) -> None:
 def _print_lines(report: Inspection) -> None:
     """One line a tensor: name, output, parameters, and what happens."""
     rows = [row(line) for section in report.sections for line in section.lines]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = zip(rows, aligned([columns[:-1] for columns in rows], right={2}), strict=True)
     for section in report.sections:
         show_line(section.title, "bold")
-        for line in section.lines:
-            name, output, count, operation = row(line)
-            columns = (name.ljust(widths[0]), output.ljust(widths[1]), count.rjust(widths[2]))
-            start = f"  {'  '.join(columns)}  "
-            show_line(f"{start}{operation}".rstrip(), column=len(start))
+        for (*_, operation), start in islice(lines, len(section.lines)):
+            show_line(f"  {start}  {operation}".rstrip(), column=len(start) + 4)
 
 
 def _print_sections(report: Inspection) -> None:
-    lines = [cells(line) for section in report.sections for line in section.lines]
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *lines, strict=True)]
+    rows = [cells(line) for section in report.sections for line in section.lines]
+    header, *lines = aligned([COLUMNS, *rows], right={len(COLUMNS) - 1})
+    left = iter(lines)
     for section in report.sections:
         show_line(section.title, "bold")
-        show_line(_aligned(COLUMNS, widths), "dim")
+        show_line(header, "dim")
         for line in section.lines:
-            show_line(_aligned(cells(line), widths), column=DETAIL)
+            show_line(next(left), column=DETAIL)
             show_line(f"    {remark(line)}", "dim", DETAIL)
         show_line("")
-
-
-def _aligned(texts: Sequence[str], widths: Sequence[int]) -> str:
-    """Join texts in columns, of which the last is aligned to the right."""
-    *texts, number = texts
-    columns = (text.ljust(width) for text, width in zip(texts, widths, strict=False))
-    return "  ".join((*columns, number.rjust(widths[-1])))

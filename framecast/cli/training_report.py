@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from framecast.cli.console import (
-    counted,
     messages,
     one_line,
     open_table,
     show_notes,
     show_result,
 )
+from framecast.runtime.text import counted
 from framecast.training.events import FINE_TUNED, TRAINED
 
 if TYPE_CHECKING:

@@ -259,8 +259,10 @@ def _too_short(
         "data.context_length": data.context_length,
         "data.frame_step": data.frame_step,
     }
-    can_be_lowered = " or ".join(name for name, value in settings.items() if value > 1)
-    shorten = "give more frames" + (can_be_lowered and f", or lower {can_be_lowered}")
+    can_be_lowered = [name for name, value in settings.items() if value > 1]
+    shorten = "give more frames"
+    if can_be_lowered:
+        shorten += f", or lower {' or '.join(can_be_lowered)}"
     if mode == "clip":
         usable = sum(clip.longest_run >= span for clip in clips)
         return SourceError(

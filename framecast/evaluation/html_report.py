@@ -16,6 +16,7 @@ from framecast.data.windows import Window
 from framecast.evaluation.report import MODEL, Report, format_score
 from framecast.evaluation.window_scores import stream_windows
 from framecast.prediction.baselines import BASELINES
+from framecast.runtime.text import counted
 from framecast.video.comparison_figures import error_frame
 from framecast.video.frame_style import FrameStyle, draw_legend
 from framecast.video.frame_times import lead_label, time_unit
@@ -63,7 +64,7 @@ def render(
         summary=_sentence(report.summary),
         legend=_legend(style),
         unit=style.scale.unit if style.scale else None,
-        what=f"{_counted(count, 'window')} of {report.context_length} + {report.horizon} frames, "
+        what=f"{counted(count, 'window')} of {report.context_length} + {report.horizon} frames, "
         + ("all there are" if every else f"evenly spread over {report.windows_found}"),
         skill_plot=_skill_plot(report, axis),
         interval=_interval(report),
@@ -254,7 +255,3 @@ def _sentence(text: str) -> str:
     joined = re.sub(r"(?<=\d)-(?=\d)", "\N{NON-BREAKING HYPHEN}", text)
     joined = joined.replace(" %", "\N{NO-BREAK SPACE}%")
     return f"{joined[:1].upper()}{joined[1:]}."
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

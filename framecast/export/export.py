@@ -7,38 +7,20 @@ from pathlib import Path
 
 from framecast.errors import UsageError
 from framecast.export.export_report import ExportReport
-from framecast.export.frames import FramesRequest, export_frames
+from framecast.export.frames import export_frames
 from framecast.export.request import ExportRequest
 from framecast.prediction.model_files import names_model
 from framecast.prediction.model_header import check_early
 from framecast.runtime.output_files import check_target
-from framecast.video.frame_size import parse_size
 from framecast.video.readers.open import open_source
 
 # Of the files that hold a model; `formats` has what writes them
 EXPORTED_SUFFIXES = (".onnx", ".pt2", ".torchscript", ".safetensors")
 
-
-OF_MODELS = {
-    "horizon": "--horizon",
-    "context_length": "--context-length",
-    "size": "--size",
-    "step": "--step",
-    "half": "--half",
-}
-OF_READING = {
-    "axes": "--axes",
-    "variable": "--variable",
-    "keep_readable": "--keep-readable",
-}
-OF_FRAMES = {
-    "fps": "--fps",
-    "enlarge": "--scale",
-    "colormap": "--colormap",
-    "labels": "--labels",
-    "step_minutes": "--step-minutes",
-    "value_scale": "--value-scale",
-}
+# Fields of a request by what they are about
+OF_MODELS = ("horizon", "context_length", "size", "step", "half")
+OF_READING = ("axes", "variable", "keep_readable")
+OF_FRAMES = ("fps", "enlarge", "colormap", "labels", "step_minutes", "value_scale")
 
 
 def export(
@@ -65,10 +47,9 @@ def export(
     if not others:
         return _export_models(source, outputs, request, overwrite, tell)
     _refuse(request, OF_MODELS, f"is for models, {source} is not one")
-    given = {name: getattr(request, name) for name in OF_FRAMES}
     reading = {name: getattr(request, name) for name in OF_READING if getattr(request, name)}
     clip = open_source(source, **reading)
-    return export_frames(clip, outputs, FramesRequest(**given), overwrite, tell)
+    return export_frames(clip, outputs, request, overwrite, tell)
 
 
 def _export_models(
@@ -78,22 +59,19 @@ def _export_models(
     overwrite: bool,
     tell: Callable[..., None],
 ) -> ExportReport:
-    _refuse(request, OF_FRAMES | OF_READING, "is for frames, not for models")
-    size = request.size and parse_size(request.size, "--size: expected HEIGHTxWIDTH")
+    _refuse(request, OF_FRAMES + OF_READING, "is for frames, not for models")
+    _ = request.frame_size  # a wrong one is refused before PyTorch is loaded
     check_early(source)
     if not request.step:  # which writes files of other names
         for output in outputs:
             check_target(Path(output), "model", overwrite)
     # Everything that can be refused without PyTorch has been by now
     tell("loading PyTorch")
-    from framecast.export.model import ModelRequest, export_model  # noqa: PLC0415
+    from framecast.export.model import export_model  # noqa: PLC0415
     from framecast.prediction.checkpoint import load_checkpoint  # noqa: PLC0415
 
-    wanted = ModelRequest(
-        request.horizon, request.context_length, size or None, request.step, request.half
-    )
     checkpoint = load_checkpoint(source)
-    reports = [export_model(checkpoint, Path(out), wanted, overwrite, tell) for out in outputs]
+    reports = [export_model(checkpoint, Path(out), request, overwrite, tell) for out in outputs]
     known = [report.difference for report in reports if report.difference is not None]
     return ExportReport(
         paths=tuple(path for report in reports for path in report.paths),
@@ -104,8 +82,9 @@ def _export_models(
     )
 
 
-def _refuse(request: ExportRequest, flags: dict[str, str], why: str) -> None:
-    for name, flag in flags.items():
+def _refuse(request: ExportRequest, names: Sequence[str], why: str) -> None:
+    for name in names:
         value = getattr(request, name)
         if value is not None and value is not False:
-            raise UsageError(f"{flag} {why}", remedy="leave it out")
+            flag = "scale" if name == "enlarge" else name.replace("_", "-")
+            raise UsageError(f"--{flag} {why}", remedy="leave it out")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from framecast.config.brightness_scale import read_scale
 from framecast.errors import ExportMismatchError
 from framecast.export.export_report import ExportReport
+from framecast.export.request import ExportRequest
 from framecast.runtime.output_files import check_target, write_whole
 from framecast.video.frame_style import FrameStyle, rgb
 from framecast.video.frame_times import lead_label, moment_names
@@ -28,33 +28,10 @@ SHEET_FRAMES = 24
 LEAST_PSNR = 25.0
 
 
-@dataclass(frozen=True)
-class FramesRequest:
-    """How frames are written: `fps` None is the clip's own; `enlarge` the factor of both sides.
-
-    `colormap`, `labels`, `step_minutes` and `value_scale` ("-10..60 dBZ") as in `FrameStyle`.
-    """
-
-    fps: float | None = None
-    enlarge: float | None = None
-    colormap: str | None = None
-    labels: bool = False
-    step_minutes: float | None = None
-    value_scale: str | None = None
-
-    @property
-    def style(self) -> FrameStyle:
-        return FrameStyle(
-            self.colormap,
-            read_scale(self.value_scale),
-            1.0 if self.enlarge is None else self.enlarge,
-        )
-
-
 def export_frames(
     source: FrameSource,
     outputs: Sequence[str | Path],
-    request: FramesRequest | None = None,
+    request: ExportRequest,
     overwrite: bool = False,
     tell: Callable[[str, int, int], None] = lambda work, done, total: None,
 ) -> ExportReport:
@@ -64,8 +41,8 @@ def export_frames(
     time; what was written is read again and compared frame by frame. Raises what reading raises and
     what `open_writer` raises, ExportMismatchError when a frame comes back as another one.
     """
-    request, info = request or FramesRequest(), source.info
-    _ = request.style  # a wrong one is refused before frames are read, as are wrong targets
+    info = source.info
+    _ = _style(request)  # a wrong one is refused before frames are read, as are wrong targets
     writers = [_writer(source, output, request, overwrite) for output in outputs]
     notes = [*info.notes]
     is_played = any(writer and writer.path.suffix.lower() in PLAYED for writer in writers)
@@ -85,7 +62,7 @@ def export_frames(
 
 
 def _writer(
-    source: FrameSource, output: str | Path, request: FramesRequest, overwrite: bool
+    source: FrameSource, output: str | Path, request: ExportRequest, overwrite: bool
 ) -> FrameWriter | None:
     """What writes to `output`; None for a sheet, whose target is checked."""
     if Path(output).suffix.lower() == ".png" and not str(output).endswith("/"):
@@ -104,13 +81,13 @@ def _writer(
 def _write(
     source: FrameSource,
     writer: FrameWriter,
-    request: FramesRequest,
+    request: ExportRequest,
     tell: Callable[[str, int, int], None],
 ) -> list[str]:
     """Write all frames, read them again, and return notes on them."""
     info = source.info
     # Files for data get the values that the clip's own file has, where nothing is painted.
-    unpainted = request.style.plain and not request.labels
+    unpainted = _style(request).plain and not request.labels
     exact = unpainted and writer.keeps_values and info.values.dtype in writer.stores
     with writer:
         for frame_HWC in source.read_values() if exact else _shown(source, request):
@@ -126,11 +103,16 @@ def _write(
     return [*writer.notes, again]
 
 
-def _shown(source: FrameSource, request: FramesRequest) -> Iterator[np.ndarray]:
-    return request.style.show(source.read(), _labels(source, request))
+def _style(request: ExportRequest) -> FrameStyle:
+    enlarge = 1.0 if request.enlarge is None else request.enlarge
+    return FrameStyle(request.colormap, read_scale(request.value_scale), enlarge)
 
 
-def _labels(source: FrameSource, request: FramesRequest) -> Iterator[str] | None:
+def _shown(source: FrameSource, request: ExportRequest) -> Iterator[np.ndarray]:
+    return _style(request).show(source.read(), _labels(source, request))
+
+
+def _labels(source: FrameSource, request: ExportRequest) -> Iterator[str] | None:
     """The time of each frame after the first, in minutes or seconds where they are known."""
     if not request.labels:
         return None
@@ -141,7 +123,7 @@ def _labels(source: FrameSource, request: FramesRequest) -> Iterator[str] | None
     )
 
 
-def _sheet(source: FrameSource, request: FramesRequest) -> np.ndarray:
+def _sheet(source: FrameSource, request: ExportRequest) -> np.ndarray:
     """At most 24 frames of a clip, evenly spread, as one RGB picture, row by row."""
     frames = source.info.frames
     chosen = np.unique(np.rint(np.linspace(0, frames - 1, min(frames, SHEET_FRAMES))).astype(int))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from framecast.config.loading import to_dict
 from framecast.errors import ExportMismatchError, UsageError
 from framecast.export.export_report import ExportReport
 from framecast.export.formats import Export, ModelFormat, Run, pick_format, quiet
+from framecast.export.request import ExportRequest
 from framecast.export.snippets import snippet
 from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint
@@ -39,24 +39,10 @@ LARGEST_SIDE = 4096
 STILL = 1e-4
 
 
-@dataclass(frozen=True)
-class ModelRequest:
-    """What to export of a model: numbers None as trained, `size` is (H, W) in pixels.
-
-    `step` writes `encode` and `step` for ONNX, `half` weights in half precision.
-    """
-
-    horizon: int | None = None
-    context_length: int | None = None
-    size: tuple[int, int] | None = None
-    step: bool = False
-    half: bool = False
-
-
 def export_model(
     checkpoint: Checkpoint,
     path: Path,
-    request: ModelRequest | None = None,
+    request: ExportRequest | None = None,
     overwrite: bool = False,
     tell: Callable[[str], None] = lambda work: None,
 ) -> ExportReport:
@@ -70,7 +56,7 @@ def export_model(
     1e-3 (half precision: 2e-2), ResourceError for lack of memory or disk; then nothing is left on
     disk.
     """
-    request = request or ModelRequest()
+    request = request or ExportRequest()
     file_format = pick_format(path, step=request.step, half=request.half)
     export = _prepare_export(checkpoint, file_format, request)
     targets = file_format.files(path, request.step)
@@ -130,17 +116,14 @@ def moving_blobs(
 
 
 def _prepare_export(
-    checkpoint: Checkpoint, file_format: ModelFormat, request: ModelRequest
+    checkpoint: Checkpoint, file_format: ModelFormat, request: ExportRequest
 ) -> Export:
     data, clip = checkpoint.config.data, checkpoint.clip
     horizon = int(data.horizon) if request.horizon is None else request.horizon
     length = data.context_length if request.context_length is None else request.context_length
-    size = request.size or (clip["height"], clip["width"])
-    if min(horizon, length, *size) < 1:
-        raise UsageError(
-            f"horizon {horizon}, context length {length}, size {size[0]}x{size[1]}: "
-            "each must be 1 or more"
-        )
+    size = request.frame_size or (clip["height"], clip["width"])
+    if min(horizon, length) < 1:
+        raise UsageError(f"horizon {horizon}, context length {length}: each must be 1 or more")
     network = checkpoint.forecaster().requires_grad_(False)
     tied = checkpoint.config.model.traits.tied_to_size or not file_format.any_size
     sides = (size, size)

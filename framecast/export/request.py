@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from framecast.config.argument_types import check_fields
+from framecast.video.frame_size import parse_size
 
 
 @dataclass(frozen=True)
 class ExportRequest:
     """What to export, as the command line gives it; None is as trained, or as the frames are.
 
-    Of a model `horizon`, `context_length`, `size` ("HxW"), `step` and `half`; of frames `fps`,
-    `enlarge`, `colormap`, `labels`, `step_minutes`, `value_scale`, and for how they are read
-    `axes`, `variable` and `keep_readable`.
+    Of a model `horizon`, `context_length`, `size` ("HxW"), `step`, which writes `encode` and `step`
+    for ONNX, and `half`, weights in half precision. Of frames `fps`, `enlarge`, the factor of both
+    sides, `colormap`, `labels`, `step_minutes` and `value_scale` as in `FrameStyle`, and for how
+    they are read `axes`, `variable` and `keep_readable`.
     """
 
     horizon: int | None = None
@@ -33,3 +35,8 @@ class ExportRequest:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """`size` as (H, W) in pixels; ConfigError for text that is none."""
+        return parse_size(self.size, "--size: expected HEIGHTxWIDTH") if self.size else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from framecast.inspection.diagram import Box
 from framecast.inspection.model_report import LayerLine, ModelReport
@@ -10,19 +10,19 @@ from framecast.inspection.sizes import Shape, Size, is_known, product, show_coun
 from framecast.inspection.sizes import show_shape as show
 from framecast.inspection.tensor_table import show_bytes
 from framecast.nn.shapes import FLOAT_BYTES
+from framecast.runtime.text import aligned
 
 HEADER = ("layer", "output", "parameters", "padding", "receptive field")
 
 
 def table(report: ModelReport, *, verbose: bool = False) -> Iterator[str]:
     """Lines of the table and of the sums; with `verbose` every tensor below its layer."""
-    rows = [_cells(line) for line in report.lines]
-    widths = [max(map(len, column)) for column in zip(HEADER, *rows, strict=True)]
-    yield _aligned(HEADER, widths, right=2)
-    for line, cells in zip(report.lines, rows, strict=True):
-        yield _aligned(cells, widths, right=2)
+    header, *lines = aligned([HEADER, *map(_cells, report.lines)], right={2})
+    yield header.rstrip()
+    for line, text in zip(report.lines, lines, strict=True):
+        yield text.rstrip()
         if verbose:
-            yield from (f"    {text}" for text in _details(line))
+            yield from (f"    {detail}" for detail in _details(line))
 
 
 def sums(report: ModelReport) -> Iterator[str]:
@@ -98,13 +98,6 @@ def _orders(shape: Shape | None) -> str:
     lead = 1 if len(shape) == 4 else 2
     moved = (*shape[:lead], shape[-1], *shape[lead:-1])
     return f"{show(shape)}, channels first {show(moved)}"
-
-
-def _aligned(texts: Sequence[str], widths: Sequence[int], *, right: int) -> str:
-    """Texts in columns; the one with the number `right` is aligned to the right."""
-    cells = enumerate(zip(texts, widths, strict=True))
-    columns = (t.rjust(width) if n == right else t.ljust(width) for n, (t, width) in cells)
-    return "  ".join(columns).rstrip()
 
 
 def _short(count: Size) -> str:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from framecast.config.schema import TrainConfig
+from framecast.runtime.text import counted
 from framecast.training.events import Counters
 
 WARM_UP = 0.05
@@ -63,8 +64,3 @@ class Schedule:
         if patience and counters.epoch - counters.best_epoch >= patience:
             return f"no improvement for {counted(patience, 'epoch')}"
         return None
-
-
-def counted(number: float, noun: str) -> str:
-    """A number with its noun: "1 epoch", "2 epochs", "0.5 minutes"."""
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"

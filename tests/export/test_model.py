@@ -13,9 +13,16 @@ import torch
 
 import framecast
 from framecast.config.loading import load_config
-from framecast.errors import CheckpointError, ExportMismatchError, OutputError, UsageError
+from framecast.errors import (
+    CheckpointError,
+    ConfigError,
+    ExportMismatchError,
+    OutputError,
+    UsageError,
+)
 from framecast.export import formats
-from framecast.export.model import ModelRequest, _sides, export_model, moving_blobs
+from framecast.export.model import _sides, export_model, moving_blobs
+from framecast.export.request import ExportRequest
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
@@ -123,7 +130,7 @@ def test_onnx_gives_pytorchs_frames_at_any_size_and_horizon(tmp_path, capfd, nam
 @pytest.mark.parametrize(("name", "patch", "channels"), [*NETWORKS, *TIED])
 def test_a_stepped_network_gives_its_states_back(tmp_path, name, patch, channels):
     checkpoint = make_checkpoint(name, patch, channels)
-    report = export_model(checkpoint, tmp_path / "m.onnx", ModelRequest(step=True))
+    report = export_model(checkpoint, tmp_path / "m.onnx", ExportRequest(step=True))
     assert report.paths == (tmp_path / "m.encode.onnx", tmp_path / "m.step.onnx")
     assert sorted(tmp_path.iterdir()) == sorted(report.paths)
     encode, step = (onnxruntime.InferenceSession(str(path)) for path in report.paths)
@@ -144,7 +151,7 @@ def test_a_stepped_network_gives_its_states_back(tmp_path, name, patch, channels
 @pytest.mark.parametrize("step", [False, True])
 def test_onnxruntime_alone_refuses_sizes_that_the_graph_does_not_hold_for(tmp_path, step):
     checkpoint = make_checkpoint("flow-convlstm", 4, 1)
-    path = export_model(checkpoint, tmp_path / "m.onnx", ModelRequest(step=step)).paths[0]
+    path = export_model(checkpoint, tmp_path / "m.onnx", ExportRequest(step=step)).paths[0]
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     least, most = json.loads(session.get_modelmeta().custom_metadata_map["sides"])
     assert (least, most[0]) == ([9, 9], 24)
@@ -164,7 +171,7 @@ def test_onnxruntime_alone_refuses_sizes_that_the_graph_does_not_hold_for(tmp_pa
 
 def test_all_names_of_a_stepped_network_lead_to_its_two_files(tmp_path):
     checkpoint, path = make_checkpoint(), tmp_path / "m.onnx"
-    report = export_model(checkpoint, path, ModelRequest(step=True))
+    report = export_model(checkpoint, path, ExportRequest(step=True))
     context_BTCHW = waves(1)
     expected = in_pytorch(checkpoint, context_BTCHW)
     for name in (path, *report.paths):
@@ -179,7 +186,7 @@ def test_all_names_of_a_stepped_network_lead_to_its_two_files(tmp_path):
 def test_half_precision_halves_the_file_and_its_error_is_told(tmp_path, suffix):
     checkpoint = make_checkpoint("convlstm", 4, 1, filters="[40, 36]")
     whole = export_model(checkpoint, tmp_path / f"whole{suffix}")
-    half = export_model(checkpoint, tmp_path / f"half{suffix}", ModelRequest(half=True))
+    half = export_model(checkpoint, tmp_path / f"half{suffix}", ExportRequest(half=True))
     assert half.paths[0].stat().st_size < 0.6 * whole.paths[0].stat().st_size
     assert whole.difference < 1e-5 < half.difference < 5e-3
     told = [note for note in half.notes if note.endswith("weights in half precision")]
@@ -262,7 +269,7 @@ def test_torchscript_gives_pytorchs_frames_and_refuses_other_sizes(
 )
 def test_the_printed_script_runs_and_gives_the_frames_of_predict(tmp_path, name, step):
     checkpoint = make_checkpoint("convlstm", 4, 1)
-    report = export_model(checkpoint, tmp_path / name, ModelRequest(step=step))
+    report = export_model(checkpoint, tmp_path / name, ExportRequest(step=step))
     lines = [line for line in report.snippet.splitlines() if line.strip()]
     assert len(lines) <= 12
     assert max(map(len, lines)) < 80
@@ -284,7 +291,7 @@ def test_the_printed_script_runs_and_gives_the_frames_of_predict(tmp_path, name,
 
 def test_horizon_context_and_size_can_be_chosen(tmp_path):
     checkpoint, path = make_checkpoint("convlstm", 4, 1), tmp_path / "long.torchscript"
-    report = export_model(checkpoint, path, ModelRequest(5, 4, (19, 45)))
+    report = export_model(checkpoint, path, ExportRequest(5, 4, "19x45"))
     context_BTCHW = waves(2, length=4, height=19, width=45)
     with torch.no_grad():
         found = torch.jit.load(path)(context_BTCHW).numpy()
@@ -393,7 +400,7 @@ def test_an_earlier_file_is_replaced_only_when_asked(tmp_path):
         ("folder.pt2", {}, OutputError, "folder.pt2 is a folder, a model is one file"),
         ("model.pt2", {"horizon": 0}, UsageError, "horizon 0, .* must be 1 or more"),
         ("model.pt2", {"context_length": 0}, UsageError, "context length 0"),
-        ("model.pt2", {"size": (9, 0)}, UsageError, "size 9x0"),
+        ("model.pt2", {"size": "9x0"}, ConfigError, "--size: expected HEIGHTxWIDTH, got '9x0'"),
         ("model.pt2", {"step": True}, UsageError, r"--step is not for torch.export; .* \.onnx"),
         ("m.torchscript", {"half": True}, UsageError, r"--half .*\.onnx or \.safetensors"),
     ],
@@ -407,7 +414,7 @@ def test_what_cannot_work_is_refused_before_the_slow_part(
     monkeypatch.setattr(formats.ProgramFormat, "save", never)
     (tmp_path / "folder.pt2").mkdir()
     with pytest.raises(error, match=text):
-        export_model(make_checkpoint(), tmp_path / name, ModelRequest(**options))
+        export_model(make_checkpoint(), tmp_path / name, ExportRequest(**options))
 
 
 def without(*missing):

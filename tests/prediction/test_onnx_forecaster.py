@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from framecast.errors import UsageError
-from framecast.export.model import ModelRequest, export_model
+from framecast.export.model import export_model
+from framecast.export.request import ExportRequest
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.prediction.onnx_forecaster import OnnxForecaster, open_forecaster
 from framecast.video.readers.open import open_source
@@ -25,7 +26,7 @@ def checkpoint():
 @pytest.fixture(scope="module", params=[False, True], ids=["rollout", "step"])
 def exported(request, checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    export_model(checkpoint, path, ModelRequest(step=request.param))
+    export_model(checkpoint, path, ExportRequest(step=request.param))
     return path
 
 

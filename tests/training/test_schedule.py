@@ -5,7 +5,7 @@ import pytest
 
 from framecast.config.schema import TrainConfig
 from framecast.training.events import Counters
-from framecast.training.schedule import Schedule, counted
+from framecast.training.schedule import Schedule
 
 
 def schedule(steps_per_epoch=5, **settings):
@@ -55,9 +55,3 @@ def test_progress_is_that_of_the_budget_which_is_used_up_first():
 def test_reasons_to_stop(settings, counters, reserve, reason):
     found = schedule(**{"patience": 20, **settings}).reason_to_stop(Counters(**counters), reserve)
     assert found == reason
-
-
-def test_numbers_agree_with_their_nouns():
-    assert [counted(number, "step") for number in (0, 1, 1.5, 2)] == [
-        "0 steps", "1 step", "1.5 steps", "2 steps",
-    ]  # fmt: skip

@@ -1,0 +1,24 @@
+"""Text that several wings write alike: counts with their nouns, and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+
+
+def counted(number: float, noun: str) -> str:
+    """A number with its noun: "1 epoch", "1,200 windows", "0.5 minutes"."""
+    shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{shown} {noun}{'' if number == 1 else 's'}"
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
+    """Rows as lines with two spaces between columns; those numbered `right` are right-aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = (
+        [
+            text.rjust(width) if number in right else text.ljust(width)
+            for number, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
+    )
+    return ["  ".join(row) for row in cells]
