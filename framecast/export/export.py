@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from framecast.errors import UsageError
-from framecast.export.export_report import ExportReport
 from framecast.export.frames import export_frames
-from framecast.export.request import ExportRequest
+from framecast.export.request import ExportReport, ExportRequest
 from framecast.prediction.model_files import names_model
 from framecast.prediction.model_header import check_early
 from framecast.runtime.output_files import check_target

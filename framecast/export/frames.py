@@ -10,8 +10,7 @@ import numpy as np
 
 from framecast.config.brightness_scale import read_scale
 from framecast.errors import ExportMismatchError
-from framecast.export.export_report import ExportReport
-from framecast.export.request import ExportRequest
+from framecast.export.request import ExportReport, ExportRequest
 from framecast.runtime.output_files import check_target, write_whole
 from framecast.video.frame_style import FrameStyle, rgb
 from framecast.video.frame_times import lead_label, moment_names

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from framecast.config.loading import to_dict
 from framecast.errors import ExportMismatchError, UsageError
-from framecast.export.export_report import ExportReport
 from framecast.export.formats import Export, ModelFormat, Run, pick_format, quiet
-from framecast.export.request import ExportRequest
+from framecast.export.request import ExportReport, ExportRequest
 from framecast.export.snippets import snippet
 from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint

@@ -1,8 +1,9 @@
-"""The arguments of an export; without torch or NumPy, since help lists its fields."""
+"""The arguments of an export and its result; without torch or NumPy: help lists the fields."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from framecast.config.argument_types import check_fields
 from framecast.video.frame_size import parse_size
@@ -40,3 +41,17 @@ class ExportRequest:
     def frame_size(self) -> tuple[int, int] | None:
         """`size` as (H, W) in pixels; ConfigError for text that is none."""
         return parse_size(self.size, "--size: expected HEIGHTxWIDTH") if self.size else None
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """The files or folder made, what is worth noting, and how far a model's frames are from
+    PyTorch's at most; None where that could not be checked, and for frames.
+
+    `snippet` is a Python script that runs the file.
+    """
+
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...]
+    difference: float | None = None
+    snippet: str = ""

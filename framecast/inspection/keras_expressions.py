@@ -1,7 +1,7 @@
 """Values of expressions in Keras code: constants, tensors, layers, or symbols.
 
-Numbers, lists and comparisons are evaluated; everything else is left to the reader of statements
-(`keras_code.py`) or becomes a symbol with its source text.
+Numbers, lists and comparisons are evaluated; everything else is left to the reader of calls
+(`keras_calls.py`) or becomes a symbol with its source text.
 """
 
 from __future__ import annotations
@@ -47,9 +47,8 @@ _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
 }
 _TENSOR_OPERATORS = {ast.Add: "Add", ast.Sub: "Subtract", ast.Mult: "Multiply"}
 # Builtins that have no effect but their result
-_PURE = {"range": range, "len": len, "int": int, "tuple": tuple, "list": list, "min": min}
-_PURE |= {"max": max, "sum": sum, "enumerate": enumerate, "zip": zip, "reversed": reversed}
-_PURE |= {"abs": abs, "round": round, "str": str, "bool": bool}
+_BUILTINS = (range, enumerate, zip, reversed, len, min, max, sum, abs, round)
+_PURE = {each.__name__: each for each in (*_BUILTINS, int, str, bool, tuple, list)}
 
 
 class ExpressionReader(GraphBuilder):
@@ -76,7 +75,7 @@ class ExpressionReader(GraphBuilder):
         }
 
     def call(self, node: ast.Call) -> Any:
-        """The value of a call, which the reader of statements finds."""
+        """The value of a call, which the reader of calls finds."""
         raise NotImplementedError
 
     def note(self, node: ast.AST, text: str) -> None:

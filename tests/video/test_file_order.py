@@ -2,7 +2,8 @@
 
 import pytest
 
-from framecast.video.readers.file_order import natural_key, order_names
+from framecast.video.readers.file_order import order_names
+from framecast.video.readers.frame_names import natural_key
 
 
 def test_natural_order():

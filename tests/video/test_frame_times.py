@@ -7,7 +7,8 @@ import pytest
 
 from framecast.errors import OutputError
 from framecast.video.frame_times import lead_label, lead_names, moment_names
-from framecast.video.readers.file_order import frame_times, order_names
+from framecast.video.readers.file_order import order_names
+from framecast.video.readers.frame_names import frame_times
 from framecast.video.readers.open import open_source
 from framecast.video.writers.open import open_writer, write_frames
 

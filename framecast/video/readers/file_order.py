@@ -1,8 +1,7 @@
 """The order of frames from the numbers and times in their names, and where some are missing.
 
-A name is cut into texts and numbers. Names with the same texts are one series. In a series numbers
-are read so that most steps are alike: as integers, as decimals, as a time of day, as date and time.
-A step of more than one and a half times the usual one is a gap.
+Names with the same texts between their numbers are one series. A step of more than one and a half
+times the usual one is a gap.
 """
 
 from __future__ import annotations
@@ -12,42 +11,24 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import groupby, pairwise
-from pathlib import PurePath
 
-# Steps above this multiple of the usual one skip something.
-GAP = 1.5
-
-# Share of steps that must not be gaps; where time runs less evenly, only long steps are gaps.
-STEADY = 0.9
+from framecast.video.readers.frame_names import (
+    GAP,
+    STEADY,
+    Field,
+    Name,
+    as_read,
+    evenness,
+    natural_key,
+    parse_name,
+)
 
 LONG_STEP = 5.0
 
-# Date, and time where there is one: 20160928_1605, 2021-08-04T15-53-21, 20210804155321123; names
-# are in lower case here.
-MOMENT = re.compile(
-    r"(?<![0-9])(?P<year>(?:19|20)[0-9]{2})[-_.]?(?P<month>0[1-9]|1[0-2])[-_.]?"
-    r"(?P<day>0[1-9]|[12][0-9]|3[01])"
-    r"(?:[-_ t.]{0,3}(?P<hour>[01][0-9]|2[0-3])[-_:.h]?(?P<minute>[0-5][0-9])"
-    r"(?:[-_:.m]?(?P<second>[0-5][0-9])(?P<fraction>\.[0-9]+|[0-9]{3}(?![0-9]))?)?)?(?![0-9])"
-)
-
-# Where moments are counted from.
-EPOCH = datetime(1900, 1, 1)
-
-NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-
 # Text before a number that names the camera or station, not the time.
 VIEW = re.compile(r"(?:cam|camera|view|channel|ch|eye|sensor)[-_ ]?$")
-
-# A time of day after any number of days: hours and minutes, or seconds too.
-CLOCKS = tuple(
-    re.compile(rf"([0-9]*?)([01][0-9]|2[0-3])([0-5][0-9]){seconds}")
-    for seconds in ("()", "([0-5][0-9])")
-)
-DAY = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -67,31 +48,6 @@ class Order:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class _Field:
-    """One number of a name: `text` as written, `value` to compare; seconds where it is a moment."""
-
-    text: str
-    value: Fraction
-    is_moment: bool = False
-    label: str = ""
-
-
-@dataclass(frozen=True)
-class _Name:
-    """A file's name, the texts between its numbers (with the suffix), and the numbers."""
-
-    name: str
-    texts: tuple[str, ...]
-    fields: tuple[_Field, ...]
-
-
-def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
-    """Return a sort key by which frame2 comes before frame10."""
-    pieces = re.split(r"([0-9]+)", name.casefold())
-    return tuple(int(p) if i % 2 else p for i, p in enumerate(pieces)), name
-
-
 def order_names(names: Sequence[str]) -> Order:
     """Put the names of a clip's frames in order and find where frames are missing between them.
 
@@ -100,7 +56,7 @@ def order_names(names: Sequence[str]) -> Order:
     """
     series: Series = {}
     for name in sorted(names, key=natural_key):
-        parsed = _parse(name)
+        parsed = parse_name(name)
         series.setdefault(parsed.texts, []).append(parsed)
     series = _with_first_download(_with_signs(series))
     # With fewer than three names a series on average, the texts change like numbers do.
@@ -121,7 +77,7 @@ def order_names(names: Sequence[str]) -> Order:
     return Order(tuple(ordered), tuple(gaps), _order_note(ordered) if in_doubt else "")
 
 
-Series = dict[tuple[str, ...], list[_Name]]
+Series = dict[tuple[str, ...], list[Name]]
 
 
 def _with_signs(series: Series) -> Series:
@@ -148,18 +104,18 @@ def _with_signs(series: Series) -> Series:
     return result
 
 
-def _is_sign(index: int, members: Sequence[_Name]) -> bool:
+def _is_sign(index: int, members: Sequence[Name]) -> bool:
     zeros = {m.texts[index][-1:] == "-" for m in members if m.fields[index].value == 0}
     return any(m.texts[index].endswith("+") for m in members) or zeros == {False}
 
 
-def _signed(member: _Name, texts: tuple[str, ...], index: int) -> _Name:
+def _signed(member: Name, texts: tuple[str, ...], index: int) -> Name:
     fields = list(member.fields)
     if member.texts[index].endswith("-"):
         fields[index] = replace(
             fields[index], text=f"-{fields[index].text}", value=-fields[index].value
         )
-    return _Name(member.name, texts, tuple(fields))
+    return Name(member.name, texts, tuple(fields))
 
 
 def _with_first_download(series: Series) -> Series:
@@ -174,55 +130,13 @@ def _with_first_download(series: Series) -> Series:
         (follower,) = followers
         first = min(member.fields[0].value for member in series[follower])
         if len(follower) == 3 and follower[-1] == texts[-1] and first in (1, 2):
-            number = _Field(str(first - 1), first - 1)
-            joined = [_Name(members[0].name, follower, (number,)), *series[follower]]
+            number = Field(str(first - 1), first - 1)
+            joined = [Name(members[0].name, follower, (number,)), *series[follower]]
             return {t: joined if t == follower else series[t] for t in series if t != texts}
     return series
 
 
-def frame_times(names: Sequence[str]) -> tuple[datetime, ...]:
-    """The date and time in each name, where all have one and most steps are alike; else nothing."""
-    found = [MOMENT.search(PurePath(name).stem.casefold()) for name in names]
-    moments = [_field(match, "") for match in found if match]
-    seconds = [moment.value for moment in moments if moment.is_moment]
-    rising = all(before < after for before, after in pairwise(seconds))
-    if len(seconds) < len(names) or not rising or _evenness(seconds) < STEADY:
-        return ()
-    return tuple(EPOCH + timedelta(seconds=float(value)) for value in seconds)
-
-
-def _parse(name: str) -> _Name:
-    path = PurePath(name)
-    # Windows and macOS take Frame1.PNG and frame1.png for one name.
-    stem, suffix = path.stem.casefold(), path.suffix.lower()
-    texts, fields, place = [], [], 0
-    while match := MOMENT.search(stem, place) or NUMBER.search(stem, place):
-        number = NUMBER.search(stem, place)
-        if number and (number.start(), -number.end()) < (match.start(), -match.end()):
-            match = number  # a plain number stands before the date
-        texts.append(stem[place : match.start()])
-        fields.append(_field(match, texts[-1]))
-        place = match.end()
-    return _Name(name, (*texts, stem[place:], suffix), tuple(fields))
-
-
-def _field(match: re.Match[str], label: str) -> _Field:
-    parts = match.groupdict()
-    if not parts:
-        return _Field(match[0], Fraction(match[0]), label=label)
-    try:
-        names = ("year", "month", "day", "hour", "minute", "second")
-        moment = datetime(*(int(parts[name] or 0) for name in names))  # type: ignore[arg-type]
-    except ValueError:  # the 31st of a month that has 30 days: a number like others
-        return _Field(match[0], Fraction(re.sub(r"[^0-9]", "", match[0])), label=label)
-    seconds = Fraction(int((moment - EPOCH).total_seconds()))
-    fraction = (parts["fraction"] or "0").lstrip(".")
-    # Exact fractions: float64 cannot tell nanoseconds of today apart.
-    seconds += Fraction(int(fraction), 10 ** len(fraction))
-    return _Field(match[0], seconds, is_moment=True, label=label)
-
-
-def _runs(members: list[_Name]) -> Iterator[tuple[list[_Name], list[int]]]:
+def _runs(members: list[Name]) -> Iterator[tuple[list[Name], list[int]]]:
     """Cut one series where fields before the last one that varies name a run, and sort each.
 
     `left_03_0001` is run 3 of `left`. The last field that varies counts; it goes together with the
@@ -230,7 +144,7 @@ def _runs(members: list[_Name]) -> Iterator[tuple[list[_Name], list[int]]]:
     that count in it; none where nothing does.
     """
     members = [
-        _Name(m.name, m.texts, fields) for m, fields in zip(members, _as_read(members), strict=True)
+        Name(m.name, m.texts, fields) for m, fields in zip(members, as_read(members), strict=True)
     ]
     varying = _varying(members)
     views = [i for i in varying if VIEW.search(members[0].fields[i].label)]
@@ -246,10 +160,10 @@ def _runs(members: list[_Name]) -> Iterator[tuple[list[_Name], list[int]]]:
     if is_code:
         labels, counters = [], varying
 
-    def label(member: _Name) -> tuple[Fraction, ...]:
+    def label(member: Name) -> tuple[Fraction, ...]:
         return tuple(member.fields[i].value for i in labels)
 
-    def place(member: _Name) -> tuple[Fraction, ...]:
+    def place(member: Name) -> tuple[Fraction, ...]:
         return tuple(member.fields[i].value for i in counters)
 
     # By name last, so that numbers written twice (1 and 01) do not depend on the file system.
@@ -258,7 +172,7 @@ def _runs(members: list[_Name]) -> Iterator[tuple[list[_Name], list[int]]]:
         yield list(run), [] if is_code else counters
 
 
-def _counters(members: Sequence[_Name], varying: list[int]) -> list[int]:
+def _counters(members: Sequence[Name], varying: list[int]) -> list[int]:
     """The fields, of those that vary, by which frames of one run follow one another."""
     if len(varying) < 2:
         return varying
@@ -272,90 +186,26 @@ def _counters(members: Sequence[_Name], varying: list[int]) -> list[int]:
     return [last]
 
 
-def _is_fraction(members: Sequence[_Name], before: int, last: int) -> bool:
+def _is_fraction(members: Sequence[Name], before: int, last: int) -> bool:
     """Return whether the last field is a fraction of the seconds in the one before it."""
     widths = {len(m.fields[last].text) for m in members}
     is_time = all(m.fields[before].is_moment or m.fields[before].value >= 10**8 for m in members)
     if not is_time or len(widths) != 1 or not widths <= {3, 6, 9}:
         return False
-    return _evenness([_seconds(m, before, last) for m in members]) >= STEADY
+    return evenness([_seconds(m, before, last) for m in members]) >= STEADY
 
 
-def _seconds(member: _Name, before: int, last: int) -> Fraction:
+def _seconds(member: Name, before: int, last: int) -> Fraction:
     text = member.fields[last].text
     return member.fields[before].value + Fraction(int(text), 10 ** len(text))
 
 
-def _as_read(members: Sequence[_Name]) -> Iterator[tuple[_Field, ...]]:
-    """Each member's fields with the reading of every column by which most steps are alike."""
-    columns = [*zip(*(member.fields for member in members), strict=True)]
-    return zip(*map(_read_column, columns), strict=True) if columns else iter([()] * len(members))
-
-
-def _read_column(fields: Sequence[_Field]) -> list[_Field]:
-    """Decimals of one number of digits or without trailing zeros are decimals, 1.10 is no 1.1."""
-    if all(field.is_moment for field in fields):
-        return list(fields)
-    if any(field.is_moment for field in fields):  # a counter that looked like a date now and then
-        fields = [replace(field, text=re.sub("[^0-9]", "", field.text)) for field in fields]
-        return [replace(f, value=Fraction(int(f.text)), is_moment=False) for f in fields]
-    parts = [field.text.partition(".") for field in fields]
-    fractions = {part for _, _, part in parts}
-    signed = any(field.value < 0 for field in fields)
-    uneven = len({len(part) for part in fractions}) > 1 and not signed
-    if uneven and any(part.endswith("0") for part in fractions):
-        width = max(map(len, fractions))
-        values = [int(whole) + Fraction(int(part or 0), 10**width) for whole, _, part in parts]
-    else:
-        values = [field.value for field in fields]
-    # 1655 and 1700 are 5 minutes apart as times of day, and 45 as integers.
-    for pattern in CLOCKS:
-        clock = _past_midnight([_clock(field.text, pattern) for field in fields])
-        if clock and _evenness(clock) > _evenness(values):
-            values = clock
-    return [replace(field, value=value) for field, value in zip(fields, values, strict=True)]
-
-
-def _clock(text: str, pattern: re.Pattern[str]) -> Fraction | None:
-    """Seconds of a time of day such as 1655, 165500, or 162721655 with days before it."""
-    match = pattern.fullmatch(text)
-    if match is None:
-        return None
-    days, hour, minute, second = (int(part or 0) for part in match.groups())
-    return Fraction(DAY * days + 3600 * hour + 60 * minute + second)
-
-
-def _past_midnight(values: Sequence[Fraction | None]) -> list[Fraction]:
-    """Times of day in order: those after midnight on the next day, where a clip goes over it.
-
-    It does where times are missing at one place only, and none over midnight. Empty without times.
-    """
-    if None in values:
-        return []
-    ordered = sorted({*values})
-    steps = [b - a for a, b in pairwise([*ordered, ordered[0] + DAY])]
-    usual = statistics.median(steps)
-    long = [index for index, step in enumerate(steps) if step > GAP * usual]
-    if ordered[-1] >= DAY or len(ordered) < 4 or len(long) != 1 or long[0] == len(steps) - 1:
-        return list(values)
-    return [value + DAY if value <= ordered[long[0]] else value for value in values]
-
-
-def _evenness(values: Sequence[Fraction]) -> float:
-    """Share of the steps between sorted values that are not far from the usual one."""
-    steps = [b - a for a, b in pairwise(sorted(set(values)))]
-    if not steps:
-        return 0.0
-    usual = statistics.median(steps)
-    return sum(usual / GAP <= step <= usual * GAP for step in steps) / len(steps)
-
-
-def _varying(members: Sequence[_Name]) -> list[int]:
+def _varying(members: Sequence[Name]) -> list[int]:
     columns = zip(*(member.fields for member in members), strict=True)
     return [i for i, column in enumerate(columns) if len({field.value for field in column}) > 1]
 
 
-def _gaps(run: Sequence[_Name], counters: Sequence[int]) -> Iterator[Gap]:
+def _gaps(run: Sequence[Name], counters: Sequence[int]) -> Iterator[Gap]:
     columns: list[tuple[list[Fraction], str]] = []
     if len(counters) > 1 and _is_fraction(run, *counters):
         columns.append(([_seconds(member, *counters) for member in run], "time"))
@@ -400,7 +250,7 @@ def _by_first_number(names: Sequence[str]) -> Order:
     if all(heads) and len({head[1] for head in heads}) == 1:  # type: ignore[index]
         numbers = [Fraction(int(head[2])) for head in heads]  # type: ignore[index]
         if all(a < b for a, b in pairwise(numbers)):
-            run = [_Name(n, (), (_Field("", v),)) for n, v in zip(ordered, numbers, strict=True)]
+            run = [Name(n, (), (Field("", v),)) for n, v in zip(ordered, numbers, strict=True)]
             return Order(tuple(ordered), tuple(_gaps(run, [0])))
     return Order(tuple(ordered), (), _order_note(ordered))
 

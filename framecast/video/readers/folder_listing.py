@@ -15,7 +15,8 @@ from pathlib import Path
 
 from framecast.errors import SourceError
 from framecast.video.readers.base import unreadable
-from framecast.video.readers.file_order import natural_key, order_names
+from framecast.video.readers.file_order import order_names
+from framecast.video.readers.frame_names import natural_key
 
 STILL_SUFFIXES = frozenset(
     {

@@ -21,8 +21,9 @@ from framecast.video.readers.base import (
     shorten,
     show_size,
 )
-from framecast.video.readers.file_order import Gap, frame_times, order_names
+from framecast.video.readers.file_order import Gap, order_names
 from framecast.video.readers.folder_listing import Listing
+from framecast.video.readers.frame_names import frame_times
 from framecast.video.readers.image_file import (
     DamagedImageError,
     ImageHeader,

@@ -1,0 +1,172 @@
+"""Calls in Keras code: of layers, models, functions on tensors, and builtins."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from framecast.inspection.keras_expressions import ExpressionReader, pure_call
+from framecast.inspection.keras_signatures import ALIASES, MERGES, SIGNATURES, parameters_of
+from framecast.inspection.keras_values import (
+    FunctionValue,
+    ModelValue,
+    TensorValue,
+    tensors_in,
+    to_symbol,
+)
+from framecast.inspection.layer_arguments import bind, value_problems
+from framecast.inspection.layer_outcome import Problem
+from framecast.inspection.model_graph import Node
+from framecast.inspection.sizes import Symbol
+
+# Arguments that may stay unknown: shapes then have a symbol in them
+_MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output_dim", "layer"}
+
+# Layers without a rule, recognised by name even when imported without `layers.`
+_LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of a function by its name, with the values of its arguments."""
+
+    name: str
+    positional: list[Any]
+    keywords: dict[str, Any]
+    node: ast.Call
+
+
+class CallReader(ExpressionReader):
+    """Evaluates calls by the name that is called, however it was imported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data_format: str | None = None
+
+    def call_function(
+        self, function: FunctionValue, positional: list[Any], keywords: dict[str, Any]
+    ) -> Any:
+        """The value of a function that the file defines, which the reader of statements follows."""
+        raise NotImplementedError
+
+    def call(self, node: ast.Call) -> Any:
+        if isinstance(node.func, ast.Attribute):
+            owner = self.value(node.func.value)
+            if isinstance(owner, ModelValue):
+                return self._model_method(node, owner)
+            if isinstance(owner, list) and node.func.attr in ("append", "extend"):
+                values = self.items(node.args)
+                owner += values if node.func.attr == "append" else values[0]
+                return None
+        positional = self.items(node.args)
+        keywords = {k.arg: self.value(k.value) for k in node.keywords if k.arg}
+        # **settings with a known dictionary
+        for keyword in node.keywords:
+            unpacked = self.value(keyword.value) if keyword.arg is None else None
+            if isinstance(unpacked, dict):
+                keywords |= unpacked
+        function = self.value(node.func)
+        if isinstance(function, Node):
+            return self.apply(function, positional, keywords, node.lineno)
+        if isinstance(function, FunctionValue):
+            return self.call_function(function, positional, keywords)
+        if isinstance(function, ModelValue):
+            return self.apply_model(function, positional, node)
+        # keras.layers.X, layers.X, tf.keras.layers.X and X are the same
+        name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
+        return self._call_by_name(_Call(name, positional, keywords, node))
+
+    def _call_by_name(self, call: _Call) -> Any:
+        """A call of a layer, a model, or a function that shapes depend on."""
+        name, kind = call.name, ALIASES.get(call.name, call.name)
+        if kind in SIGNATURES:
+            layer = self._layer(kind, call)
+            return self.add(layer, []) if name == "Input" else layer
+        if name.capitalize() in MERGES and call.positional:  # keras.layers.add([a, b])
+            layer = self._layer(name.capitalize(), replace(call, positional=[]))
+            return self.apply(layer, call.positional[:1], {}, call.node.lineno)
+        if name == "Sequential":
+            layers = [*call.positional, call.keywords.get("layers")][0]
+            return self._sequential(layers or [], call.node)
+        if name == "Model":
+            return self._functional(call)
+        if name == "set_image_data_format" and call.positional:
+            self.data_format = call.positional[0]
+            return None
+        return self._unknown_call(call)
+
+    def _unknown_call(self, call: _Call) -> Any:
+        """A builtin, a function on tensors or a layer that is not followed, or a symbol."""
+        if not any(isinstance(each, Symbol | TensorValue) for each in call.positional):
+            try:
+                return pure_call(call.name, call.positional)
+            except LookupError:
+                pass
+        name, line = call.name, call.node.lineno
+        if tensors := tensors_in(call.positional):
+            return self.add(Node("", name or ast.unparse(call.node.func), {}, line=line), tensors)
+        path = ast.unparse(call.node.func)
+        is_layer = name in _LAYER_WORDS or re.search(r"(^|\.)layers\.[A-Z]\w*$", path)
+        return Node("", name, {}, line=line) if is_layer else to_symbol(call.node)
+
+    def _layer(self, kind: str, call: _Call) -> Node:
+        arguments, problems = bind(kind, call.positional, call.keywords)
+        for name, value in arguments.items():
+            if name in ("layer", "backward_layer") and value is not None and value is not ...:
+                arguments[name] = self._wrapped(value, problems)
+            # An unknown activation changes no shape, unknown strides do
+            elif isinstance(value, Symbol) and name not in _MAY_BE_SYMBOLS and kind != "InputLayer":
+                arguments[name] = parameters_of(kind)[name]
+                if not name.endswith(("activation", "initializer", "regularizer", "constraint")):
+                    self.note(call.node, f"{name}={value} is not followed; the default is assumed")
+        if "data_format" in arguments and arguments["data_format"] is None:
+            arguments["data_format"] = self.data_format
+        problems += value_problems(arguments)
+        # A name may be an expression that is not followed; input_shape= is an argument of any layer
+        name = str(call.keywords.get("name") or "")
+        arguments = {**call.keywords, **arguments}
+        return Node(kind, name, arguments, line=call.node.lineno, problems=tuple(problems))
+
+    def _wrapped(self, value: Any, problems: list[Problem]) -> Any:
+        """The layer inside a wrapper as its kind and arguments; `...` if it is not a layer."""
+        if not isinstance(value, Node) or not value.kind:
+            what = f"wraps {value.name if isinstance(value, Node) else value}"
+            problems.append(Problem(f"{what}, which is not a known layer", "wrap a layer"))
+            return ...
+        problems += value.problems
+        return value.kind, value.arguments
+
+    def _sequential(self, layers: Any, node: ast.Call) -> ModelValue:
+        if not isinstance(layers, list | tuple):
+            self.note(node, f"the layers {layers} are not followed")
+            layers = []
+        model = ModelValue(list(layers), line=node.lineno)
+        self.models.append(model)
+        return model
+
+    def _functional(self, call: _Call) -> ModelValue:
+        # Model(x, y), Model(inputs=x, outputs=y), and Keras 1's Model(input=x, output=y)
+        given, keywords = [*call.positional, None, None], call.keywords
+        ends = [
+            keywords.get(f"{name}s", keywords.get(name, given[number]))
+            for number, name in enumerate(("input", "output"))
+        ]
+        inputs, outputs = (
+            tuple((each.node, each.index) for each in tensors_in(end)) for end in ends
+        )
+        model = ModelValue(None, outputs, inputs, call.node.lineno)
+        self.models.append(model)
+        return model
+
+    def _model_method(self, node: ast.Call, model: ModelValue) -> Any:
+        method = node.func.attr
+        if method == "add" and model.layers is not None and node.args:
+            layer = self.value(node.args[0])
+            # model.add(Input(...)) adds the Input itself
+            is_input = isinstance(layer, TensorValue)
+            model.layers.append(self.nodes.pop(layer.node) if is_input else layer)
+        elif method == "pop" and model.layers:
+            model.layers.pop()
+        return None
