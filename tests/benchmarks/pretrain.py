@@ -44,7 +44,7 @@ WARM_UP, LAST_LR = 100, 0.02
 DECAY, CLIP = 0.998, 1.0
 """Of the averaged weights, at most; largest norm of a gradient."""
 
-EACH, FIRST = 0.25, 0.15
+EACH, FIRST = 0.2, 0.2
 """How much every lead time counts for itself, and the first, next to the error of all together."""
 
 SAVE_SECONDS = 180

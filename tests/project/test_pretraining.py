@@ -144,7 +144,7 @@ def test_the_loss_weighs_logs_of_errors_relative_to_persistence():
         return np.log((mse + 0.02 * reference + 3e-6) / (reference + 3e-6))
 
     each = ratio(errors, still)
-    expected = 0.6 * ratio(errors.mean(), still.mean()) + 0.25 * each.mean() + 0.15 * each[0]
+    expected = 0.6 * ratio(errors.mean(), still.mean()) + 0.2 * each.mean() + 0.2 * each[0]
     assert relative_error(frames, target, last).item() == pytest.approx(expected, rel=1e-4)
 
 

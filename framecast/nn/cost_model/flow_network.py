@@ -101,7 +101,7 @@ def step_flow(build: CostBuilder) -> None:
         "candidates x weights, plus uncertainty x residual; the fit to a clip",
         painted,
         _maps(build, C),
-        parameters=(("confidence", (CANDIDATES,)), ("blend", (LEADS, len(BLENDED)))),
+        parameters=(("confidence", (CANDIDATES, HINDCASTS, 1, 1)), ("blend", (LEADS, len(BLENDED)))),
         saved=(C + 2 * CANDIDATES) * frame + 12 * work,
         workspace=(5 * C + CANDIDATES) * frame + 30 * work,
     )
@@ -143,7 +143,7 @@ def _fine(build: CostBuilder, channels: int, *, frames: int = 0) -> Axes:
 def _scene(build: CostBuilder) -> int:
     """Elements that all lead times share, and the newest frame."""
     frames = (1 + len(BLURS) + 2) * size(_maps(build, build.C))
-    return frames + 14 * size(_maps(build, 1, _scale(build)))
+    return frames + 17 * size(_maps(build, 1, _scale(build)))
 
 
 def _classical_macs(build: CostBuilder) -> int:

@@ -28,9 +28,9 @@ STILL = 0.25
 """Mean change in grey levels of 255 below which a window is mostly drawn again: of context and
 future together, since what just came to rest must be learnt, too."""
 
-HELD = 0.03
-"""Share of windows some of whose frames are repeated in a regular pattern, as where a slow clip was
-brought to a higher rate."""
+HELD = 0.05
+"""Share of windows some of whose frames are repeated in a regular pattern that the context shows
+whole, as where a slow clip was brought to a higher rate."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def real_window(random: Generator, kinds: dict[str, list[Scene]]) -> np.ndarray:
 
 
 def _held_frames(random: Generator, length: int) -> np.ndarray:
-    """The numbers of frames (T,) shown when 1 to 3 of every 2 to 4 are new."""
-    period = int(random.integers(2, 5))
+    """The numbers of frames (T,) shown when 1 of 2, or 1 or 2 of 3, are new."""
+    period = int(random.integers(2, 4))
     new = int(random.integers(1, period))
     shown = (np.arange(length) + random.integers(period)) * new // period
     return shown - shown[0]

@@ -35,13 +35,14 @@ class Hindcast(NamedTuple):
     """How the context would have been forecast: residuals and errors, at working size.
 
     `residual_BThw` is each frame minus its predecessor carried along, `change_BThw` minus its
-    predecessor in place, both 0 for the first frame; `log_errors_B6hw` the logs of mean squared
-    errors nearby; `uncertainty_B1hw` the root of the first, from a wider window.
+    predecessor in place, both 0 for the first frame; `log_errors_B9hw` the logs of mean squared
+    errors nearby, in the order of `HINDCASTS`; `uncertainty_B1hw` the root of the first, from a
+    wider window.
     """
 
     residual_BThw: Tensor
     change_BThw: Tensor
-    log_errors_B6hw: Tensor
+    log_errors_B9hw: Tensor
     uncertainty_B1hw: Tensor
 
 
@@ -49,9 +50,9 @@ def hindcast(grey_BThw: Tensor, velocities_B4hw: Tensor) -> Hindcast:
     """Try the candidates that `HINDCASTS` counts on every step of the context."""
     T = grey_BThw.shape[1]
     if T == 1:  # one frame shows no error
-        errors_B6hw = torch.full_like(grey_BThw.expand(-1, HINDCASTS, -1, -1), UNKNOWN)
+        errors_B9hw = torch.full_like(grey_BThw.expand(-1, HINDCASTS, -1, -1), UNKNOWN)
         still = torch.zeros_like(grey_BThw)
-        return Hindcast(still, still, (errors_B6hw + LOG_FLOOR).log(), errors_B6hw[:, :1].sqrt())
+        return Hindcast(still, still, (errors_B9hw + LOG_FLOOR).log(), errors_B9hw[:, :1].sqrt())
     older_BThw, newer_BThw = grey_BThw[:, :-1], grey_BThw[:, 1:]
     carried_BThw = advance(older_BThw, velocities_B4hw[:, :2])
     elsewhere_BThw = advance(older_BThw, velocities_B4hw[:, 2:])
@@ -60,12 +61,15 @@ def hindcast(grey_BThw: Tensor, velocities_B4hw: Tensor) -> Hindcast:
     misses = [newer_BThw - frames_BThw for frames_BThw in tried]
     misses.append(grey_BThw - grey_BThw.mean(dim=1, keepdim=True))
     errors = [miss_BThw.square().mean(dim=1, keepdim=True) for miss_BThw in misses]
-    log_errors_B6hw = (gaussian_blur(torch.cat(errors, dim=1), ERROR_SIGMA) + LOG_FLOOR).log()
+    # Where something just began to move the mean over the context would still favour the last frame.
+    newest = [misses[i][:, -1:].square() for i in (0, 3, 4)]
+    errors = [*errors[:4], *newest[:2], *errors[4:], newest[2]]
+    log_errors_B9hw = (gaussian_blur(torch.cat(errors, dim=1), ERROR_SIGMA) + LOG_FLOOR).log()
     # On the coarse grid a window of 12 pixels is 3 cells wide, so the blur is cheap.
     wide_B1hw = enlarge(gaussian_blur(shrink(errors[0], FINE), WIDE_SIGMA), FINE)
     # The first frame has no predecessor: 0 keeps as many maps as frames.
     residual_BThw, change_BThw = (F.pad(misses[i], (0, 0, 0, 0, 1, 0)) for i in (0, 4))
-    return Hindcast(residual_BThw, change_BThw, log_errors_B6hw, (wide_B1hw + 1e-6).sqrt())
+    return Hindcast(residual_BThw, change_BThw, log_errors_B9hw, (wide_B1hw + 1e-6).sqrt())
 
 
 def blurs(image_BCHW: Tensor, scale: int) -> tuple[Tensor, ...]:

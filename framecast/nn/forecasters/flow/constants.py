@@ -35,12 +35,13 @@ CANDIDATES = 10
 and softened; the network's own last forecast, carried one frame on; and in place the last frame,
 the context's mean and the last frame blurred."""
 
-HINDCASTS = 6
-"""Candidates that are tried on the context itself: carried along the first motion, sharp, softened
-and blurred; carried along the second; last frame; mean."""
+MOVING, HINDCASTS = 6, 9
+"""Errors of candidates tried on the context itself, those that move first, and all: carried along
+the first motion, sharp, softened and blurred, and along the second; the newest frame alone carried
+along the first and the second; last frame; mean; the newest frame alone from the last before it."""
 
-HINDCAST_OF = (0, 1, 2, 2, 3, 1, 0, 4, 5, 2)
-"""The hindcast whose error stands for each candidate's."""
+HINDCAST_OF = (0, 1, 2, 2, 3, 1, 0, 6, 7, 2)
+"""The hindcast whose error stands for each candidate's, to begin with."""
 
 CONTEXT_MAPS, FORECAST_MAPS = 3, 6
 """Maps that a context frame is read as, and those that a forecast is painted from."""

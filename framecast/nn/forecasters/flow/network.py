@@ -40,8 +40,10 @@ from framecast.nn.forecasters.flow.constants import (
     FINE,
     FORECAST_MAPS,
     HINDCAST_OF,
+    HINDCASTS,
     HINTS,
     LEADS,
+    MOVING,
     NEWEST,
     OWN,
     PATCH,
@@ -82,11 +84,11 @@ class Scene(NamedTuple):
     blurs_BCHW: tuple[Tensor, ...]
     mean_BCHW: Tensor
     still_B2hw: Tensor
-    moving_B6hw: Tensor
-    log_errors_B2hw: Tensor
+    moving_B8hw: Tensor
+    log_errors_B3hw: Tensor
     velocities_B4hw: Tensor
     velocities_B4XX: Tensor
-    log_errors_B6XX: Tensor
+    log_errors_B9XX: Tensor
     size: tuple[int, int]
     scale: int
 
@@ -150,9 +152,10 @@ class FlowConvLSTM(Forecaster):
         self.read = conv3x3(FORECAST_MAPS * FINE**2 + CONDITIONS, E)
         self.mix = conv3x3(E, E)
         self.paint = zero_conv(E, (CANDIDATES + 1) * FINE**2)
-        self.confidence = nn.Parameter(torch.full((CANDIDATES,), CONFIDENCE))
+        self.confidence = nn.Parameter(torch.zeros(CANDIDATES, HINDCASTS, 1, 1))
         self.blend = nn.Parameter(torch.zeros(LEADS, len(BLENDED)))
         with torch.no_grad():
+            self.confidence[torch.arange(CANDIDATES), HINDCAST_OF] = CONFIDENCE
             # The last of the painted maps is the residual, which starts at 0.
             odds = torch.tensor((*FIRST_ODDS, 0.0))
             self.paint.bias.copy_(odds.repeat_interleave(FINE**2))
@@ -215,21 +218,21 @@ class FlowConvLSTM(Forecaster):
         velocities_B4hw = torch.cat((wide_B2hw, newest_B2hw), dim=1)
         tried = hindcast(grey_BThw, velocities_B4hw)
         residual_BThw = squash(tried.residual_BThw)
-        log_errors_B6hw = tried.log_errors_B6hw
+        log_errors_B9hw = tried.log_errors_B9hw
         last_BCHW = seen_BTCHW[:, -1]
         still_B2hw = torch.stack((grey_BThw[:, -1], grey_BThw.mean(dim=1)), dim=1)
         cells_B4XX = shrink(velocities_B4hw, PATCH)
-        moving = (residual_BThw[:, -1:], log_errors_B6hw[:, :4], tried.uncertainty_B1hw)
+        moving = (residual_BThw[:, -1:], log_errors_B9hw[:, :MOVING], tried.uncertainty_B1hw)
         scene = Scene(
             last_BCHW,
             blurs(last_BCHW, scale),
             seen_BTCHW.mean(dim=1),
             still_B2hw,
             torch.cat(moving, dim=1),
-            log_errors_B6hw[:, 4:],
+            log_errors_B9hw[:, MOVING:],
             velocities_B4hw,
             cells_B4XX / (1 + cells_B4XX.abs()),
-            shrink(log_errors_B6hw, PATCH) / LOG_UNIT + 1,
+            shrink(log_errors_B9hw, PATCH) / LOG_UNIT + 1,
             size,
             scale,
         )
@@ -240,7 +243,7 @@ class FlowConvLSTM(Forecaster):
         """Further inputs of the layers, (B, `HINTS`, ...) on the grid."""
         lead_B1XX = (lead_B / LEAD_UNIT).view(-1, 1, 1, 1).expand_as(covered_B2XX[:, :1])
         return torch.cat(
-            (scene.velocities_B4XX, lead_B1XX, covered_B2XX, scene.log_errors_B6XX), dim=1
+            (scene.velocities_B4XX, lead_B1XX, covered_B2XX, scene.log_errors_B9XX), dim=1
         )
 
     def _forecast(self, state: FlowState) -> tuple[Tensor, tuple[Tensor, ...], FlowState]:
@@ -249,14 +252,15 @@ class FlowConvLSTM(Forecaster):
         hidden_BFHW, layers = self._recur(state, lead_B)
         motion = self._move(state, hidden_BFHW)
         candidates = self._candidates(state, motion)
-        moving_B6hw = warp(scene.moving_B6hw, motion.displacements_B4hw[:, :2])
-        log_errors_B6hw = torch.cat((moving_B6hw[:, 1:5], scene.log_errors_B2hw), dim=1)
-        maps_B6hw = self._look(scene, candidates, moving_B6hw[:, :1])
+        moving_B8hw = warp(scene.moving_B8hw, motion.displacements_B4hw[:, :2])
+        residual_B1hw, log_errors_B6hw, uncertainty_B1hw = moving_B8hw.split((1, MOVING, 1), dim=1)
+        log_errors_B9hw = torch.cat((log_errors_B6hw, scene.log_errors_B3hw), dim=1)
+        maps_B6hw = self._look(scene, candidates, residual_B1hw)
         # Not `norm`, which takes 10 times as long over a short axis that is not the last.
         squares_B2hw = motion.velocities_B4hw[:, :2].square()
         speed_B1hw = (squares_B2hw.sum(dim=1, keepdim=True) + 1e-12).sqrt()
         slow_B1hw = speed_B1hw / (1 + speed_B1hw)
-        conditions = (motion.coverage_B2hw, slow_B1hw, log_errors_B6hw / LOG_UNIT + 1)
+        conditions = (motion.coverage_B2hw, slow_B1hw, log_errors_B9hw / LOG_UNIT + 1)
         cells = (to_cells(maps_B6hw, FINE), shrink(torch.cat(conditions, dim=1), FINE))
         lifted_BEHW = to_pixels(self.lift(hidden_BFHW), PATCH // FINE)
         read_BEHW = self.read(channels_last(torch.cat(cells, dim=1)))
@@ -265,13 +269,13 @@ class FlowConvLSTM(Forecaster):
         painted_BPhw = to_pixels(self.paint(embedded_BEHW).float(), FINE)
         # softmax(-c log e) = e^-c / sum: weights by inverse error, the classical combination of
         # forecasts (Bates & Granger 1969), which the painted log-odds then correct.
-        known_BKhw = self.confidence.view(-1, 1, 1) * log_errors_B6hw[:, HINDCAST_OF]
+        known_BKhw = F.conv2d(log_errors_B9hw, self.confidence)
         weights_BKhw = torch.softmax(painted_BPhw[:, :CANDIDATES] - known_BKhw, dim=1)
         frame_BCHW, spread_B1HW = blended(enlarge(weights_BKhw, scene.scale), candidates)
         spread_B1hw = shrink(spread_B1HW, scene.scale)
         # Where candidates agree and hindcasts were right there is nothing to add.
-        residual_B1hw = painted_BPhw[:, CANDIDATES:] * (moving_B6hw[:, 5:] + spread_B1hw)
-        frame_BCHW = frame_BCHW + enlarge(residual_B1hw, scene.scale)
+        painted_B1hw = painted_BPhw[:, CANDIDATES:] * (uncertainty_B1hw + spread_B1hw)
+        frame_BCHW = frame_BCHW + enlarge(painted_B1hw, scene.scale)
         after = state._replace(
             # Weights that diverge must not: sampling at places that are not finite crashes PyTorch.
             frame_BCHW=frame_BCHW.clamp(-1, 2),
