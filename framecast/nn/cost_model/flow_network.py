@@ -101,6 +101,7 @@ def step_flow(build: CostBuilder) -> None:
         "candidates x weights, plus uncertainty x residual; the fit to a clip",
         painted,
         _maps(build, C),
+        macs=CANDIDATES * HINDCASTS * work,
         parameters=(("confidence", (CANDIDATES, HINDCASTS, 1, 1)), ("blend", (LEADS, len(BLENDED)))),
         saved=(C + 2 * CANDIDATES) * frame + 12 * work,
         workspace=(5 * C + CANDIDATES) * frame + 30 * work,
