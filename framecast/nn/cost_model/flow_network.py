@@ -102,7 +102,10 @@ def step_flow(build: CostBuilder) -> None:
         painted,
         _maps(build, C),
         macs=CANDIDATES * HINDCASTS * work,
-        parameters=(("confidence", (CANDIDATES, HINDCASTS, 1, 1)), ("blend", (LEADS, len(BLENDED)))),
+        parameters=(
+            ("confidence", (CANDIDATES, HINDCASTS, 1, 1)),
+            ("blend", (LEADS, len(BLENDED))),
+        ),
         saved=(C + 2 * CANDIDATES) * frame + 12 * work,
         workspace=(5 * C + CANDIDATES) * frame + 30 * work,
     )

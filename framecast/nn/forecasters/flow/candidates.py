@@ -61,7 +61,7 @@ def hindcast(grey_BThw: Tensor, velocities_B4hw: Tensor) -> Hindcast:
     misses = [newer_BThw - frames_BThw for frames_BThw in tried]
     misses.append(grey_BThw - grey_BThw.mean(dim=1, keepdim=True))
     errors = [miss_BThw.square().mean(dim=1, keepdim=True) for miss_BThw in misses]
-    # Where something just began to move the mean over the context would still favour the last frame.
+    # Where something just began to move, means over the context still favour the last frame.
     newest = [misses[i][:, -1:].square() for i in (0, 3, 4)]
     errors = [*errors[:4], *newest[:2], *errors[4:], newest[2]]
     log_errors_B9hw = (gaussian_blur(torch.cat(errors, dim=1), ERROR_SIGMA) + LOG_FLOOR).log()
