@@ -10,7 +10,6 @@ from typing import Any
 from framecast.inspection.keras_expressions import ExpressionReader, pure_call
 from framecast.inspection.keras_signatures import ALIASES, MERGES, SIGNATURES, parameters_of
 from framecast.inspection.keras_values import (
-    FunctionValue,
     ModelValue,
     TensorValue,
     tensors_in,
@@ -46,7 +45,7 @@ class CallReader(ExpressionReader):
         self.data_format: str | None = None
 
     def call_function(
-        self, function: FunctionValue, positional: list[Any], keywords: dict[str, Any]
+        self, function: ast.FunctionDef, positional: list[Any], keywords: dict[str, Any]
     ) -> Any:
         """The value of a function that the file defines, which the reader of statements follows."""
         raise NotImplementedError
@@ -70,7 +69,7 @@ class CallReader(ExpressionReader):
         function = self.value(node.func)
         if isinstance(function, Node):
             return self.apply(function, positional, keywords, node.lineno)
-        if isinstance(function, FunctionValue):
+        if isinstance(function, ast.FunctionDef):
             return self.call_function(function, positional, keywords)
         if isinstance(function, ModelValue):
             return self.apply_model(function, positional, node)

@@ -19,7 +19,6 @@ from framecast.inspection.keras_calls import CallReader
 from framecast.inspection.keras_expressions import LONGEST_LOOP
 from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
 from framecast.inspection.keras_values import (
-    FunctionValue,
     TensorValue,
 )
 from framecast.inspection.model_graph import Graph, Node
@@ -168,7 +167,7 @@ class _Reader(CallReader):
         if self.nodes or any(model.layers for model in self.models):
             return
         for value in list(self.names.values()):
-            if isinstance(value, FunctionValue) and value.definition.name not in self.called:
+            if isinstance(value, ast.FunctionDef) and value.name not in self.called:
                 self.call_function(value, [], {})
 
     def _assignment(self, node: ast.Assign | ast.AnnAssign) -> None:
@@ -183,7 +182,7 @@ class _Reader(CallReader):
         self.assign(node.target, value)
 
     def _function(self, node: ast.FunctionDef) -> None:
-        self.names[node.name] = FunctionValue(node)
+        self.names[node.name] = node
 
     def _return(self, node: ast.Return) -> None:
         raise _ReturnError(None if node.value is None else self.value(node.value))
@@ -230,14 +229,13 @@ class _Reader(CallReader):
         self.run(node.body if test else node.orelse)
 
     def call_function(
-        self, function: FunctionValue, positional: list[Any], keywords: dict[str, Any]
+        self, function: ast.FunctionDef, positional: list[Any], keywords: dict[str, Any]
     ) -> Any:
-        definition = function.definition
-        self.called.add(definition.name)
+        self.called.add(function.name)
         if self.depth > DEEPEST_CALL:
-            self.note(definition, f"{definition.name} calls itself too often to be followed")
-            return Symbol(definition.name)
-        given = definition.args
+            self.note(function, f"{function.name} calls itself too often to be followed")
+            return Symbol(function.name)
+        given = function.args
         # Only the last of the positional arguments have defaults
         lacking = [None] * (len(given.args) - len(given.defaults))
         defaults = [*lacking, *given.defaults, *given.kw_defaults]
@@ -252,7 +250,7 @@ class _Reader(CallReader):
         self.depth += 1
         try:
             with self._quiet_where_nothing_is_built():
-                self.run(definition.body)
+                self.run(function.body)
         except _ReturnError as returned:
             return returned.value
         finally:

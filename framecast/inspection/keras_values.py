@@ -31,11 +31,6 @@ class ModelValue:
     line: int = 0
 
 
-@dataclass
-class FunctionValue:
-    definition: ast.FunctionDef
-
-
 class GraphBuilder:
     """Nodes in the order in which layers are called, and the models made of them."""
 
@@ -95,10 +90,7 @@ class GraphBuilder:
             # Its Input is replaced by the tensor it is called on
             if number in moved:
                 continue
-            node = self.nodes[number]
-            inputs = tuple(_moved(each, moved) for each in node.inputs)
-            states = tuple(_moved(each, moved) for each in node.states)
-            self.nodes.append(replace(node, inputs=inputs, states=states))
+            self.nodes.append(_rewired(self.nodes[number], moved))
             moved[number] = (len(self.nodes) - 1, None)
         return TensorValue(*_moved(model.outputs[0], moved))
 
@@ -147,6 +139,14 @@ def tensors_in(values: Any) -> list[TensorValue]:
     return [each for each in flat(values) if isinstance(each, TensorValue)]
 
 
+def _rewired(node: Node, moved: dict[int, Tensor]) -> Node:
+    """A node that reads other tensors."""
+    inputs, states = (
+        tuple(_moved(each, moved) for each in tensors) for tensors in (node.inputs, node.states)
+    )
+    return replace(node, inputs=inputs, states=states)
+
+
 def _moved(tensor: Tensor, moved: dict[int, Tensor]) -> Tensor:
     node, index = moved.get(tensor[0], tensor)
     return (node, tensor[1] if index is None else index)
@@ -166,10 +166,5 @@ def _only(nodes: Sequence[Node], ends: tuple[Tensor, ...], notes: list[str]) -> 
     """The part of the nodes that the ends depend on, numbered from 0."""
     kept = sorted(_ancestors(nodes, ends))
     places = {old: (new, None) for new, old in enumerate(kept)}
-    chosen = []
-    for number in kept:
-        node = nodes[number]
-        node.inputs = tuple(_moved(each, places) for each in node.inputs)
-        node.states = tuple(_moved(each, places) for each in node.states)
-        chosen.append(node)
+    chosen = [_rewired(nodes[number], places) for number in kept]
     return Graph(chosen, tuple(_moved(each, places) for each in ends), notes)

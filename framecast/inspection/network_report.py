@@ -320,47 +320,39 @@ def _line(name: str, operation: str, output: Axes, source: Axes = (), **fields: 
 
 
 def _figures(training: Totals, prediction: Totals, batch: int) -> tuple[tuple[str, int, str], ...]:
-    table = (
-        ("parameters", training.parameters, "{count} parameters"),
-        ("weight_bytes", training.weight_bytes, "{bytes} of weights"),
+    weights, saved = training.weight_bytes, training.training_bytes
+    return (
+        ("parameters", training.parameters, f"{training.parameters:,} parameters"),
+        ("weight_bytes", weights, f"{show_bytes(weights)} of weights"),
         (
             "training_macs",
             training.macs,
-            "{billions} billion multiply-adds in convolutions and dense layers of one training "
-            f"forward pass ({batch} windows)",
+            f"{_billions(training.macs)} in convolutions and dense layers of one training forward "
+            f"pass ({batch} windows)",
         ),
         (
             "training_activation_bytes",
-            training.training_bytes,
-            "about {bytes} saved for the backward pass of a batch, float32",
+            saved,
+            f"about {show_bytes(saved)} saved for the backward pass of a batch, float32",
         ),
         (
             "training_weight_bytes",
             training.optimizer_bytes,
-            "{bytes} for weights, gradients, optimizer and averaged weights",
+            f"{show_bytes(training.optimizer_bytes)} for weights, gradients, optimizer and "
+            "averaged weights",
         ),
-        (
-            "prediction_macs",
-            prediction.macs,
-            "{billions} billion multiply-adds to predict one clip",
-        ),
+        ("prediction_macs", prediction.macs, f"{_billions(prediction.macs)} to predict one clip"),
         (
             "prediction_bytes",
             prediction.prediction_bytes,
-            "about {bytes} of tensors at most while predicting, float32, weights and PyTorch's own "
-            "buffers apart",
+            f"about {show_bytes(prediction.prediction_bytes)} of tensors at most while predicting, "
+            "float32, weights and PyTorch's own buffers apart",
         ),
     )
-    return tuple(
-        (
-            key,
-            value,
-            text.format(
-                count=f"{value:,}", bytes=show_bytes(value), billions=f"{value / 1e9:,.2f}"
-            ),
-        )
-        for key, value, text in table
-    )
+
+
+def _billions(macs: int) -> str:
+    return f"{macs / 1e9:,.2f} billion multiply-adds"
 
 
 def _image(channels: int, frame: tuple[int, int]) -> Axes:

@@ -1,4 +1,4 @@
-"""One command line in a child of its own, with limits on time and memory, and what came of it."""
+"""A function in a forked child of its own, with limits on time and memory, and what came of it."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ def run_child(call: Callable[[], int], folder: Path, limits: Limits) -> Outcome:
         os.write(writing, str(_resident()).encode())
         _become_child(call, folder, outputs, limits)  # never returns
     _, status, used = os.wait4(child, 0)
+    with suppress(ProcessLookupError):  # what it started and left, where it leads a group
+        os.killpg(child, signal.SIGKILL)
     before = int(os.read(reading, 100))
     for end in (reading, writing):
         os.close(end)

@@ -5,26 +5,26 @@ Which tests run which lines is measured once; a changed line then needs only tho
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
-import resource
-import signal
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import coverage
 import pytest
 
+from ..fuzz.children import Limits, Outcome, run_child
+
 SHARED = ("av", "cv2", "hypothesis", "imageio", "matplotlib.figure", "numpy", "onnx", "PIL.Image")
 SHARED += ("rich.console", "scipy.ndimage", "tifffile", "torch._dynamo", "typer", "yaml")
-MEMORY = 6_000_000_000
-"""Bytes that a child may add: a changed loop can allocate for ever."""
+MEMORY = 3_000_000_000
+"""Bytes, half of those at which a child ends: a changed loop can allocate for ever."""
 SLOW = 20.0
 """Seconds of CPU time of a test that is not run against changes."""
 
@@ -76,7 +76,8 @@ def tests_by_line(checkout: Path, paths: list[str], record: Path) -> LineTests:
             record.write_text(json.dumps(found), encoding="utf-8")
             return code
 
-        run_forked(call, checkout, seconds=3 * 3600, log=record.with_suffix(".log"))
+        outcome = run_forked(call, checkout, seconds=3 * 3600)
+        record.with_suffix(".log").write_text(outcome.out + outcome.err, encoding="utf-8")
     found = json.loads(record.read_text(encoding="utf-8"))
     return {
         file: {int(line): tests for line, tests in lines.items()} for file, lines in found.items()
@@ -104,9 +105,8 @@ def tests_of(lines: range, file: str, known: LineTests) -> list[str]:
 
 def run_tests(checkout: Path, tests: list[str], seconds: float) -> int:
     """pytest's exit code, or minus the signal that ended it: SIGPROF or SIGALRM for too slow."""
-    return run_forked(
-        lambda: pytest.main([*_quiet(checkout), "-x", *tests]), checkout, seconds, Path(os.devnull)
-    )
+    call = partial(pytest.main, [*_quiet(checkout), "-x", *tests])
+    return run_forked(call, checkout, seconds).code
 
 
 def _quiet(checkout: Path) -> list[str]:
@@ -122,22 +122,11 @@ def share_imports() -> None:
     sys.modules["cv2"].setNumThreads(1)
 
 
-def run_forked(call: Callable[[], Any], folder: Path, seconds: float, log: Path) -> int:
-    """Call a function in a child in `folder`, which also leads `sys.path`; its exit code."""
-    child = os.fork()
-    if child == 0:
-        _become_child(call, folder, seconds, log)  # never returns
-    _, status, _ = os.wait4(child, 0)
-    with contextlib.suppress(ProcessLookupError):  # what its tests started and left
-        os.killpg(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(status)
+def run_forked(call: Callable[[], Any], folder: Path, seconds: float) -> Outcome:
+    """Call a function in a child in `folder`, which also leads `sys.path`."""
 
-
-def _become_child(call: Callable[[], Any], folder: Path, seconds: float, log: Path) -> None:
-    code = 70
-    try:
+    def in_folder() -> int:
         os.setsid()
-        os.chdir(folder)
         sys.path[0] = str(folder)
         os.environ["PYTHONPATH"] = str(folder)  # of what tests start
         # Compiled files are told from their sources by second and size, which a change may keep.
@@ -145,18 +134,6 @@ def _become_child(call: Callable[[], Any], folder: Path, seconds: float, log: Pa
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         for name in [n for n in sys.modules if n.partition(".")[0] in ("framecast", "tests")]:
             del sys.modules[name]
-        # CPU time, since a busy machine is slow; ten times as long for tests that only wait.
-        for signal_of, timer, factor in (
-            (signal.SIGPROF, signal.ITIMER_PROF, 1),
-            (signal.SIGALRM, signal.ITIMER_REAL, 10),
-        ):
-            signal.signal(signal_of, signal.SIG_DFL)
-            signal.setitimer(timer, factor * seconds)
-        now = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, now + MEMORY))
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for stream in (1, 2):
-            os.dup2(file, stream)
-        code = int(call())
-    finally:
-        os._exit(code)
+        return int(call())
+
+    return run_child(in_folder, folder, Limits(seconds, MEMORY, waiting=10))
