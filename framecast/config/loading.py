@@ -108,15 +108,14 @@ def load_config(
 
 
 def origins(
-    path: Path | None = None,
-    overrides: Sequence[str | tuple[str, object, str]] = (),
-    env: Mapping[str, str] | None = os.environ,
+    path: Path | None, overrides: Sequence[str | tuple[str, object, str]]
 ) -> dict[str, str]:
     """Where each setting that is not the default was set: a file, a variable or a flag.
 
     Arguments and errors as for `load_config`.
     """
-    return {name: origin for found, origin in _layers(path, overrides, env) for name in found}
+    layers = _layers(path, overrides, os.environ)
+    return {name: origin for found, origin in layers for name in found}
 
 
 def _layers(

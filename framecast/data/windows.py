@@ -156,16 +156,14 @@ def plan_windows(
     ]
 
 
-def plan_split(
-    clips: Sequence[ClipLength], data: DataConfig, horizon: int | None = None, seed: int = 0
-) -> Split:
+def plan_split(clips: Sequence[ClipLength], data: DataConfig, seed: int = 0) -> Split:
     """The training and validation windows of a run over all its clips.
 
-    `horizon` None takes `data.horizon`, where "auto" becomes the longest that fits (at most 12).
-    `seed` draws the clips of a split by clip.
-    Raises SourceError, with the frames needed and found, when either side would have no window.
+    A `data.horizon` of "auto" becomes the longest that fits (at most 12). `seed` draws the clips of
+    a split by clip. Raises SourceError, with the frames needed and found, when either side would
+    have no window.
     """
-    wanted = data.horizon if horizon is None else horizon
+    wanted = data.horizon
     mode = _split_mode(clips, data, wanted)
     if wanted == "auto":
         wanted = auto_horizon(clips, data.context_length, data.frame_step, mode)

@@ -90,7 +90,6 @@ def comparison_video(
     truth_THWC: Iterable[np.ndarray] | None = None,
     baseline: tuple[str, Iterable[np.ndarray]] | None = None,
     *,
-    scale: float = ERROR_SCALE,
     paint: Callable[[np.ndarray], np.ndarray] = lambda frame: frame,
     label: Callable[[int], str] = lead_label,
 ) -> Iterator[np.ndarray]:
@@ -119,8 +118,8 @@ def comparison_video(
         if baseline is not None:
             panels.append(Panel(name, painted[1], detail))
         if with_truth:
-            error = None if truth is None else error_frame(prediction, truth, scale=scale)
-            panels += [Panel("truth", painted[2], detail), Panel("error", error, scale=scale)]
+            error = None if truth is None else error_frame(prediction, truth)
+            panels += [Panel("truth", painted[2], detail), Panel("error", error, scale=ERROR_SCALE)]
         return comparison_frame(panels)
 
     context = list(context_THWC)
@@ -137,7 +136,6 @@ def contact_strip(
     truth_THWC: Sequence[np.ndarray] | None = None,
     *,
     columns: int = 6,
-    scale: float = ERROR_SCALE,
 ) -> np.ndarray:
     """One still picture (H', W', 3) uint8: rows for truth, prediction and error over lead times.
 
@@ -155,9 +153,9 @@ def contact_strip(
     rows: list[tuple[Panel, list[np.ndarray]]] = [(Panel("prediction", None), predictions)]
     if truth_THWC is not None:
         truths = [truth_THWC[lead - 1] for lead in leads]
-        errors = [error_frame(*pair, scale=scale) for pair in zip(predictions, truths, strict=True)]
+        errors = [error_frame(*pair) for pair in zip(predictions, truths, strict=True)]
         rows.insert(0, (Panel("truth", None), truths))
-        rows.append((Panel("error", None, scale=scale), errors))
+        rows.append((Panel("error", None, scale=ERROR_SCALE), errors))
     last = context_THWC[-1]
     height, width = _common_size([last, *chain.from_iterable(frames for _, frames in rows)])
     cell = _Cell.fitting(height, width, STRIP_SIDES)

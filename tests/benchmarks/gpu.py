@@ -29,7 +29,7 @@ from framecast.runtime.device import autocast, placed
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import squared_error
 
-from .shared.layers import LOOP, OURS, SHAPES, Shape, build, forward, frames
+from .shared.layers import LOOP, OURS, SHAPES, Shape, bare_convolutions, build, forward, frames
 from .shared.output import machine, write_json
 
 DEVICE = "cuda"
@@ -145,7 +145,7 @@ def times(shape: Shape, rounds: int) -> dict[str, float]:
     """Milliseconds of a training step."""
     x = frames(shape).to(DEVICE)
     runs = {name: _step(build(name, shape, None), x) for name in (OURS, LOOP)}
-    runs["bare convolutions"] = _bare(shape, x)
+    runs["bare convolutions"] = _bare(shape)
     return _medians(runs, rounds)
 
 
@@ -177,16 +177,13 @@ def _step(module: nn.Module, x: Tensor) -> Callable[[], None]:
     return run
 
 
-def _bare(shape: Shape, x: Tensor) -> Callable[[], None]:
+def _bare(shape: Shape) -> Callable[[], None]:
     """The input's convolution of all steps and the state's of all but the first."""
-    channels, filters, kernel, size, batch, steps = shape
-    h = torch.rand(batch, filters, size, size, device=DEVICE)
-    inputs = _step(nn.Conv2d(channels, 4 * filters, kernel, padding="same"), x.flatten(0, 1))
-    state = _step(nn.Conv2d(filters, 4 * filters, kernel, padding="same", bias=False), h)
+    inputs, state = (_step(module, x.to(DEVICE)) for module, x in bare_convolutions(shape))
 
     def run() -> None:
         inputs()
-        for _ in range(steps - 1):
+        for _ in range(shape[-1] - 1):
             state()
 
     return run

@@ -32,6 +32,7 @@ from .shared.layers import (
     THREADS,
     TINY,
     Shape,
+    bare_convolutions,
     build,
     forward,
     frames,
@@ -67,15 +68,8 @@ def timed(module: nn.Module, x: Tensor, bfloat16: bool = False) -> Run:
 
 def bare(shape: Shape, bfloat16: bool) -> Run:
     """Seconds of the input's convolution of all steps and the state's of all but the first."""
-    channels, filters, kernel, size, batch, steps = shape
-    x = torch.rand(batch * steps, channels, size, size)
-    h = torch.rand(batch, filters, size, size)
-    inputs = nn.Conv2d(channels, 4 * filters, kernel, padding="same")
-    state = nn.Conv2d(filters, 4 * filters, kernel, padding="same", bias=False)
-    run_inputs, run_state = timed(inputs, x, bfloat16), timed(state, h, bfloat16)
-    return lambda training: (
-        run_inputs(training) + sum(run_state(training) for _ in range(steps - 1))
-    )
+    inputs, state = (timed(*each, bfloat16) for each in bare_convolutions(shape))
+    return lambda training: inputs(training) + sum(state(training) for _ in range(shape[-1] - 1))
 
 
 class KerasWorker:

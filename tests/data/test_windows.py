@@ -240,10 +240,9 @@ def test_few_clips_too_short_to_cut_are_split_by_clip():
     assert plan_split([ClipLength(13), ClipLength(13)], DataConfig()).mode == "clip"
 
 
-def test_an_explicit_horizon_replaces_the_settings():
-    data = DataConfig(horizon=12)
-    assert plan_split([ClipLength(60)], data, 20).horizon == 20
-    assert plan_split([ClipLength(60)], data, 20).span == 26
+def test_a_horizon_may_be_longer_than_the_longest_automatic_one():
+    split = plan_split([ClipLength(60)], DataConfig(horizon=20))
+    assert (split.horizon, split.span) == (20, 26)
 
 
 @pytest.mark.parametrize(

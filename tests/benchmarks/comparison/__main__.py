@@ -1,9 +1,8 @@
-"""The command: experiments on every network, what it costs, and a short training of each."""
+"""The command: experiments on every network, as a table and a picture."""
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from framecast.config.networks import NETWORKS
-from framecast.prediction.checkpoint import load_checkpoint
 
-from ..shared.contest import train_model
 from ..shared.figure import PALE, STYLE
 from ..shared.output import machine, table, write_json
 from .evidence import Finding, examine, written_out
@@ -29,9 +26,6 @@ FAINTEST = 1e-6
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.comparison")
-    parser.add_argument(
-        "--minutes", type=float, default=0, help="train each network for so long (default 0: none)"
-    )
     parser.add_argument("--output", type=Path, default=Path("runs/comparison"), metavar="DIR")
     options = parser.parse_args()
     examined = {name: examine(name, RAIN) for name in NETWORKS}
@@ -40,28 +34,12 @@ def main() -> None:
         "machine": machine(),
         "findings": [asdict(finding) for finding, _ in examined.values()],
         "written_out": {name: asdict(limit) for name, limit in limits.items()},
-        "scores": train_all(options.minutes) if options.minutes else {},
     }
     write_json(options.output / "comparison.json", record)
     draw(options.output / "comparison.png", {name: maps for name, (_, maps) in examined.items()})
     print(evidence_table([finding for finding, _ in examined.values()]))
     for name, limit in limits.items():
         print(f"\nConvLSTM2D written out as an LSTM, {name}: {limit}")
-    if record["scores"]:
-        rows = [
-            [name, *(f"{v:.4f}" for v in row.values())] for name, row in record["scores"].items()
-        ]
-        print("\n" + table(["", "held-out MSE", "last frame", "optical flow"], rows))
-
-
-def train_all(minutes: float) -> dict[str, Mapping[str, float]]:
-    """Held-out mean squared error of every network and of the baselines, same clip and budget."""
-    scores = {}
-    for name in NETWORKS:
-        settings = [f"model.name={name}", f"train.minutes={minutes}", "train.patience=none"]
-        with tempfile.TemporaryDirectory(prefix="framecast-") as runs:
-            scores[name] = load_checkpoint(train_model([RAIN], settings, Path(runs))).scores
-    return scores
 
 
 def evidence_table(findings: list[Finding]) -> str:

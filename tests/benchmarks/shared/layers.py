@@ -68,6 +68,21 @@ def build(name: str, shape: Shape, ndrplz: Path | None) -> nn.Module:
     )
 
 
+def bare_convolutions(shape: Shape) -> list[tuple[nn.Module, Tensor]]:
+    """The convolution of the input of all steps and that of the state, each with what it reads."""
+    channels, filters, kernel, size, batch, steps = shape
+    return [
+        (
+            nn.Conv2d(channels, 4 * filters, kernel, padding="same"),
+            torch.rand(batch * steps, channels, size, size),
+        ),
+        (
+            nn.Conv2d(filters, 4 * filters, kernel, padding="same", bias=False),
+            torch.rand(batch, filters, size, size),
+        ),
+    ]
+
+
 def frames(shape: Shape) -> Tensor:
     channels, _, _, size, batch, steps = shape
     return torch.rand(batch, steps, channels, size, size)
