@@ -388,9 +388,11 @@ def test_one_tensor_given_in_two_places_gets_both_gradients(monkeypatch):
     assert_equal([results[0]], [results[1]])
 
 
+@pytest.mark.parametrize("bias", [True, False], ids=["bias learns", "bias fixed"])
 @pytest.mark.parametrize("arguments", [{}, {"kernel_size": 1}, {"recompute": True}], ids=str)
-def test_one_step_from_zeros_has_a_gradient_of_zeros_for_the_recurrent_kernel(arguments):
+def test_one_step_from_zeros_has_a_gradient_of_zeros_for_the_recurrent_kernel(arguments, bias):
     layer = make(**arguments)
+    layer.bias.requires_grad_(bias)
     x = torch.randn(B, 1, C, H, W, dtype=DOUBLE)
     layer(x)[0].sum().backward()
     assert torch.equal(layer.recurrent_kernel.grad, torch.zeros_like(layer.recurrent_kernel))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from framecast.errors import CheckpointError
+from framecast.errors import CheckpointError, SourceError
 from framecast.prediction.checkpoint import save_checkpoint
 from framecast.prediction.model_header import check_early, read_header
 from tests.support.models import random_checkpoint
@@ -24,6 +24,16 @@ def test_the_header_is_that_of_the_checkpoint(model):
     assert read_header(Path("pretrained")).config.model.name == "flow-convlstm"
 
 
+def test_a_header_of_absurd_size_is_not_read(model, monkeypatch):
+    with zipfile.ZipFile(model) as archive:
+        (size,) = (e.file_size for e in archive.infolist() if e.filename.endswith("data.pkl"))
+    monkeypatch.setattr("framecast.prediction.model_header.LARGEST_HEADER", size)
+    assert read_header(model).channels == 1
+    monkeypatch.setattr("framecast.prediction.model_header.LARGEST_HEADER", size - 1)
+    with pytest.raises(CheckpointError, match=r"best\.pt: damaged, or not a model"):
+        read_header(model)
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "model.bin"])
 def test_other_kinds_of_files_tell_more_when_they_are_loaded(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK")
@@ -37,3 +47,9 @@ def test_what_is_refused_when_loaded_is_refused_early(model):
         check_early(model)
     with pytest.raises(CheckpointError, match=r"gone\.pt: no such file"):
         check_early(model.parent / "gone.pt")
+
+
+def test_sources_are_looked_at_early_unless_damage_is_expected(model):
+    with pytest.raises(SourceError, match=r"gone\.gif: no such file"):
+        check_early(model, ["gone.gif"])
+    check_early(model, ["gone.gif"], keep_readable=True)

@@ -9,7 +9,13 @@ import pytest
 
 from framecast.errors import OutputError, ResourceError
 from framecast.runtime import output_files
-from framecast.runtime.output_files import atomic_write, check_inputs, check_target, write_whole
+from framecast.runtime.output_files import (
+    atomic_write,
+    check_inputs,
+    check_target,
+    workplace,
+    write_whole,
+)
 
 
 def entries(folder):
@@ -29,6 +35,12 @@ def test_nothing_stays_open(tmp_path):
     again = os.dup(0)
     os.close(again)
     assert again == free
+
+
+def test_a_workplace_that_somebody_else_removes_is_no_error(tmp_path):
+    with workplace(tmp_path) as place:
+        place.rmdir()
+    assert entries(tmp_path) == []
 
 
 def test_the_longest_name_that_the_system_takes_can_be_written(tmp_path):

@@ -168,7 +168,7 @@ def test_an_order_that_names_do_not_show_at_once_is_taken_and_said(names):
         [f"{1403636579763555584 + k * 50_000_000}.png" for k in range(20)],
         [f"frame_{k + 1}_of_20.png" for k in range(20)],
         [f"Screenshot 2024-05-06 at 10.{k:02d}.00.png" for k in range(55, 60)],
-        [f"sim_v1.{k}.png" for k in range(1, 13)],
+        ["sim_v1.png", *(f"sim_v1.{k}.png" for k in range(1, 13))],
     ],
 )
 def test_names_as_programs_give_them_have_no_gaps(names):

@@ -6,8 +6,8 @@ import errno
 import io
 import resource
 import struct
+import sys
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -526,13 +526,25 @@ def test_a_picture_is_written_exactly_and_takes_the_place_of_another(tmp_path, c
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_netcdf_where_it_is_installed(tmp_path):
-    if find_spec("netCDF4") is None:
-        with pytest.raises(UsageError, match=r"needs netCDF4; pip install \"framecast\[netcdf\]"):
-            open_writer(tmp_path / "a.nc", fps=10)
-        return
+@pytest.mark.parametrize("channels", [1, 3])
+def test_netcdf_holds_the_values_of_every_frame(tmp_path, channels):
+    netcdf = pytest.importorskip("netCDF4")
     values = ValueRange("float32", -10, 60)
-    with open_writer(tmp_path / "a.nc", fps=10, values=values) as writer:
-        writer.write(np.full((7, 9, 1), 65535, np.uint16))
-    found = np.stack(list(open_source(tmp_path / "a.nc").read_values()))
-    assert (found.dtype, found.shape, found.max()) == (np.float32, (1, 7, 9, 1), 60)
+    pixels_THWC = moving_waves(5, 7, 9, channels).astype(np.uint16) * 257
+    with open_writer(tmp_path / "a.nc", fps=12.5, values=values) as writer:
+        for frame_HWC in pixels_THWC:
+            writer.write(frame_HWC)
+    axes = ("time", "y", "x", "channel")[: 3 if channels == 1 else 4]
+    with netcdf.Dataset(tmp_path / "a.nc") as file:
+        frames = file["frames"]
+        assert (frames.dimensions, frames.dtype) == (axes, np.float32)
+        assert (file.dimensions["time"].isunlimited(), frames.frames_per_second) == (True, 12.5)
+        found = frames[:].reshape(pixels_THWC.shape)
+    np.testing.assert_allclose(found, pixels_THWC / 65535 * 70 - 10, rtol=0, atol=1e-5)
+
+
+def test_netcdf_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "netCDF4", None)
+    monkeypatch.setattr("framecast.video.writers.netcdf.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"needs netCDF4; pip install \"framecast\[netcdf\]"):
+        open_writer(tmp_path / "a.nc", fps=10)

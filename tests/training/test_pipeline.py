@@ -1,0 +1,76 @@
+"""A dry run's figures, and what a training refuses and reports before and after its steps."""
+
+import resource
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from framecast.config.loading import load_config
+from framecast.errors import OutputError
+from framecast.training import pipeline
+from framecast.training.events import Working
+from framecast.training.learner import Learner
+from framecast.training.preparation import prepare
+
+SETTINGS = (
+    *("model.name=convlstm", "model.filters=[3]", "model.patch=4", "train.precision=float32"),
+    *("data.context_length=3", "data.horizon=2", "data.crop=22", "data.flip=false"),
+    *("data.turn=false", "data.stride=5", "data.scene_cuts=false"),
+    *("train.epochs=1", "train.steps_per_epoch=7", "train.batch_size=2", "train.device=cpu"),
+)
+FRAMES = np.random.default_rng(2).integers(0, 256, (40, 20, 24), dtype=np.uint8)
+
+
+@pytest.fixture
+def session(tmp_path):
+    np.save(tmp_path / "clip.npy", FRAMES)
+    return prepare([tmp_path / "clip.npy"], load_config(None, SETTINGS, {}))
+
+
+def test_a_dry_run_times_a_step_that_is_not_the_slow_first_one(session, monkeypatch, tmp_path):
+    steps, clock = [], iter([100.0, 102.5])
+
+    def step(self, batch, lr, number):
+        steps.append((number, lr))
+        # Windows of noise are all different: the batch can only be cut out of the first one.
+        window_TCHW = torch.from_numpy(FRAMES[:5, None] / np.float32(255))
+        for frames_TCHW in batch.context_BTCHW:
+            found_TCHW = window_TCHW[:3].unfold(3, 22, 1)
+            assert (found_TCHW == frames_TCHW.unsqueeze(3)).all((0, 1, 2, 4)).sum() == 1
+        monkeypatch.setattr(pipeline.time, "monotonic", lambda: next(clock))
+        return 0.125 * number
+
+    monkeypatch.setattr(Learner, "step", step)
+    found = pipeline.dry_run(session)
+    lr = session.plan.config.train.lr
+    assert steps == [(1, lr), (2, lr)]
+    assert (found.device, found.loss, found.step_seconds) == ("cpu", 0.25, 2.5)
+    # 7 steps, and forward passes, each a third of a step, of whole frames in place of 2 crops.
+    validation = len(session.plan.validation) * 20 * 24 / (2 * 20 * 22) / 3
+    assert len(session.plan.validation) > 0
+    assert found.epoch_seconds == pytest.approx(2.5 * (7 + validation), rel=1e-12)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak *= 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes elsewhere
+    assert peak / 2 < found.peak_bytes <= peak
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.npy"]
+
+
+def test_a_training_says_what_it_works_at(session, tmp_path):
+    events = []
+    outcome = pipeline.train(session, tmp_path / "runs", events.append)
+    assert outcome.run.path == tmp_path / "runs/train-1"
+    said = [event for event in events if isinstance(event, Working)]
+    assert [event.done for event in said if event.work == "decoding"] == [*range(1, 41)]
+    assert [event.work for event in said if event.total is None][:2] == [
+        "recording which frames are trained on",
+        "building the network",
+    ]
+    assert said[-1] == Working("writing the preview")
+
+
+def test_a_place_for_runs_that_cannot_be_is_refused_before_decoding(session, tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(OutputError, match="runs is a file"):
+        pipeline.train(session, tmp_path / "runs", lambda event: pytest.fail(str(event)))
