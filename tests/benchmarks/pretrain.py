@@ -50,6 +50,10 @@ DECAY, CLIP = 0.998, 1.0
 EACH, FIRST = 0.2, 0.2
 """How much every lead time counts for itself, and the first, next to the error of all together."""
 
+REPEATED = 0.15
+"""Share of the usual change below which an error hardly counts: without it, the few windows whose
+next frame repeats the last one would teach all first forecasts to hesitate."""
+
 SAVE_SECONDS = 180
 
 
@@ -145,7 +149,7 @@ class Pretraining:
         context_BTCHW, target_BTCHW = window_BTCHW.tensor_split((CONTEXT,), dim=1)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.options.bfloat16):
             frames_BTCHW = self.network(context_BTCHW, horizon)
-        loss = relative_error(frames_BTCHW, target_BTCHW, context_BTCHW[:, -1:])
+        loss = relative_error(frames_BTCHW, target_BTCHW, context_BTCHW)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
@@ -201,19 +205,21 @@ class Pretraining:
             log.write(f"{text}\n")
 
 
-def relative_error(frames_BTCHW: Tensor, target_BTCHW: Tensor, last_B1CHW: Tensor) -> Tensor:
+def relative_error(frames_BTCHW: Tensor, target_BTCHW: Tensor, context_BTCHW: Tensor) -> Tensor:
     """Mean log of the squared error over persistence's: what geometric means of scenes measure.
 
-    Two hundredths of persistence's error and 3e-6 (0.4 grey levels) keep quiet windows finite.
+    Two hundredths of persistence's error, `REPEATED` of how much the context changes from frame to
+    frame, and 3e-6 (0.4 grey levels) keep quiet windows and repeated frames finite.
     """
     mse_BT = (frames_BTCHW.float() - target_BTCHW).square().mean(dim=(2, 3, 4))
-    still_BT = (last_B1CHW - target_BTCHW).square().mean(dim=(2, 3, 4))
+    still_BT = (context_BTCHW[:, -1:] - target_BTCHW).square().mean(dim=(2, 3, 4))
+    floor_B = REPEATED * context_BTCHW.diff(dim=1).square().mean(dim=(1, 2, 3, 4)) + 3e-6
 
-    def log_ratio(mse: Tensor, still: Tensor) -> Tensor:
-        return torch.log((mse + 0.02 * still + 3e-6) / (still + 3e-6))
+    def log_ratio(mse: Tensor, still: Tensor, floor: Tensor) -> Tensor:
+        return torch.log((mse + 0.02 * still + floor) / (still + floor))
 
-    together_B = log_ratio(mse_BT.mean(dim=1), still_BT.mean(dim=1))
-    each_BT = log_ratio(mse_BT, still_BT)
+    together_B = log_ratio(mse_BT.mean(dim=1), still_BT.mean(dim=1), floor_B)
+    each_BT = log_ratio(mse_BT, still_BT, floor_B.unsqueeze(1))
     shares = (1 - EACH - FIRST) * together_B + EACH * each_BT.mean(dim=1) + FIRST * each_BT[:, 0]
     return shares.mean()
 

@@ -137,15 +137,18 @@ def test_scores_are_relative_to_the_better_baseline(folder, tmp_path):
 def test_the_loss_weighs_logs_of_errors_relative_to_persistence():
     target = torch.full((1, 2, 1, 4, 4), 0.5)
     target[:, 1] = 0.7
-    last, frames = torch.full((1, 1, 1, 4, 4), 0.3), torch.full((1, 2, 1, 4, 4), 0.6)
+    # Context frames change by 0.2 and by 0, 0.02 in squares.
+    context = torch.tensor([0.1, 0.3, 0.3]).view(1, 3, 1, 1, 1).expand(1, 3, 1, 4, 4)
+    frames = torch.full((1, 2, 1, 4, 4), 0.6)
     errors, still = np.array([0.01, 0.01]), np.array([0.04, 0.16])
+    floor = 0.15 * 0.02 + 3e-6
 
     def ratio(mse, reference):
-        return np.log((mse + 0.02 * reference + 3e-6) / (reference + 3e-6))
+        return np.log((mse + 0.02 * reference + floor) / (reference + floor))
 
     each = ratio(errors, still)
     expected = 0.6 * ratio(errors.mean(), still.mean()) + 0.2 * each.mean() + 0.2 * each[0]
-    assert relative_error(frames, target, last).item() == pytest.approx(expected, rel=1e-4)
+    assert relative_error(frames, target, context).item() == pytest.approx(expected, rel=1e-4)
 
 
 def options(folder, work, **changed):
