@@ -11,6 +11,7 @@ from framecast.config.loading import Config
 from framecast.config.schema import DataConfig
 from framecast.data.windows import ClipLength, Split, Window, WindowShape, plan_split, spread
 from framecast.errors import SourceError
+from framecast.runtime.text import counted
 from framecast.video.frame_size import AUTO_LONGEST_SIDE, target_size
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _sized_for_budget(
         return config, ()
     note = (
         f"frames are shrunk to {side} pixels at most for training in "
-        f"{minutes:g} {'minute' if minutes == 1 else 'minutes'}; forecasts have the clip's own size"
+        f"{counted(minutes, 'minute')}; forecasts have the clip's own size"
     )
     return replace(config, data=replace(config.data, resize=str(side))), (note,)
 

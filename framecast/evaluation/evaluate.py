@@ -26,6 +26,7 @@ from framecast.prediction.baselines import BASELINES
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.prediction.rollout import Predictor
 from framecast.runtime.distributed import Group
+from framecast.runtime.text import counted
 from framecast.runtime.versions import versions
 from framecast.video.readers.base import FrameSource
 
@@ -204,7 +205,7 @@ def _task_notes(task: Task) -> Iterator[str]:
         asked = min(len(task.found), task.request.windows or len(task.found))
         limit = ""
         if budget is not None and len(task.windows) < asked:
-            limit = f", as many as fit into {budget:g} minute{'' if budget == 1 else 's'}"
+            limit = f", as many as fit into {counted(budget, 'minute')}"
         yield f"{len(task.windows)} of {len(task.found)} windows are scored, evenly spread{limit}"
 
 

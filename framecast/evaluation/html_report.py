@@ -16,7 +16,7 @@ from framecast.data.windows import Window
 from framecast.evaluation.report import MODEL, Report, format_score
 from framecast.evaluation.window_scores import stream_windows
 from framecast.prediction.baselines import BASELINES
-from framecast.runtime.text import counted
+from framecast.runtime.text import are, counted
 from framecast.video.comparison_figures import error_frame
 from framecast.video.frame_style import FrameStyle, draw_legend
 from framecast.video.frame_times import lead_label, time_unit
@@ -240,8 +240,7 @@ def _interval(report: Report) -> str:
         return f"{comparison.reference} makes no error, so there is no skill to measure."
     over = f"over all lead times against {comparison.reference}"
     if skill.low is None or skill.high is None:
-        few = "1 window is" if count == 1 else f"{count} windows are"
-        return f"Skill {over}: {skill.value:.1%}; {few} too few for an interval."
+        return f"Skill {over}: {skill.value:.1%}; {are(count, 'window')} too few for an interval."
     return (
         f"Skill {over}: {skill.value:.1%} ({skill.low:.1%} to {skill.high:.1%}), a 95 % interval "
         f"by a circular block bootstrap: {count} windows in blocks of {comparison.block} "

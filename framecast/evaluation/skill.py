@@ -14,6 +14,7 @@ from itertools import groupby
 import numpy as np
 
 from framecast.data.windows import Window
+from framecast.runtime.text import are
 
 # With 2,000 draws the ends of a 95 % interval of normal errors are themselves uncertain by 1.5 % of
 # its width
@@ -87,7 +88,7 @@ def compare(
     overall = _skill(model_NT, baselines_NT[reference], weights)
     sentence = _sentence(model_NT, best_NT, references, skills, weights)
     if weights is None:
-        sentence += f"; {_count(len(windows))} too few to tell it from chance"
+        sentence += f"; {are(len(windows), 'window')} too few to tell it from chance"
     return Comparison(references, skills, reference, overall, block, sentence)
 
 
@@ -205,7 +206,3 @@ def _by(word: str, skill: Skill) -> str:
         # Half the width, in percent
         interval = f" ± {50 * (skill.high - skill.low):.0f} %"
     return f" (by {100 * abs(skill.value):.0f} %{interval})"
-
-
-def _count(windows: int) -> str:
-    return "one window is" if windows == 1 else f"{windows} windows are"

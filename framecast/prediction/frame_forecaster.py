@@ -12,6 +12,7 @@ import numpy as np
 from framecast.config.loading import Config
 from framecast.errors import CheckpointError, UsageError
 from framecast.prediction.frame_arrays import as_clips, from_pixels, to_pixels
+from framecast.runtime.text import counted
 from framecast.video.frame_size import target_size
 from framecast.video.pixels import from_unit, resize, to_unit
 from framecast.video.readers.base import SourceInfo
@@ -70,7 +71,7 @@ class FrameForecaster(ABC):
         """Raise CheckpointError when a clip's channels are not the model's."""
         if not self._takes(info.channels):
             raise CheckpointError(
-                f"{info.path}: has {_channels(info.channels)}, the model was trained on "
+                f"{info.path}: has {counted(info.channels, 'channel')}, the model was trained on "
                 f"{self.channels}",
                 remedy=f"convert the frames with --color {self.color}",
             )
@@ -94,11 +95,7 @@ class FrameForecaster(ABC):
             )
         if not self._takes(context_THWC.shape[3]):
             raise CheckpointError(
-                f"the model works on {_channels(self.channels)}, the frames have "
+                f"the model works on {counted(self.channels, 'channel')}, the frames have "
                 f"{context_THWC.shape[3]}",
                 remedy=f"convert them with --color {self.color}",
             )
-
-
-def _channels(count: int) -> str:
-    return "1 channel" if count == 1 else f"{count} channels"

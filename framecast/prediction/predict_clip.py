@@ -18,6 +18,7 @@ import numpy as np
 from framecast.config.schema import DataConfig
 from framecast.errors import OutputError, SourceError, UsageError
 from framecast.prediction.request import PredictionRequest
+from framecast.runtime.text import counted
 from framecast.video.comparison_figures import comparison_video
 from framecast.video.frame_times import lead_label, lead_names
 from framecast.video.readers.base import FrameSource, SourceInfo
@@ -279,10 +280,9 @@ def _read_context(
     wanted = range(start, start + data.context_length * data.frame_step, data.frame_step)
 
     def say(what: str, number: int, left: int) -> None:
-        frames = "1 frame" if left == 1 else f"{left} frames"
         notes.append(
-            f"{name} {what} frame {number}: the {frames} from there on are the context, not "
-            f"{data.context_length}"
+            f"{name} {what} frame {number}: the {counted(left, 'frame')} from there on are the "
+            f"context, not {data.context_length}"
         )
 
     broken = max((b for b in source.info.breaks if start < b <= wanted[-1]), default=start)

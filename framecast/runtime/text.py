@@ -11,6 +11,11 @@ def counted(number: float, noun: str) -> str:
     return f"{shown} {noun}{'' if number == 1 else 's'}"
 
 
+def are(number: int, noun: str) -> str:
+    """The same with its verb: "1 frame is", "2 frames are"."""
+    return f"{counted(number, noun)} {'is' if number == 1 else 'are'}"
+
+
 def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
     """Rows as lines with two spaces between columns; those numbered `right` are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

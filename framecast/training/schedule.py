@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from framecast.config.schema import TrainConfig
-from framecast.runtime.text import counted
+from framecast.runtime.text import are, counted
 from framecast.training.events import Counters
 
 WARM_UP = 0.05
@@ -57,7 +57,7 @@ class Schedule:
         """Why the run is over, None while it is not; `reserve` as in `out_of_time`."""
         epochs, patience = self.settings.epochs, self.settings.patience
         if epochs is not None and counters.epoch >= epochs:
-            return f"{counted(epochs, 'epoch')} {'is' if epochs == 1 else 'are'} done"
+            return f"{are(epochs, 'epoch')} done"
         if self.out_of_time(counters, reserve):
             minutes = self.settings.minutes
             return f"the budget of {counted(minutes, 'minute')} is used up"

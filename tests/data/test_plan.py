@@ -21,12 +21,9 @@ def info(frames=60, height=90, width=160, channels=3, name="clip", breaks=()):
         path=Path(name),
         kind="array",
         frames=frames,
-        exact=True,
         height=height,
         width=width,
         channels=channels,
-        dtype="uint8",
-        fps=None,
         breaks=breaks,
     )
 
@@ -207,7 +204,7 @@ def test_planning_imports_no_torch():
 
 def test_a_range_of_values_that_all_clips_share_is_kept_with_the_model():
     twelve_bits, whole = ValueRange("uint16", 0, 4095), full_range("uint16")
-    deep = [replace(info(), dtype="uint16", values=values) for values in (twelve_bits, whole)]
+    deep = [replace(info(), values=values) for values in (twelve_bits, whole)]
     assert plan(deep[0], deep[0]).config.data.range == "0..4095"
     assert plan(deep[1]).config.data.range == "auto"  # 16 bits need no range
     assert plan(*deep).config.data.range == "auto"  # clips that differ have each its own

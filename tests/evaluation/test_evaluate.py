@@ -48,12 +48,9 @@ class NumberedSource(FrameSource):
             path=Path("numbered"),
             kind="array",
             frames=frames,
-            exact=True,
             height=height,
             width=width,
             channels=1,
-            dtype="uint16",
-            fps=None,
             values=full_range(np.uint16),
         )
         self.decoded, self.alive, self.most = [], [], 0

@@ -85,7 +85,7 @@ def test_one_window_has_no_interval_and_says_so():
     flow = errors(1, 10.0, 20.0)
     found = compare(0.8 * flow, {"optical flow": flow}, apart(1), COVERED)
     assert found.sentence == (
-        "better than optical flow at all leads 1-2 (by 20 %); one window is too few to tell it "
+        "better than optical flow at all leads 1-2 (by 20 %); 1 window is too few to tell it "
         "from chance"
     )
     assert (found.overall.low, found.overall.high) == (None, None)

@@ -49,7 +49,7 @@ def model(tmp_path):
 
 
 def info(**changes):
-    base = SourceInfo(Path("clip"), "folder", T, True, H, W, 1, "uint8", None)
+    base = SourceInfo(Path("clip"), "folder", T, H, W, 1)
     return replace(base, **changes)
 
 

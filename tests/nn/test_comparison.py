@@ -208,7 +208,7 @@ def test_cnn_lstm_and_fc_lstm_take_their_widths_from_their_settings():
 
 
 def clip(name, height, width, frames=60):
-    return SourceInfo(Path(name), "array", frames, True, height, width, 1, "uint8", None)
+    return SourceInfo(Path(name), "array", frames, height, width, 1)
 
 
 @pytest.mark.parametrize("name", TIED)

@@ -54,12 +54,9 @@ def make_trainer(folder, *overrides, clip=None, emit=lambda event: None, run=Non
         path=folder / "clip",
         kind="array",
         frames=len(clip),
-        exact=True,
         height=clip.shape[1],
         width=clip.shape[2],
         channels=clip.shape[3],
-        dtype=str(clip.dtype),
-        fps=None,
     )
     plan = make_plan([info], load_config(None, [*TINY, *overrides], {}))
     writer = RunWriter(folder / "runs", plan.config, {"sources": []}, run)

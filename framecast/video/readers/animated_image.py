@@ -84,12 +84,10 @@ class AnimatedSource(FrameSource):
             path=path,
             kind="gif",
             frames=frames,
-            exact=True,
             height=height,
             width=width,
             channels=choose_channels(options.color, 1 if contents.grey else 3),
             stored_channels=1 if contents.grey else 3,
-            dtype="uint8",
             fps=_frame_rate(contents.delays_ms, notes),
             notes=tuple(notes),
         )

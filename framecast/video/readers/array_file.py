@@ -65,19 +65,15 @@ class ArraySource(FrameSource):
         notes += _layout_notes(self._arrays, self._layouts)
         if first.size("C") == 4:
             notes.append(TRANSPARENT_NOTE)
-        values = full_range(self._arrays[0].dtype)
         self.info = SourceInfo(
             path=path,
             kind="array",
             frames=frames,
-            exact=True,
             height=first.size("H"),
             width=first.size("W"),
             channels=choose_channels(options.color, 1 if first.size("C") == 1 else 3),
             stored_channels=1 if first.size("C") == 1 else 3,
-            dtype=values.pixel_dtype,
-            values=values,
-            fps=None,
+            values=full_range(self._arrays[0].dtype),
             breaks=tuple(start for start in breaks if 0 < start < frames),
             notes=tuple(notes),
         )

@@ -68,15 +68,13 @@ class SourceInfo:
     path: Path
     kind: Literal["folder", "video", "gif", "array", "stack"]
     frames: int
-    # False when `frames` is only what the container says and decoding may find fewer.
-    exact: bool
     height: int
     width: int
     channels: Literal[1, 3]
-    # Type of the pixels that `FrameSource.read` yields; `values` has the file's.
-    dtype: Literal["uint8", "uint16"]
     # Frames per second of playback; None where the source knows no time.
-    fps: float | None
+    fps: float | None = None
+    # False when `frames` is only what the container says and decoding may find fewer.
+    exact: bool = True
     # Indices i where frame i does not follow frame i - 1: frames are missing, or the scene cut.
     breaks: tuple[int, ...] = ()
     # Sentences for the user about what was found or changed.
@@ -89,6 +87,11 @@ class SourceInfo:
     pixel_aspect: Fraction = Fraction(1)
     # When each frame was taken, where the names of its files say so and the steps are alike.
     moments: tuple[datetime, ...] = ()
+
+    @property
+    def dtype(self) -> Literal["uint8", "uint16"]:
+        """The type of the pixels that `FrameSource.read` yields; `values` has the file's."""
+        return self.values.pixel_dtype
 
     @property
     def step_minutes(self) -> float | None:
@@ -179,7 +182,7 @@ class FrameSource(ABC):
         notes = tuple(note for note in self.info.notes if note != _range_note(self.info.values))
         if note := _range_note(values):
             notes = (*notes, note)
-        self.info = replace(self.info, values=values, dtype=values.pixel_dtype, notes=notes)
+        self.info = replace(self.info, values=values, notes=notes)
 
     def fit_range(self) -> None:
         """Take the clip's own range where its values are of another kind than the range set for it.

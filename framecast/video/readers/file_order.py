@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby, pairwise
 
+from framecast.runtime.text import are
 from framecast.video.readers.frame_names import (
     GAP,
     STEADY,
@@ -216,9 +217,8 @@ def _gaps(run: Sequence[Name], counters: Sequence[int]) -> Iterator[Gap]:
     found: dict[int, str] = {}
     for values, unit in columns:
         for index, missing in _long_steps(values):
-            noun = "frame is" if missing == 1 else "frames are"
             before, after = run[index - 1].name, run[index].name
-            sentence = f"{missing} {noun} missing by {unit} between {before} and {after}"
+            sentence = f"{are(missing, 'frame')} missing by {unit} between {before} and {after}"
             found.setdefault(index, sentence)
     yield from (Gap(index, sentence) for index, sentence in sorted(found.items()))
 

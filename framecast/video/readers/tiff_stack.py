@@ -88,18 +88,15 @@ class TiffStackSource(FrameSource):
             if held < frames:
                 notes.append(kept_note(path, held, problem or f"{frames} frames are announced"))
         first = next(self._decode(range(1)))
-        values = full_range(first.dtype)
         self.info = SourceInfo(
             path=path,
             kind="stack",
             frames=held,
-            exact=True,
             height=first.shape[0],
             width=first.shape[1],
             channels=choose_channels(options.color, first.shape[2]),
             stored_channels=first.shape[2],
-            dtype=values.pixel_dtype,
-            values=values,
+            values=full_range(first.dtype),
             fps=fps,
             notes=tuple(notes),
         )

@@ -17,6 +17,7 @@ from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
 from framecast.errors import SourceError
+from framecast.runtime.text import are, counted
 from framecast.video.readers.base import (
     TRANSPARENT_NOTE,
     CutShortError,
@@ -101,7 +102,6 @@ class VideoSource(FrameSource):
         if uneven:
             notes.append("the frame rate varies; frames are taken as they come")
         turned = first.rotation % 180 != 0
-        values = full_range(picture.dtype)
         self.info = SourceInfo(
             path=path,
             kind="video",
@@ -111,14 +111,13 @@ class VideoSource(FrameSource):
             width=picture.shape[1],
             channels=choose_channels(options.color, 1 if grey else 3),
             stored_channels=1 if grey else 3,
-            dtype=values.pixel_dtype,
-            values=values,
+            values=full_range(picture.dtype),
             fps=scan.fps,
             breaks=tuple(hole for hole in holes if hole < frames),
             notes=tuple(notes),
             pixel_aspect=1 / aspect if turned else aspect,
         )
-        if values.dtype == "uint8":
+        if self.info.dtype == "uint8":
             self._settle_range(options.range)
 
     def _count(
@@ -296,14 +295,13 @@ def _picture_notes(first: av.VideoFrame, aspect: Fraction) -> Iterator[str]:
 
 def _start_notes(scan: PacketScan) -> Iterator[str]:
     if scan.lost_start:
-        lost = "1 frame" if scan.lost_start == 1 else f"{scan.lost_start} frames"
+        lost = counted(scan.lost_start, "frame")
         about = "" if scan.exact else "about "  # counted in packets, some of which hold half a one
         yield f"starts between two key frames: {about}its first {lost} cannot be decoded"
 
 
 def _hole(frame: int, missing: int) -> str:
-    noun = "frame is" if missing == 1 else "frames are"
-    return f"{missing} {noun} missing by time before frame {frame}"
+    return f"{are(missing, 'frame')} missing by time before frame {frame}"
 
 
 def _open(path: Path) -> InputContainer:
