@@ -24,6 +24,7 @@ from framecast.export.step_graphs import StepGraphs
 from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.onnx_network import OnnxNetwork, part_paths
+from framecast.runtime.extras import check_installed
 
 # Name of the metadata inside .pt2 and .torchscript files, among their extra files
 METADATA_FILE = "framecast.json"
@@ -253,12 +254,8 @@ def pick_format(path: Path, *, step: bool = False, half: bool = False) -> ModelF
                 f"--{flag} is not for {file_format.title}",
                 remedy=f"end the name in {' or '.join(fitting)}",
             )
-    missing = [name for name in file_format.packages if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"{file_format.title} needs {' and '.join(missing)}, which is not installed",
-            remedy='run pip install "framecast[export]"',
-        )
+    for package in file_format.packages:
+        check_installed(package, "export", file_format.title)
     return file_format
 
 

@@ -37,6 +37,7 @@ from framecast.prediction.model_header import (
     find_file,
 )
 from framecast.runtime.device import explained_memory
+from framecast.runtime.extras import check_installed
 from framecast.runtime.output_files import atomic_write, explained_write
 
 SCORED_BASELINES = {"last frame": "persistence_mse", "optical flow": "flow_mse"}
@@ -154,13 +155,9 @@ def _load_plain_data(file: Path) -> Any:
 
 def _load_safetensors(file: Path) -> dict[str, Any]:
     """The contents of a .safetensors file that `framecast export` wrote: all but the progress."""
-    try:
-        from safetensors import safe_open  # noqa: PLC0415  (only installed with framecast[export])
-    except ImportError as error:
-        raise CheckpointError(
-            f"{file}: reading it needs safetensors, which is not installed",
-            remedy='run pip install "framecast[export]"',
-        ) from error
+    check_installed("safetensors", "export", f"{file}: reading it")
+    from safetensors import safe_open  # noqa: PLC0415  (only installed with framecast[export])
+
     try:
         with safe_open(file, "pt") as opened:
             texts = opened.metadata() or {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from framecast.errors import CheckpointError, UsageError
+from framecast.errors import CheckpointError
+from framecast.runtime.extras import check_installed
 
 PARTS = ("encode", "step")
 """The two files of a network that is stepped: NAME.encode.onnx and NAME.step.onnx."""
@@ -32,11 +32,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path) -> None:
-        if find_spec("onnxruntime") is None:
-            raise UsageError(
-                f"{path}: running it needs onnxruntime, which is not installed",
-                remedy='run pip install "framecast[export]"',
-            )
+        check_installed("onnxruntime", "export", f"{path}: running it")
         parts = part_paths(path)
         whole = path.name not in {part.name for part in parts.values()} and path.exists()
         files = {"rollout": path} if whole else parts

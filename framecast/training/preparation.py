@@ -15,8 +15,8 @@ from framecast.data.plan import Plan, make_plan
 from framecast.data.scene_breaks import split_scenes
 from framecast.errors import ResourceError
 from framecast.nn.cost_model.memory import check_batch, check_weight_memory
+from framecast.runtime.extras import check_installed
 from framecast.training.run_folder import RunFolder
-from framecast.training.tensorboard import check_installed
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.open import open_sources, read_options
 
@@ -48,7 +48,7 @@ def prepare(
     TensorBoard is asked for and not installed.
     """
     if config.train.tensorboard:
-        check_installed()
+        check_installed("tensorboard", "tensorboard", "train.tensorboard")
     # From here on each check takes longer than those before it.
     sources = open_sources(paths, **read_options(config.data))
     plan = make_plan([source.info for source in sources], config)

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from framecast.config.loading import Config, to_yaml
-from framecast.errors import UsageError
 from framecast.training.events import EpochDone, Event, StepDone
 from framecast.training.run_folder import RunWriter
 
 FLUSHED = 10
 """Seconds after which a reader sees what was logged; TensorBoard itself reloads every 30."""
-
-
-def check_installed() -> None:
-    """Raise UsageError where the optional package is missing, before anything slow begins."""
-    if find_spec("tensorboard") is None:
-        raise UsageError(
-            "train.tensorboard needs tensorboard, which is not installed",
-            remedy='run pip install "framecast[tensorboard]"',
-        )
 
 
 @contextmanager

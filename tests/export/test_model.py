@@ -27,6 +27,7 @@ from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.prediction.onnx_network import OnnxNetwork
+from framecast.runtime import extras
 
 HEIGHT, WIDTH, CONTEXT, HORIZON = 22, 30, 3, 2
 PACKAGE = str(Path(framecast.__file__).parent).encode()
@@ -422,7 +423,7 @@ def without(*missing):
 
 
 def test_missing_packages_are_named_with_the_command_that_installs_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "find_spec", without("onnx"))
+    monkeypatch.setattr(extras, "find_spec", without("onnx"))
     with pytest.raises(UsageError, match=r'needs onnx, .*pip install "framecast\[export\]"'):
         export_model(make_checkpoint(), tmp_path / "model.onnx")
 

@@ -1,6 +1,5 @@
 """Keras files that are damaged, contain code or refer to other files."""
 
-import builtins
 import zipfile
 
 import h5py
@@ -9,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from framecast.errors import CheckpointError, FramecastError
+from framecast.errors import CheckpointError, UsageError
 from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.nn.interchange.keras_layers import (
     load_keras_layers,
     load_keras_weights,
     save_keras_weights,
 )
+from framecast.runtime import extras
 from tests.support.keras_models import (
     C,
     F,
@@ -199,13 +199,6 @@ def test_big_endian_and_compressed_weights_are_read(tmp_path):
 
 
 def test_without_h5py_the_error_says_how_to_install_it(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def fail(name, *rest):
-        if name == "h5py":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", fail)
-    with pytest.raises(FramecastError, match=r'pip install "framecast\[keras\]"'):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r'pip install "framecast\[keras\]"'):
         load_keras_layers(tmp_path)

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from framecast.training import tensorboard
+from framecast.runtime import extras
 from tests.support.tiny_runs import TINY
 
 NO_PACKAGE = (2, "", "error: train.tensorboard needs tensorboard, which is not installed; ")
@@ -52,7 +52,7 @@ def test_without_the_flag_nothing_is_logged(grey_run):
 
 
 def test_where_it_is_not_installed_nothing_begins(run, clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     code, out, err = run("train", clips / "grey.npy", "--runs", tmp_path / "runs", "--tensorboard")
     assert (code, out, err.removesuffix('run pip install "framecast[tensorboard]"\n')) == NO_PACKAGE
     assert not (tmp_path / "runs").exists()

@@ -16,6 +16,7 @@ import math
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 
 from framecast.errors import CheckpointError, FramecastError
+from framecast.runtime.extras import check_installed
 
 _WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 _OPTIMIZERS = ("optimizer", "optimizer_weights")
@@ -71,15 +73,9 @@ class KerasFile:
 
 
 def import_h5py() -> ModuleType:
-    """Import h5py, or say how to install it (FramecastError)."""
-    try:
-        import h5py  # noqa: PLC0415
-    except ImportError as error:
-        raise FramecastError(
-            "Keras files need h5py, which is not installed",
-            remedy='install it with: pip install "framecast[keras]"',
-        ) from error
-    return h5py
+    """Import h5py; UsageError where it is not installed."""
+    check_installed("h5py", "keras", "a Keras file")
+    return import_module("h5py")
 
 
 def read_keras_file(path: Path) -> KerasFile:

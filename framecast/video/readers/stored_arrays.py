@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from framecast.errors import InputError, SourceError, UsageError
+from framecast.runtime.extras import check_installed
 from framecast.video.readers.base import check_memory, unreadable
 
 # Exceptions of NumPy, zipfile and h5py, depending on where a file is broken.
@@ -68,7 +70,7 @@ class StoredArray:
         """An object that is indexed like the array; `stack` closes its file."""
         suffix = self.path.suffix.lower()
         if suffix in HDF5_SUFFIXES:
-            found = stack.enter_context(_import_h5py().File(self.path, "r"))[self.name]
+            found = stack.enter_context(import_module("h5py").File(self.path, "r"))[self.name]
             return found if self.packing is None else _Unpacked(found, self)
         if suffix == ".npz":
             return _ArchivedArray(self, stack)
@@ -196,7 +198,8 @@ def _npz_arrays(path: Path) -> list[StoredArray]:
 
 
 def _hdf5_arrays(path: Path) -> list[StoredArray]:
-    h5py, arrays = _import_h5py(), []
+    check_installed("h5py", "netcdf", f"{path}: reading it")
+    h5py, arrays = import_module("h5py"), []
 
     def note(name: str, found: object) -> None:
         if isinstance(found, h5py.Dataset) and found.ndim >= 3:
@@ -230,16 +233,6 @@ def _packing(found: Any) -> tuple[Packing | None, np.dtype]:
     # float32 holds integers of 16 bits exactly, as xarray has it.
     small = found.dtype.itemsize <= (4 if found.dtype.kind == "f" else 2)
     return Packing(scale, offset, missing), np.dtype(np.float32 if small else np.float64)
-
-
-def _import_h5py() -> Any:
-    try:
-        import h5py  # noqa: PLC0415  (an extra; few clips are HDF5)
-    except ImportError as error:
-        raise UsageError(
-            "reading .h5 and .nc needs h5py", remedy='pip install "framecast[netcdf]"'
-        ) from error
-    return h5py
 
 
 def _checked(array: StoredArray) -> StoredArray:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from framecast.errors import UsageError
+from framecast.runtime.extras import check_installed
 from framecast.video.writers.base import NUMBERS, FrameWriter
 
 
@@ -21,11 +20,7 @@ class NetcdfWriter(FrameWriter):
     _file: Any = None
 
     def _check_target(self) -> None:
-        if find_spec("netCDF4") is None:
-            raise UsageError(
-                f"{self.path}: writing NetCDF needs netCDF4",
-                remedy='pip install "framecast[netcdf]"',
-            )
+        check_installed("netCDF4", "netcdf", f"{self.path}: writing it")
         super()._check_target()
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
