@@ -23,7 +23,7 @@ from framecast.inspection.layer_outcome import (
     known_channels,
     wanted_axes,
 )
-from framecast.inspection.sizes import Shape, Size, Symbol, product
+from framecast.inspection.sizes import Shape, Size, Symbol, is_known, product
 from framecast.inspection.sizes import show_shape as show
 
 
@@ -119,15 +119,11 @@ def _reshape(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     target = (target,) if isinstance(target, int | Symbol) else tuple(target)
     # -1 takes all remaining elements; it is a number only if everything else is
     given, known = product(shape[1:]), product(size for size in target if size != -1)
-    if -1 in target and isinstance(given, int) and isinstance(known, int):
-        if known and given % known == 0:
-            target = tuple(given // known if size == -1 else size for size in target)
-            known = given
-    elif -1 in target:
-        rest = Symbol(f"({given})/({known})")
-        target = tuple(rest if size == -1 else size for size in target)
-        known = given
-    if isinstance(given, int) and isinstance(known, int) and given != known:
+    counted = is_known((given, known))
+    if -1 in target and not (counted and (known == 0 or given % known)):
+        rest = given // known if counted else Symbol(f"({given})/({known})")
+        target, known = tuple(rest if size == -1 else size for size in target), given
+    if counted and given != known:
         raise LayerMistakeError(
             f"cannot reshape {show(shape[1:])} into {show(target)}: they have {given:,} and "
             f"{known:,} elements",

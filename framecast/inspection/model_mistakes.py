@@ -39,13 +39,13 @@ def remedy(
     node = nodes[number]
     if mistake.wanted_rank and len(shapes) == 1:
         return _axes_remedy(nodes, lines, number, shapes[0], mistake.wanted_rank)
+    change = mistake.change
     if mistake.window and (smallest := _smallest_input(nodes, lines, number, mistake.window)):
-        return (
+        change = (
             f"feed frames of {smallest} or larger, set padding='same' in {place(node)}, or use "
-            "a smaller kernel",
-            None,
+            "a smaller kernel"
         )
-    return mistake.change, None
+    return change, None
 
 
 def _axes_remedy(
@@ -96,18 +96,14 @@ def _reshaped(node: Node, shape: Shape, wanted: int) -> str:
 
 def _missing_axis(shape: Shape) -> tuple[str, Shape | None]:
     """The change for a ConvLSTM's input that lacks channels or time, and its shape after it."""
-    sample = shape[1:]
+    batch, *sample = shape
     # (10, 64, 64): the last axis is too long to be channels, so these are rows and columns
     if isinstance(sample[-1], int) and sample[-1] > FEW_CHANNELS:
-        change = (
-            f"add the axis of channels, shape={show((*sample, 1))}, and x[..., None] to the data"
-        )
-        return change, (*shape, 1)
-    wanted = ("T", *sample)
-    return (
-        f"add the axis of time, shape={show(wanted)}, and cut the data into windows of T frames",
-        (shape[0], Symbol("T"), *sample),
-    )
+        axis, wanted, data = "channels", (*sample, 1), "x[..., None] to the data"
+    else:
+        axis, wanted = "time", (Symbol("T"), *sample)
+        data = "cut the data into windows of T frames"
+    return f"add the axis of {axis}, shape={show(wanted)}, and {data}", (batch, *wanted)
 
 
 def _before(nodes: Sequence[Node], number: int) -> Iterator[int]:
@@ -157,61 +153,61 @@ def _smallest_input(
     return " x ".join(map(str, needed))
 
 
-def batch_in_shape(node: Node, first: Node, shape: Shape) -> list[Problem]:
+def batch_in_shape(node: Node, first: Node, shape: Shape) -> Iterator[Problem]:
     """A shape that includes the batch, where Keras takes that of one sample."""
     name = "shape" if node.kind == "InputLayer" else "input_shape"
     what = (
         f"has {name}={show(shape[1:])}, {len(shape) - 1} axes, and {first.kind} takes "
         f"{len(shape) - 2}: {name} is that of one sample, without the batch"
     )
-    return [Problem(what, f"write {name}={show(shape[2:])} (assumed below)")]
+    yield Problem(what, f"write {name}={show(shape[2:])} (assumed below)")
 
 
-def fixed_sizes(first: Node, shape: Shape) -> list[Problem]:
+def fixed_sizes(first: Node, shape: Shape) -> Iterator[Problem]:
     """Rows and columns that are None, which Keras 2 takes and Keras 3 does not."""
     if not first.kind.startswith("ConvLSTM") or len(shape) != axes_wanted(first):
-        return []
+        return
     first_order = first.arguments.get("data_format") == "channels_first"
     sides = shape[3:] if first_order else shape[2:-1]
-    if is_known(sides):
-        return []
-    what = f"leaves {' x '.join(map(str, sides))} open, which Keras 3 refuses for {first.kind}"
-    change = "give them numbers there; Keras 2 and framecast take any size"
-    return [Problem(what, change, fatal=False)]
+    if not is_known(sides):
+        what = f"leaves {' x '.join(map(str, sides))} open, which Keras 3 refuses for {first.kind}"
+        change = "give them numbers there; Keras 2 and framecast take any size"
+        yield Problem(what, change, fatal=False)
 
 
-def fed_problems(declared: Shape, fed: Shape) -> list[Problem]:
+def fed_problems(declared: Shape, fed: Shape) -> Iterator[Problem]:
     """An array whose shape differs from the Input that it is fed to."""
     # The batch of an Input is free
-    if len(declared) == len(fed) and _agree(declared[1:], fed[1:]):
-        return []
-    what = f"is declared as {show(declared)} and is fed {show(fed)}"
-    return [Problem(what, f"declare shape={show(fed[1:])} (assumed below), or reshape the data")]
+    if not _agree(declared[1:], fed[1:]):
+        what = f"is declared as {show(declared)} and is fed {show(fed)}"
+        yield Problem(what, f"declare shape={show(fed[1:])} (assumed below), or reshape the data")
 
 
 def _agree(one: Shape, other: Shape) -> bool:
-    pairs = zip(one, other, strict=True)
-    return all(first == second or not is_known((first, second)) for first, second in pairs)
+    """Whether shapes are equal as far as their sizes are known."""
+    pairs = zip(one, other, strict=False)
+    same = (first == second or not is_known((first, second)) for first, second in pairs)
+    return len(one) == len(other) and all(same)
 
 
-def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> list[Problem]:
+def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> Iterator[Problem]:
     """Likely mistakes of a model that works: the order of axes, and an unwanted time axis."""
     if shape is None:
-        return []
-    node, found = nodes[number], []
+        return
+    node = nodes[number]
     data_format = node.arguments.get("data_format") or "channels_last"
     before = _format_before(nodes, number)
     if rank_of(node.kind) and before not in (None, data_format):
         change = f"set data_format={before!r} in {place(node)}"
-        found.append(Problem(f"reads {data_format} and is given {before}", change, fatal=False))
+        yield Problem(f"reads {data_format} and is given {before}", change, fatal=False)
     # With a wrong number of axes the order cannot be judged
     is_frame = len(shape) == axes_wanted(node) and "Conv" in node.kind
     is_first = all(nodes[each].kind in ("InputLayer", *NEUTRAL) for each in _before(nodes, number))
     if is_frame and is_first:
-        found += _order_problems(node, shape, data_format)
+        yield from _order_problems(node, shape, data_format)
     producer = recurrent_before(nodes, number)
     if producer is None or len(shape) < 3:
-        return found
+        return
     if node.kind == "Flatten" and returns_sequences(nodes[producer]):
         what = (
             f"flattens all {shape[1]} time steps together, since {nodes[producer].name} returns "
@@ -220,15 +216,14 @@ def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> 
         change = (
             f"set return_sequences=False in {place(nodes[producer])} if you want only the last step"
         )
-        found.append(Problem(what, change, fatal=False))
+        yield Problem(what, change, fatal=False)
     if node.kind == "Dense" and len(shape) > 3:
         output = (*shape[:-1], node.arguments["units"])
         what = f"acts only on the last axis: {show(shape)} becomes {show(output)}"
         change = (
             "put Flatten or GlobalAveragePooling before it if you want one answer for each clip"
         )
-        found.append(Problem(what, change, fatal=False))
-    return found
+        yield Problem(what, change, fatal=False)
 
 
 def _format_before(nodes: Sequence[Node], number: int) -> str | None:
@@ -242,107 +237,98 @@ def _format_before(nodes: Sequence[Node], number: int) -> str | None:
     return None
 
 
-def _order_problems(node: Node, shape: Shape, data_format: str) -> list[Problem]:
+def _order_problems(node: Node, shape: Shape, data_format: str) -> Iterator[Problem]:
     """Input axes of the first layer that look like another order than the one it reads."""
     lead = len(shape) - rank_of(node.kind) - 1
     axes, first = shape[lead:], data_format == "channels_first"
     if not is_known(axes) or len(axes) != 3:
-        return []
+        return
     # The channels of each data_format
     channels, other = (axes[0], axes[-1]) if first else (axes[-1], axes[0])
+    many, (rows, columns) = channels > FEW_CHANNELS, axes[:2]
     steps = shape[1] if lead == 2 else None
-    if channels > FEW_CHANNELS >= other:
+    what = change = ""
+    if many and other <= FEW_CHANNELS:
         name = "channels_last" if first else "channels_first"
         what = (
             f"is fed {show(shape)}, which looks {name}: read as {data_format} its frames have "
             f"{channels} channels, otherwise {other}"
         )
-        return [Problem(what, f"set data_format={name!r} or reorder the data", fatal=False)]
+        change = f"set data_format={name!r} or reorder the data"
     # The rest is about the place of time, which only a ConvLSTM's input has
-    if first or lead != 2:
-        return []
+    elif first or lead != 2:
+        return
     # Frames have few channels and are rarely 1 to 4 pixels wide; sequences are rarely one step
-    what = change = ""
-    if channels > FEW_CHANNELS and axes[1] <= FEW_CHANNELS:
+    elif many and columns <= FEW_CHANNELS:
         what = (
-            f"reads {channels} channels of {axes[0]} x {axes[1]} pixels; {show(shape[1:])} "
+            f"reads {channels} channels of {rows} x {columns} pixels; {show(shape[1:])} "
             "looks like (rows, columns, channels, time)"
         )
-        change = (
-            "move time to the front, np.moveaxis(x, -1, 1): "
-            f"shape={show((channels, steps, axes[0], axes[1]))}"
-        )
-    elif channels > FEW_CHANNELS and steps == 1:
+        change = "move time to the front, np.moveaxis(x, -1, 1): "
+        change += f"shape={show((channels, steps, rows, columns))}"
+    elif many and steps == 1:
         what = (
             f"reads {channels} channels and 1 time step; if the {channels} are frames, time "
             "is the last axis"
         )
-        change = (
-            "move it to the front, np.moveaxis(x, -1, 1)[..., None] without the axis of 1: "
-            f"shape={show((channels, *axes[:2], 1))}"
-        )
-    elif isinstance(steps, int) and steps == axes[0] != axes[1] and steps > FEW_CHANNELS:
+        change = "move it to the front, np.moveaxis(x, -1, 1)[..., None] without the axis of 1: "
+        change += f"shape={show((channels, rows, columns, 1))}"
+    elif isinstance(steps, int) and steps == rows != columns and steps > FEW_CHANNELS:
         what = (
-            f"reads {steps} time steps of {axes[0]} x {axes[1]} pixels; {show(shape[1:])} looks "
+            f"reads {steps} time steps of {rows} x {columns} pixels; {show(shape[1:])} looks "
             "like (rows, columns, time, channels)"
         )
-        change = (
-            "move time to the front, np.moveaxis(x, 3, 1): "
-            f"shape={show((axes[1], steps, axes[0], channels))}"
-        )
-    return [Problem(what, change, fatal=False)] if what else []
+        change = "move time to the front, np.moveaxis(x, 3, 1): "
+        change += f"shape={show((columns, steps, rows, channels))}"
+    if what:
+        yield Problem(what, change, fatal=False)
 
 
 def state_problems(
     node: Node, outcome: LayerOutcome, states: Sequence[Shape | None]
-) -> list[Problem]:
+) -> Iterator[Problem]:
     """Tensors given as initial_state that differ in shape from the layer's own state."""
     if not states or node.kind not in RECURRENT:
-        return []
+        return
     # h and c, or h alone
     output, count = outcome.outputs[0], {"GRU": 1, "SimpleRNN": 1}.get(node.kind, 2)
     wanted = (output[0], *output[2:]) if node.arguments["return_sequences"] else output
     if len(states) != count:
         what = f"takes {count} tensors as initial_state and gets {len(states)}"
-        return [Problem(what, "give it [h, c]" if count == 2 else "give it h alone")]
-    for shape in states:
-        if shape is not None and not (len(shape) == len(wanted) and _agree(shape, wanted)):
-            what = f"gets an initial_state of {show(shape)}, and its own state is {show(wanted)}"
-            change = (
-                "give both layers the same filters, strides and padding, and the state of one step"
-            )
-            return [Problem(what, change)]
-    return []
+        yield Problem(what, "give it [h, c]" if count == 2 else "give it h alone")
+    elif wrong := [shape for shape in states if shape is not None and not _agree(shape, wanted)]:
+        yield Problem(
+            f"gets an initial_state of {show(wrong[0])}, and its own state is {show(wanted)}",
+            "give both layers the same filters, strides and padding, and the state of one step",
+        )
 
 
-def batch_problems(line: LayerLine, samples: int | None) -> list[Problem]:
+def batch_problems(line: LayerLine, samples: int | None) -> Iterator[Problem]:
     """Stateful layers keep their batch, which has to be known and to divide the samples."""
     shape = line.inputs[0] if line.inputs else None
     if not line.node.arguments.get("stateful") or shape is None:
-        return []
-    batch = shape[0]
+        return
+    batch, *sizes = shape
     if not isinstance(batch, int):
-        what = "is stateful and keeps a state for each sample of the batch, whose size is not given"
-        sizes = ", ".join(map(str, shape[1:]))
-        change = (
-            f"write Input(batch_shape=(8, {sizes})) with the size of your batch, or stateful=False"
+        yield Problem(
+            "is stateful and keeps a state for each sample of the batch, whose size is not given",
+            f"write Input(batch_shape=(8, {', '.join(map(str, sizes))})) with the size of your "
+            "batch, or stateful=False",
         )
-        return [Problem(what, change)]
-    if samples is None or samples % batch == 0:
-        return []
-    # The largest batch that leaves no smaller last one
-    fits = max(count for count in range(1, batch + 1) if samples % count == 0)
-    other = f", {samples - samples % batch} samples" if samples > batch else ""
-    what = (
-        f"is stateful and keeps its batch of {batch}, but {samples} samples leave a last "
-        f"batch of {samples % batch}"
-    )
-    return [Problem(what, f"use a batch of {fits}{other}, or stateful=False")]
+    elif samples is not None and samples % batch:
+        # The largest batch that leaves no smaller last one
+        fits = max(count for count in range(1, batch + 1) if samples % count == 0)
+        other = f", {samples - samples % batch} samples" if samples > batch else ""
+        yield Problem(
+            f"is stateful and keeps its batch of {batch}, but {samples} samples leave a last "
+            f"batch of {samples % batch}",
+            f"use a batch of {fits}{other}, or stateful=False",
+        )
 
 
 def target_problems(
     nodes: Sequence[Node], last: int, output: Shape, target: Shape
-) -> list[Problem]:
+) -> Iterator[Problem]:
     """Outputs that a loss cannot compare with the target."""
     what = f"returns {show(output)}, and the target is {show(target)}"
     producer = last if nodes[last].kind in RECURRENT else recurrent_before(nodes, last)
@@ -350,17 +336,18 @@ def target_problems(
         change = "give the target the shape of the output"
         if len(target) == 2:
             change = "put Flatten or GlobalAveragePooling before the last layer"
-        elif producer is not None and len(target) == len(output) + 1:
-            change = (
-                f"set return_sequences=True in {place(nodes[producer])} to return every step, "
-                "or use one frame as the target"
+        elif producer is not None and abs(len(target) - len(output)) == 1:
+            wanted, steps, frames = (
+                (True, "every step", "one frame")
+                if len(target) > len(output)
+                else (False, "only the last step", "every frame")
             )
-        elif producer is not None and len(target) == len(output) - 1:
             change = (
-                f"set return_sequences=False in {place(nodes[producer])} to return only the "
-                "last step, or use every frame as the target"
+                f"set return_sequences={wanted} in {place(nodes[producer])} to return {steps}, or "
+                f"use {frames} as the target"
             )
-        return [Problem(f"{what}: {len(output)} axes and {len(target)}", change)]
+        yield Problem(f"{what}: {len(output)} axes and {len(target)}", change)
+        return
     for axis, (one, other) in enumerate(zip(output[1:], target[1:], strict=True), start=1):
         # Losses compare element by element; Keras would broadcast 1, which is rarely intended
         if is_known((one, other)) and one != other:
@@ -369,5 +356,5 @@ def target_problems(
                 change = f"give the last layer {other} channels, or the target {one}"
             elif axis == 1 and len(output) == 5:
                 change = f"use {one} frames as the target, as many as the input has"
-            return [Problem(f"{what}: {one} and {other} in axis {axis}", change)]
-    return []
+            yield Problem(f"{what}: {one} and {other} in axis {axis}", change)
+            return

@@ -5,7 +5,7 @@ If a layer cannot work, the likeliest fix is assumed, so that one mistake does n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -83,7 +83,7 @@ class _Walk:
         view, elements = self._view(number, outcome), elements_of(node, outcome, shapes)
         self.lines.append(LayerLine(node, tuple(shapes), outcome, view, elements))
 
-    def find(self, node: Node, problems: Sequence[Problem]) -> None:
+    def find(self, node: Node, problems: Iterable[Problem]) -> None:
         for problem in problems:
             finding = replace(problem, layer=node.name, line=node.line)
             if finding not in self.findings:
