@@ -79,9 +79,10 @@ def doctor() -> None:
       framecast doctor > report.txt
     """
     from framecast.cli.doctor import examine
-    from framecast.cli.progress import working
+    from framecast.cli.progress import Display
 
-    with working("examining this machine"):
+    with Display() as display:
+        display.show("examining this machine")
         examination = examine()
     examination.show()
 

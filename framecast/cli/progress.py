@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -159,11 +157,3 @@ class Display:
             task = self.current
             if task is not None:
                 messages.print(f"{task.description}: {amount(task)}", markup=False)
-
-
-@contextmanager
-def working(text: str) -> Iterator[Display]:
-    """Show a description of work that cannot be counted."""
-    with Display() as display:
-        display.show(text)
-        yield display

@@ -62,17 +62,10 @@ def predict_file(
     """
     source = open_clip(forecaster, path, request)
     forecast = forecast_source(forecaster, source, request)
+    look = {"fps": forecast.fps, "names": forecast.names, **shown_as(source, request)}
     with ExitStack() as stack:
         writers = [
-            stack.enter_context(
-                open_writer(
-                    target,
-                    fps=forecast.fps,
-                    overwrite=overwrite,
-                    names=forecast.names,
-                    **shown_as(source, request),
-                )
-            )
+            stack.enter_context(open_writer(target, overwrite=overwrite, **look))
             for target in targets
         ]
         # One pass, since frames are computed as they are asked for.

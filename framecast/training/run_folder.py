@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,51 +27,20 @@ SETTINGS_HEADER = """\
 """
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """The files of one training run."""
 
-    path: Path
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint with the lowest validation error."""
-        return self.path / "best.pt"
-
-    @property
-    def last(self) -> Path:
-        """The newest checkpoint, with what resuming needs."""
-        return self.path / "last.pt"
-
-    @property
-    def metrics(self) -> Path:
-        """One CSV row per epoch."""
-        return self.path / "metrics.csv"
-
-    @property
-    def preview(self) -> Path:
-        """Input, prediction, truth and error of a validation window, side by side."""
-        return self.path / "preview.gif"
-
-    @property
-    def curves(self) -> Path:
-        """Loss and held-out error by epoch, as a picture."""
-        return self.path / "curves.png"
-
-    @property
-    def strip(self) -> Path:
-        """The same window as one still picture."""
-        return self.path / "preview.png"
-
-    @property
-    def settings(self) -> Path:
-        """The settings of the run, resolved, as YAML."""
-        return self.path / "config.yaml"
-
-    @property
-    def record(self) -> Path:
-        """Sources, their fingerprints and the versions of what ran, as JSON."""
-        return self.path / "run.json"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # The checkpoints with the lowest held-out error, and with what resuming needs
+        self.best, self.last = path / "best.pt", path / "last.pt"
+        # A row for each epoch, and the same as curves
+        self.metrics, self.curves = path / "metrics.csv", path / "curves.png"
+        # Input, prediction, truth and error of a held-out window, playing and still
+        self.preview, self.strip = path / "preview.gif", path / "preview.png"
+        self.settings = path / "config.yaml"
+        # Sources, their fingerprints and the versions of what ran
+        self.record = path / "run.json"
 
     def read_record(self) -> dict[str, Any]:
         """The contents of run.json; CheckpointError when this is no run folder."""
