@@ -18,40 +18,21 @@ from framecast.data.windows import Window, spread
 from framecast.evaluation.metrics import PeakSignalToNoise
 from framecast.evaluation.protocols import make_metrics
 from framecast.evaluation.report import MODEL, Report, ScoredClip
-from framecast.evaluation.request import PROTOCOLS, EvaluationRequest
+from framecast.evaluation.request import PROTOCOLS
 from framecast.evaluation.skill import compare
-from framecast.evaluation.task import Task, plan_evaluation
+from framecast.evaluation.task import Task
 from framecast.evaluation.window_scores import WindowScores, stream_batches
 from framecast.prediction.baselines import BASELINES
-from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.prediction.rollout import Predictor
 from framecast.runtime.distributed import Group
 from framecast.runtime.text import counted
 from framecast.runtime.versions import versions
-from framecast.video.readers.base import FrameSource
 
 # Windows of a budget's first round, and how many times those already scored a later one has
 FIRST_ROUND, GROWTH = 2, 4
 
 # Share of a budget that is left for the report
 RESERVE = 0.1
-
-
-def evaluate(
-    forecaster: LoadedForecaster,
-    sources: Sequence[FrameSource],
-    request: EvaluationRequest | None = None,
-    baselines: Mapping[str, Predictor] = BASELINES,
-    on_windows: Callable[[int, int], None] = lambda total, more: None,
-) -> Report:
-    """Score a model and the baselines on the same windows of clips.
-
-    `on_windows` is called after each batch with the windows there will be in all, and those of the
-    batch. Raises what `plan_evaluation`,
-    reading and predicting raise.
-    """
-    task = plan_evaluation(forecaster, sources, request or EvaluationRequest())
-    return evaluate_task(task, baselines, on_windows)
 
 
 def evaluate_task(
@@ -65,7 +46,8 @@ def evaluate_task(
 
     With `minutes` in the request, as many windows as fit until then; they count from `started` on,
     on the monotonic clock, None: from now. Of several processes, each scores its share of the
-    windows; all get the report of them all.
+    windows; all get the report of them all. `on_windows` is called after each batch with the
+    windows there will be in all, and those of the batch. Raises what reading and predicting raise.
     """
     group = group or Group(task.forecaster.device)
     started = time.monotonic() if started is None else started

@@ -14,11 +14,11 @@ from framecast.data.plan import make_plan
 from framecast.data.windows import Window
 from framecast.errors import SourceError, UsageError
 from framecast.evaluation import window_scores
-from framecast.evaluation.evaluate import evaluate
+from framecast.evaluation.evaluate import evaluate_task
 from framecast.evaluation.metrics import MeanSquaredError
 from framecast.evaluation.report import MODEL
 from framecast.evaluation.request import EvaluationRequest
-from framecast.evaluation.task import open_task
+from framecast.evaluation.task import open_task, plan_evaluation
 from framecast.evaluation.window_scores import (
     WindowScores,
     as_pixels,
@@ -38,6 +38,11 @@ from tests.support.tiny_runs import CONTEXT, FRAMES, HEIGHT, HORIZON, WIDTH
 
 HELD_OUT = FRAMES - CONTEXT - HORIZON
 """First frame that the tiny models were not trained on."""
+
+
+def evaluate(forecaster, sources, request=None, *baselines, **options):
+    task = plan_evaluation(forecaster, sources, request or EvaluationRequest())
+    return evaluate_task(task, *baselines, **options)
 
 
 class NumberedSource(FrameSource):
