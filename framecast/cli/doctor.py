@@ -19,6 +19,7 @@ from rich.text import Text
 from framecast.cli.console import results, show_warnings
 from framecast.errors import FramecastError
 from framecast.runtime.memory import machine_memory
+from framecast.runtime.text import show_bytes
 from framecast.runtime.versions import __version__
 
 PACKAGES = ("torch", "numpy", "opencv-python", "av", "pillow", "scenedetect", "matplotlib", "rich")
@@ -114,9 +115,9 @@ def _devices() -> Iterator[tuple[str, str]]:
 
 def _room() -> Iterator[tuple[str, str]]:
     memory = machine_memory()
-    yield "memory", "unknown" if memory is None else f"{memory / 1e9:.1f} GB"
+    yield "memory", "unknown" if memory is None else show_bytes(memory)
     scratch = tempfile.gettempdir()
-    yield "decoded frames", f"{shutil.disk_usage(scratch).free / 1e9:.1f} GB free in {scratch}"
+    yield "decoded frames", f"{show_bytes(shutil.disk_usage(scratch).free)} free in {scratch}"
 
 
 def _test_codec() -> str:

@@ -13,7 +13,7 @@ from framecast.cli.console import (
     show_notes,
     show_result,
 )
-from framecast.runtime.text import counted
+from framecast.runtime.text import counted, show_bytes
 from framecast.training.events import FINE_TUNED, TRAINED
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _plan_notes(plan: Plan) -> list[str]:
 
 def show_dry_run(measured: DryRun) -> None:
     """Print what one batch of a dry run took."""
-    peak = "unknown" if measured.peak_bytes is None else f"{measured.peak_bytes / 1e9:.2f} GB"
+    peak = "unknown" if measured.peak_bytes is None else show_bytes(measured.peak_bytes)
     messages.print(
         f"dry run on {measured.device}: {measured.parameters:,} parameters, one batch has loss "
         f"{measured.loss:.5f}, {measured.step_seconds:.2f} s per step, about "

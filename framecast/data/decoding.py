@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import numpy as np
 
 from framecast.errors import ResourceError
+from framecast.runtime.text import show_bytes
 from framecast.video.pixels import convert_color, resize
 from framecast.video.readers.base import FrameSource
 
@@ -39,7 +40,7 @@ def decode_clips(
     )
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if needed > free:
-        raise _no_room(f"{needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free")
+        raise _no_room(f"{show_bytes(needed)} are needed and {show_bytes(free)} are free")
     return tuple(
         _decode_clip(source, shape, on_frame) for source, shape in zip(sources, shapes, strict=True)
     )

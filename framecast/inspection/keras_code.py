@@ -115,14 +115,10 @@ def _cleaned(text: str) -> str:
     # Tabs count 8 in Python 2 and are mixed with blanks on web pages
     lines = textwrap.dedent(text.replace("\t", "    ")).splitlines()
     if any(line.lstrip().startswith(">>> ") for line in lines):
-        kept = [re.sub(r"^\s*(>>>|\.\.\.) ?", "", line) for line in lines if _is_prompt(line)]
-        return "\n".join(kept)
+        prompted = (re.match(r"\s*(?:>>>|\.\.\.) ?(.*)", line) for line in lines)
+        return "\n".join(match[1] for match in prompted if match)
     plain = ("" if re.match(r"\s*(```|[%!])", line) else line for line in lines)
     return "\n".join(plain)
-
-
-def _is_prompt(line: str) -> bool:
-    return line.lstrip().startswith((">>>", "..."))
 
 
 class _Reader(CallReader):

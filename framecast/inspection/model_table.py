@@ -8,9 +8,8 @@ from framecast.inspection.diagram import Box
 from framecast.inspection.model_report import LayerLine, ModelReport
 from framecast.inspection.sizes import Shape, Size, is_known, product, show_count
 from framecast.inspection.sizes import show_shape as show
-from framecast.inspection.tensor_table import show_bytes
 from framecast.nn.shapes import FLOAT_BYTES
-from framecast.runtime.text import aligned
+from framecast.runtime.text import aligned, show_bytes
 
 HEADER = ("layer", "output", "parameters", "padding", "receptive field")
 

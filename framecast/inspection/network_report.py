@@ -14,12 +14,13 @@ from framecast.config.loading import Config, load_config
 from framecast.data.plan import Plan, common_channels, make_plan, resolve_batch, training_crop
 from framecast.data.windows import LONGEST_AUTO_HORIZON, window_span
 from framecast.errors import ResourceError, SourceError, UsageError
-from framecast.inspection.tensor_table import Inspection, TensorSection, show_bytes
+from framecast.inspection.tensor_table import Inspection, TensorSection
 from framecast.nn.cost_model.memory import check_weight_memory
 from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, totals
 from framecast.nn.forecasters.grid import coarsest_patch, grid_size, patch_of
 from framecast.prediction.model_files import PRETRAINED, names_model
+from framecast.runtime.text import show_bytes
 from framecast.video.frame_size import parse_size, target_size
 
 if TYPE_CHECKING:

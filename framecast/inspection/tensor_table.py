@@ -10,6 +10,7 @@ from typing import Any
 
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, channels_last, size
 from framecast.nn.shapes import FLOAT_BYTES
+from framecast.runtime.text import show_bytes
 
 ITEM_BYTES = {"uint8": 1, "uint16": 2, "float32": FLOAT_BYTES}
 COLUMNS = ("tensor", "channels_first", "channels_last", "size")
@@ -103,11 +104,3 @@ def _padding(line: LayerRecord) -> str:
 def show_axes(axes: Axes) -> str:
     """Named axes as text: `B=8 T=6 C=1 H=128 W=128`."""
     return " ".join(f"{letter}={length}" for letter, length in axes)
-
-
-def show_bytes(count: int) -> str:
-    """A number of bytes in the largest unit of which it has one or more."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{count} bytes"

@@ -18,6 +18,7 @@ from framecast.config.loading import Config, from_dict
 from framecast.errors import CheckpointError, ConfigError, ResourceError
 from framecast.prediction.model_files import PRETRAINED, PRETRAINED_FILE
 from framecast.runtime.memory import machine_memory
+from framecast.runtime.text import show_bytes
 from framecast.video.readers.open import open_sources, read_options
 
 FORMAT, VERSION = "framecast", 1
@@ -109,8 +110,8 @@ def check_file(file: Path) -> None:
     memory = machine_memory()
     if memory is not None and status.st_size > memory:
         raise ResourceError(
-            f"{file}: has {status.st_size / 1e9:,.1f} GB; this machine has {memory / 1e9:,.1f} GB "
-            "of memory",
+            f"{file}: has {show_bytes(status.st_size)}; this machine has {show_bytes(memory)} of "
+            "memory",
             remedy="use a machine with more memory",
         )
     try:

@@ -12,6 +12,7 @@ from framecast.config.loading import from_dict
 from framecast.errors import CheckpointError, ConfigError, UsageError
 from framecast.prediction.frame_forecaster import FrameForecaster
 from framecast.prediction.onnx_network import OnnxNetwork
+from framecast.video.readers.base import show_size
 
 CPU = ("auto", "cpu")
 
@@ -49,9 +50,9 @@ class OnnxForecaster(FrameForecaster):
         for side, least, most in zip(size, self.smallest, self.largest, strict=True):
             if not least <= side <= most:
                 raise UsageError(
-                    f"the exported network works on frames of {_show(self.smallest)} to "
-                    f"{_show(self.largest)}, these are {_show(size)}",
-                    remedy=f"export it again with --size {_show(size)}",
+                    f"the exported network works on frames of {show_size(self.smallest)} to "
+                    f"{show_size(self.largest)}, these are {show_size(size)}",
+                    remedy=f"export it again with --size {show_size(size)}",
                 )
         missing = max(0, self.length - len(context_TCHW))
         context_TCHW = np.concatenate((context_TCHW[:1].repeat(missing, axis=0), context_TCHW))
@@ -82,7 +83,3 @@ def open_forecaster(
                 remedy="leave it out, or give the run folder instead of the .onnx file",
             )
     return OnnxForecaster(path)
-
-
-def _show(size: tuple[int, ...] | list[int]) -> str:
-    return f"{size[0]}x{size[1]}"

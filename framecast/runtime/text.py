@@ -1,4 +1,4 @@
-"""Text that several wings write alike: counts with their nouns, and columns."""
+"""Text that several wings write alike: counts with their nouns, bytes, and columns."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ def counted(number: float, noun: str) -> str:
 def are(number: int, noun: str) -> str:
     """The same with its verb: "1 frame is", "2 frames are"."""
     return f"{counted(number, noun)} {'is' if number == 1 else 'are'}"
+
+
+def show_bytes(count: float) -> str:
+    """A number of bytes in the largest unit of which it has one or more: "1.5 GB"."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:,.1f} {unit}"
+    return f"{count} bytes"
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:

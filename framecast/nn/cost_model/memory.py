@@ -8,6 +8,7 @@ from framecast.nn.cost_model.network import forecast_totals
 from framecast.nn.forecasters.grid import SMALLEST_TILE
 from framecast.nn.shapes import FLOAT_BYTES
 from framecast.runtime.memory import machine_memory
+from framecast.runtime.text import show_bytes
 
 
 def check_weight_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> None:
@@ -21,8 +22,8 @@ def check_weight_memory(model: ModelConfig, channels: int, size: tuple[int, int]
     if memory is not None and sums.optimizer_bytes > memory:
         raise ResourceError(
             f"{model.name} on frames of {size[0]} x {size[1]} has {sums.parameters:,} parameters, "
-            f"whose training takes {_gigabytes(sums.optimizer_bytes)}; this machine has "
-            f"{_gigabytes(memory)}",
+            f"whose training takes {show_bytes(sums.optimizer_bytes)}; this machine has "
+            f"{show_bytes(memory)}",
             remedy="use a smaller --resize or model.units, or --model convlstm"
             if model.traits.tied_to_size
             else "use smaller model.filters",
@@ -42,7 +43,7 @@ def check_batch(
     if memory is not None and needed > memory:
         raise ResourceError(
             f"a training batch of {batch} crops of {size[0]} x {size[1]} takes about "
-            f"{_gigabytes(needed)}; this machine has {_gigabytes(memory)}",
+            f"{show_bytes(needed)}; this machine has {show_bytes(memory)}",
             remedy="use a smaller --batch-size or --crop",
         )
 
@@ -76,11 +77,7 @@ def fitting_tile(
             return side
         side //= 2
     raise ResourceError(
-        f"predicting {horizon} frames of {size[0]} x {size[1]} takes {_gigabytes(whole)} whole "
-        f"and more than the {_gigabytes(memory)} there are in tiles",
+        f"predicting {horizon} frames of {size[0]} x {size[1]} takes {show_bytes(whole)} whole "
+        f"and more than the {show_bytes(memory)} there are in tiles",
         remedy="use a smaller --horizon, or train with a smaller --resize",
     )
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB"

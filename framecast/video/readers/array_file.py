@@ -50,7 +50,8 @@ class ArraySource(FrameSource):
         for array, layout in zip(self._arrays, self._layouts, strict=True):
             frame = math.prod(layout.size(axis) for axis in "HWC")
             check_memory(path, frame * array.dtype.itemsize)
-        self._starts = np.cumsum([0, *(_frames(layout) for layout in self._layouts)])
+        lengths = [layout.size("N") * layout.size("T") for layout in self._layouts]
+        self._starts = np.cumsum([0, *lengths])
         frames = self._held(options.keep_readable, notes)
         if options.keep_readable:
             frames, problem = readable_start(self._decode(range(frames)))
@@ -125,10 +126,6 @@ class ArraySource(FrameSource):
             )
         notes.append(kept_note(self._path, held, f"{announced} frames are announced"))
         return held
-
-
-def _frames(layout: Layout) -> int:
-    return layout.size("N") * layout.size("T")
 
 
 def _layout(array: StoredArray, axes: str) -> Layout:

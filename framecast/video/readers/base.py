@@ -19,6 +19,7 @@ import numpy as np
 from framecast.config.argument_types import check_fields
 from framecast.errors import CorruptSourceError, SourceError
 from framecast.runtime.memory import machine_memory
+from framecast.runtime.text import show_bytes
 from framecast.video.pixels import convert_color
 from framecast.video.value_range import (
     ValueRange,
@@ -309,8 +310,8 @@ def check_memory(path: Path, nbytes: int) -> None:
     memory = machine_memory()
     if memory is not None and nbytes > memory / MEMORY_SHARE:
         raise SourceError(
-            f"{path}: its header announces {nbytes / 1e9:.1f} GB of pixels, this machine has "
-            f"{memory / 1e9:.1f} GB of memory",
+            f"{path}: its header announces {show_bytes(nbytes)} of pixels, this machine has "
+            f"{show_bytes(memory)} of memory",
             remedy="give smaller frames",
         )
 

@@ -98,7 +98,8 @@ class VideoSource(FrameSource):
         if options.color == "auto" and not grey:
             grey = self._looks_grey(picture, frames, notes)
         holes, uneven = missing_frames(times)
-        notes += shorten([_hole(*hole) for hole in holes.items()], "holes")
+        told = [f"{are(n, 'frame')} missing by time before frame {k}" for k, n in holes.items()]
+        notes += shorten(told, "holes")
         if uneven:
             notes.append("the frame rate varies; frames are taken as they come")
         turned = first.rotation % 180 != 0
@@ -298,10 +299,6 @@ def _start_notes(scan: PacketScan) -> Iterator[str]:
         lost = counted(scan.lost_start, "frame")
         about = "" if scan.exact else "about "  # counted in packets, some of which hold half a one
         yield f"starts between two key frames: {about}its first {lost} cannot be decoded"
-
-
-def _hole(frame: int, missing: int) -> str:
-    return f"{are(missing, 'frame')} missing by time before frame {frame}"
 
 
 def _open(path: Path) -> InputContainer:
