@@ -82,8 +82,8 @@ def render(
 
 def _model_step(task: Task, step_minutes: float | None) -> float | None:
     """Minutes between two of the model's frames; None where nobody knows, or clips differ."""
-    told = {source.info.step_minutes for source in task.sources}
-    step = step_minutes or (told.pop() if len(told) == 1 else None)
+    known = {source.info.step_minutes for source in task.sources}
+    step = step_minutes or (known.pop() if len(known) == 1 else None)
     return step and step * task.shape.frame_step
 
 

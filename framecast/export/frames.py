@@ -54,9 +54,9 @@ def export_frames(
         if writer is None:
             write_whole(Path(output), encode_png(_sheet(source, request)), "picture", overwrite)
         else:
-            told = _write(source, writer, request, tell)
+            found = _write(source, writer, request, tell)
             name = "" if len(outputs) == 1 else f"{writer.path.name}: "
-            notes += [name + note for note in told]
+            notes += [name + note for note in found]
     return ExportReport(tuple(map(Path, outputs)), tuple(notes))
 
 

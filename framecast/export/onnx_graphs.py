@@ -124,7 +124,7 @@ def refuse_other_sizes(model: Any, sides: Sequence[Sequence[int]]) -> None:
     """
     onnx = import_module("onnx")
     (least, most), make = sides, onnx.helper.make_node
-    told = f"the frames must be {least[0]}x{least[1]} to {most[0]}x{most[1]} (H x W)"
+    message = f"the frames must be {least[0]}x{least[1]} to {most[0]}x{most[1]} (H x W)"
 
     def constant(name: str, numbers: Sequence[float], kind: str) -> Any:
         array = np.array(numbers, kind)
@@ -145,7 +145,7 @@ def refuse_other_sizes(model: Any, sides: Sequence[Sequence[int]]) -> None:
         make("Or", ["sides/below", "sides/above"], ["sides/wrong"]),
         make("Cast", ["sides/wrong"], ["sides/numbers"], to=onnx.TensorProto.INT64),
         make("ReduceMax", ["sides/numbers"], ["sides/index"], keepdims=0),
-        make("Gather", ["sides/one", "sides/index"], ["sides/factor"], name=told),
+        make("Gather", ["sides/one", "sides/index"], ["sides/factor"], name=message),
         make("Mul", ["context", "sides/factor"], ["sides/context"]),
     ]
     for node in model.graph.node:

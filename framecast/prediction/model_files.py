@@ -40,7 +40,7 @@ def split_model(paths: Sequence[Path], model: Path | None = None) -> tuple[Path,
 
 
 def pretrained_notes(model: Path) -> tuple[str, ...]:
-    """What to tell of a forecast by the pretrained model; nothing of one by the user's own."""
+    """Notes on a forecast by the pretrained model; none on one by the user's own."""
     if str(model) != PRETRAINED:
         return ()
     return ("forecast by the pretrained model; `framecast train` adapts it to clips like yours",)

@@ -128,12 +128,14 @@ class RunWriter:
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
             with workplace(self.runs) as place:
-                draft = RunFolder(place / "run")
-                draft.path.mkdir()
-                self.lock = lock_folder(draft.path)
-                write_whole(draft.record, json.dumps(self.record, indent=2) + "\n", "run record")
-                self._write(draft, last, best, rows)
-                self.run = RunFolder(_numbered(draft.path, self.runs))
+                temporary = RunFolder(place / "run")
+                temporary.path.mkdir()
+                self.lock = lock_folder(temporary.path)
+                write_whole(
+                    temporary.record, json.dumps(self.record, indent=2) + "\n", "run record"
+                )
+                self._write(temporary, last, best, rows)
+                self.run = RunFolder(_numbered(temporary.path, self.runs))
         except (OSError, FramecastError) as error:
             if not known:
                 with suppress(OSError):  # another run has begun in it
@@ -190,14 +192,14 @@ def _write_changed(path: Path, text: str, kind: str) -> None:
     write_whole(path, text, kind)
 
 
-def _numbered(draft: Path, parent: Path) -> Path:
+def _numbered(temporary: Path, parent: Path) -> Path:
     """Move a folder to the first free of `parent`/train-1, train-2, ..., and return its place."""
     for number in count(1):
         place = parent / f"train-{number}"
         if os.path.lexists(place):
             continue
         try:
-            return draft.rename(place)
+            return temporary.rename(place)
         except OSError:
             if not os.path.lexists(place):  # else another run was faster
                 raise

@@ -93,7 +93,7 @@ def write_samples(folder: Path, on_frame: Callable[[str], None] = lambda name: N
     Painting them takes seconds: `on_frame` is called with the clip's name for each frame.
     """
 
-    def told(name: str, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def reported(name: str, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         for frame_HWC in frames:
             on_frame(name)
             yield frame_HWC
@@ -104,7 +104,8 @@ def write_samples(folder: Path, on_frame: Callable[[str], None] = lambda name: N
         ("pendulum.gif", pendulum_frames, PENDULUM_FPS),
     )
     return [
-        write_frames(folder / name, told(name, frames()), fps=fps) for name, frames, fps in clips
+        write_frames(folder / name, reported(name, frames()), fps=fps)
+        for name, frames, fps in clips
     ]
 
 

@@ -226,7 +226,7 @@ class FrameSource(ABC):
             self.add_note(f"{found.text} is the range that the file states ({stated.field})")
 
     def _probes(self, numbers: range) -> Iterator[np.ndarray]:
-        """The numbered frames up to the first that cannot be read, which `read` will tell of."""
+        """The numbered frames up to the first that cannot be read, which `read` will report."""
         with suppress(SourceError):
             yield from self._decode(numbers)
 

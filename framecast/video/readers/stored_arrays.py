@@ -216,19 +216,19 @@ def _hdf5_arrays(path: Path) -> list[StoredArray]:
 
 def _packing(found: Any) -> tuple[Packing | None, np.dtype]:
     """How a variable is packed, None where its numbers are its values; and the type of these."""
-    told = {
+    attributes = {
         name: np.atleast_1d(found.attrs[name])
         for name in ("scale_factor", "add_offset", "_FillValue", "missing_value")
         if name in found.attrs and np.asarray(found.attrs[name]).dtype.kind in "iuf"
     }
-    if not told or found.dtype.kind not in "iuf":
+    if not attributes or found.dtype.kind not in "iuf":
         return None, found.dtype
     scale, offset = (
-        float(told.get(name, [default])[0])
+        float(attributes.get(name, [default])[0])
         for name, default in (("scale_factor", 1), ("add_offset", 0))
     )
     missing = tuple(
-        float(v) for name in ("_FillValue", "missing_value") for v in told.get(name, ())
+        float(v) for name in ("_FillValue", "missing_value") for v in attributes.get(name, ())
     )
     # float32 holds integers of 16 bits exactly, as xarray has it.
     small = found.dtype.itemsize <= (4 if found.dtype.kind == "f" else 2)

@@ -98,8 +98,10 @@ class VideoSource(FrameSource):
         if options.color == "auto" and not grey:
             grey = self._looks_grey(picture, frames, notes)
         holes, uneven = missing_frames(times)
-        told = [f"{are(n, 'frame')} missing by time before frame {k}" for k, n in holes.items()]
-        notes += shorten(told, "holes")
+        sentences = [
+            f"{are(n, 'frame')} missing by time before frame {k}" for k, n in holes.items()
+        ]
+        notes += shorten(sentences, "holes")
         if uneven:
             notes.append("the frame rate varies; frames are taken as they come")
         turned = first.rotation % 180 != 0
