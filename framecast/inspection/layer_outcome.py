@@ -83,8 +83,12 @@ def rank_of(kind: str) -> int:
     return next((int(letter) for letter in kind if letter in "123"), 0)
 
 
-def wanted_axes(kind: str) -> int:
+def wanted_axes(kind: str, arguments: Arguments) -> int:
     """How many axes a layer's input needs, the batch included; 0 if any number will do."""
+    # Of a wrapper they follow from the layer inside, which is `...` where none was given
+    if isinstance(inner := arguments.get("layer"), tuple):
+        axes = wanted_axes(*inner)
+        return axes + 1 if kind == "TimeDistributed" and axes else axes
     if kind.startswith("ConvLSTM"):
         return rank_of(kind) + 3
     if kind in ("LSTM", "GRU", "SimpleRNN", "SpatialDropout1D"):
@@ -94,8 +98,8 @@ def wanted_axes(kind: str) -> int:
     return rank_of(kind) + 2 if rank_of(kind) else 0
 
 
-def check_axes(kind: str, shape: Shape) -> None:
-    wanted = wanted_axes(kind)
+def check_axes(kind: str, arguments: Arguments, shape: Shape) -> None:
+    wanted = wanted_axes(kind, arguments)
     if wanted and len(shape) != wanted:
         axes = _AXES.get(kind) or _AXES[f"{wanted - 2}D"]
         raise LayerMistakeError(
@@ -116,7 +120,7 @@ class Frame:
 
     @classmethod
     def of(cls, kind: str, arguments: Arguments, shape: Shape) -> Frame:
-        check_axes(kind, shape)
+        check_axes(kind, arguments, shape)
         # channels_first: (batch, [time,] channels, *sides)
         first = _data_format(arguments) == "channels_first"
         lead = len(shape) - rank_of(kind) - 1

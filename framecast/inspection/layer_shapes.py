@@ -46,7 +46,7 @@ def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerO
 
 
 def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    check_axes(kind, shape)
+    check_axes(kind, arguments, shape)
     (batch, steps, features), units = shape, count_of(arguments, "units")
     columns = GATES[kind] * units
     # cuDNN's GRU has one bias for the input and one for the state
@@ -106,7 +106,7 @@ def _prelu(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 
 def _unchanged(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    check_axes(kind, shape)
+    check_axes(kind, arguments, shape)
     return LayerOutcome((shape,))
 
 
@@ -143,7 +143,7 @@ def _permute(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 
 def _repeat(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    check_axes(kind, shape)
+    check_axes(kind, arguments, shape)
     return LayerOutcome(((shape[0], arguments["n"], shape[1]),))
 
 
@@ -179,7 +179,7 @@ def _time_distributed(kind: str, arguments: Arguments, shape: Shape) -> LayerOut
             f"needs a time axis, 3 axes or more, and gets {show(shape)}",
             "drop TimeDistributed, or set return_sequences=True in the layer before",
         )
-    wanted = wanted_axes(inner_kind)
+    wanted = wanted_axes(inner_kind, inner_arguments)
     if wanted and len(shape) != wanted + 1:
         raise LayerMistakeError(
             f"applies {inner_kind} to each time step, {wanted} axes, so it needs {wanted + 1}, "

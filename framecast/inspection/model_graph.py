@@ -29,6 +29,11 @@ class Node:
     line: int | None = None
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def wanted_axes(self) -> int:
+        """Axes that the input needs, the batch included; 0 if any number will do."""
+        return wanted_axes(self.kind, self.arguments)
+
 
 @dataclass
 class Graph:
@@ -46,15 +51,6 @@ NEUTRAL = (
 )
 
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
-
-
-def axes_wanted(node: Node) -> int:
-    """Axes that a layer's input needs, the batch included; 0 if any number will do."""
-    inner = node.arguments.get("layer")
-    inner = inner if isinstance(inner, tuple) else None  # `...` where no layer was given
-    if node.kind == "TimeDistributed" and inner:
-        return wanted_axes(inner[0]) and wanted_axes(inner[0]) + 1
-    return wanted_axes(inner[0] if node.kind == "Bidirectional" and inner else node.kind)
 
 
 @dataclass(frozen=True)

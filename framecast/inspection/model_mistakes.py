@@ -14,7 +14,7 @@ from framecast.inspection.layer_outcome import (
     Problem,
     rank_of,
 )
-from framecast.inspection.model_graph import NEUTRAL, RECURRENT, Node, axes_wanted
+from framecast.inspection.model_graph import NEUTRAL, RECURRENT, Node
 from framecast.inspection.model_report import LayerLine
 from framecast.inspection.sizes import Shape, Symbol, is_known
 from framecast.inspection.sizes import show_shape as show
@@ -165,7 +165,7 @@ def batch_in_shape(node: Node, first: Node, shape: Shape) -> Iterator[Problem]:
 
 def fixed_sizes(first: Node, shape: Shape) -> Iterator[Problem]:
     """Rows and columns that are None, which Keras 2 takes and Keras 3 does not."""
-    if not first.kind.startswith("ConvLSTM") or len(shape) != axes_wanted(first):
+    if not first.kind.startswith("ConvLSTM") or len(shape) != first.wanted_axes:
         return
     first_order = first.arguments.get("data_format") == "channels_first"
     sides = shape[3:] if first_order else shape[2:-1]
@@ -201,7 +201,7 @@ def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> 
         change = f"set data_format={before!r} in {place(node)}"
         yield Problem(f"reads {data_format} and is given {before}", change, fatal=False)
     # With a wrong number of axes the order cannot be judged
-    is_frame = len(shape) == axes_wanted(node) and "Conv" in node.kind
+    is_frame = len(shape) == node.wanted_axes and "Conv" in node.kind
     is_first = all(nodes[each].kind in ("InputLayer", *NEUTRAL) for each in _before(nodes, number))
     if is_frame and is_first:
         yield from _order_problems(node, shape, data_format)

@@ -20,7 +20,6 @@ from framecast.inspection.model_graph import (
     OpenAxes,
     Problem,
     Tensor,
-    axes_wanted,
     input_shape_of,
     named_axes,
 )
@@ -120,7 +119,7 @@ class _Walk:
         """The shape that a node without an input is fed; symbols for what is unknown."""
         node = self.nodes[number]
         given, first = input_shape_of(node.arguments), self._first_reader(number)
-        wanted = axes_wanted(first)
+        wanted = first.wanted_axes
         # A shape declared in the code wins over what the first layer needs
         opened = given is None or any(isinstance(size, OpenAxes) for size in given)
         if not opened:
@@ -137,7 +136,7 @@ class _Walk:
         if self.fed is not None:
             self.find(node, mistakes.fed_problems(shape, self.fed))
             return self.fed
-        if axes_wanted(first) and len(shape) == axes_wanted(first) + 1:
+        if first.wanted_axes and len(shape) == first.wanted_axes + 1:
             self.find(node, mistakes.batch_in_shape(node, first, shape))
             shape = shape[1:]
         self.find(node, mistakes.fixed_sizes(first, shape))
@@ -146,7 +145,7 @@ class _Walk:
     def _first_reader(self, number: int) -> Node:
         """The first layer after a node that says how many axes it needs."""
         nodes = self.nodes
-        while not axes_wanted(nodes[number]) and nodes[number].kind in ("InputLayer", *NEUTRAL):
+        while not nodes[number].wanted_axes and nodes[number].kind in ("InputLayer", *NEUTRAL):
             readers = (n for n, other in enumerate(nodes) if (number, None) in other.inputs)
             reader = next(readers, None)
             if reader is None:

@@ -18,8 +18,7 @@ from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.frame_forecaster import FrameForecaster
 from framecast.prediction.model_files import PRETRAINED
 from framecast.prediction.probability_matching import matched
-from framecast.prediction.rollout import rollout
-from framecast.prediction.tiled_rollout import tiled_rollout
+from framecast.prediction.rollout import rollout, tiled_rollout
 from framecast.runtime.device import (
     autocast,
     explained_memory,

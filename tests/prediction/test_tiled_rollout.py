@@ -18,8 +18,7 @@ from framecast.nn.forecasters.grid import TILE_UNIT, tile_overlap, tile_spans
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
-from framecast.prediction.rollout import rollout
-from framecast.prediction.tiled_rollout import blending_weights, tiled_rollout
+from framecast.prediction.rollout import blending_weights, rollout, tiled_rollout
 from framecast.video.pixels import to_unit
 from tests.support.live_bytes import LiveBytes
 from tests.support.models import random_checkpoint
