@@ -41,9 +41,6 @@ EASY, EASY_SIDE, EASY_HORIZON = 0.88, 64, 8
 WARM_UP, LAST_LR = 100, 0.02
 """Steps in which the learning rate rises; what is left of it at the end."""
 
-ODDS_LR = 20
-"""Times the learning rate for the candidates' odds, few weights that act on all pixels alike."""
-
 DECAY, CLIP = 0.998, 1.0
 """Of the averaged weights, at most; largest norm of a gradient."""
 
@@ -72,15 +69,9 @@ class Pretraining:
         # The blend is for what is fitted to one clip; here it would only repeat the weights.
         self.network.blend.requires_grad_(False)
         self.average = copy.deepcopy(self.network)
-        learnt = {
-            name: weight for name, weight in self.network.named_parameters() if name != "blend"
-        }
-        odds = learnt.pop("confidence")
+        learnt = [weight for weight in self.network.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            [{"params": list(learnt.values()), "times": 1}, {"params": [odds], "times": ODDS_LR}],
-            lr=options.lr,
-            betas=(0.9, 0.98),
-            weight_decay=1e-3,
+            learnt, lr=options.lr, betas=(0.9, 0.98), weight_decay=1e-3
         )
         self.step, self.seconds = 0, 0.0
         scenes = read_scenes(options.data, self.work / "frames")
@@ -154,7 +145,7 @@ class Pretraining:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.options.lr * group["times"] * self.schedule()
+            group["lr"] = self.options.lr * self.schedule()
         if torch.isfinite(norm):
             self.optimizer.step()
         self.step += 1
