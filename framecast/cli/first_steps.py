@@ -25,8 +25,7 @@ config = typer.Typer(
 def demo(
     context: typer.Context,
     folder: Annotated[
-        Path,
-        typer.Argument(metavar="FOLDER", help="A new folder for clips, model and forecasts."),
+        Path, typer.Argument(metavar="FOLDER", help="A new folder for clips, model and forecasts.")
     ] = Path("framecast-demo"),
     minutes: float = 1.0,
     samples: bool = False,

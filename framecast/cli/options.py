@@ -66,10 +66,7 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
     },
     "Forecast": {
         "horizon": ("FRAMES", "Frames to predict; default: as trained."),
-        "start": (
-            "FRAME",
-            "First context frame; default: the clip's last frames are the context.",
-        ),
+        "start": ("FRAME", "First context frame; default: the clip's last frames are the context."),
         "stream": (
             None,
             "After every frame, predict the one that is --horizon (1) ahead; a SOURCE may also be "

@@ -10,14 +10,7 @@ from rich.text import Text
 
 from framecast.cli.console import messages, one_line
 from framecast.cli.training_report import show_epoch, show_precision, show_start
-from framecast.training.events import (
-    EpochDone,
-    Event,
-    PrecisionChosen,
-    Started,
-    StepDone,
-    Working,
-)
+from framecast.training.events import EpochDone, Event, PrecisionChosen, Started, StepDone, Working
 
 # Longest time in seconds without a sign of life, where there is no bar that moves
 SILENCE = 2.0

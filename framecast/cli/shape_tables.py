@@ -8,14 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from framecast.cli.console import (
-    one_line,
-    results,
-    show_json,
-    show_line,
-    show_notes,
-    show_warnings,
-)
+from framecast.cli.console import one_line, results, show_json, show_line, show_notes, show_warnings
 from framecast.errors import FramecastError
 from framecast.inspection.diagram import Box, check_diagram, draw
 from framecast.inspection.model_report import ModelReport

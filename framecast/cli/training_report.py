@@ -6,24 +6,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from framecast.cli.console import (
-    messages,
-    one_line,
-    open_table,
-    show_notes,
-    show_result,
-)
+from framecast.cli.console import messages, one_line, open_table, show_notes, show_result
 from framecast.runtime.text import counted, show_bytes
 from framecast.training.events import FINE_TUNED, TRAINED
 
 if TYPE_CHECKING:
     from framecast.data.plan import Plan
-    from framecast.training.events import (
-        EpochDone,
-        PrecisionChosen,
-        Started,
-        TrainingResult,
-    )
+    from framecast.training.events import EpochDone, PrecisionChosen, Started, TrainingResult
     from framecast.training.pipeline import DryRun, Outcome
 
 HELD_OUT_BY = {"time": "the end of every clip", "clip": "whole clips"}

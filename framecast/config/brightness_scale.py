@@ -55,7 +55,6 @@ def read_scale(text: str | None) -> Scale | None:
     if black == white or (logarithmic and min(black, white) <= 0):
         problem = "values above 0" if logarithmic else "two different values"
         raise ConfigError(
-            f"data.scale: black and white need {problem}, got {text}",
-            remedy=f"write {SCALE_TEXT}",
+            f"data.scale: black and white need {problem}, got {text}", remedy=f"write {SCALE_TEXT}"
         )
     return Scale(black, white, match[3], logarithmic)

@@ -43,17 +43,12 @@ NETWORKS: dict[str, NetworkTraits] = {
         falls_back=True,
         halves_grid=True,
     ),
-    "convlstm": NetworkTraits(
-        "ConvLSTM2D, adds to the last frame",
-    ),
+    "convlstm": NetworkTraits("ConvLSTM2D, adds to the last frame"),
     "frame-convlstm": NetworkTraits("ConvLSTM2D, paints whole frames", gives_probabilities=True),
     "cnn-lstm": NetworkTraits("CNN, then LSTM; one frame size only", tied_to_size=True),
     # Patch 1: a fully connected LSTM has no grid, each pixel is an input
     "fc-lstm": NetworkTraits(
-        "LSTM of pixels; one frame size only",
-        tied_to_size=True,
-        patch=1,
-        peephole=True,
+        "LSTM of pixels; one frame size only", tied_to_size=True, patch=1, peephole=True
     ),
     "shi2015": NetworkTraits(
         "encoder-forecaster, Shi et al. 2015",

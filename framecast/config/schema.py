@@ -241,15 +241,10 @@ class TrainConfig(Section):
         "adamw", "Optimizer; rmsprop, with decay 0.9, is that of the ConvLSTM paper."
     )
     from_scratch: bool = setting(
-        False,
-        "Start from random weights instead of the pretrained ones.",
-        flag="--from-scratch",
+        False, "Start from random weights instead of the pretrained ones.", flag="--from-scratch"
     )
     lr: float = setting(
-        1e-3,
-        "Highest learning rate; pretrained weights learn at 0.3 of it.",
-        above=0,
-        flag="--lr",
+        1e-3, "Highest learning rate; pretrained weights learn at 0.3 of it.", above=0, flag="--lr"
     )
     weight_decay: float = setting(1e-4, "Weight decay of the optimizer.", at_least=0)
     # Back through 18 steps of a recurrence, single gradients are huge

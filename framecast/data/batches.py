@@ -114,10 +114,7 @@ def prefetched(batches: Iterator[Batch], ahead: int = 2) -> Iterator[Batch]:
 
 
 def whole_batches(
-    clips: Sequence[np.ndarray],
-    windows: Sequence[Window],
-    shape: WindowShape,
-    pixels: int,
+    clips: Sequence[np.ndarray], windows: Sequence[Window], shape: WindowShape, pixels: int
 ) -> Iterator[Batch]:
     """Yield each window once, whole, in order; a batch holds one clip and about `pixels` pixels."""
     group: list[Window] = []

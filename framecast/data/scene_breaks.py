@@ -13,8 +13,7 @@ LISTED = 6
 
 
 def split_scenes(
-    sources: Sequence[FrameSource],
-    on_frame: Callable[[str, int], None] = lambda name, total: None,
+    sources: Sequence[FrameSource], on_frame: Callable[[str, int], None] = lambda name, total: None
 ) -> None:
     """Mark the frames that begin another scene as breaks of their clips, and note them.
 

@@ -37,10 +37,7 @@ SPRITE_BYTES = 2_000_000
 
 
 def render(
-    report: Report,
-    task: Task,
-    style: FrameStyle | None = None,
-    step_minutes: float | None = None,
+    report: Report, task: Task, style: FrameStyle | None = None, step_minutes: float | None = None
 ) -> str:
     """The page of a report, with the windows of `task` where the model did best, median and worst.
 

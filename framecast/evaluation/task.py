@@ -103,16 +103,7 @@ def plan_evaluation(
     found = _windows_to_score(sources, known, shape, stride, request.include_training)
     windows = spread(found, request.windows) if request.windows else found
     return Task(
-        forecaster,
-        tuple(sources),
-        request,
-        shape,
-        stride,
-        thresholds,
-        sizes,
-        known,
-        found,
-        windows,
+        forecaster, tuple(sources), request, shape, stride, thresholds, sizes, known, found, windows
     )
 
 

@@ -9,12 +9,7 @@ from typing import Any
 
 from framecast.inspection.keras_expressions import ExpressionReader, pure_call
 from framecast.inspection.keras_signatures import ALIASES, MERGES, SIGNATURES, parameters_of
-from framecast.inspection.keras_values import (
-    ModelValue,
-    TensorValue,
-    tensors_in,
-    to_symbol,
-)
+from framecast.inspection.keras_values import ModelValue, TensorValue, tensors_in, to_symbol
 from framecast.inspection.layer_arguments import bind, value_problems
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Node

@@ -18,9 +18,7 @@ from framecast.errors import UsageError
 from framecast.inspection.keras_calls import CallReader
 from framecast.inspection.keras_expressions import LONGEST_LOOP
 from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
-from framecast.inspection.keras_values import (
-    TensorValue,
-)
+from framecast.inspection.keras_values import TensorValue
 from framecast.inspection.model_graph import Graph, Node
 from framecast.inspection.sizes import Symbol
 

@@ -16,12 +16,7 @@ from framecast.errors import UsageError
 from framecast.inspection.keras_signatures import OF_ANY_LAYER, OLD_NAMES, parameters_of
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.sizes import Symbol
-from framecast.nn.convlstm.argument_checks import (
-    to_data_format,
-    to_factor,
-    to_layer_norm,
-    to_rate,
-)
+from framecast.nn.convlstm.argument_checks import to_data_format, to_factor, to_layer_norm, to_rate
 from framecast.nn.convlstm.keras_identifiers import check_name
 from framecast.nn.convlstm.keras_names import (
     ACTIVATION_COSTS,

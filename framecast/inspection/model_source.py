@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from framecast.errors import SourceError, UsageError
-from framecast.inspection.keras_code import (
-    read_code,
-    read_layer,
-    sequential_graph,
-)
+from framecast.inspection.keras_code import read_code, read_layer, sequential_graph
 from framecast.inspection.keras_signatures import MERGES, SIGNATURES, parameters_of
 from framecast.inspection.layer_arguments import read_settings
 from framecast.inspection.model_graph import Graph, Node, Tensor, named_axes

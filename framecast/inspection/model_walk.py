@@ -28,10 +28,7 @@ from framecast.inspection.sizes import Shape, Symbol
 
 
 def inspect_graph(
-    graph: Graph,
-    fed: Shape | None = None,
-    target: Shape | None = None,
-    samples: int | None = None,
+    graph: Graph, fed: Shape | None = None, target: Shape | None = None, samples: int | None = None
 ) -> ModelReport:
     """Walk through a model; `fed` is the shape of the array it is given, `target` of the one it is
     trained towards, `samples` the number that stateful layers are fed from in batches.

@@ -155,10 +155,7 @@ class LoadedForecaster(FrameForecaster):
 
 
 def load_forecaster(
-    path: str | Path = PRETRAINED,
-    device: str = "auto",
-    tile: int | None = None,
-    match: float = 0.0,
+    path: str | Path = PRETRAINED, device: str = "auto", tile: int | None = None, match: float = 0.0
 ) -> LoadedForecaster:
     """Load a model file, a run folder's best model, or the pretrained one that framecast ships.
 

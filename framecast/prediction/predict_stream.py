@@ -17,12 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from framecast.errors import InterruptedRunError, SourceError
-from framecast.prediction.predict_clip import (
-    assumptions,
-    model_notes,
-    open_clip,
-    shown_as,
-)
+from framecast.prediction.predict_clip import assumptions, model_notes, open_clip, shown_as
 from framecast.prediction.request import PredictionRequest
 from framecast.runtime.interrupts import interrupts
 from framecast.video.frame_size import parse_size

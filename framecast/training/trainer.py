@@ -308,6 +308,5 @@ class Trainer:
             self.rows = self.run.read_metrics() if rows is None else list(rows)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(
-                f"{last}: its training state does not fit this framecast",
-                remedy="start a new run",
+                f"{last}: its training state does not fit this framecast", remedy="start a new run"
             ) from error

@@ -23,11 +23,7 @@ from framecast.video.readers.base import (
     looks_grey,
     on_black,
 )
-from framecast.video.readers.image_file import (
-    READ_ERRORS,
-    DamagedImageError,
-    opened_image,
-)
+from framecast.video.readers.image_file import READ_ERRORS, DamagedImageError, opened_image
 
 # What browsers make of delays of 10 ms and less, which early programs wrote for "fast".
 BROWSER_DELAY_MS = 100

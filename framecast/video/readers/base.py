@@ -21,13 +21,7 @@ from framecast.errors import CorruptSourceError, SourceError
 from framecast.runtime.memory import machine_memory
 from framecast.runtime.text import show_bytes
 from framecast.video.pixels import convert_color
-from framecast.video.value_range import (
-    ValueRange,
-    full_range,
-    guess_range,
-    is_visible,
-    read_range,
-)
+from framecast.video.value_range import ValueRange, full_range, guess_range, is_visible, read_range
 
 # A frame may take an eighth of the machine's memory: decoding holds it several times.
 MEMORY_SHARE = 8

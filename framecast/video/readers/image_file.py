@@ -41,14 +41,7 @@ BYTES_A_PIXEL = 32
 # Exceptions of Pillow and tifffile, depending on where a file is broken.
 READ_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
-    *(
-        struct.error,
-        zlib.error,
-        ZeroDivisionError,
-        OverflowError,
-        RuntimeError,
-        NotImplementedError,
-    ),
+    *(struct.error, zlib.error, ZeroDivisionError, OverflowError, RuntimeError),
     tifffile.TiffFileError,
     Image.DecompressionBombError,
 )

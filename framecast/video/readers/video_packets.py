@@ -18,18 +18,8 @@ from framecast.video.readers.animated_image import count_pictures
 # reference frames in separate packets, and MPEG-4 in AVI may pack two frames into one.
 ONE_PACKET_PER_FRAME = frozenset(
     {
-        "h264",
-        "hevc",
-        "av1",
-        "vp9",
-        "mjpeg",
-        "ffv1",
-        "png",
-        "prores",
-        "dnxhd",
-        "huffyuv",
-        "rawvideo",
-        "apng",
+        *("h264", "hevc", "av1", "vp9", "mjpeg", "ffv1", "png", "prores", "dnxhd", "huffyuv"),
+        *("rawvideo", "apng"),
     }
 )
 
@@ -118,14 +108,19 @@ def missing_frames(times: Sequence[int]) -> tuple[dict[int, int], bool]:
     spacing = np.diff(times)
     if len(spacing) < 3:
         return {}, False
-    usual = np.median(spacing)
-    near = np.abs(spacing - usual) <= np.maximum(1, 0.25 * usual)
+    usual, near = _usual(spacing)
     if near.mean() < STEADY:
         return {}, True
     # At least one tick more than usual, so that rounding in coarse clocks is no hole.
     holes = np.flatnonzero(spacing > np.maximum(GAP * usual, usual + 1))
     found = {int(i) + 1: max(1, round(float(spacing[i] / usual)) - 1) for i in holes}
     return found, not near.all() and not found
+
+
+def _usual(spacing: np.ndarray) -> tuple[float, np.ndarray]:
+    """The usual time between frames, and which times are near it by the clock's resolution."""
+    usual = float(np.median(spacing))
+    return usual, np.abs(spacing - usual) <= max(1, 0.25 * usual)
 
 
 def error_reason(error: av.FFmpegError) -> str:
@@ -144,8 +139,7 @@ def _rate(times: Sequence[int], stream: VideoStream) -> float | None:
     spacing = np.diff(times)
     if len(spacing) < 3 or stream.time_base is None:
         return float(stated[0]) if stated else None
-    usual = float(np.median(spacing))
-    is_near = np.abs(spacing - usual) <= np.maximum(1, 0.25 * usual)
+    _, is_near = _usual(spacing)
     near = spacing[is_near] if is_near.mean() >= STEADY else spacing
     mean = float(near.mean())
     # Ticks: all errors but the first and the last cancel, unless every step is cut to the same.

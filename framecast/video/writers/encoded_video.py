@@ -193,11 +193,7 @@ class WebmWriter(_VideoWriter):
 
 def _picture(frame: np.ndarray, pts: int, time_base: Fraction) -> av.VideoFrame:
     deep = frame.dtype == np.uint16
-    formats = {
-        1: "gray16le" if deep else "gray",
-        3: "rgb48le" if deep else "rgb24",
-        4: "bgra",
-    }
+    formats = {1: "gray16le" if deep else "gray", 3: "rgb48le" if deep else "rgb24", 4: "bgra"}
     channels = frame.shape[2]
     pixels = np.ascontiguousarray(frame[..., 0] if channels == 1 else frame)
     picture = av.VideoFrame.from_ndarray(pixels, format=formats[channels])
