@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from itertools import pairwise
@@ -98,12 +98,7 @@ class VideoSource(FrameSource):
         if options.color == "auto" and not grey:
             grey = self._looks_grey(picture, frames, notes)
         holes, uneven = missing_frames(times)
-        sentences = [
-            f"{are(n, 'frame')} missing by time before frame {k}" for k, n in holes.items()
-        ]
-        notes += shorten(sentences, "holes")
-        if uneven:
-            notes.append("the frame rate varies; frames are taken as they come")
+        notes += _time_notes(holes, uneven)
         turned = first.rotation % 180 != 0
         self.info = SourceInfo(
             path=path,
@@ -301,6 +296,13 @@ def _start_notes(scan: PacketScan) -> Iterator[str]:
         lost = counted(scan.lost_start, "frame")
         about = "" if scan.exact else "about "  # counted in packets, some of which hold half a one
         yield f"starts between two key frames: {about}its first {lost} cannot be decoded"
+
+
+def _time_notes(holes: Mapping[int, int], uneven: bool) -> list[str]:
+    """What `missing_frames` has found, in words."""
+    found = [f"{are(n, 'frame')} missing by time before frame {k}" for k, n in holes.items()]
+    varies = ["the frame rate varies; frames are taken as they come"] if uneven else []
+    return shorten(found, "holes") + varies
 
 
 def _open(path: Path) -> InputContainer:
