@@ -58,6 +58,8 @@ from framecast.nn.forecasters.flow.optical_flow import (
     advect,
     coverage,
     lucas_kanade,
+    places,
+    sample,
     warp,
 )
 from framecast.nn.forecasters.layers import zero_conv
@@ -112,8 +114,8 @@ class FlowState(NamedTuple):
 class Motion(NamedTuple):
     """Both motions at one lead time: velocities, displacements, and where those saw the frame."""
 
-    velocities_B4hw: Tensor
-    displacements_B4hw: Tensor
+    velocities_B2hw: tuple[Tensor, Tensor]
+    displacements_B2hw: tuple[Tensor, Tensor]
     coverage_B2hw: Tensor
 
 
@@ -252,16 +254,18 @@ class FlowConvLSTM(Forecaster):
         hidden_BFHW, layers = self._recur(state, lead_B)
         motion = self._move(state, hidden_BFHW)
         candidates = self._candidates(state, motion)
-        moving_B8hw = warp(scene.moving_B8hw, motion.displacements_B4hw[:, :2])
+        moving_B8hw = warp(scene.moving_B8hw, motion.displacements_B2hw[0])
         residual_B1hw, log_errors_B6hw, uncertainty_B1hw = moving_B8hw.split((1, MOVING, 1), dim=1)
         log_errors_B9hw = torch.cat((log_errors_B6hw, scene.log_errors_B3hw), dim=1)
         maps_B6hw = self._look(scene, candidates, residual_B1hw)
         # Not `norm`, which takes 10 times as long over a short axis that is not the last.
-        squares_B2hw = motion.velocities_B4hw[:, :2].square()
+        squares_B2hw = motion.velocities_B2hw[0].square()
         speed_B1hw = (squares_B2hw.sum(dim=1, keepdim=True) + 1e-12).sqrt()
         slow_B1hw = speed_B1hw / (1 + speed_B1hw)
-        conditions = (motion.coverage_B2hw, slow_B1hw, log_errors_B9hw / LOG_UNIT + 1)
-        cells = (to_cells(maps_B6hw, FINE), shrink(torch.cat(conditions, dim=1), FINE))
+        covered_B2HW, slow_B1HW, log_errors_B9HW = (
+            shrink(maps_BMhw, FINE) for maps_BMhw in (motion.coverage_B2hw, slow_B1hw, log_errors_B9hw)
+        )
+        cells = (to_cells(maps_B6hw, FINE), covered_B2HW, slow_B1HW, log_errors_B9HW / LOG_UNIT + 1)
         lifted_BEHW = to_pixels(self.lift(hidden_BFHW), PATCH // FINE)
         read_BEHW = self.read(channels_last(torch.cat(cells, dim=1)))
         embedded_BEHW = leaky(read_BEHW + lifted_BEHW)
@@ -269,18 +273,20 @@ class FlowConvLSTM(Forecaster):
         painted_BPhw = to_pixels(self.paint(embedded_BEHW).float(), FINE)
         # softmax(-c log e) = e^-c / sum: weights by inverse error, the classical combination of
         # forecasts (Bates & Granger 1969), which the painted log-odds then correct.
-        known_BKhw = F.conv2d(log_errors_B9hw, self.confidence)
-        weights_BKhw = torch.softmax(painted_BPhw[:, :CANDIDATES] - known_BKhw, dim=1)
+        odds_BKhw, painted_B1hw = painted_BPhw.split((CANDIDATES, 1), dim=1)
+        with as_given(odds_BKhw.device):
+            known_BKhw = F.conv2d(log_errors_B9hw, self.confidence)
+        weights_BKhw = torch.softmax(odds_BKhw - known_BKhw, dim=1)
         frame_BCHW, spread_B1HW = blended(enlarge(weights_BKhw, scene.scale), candidates)
         spread_B1hw = shrink(spread_B1HW, scene.scale)
         # Where candidates agree and hindcasts were right there is nothing to add.
-        painted_B1hw = painted_BPhw[:, CANDIDATES:] * (uncertainty_B1hw + spread_B1hw)
+        painted_B1hw = painted_B1hw * (uncertainty_B1hw + spread_B1hw)
         frame_BCHW = frame_BCHW + enlarge(painted_B1hw, scene.scale)
         after = state._replace(
             # Weights that diverge must not: sampling at places that are not finite crashes PyTorch.
             frame_BCHW=frame_BCHW.clamp(-1, 2),
             embedded_BEHW=embedded_BEHW,
-            displacements_B4hw=motion.displacements_B4hw,
+            displacements_B4hw=torch.cat(motion.displacements_B2hw, dim=1),
             coverage_B2XX=shrink(motion.coverage_B2hw, PATCH),
             lead_B=lead_B,
             layers=layers,
@@ -291,25 +297,23 @@ class FlowConvLSTM(Forecaster):
         """Correct both velocities, and lengthen the trajectories back to the last frame."""
         turned_B8HW = to_pixels(self.turn(hidden_BFHW).float(), PATCH // FINE)
         turned_B8hw = enlarge(turned_B8HW, FINE)
-        shift_B4hw, share_B2hw, faster_B2hw = turned_B8hw.split((4, 2, 2), dim=1)
-        estimated_B4hw = state.scene.velocities_B4hw
-        other_B4hw = torch.cat((estimated_B4hw[:, 2:], estimated_B4hw[:, :2]), dim=1)
+        # (B, motion, component, h, w): shares and changes of speed hold for both components.
+        shift_B22hw, share_B21hw, faster_B21hw = (
+            maps_BMhw.unflatten(1, (2, -1)) for maps_BMhw in turned_B8hw.split((4, 2, 2), dim=1)
+        )
+        estimated_B22hw = state.scene.velocities_B4hw.unflatten(1, (2, 2))
         # A correction of this step only: the estimate itself stays, so errors do not add up.
-        velocities_B4hw = (
-            estimated_B4hw
-            + shift_B4hw
-            + share_B2hw.repeat_interleave(2, dim=1) * (other_B4hw - estimated_B4hw)
-            + faster_B2hw.repeat_interleave(2, dim=1) * estimated_B4hw
+        velocities_B22hw = (
+            (estimated_B22hw + shift_B22hw)
+            .addcmul(share_B21hw, estimated_B22hw.flip(1) - estimated_B22hw)
+            .addcmul(faster_B21hw, estimated_B22hw)
         )
         # Both motions in one call, as samples of the batch.
-        before_N2hw, velocities_N2hw = (
-            both_B4hw.unflatten(1, (2, 2)).flatten(0, 1)
-            for both_B4hw in (state.displacements_B4hw, velocities_B4hw)
-        )
-        displacements_N2hw = advect(before_N2hw, velocities_N2hw)
-        displacements_B4hw = displacements_N2hw.unflatten(0, (-1, 2)).flatten(1, 2)
+        before_N2hw = state.displacements_B4hw.unflatten(1, (2, 2)).flatten(0, 1)
+        displacements_N2hw = advect(before_N2hw, velocities_B22hw.flatten(0, 1))
         covered_B2hw = coverage(displacements_N2hw).unflatten(0, (-1, 2)).flatten(1, 2)
-        return Motion(velocities_B4hw, displacements_B4hw, covered_B2hw)
+        displacements_B22hw = displacements_N2hw.unflatten(0, (-1, 2))
+        return Motion(velocities_B22hw.unbind(1), displacements_B22hw.unbind(1), covered_B2hw)
 
     def _look(self, scene: Scene, candidates: tuple[Tensor, ...], residual_B1hw: Tensor) -> Tensor:
         """What a frame is painted from: its own last forecast, how others differ, the residual."""
@@ -332,18 +336,20 @@ class FlowConvLSTM(Forecaster):
     def _candidates(self, state: FlowState, motion: Motion) -> tuple[Tensor, ...]:
         """All K candidates of the next frame at full size, each (B, C, H, W)."""
         scene, scale = state.scene, state.scene.scale
+        soft_BCHW, blurred_BCHW, _ = scene.blurs_BCHW
         # Pixels at working size become pixels of the frame.
-        displacements_B4HW = enlarge(scale * motion.displacements_B4hw, scale)
-        velocity_B2HW = enlarge(scale * motion.velocities_B4hw[:, :2], scale)
-        pictures_BPHW = torch.cat((scene.last_BCHW, *scene.blurs_BCHW), dim=1)
-        C = scene.last_BCHW.shape[1]
+        first_B2HW, second_B2HW = (
+            places(enlarge(shift_B2hw, scale), scale) for shift_B2hw in motion.displacements_B2hw
+        )
+        velocity_B2HW = enlarge(scale * motion.velocities_B2hw[0], scale)
         return (
-            *warp(pictures_BPHW, displacements_B4HW[:, :2]).split(C, dim=1),
-            *warp(pictures_BPHW[:, : 2 * C], displacements_B4HW[:, 2:]).split(C, dim=1),
+            # One by one, since stacked images would be copied, and their gradients, too.
+            *(sample(image_BCHW, first_B2HW) for image_BCHW in (scene.last_BCHW, *scene.blurs_BCHW)),
+            *(sample(image_BCHW, second_B2HW) for image_BCHW in (scene.last_BCHW, soft_BCHW)),
             advance(state.frame_BCHW, velocity_B2HW),
             scene.last_BCHW,
             scene.mean_BCHW,
-            scene.blurs_BCHW[1],
+            blurred_BCHW,
         )
 
     @torch.no_grad()

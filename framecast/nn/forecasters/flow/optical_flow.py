@@ -35,12 +35,12 @@ def warp(image_BCHW: Tensor, displacement_B2HW: Tensor) -> Tensor:
 
     Outside the frame the nearest border pixel counts.
     """
-    return _sample(image_BCHW, _grid(displacement_B2HW, 1))
+    return sample(image_BCHW, places(displacement_B2HW))
 
 
 def advance(image_BCHW: Tensor, velocity_B2HW: Tensor) -> Tensor:
     """Carry an image (B, C, H, W) one frame ahead: sample it at `position - velocity`."""
-    return _sample(image_BCHW, _grid(velocity_B2HW, -1))
+    return sample(image_BCHW, places(velocity_B2HW, -1))
 
 
 def advect(displacement_B2HW: Tensor, velocity_B2HW: Tensor) -> Tensor:
@@ -50,6 +50,7 @@ def advect(displacement_B2HW: Tensor, velocity_B2HW: Tensor) -> Tensor:
 
 def coverage(displacement_B2HW: Tensor) -> Tensor:
     """1 where `position + displacement` lies inside the frame, else 0: (B, 1, H, W)."""
+    displacement_B2HW = displacement_B2HW.detach()  # a step has no slope
     _, _, H, W = displacement_B2HW.shape
     kind = {"dtype": displacement_B2HW.dtype, "device": displacement_B2HW.device}
     x_BHW = torch.arange(W, **kind) + displacement_B2HW[:, 0]
@@ -58,21 +59,23 @@ def coverage(displacement_B2HW: Tensor) -> Tensor:
     return inside_BHW.unsqueeze(1).to(displacement_B2HW.dtype)
 
 
-def _grid(shift_B2HW: Tensor, sign: int) -> Tensor:
-    """Where `position + sign * shift` is, (B, H, W, 2), from -1 to 1 inside the frame.
+def places(shift_B2HW: Tensor, factor: float = 1) -> Tensor:
+    """Where `position + factor * shift` is, (B, 2, H, W), from -1 to 1 inside the frame.
 
     In few operations: exported graphs hold a hundred of these.
     """
     _, _, H, W = shift_B2HW.shape
     kind = {"dtype": shift_B2HW.dtype, "device": shift_B2HW.device}
     x_W, y_H1 = torch.linspace(-1, 1, W, **kind), torch.linspace(-1, 1, H, **kind).unsqueeze(1)
-    x_BHW = torch.add(x_W, shift_B2HW.select(1, 0), alpha=2 * sign / max(W - 1, 1))
-    y_BHW = torch.add(y_H1, shift_B2HW.select(1, 1), alpha=2 * sign / max(H - 1, 1))
-    return torch.stack((x_BHW, y_BHW), dim=-1)
+    dx_B1HW, dy_B1HW = shift_B2HW.split(1, dim=1)
+    x_B1HW = torch.add(x_W, dx_B1HW, alpha=2 * factor / max(W - 1, 1))
+    y_B1HW = torch.add(y_H1, dy_B1HW, alpha=2 * factor / max(H - 1, 1))
+    return torch.cat((x_B1HW, y_B1HW), dim=1)
 
 
-def _sample(image_BCHW: Tensor, grid_BHW2: Tensor) -> Tensor:
-    """Interpolate bilinearly, borders repeated."""
+def sample(image_BCHW: Tensor, places_B2HW: Tensor) -> Tensor:
+    """Interpolate bilinearly at `places`, borders repeated."""
+    grid_BHW2 = places_B2HW.permute(0, 2, 3, 1)
     return F.grid_sample(image_BCHW, grid_BHW2, padding_mode="border", align_corners=True)
 
 
@@ -119,8 +122,8 @@ def _moments(
     """Products xx, xy, yy, xt and yt of what frames change along x, y and, moved along, in time:
     weighted means over all pairs, (B, 5, H, W).
     """
-    grid_BHW2 = _grid(velocity_B2HW, -1)
-    moved_BTHW = _sample(older_BTHW, grid_BHW2)
+    places_B2HW = places(velocity_B2HW, -1)
+    moved_BTHW = sample(older_BTHW, places_B2HW)
     # Central differences of the mean of both frames: half the spacing, half the sum.
     quarter = (moved_BTHW + newer_BTHW) / 4
     wide = F.pad(quarter, (1, 1, 0, 0), mode="replicate")
@@ -128,10 +131,13 @@ def _moments(
     gx = wide[..., 2:] - wide[..., :-2]
     gy = high[..., 2:, :] - high[..., :-2, :]
     gt = newer_BTHW - moved_BTHW
-    products_B5THW = torch.stack((gx * gx, gx * gy, gy * gy, gx * gt, gy * gt), dim=1)
+    # Weighted once, then summed over pairs: a stack of all five would be copied and read twice.
+    wx, wy = gx * weight_T11, gy * weight_T11
+    products = (wx * gx, wx * gy, wy * gy, wx * gt, wy * gt)
+    moments_B5HW = torch.stack([product_BTHW.sum(dim=1) for product_BTHW in products], dim=1)
     # What came from outside the frame is a repeated border, which says nothing about motion.
-    inside_BHW = (grid_BHW2.abs() <= 1).all(dim=-1)
-    return (products_B5THW * weight_T11).sum(dim=2) * inside_BHW.unsqueeze(1)
+    inside_B1HW = places_B2HW.abs().amax(dim=1, keepdim=True) <= 1
+    return moments_B5HW * inside_B1HW
 
 
 def _increment(moments_B5HW: Tensor) -> Tensor:
