@@ -86,7 +86,7 @@ def step_flow(build: CostBuilder) -> None:
         "carried along both motions, the own forecast moved on, and what stays",
         _maps(build, C),
         candidates,
-        saved=(CANDIDATES + 4) * C * frame + 70 * work,
+        saved=(CANDIDATES + 4) * C * frame + 52 * work,
         workspace=(len(BLURS) + 2) * C * frame + 6 * frame,
     )
     build.held += size(candidates)

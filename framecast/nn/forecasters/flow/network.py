@@ -263,7 +263,8 @@ class FlowConvLSTM(Forecaster):
         speed_B1hw = (squares_B2hw.sum(dim=1, keepdim=True) + 1e-12).sqrt()
         slow_B1hw = speed_B1hw / (1 + speed_B1hw)
         covered_B2HW, slow_B1HW, log_errors_B9HW = (
-            shrink(maps_BMhw, FINE) for maps_BMhw in (motion.coverage_B2hw, slow_B1hw, log_errors_B9hw)
+            shrink(maps_BMhw, FINE)
+            for maps_BMhw in (motion.coverage_B2hw, slow_B1hw, log_errors_B9hw)
         )
         cells = (to_cells(maps_B6hw, FINE), covered_B2HW, slow_B1HW, log_errors_B9HW / LOG_UNIT + 1)
         lifted_BEHW = to_pixels(self.lift(hidden_BFHW), PATCH // FINE)
@@ -274,9 +275,7 @@ class FlowConvLSTM(Forecaster):
         # softmax(-c log e) = e^-c / sum: weights by inverse error, the classical combination of
         # forecasts (Bates & Granger 1969), which the painted log-odds then correct.
         odds_BKhw, painted_B1hw = painted_BPhw.split((CANDIDATES, 1), dim=1)
-        with as_given(odds_BKhw.device):
-            known_BKhw = F.conv2d(log_errors_B9hw, self.confidence)
-        weights_BKhw = torch.softmax(odds_BKhw - known_BKhw, dim=1)
+        weights_BKhw = torch.softmax(self._odds(odds_BKhw, log_errors_B9hw), dim=1)
         frame_BCHW, spread_B1HW = blended(enlarge(weights_BKhw, scene.scale), candidates)
         spread_B1hw = shrink(spread_B1HW, scene.scale)
         # Where candidates agree and hindcasts were right there is nothing to add.
@@ -292,6 +291,16 @@ class FlowConvLSTM(Forecaster):
             layers=layers,
         )
         return frame_BCHW, candidates, after
+
+    def _odds(self, painted_BKhw: Tensor, log_errors_B9hw: Tensor) -> Tensor:
+        """Log-odds of the candidates: what is painted less what the hindcasts' errors say."""
+        confidence_BK9 = self.confidence.flatten(1).expand(painted_BKhw.shape[0], -1, -1)
+        # As matrices: a 1 x 1 convolution over so few channels takes three times as long.
+        with as_given(painted_BKhw.device):
+            odds_BKN = torch.baddbmm(
+                painted_BKhw.flatten(2), confidence_BK9, log_errors_B9hw.flatten(2), alpha=-1
+            )
+        return odds_BKN.view_as(painted_BKhw)
 
     def _move(self, state: FlowState, hidden_BFHW: Tensor) -> Motion:
         """Correct both velocities, and lengthen the trajectories back to the last frame."""
@@ -344,7 +353,10 @@ class FlowConvLSTM(Forecaster):
         velocity_B2HW = enlarge(scale * motion.velocities_B2hw[0], scale)
         return (
             # One by one, since stacked images would be copied, and their gradients, too.
-            *(sample(image_BCHW, first_B2HW) for image_BCHW in (scene.last_BCHW, *scene.blurs_BCHW)),
+            *(
+                sample(image_BCHW, first_B2HW)
+                for image_BCHW in (scene.last_BCHW, *scene.blurs_BCHW)
+            ),
             *(sample(image_BCHW, second_B2HW) for image_BCHW in (scene.last_BCHW, soft_BCHW)),
             advance(state.frame_BCHW, velocity_B2HW),
             scene.last_BCHW,
