@@ -24,7 +24,8 @@ from framecast.nn.shapes import ConvGeometry, to_sizes
 _RESIZING = ("UpSampling", "ZeroPadding", "Cropping")
 
 
-def _geometry(kind: str, arguments: Arguments, kernel: str = "kernel_size") -> ConvGeometry:
+def geometry_of(kind: str, arguments: Arguments, kernel: str = "kernel_size") -> ConvGeometry:
+    """How a layer's kernel, whose size is the argument `kernel`, moves over a frame."""
     padding = arguments["padding"]
     strides = arguments["strides"]
     return ConvGeometry.parse(
@@ -142,7 +143,7 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
                 "use groups that divide both",
             )
         channels //= groups
-    geometry = _geometry(kind, arguments)
+    geometry = geometry_of(kind, arguments)
     sides, details = _slide(kind, frame, geometry)
     # Keras' order: sides, input channels, output channels
     kernel = (*geometry.kernel_size, channels, filters)
@@ -155,7 +156,7 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 
 def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    frame, geometry = Frame.of(kind, arguments, shape), _geometry(kind, arguments)
+    frame, geometry = Frame.of(kind, arguments, shape), geometry_of(kind, arguments)
     channels = known_channels(frame.channels)
     # Every channel has its own kernels: C in, C x depth_multiplier out
     multiplied = channels * arguments["depth_multiplier"]
@@ -178,7 +179,7 @@ def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 
 def _transposed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    frame, geometry = Frame.of(kind, arguments, shape), _geometry(kind, arguments)
+    frame, geometry = Frame.of(kind, arguments, shape), geometry_of(kind, arguments)
     filters, extras = count_of(arguments), arguments["output_padding"]
     if extras is None or isinstance(extras, int):
         extras = [extras] * len(frame.sides)
@@ -206,7 +207,7 @@ def _transposed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 def _pool(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame = Frame.of(kind, arguments, shape)
-    geometry = _geometry(kind, arguments, "pool_size")
+    geometry = geometry_of(kind, arguments, "pool_size")
     sides, details = _slide(kind, frame, geometry)
     return LayerOutcome((frame.shape(sides, frame.channels),), **details)
 
@@ -249,7 +250,7 @@ def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
 
 def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame, filters = Frame.of(kind, arguments, shape), count_of(arguments)
-    geometry, steps = _geometry(kind, arguments), frame.leading[1]
+    geometry, steps = geometry_of(kind, arguments), frame.leading[1]
     sides, details = _slide(kind, frame, geometry)
     # i, f, the candidate and o side by side, Shi et al. 2015, eq. 3
     gates = 4 * filters
@@ -266,15 +267,19 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         weights |= {"cell_gain": (filters,), "cell_shift": (filters,)}
     details["window"] = KernelWindow(geometry.spans, geometry.strides, state_kernel)
     # A fused sequence skips the convolution of the first step's state, which is zeros
-    functions = arguments["activation"], arguments["recurrent_activation"]
-    is_fused = functions == ("tanh", "sigmoid") and not arguments.get("layer_norm")
-    later = steps - 1 if is_fused else steps
+    later = steps - 1 if is_fused(arguments) else steps
     macs = product(sides) * (steps * product(kernel) + later * product(recurrent))
     # h and c have no time axis and the output's sides
     state = Frame(frame.leading[:1], sides, filters, frame.first).shape(sides, filters)
     output = frame.shape(sides, filters) if arguments["return_sequences"] else state
     states = (state, state) if arguments["return_state"] else ()
     return LayerOutcome((output, *states), tuple(weights.items()), macs=macs, **details)
+
+
+def is_fused(arguments: Arguments) -> bool:
+    """Whether a ConvLSTM runs as one fused sequence, which knows these two functions alone."""
+    functions = arguments["activation"], arguments["recurrent_activation"]
+    return functions == ("tanh", "sigmoid") and not arguments.get("layer_norm")
 
 
 # Rules of all layers that work on frames, with or without a time axis

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from framecast.inspection.kernel_layers import geometry_of, is_fused
 from framecast.inspection.layer_outcome import Frame, LayerOutcome
 from framecast.inspection.model_graph import Node
 from framecast.inspection.sizes import Shape, is_known, product
 from framecast.nn.convlstm.keras_names import ACTIVATION_COSTS
 from framecast.nn.cost_model.builder import fused_memory
-from framecast.nn.shapes import ConvGeometry
 
 
 def elements_of(
@@ -41,13 +41,6 @@ def elements_of(
 def _convlstm(node: Node, shape: Shape, output: Shape) -> tuple[int, int]:
     arguments, frame = node.arguments, Frame.of(node.kind, node.arguments, shape)
     (batch, steps), sequences = frame.leading, arguments["return_sequences"]
-    geometry = ConvGeometry.parse(
-        len(frame.sides),
-        kernel_size=arguments["kernel_size"],
-        strides=arguments["strides"],
-        padding=arguments["padding"],
-        dilation_rate=arguments["dilation_rate"],
-    )
     # The input itself is saved for the kernel's gradient
     given, returned = product(shape), product(output)
     state = returned // steps if sequences else returned
@@ -58,21 +51,20 @@ def _convlstm(node: Node, shape: Shape, output: Shape) -> tuple[int, int]:
         frame.channels,
         frame.sides,
         filters,
-        geometry,
+        geometry_of(node.kind, arguments),
         recompute=arguments["recompute"],
     )
     phi, sigma = (
         _activation_name(arguments[argument]) for argument in ("activation", "recurrent_activation")
     )
     normed, peephole = arguments["layer_norm"], arguments["peephole"]
-    # The fused recurrence knows these two functions; everything else runs step by step
-    is_fused = (phi, sigma) == ("tanh", "sigmoid") and not normed
-    if not is_fused or arguments["dropout"] or arguments["recurrent_dropout"]:
+    fused = is_fused(arguments)  # everything else runs step by step
+    if not fused or arguments["dropout"] or arguments["recurrent_dropout"]:
         # With dropout each gate reads its own copy
         copies, hidden = (4 if arguments[name] else 1 for name in ("dropout", "recurrent_dropout"))
         gates = _saved_by_gates(phi, sigma, normed=normed, peephole=peephole)
         saved = (copies - 1) * given + steps * state * (hidden + gates)
-    if not is_fused:
+    if not fused:
         # Pre-activations of all steps, their normalisation, and a step's gates
         sums = steps * 4 * state
         workspace = max(3 * sums if normed else sums, sums + 14 * state) - state

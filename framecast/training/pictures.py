@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,8 +29,7 @@ def write_pictures(
     The window shown is the validation window with most motion, next to the better baseline of the
     training's own validation.
     """
-    with run.metrics.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = run.read_metrics()
     write_png(run.curves, training_curves(rows))
     forecaster = LoadedForecaster(load_checkpoint(run.best), device)
     shape, window = plan.window_shape, liveliest(plan, clips)
