@@ -17,7 +17,6 @@ from framecast.inspection.keras_values import (
     GraphBuilder,
     ModelValue,
     TensorValue,
-    returns_several,
     to_symbol,
 )
 from framecast.inspection.model_graph import Node, OpenAxes
@@ -177,7 +176,7 @@ class ExpressionReader(GraphBuilder):
         index = self._index(node.slice)
         # y[0] of a layer with return_state is its output, of a tensor its first sample
         whole = isinstance(index, int) and value.index is None
-        if whole and returns_several(self.nodes[value.node]):
+        if whole and self.nodes[value.node].returns_several:
             return TensorValue(value.node, index)
         parts = index if isinstance(index, tuple) else (index,)
         # `x[:, n]` with an unknown n is followed no further

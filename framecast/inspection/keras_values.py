@@ -117,13 +117,6 @@ class GraphBuilder:
         return _only(self.nodes, ends[chosen], self.notes)
 
 
-def returns_several(node: Node) -> bool:
-    arguments = node.arguments
-    if node.kind != "Bidirectional":
-        return bool(arguments.get("return_state"))
-    return arguments["merge_mode"] is None or bool(arguments["layer"][1].get("return_state"))
-
-
 def to_symbol(node: ast.AST) -> Symbol:
     text = re.sub(r"\s+", " ", ast.unparse(node))
     return Symbol(text if len(text) <= 40 else f"{text[:37]}...")

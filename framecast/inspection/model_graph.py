@@ -34,6 +34,14 @@ class Node:
         """Axes that the input needs, the batch included; 0 if any number will do."""
         return wanted_axes(self.kind, self.arguments)
 
+    @property
+    def returns_several(self) -> bool:
+        """Whether states come with the output, or one output of each direction."""
+        arguments, inner = self.arguments, self.arguments.get("layer")
+        # The states of a Bidirectional are those of its layers
+        states = inner[1] if self.kind == "Bidirectional" and inner is not ... else arguments
+        return bool(states.get("return_state")) or arguments.get("merge_mode", "") is None
+
 
 @dataclass
 class Graph:

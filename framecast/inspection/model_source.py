@@ -224,8 +224,9 @@ def _called(layer: dict[str, Any], inputs: tuple[Tensor, ...], graph: Graph) -> 
         node.inputs, node.states = inputs[:1], inputs[1:]
     graph.nodes.append(node)
     number = len(graph.nodes) - 1
-    several = settings.get("return_state") or settings.get("merge_mode", "") is None
-    return tuple((number, index) for index in range(5)) if several else ((number, None),)
+    # An output and at most four states
+    outputs = range(5) if node.returns_several else (None,)
+    return tuple((number, index) for index in outputs)
 
 
 def _arguments(layer: dict[str, Any]) -> dict[str, Any]:

@@ -83,8 +83,19 @@ def branched_model():
     return keras.Model(given, answer)
 
 
-def test_a_keras_file_and_its_json_are_read_without_keras(tmp_path):
-    model = branched_model()
+def encoder_decoder():
+    """The states of both directions, side by side, start the second layer."""
+    given = keras.Input((10, 6))
+    wrapped = layers.LSTM(4, return_sequences=True, return_state=True)
+    y, *states = layers.Bidirectional(wrapped)(given)
+    h, c = (layers.Concatenate()(states[each::2]) for each in (0, 1))
+    last = layers.LSTM(8)(y, initial_state=[h, c])
+    return keras.Model(given, layers.Dense(4)(last))
+
+
+@pytest.mark.parametrize("build", [branched_model, encoder_decoder])
+def test_a_keras_file_and_its_json_are_read_without_keras(tmp_path, build):
+    model = build()
     model.save(tmp_path / "model.keras")
     (tmp_path / "model.json").write_text(model.to_json(), encoding="utf-8")
     for name in ("model.keras", "model.json"):
