@@ -8,7 +8,7 @@ from __future__ import annotations
 # What each exit code of the program means, as help and README have it
 EXIT_CODES = {
     0: "everything asked for is done, or Ctrl-C ended a live stream",
-    1: "unexpected failure; please report it",
+    1: "`inspect-shapes` found mistakes in a model; else an unexpected failure, please report it",
     2: "wrong usage or a wrong setting",
     3: "input frames missing, unreadable, inconsistent or too few",
     4: "not a framecast model, or it does not fit the frames",

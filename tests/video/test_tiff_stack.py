@@ -1,5 +1,7 @@
 """TIFF stacks of every kind that tifffile and Pillow write; damage, axes and folders of stacks."""
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
@@ -131,6 +133,26 @@ def test_a_stack_cut_short_names_the_frame(tmp_path):
     with pytest.raises((CorruptSourceError, SourceError)) as caught:
         open_source(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["classic", "BigTIFF"])
+@pytest.mark.parametrize("next_page", [0, 2, 4])
+def test_pages_that_go_round_in_a_circle_are_refused(tmp_path, big, next_page):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, bigtiff=big) as writer:
+        for frame_HW in GREY[:5]:
+            writer.write(frame_HW)
+    with tifffile.TiffFile(path) as file:
+        form, offsets = file.tiff, [page.offset for page in file.pages]
+        tags = len(file.pages[4].tags)
+    data = path.read_bytes()
+    # A page ends in the offset of the next one, 0 in the last.
+    at = offsets[4] + form.tagnosize + tags * form.tagsize
+    assert data[at:][: form.offsetsize] == bytes(form.offsetsize)
+    link = struct.pack(form.offsetformat, offsets[next_page])
+    path.write_bytes(data[:at] + link + data[at + form.offsetsize :])
+    said = f"{path}: page 5 leads back to an earlier one; copy or download it again"
+    assert problem(path) == problem(tmp_path) == said
 
 
 def test_text_named_tif_is_no_stack(tmp_path):

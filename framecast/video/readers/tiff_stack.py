@@ -134,11 +134,18 @@ class TiffStackSource(FrameSource):
 
 
 def count_frames(path: Path) -> int:
-    """Number of pictures in a TIFF, in pages or in one page for a whole stack; 0: it is none."""
+    """Number of pictures in a TIFF, in pages or in one page for a whole stack; 0: it is none.
+
+    Raises SourceError when its pages lead back to an earlier one.
+    """
     try:
         with tifffile.TiffFile(path) as file:
+            # First, since the series of pages that go round in a circle never end.
+            alike = len(_alike(file))
             page = math.prod(file.series[0].keyframe.shape)
-            return max(len(_alike(file)), math.prod(file.series[0].shape) // page)
+            return max(alike, math.prod(file.series[0].shape) // page)
+    except SourceError:
+        raise
     except READ_ERRORS:
         return 0
 
@@ -151,8 +158,18 @@ def _pages(file: tifffile.TiffFile) -> Sequence[tifffile.TiffPage]:
 
 def _alike(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
     """The pages that have the size of the first: overviews and thumbnails are no frames."""
-    first = file.pages[0].shape
-    return [page for page in file.pages if page.shape == first]
+    first, alike, offsets = file.pages[0].shape, [], set()
+    # Each page holds the offset of the next, so that a damaged file can lead back to an earlier.
+    for page in file.pages:
+        if page.offset in offsets:
+            raise SourceError(
+                f"{file.filehandle.path}: page {len(offsets)} leads back to an earlier one",
+                remedy="copy or download it again",
+            )
+        offsets.add(page.offset)
+        if page.shape == first:
+            alike.append(page)
+    return alike
 
 
 def _is_one_page(series: tifffile.TiffPageSeries) -> bool:
