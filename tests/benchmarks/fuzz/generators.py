@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import h5py
 import numpy as np
 import torch
 from PIL import Image
@@ -50,6 +51,9 @@ def valid_files(folder: Path) -> dict[str, bytes]:
     for name in ("jpeg", "bmp", "ppm"):
         images[0].save(file := io.BytesIO(), name)
         files[name] = file.getvalue()
+    with h5py.File(file := io.BytesIO(), "w") as stored:
+        stored["frames"] = frames_THWC
+    files["h5"] = file.getvalue()
     for suffix, codec in VIDEOS.items():
         path = folder / f"clip.{suffix}"
         _write_video(path, codec, frames_THWC)
@@ -322,6 +326,7 @@ GENERATORS: dict[str, Generator] = {
     "npy header": numpy_header,
     "npz": file_of("npz", "npz-deflated"),
     "npz archive": archive,
+    "hdf5": file_of("h5"),
     "gif": file_of("gif"),
     "picture size": picture_size,
     "tiff": file_of("tiff"),
