@@ -1,13 +1,14 @@
 """NumPy files: layouts, types, what is refused from the header, and where a file ends."""
 
 import io
+import os
 import pickle
 import zipfile
 
 import numpy as np
 import pytest
 
-from framecast.errors import ConfigError, CorruptSourceError, UsageError
+from framecast.errors import ConfigError, CorruptSourceError, SourceError, UsageError
 from framecast.video.readers.open import open_source, open_sources
 from tests.support.media import H, T, W, problem, read_all, smooth_clip
 
@@ -260,6 +261,43 @@ def test_packed_variables_are_read_as_the_values_they_stand_for(tmp_path, dtype)
     pixels = read_all(source)
     assert (pixels[3, 2:5] == 0).all()
     assert pixels[3, 6, 5, 0] == source.info.values.to_pixels(expected[3, 6, 5])
+
+
+def test_a_dataset_in_other_files_is_read_from_there(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file["rain"] = MOVING[..., 0]
+    layout = h5py.VirtualLayout((12, H, W), np.uint8)
+    layout[:] = h5py.VirtualSource("part.h5", "rain", (12, H, W))
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        file.create_virtual_dataset("rain", layout)
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / "whole.h5")), MOVING[..., :1])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize("kind", ["virtual", "external"])
+def test_a_pipe_is_no_part_of_a_dataset(tmp_path, kind):
+    h5py = pytest.importorskip("h5py")
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        if kind == "virtual":
+            layout = h5py.VirtualLayout((5, H, W), np.uint8)
+            layout[:] = h5py.VirtualSource("pipe", "rain", (5, H, W))
+            file.create_virtual_dataset("rain", layout)
+        else:
+            file.create_dataset("rain", (5, H, W), "u1", external=[("pipe", 0, 5 * H * W)])
+    said = f"names {tmp_path / 'pipe'} as a part of it, which is no file"
+    assert said in problem(tmp_path / "a.h5")
+
+
+def test_frames_that_nobody_has_written_are_not_listed(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    for frames in (2**22, 2**22 + 1):
+        with h5py.File(tmp_path / f"{frames}.h5", "w") as file:
+            file.create_dataset("rain", (frames, H, W), np.uint8, chunks=(1, H, W))
+    assert open_source(tmp_path / f"{2**22}.h5").info.frames == 2**22
+    with pytest.raises(SourceError, match=r"announces 4\.19e\+06 frames, of which a file may have"):
+        open_source(tmp_path / f"{2**22 + 1}.h5")
 
 
 def test_a_classic_netcdf_says_how_to_convert_it(tmp_path):

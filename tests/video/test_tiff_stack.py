@@ -1,5 +1,7 @@
 """TIFF stacks of every kind that tifffile and Pillow write; damage, axes and folders of stacks."""
 
+import os
+import re
 import struct
 
 import numpy as np
@@ -153,6 +155,80 @@ def test_pages_that_go_round_in_a_circle_are_refused(tmp_path, big, next_page):
     path.write_bytes(data[:at] + link + data[at + form.offsetsize :])
     said = f"{path}: page 5 leads back to an earlier one; copy or download it again"
     assert problem(path) == problem(tmp_path) == said
+
+
+def ome(path, old, new):
+    """GREY as an OME-TIFF with another text somewhere in its XML."""
+    tifffile.imwrite(path, GREY, ome=True, metadata={"axes": "TYX"})
+    with tifffile.TiffFile(path) as file:
+        text = file.ome_metadata
+    assert text.count(old) == 1
+    tifffile.tiffcomment(path, text.replace(old, new).encode())
+    return path
+
+
+MODULO = '<ModuloAlongT Type="phase" Start="0" End="{}"/>'
+NAMESPACE = "openmicroscopy.org/omero/dimension/modulo"
+ANNOTATED = (
+    '<StructuredAnnotations><XMLAnnotation ID="Annotation:0" Namespace="{}"><Value><Modulo>{}'
+    "</Modulo></Value></XMLAnnotation></StructuredAnnotations></OME>"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (f'SizeT="{T}"', 'SizeT="900000000"'),
+        ('SizeC="1"', 'SizeC="100000000"'),
+        (f'PlaneCount="{T}"', 'PlaneCount="900000000"'),
+        ("</OME>", ANNOTATED.format(NAMESPACE, MODULO.format("9e8"))),
+    ],
+)
+def test_metadata_that_announces_more_than_memory_holds_is_refused(tmp_path, old, new):
+    path = ome(tmp_path / "a.ome.tif", old, new)
+    assert re.search(r"announces 9e\+08 frames, of which a file may have 4,194,304", problem(path))
+
+
+def test_pages_that_metadata_alone_knows_are_missing(tmp_path):
+    path = ome(tmp_path / "a.ome.tif", f'SizeT="{T}"', f'SizeT="{T + 3}"')
+    assert f"frame {T} cannot be read (the file ends here, but announces {T + 3}" in problem(path)
+    source = open_source(path, keep_readable=True)
+    np.testing.assert_array_equal(read_all(source)[..., 0], GREY)
+
+
+PART = '<UUID FileName="{}">urn:uuid:1</UUID></TiffData>'
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_no_part_of_a_dataset(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    path = ome(
+        tmp_path / "a.ome.tif", f'PlaneCount="{T}"/>', f'PlaneCount="{T}">' + PART.format("pipe")
+    )
+    assert f"names {tmp_path / 'pipe'} as a part of it, which is no file" in problem(path)
+
+
+@pytest.mark.filterwarnings("ignore:.*reading array from closed file:UserWarning")
+def test_a_dataset_in_several_files_is_one_clip(tmp_path):
+    whole = f'<TiffData IFD="0" PlaneCount="{T}"/>'
+    parts = [
+        f'<TiffData IFD="0" FirstT="{k * T}" PlaneCount="{T}">' + PART.format(name)
+        for k, name in enumerate(("first.tif", "a.ome.tif"))
+    ]
+    path = ome(tmp_path / "a.ome.tif", f'SizeT="{T}"', f'SizeT="{2 * T}"')
+    with tifffile.TiffFile(path) as file:
+        text = file.ome_metadata
+    assert text.count(whole) == 1
+    text = re.sub(' UUID="[^"]*"', "", text.replace(whole, "".join(parts)), count=1)
+    tifffile.tiffcomment(path, text.encode())
+    tifffile.imwrite(tmp_path / "first.tif", 255 - GREY)
+    expected = np.concatenate([255 - GREY, GREY])
+    np.testing.assert_array_equal(read_all(open_source(path))[..., 0], expected)
+
+
+def test_metadata_that_is_no_xml_is_passed_over(tmp_path):
+    path = ome(tmp_path / "a.ome.tif", "<Image ", '<Image x="&#0;" ')
+    np.testing.assert_array_equal(read_all(open_source(path))[..., 0], GREY)
 
 
 def test_text_named_tif_is_no_stack(tmp_path):

@@ -20,6 +20,7 @@ from framecast.video.readers.base import (
     ReadOptions,
     SourceInfo,
     check_finite,
+    check_frames,
     check_memory,
     choose_channels,
     kept_note,
@@ -53,6 +54,7 @@ class ArraySource(FrameSource):
         lengths = [layout.size("N") * layout.size("T") for layout in self._layouts]
         self._starts = np.cumsum([0, *lengths])
         frames = self._held(options.keep_readable, notes)
+        check_frames(path, frames)  # HDF5 stores nothing of what nobody has written
         if options.keep_readable:
             frames, problem = readable_start(self._decode(range(frames)))
             if problem:

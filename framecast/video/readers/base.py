@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import statistics
 import warnings
 from abc import ABC, abstractmethod
@@ -25,6 +26,9 @@ from framecast.video.value_range import ValueRange, full_range, guess_range, is_
 
 # A frame may take an eighth of the machine's memory: decoding holds it several times.
 MEMORY_SHARE = 8
+
+MOST_FRAMES = 2**22
+"""Of one array or TIFF: 39 hours at 30 per second. A list of more takes gigabytes by itself."""
 
 Color = Literal["auto", "gray", "rgb"]
 
@@ -308,6 +312,28 @@ def check_memory(path: Path, nbytes: int) -> None:
             f"{show_bytes(memory)} of memory",
             remedy="give smaller frames",
         )
+
+
+def check_frames(path: Path, number: float) -> None:
+    """Raise SourceError for more frames than MOST_FRAMES, which few bytes can announce."""
+    if abs(number) > MOST_FRAMES:
+        raise SourceError(
+            f"{path}: announces {number:.3g} frames, of which a file may have {MOST_FRAMES:,}",
+            remedy="copy or download it again, or divide it",
+        )
+
+
+def check_part(path: Path, part: Path) -> None:
+    """Raise SourceError for a device or pipe as another file that `path` continues in.
+
+    Waiting for a pipe or reading a device may never end.
+    """
+    with suppress(OSError):  # what is not there has a sentence of its own
+        if not stat.S_ISREG(mode := part.stat().st_mode) and not stat.S_ISDIR(mode):
+            raise SourceError(
+                f"{path}: names {part} as a part of it, which is no file",
+                remedy="copy or download it again",
+            )
 
 
 TRANSPARENT_NOTE = "transparent pixels are shown on black"

@@ -23,7 +23,7 @@ from numpy.lib import format as npy_format
 
 from framecast.errors import InputError, SourceError, UsageError
 from framecast.runtime.extras import check_installed
-from framecast.video.readers.base import check_memory, unreadable
+from framecast.video.readers.base import check_memory, check_part, unreadable
 
 # Exceptions of NumPy, zipfile and h5py, depending on where a file is broken.
 READ_ERRORS = (
@@ -203,6 +203,7 @@ def _hdf5_arrays(path: Path) -> list[StoredArray]:
 
     def note(name: str, found: object) -> None:
         if isinstance(found, h5py.Dataset) and found.ndim >= 3:
+            _check_parts(path, found)
             packing, dtype = _packing(found)
             arrays.append(StoredArray(path, name, found.shape, dtype, packing=packing))
 
@@ -212,6 +213,15 @@ def _hdf5_arrays(path: Path) -> list[StoredArray]:
     with h5py.File(path, "r") as file:
         file.visititems(note)
     return arrays
+
+
+def _check_parts(path: Path, found: Any) -> None:
+    """Raise SourceError where a dataset lies in something else than files, or in parts of them."""
+    names = [source.file_name for source in found.virtual_sources()] if found.is_virtual else []
+    for name in (*names, *(stored[0] for stored in found.external or ())):
+        # HDF5 takes names from here or from the folder of the file.
+        for part in (Path(name), path.parent / name):
+            check_part(path, part)
 
 
 def _packing(found: Any) -> tuple[Packing | None, np.dtype]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -18,7 +19,9 @@ from framecast.video.readers.base import (
     ReadOptions,
     SourceInfo,
     check_finite,
+    check_frames,
     check_memory,
+    check_part,
     choose_channels,
     kept_note,
     readable_start,
@@ -136,18 +139,42 @@ class TiffStackSource(FrameSource):
 def count_frames(path: Path) -> int:
     """Number of pictures in a TIFF, in pages or in one page for a whole stack; 0: it is none.
 
-    Raises SourceError when its pages lead back to an earlier one.
+    Raises SourceError when its pages lead back to an earlier one, or its metadata announces what
+    cannot be.
     """
     try:
         with tifffile.TiffFile(path) as file:
             # First, since the series of pages that go round in a circle never end.
             alike = len(_alike(file))
+            _check_metadata(path, file)
             page = math.prod(file.series[0].keyframe.shape)
             return max(alike, math.prod(file.series[0].shape) // page)
     except SourceError:
         raise
     except READ_ERRORS:
         return 0
+
+
+def _check_metadata(path: Path, file: tifffile.TiffFile) -> None:
+    """Raise SourceError for what tifffile would do for hours if OME-XML told it to.
+
+    That is to list planes, or steps of an axis, that nobody has stored, and to wait for a pipe.
+    """
+    try:
+        root = ElementTree.fromstring((file.is_ome and file.ome_metadata) or "<none/>")
+    except ElementTree.ParseError:  # then tifffile reads the pages without it
+        return
+    for element in root.iter():
+        said, name = element.attrib, element.tag.rpartition("}")[2]
+        number = max(int(said.get(key, 0)) for key in ("PlaneCount", "NumPlanes"))
+        if name == "Pixels":
+            number = math.prod(int(said.get(f"Size{axis}", 1)) for axis in "TZC")
+        elif name.startswith("ModuloAlong") and "End" in said:
+            steps = float(said["End"]) - float(said.get("Start", 0))
+            number = steps / float(said.get("Step", 1))
+        elif name == "UUID":  # of a dataset in several files, one of them
+            check_part(path, path.parent / said.get("FileName", path.name))
+        check_frames(path, number)
 
 
 def _pages(file: tifffile.TiffFile) -> Sequence[tifffile.TiffPage]:
@@ -216,6 +243,8 @@ def _frames_held(path: Path, file: tifffile.TiffFile, layout: _Layout) -> int:
         return min(layout.frames, (size - series.dataoffset) // page_bytes)
     for frame in range(layout.frames):
         for page in layout.pages(frame):
+            if pages[page] is None:  # announced by OME-XML alone
+                return frame
             ends = zip(pages[page].dataoffsets, pages[page].databytecounts, strict=True)
             if any(offset + count > size for offset, count in ends):
                 return frame
