@@ -18,15 +18,16 @@ from .synthetic_scenes import SyntheticScenes
 SIDE = 96
 """Side in pixels of the windows that are trained on."""
 
-SYNTHETIC, RADAR = 0.25, 0.3
+SYNTHETIC, RADAR = 0.2, 0.22
 """Share of synthetic windows, and of radar among the real ones."""
 
-CAP, TEMPER = 12, 0.6
+CAP, TEMPER = 24, 0.6
 """Kinds are drawn in proportion to their number of scenes, at most the first, to this power."""
 
-STILL = 0.25
-"""Mean change in grey levels of 255 below which a window is mostly drawn again: of context and
-future together, since what just came to rest must be learnt, too."""
+STILL = 0.5
+"""Root mean square of the change in grey levels of 255 below which a window is mostly drawn again:
+of context and future together, since what just came to rest must be learnt, too; of squares, since
+little of a screen changes, but much."""
 
 HELD = 0.05
 """Share of windows some of whose frames are repeated in a regular pattern that the context shows
@@ -124,7 +125,7 @@ def _cut(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.ndarray, 
         window_THW = np.ascontiguousarray(frames[time, y : y + side, x : x + side])
         reversed_ = kind != "radar" and random.random() < 0.1
         window_THW = window_THW[::-1] if reversed_ else window_THW
-        change = window_THW[CONTEXT - 1].astype(np.int16) - window_THW[:: CONTEXT // 2]
-        if np.abs(change).mean() >= STILL or random.random() < 0.1:
+        change = window_THW[CONTEXT - 1].astype(np.float32) - window_THW[:: CONTEXT // 2]
+        if np.square(change).mean() >= STILL**2 or random.random() < 0.1:
             break
     return window_THW, kind == "radar"
