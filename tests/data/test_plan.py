@@ -167,6 +167,16 @@ def test_gray_and_colour_together_need_a_choice():
     assert common_channels(mixed[1:], "auto") == 3
 
 
+def test_a_network_tied_to_its_size_takes_clips_of_one_size_in_whole_frames():
+    tied = {"model__name": "cnn-lstm", "data__resize": "none", "data__crop": 16}
+    made = plan(info(60, 34, 44), info(50, 34, 44), **tied).config.data
+    assert (made.resize, made.crop) == ("34x44", 0)
+    with pytest.raises(
+        SourceError, match=r"a\.mp4 has 34x44 and b\.mp4 has 36x44; .*--resize 34x44"
+    ):
+        plan(info(60, 34, 44, name="a.mp4"), info(50, 36, 44, name="b.mp4"), **tied)
+
+
 def test_too_few_frames_are_an_error_that_counts():
     with pytest.raises(SourceError, match=r"too few frames.* clip of 14, and the longest has 13"):
         plan(info(13))

@@ -30,6 +30,10 @@ def test_results_have_the_axes_of_what_was_given(given, clips, back):
         (np.zeros((0, 7, 8)), r"no size 0; received shape \(0, 7, 8\)"),
         (np.zeros((5, 7, 8, 4)), r"received shape \(5, 7, 8, 4\); move the channels last"),
         (np.zeros((5, 7, 8), bool), "received ndarray of bool"),
+        (
+            [np.zeros((7, 8)), np.zeros((7, 9))],
+            "frames of different shapes; give frames of one size",
+        ),
     ],
 )
 def test_what_are_no_frames_is_a_value_error_with_its_remedy(frames, text):
@@ -54,6 +58,8 @@ def test_floats_keep_their_range_and_type():
         (np.array([0.0, 1.5]), None, "value_range 0 to 1; received values from 0 to 1.5"),
         (np.array([0.0, np.nan]), None, "received values from nan to nan"),
         (np.array([0.0, 1.0]), (3, 3), "value_range 3 to 3"),
+        (np.array([0.0, 1.0]), (0, 1, 2), r"received \(0, 1, 2\); give \(low, high\)"),
+        (np.array([0.0, 1.0]), ("a", 1), r"value_range must be two numbers"),
         (np.array([1], np.int64), None, "received int64; convert them"),
         (np.array([1], np.uint8), (0, 9), "value_range is for floats; received uint8"),
     ],

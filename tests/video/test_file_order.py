@@ -178,3 +178,10 @@ def test_names_as_programs_give_them_have_no_gaps(names):
 def test_a_hyphen_before_a_number_is_no_sign():
     names = [f"img{k:03}.png" for k in range(4)] + [f"img-{k:03}.png" for k in range(4)]
     assert [index for index, _ in gaps(*names)] == [4]
+
+
+def test_days_that_their_month_lacks_are_numbers_like_others():
+    names = [f"{20240228 + k}.png" for k in range(4)]  # February had 29 days
+    assert gaps(*names) == []
+    said = "1 frame is missing by number between 20240229.png and 20240231.png"
+    assert gaps(names[0], names[1], names[3]) == [(2, said)]

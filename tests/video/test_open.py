@@ -179,6 +179,20 @@ def test_a_text_file_lists_clips(tmp_path, clip):
     assert "none.txt: no such file or folder" in problem(f"@{tmp_path}/none.txt")
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00clip", b"clip.mp4\n" * 2_000_000])
+def test_a_list_that_is_no_text_or_far_too_long_is_refused(tmp_path, content):
+    (tmp_path / "clips.txt").write_bytes(content)
+    with pytest.raises(SourceError, match=r"clips\.txt: is no list of clips; write a path a line"):
+        open_sources([f"@{tmp_path / 'clips.txt'}"])
+
+
+def test_a_pattern_that_no_name_can_match(tmp_path, clip):
+    write_folder(tmp_path / "a", clip)
+    # Newer versions of Python take two stars for one, older ones refuse them.
+    with pytest.raises(SourceError, match=r"\*\*\.gif: (no such file|matches no)"):
+        open_sources([tmp_path / "**.gif"])
+
+
 def test_a_setting_typed_as_a_source_names_its_flag(tmp_path):
     for text, flag in (
         ("epochs=10", "--epochs 10"),

@@ -86,6 +86,41 @@ def test_sixteen_bit_colour_compressed_by_lzw_needs_no_further_package(tmp_path)
     np.testing.assert_array_equal(values(open_source(tmp_path / "a.tif")), frames[..., ::-1])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", ">u2"])
+def test_one_page_stands_for_all_of_a_large_stack_of_imagej(tmp_path, dtype):
+    frames, path = GREY.astype(dtype) * 2, tmp_path / "a.tif"
+    tifffile.imwrite(path, frames, imagej=True, metadata={"axes": "TYX"}, byteorder=">")
+    with tifffile.TiffFile(path) as file:  # as beyond 4 GB, no page after the first
+        at = file.pages[0].offset + file.tiff.tagnosize
+        at += len(file.pages[0].tags) * file.tiff.tagsize
+    data = path.read_bytes()
+    path.write_bytes(data[:at] + bytes(4) + data[at + 4 :])
+    with tifffile.TiffFile(path) as file:
+        assert len(file.pages) == 1
+        begins = file.series[0].dataoffset
+    source = open_source(path)
+    assert (source.info.kind, source.info.frames) == ("stack", T)
+    np.testing.assert_array_equal(values(source)[..., 0], frames)
+    path.write_bytes(path.read_bytes()[: begins + 3 * frames[0].nbytes + 7])
+    assert f"frame 3 cannot be read (the file ends here, but announces {T}" in problem(path)
+    kept = open_source(path, keep_readable=True)
+    np.testing.assert_array_equal(values(kept)[..., 0], frames[:3])
+    path.write_bytes(path.read_bytes()[: begins + frames[0].nbytes])
+    assert "is a single image, not a clip" in problem(path)  # whatever stack it was taken from
+
+
+def test_16_bit_print_colours_are_refused(tmp_path):
+    cmyk = np.zeros((5, H, W, 4), np.uint16)
+    tifffile.imwrite(tmp_path / "cmyk.tif", cmyk, photometric="separated")
+    assert "holds 16-bit SEPARATED pixels; convert the frames" in problem(tmp_path / "cmyk.tif")
+
+
+def test_floats_with_white_at_zero_are_turned_round(tmp_path):
+    unit = GREY.astype(np.float32) / 255
+    tifffile.imwrite(tmp_path / "a.tif", unit, photometric="miniswhite")
+    np.testing.assert_array_equal(values(open_source(tmp_path / "a.tif"))[..., 0], 1 - unit)
+
+
 def test_depth_is_taken_for_time_with_a_note(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", GREY, imagej=True, metadata={"axes": "ZYX"})
     notes = open_source(tmp_path / "a.tif").info.notes

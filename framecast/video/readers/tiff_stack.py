@@ -148,7 +148,7 @@ def count_frames(path: Path) -> int:
             alike = len(_alike(file))
             _check_metadata(path, file)
             page = math.prod(file.series[0].keyframe.shape)
-            return max(alike, math.prod(file.series[0].shape) // page)
+            return max(alike, math.prod(file.series[0].shape) // page, _imagej_frames(file))
     except SourceError:
         raise
     except READ_ERRORS:
@@ -203,9 +203,25 @@ def _is_one_page(series: tifffile.TiffPageSeries) -> bool:
     return not series.axes.translate(str.maketrans("", "", "YXS"))
 
 
+def _imagej_frames(file: tifffile.TiffFile) -> int:
+    """Number of grey frames that ImageJ put behind one page, though the file may end before; or 1.
+
+    tifffile does not relate them where the file is cut short.
+    """
+    told, page = (file.is_imagej and file.imagej_metadata) or {}, file.pages[0]
+    axes = sum(told.get(name, 1) > 1 for name in ("frames", "slices", "channels"))
+    if len(file.pages) > 1 or page.ndim != 2 or not page.is_final or axes > 1:
+        return 1
+    # A single image can still have the description of the stack that it was taken from.
+    held = (file.filehandle.size - page.dataoffsets[0]) // page.nbytes
+    return told.get("images", 1) if held > 1 else 1
+
+
 def _layout(path: Path, file: tifffile.TiffFile, notes: list[str]) -> _Layout:
     series = file.series[0]
     if _is_one_page(series):  # pages written one by one, without metadata that relates them
+        if (frames := _imagej_frames(file)) > 1:
+            return _Layout((frames,), 0, None)
         alike = _alike(file)
         if len(alike) < len(file.pages):
             notes.append(f"{len(file.pages) - len(alike)} pages of other sizes are left out")
