@@ -14,6 +14,7 @@ from framecast.inspection.layer_arguments import bind, value_problems
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Node
 from framecast.inspection.sizes import Symbol
+from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
 # Arguments that may stay unknown: shapes then have a symbol in them
 _MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output_dim", "layer"}
@@ -76,7 +77,7 @@ class CallReader(ExpressionReader):
         """A call of a layer, a model, or a function that shapes depend on."""
         name, kind = call.name, ALIASES.get(call.name, call.name)
         if kind in SIGNATURES:
-            layer = self._layer(kind, call)
+            layer = self._around_model(kind, call) or self._layer(kind, call)
             return self.add(layer, []) if name == "Input" else layer
         if name.capitalize() in MERGES and call.positional:  # keras.layers.add([a, b])
             layer = self._layer(name.capitalize(), replace(call, positional=[]))
@@ -123,11 +124,34 @@ class CallReader(ExpressionReader):
         arguments = {**call.keywords, **arguments}
         return Node(kind, name, arguments, line=call.node.lineno, problems=tuple(problems))
 
+    def _around_model(self, kind: str, call: _Call) -> ModelValue | Node | None:
+        """A wrapper around more than a layer: a model, or what is not followed; else None.
+
+        TimeDistributed around a model is the same as around each of its layers.
+        """
+        inner, layers = [*call.positional, call.keywords.get("layer")][0], []
+        if kind not in ("TimeDistributed", "Bidirectional"):
+            return None
+        if isinstance(inner, ModelValue):
+            what = "a model that branches"
+            layers = self.layers_of(inner) if kind == "TimeDistributed" else []
+        elif isinstance(inner, Symbol) or (isinstance(inner, Node) and not inner.kind):
+            what = inner.name if isinstance(inner, Node) else str(inner)
+        else:
+            return None
+        if not layers:
+            return Node("", f"{kind} of {what}", {}, line=call.node.lineno)
+        wrapped, outer = [], call.keywords.get("name") or to_snake_case(kind)
+        for layer in layers:
+            name = f"{outer}/{layer.name or to_snake_case(layer.kind)}"
+            keywords = {**call.keywords, "layer": layer, "name": name}
+            wrapped.append(self._layer(kind, replace(call, positional=[], keywords=keywords)))
+        return ModelValue(wrapped, line=call.node.lineno)
+
     def _wrapped(self, value: Any, problems: list[Problem]) -> Any:
         """The layer inside a wrapper as its kind and arguments; `...` if it is not a layer."""
         if not isinstance(value, Node) or not value.kind:
-            what = f"wraps {value.name if isinstance(value, Node) else value}"
-            problems.append(Problem(f"{what}, which is not a known layer", "wrap a layer"))
+            problems.append(Problem(f"wraps {value}, which is not a known layer", "wrap a layer"))
             return ...
         problems += value.problems
         return value.kind, value.arguments

@@ -23,12 +23,13 @@ class TensorValue:
 
 @dataclass
 class ModelValue:
-    """A Sequential under construction, or a functional model."""
+    """A Sequential under construction, or a functional model; `is_part`: of another model."""
 
     layers: list[Node] | None
     outputs: tuple[Tensor, ...] = ()
     inputs: tuple[Tensor, ...] = ()
     line: int = 0
+    is_part: bool = False
 
 
 class GraphBuilder:
@@ -63,7 +64,12 @@ class GraphBuilder:
         """Call layers one after another."""
         for layer in layers:
             if isinstance(layer, ModelValue):
-                x = self.chain(layer.layers or [], x)
+                layer.is_part = True
+            if isinstance(layer, ModelValue) and layer.layers is None:
+                ends = (TensorValue(*end) for end in layer.outputs[:1])
+                x = next(ends, None) if x is None else self._replay(layer, [x])
+            elif isinstance(layer, ModelValue):
+                x = self.chain(layer.layers, x)
             elif isinstance(layer, Node):
                 x = self.apply(layer, [] if x is None else [x], {}, layer.line)
             elif isinstance(layer, TensorValue):
@@ -74,6 +80,7 @@ class GraphBuilder:
 
     def apply_model(self, model: ModelValue, positional: list[Any], node: ast.Call) -> Any:
         x = next(iter(tensors_in(positional)), None)
+        model.is_part = x is not None
         if model.layers is not None and x is not None:
             layers = [each for each in model.layers if getattr(each, "kind", "") != "InputLayer"]
             return self.chain(layers, x)
@@ -94,6 +101,17 @@ class GraphBuilder:
             moved[number] = (len(self.nodes) - 1, None)
         return TensorValue(*_moved(model.outputs[0], moved))
 
+    def layers_of(self, model: ModelValue) -> list[Node]:
+        """The layers of a part in a row, without its Input; none of a model that branches."""
+        model.is_part = True
+        found: list[Any] = []
+        for layer in model.layers or ():
+            found += self.layers_of(layer) if isinstance(layer, ModelValue) else [layer]
+        if model.layers is None:
+            found = [self.nodes[number] for number in sorted(_ancestors(self.nodes, model.outputs))]
+        in_a_row = all(isinstance(each, Node) and len(each.inputs) < 2 for each in found)
+        return [each for each in found if each.kind != "InputLayer"] if in_a_row else []
+
     def outputs_of(self, model: ModelValue) -> tuple[Tensor, ...]:
         if model.layers:
             end = self.chain(model.layers, None)
@@ -102,19 +120,23 @@ class GraphBuilder:
 
     def graph(self) -> Graph:
         """The largest model that was built, or all layers that were called."""
-        ends = [self.outputs_of(model) for model in self.models]
-        sizes = [len(_ancestors(self.nodes, end)) for end in ends]
-        # A pasted fragment: no model, only layers that were called
-        if not any(sizes):
+        for model in self.models:
+            self.outputs_of(model)
+        # What is part of another model is no model to choose
+        whole = [each for each in self.models if each.outputs and not each.is_part]
+        # A pasted fragment: no model, only layers and perhaps models that were called
+        if not whole:
             used = {tensor[0] for node in self.nodes for tensor in node.inputs}
-            loose = tuple((n, None) for n in range(len(self.nodes)) if n not in used)
-            return Graph(self.nodes, loose[-1:], self.notes)
+            end = tuple((n, None) for n in range(len(self.nodes)) if n not in used)[-1:]
+            called = any(each.outputs for each in self.models)
+            return (_only if called else Graph)(self.nodes, end, self.notes)
+        sizes = [len(_ancestors(self.nodes, model.outputs)) for model in whole]
         # A file may build an encoder and a decoder, too; the whole model is the largest
-        chosen = max(range(len(ends)), key=lambda number: (sizes[number], number))
-        if (built := len([size for size in sizes if size])) > 1:
-            line = self.models[chosen].line
-            self.notes.append(f"{built} models are built; this is the largest, of line {line}")
-        return _only(self.nodes, ends[chosen], self.notes)
+        chosen = whole[max(range(len(whole)), key=lambda number: (sizes[number], number))]
+        if len(whole) > 1:
+            found = f"{len(whole)} models are built; this is the largest, of line {chosen.line}"
+            self.notes.append(found)
+        return _only(self.nodes, chosen.outputs, self.notes)
 
 
 def to_symbol(node: ast.AST) -> Symbol:

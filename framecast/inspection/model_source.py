@@ -216,8 +216,19 @@ def _called(layer: dict[str, Any], inputs: tuple[Tensor, ...], graph: Graph) -> 
         entries = (each for each in settings["layers"] if each["class_name"] == "InputLayer")
         names = [_name(each) for each in entries] or ["input"]
         return _model(layer, graph, dict(zip(names, inputs, strict=False)))
-    node = Node(kind, str(settings.get("name", kind)), _arguments(layer), inputs)
-    if kind not in SIGNATURES:
+    inside = settings["layer"]["config"].get("layers") if kind == "TimeDistributed" else None
+    if inside is not None and all(_is_single(each) for each in inside):
+        # A model that is wrapped is the same as if each of its layers was wrapped
+        for each in inside:
+            if each["class_name"] != "InputLayer":
+                name = f"{_name(layer)}/{_name(each)}"
+                wrapped = {"class_name": kind, "config": {"name": name, "layer": each}}
+                inputs = _called(wrapped, inputs, graph)
+        return inputs
+    arguments = _arguments(layer) if inside is None else {}
+    node = Node(kind, str(settings.get("name", kind)), arguments, inputs)
+    # Shapes are not followed through a model that branches in each step
+    if kind not in SIGNATURES or inside is not None:
         node.kind = ""
     elif kind not in MERGES:
         # Of several tensors a recurrent layer reads the first; the others are its initial state
@@ -227,6 +238,12 @@ def _called(layer: dict[str, Any], inputs: tuple[Tensor, ...], graph: Graph) -> 
     # An output and at most four states
     outputs = range(5) if node.returns_several else (None,)
     return tuple((number, index) for index in outputs)
+
+
+def _is_single(layer: dict[str, Any]) -> bool:
+    """Whether a layer is called once and reads one tensor, as in a row of layers."""
+    calls = layer.get("inbound_nodes") or []
+    return len(calls) < 2 and all(len(_histories(call)) < 2 for call in calls)
 
 
 def _arguments(layer: dict[str, Any]) -> dict[str, Any]:

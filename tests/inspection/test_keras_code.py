@@ -164,9 +164,53 @@ def test_ways_to_write_the_same_model(code):
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        """
+        cnn = Sequential()
+        cnn.add(Conv2D(4, 3, padding="same", input_shape=(20, 30, 1)))
+        cnn.add(MaxPooling2D())
+        cnn.add(Flatten())
+        model = Sequential()
+        model.add(TimeDistributed(cnn, input_shape=(5, 20, 30, 1)))
+        model.add(LSTM(6))
+        """,
+        """
+        frame = Input((20, 30, 1))
+        cnn = Model(frame, Flatten()(MaxPooling2D()(Conv2D(4, 3, padding="same")(frame))))
+        model = Sequential([Input((5, 20, 30, 1)), TimeDistributed(layer=cnn), LSTM(6)])
+        """,
+        """
+        cnn = Sequential([Conv2D(4, 3, padding="same"), Sequential([MaxPooling2D(), Flatten()])])
+        frames = Input((5, 20, 30, 1))
+        model = Model(frames, LSTM(6)(TimeDistributed(cnn)(frames)))
+        """,
+    ],
+    ids=["added to", "functional", "nested"],
+)
+def test_a_model_is_applied_to_every_frame_layer_by_layer(code):
+    report = look(code)
+    assert report.works, [str(finding) for finding in report.findings]
+    names = [line.node.name for line in report.lines if line.node.kind != "InputLayer"]
+    inside = [f"time_distributed/{name}" for name in ("conv2d", "max_pooling2d", "flatten")]
+    assert names == [*inside, "lstm"]
+    assert shapes(report)[-2:] == [("B", "5", "600"), ("B", "6")]
+    assert report.parameters == (9 + 1) * 4 + 4 * 6 * (600 + 6 + 1)
+    assert report.notes == ()
+
+
+@pytest.mark.parametrize(
     ("code", "note"),
     [
         ("x = Lambda(lambda t: t[:, -1])(x)", "line 3: Lambda is not followed"),
+        (
+            "i = Input((8, 8, 4))\nm = Model(i, Add()([i, ReLU()(i)]))\nx = TimeDistributed(m)(x)",
+            "line 5: TimeDistributed of a model that branches is not followed",
+        ),
+        (
+            "x = TimeDistributed(VGG16(weights=None))(x)",
+            "line 3: TimeDistributed of VGG16(weights=None) is not followed",
+        ),
         ("x = tf.reduce_mean(x, axis=1)", "line 3: reduce_mean is not followed"),
         ("x = x[:, step()]", "line 3: [:, step()] is not followed"),
         ("x = ConvLSTM2D(3, 2, strides=pick())(x)", "line 3: strides=pick() is not followed"),

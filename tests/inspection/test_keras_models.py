@@ -93,7 +93,17 @@ def encoder_decoder():
     return keras.Model(given, layers.Dense(4)(last))
 
 
-@pytest.mark.parametrize("build", [branched_model, encoder_decoder])
+def frames_through_a_model():
+    """The usual CNN-LSTM: a whole model inside TimeDistributed."""
+    frame = keras.Input((16, 12, 3))
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(5, 3, strides=2)(frame))
+    features = keras.Sequential([keras.Model(frame, pooled), layers.Dense(7)])
+    given = keras.Input((6, 16, 12, 3))
+    x = layers.TimeDistributed(features, name="each_frame")(given)
+    return keras.Model(given, layers.Dense(4)(layers.LSTM(9)(x)))
+
+
+@pytest.mark.parametrize("build", [branched_model, encoder_decoder, frames_through_a_model])
 def test_a_keras_file_and_its_json_are_read_without_keras(tmp_path, build):
     model = build()
     model.save(tmp_path / "model.keras")
@@ -106,6 +116,9 @@ def test_a_keras_file_and_its_json_are_read_without_keras(tmp_path, build):
         assert report.parameters - report.frozen == trained
         shapes = {line.node.name: line.output[1:] for line in report.lines}
         for layer in model.layers[:-1]:
+            if layer.name == "each_frame":
+                assert shapes[f"each_frame/{layer.layer.layers[-1].name}"] == layer.output.shape[1:]
+                continue
             output = layer.output[0] if isinstance(layer.output, list) else layer.output
             assert shapes[layer.name] == output.shape[1:]
         assert report.output[1:] == (4,)
