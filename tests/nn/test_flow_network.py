@@ -12,11 +12,13 @@ from framecast.nn.forecasters.flow import blend_regression, candidates, constant
 from framecast.nn.forecasters.flow import network as network_module
 from framecast.nn.forecasters.flow.blend_regression import BlendRegression
 from framecast.nn.forecasters.flow.candidates import (
+    Candidates,
     blended,
     hindcast,
     squash,
     to_cells,
     to_pixels,
+    with_detail,
 )
 from framecast.nn.forecasters.flow.constants import (
     BLENDED,
@@ -25,6 +27,7 @@ from framecast.nn.forecasters.flow.constants import (
     LEADS,
     OWN,
     PATCH,
+    SHARP,
 )
 from framecast.nn.forecasters.flow.optical_flow import advance, advect, lucas_kanade, warp
 from framecast.nn.forecasters.registry import build_forecaster
@@ -112,12 +115,12 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
     expected |= {4: warp(last, two), 5: warp(soft, two)}
     expected |= {7: last, 8: context.mean(dim=1), 9: blurred}
     for place, wanted in expected.items():
-        torch.testing.assert_close(found[place], wanted, atol=1e-4, rtol=0)
+        torch.testing.assert_close(found.small_BChw[place], wanted, atol=1e-4, rtol=0)
     # The turn that the layers add is part of the motion: without it the displacement is another.
     unturned = advect(state.displacements_B4hw[:, :2], first)
     assert (one - unturned).abs().max() > 0.01
     # Its own forecast is the frame before, moved by as much as the trajectory grew.
-    assert (found[OWN] - state.frame_BCHW).abs().max() > 0.01
+    assert (found.small_BChw[OWN] - state.frame_BCHW).abs().max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -192,6 +195,28 @@ def test_the_blend_and_its_spread_have_the_derivatives_of_the_plain_expression()
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("scale", [1, 3])
+def test_sharp_candidates_are_painted_at_full_size_and_the_rest_enlarged(scale):
+    torch.manual_seed(0)
+    sharp = torch.rand(len(SHARP), 2, 3, 4 * scale, 5 * scale)
+    small = torch.rand(CANDIDATES, 2, 3, 4, 5)
+    small[list(SHARP)] = F.avg_pool2d(sharp.flatten(0, 1), scale).unflatten(0, sharp.shape[:2])
+    found = Candidates(small.unbind(), sharp.unbind())
+    weights = torch.rand(2, CANDIDATES, 4, 5)
+    frame = with_detail(blended(weights, found.small_BChw)[0], weights, found, scale)
+
+    def enlarged(maps):
+        return F.interpolate(maps, scale_factor=scale, mode="bilinear")
+
+    blurred = [number for number in range(CANDIDATES) if number not in SHARP]
+    expected = enlarged(sum(weights[:, n : n + 1] * small[n] for n in blurred))
+    for number, image in zip(SHARP, sharp, strict=True):
+        expected = expected + enlarged(weights[:, number : number + 1]) * image
+        torch.testing.assert_close(found.at_full_size(number, scale), image)
+    torch.testing.assert_close(frame, expected)
+    torch.testing.assert_close(found.at_full_size(blurred[0], scale), enlarged(small[blurred[0]]))
+
+
 def test_cells_are_those_of_pixel_unshuffle_and_back():
     maps = torch.rand(2, 3, 8, 12)
     torch.testing.assert_close(to_cells(maps, 4), F.pixel_unshuffle(maps, 4), rtol=0, atol=0)
@@ -237,7 +262,7 @@ def test_the_last_context_frames_blur_is_reachable_by_the_blend_alone():
             state = network.encode(context)
             frame, _ = network.step(state)
             _, found, _ = network._forecast(state)
-        torch.testing.assert_close(frame, found[place][..., :48, :56])
+        torch.testing.assert_close(frame, found.small_BChw[place][..., :48, :56])
 
 
 def test_each_lead_time_has_its_blend_and_later_ones_the_last():

@@ -27,6 +27,7 @@ from framecast.nn.forecasters.flow.constants import (
     NEWEST,
     PATCH,
     PYRAMID_SIGMA,
+    SHARP,
     TURNS,
     WIDE_SIGMA,
     WINDOW_SIGMAS,
@@ -34,6 +35,9 @@ from framecast.nn.forecasters.flow.constants import (
     padded_size,
     working_scale,
 )
+
+MOVED = 3
+"""Sharp candidates that are sampled at each lead time; the last frame and the mean stay."""
 
 
 def encode_flow(build: CostBuilder) -> None:
@@ -80,16 +84,18 @@ def step_flow(build: CostBuilder) -> None:
     velocities = _maps(build, 4, scale)
     build.add("motion", "both velocities corrected, trajectories lengthened", turned, velocities)
     build.held += 4 * size(velocities)
-    candidates = (("B", B), ("K", CANDIDATES), *_maps(build, C)[1:])
+    candidates = (("B", B), ("K", CANDIDATES), *_maps(build, C, scale)[1:])
+    # Frames that are worked on at a reduced size are painted at their own.
+    detail = frame if scale > 1 else 0
     build.add(
         "candidates",
         "carried along both motions, the own forecast moved on, and what stays",
         _maps(build, C),
         candidates,
-        saved=(CANDIDATES + 4) * C * frame + 52 * work,
-        workspace=(len(BLURS) + 2) * C * frame + 6 * frame,
+        saved=(CANDIDATES + 4) * C * work + 52 * work + (MOVED * C + 6) * detail,
+        workspace=(len(BLURS) + 2) * C * work + 6 * frame,
     )
-    build.held += size(candidates)
+    build.held += size(candidates) + MOVED * C * detail
     build.conv("lift", hidden, "E", EMBEDDING * up**2, kernel=1)
     maps = _fine(build, FORECAST_MAPS * FINE**2 + CONDITIONS)
     build.conv("read", maps, "E", EMBEDDING, kernel=3)
@@ -106,8 +112,8 @@ def step_flow(build: CostBuilder) -> None:
             ("confidence", (CANDIDATES, HINDCASTS, 1, 1)),
             ("blend", (LEADS, len(BLENDED))),
         ),
-        saved=(C + 2 * CANDIDATES) * frame + 12 * work,
-        workspace=(5 * C + CANDIDATES) * frame + 30 * work,
+        saved=(C + 2 * CANDIDATES) * work + 12 * work + len(SHARP) * detail,
+        workspace=(5 * C + CANDIDATES) * work + 30 * work + (3 * C + len(SHARP)) * detail,
     )
     build.add("frame", "padding cropped off", _maps(build, C), build.image())
 
@@ -146,14 +152,16 @@ def _fine(build: CostBuilder, channels: int, *, frames: int = 0) -> Axes:
 
 def _scene(build: CostBuilder) -> int:
     """Elements that all lead times share, and the newest frame."""
-    frames = (1 + len(BLURS) + 2) * size(_maps(build, build.C))
+    scale, small = _scale(build), size(_maps(build, build.C, _scale(build)))
+    # Last frame, mean and newest frame; at working size the former two again, and the blurs.
+    frames = 3 * size(_maps(build, build.C)) + (len(BLURS) + (2 if scale > 1 else 0)) * small
     return frames + 17 * size(_maps(build, 1, _scale(build)))
 
 
 def _classical_macs(build: CostBuilder) -> int:
     """Multiply-adds of the blurs of one sample: motion, hindcasts, candidates."""
-    T, C, scale, frame = build.T, build.C, _scale(build), _padded(build)
-    work = [side // scale for side in frame]
+    T, C = build.T, build.C
+    work = [side // _scale(build) for side in _padded(build)]
     macs = sum(
         _motion_macs(*work, sigma, frames)
         for sigma, frames in zip(WINDOW_SIGMAS, (T, min(T, NEWEST)), strict=True)
@@ -162,8 +170,8 @@ def _classical_macs(build: CostBuilder) -> int:
         macs += (T - 1) * sum(_blur_macs(*work, sigma) for sigma in BLURS[:2])
         macs += HINDCASTS * _blur_macs(*work, ERROR_SIGMA)
         macs += _blur_macs(*(side // FINE for side in work), WIDE_SIGMA)
-    wide = (side // (FINE * scale) for side in frame)
-    blurred = sum(_blur_macs(*frame, scale * sigma) for sigma in BLURS[:2])
+    wide = (side // FINE for side in work)
+    blurred = sum(_blur_macs(*work, sigma) for sigma in BLURS[:2])
     return macs + C * (blurred + _blur_macs(*wide, BLURS[2] / FINE))
 
 

@@ -19,6 +19,7 @@ from framecast.nn.forecasters.flow.constants import (
     FINE,
     HINDCASTS,
     OWN,
+    SHARP,
     WIDE_SIGMA,
 )
 from framecast.nn.forecasters.flow.optical_flow import advance, gaussian_blur
@@ -72,13 +73,46 @@ def hindcast(grey_BThw: Tensor, velocities_B4hw: Tensor) -> Hindcast:
     return Hindcast(residual_BThw, change_BThw, log_errors_B9hw, (wide_B1hw + 1e-6).sqrt())
 
 
-def blurs(image_BCHW: Tensor, scale: int) -> tuple[Tensor, ...]:
-    """An image (B, C, H, W) blurred by each width of `BLURS`, in pixels at working size."""
-    soft_BCHW, blurred_BCHW = (gaussian_blur(image_BCHW, scale * sigma) for sigma in BLURS[:2])
-    # The widest is too wide to convolve at full size.
-    cell = FINE * scale
-    wide_BCHW = enlarge(gaussian_blur(shrink(image_BCHW, cell), BLURS[2] / FINE), cell)
-    return soft_BCHW, blurred_BCHW, wide_BCHW
+class Candidates(NamedTuple):
+    """All K candidates of a frame at working size, (B, C, h, w), and those of `SHARP` at full size,
+    (B, C, H, W), which are the same tensors where one is the other.
+    """
+
+    small_BChw: tuple[Tensor, ...]
+    sharp_BCHW: tuple[Tensor, ...]
+
+    def at_full_size(self, number: int, scale: int) -> Tensor:
+        """One of them, (B, C, H, W)."""
+        if number in SHARP:
+            return self.sharp_BCHW[SHARP.index(number)]
+        return enlarge(self.small_BChw[number], scale)
+
+
+def blurs(image_BChw: Tensor) -> tuple[Tensor, ...]:
+    """An image (B, C, h, w) blurred by each width of `BLURS`."""
+    soft_BChw, blurred_BChw = (gaussian_blur(image_BChw, sigma) for sigma in BLURS[:2])
+    # On the coarse grid the widest blur is 2.5 cells wide, so it is cheap.
+    wide_BChw = enlarge(gaussian_blur(shrink(image_BChw, FINE), BLURS[2] / FINE), FINE)
+    return soft_BChw, blurred_BChw, wide_BChw
+
+
+def with_detail(
+    frame_BChw: Tensor, weights_BKhw: Tensor, candidates: Candidates, scale: int
+) -> Tensor:
+    """A frame blended at working size, its sharp candidates replaced by those at full size."""
+    if scale == 1:
+        return frame_BChw
+    weights_BShw = weights_BKhw[:, SHARP]
+    for weight_B1hw, number in zip(weights_BShw.split(1, dim=1), SHARP, strict=True):
+        frame_BChw = frame_BChw.addcmul(weight_B1hw, candidates.small_BChw[number], value=-1)
+    frame_BCHW = enlarge(frame_BChw, scale)
+    weights_BSHW = enlarge(weights_BShw, scale)
+    for weight_B1HW, image_BCHW in zip(
+        weights_BSHW.split(1, dim=1), candidates.sharp_BCHW, strict=True
+    ):
+        # In place: a copy of a large frame takes longer than the product.
+        frame_BCHW.addcmul_(weight_B1HW, image_BCHW)
+    return frame_BCHW
 
 
 def blended(weights_BKhw: Tensor, candidates: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -35,6 +35,9 @@ CANDIDATES = 10
 and softened; the network's own last forecast, carried one frame on; and in place the last frame,
 the context's mean and the last frame blurred."""
 
+SHARP = (CARRIED, ELSEWHERE, OWN, LAST, MEAN)
+"""Candidates painted at the frame's own size; blurred ones lose nothing at working size."""
+
 MOVING, HINDCASTS = 6, 9
 """Errors of candidates tried on the context itself, those that move first, and all: carried along
 the first motion, sharp, softened and blurred, and along the second; the newest frame alone carried

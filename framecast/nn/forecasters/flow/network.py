@@ -20,6 +20,7 @@ from framecast.nn.convlstm.stack import ConvLSTMStack, States
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.flow.blend_regression import BlendRegression
 from framecast.nn.forecasters.flow.candidates import (
+    Candidates,
     blended,
     blurs,
     enlarge,
@@ -28,6 +29,7 @@ from framecast.nn.forecasters.flow.candidates import (
     squash,
     to_cells,
     to_pixels,
+    with_detail,
 )
 from framecast.nn.forecasters.flow.constants import (
     BLENDED,
@@ -77,14 +79,16 @@ LOG_UNIT, LEAD_UNIT = 8.0, 12.0
 class Scene(NamedTuple):
     """Features of the context, the same for all lead times.
 
-    At full size the last frame, sharp and blurred, and the context's mean; at working size the last
-    frame and the mean in grey, what is carried along (last residual, log errors of candidates that
-    move, uncertainty), log errors of those that stay, both velocities, and hints on the grid.
+    At full size the last frame and the context's mean; at working size both again, blurs of the
+    former, both in grey, what is carried along (last residual, log errors of candidates that move,
+    uncertainty), log errors of those that stay, both velocities, and hints on the grid.
     """
 
     last_BCHW: Tensor
-    blurs_BCHW: tuple[Tensor, ...]
     mean_BCHW: Tensor
+    last_BChw: Tensor
+    mean_BChw: Tensor
+    blurs_BChw: tuple[Tensor, ...]
     still_B2hw: Tensor
     moving_B8hw: Tensor
     log_errors_B3hw: Tensor
@@ -199,7 +203,8 @@ class FlowConvLSTM(Forecaster):
         # The forecast has what the weights leave over.
         moved_BCHW = frame_BCHW * (1 - weights_BJ.sum(dim=1)).view(-1, 1, 1, 1)
         for weight_B, number in zip(weights_BJ.unbind(dim=1), BLENDED, strict=True):
-            moved_BCHW = moved_BCHW.addcmul(weight_B.view(-1, 1, 1, 1), candidates[number])
+            image_BCHW = candidates.at_full_size(number, state.scene.scale)
+            moved_BCHW = moved_BCHW.addcmul(weight_B.view(-1, 1, 1, 1), image_BCHW)
         # What padding added is cut off; the state keeps the frame before the blend, as trained.
         height, width = state.scene.size
         return self.bounded(moved_BCHW[..., :height, :width]), after
@@ -210,25 +215,27 @@ class FlowConvLSTM(Forecaster):
         scale = working_scale(*size)
         padded = padded_size(*size, self.depth)
         margin = (0, padded[1] - size[1], 0, padded[0] - size[0])
-        # Folded into channels, since replication pads no more than 4 axes.
-        seen_BTCHW = F.pad(seen_BTCHW.flatten(1, 2), margin, mode="replicate").unflatten(
-            1, seen_BTCHW.shape[1:3]
+        # Padded are only the frames that are needed at full size, which saves a copy of all.
+        grey_BTHW, last_BCHW, mean_BCHW = (
+            F.pad(frames, margin, mode="replicate")
+            for frames in (seen_BTCHW.mean(dim=2), seen_BTCHW[:, -1], seen_BTCHW.mean(dim=1))
         )
-        grey_BThw = shrink(seen_BTCHW.mean(dim=2), scale)
+        grey_BThw, last_BChw = shrink(grey_BTHW, scale), shrink(last_BCHW, scale)
         wide_B2hw = lucas_kanade(grey_BThw, WINDOW_SIGMAS[0])
         newest_B2hw = lucas_kanade(grey_BThw[:, -NEWEST:], WINDOW_SIGMAS[1])
         velocities_B4hw = torch.cat((wide_B2hw, newest_B2hw), dim=1)
         tried = hindcast(grey_BThw, velocities_B4hw)
         residual_BThw = squash(tried.residual_BThw)
         log_errors_B9hw = tried.log_errors_B9hw
-        last_BCHW = seen_BTCHW[:, -1]
         still_B2hw = torch.stack((grey_BThw[:, -1], grey_BThw.mean(dim=1)), dim=1)
         cells_B4XX = shrink(velocities_B4hw, PATCH)
         moving = (residual_BThw[:, -1:], log_errors_B9hw[:, :MOVING], tried.uncertainty_B1hw)
         scene = Scene(
             last_BCHW,
-            blurs(last_BCHW, scale),
-            seen_BTCHW.mean(dim=1),
+            mean_BCHW,
+            last_BChw,
+            shrink(mean_BCHW, scale),
+            blurs(last_BChw),
             still_B2hw,
             torch.cat(moving, dim=1),
             log_errors_B9hw[:, MOVING:],
@@ -248,7 +255,7 @@ class FlowConvLSTM(Forecaster):
             (scene.velocities_B4XX, lead_B1XX, covered_B2XX, scene.log_errors_B9XX), dim=1
         )
 
-    def _forecast(self, state: FlowState) -> tuple[Tensor, tuple[Tensor, ...], FlowState]:
+    def _forecast(self, state: FlowState) -> tuple[Tensor, Candidates, FlowState]:
         """The next frame before the fitted blend, its candidates, and the state after it."""
         scene, lead_B = state.scene, state.lead_B + 1
         hidden_BFHW, layers = self._recur(state, lead_B)
@@ -276,11 +283,10 @@ class FlowConvLSTM(Forecaster):
         # forecasts (Bates & Granger 1969), which the painted log-odds then correct.
         odds_BKhw, painted_B1hw = painted_BPhw.split((CANDIDATES, 1), dim=1)
         weights_BKhw = torch.softmax(self._odds(odds_BKhw, log_errors_B9hw), dim=1)
-        frame_BCHW, spread_B1HW = blended(enlarge(weights_BKhw, scene.scale), candidates)
-        spread_B1hw = shrink(spread_B1HW, scene.scale)
+        frame_BChw, spread_B1hw = blended(weights_BKhw, candidates.small_BChw)
         # Where candidates agree and hindcasts were right there is nothing to add.
-        painted_B1hw = painted_B1hw * (uncertainty_B1hw + spread_B1hw)
-        frame_BCHW = frame_BCHW + enlarge(painted_B1hw, scene.scale)
+        frame_BChw = frame_BChw + painted_B1hw * (uncertainty_B1hw + spread_B1hw)
+        frame_BCHW = with_detail(frame_BChw, weights_BKhw, candidates, scene.scale)
         after = state._replace(
             # Weights that diverge must not: sampling at places that are not finite crashes PyTorch.
             frame_BCHW=frame_BCHW.clamp(-1, 2),
@@ -324,11 +330,13 @@ class FlowConvLSTM(Forecaster):
         displacements_B22hw = displacements_N2hw.unflatten(0, (-1, 2))
         return Motion(velocities_B22hw.unbind(1), displacements_B22hw.unbind(1), covered_B2hw)
 
-    def _look(self, scene: Scene, candidates: tuple[Tensor, ...], residual_B1hw: Tensor) -> Tensor:
+    def _look(self, scene: Scene, candidates: Candidates, residual_B1hw: Tensor) -> Tensor:
         """What a frame is painted from: its own last forecast, how others differ, the residual."""
-        shown = [candidates[n].mean(dim=1, keepdim=True) for n in (OWN, CARRIED, ELSEWHERE)]
-        own_B1hw, moved_B2hw = shrink(torch.cat(shown, dim=1), scene.scale).split((1, 2), dim=1)
-        others_B4hw = torch.cat((moved_B2hw, scene.still_B2hw), dim=1)
+        own_B1hw, carried_B1hw, elsewhere_B1hw = (
+            candidates.small_BChw[number].mean(dim=1, keepdim=True)
+            for number in (OWN, CARRIED, ELSEWHERE)
+        )
+        others_B4hw = torch.cat((carried_B1hw, elsewhere_B1hw, scene.still_B2hw), dim=1)
         return torch.cat((own_B1hw - 0.5, squash(others_B4hw - own_B1hw), residual_B1hw), dim=1)
 
     def _recur(self, state: FlowState, lead_B: Tensor) -> tuple[Tensor, States]:
@@ -342,27 +350,35 @@ class FlowConvLSTM(Forecaster):
         hidden = [enlarge(h_BFHW.float(), 2**depth) for depth, (h_BFHW, _) in enumerate(layers)]
         return torch.cat(hidden, dim=1), layers
 
-    def _candidates(self, state: FlowState, motion: Motion) -> tuple[Tensor, ...]:
-        """All K candidates of the next frame at full size, each (B, C, H, W)."""
+    def _candidates(self, state: FlowState, motion: Motion) -> Candidates:
+        """All K candidates of the next frame."""
         scene, scale = state.scene, state.scene.scale
-        soft_BCHW, blurred_BCHW, _ = scene.blurs_BCHW
-        # Pixels at working size become pixels of the frame.
-        first_B2HW, second_B2HW = (
-            places(enlarge(shift_B2hw, scale), scale) for shift_B2hw in motion.displacements_B2hw
-        )
+        first_B2hw, second_B2hw = (places(shift_B2hw) for shift_B2hw in motion.displacements_B2hw)
+        first_B2HW, second_B2HW = first_B2hw, second_B2hw
+        if scale > 1:
+            # Pixels at working size become pixels of the frame.
+            first_B2HW, second_B2HW = (
+                places(enlarge(shift_B2hw, scale), scale)
+                for shift_B2hw in motion.displacements_B2hw
+            )
         velocity_B2HW = enlarge(scale * motion.velocities_B2hw[0], scale)
-        return (
+        carried_BCHW = sample(scene.last_BCHW, first_B2HW)
+        elsewhere_BCHW = sample(scene.last_BCHW, second_B2HW)
+        own_BCHW = advance(state.frame_BCHW, velocity_B2HW)
+        soft_BChw, blurred_BChw, _ = scene.blurs_BChw
+        small_BChw = (
+            shrink(carried_BCHW, scale),
             # One by one, since stacked images would be copied, and their gradients, too.
-            *(
-                sample(image_BCHW, first_B2HW)
-                for image_BCHW in (scene.last_BCHW, *scene.blurs_BCHW)
-            ),
-            *(sample(image_BCHW, second_B2HW) for image_BCHW in (scene.last_BCHW, soft_BCHW)),
-            advance(state.frame_BCHW, velocity_B2HW),
-            scene.last_BCHW,
-            scene.mean_BCHW,
-            blurred_BCHW,
+            *(sample(image_BChw, first_B2hw) for image_BChw in scene.blurs_BChw),
+            shrink(elsewhere_BCHW, scale),
+            sample(soft_BChw, second_B2hw),
+            shrink(own_BCHW, scale),
+            scene.last_BChw,
+            scene.mean_BChw,
+            blurred_BChw,
         )
+        sharp_BCHW = (carried_BCHW, elsewhere_BCHW, own_BCHW, scene.last_BCHW, scene.mean_BCHW)
+        return Candidates(small_BChw, sharp_BCHW)
 
     @torch.no_grad()
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -373,7 +389,9 @@ class FlowConvLSTM(Forecaster):
             height, width = state.scene.size
             for lead, target_BCHW in enumerate(target_BTCHW[:, :LEADS].unbind(dim=1)):
                 frame_BCHW, candidates, state = self._forecast(state)
-                terms = (*(candidates[number] for number in BLENDED), frame_BCHW)
+                scale = state.scene.scale
+                blended_with = (candidates.at_full_size(number, scale) for number in BLENDED)
+                terms = (*blended_with, frame_BCHW)
                 terms_BJCHW = torch.stack(terms, dim=1)[..., :height, :width]
                 regression.add(lead, terms_BJCHW, target_BCHW)
         weights_nJ = regression.solve()
