@@ -14,7 +14,6 @@ from framecast.inspection.layer_arguments import bind, value_problems
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Node
 from framecast.inspection.sizes import Symbol
-from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
 # Arguments that may stay unknown: shapes then have a symbol in them
 _MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output_dim", "layer"}
@@ -125,28 +124,17 @@ class CallReader(ExpressionReader):
         return Node(kind, name, arguments, line=call.node.lineno, problems=tuple(problems))
 
     def _around_model(self, kind: str, call: _Call) -> ModelValue | Node | None:
-        """A wrapper around more than a layer: a model, or what is not followed; else None.
-
-        TimeDistributed around a model is the same as around each of its layers.
-        """
-        inner, layers = [*call.positional, call.keywords.get("layer")][0], []
-        if kind not in ("TimeDistributed", "Bidirectional"):
+        """A wrapper around more than a layer: a model, or what is not followed; else None."""
+        inner = [*call.positional, call.keywords.get("layer")][0]
+        if kind == "TimeDistributed" and isinstance(inner, ModelValue):
+            inner.is_part = True
+            given = {name: value for name, value in call.keywords.items() if name != "layer"}
+            return replace(inner, wrapper=given)
+        unknown = isinstance(inner, Symbol) or (isinstance(inner, Node) and not inner.kind)
+        if kind not in ("TimeDistributed", "Bidirectional") or not unknown:
             return None
-        if isinstance(inner, ModelValue):
-            what = "a model that branches"
-            layers = self.layers_of(inner) if kind == "TimeDistributed" else []
-        elif isinstance(inner, Symbol) or (isinstance(inner, Node) and not inner.kind):
-            what = inner.name if isinstance(inner, Node) else str(inner)
-        else:
-            return None
-        if not layers:
-            return Node("", f"{kind} of {what}", {}, line=call.node.lineno)
-        wrapped, outer = [], call.keywords.get("name") or to_snake_case(kind)
-        for layer in layers:
-            name = f"{outer}/{layer.name or to_snake_case(layer.kind)}"
-            keywords = {**call.keywords, "layer": layer, "name": name}
-            wrapped.append(self._layer(kind, replace(call, positional=[], keywords=keywords)))
-        return ModelValue(wrapped, line=call.node.lineno)
+        name = inner.name if isinstance(inner, Node) else str(inner)
+        return Node("", f"{kind} of {name}", {}, line=call.node.lineno)
 
     def _wrapped(self, value: Any, problems: list[Problem]) -> Any:
         """The layer inside a wrapper as its kind and arguments; `...` if it is not a layer."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from framecast.inspection.model_graph import RECURRENT, Graph, Node, Tensor
+from framecast.inspection.model_graph import RECURRENT, Graph, Node, Tensor, over_time
 from framecast.inspection.sizes import Symbol
 from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
@@ -23,13 +23,17 @@ class TensorValue:
 
 @dataclass
 class ModelValue:
-    """A Sequential under construction, or a functional model; `is_part`: of another model."""
+    """A Sequential under construction, or a functional model; `is_part`: of another model.
+
+    `wrapper` has the arguments of the TimeDistributed around it.
+    """
 
     layers: list[Node] | None
     outputs: tuple[Tensor, ...] = ()
     inputs: tuple[Tensor, ...] = ()
     line: int = 0
     is_part: bool = False
+    wrapper: Mapping[str, Any] | None = None
 
 
 class GraphBuilder:
@@ -60,35 +64,53 @@ class GraphBuilder:
         self.nodes.append(replace(layer, name=name, inputs=ends[0], states=ends[1]))
         return TensorValue(len(self.nodes) - 1)
 
-    def chain(self, layers: list[Any], x: TensorValue | None) -> TensorValue | None:
-        """Call layers one after another."""
+    def chain(
+        self,
+        layers: Sequence[Any],
+        x: TensorValue | None,
+        wrapper: Mapping[str, Any] | None = None,
+    ) -> TensorValue | None:
+        """Call layers one after another, in every step where there is a `wrapper`."""
         for layer in layers:
             if isinstance(layer, ModelValue):
-                layer.is_part = True
-            if isinstance(layer, ModelValue) and layer.layers is None:
-                ends = (TensorValue(*end) for end in layer.outputs[:1])
-                x = next(ends, None) if x is None else self._replay(layer, [x])
-            elif isinstance(layer, ModelValue):
-                x = self.chain(layer.layers, x)
+                x = self._through(layer, x, wrapper)
             elif isinstance(layer, Node):
-                x = self.apply(layer, [] if x is None else [x], {}, layer.line)
+                each = layer if wrapper is None else over_time(layer, wrapper)
+                x = self.apply(each, [] if x is None else [x], {}, each.line)
             elif isinstance(layer, TensorValue):
                 x = layer if x is None else x
             else:
                 self.notes.append(f"the layer {layer} is not followed")
         return x
 
+    def _through(
+        self, model: ModelValue, x: TensorValue | None, wrapper: Mapping[str, Any] | None = None
+    ) -> TensorValue | None:
+        """Call a model that is part of another one."""
+        model.is_part = True
+        wrapper = model.wrapper if wrapper is None else wrapper
+        if model.layers is not None:
+            layers = model.layers
+            # Its own Input is what it is called on, or has the shape of a single step
+            if x is not None or wrapper is not None:
+                layers = [each for each in layers if getattr(each, "kind", "") != "InputLayer"]
+            return self.chain(layers, x, wrapper)
+        if x is not None:
+            return self._replay(model, [x], wrapper)
+        return next((TensorValue(*end) for end in model.outputs), None)
+
     def apply_model(self, model: ModelValue, positional: list[Any], node: ast.Call) -> Any:
         x = next(iter(tensors_in(positional)), None)
-        model.is_part = x is not None
-        if model.layers is not None and x is not None:
-            layers = [each for each in model.layers if getattr(each, "kind", "") != "InputLayer"]
-            return self.chain(layers, x)
-        if x is None or not model.outputs:
+        if x is None or (model.layers is None and not model.outputs):
             return to_symbol(node)
-        return self._replay(model, flat(positional))
+        if model.layers is not None:
+            return self._through(model, x)
+        model.is_part = True
+        return self._replay(model, flat(positional), model.wrapper)
 
-    def _replay(self, model: ModelValue, given: list[Any]) -> TensorValue:
+    def _replay(
+        self, model: ModelValue, given: list[Any], wrapper: Mapping[str, Any] | None
+    ) -> TensorValue:
         """Apply a functional model to other tensors, by a copy of its nodes."""
         moved = {
             old[0]: (new.node, new.index) for old, new in zip(model.inputs, given, strict=False)
@@ -97,25 +119,15 @@ class GraphBuilder:
             # Its Input is replaced by the tensor it is called on
             if number in moved:
                 continue
-            self.nodes.append(_rewired(self.nodes[number], moved))
+            node = _rewired(self.nodes[number], moved)
+            self.nodes.append(node if wrapper is None else over_time(node, wrapper))
             moved[number] = (len(self.nodes) - 1, None)
         return TensorValue(*_moved(model.outputs[0], moved))
 
-    def layers_of(self, model: ModelValue) -> list[Node]:
-        """The layers of a part in a row, without its Input; none of a model that branches."""
-        model.is_part = True
-        found: list[Any] = []
-        for layer in model.layers or ():
-            found += self.layers_of(layer) if isinstance(layer, ModelValue) else [layer]
-        if model.layers is None:
-            found = [self.nodes[number] for number in sorted(_ancestors(self.nodes, model.outputs))]
-        in_a_row = all(isinstance(each, Node) and len(each.inputs) < 2 for each in found)
-        return [each for each in found if each.kind != "InputLayer"] if in_a_row else []
-
     def outputs_of(self, model: ModelValue) -> tuple[Tensor, ...]:
-        if model.layers:
+        if model.layers and not model.outputs:
             end = self.chain(model.layers, None)
-            model.layers, model.outputs = None, () if end is None else ((end.node, end.index),)
+            model.outputs = () if end is None else ((end.node, end.index),)
         return model.outputs
 
     def graph(self) -> Graph:

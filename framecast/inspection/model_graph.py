@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from framecast.inspection.keras_signatures import MERGES
 from framecast.inspection.layer_outcome import Problem, wanted_axes
 from framecast.inspection.sizes import Size, Symbol
+from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
 # One output of a node: the node's number and which of its outputs; None for all it returns
 Tensor = tuple[int, int | None]
@@ -41,6 +43,21 @@ class Node:
         # The states of a Bidirectional are those of its layers
         states = inner[1] if self.kind == "Bidirectional" and inner is not ... else arguments
         return bool(states.get("return_state")) or arguments.get("merge_mode", "") is None
+
+
+def over_time(node: Node, wrapper: Mapping[str, Any]) -> Node:
+    """A layer of a model inside TimeDistributed, whose `name` and other arguments are `wrapper`.
+
+    The same as the model in each step is each of its layers in each step.
+    """
+    arguments, kind = {**wrapper, "layer": (node.kind, node.arguments)}, "TimeDistributed"
+    # Merges work on any number of axes, of which time is now the second
+    if node.kind in (*MERGES, ""):
+        arguments, kind = dict(node.arguments), node.kind
+        if isinstance(axis := arguments.get("axis"), int) and axis > 0:
+            arguments["axis"] = axis + 1
+    name = f"{wrapper.get('name') or 'time_distributed'}/{node.name or to_snake_case(node.kind)}"
+    return replace(node, kind=kind, name=name, arguments=arguments)
 
 
 @dataclass

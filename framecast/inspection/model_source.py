@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ from framecast.errors import SourceError, UsageError
 from framecast.inspection.keras_code import read_code, read_layer, sequential_graph
 from framecast.inspection.keras_signatures import MERGES, SIGNATURES, parameters_of
 from framecast.inspection.layer_arguments import read_settings
-from framecast.inspection.model_graph import Graph, Node, Tensor, named_axes
+from framecast.inspection.model_graph import Graph, Node, Tensor, named_axes, over_time
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_walk import inspect_graph
 from framecast.inspection.sizes import Shape, Symbol
 
 EXAMPLE_INPUT = "--input 8,10,64,64,1"
+# Classes of whole models, which may stand inside of others
+MODELS = ("Sequential", "Functional", "Model")
+
 # Bytes; no model's code has more
 LARGEST_CODE = 4 * 2**20
 
@@ -152,7 +155,12 @@ def read_configuration(config: dict[str, Any], title: str) -> Graph:
     return graph
 
 
-def _model(config: dict[str, Any], graph: Graph, given: dict[str, Tensor]) -> tuple[Tensor, ...]:
+def _model(
+    config: dict[str, Any],
+    graph: Graph,
+    given: dict[str, Tensor],
+    wrapper: Mapping[str, Any] | None = None,
+) -> tuple[Tensor, ...]:
     """Append a model's layers; `given` are the tensors that its inputs stand for, by name."""
     settings = config["config"]
     if config["class_name"] == "Sequential":
@@ -160,7 +168,7 @@ def _model(config: dict[str, Any], graph: Graph, given: dict[str, Tensor]) -> tu
         for layer in settings["layers"]:
             if layer["class_name"] == "InputLayer" and before:
                 continue
-            before = _called(layer, before, graph)
+            before = _called(layer, before, graph, wrapper)
         return before
     if "layers" not in settings:
         return ()
@@ -178,7 +186,7 @@ def _model(config: dict[str, Any], graph: Graph, given: dict[str, Tensor]) -> tu
                 made[other][node][index] if len(made[other][node]) > index else made[other][node][0]
                 for other, node, index in _histories(call)
             )
-            made.setdefault(name, []).append(_called(layer, inputs, graph))
+            made.setdefault(name, []).append(_called(layer, inputs, graph, wrapper))
     ends = settings["output_layers"]
     # One output is written without the outer list
     ends = [ends] if ends and isinstance(ends[0], str) else ends
@@ -209,41 +217,31 @@ def _histories(call: Any) -> list[tuple[str, int, int]]:
     return found
 
 
-def _called(layer: dict[str, Any], inputs: tuple[Tensor, ...], graph: Graph) -> tuple[Tensor, ...]:
-    """Append one call of a layer, or of a whole model inside the model."""
+def _called(
+    layer: dict[str, Any],
+    inputs: tuple[Tensor, ...],
+    graph: Graph,
+    wrapper: Mapping[str, Any] | None = None,
+) -> tuple[Tensor, ...]:
+    """Append one call of a layer, or of a whole model inside the model or a `wrapper`."""
     kind, settings = layer["class_name"], layer["config"]
-    if kind in ("Sequential", "Functional", "Model"):
+    if kind in MODELS:
         entries = (each for each in settings["layers"] if each["class_name"] == "InputLayer")
         names = [_name(each) for each in entries] or ["input"]
-        return _model(layer, graph, dict(zip(names, inputs, strict=False)))
-    inside = settings["layer"]["config"].get("layers") if kind == "TimeDistributed" else None
-    if inside is not None and all(_is_single(each) for each in inside):
-        # A model that is wrapped is the same as if each of its layers was wrapped
-        for each in inside:
-            if each["class_name"] != "InputLayer":
-                name = f"{_name(layer)}/{_name(each)}"
-                wrapped = {"class_name": kind, "config": {"name": name, "layer": each}}
-                inputs = _called(wrapped, inputs, graph)
-        return inputs
-    arguments = _arguments(layer) if inside is None else {}
-    node = Node(kind, str(settings.get("name", kind)), arguments, inputs)
-    # Shapes are not followed through a model that branches in each step
-    if kind not in SIGNATURES or inside is not None:
+        return _model(layer, graph, dict(zip(names, inputs, strict=False)), wrapper)
+    if kind == "TimeDistributed" and settings["layer"]["class_name"] in MODELS:
+        return _called(settings["layer"], inputs, graph, {"name": _name(layer)})
+    node = Node(kind, str(settings.get("name", kind)), _arguments(layer), inputs)
+    if kind not in SIGNATURES:
         node.kind = ""
     elif kind not in MERGES:
         # Of several tensors a recurrent layer reads the first; the others are its initial state
         node.inputs, node.states = inputs[:1], inputs[1:]
-    graph.nodes.append(node)
+    graph.nodes.append(node if wrapper is None else over_time(node, wrapper))
     number = len(graph.nodes) - 1
     # An output and at most four states
     outputs = range(5) if node.returns_several else (None,)
     return tuple((number, index) for index in outputs)
-
-
-def _is_single(layer: dict[str, Any]) -> bool:
-    """Whether a layer is called once and reads one tensor, as in a row of layers."""
-    calls = layer.get("inbound_nodes") or []
-    return len(calls) < 2 and all(len(_histories(call)) < 2 for call in calls)
 
 
 def _arguments(layer: dict[str, Any]) -> dict[str, Any]:

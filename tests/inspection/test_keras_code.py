@@ -204,10 +204,6 @@ def test_a_model_is_applied_to_every_frame_layer_by_layer(code):
     [
         ("x = Lambda(lambda t: t[:, -1])(x)", "line 3: Lambda is not followed"),
         (
-            "i = Input((8, 8, 4))\nm = Model(i, Add()([i, ReLU()(i)]))\nx = TimeDistributed(m)(x)",
-            "line 5: TimeDistributed of a model that branches is not followed",
-        ),
-        (
             "x = TimeDistributed(VGG16(weights=None))(x)",
             "line 3: TimeDistributed of VGG16(weights=None) is not followed",
         ),

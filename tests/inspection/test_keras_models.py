@@ -96,7 +96,9 @@ def encoder_decoder():
 def frames_through_a_model():
     """The usual CNN-LSTM: a whole model inside TimeDistributed."""
     frame = keras.Input((16, 12, 3))
-    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(5, 3, strides=2)(frame))
+    wide = layers.Conv2D(5, 3, strides=2)(frame)
+    both = layers.Concatenate(axis=3)([wide, layers.Conv2D(2, 1)(wide)])
+    pooled = layers.GlobalAveragePooling2D()(both)
     features = keras.Sequential([keras.Model(frame, pooled), layers.Dense(7)])
     given = keras.Input((6, 16, 12, 3))
     x = layers.TimeDistributed(features, name="each_frame")(given)
