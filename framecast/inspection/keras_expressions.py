@@ -112,7 +112,9 @@ class ExpressionReader(GraphBuilder):
         values = [self.value(each) for each in node.values]
         if any(isinstance(each, Symbol) for each in values):
             return to_symbol(node)
-        return (all if isinstance(node.op, ast.And) else any)(values)
+        # Python's `or` gives the first true value, not True: `filters or 64`
+        decides = isinstance(node.op, ast.Or)
+        return next((each for each in values[:-1] if bool(each) == decides), values[-1])
 
     def _conditional(self, node: ast.IfExp) -> Any:
         test = self.value(node.test)

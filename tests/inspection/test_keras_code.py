@@ -200,6 +200,21 @@ def test_a_model_is_applied_to_every_frame_layer_by_layer(code):
 
 
 @pytest.mark.parametrize(
+    "filters",
+    [
+        "-(-8)", "given or 8", "0 or 0.0 or 8", "4 and 8", "8 if given is None else 3",
+        "8 if not width < 4 else 3", "8 if 4 >= width else 3", "(3, 8)[-1]", "[4, 8, 5][1:][0]",
+        "[width * k for k in range(3)][2]", "{'a': 8}['a']", "len('framecas')", "max(3, width + 4)",
+        "17 // 2", "2 ** 3", "int(8.5)", "8 if width == 4 and given is None else 3", "(*[3], 8)[1]",
+    ],
+)  # fmt: skip
+def test_expressions_have_the_values_that_python_gives_them(filters):
+    code = f"given, width = None, 4\nx = Input((5, 20, 30, 1))\nx = ConvLSTM2D({filters}, 3)(x)"
+    assert eval(filters, {"given": None, "width": 4}) == 8
+    assert look(code).output[1:] == (18, 28, 8)
+
+
+@pytest.mark.parametrize(
     ("code", "note"),
     [
         ("x = Lambda(lambda t: t[:, -1])(x)", "line 3: Lambda is not followed"),
