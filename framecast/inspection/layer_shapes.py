@@ -84,11 +84,17 @@ def _embedding(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     return LayerOutcome(((*shape, width),), (("embeddings", (arguments["input_dim"], width)),))
 
 
+def _check_range(axes: Sequence[int], shape: Shape) -> None:
+    """Raise LayerMistakeError for an axis that the input does not have."""
+    for axis in axes:
+        if not -len(shape) <= axis < len(shape):
+            raise LayerMistakeError(f"has axis={axis} and gets {show(shape)}", "use axis=-1")
+
+
 def _normalization(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     axes = arguments["axis"]
     axes = [axes] if isinstance(axes, int) else list(axes)
-    if any(not -len(shape) <= axis < len(shape) for axis in axes):
-        raise LayerMistakeError(f"has axis={axes[0]} and gets {show(shape)}", "use axis=-1")
+    _check_range(axes, shape)
     # gamma and beta have one element for each place along the normalised axes
     sizes = tuple(known_channels(shape[axis]) for axis in axes)
     scales = [name for flag, name in (("scale", "gamma"), ("center", "beta")) if arguments[flag]]
@@ -117,6 +123,10 @@ def _flatten(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 def _reshape(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     target = arguments["target_shape"]
     target = (target,) if isinstance(target, int | Symbol) else tuple(target)
+    if target.count(-1) > 1:
+        raise LayerMistakeError(
+            f"has target_shape={show(target)}, where one -1 is allowed", "leave one size open"
+        )
     # -1 takes all remaining elements; it is a number only if everything else is
     given, known = product(shape[1:]), product(size for size in target if size != -1)
     counted = is_known((given, known))
@@ -233,7 +243,10 @@ def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOut
             "reshape one of them",
         )
     joins = kind == "Concatenate"
-    joined = arguments["axis"] % len(shapes[0]) if joins else None
+    joined = None
+    if joins:
+        _check_range([arguments["axis"]], shapes[0])
+        joined = arguments["axis"] % len(shapes[0])
     sizes: list[Size] = []
     for axis, column in enumerate(zip(*shapes, strict=True)):
         if axis == joined:

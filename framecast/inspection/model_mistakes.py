@@ -91,7 +91,8 @@ def _reshaped(node: Node, shape: Shape, wanted: int) -> str:
         return "put TimeDistributed(Flatten()) before it, which keeps time and makes features"
     if len(shape) == 3 and node.kind.startswith("ConvLSTM"):
         return "a series of features has no rows and columns: use LSTM or Conv1D, or give frames"
-    return f"put a Reshape before it that gives {wanted - 1} axes after the batch"
+    axes = "1 axis" if wanted == 2 else f"{wanted - 1} axes"
+    return f"put a Reshape before it that gives {axes} after the batch"
 
 
 def _missing_axis(shape: Shape) -> tuple[str, Shape | None]:

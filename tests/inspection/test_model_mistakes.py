@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from framecast.inspection.keras_code import read_code
@@ -327,3 +328,44 @@ def test_branches_of_other_sizes_cannot_be_joined():
     code = "i = Input((64, 64, 1))\nx = concatenate([Conv2D(8, 3)(i), Conv2D(8, 1)(i)])\n"
     report = inspect_graph(read_code(code, "m"))
     assert "differ in axis 1: (B, 62, 62, 8), (B, 64, 64, 8)" in str(report.findings[0])
+
+
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        ("Dense(3)([x, x])", "gets 2 tensors and takes one; give it one of them"),
+        ("Add()([x])", "merges two tensors or more and gets one; give it a list of tensors"),
+        ("Add()([x, Input((3,))])", "different numbers of axes: (B, 5, 20, 30, 1), (B, 3); resha"),
+        ("Concatenate(axis=7)([x, x])", "has axis=7 and gets (B, 5, 20, 30, 1); use axis=-1"),
+        ("LayerNormalization(axis=[1, -9])(x)", "has axis=-9 and gets (B, 5, 20, 30, 1); use"),
+        ("Reshape((-1, -1))(x)", "has target_shape=(-1, -1), where one -1 is allowed; leave one"),
+        ("Reshape((7, -1))(x)", "cannot reshape (5, 20, 30, 1) into (7, -1): they have 3,000 and"),
+        ("Permute((0, 1, 2, 3))(x)", "gets 4 axes after the batch: (B, 5, 20, 30, 1); name each o"),
+        ("RepeatVector(3)(x)", "put a Reshape before it that gives 1 axis after the batch"),
+        ("TimeDistributed(Dense(3))(Input((4,)))", "needs a time axis, 3 axes or more, and gets"),
+        ("Bidirectional(Dense(3))(x)", "wraps Dense, which is not recurrent; wrap an LSTM, GRU or"),
+        ("Bidirectional(LSTM(3), merge_mode='max')(Input((4, 5)))", "has merge_mode='max'; use"),
+        ("Dense(3)(Input((), batch_size=3))", "needs 2 axes or more and gets (3,); keep the feat"),
+        ("x[0, 0, 0, 0, 0, 0]", "has 6 indices for (B, 5, 20, 30, 1); leave some out"),
+        ("x[:, ::0]", "slice step cannot be zero"),
+    ],
+)  # fmt: skip
+def test_a_layer_that_cannot_take_its_input_says_so(layer, sentence):
+    report = inspect_graph(read_code(f"x = Input((5, 20, 30, 1))\nx = {layer}", "m"))
+    assert not report.works
+    assert sentence in str(report.findings[0])
+
+
+@pytest.mark.parametrize(
+    ("part", "shape"),
+    [
+        ("[:, None, 2]", (1, 20, 30, 1)),
+        ("[:, 1:3, ::7]", (2, 3, 30, 1)),
+        ("[..., 0]", (5, 20, 30)),
+        ("[:, ..., -1:, 0]", (5, 20, 1)),
+    ],
+)
+def test_parts_of_a_tensor_have_the_shape_that_numpy_gives_them(part, shape):
+    report = inspect_graph(read_code(f"x = Input((5, 20, 30, 1))\nx = x{part}", "m"))
+    assert eval(f"np.zeros((4, 5, 20, 30, 1)){part}", {"np": np}).shape[1:] == shape
+    assert report.output[1:] == shape
