@@ -215,23 +215,32 @@ def test_safetensors_are_a_model_again(tmp_path):
         load_checkpoint(path)
 
 
+def exported_alone(path, capfd, name, patch, channels):
+    """Export a network as the only file of its folder, without a word; returns its checkpoint."""
+    checkpoint = make_checkpoint(name, patch, channels)
+    assert export_model(checkpoint, path).difference < 1e-5
+    assert capfd.readouterr() == ("", "")
+    assert list(path.parent.iterdir()) == [path]
+    return checkpoint
+
+
+def assert_equal_frames(module, checkpoint, context_BTCHW, *horizon):
+    with torch.no_grad():
+        found = module(context_BTCHW, *horizon).numpy()
+    expected = in_pytorch(checkpoint, context_BTCHW, *horizon)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(("name", "patch", "channels"), NETWORKS[:2])
 def test_torch_export_gives_pytorchs_frames_at_any_batch_size(
     tmp_path, capfd, name, patch, channels
 ):
-    checkpoint, path = make_checkpoint(name, patch, channels), tmp_path / "model.pt2"
-    report = export_model(checkpoint, path)
-    assert capfd.readouterr() == ("", "")
-    assert report.difference < 1e-5
-    assert list(tmp_path.iterdir()) == [path]
-    extra = {"framecast.json": ""}
+    path, extra = tmp_path / "model.pt2", {"framecast.json": ""}
+    checkpoint = exported_alone(path, capfd, name, patch, channels)
     module = torch.export.load(path, extra_files=extra).module()
     assert_metadata(json.loads(extra["framecast.json"]), name, patch, channels)
     for batch in (1, 3):
-        context_BTCHW = waves(batch, channels=channels)
-        with torch.no_grad():
-            found = module(context_BTCHW).numpy()
-        np.testing.assert_allclose(found, in_pytorch(checkpoint, context_BTCHW), rtol=0, atol=1e-5)
+        assert_equal_frames(module, checkpoint, waves(batch, channels=channels))
     assert PACKAGE not in path.read_bytes(), "carries paths of the machine it was made on"
 
 
@@ -239,21 +248,13 @@ def test_torch_export_gives_pytorchs_frames_at_any_batch_size(
 def test_torchscript_gives_pytorchs_frames_and_refuses_other_sizes(
     tmp_path, capfd, name, patch, channels
 ):
-    checkpoint, path = make_checkpoint(name, patch, channels), tmp_path / "model.torchscript"
-    report = export_model(checkpoint, path)
-    assert capfd.readouterr() == ("", "")
-    assert report.difference < 1e-5
-    assert list(tmp_path.iterdir()) == [path]
-    extra = {"framecast.json": ""}
+    path, extra = tmp_path / "model.torchscript", {"framecast.json": ""}
+    checkpoint = exported_alone(path, capfd, name, patch, channels)
     module = torch.jit.load(path, _extra_files=extra)
     assert_metadata(json.loads(extra["framecast.json"]), name, patch, channels)
     for batch, height, width in SIZES[: 1 if (name, patch, channels) in TIED else 2]:
         context_BTCHW = waves(batch, channels=channels, height=height, width=width)
-        with torch.no_grad():
-            found = module(context_BTCHW, 3).numpy()
-        np.testing.assert_allclose(
-            found, in_pytorch(checkpoint, context_BTCHW, 3), rtol=0, atol=1e-5
-        )
+        assert_equal_frames(module, checkpoint, context_BTCHW, 3)
     with pytest.raises(torch.jit.Error, match=r"context must be .*\[3, \d\]"):
         module(waves(1, length=4, channels=channels))
     if name == "cnn-lstm":
