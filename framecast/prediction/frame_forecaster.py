@@ -55,12 +55,13 @@ class FrameForecaster(ABC):
         One by one as they are made, at the context's own size; raises as `predict` does.
         """
         self._check_context(context_THWC, horizon)
-        height, width = context_THWC.shape[1:3]
+        (height, width), dtype = context_THWC.shape[1:3], context_THWC.dtype
         # The network works at the size that it was trained at; results have the clip's own.
         size = target_size(height, width, self.config.data.resize)
         context_TCHW = to_unit(np.stack([resize(frame, *size) for frame in context_THWC]))
+        del context_THWC  # tens of MB at 1080p, and nobody else may hold them
         for frame_CHW in self.forecast_unit(context_TCHW, horizon):
-            frame_HWC = from_unit(frame_CHW, context_THWC.dtype)
+            frame_HWC = from_unit(frame_CHW, dtype)
             yield resize(frame_HWC, height, width)
 
     @abstractmethod
