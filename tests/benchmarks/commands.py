@@ -26,7 +26,6 @@ from .shared.output import machine, table, write_json
 
 HEAVY = ("torch", "cv2", "av", "numpy", "matplotlib", "scenedetect", "imageio", "PIL", "rich")
 IMPORTED = re.compile(r"import time:\s*\d+ \|\s*\d+ \|\s*([\w.]+)$", re.MULTILINE)
-HEIGHT, WIDTH = 64, 80
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,16 @@ def cases(folder: Path, model: str, frames: Sequence[int]) -> dict[str, tuple[li
         found[f"predict after {count} frames"] = ([*predict, "--overwrite"], 0)
         score = [*framecast, "evaluate", model, str(clip), "--windows", "8"]
         found[f"evaluate on {count} frames"] = (score, 0)
+    large = make_clip(folder / "large.mp4", 20, (1080, 1920))
+    for kind in ("gif", "mp4"):
+        predict = [*framecast, "predict", str(large), "-o", str(folder / f"large.{kind}")]
+        found[f"predict 1080p to .{kind}"] = ([*predict, "--horizon=12", "--overwrite"], 0)
     return found
 
 
-def make_clip(path: Path, frames: int) -> Path:
+def make_clip(path: Path, frames: int, size: tuple[int, int] = (64, 80)) -> Path:
     """A video of waves that pass, in colour."""
-    rows, columns, channel = np.mgrid[0:HEIGHT, 0:WIDTH, 0:3]
+    rows, columns, channel = np.mgrid[0 : size[0], 0 : size[1], 0:3]
     waves = (np.sin(0.2 * rows + 0.1 * columns - 0.3 * t + channel) for t in range(frames))
     write_frames(str(path), ((127 + 100 * wave).astype(np.uint8) for wave in waves), fps=25)
     return path

@@ -18,7 +18,7 @@ from framecast.errors import SourceError, UsageError
 from framecast.evaluation.report import MODEL
 from framecast.prediction.baselines import BASELINES
 from framecast.video.readers.open import open_source
-from tests.benchmarks import commands, gpu, moving_mnist, radar, video
+from tests.benchmarks import commands, gpu, moving_mnist, networks, radar, video
 from tests.benchmarks.layer import ratios, table
 from tests.benchmarks.shared import contest
 from tests.benchmarks.shared import pysteps_methods as peers
@@ -284,6 +284,14 @@ def test_commands_are_costed_and_their_heavy_imports_named():
     report = "import time:       300 |        300 |     framecast.errors\nrich | 1 | rich\n"
     report += "import time:      1250 |       3550 | numpy.core._methods\n"
     assert commands.named(report) == ["numpy"]
+
+
+def test_both_sides_of_every_ratio_of_the_networks_run():
+    pairs = networks.pairs(1, 32, (48, 64))
+    assert len(pairs) == 2 + 1 + 4
+    for name, pair in pairs.items():
+        times = [networks.processor_seconds(run, least=0) for run in pair]
+        assert min(times) > 0, name
 
 
 def test_errors_on_the_gpu_are_rounding_where_the_device_is_the_cpu(monkeypatch):

@@ -1,0 +1,131 @@
+"""The default network's time as ratios: to `convlstm`, to DIS optical flow, to bare convolutions.
+
+python -m tests.benchmarks.networks [--rounds 5]
+
+Processor seconds of one thread, so that other work on the machine counts little; both sides of a
+ratio take turns, and its median over the rounds is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import cv2
+import torch
+from torch import Tensor
+
+from framecast.config.schema import ModelConfig
+from framecast.data.batches import Batch
+from framecast.nn.convlstm.layer import ConvLSTM2D
+from framecast.nn.forecasters.base import Forecaster
+from framecast.nn.forecasters.registry import build_forecaster
+from framecast.prediction.baselines import optical_flow
+from framecast.prediction.loaded_forecaster import load_forecaster
+from framecast.prediction.rollout import rollout
+from framecast.training.losses import skill_loss
+from framecast.video.frame_size import target_size
+
+from .shared.layers import SHAPES, bare_convolutions
+from .shared.output import machine, table, write_json
+
+CONTEXT, HORIZON = 6, 12
+FIRST = "channels_first"
+Pair = tuple[Callable[[], object], Callable[[], object]]
+"""What is timed, and what it is relative to."""
+
+
+def texture(batch: int, frames: int, height: int, width: int) -> Tensor:
+    """A smooth picture that moves by 3 columns and 2 rows a frame, (B, T, 3, H, W)."""
+    coarse = torch.rand(batch, 3, height // 8, width // 8)
+    picture = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
+    moved = [torch.roll(picture, (2 * t, 3 * t), (2, 3)) for t in range(frames)]
+    return torch.stack(moved, dim=1)
+
+
+def training_step(network: Forecaster, batch: Batch, bfloat16: bool) -> None:
+    network.zero_grad(set_to_none=True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        frames_BTCHW = network(batch.context_BTCHW, batch.target_BTCHW.shape[1])
+        loss = skill_loss(frames_BTCHW.float(), batch)
+    loss.backward()
+
+
+@torch.no_grad()
+def layer_step(layer: ConvLSTM2D, x_BCHW: Tensor, state: tuple[Tensor, Tensor]) -> None:
+    layer.step(x_BCHW, state)
+
+
+@torch.no_grad()
+def bare_step(convolutions: list[tuple[torch.nn.Module, Tensor]]) -> None:
+    for convolution, x_BCHW in convolutions:
+        convolution(x_BCHW)
+
+
+def pairs(windows: int, side: int, frame: tuple[int, int]) -> dict[str, Pair]:
+    """All ratios by name; `frame` is the size of a large video."""
+    seen = texture(windows, CONTEXT + HORIZON, side, side)
+    batch = Batch(seen[:, :CONTEXT], seen[:, CONTEXT:])
+    default, plain = (
+        build_forecaster(ModelConfig(name), 3, (side, side)).train()
+        for name in ("flow-convlstm", "convlstm")
+    )
+    found: dict[str, Pair] = {}
+    for name, bfloat16 in (("float32", False), ("bfloat16", True)):
+        steps = [partial(training_step, each, batch, bfloat16) for each in (default, plain)]
+        found[f"training step, {name} / convlstm's"] = (steps[0], steps[1])
+    forecaster = load_forecaster()
+    context = texture(1, CONTEXT, *target_size(*frame, forecaster.config.data.resize))
+    found[f"{HORIZON} frames of {frame[0]}p / DIS at the same size"] = (
+        lambda: list(rollout(forecaster.network, context, HORIZON)),
+        lambda: list(optical_flow(context, HORIZON)),
+    )
+    for channels, filters, kernel, size, _, _ in SHAPES:
+        layer = ConvLSTM2D(filters, kernel, in_channels=channels, padding="same", data_format=FIRST)
+        both = bare_convolutions((channels, filters, kernel, size, 1, 1))
+        state = (torch.rand(1, filters, size, size), torch.rand(1, filters, size, size))
+        name = f"layer.step of {channels}, {filters}, {kernel}, {size} / bare convolutions"
+        found[name] = (partial(layer_step, layer, both[0][1], state), partial(bare_step, both))
+    return found
+
+
+def processor_seconds(run: Callable[[], object], least: float = 0.2) -> float:
+    """Of one run; short ones are repeated for at least `least` seconds."""
+    started, count = time.process_time(), 0
+    while count == 0 or time.process_time() - started < least:
+        run()
+        count += 1
+    return (time.process_time() - started) / count
+
+
+def measure(pair: Pair, rounds: int) -> tuple[float, float, float]:
+    """Median seconds of both, and their median ratio, after a round that does not count."""
+    times = [[processor_seconds(run) for run in pair] for _ in range(rounds + 1)][1:]
+    ours, other = zip(*times, strict=True)
+    ratio = statistics.median(one / two for one, two in times)
+    return statistics.median(ours), statistics.median(other), ratio
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.networks")
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
+    parser.add_argument("--output", type=Path, default=Path("runs/networks"), metavar="DIR")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    record, rows = {"machine": machine()}, []
+    for name, pair in pairs(16, 96, (1080, 1920)).items():
+        ours, other, ratio = measure(pair, options.rounds)
+        record[name] = {"seconds": ours, "relative to": other, "ratio": ratio}
+        rows.append([name, f"{1000 * ours:.1f}", f"{1000 * other:.1f}", f"{ratio:.2f}"])
+        print(rows[-1], flush=True)
+    write_json(options.output / "networks.json", record)
+    print(table(["processor milliseconds", "first", "second", "ratio"], rows))
+
+
+if __name__ == "__main__":
+    main()
