@@ -66,7 +66,7 @@ def read_header(model: Path) -> ModelHeader | None:
     check_format(file, contents)
     try:
         return ModelHeader(from_dict(contents["config"]), int(contents["clip"]["channels"]))
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError):
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, ConfigError):
         return None  # loading it says what is wrong
 
 
