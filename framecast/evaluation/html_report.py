@@ -225,9 +225,12 @@ def _curves(task: Task) -> str | None:
     path = task.model and task.model / "metrics.csv"
     if path is None or not path.is_file():
         return None
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return to_svg(training_curves(rows)) if rows else None
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return to_svg(training_curves(rows)) if rows else None
+    except (OSError, csv.Error, LookupError, TypeError, ValueError, ArithmeticError):
+        return None  # a table that somebody has changed is no reason to lose the report
 
 
 def _interval(report: Report) -> str:

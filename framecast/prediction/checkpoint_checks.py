@@ -43,6 +43,22 @@ def check_scores(scores: Any) -> None:
             raise ValueError("scores: expected numbers by name")
 
 
+def check_tensor(name: Any, tensor: Any) -> None:
+    """Raise ValueError unless this is a plain, finite tensor with a name."""
+    # Not isinstance: a subclass may answer any of the questions below as it likes.
+    if not isinstance(name, str) or type(tensor) not in (Tensor, torch.nn.Parameter):
+        raise ValueError("weights: expected tensors by name")
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        raise ValueError(f"{name} is no plain tensor")
+    if tensor.dtype not in DTYPES:
+        raise ValueError(f"{name} has the type {tensor.dtype}")
+    # Expanded tensors take up a single element, whatever their shape.
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ValueError(f"{name} has more elements than are stored")
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} holds NaN or infinite weights")
+
+
 def check_weights(weights: Any, model: ModelConfig, clip: dict[str, int]) -> None:
     """Raise ValueError unless these are finite tensors, and about as many as the network needs.
 
@@ -51,18 +67,7 @@ def check_weights(weights: Any, model: ModelConfig, clip: dict[str, int]) -> Non
     if not isinstance(weights, dict) or not weights:
         raise ValueError("weights: expected tensors by name")
     for name, tensor in weights.items():
-        # Not isinstance: a subclass may answer any of the questions below as it likes.
-        if not isinstance(name, str) or type(tensor) not in (Tensor, torch.nn.Parameter):
-            raise ValueError("weights: expected tensors by name")
-        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-            raise ValueError(f"{name} is no plain tensor")
-        if tensor.dtype not in DTYPES:
-            raise ValueError(f"{name} has the type {tensor.dtype}")
-        # Expanded tensors take up a single element, whatever their shape.
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ValueError(f"{name} has more elements than are stored")
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} holds NaN or infinite weights")
+        check_tensor(name, tensor)
     held = sum(tensor.numel() for tensor in weights.values())
     layers = len(model.filters) + len(model.units)
     # Counted first, since a million layers take minutes to add up. Twice: room for what a later

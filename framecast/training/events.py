@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 PRETRAINED, FITTED, FINE_TUNED = "pretrained", "fitted", "fine-tuned"
 START, TRAINED = "start", "trained"
@@ -107,3 +107,15 @@ class Counters:
     loss_sum: float = 0.0
     loss_steps: int = 0
     validation_windows: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no run has, such as a checkpoint that somebody has changed."""
+        for each in fields(self):
+            value, expected = getattr(self, each.name), type(getattr(Counters, each.name, {}))
+            numbers = [*value.values()] if expected is dict else value
+            numbers = numbers if expected in (dict, tuple) else [value]
+            # NaN is not below anything, so that a budget of minutes would never be used up.
+            odd = any(isinstance(number, float) and math.isnan(number) for number in numbers)
+            odd = odd or any(type(number) not in (int, float, str) for number in numbers)
+            if type(value) is not expected or odd or (expected is int and value < 0):
+                raise ValueError(f"{each.name} is {value!r:.40}")

@@ -18,6 +18,7 @@ from framecast.data.plan import Plan
 from framecast.data.windows import Window
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint
+from framecast.prediction.checkpoint_checks import check_tensor
 from framecast.runtime.device import autocast, explained_memory, placed
 from framecast.runtime.distributed import Group, peers_explained
 from framecast.training.cuda_graph import WARM_UPS, Recording
@@ -166,9 +167,14 @@ class Learner:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint with `state()` in its progress; raises what is wrong there."""
+        for name, tensor in checkpoint.progress["network"].items():
+            check_tensor(name, tensor)
         self.average.load_state_dict(checkpoint.weights)
         self.network.load_state_dict(checkpoint.progress["network"])
-        self.optimizer.load_state_dict(checkpoint.progress["optimizer"])
+        moments = checkpoint.progress["optimizer"]["state"]
+        _check_moments(moments, [*self.network.parameters()])
+        groups = self.optimizer.state_dict()["param_groups"]  # as the settings have them
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         torch.set_rng_state(checkpoint.progress["random"])
         if "precision" in checkpoint.progress:  # not in those of earlier versions
             self.precision.restore(checkpoint.progress["precision"])
@@ -177,3 +183,16 @@ class Learner:
 def _on_cpu(network: nn.Module) -> dict[str, Tensor]:
     # Clones, since the next step changes these weights in place.
     return {name: t.detach().cpu().clone() for name, t in network.state_dict().items()}
+
+
+def _check_moments(
+    moments: Mapping[int, Mapping[str, Tensor]], weights: list[nn.Parameter]
+) -> None:
+    """Raise ValueError unless these are counts, or tensors of their weights' shapes, for each."""
+    if len({frozenset(each) for each in moments.values()}) > 1:
+        raise ValueError("optimizer: not the same of all weights")
+    for number, each in moments.items():
+        for name, tensor in each.items():
+            check_tensor(name, tensor)
+            if tensor.shape not in ((), weights[number].shape):
+                raise ValueError(f"optimizer: {name} of weight {number} has another shape")

@@ -52,6 +52,8 @@ class StepPrecision:
         return {"chosen": self.chosen, "seconds": self.seconds}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up `state()`, unless the precision is set now."""
+        """Take up `state()`, unless the precision is set now; raises ValueError for no state."""
         if self.measures:
+            if state["chosen"] not in (None, *PRECISIONS) or {*state["seconds"]} != {*PRECISIONS}:
+                raise ValueError("precision: expected which was chosen, and seconds of each")
             self.chosen, self.seconds = state["chosen"], dict(state["seconds"])

@@ -53,6 +53,9 @@ of many epochs some are a little better by chance, on windows that follow those 
 FITTING_SHARE, VALIDATION_SHARE = 0.25, 0.08
 """Most of a budget in minutes that the fit of a network's start and one validation may take."""
 
+PLAIN = (int, float, bool, str, type(None))
+"""Types of the cells of the table."""
+
 PREVIEW_WINDOWS = 8
 """Scored windows that writing the preview takes about as long as."""
 
@@ -306,7 +309,9 @@ class Trainer:
                 windows = spread(self.plan.validation, self.counters.validation_windows)
                 self.validation.windows = windows
             self.rows = self.run.read_metrics() if rows is None else list(rows)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if not all(type(cell) in PLAIN for row in self.rows for cell in row.values()):
+                raise ValueError("rows: expected numbers and text")
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(
                 f"{last}: its training state does not fit this framecast", remedy="start a new run"
             ) from error

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -200,3 +201,25 @@ def test_names_of_files_are_shown_not_obeyed(run, clips, grey_run, tmp_path):
     assert (code, out) == (5, "")
     assert err == f"error: {target} exists already; choose another name or pass --overwrite\n"
     assert page == target.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"",
+        b"\xff\xfe",
+        b"epoch,note\n0,x\n",
+        b"epoch,validation_mse,persistence_mse,flow_mse,train_loss\ninf,x,1,1,\n",
+        b"epoch,validation_mse,persistence_mse,flow_mse,train_loss\n0,0.5\n",
+    ],
+)
+def test_a_changed_table_costs_the_curves_and_not_the_report(tmp_path, table):
+    (tmp_path / "metrics.csv").write_bytes(table)
+    assert html_report._curves(SimpleNamespace(model=tmp_path)) is None
+
+
+def test_curves_are_those_of_the_run(tmp_path):
+    rows = "0,0.5,0.6,0.55,\n1,0.4,0.6,0.55,0.3\n"
+    table = f"epoch,validation_mse,persistence_mse,flow_mse,train_loss\n{rows}"
+    (tmp_path / "metrics.csv").write_text(table)
+    assert "kept: epoch 1" in html_report._curves(SimpleNamespace(model=tmp_path))

@@ -1,12 +1,14 @@
 """What a model file tells without PyTorch: its settings, or why it is none."""
 
+import math
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from framecast.errors import CheckpointError, SourceError
-from framecast.prediction.checkpoint import save_checkpoint
+from framecast.prediction.checkpoint import load_checkpoint, save_checkpoint
 from framecast.prediction.model_header import check_early, read_header
 from tests.support.models import random_checkpoint
 
@@ -53,3 +55,13 @@ def test_sources_are_looked_at_early_unless_damage_is_expected(model):
     with pytest.raises(SourceError, match=r"gone\.gif: no such file"):
         check_early(model, ["gone.gif"])
     check_early(model, ["gone.gif"], keep_readable=True)
+
+
+@pytest.mark.parametrize("channels", [math.inf, "many", None])
+def test_what_only_loading_can_explain_is_left_to_it(model, channels):
+    contents = torch.load(model, weights_only=True)
+    contents["clip"]["channels"] = channels
+    torch.save(contents, model)
+    assert read_header(model) is None
+    with pytest.raises(CheckpointError, match=f"clip: channels is {channels!r}"):
+        load_checkpoint(model)

@@ -205,6 +205,39 @@ def test_a_model_without_progress_cannot_be_resumed(tmp_path):
         make_trainer(tmp_path, run=trainer.run, resumed=load_checkpoint(trainer.run.best))
 
 
+def first_moment(progress):
+    return progress["optimizer"]["state"][0]
+
+
+CHANGES = {
+    "rows": lambda state: state.update(rows=[3]),
+    "cells": lambda state: state["rows"][0].update(step=torch.ones(2)),
+    "negative": lambda state: state["counters"].update(step=-1),
+    "no number": lambda state: state["counters"].update(minutes="2"),
+    "not a number": lambda state: state["counters"].update(minutes=math.nan),
+    "errors": lambda state: state["counters"].update(best_mse_T=(0.5, None)),
+    "stages": lambda state: state["counters"].update(stage_mse={"start": []}),
+    "unknown counter": lambda state: state["counters"].update(steps=3),
+    "weights": lambda state: state["network"].popitem(),
+    "weight": lambda state: next(iter(state["network"].values())).view(-1)[:1].fill_(math.nan),
+    "moment": lambda state: first_moment(state).update(exp_avg=torch.ones(2, 3)),
+    "no moment": lambda state: first_moment(state).pop("exp_avg"),
+    "no tensor": lambda state: first_moment(state).update(exp_avg=[0.5]),
+    "random state": lambda state: state.update(random=torch.ones(3)),
+    "optimizer": lambda state: state.update(optimizer=None),
+}
+
+
+def test_a_training_state_that_cannot_be_is_refused_before_training(tmp_path):
+    trainer = make_trainer(tmp_path, "train.epochs=1")
+    trainer.train()
+    for name, change in CHANGES.items():
+        resumed = load_checkpoint(trainer.run.last)
+        change(resumed.progress)
+        with pytest.raises(CheckpointError, match=r"last\.pt: its training state does not fit"):
+            pytest.fail(f"{name}: {make_trainer(tmp_path, run=trainer.run, resumed=resumed)}")
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_best(tmp_path):
     trainer = make_trainer(tmp_path, "train.epochs=2")
     healthy = trainer.learner.network.forward
