@@ -117,5 +117,6 @@ class Counters:
             # NaN is not below anything, so that a budget of minutes would never be used up.
             odd = any(isinstance(number, float) and math.isnan(number) for number in numbers)
             odd = odd or any(type(number) not in (int, float, str) for number in numbers)
-            if type(value) is not expected or odd or (expected is int and value < 0):
+            kinds = (float, int) if expected is float else (expected,)
+            if type(value) not in kinds or odd or (expected is int and value < 0):
                 raise ValueError(f"{each.name} is {value!r:.40}")
