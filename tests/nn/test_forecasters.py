@@ -188,7 +188,7 @@ def test_the_layers_read_every_context_frame(name, place, monkeypatch):
     def at_rest(frames_BTHW, window_sigma):
         return torch.zeros(len(frames_BTHW), 2, *frames_BTHW.shape[-2:])
 
-    monkeypatch.setattr("framecast.nn.forecasters.flow.network.lucas_kanade", at_rest)
+    monkeypatch.setattr("framecast.nn.forecasters.flow.scene.lucas_kanade", at_rest)
     network, context = build(name, std=0.3), clip()
     other = context.clone()
     other[:, place] = 1 - other[:, place]

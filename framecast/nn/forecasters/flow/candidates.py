@@ -132,8 +132,7 @@ def _blend(weights_BKhw: Tensor, candidates: Sequence[Tensor]) -> tuple[Tensor, 
     # One candidate at a time and in place: what is worked on stays in the processor's cache.
     for weight_B1hw, shown_BCHW in zip(weights_BKhw.split(1, dim=1), candidates, strict=True):
         frame_BCHW.addcmul_(weight_B1hw, shown_BCHW)
-        if shown_BCHW is not own_BCHW:
-            apart_BCHW.add_((shown_BCHW - own_BCHW).abs_())
+        apart_BCHW.add_((shown_BCHW - own_BCHW).abs_())
     return frame_BCHW, apart_BCHW.mean(dim=1, keepdim=True) / len(candidates)
 
 
@@ -157,11 +156,8 @@ class _Blend(torch.autograd.Function):
         for number, shown_BCHW in enumerate(candidates):
             torch.mul(shown_BCHW, d_frame_BCHW, out=scratch_BCHW)
             torch.sum(scratch_BCHW, 1, out=d_weights_BKhw[:, number])
-            if number != OWN:
-                torch.sub(shown_BCHW, own_BCHW, out=scratch_BCHW).sign_().mul_(d_apart_B1HW)
-                d_own_BCHW -= scratch_BCHW
-            else:
-                scratch_BCHW.zero_()
+            torch.sub(shown_BCHW, own_BCHW, out=scratch_BCHW).sign_().mul_(d_apart_B1HW)
+            d_own_BCHW -= scratch_BCHW
             wanted = ctx.needs_input_grad[1 + number]
             weight_B1hw = weights_BKhw[:, number : number + 1]
             found.append(scratch_BCHW.addcmul(weight_B1hw, d_frame_BCHW) if wanted else None)

@@ -22,9 +22,7 @@ from framecast.nn.forecasters.flow.blend_regression import BlendRegression
 from framecast.nn.forecasters.flow.candidates import (
     Candidates,
     blended,
-    blurs,
     enlarge,
-    hindcast,
     shrink,
     squash,
     to_cells,
@@ -46,11 +44,9 @@ from framecast.nn.forecasters.flow.constants import (
     HINTS,
     LEADS,
     MOVING,
-    NEWEST,
     OWN,
     PATCH,
     TURNS,
-    WINDOW_SIGMAS,
     padded_size,
     pyramid_levels,
     working_scale,
@@ -59,11 +55,11 @@ from framecast.nn.forecasters.flow.optical_flow import (
     advance,
     advect,
     coverage,
-    lucas_kanade,
     places,
     sample,
     warp,
 )
+from framecast.nn.forecasters.flow.scene import LOG_UNIT, Scene, survey
 from framecast.nn.forecasters.layers import zero_conv
 
 CONFIDENCE = 1.4
@@ -72,31 +68,8 @@ CONFIDENCE = 1.4
 FIRST_ODDS = (1.0, 1, 0, 0, 1, 0.5, -1, 1, 0, -1)
 """Log-odds that are added to those: an untrained network is a fair classical forecast."""
 
-LOG_UNIT, LEAD_UNIT = 8.0, 12.0
-"""Log error and lead times that are one as an input of the network."""
-
-
-class Scene(NamedTuple):
-    """Features of the context, the same for all lead times.
-
-    At full size the last frame and the context's mean; at working size both again, blurs of the
-    former, both in grey, what is carried along (last residual, log errors of candidates that move,
-    uncertainty), log errors of those that stay, both velocities, and hints on the grid.
-    """
-
-    last_BCHW: Tensor
-    mean_BCHW: Tensor
-    last_BChw: Tensor
-    mean_BChw: Tensor
-    blurs_BChw: tuple[Tensor, ...]
-    still_B2hw: Tensor
-    moving_B8hw: Tensor
-    log_errors_B3hw: Tensor
-    velocities_B4hw: Tensor
-    velocities_B4XX: Tensor
-    log_errors_B9XX: Tensor
-    size: tuple[int, int]
-    scale: int
+LEAD_UNIT = 12.0
+"""Lead times that are one as an input of the network."""
 
 
 class FlowState(NamedTuple):
@@ -175,7 +148,7 @@ class FlowConvLSTM(Forecaster):
     def encode(self, context_BTCHW: Tensor) -> FlowState:
         # Classical motion has nothing to learn, and 16 bits are too few for its small differences.
         with torch.no_grad(), as_given(context_BTCHW.device):
-            scene, maps_NMhw = self._survey(context_BTCHW.float())
+            scene, maps_NMhw = survey(context_BTCHW.float(), self.depth)
         B, T = context_BTCHW.shape[:2]
         cells_NMHW = to_cells(maps_NMhw, FINE)
         embedded_NEHW = leaky(self.embed(channels_last(cells_NMHW)))
@@ -208,45 +181,6 @@ class FlowConvLSTM(Forecaster):
         # What padding added is cut off; the state keeps the frame before the blend, as trained.
         height, width = state.scene.size
         return self.bounded(moved_BCHW[..., :height, :width]), after
-
-    def _survey(self, seen_BTCHW: Tensor) -> tuple[Scene, Tensor]:
-        """Everything classical: the scene, and context frames as maps (B T, 3, h, w)."""
-        size = (seen_BTCHW.shape[-2], seen_BTCHW.shape[-1])
-        scale = working_scale(*size)
-        padded = padded_size(*size, self.depth)
-        margin = (0, padded[1] - size[1], 0, padded[0] - size[0])
-        # Padded are only the frames that are needed at full size, which saves a copy of all.
-        grey_BTHW, last_BCHW, mean_BCHW = (
-            F.pad(frames, margin, mode="replicate")
-            for frames in (seen_BTCHW.mean(dim=2), seen_BTCHW[:, -1], seen_BTCHW.mean(dim=1))
-        )
-        grey_BThw, last_BChw = shrink(grey_BTHW, scale), shrink(last_BCHW, scale)
-        wide_B2hw = lucas_kanade(grey_BThw, WINDOW_SIGMAS[0])
-        newest_B2hw = lucas_kanade(grey_BThw[:, -NEWEST:], WINDOW_SIGMAS[1])
-        velocities_B4hw = torch.cat((wide_B2hw, newest_B2hw), dim=1)
-        tried = hindcast(grey_BThw, velocities_B4hw)
-        residual_BThw = squash(tried.residual_BThw)
-        log_errors_B9hw = tried.log_errors_B9hw
-        still_B2hw = torch.stack((grey_BThw[:, -1], grey_BThw.mean(dim=1)), dim=1)
-        cells_B4XX = shrink(velocities_B4hw, PATCH)
-        moving = (residual_BThw[:, -1:], log_errors_B9hw[:, :MOVING], tried.uncertainty_B1hw)
-        scene = Scene(
-            last_BCHW,
-            mean_BCHW,
-            last_BChw,
-            shrink(mean_BCHW, scale),
-            blurs(last_BChw),
-            still_B2hw,
-            torch.cat(moving, dim=1),
-            log_errors_B9hw[:, MOVING:],
-            velocities_B4hw,
-            cells_B4XX / (1 + cells_B4XX.abs()),
-            shrink(log_errors_B9hw, PATCH) / LOG_UNIT + 1,
-            size,
-            scale,
-        )
-        maps = (grey_BThw - 0.5, residual_BThw, squash(tried.change_BThw))
-        return scene, torch.stack(maps, dim=2).flatten(0, 1)
 
     def _hints(self, scene: Scene, lead_B: Tensor, covered_B2XX: Tensor) -> Tensor:
         """Further inputs of the layers, (B, `HINTS`, ...) on the grid."""
