@@ -97,7 +97,7 @@ def cases(folder: Path, model: str, frames: Sequence[int]) -> dict[str, tuple[li
         found[f"evaluate on {count} frames"] = (score, 0)
     large = make_clip(folder / "large.mp4", 20, (1080, 1920))
     for kind in ("gif", "mp4"):
-        predict = [*framecast, "predict", str(large), "-o", str(folder / f"large.{kind}")]
+        predict = [*framecast, "predict", str(large), "-o", str(folder / f"large future.{kind}")]
         found[f"predict 1080p to .{kind}"] = ([*predict, "--horizon=12", "--overwrite"], 0)
     return found
 
