@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
@@ -13,12 +12,11 @@ import numpy as np
 
 from framecast.video.pixels import convert_depth
 from framecast.video.writers.base import FrameWriter
+from framecast.video.writers.gif_palette import GIF_TICK, PaletteReducer
 
-GIF_TICK, WEBP_TICK = Fraction(1, 100), Fraction(1, 1000)  # seconds
+WEBP_TICK = Fraction(1, 1000)  # seconds
 
 GIF_SHORTEST = 2  # browsers play a delay of one tick as ten
-
-PALETTE_PIXELS = 200_000  # about, of a large frame, that a palette is made from
 
 # Visually lossless. With this preset x264 takes half the time, for files a tenth larger.
 H264 = {"crf": "16", "preset": "veryfast"}
@@ -99,16 +97,14 @@ class GifWriter(_ContainerWriter):
         self._open_stream(
             temporary, (height, width), pixels, 1 / GIF_TICK, container_options=options
         )
-        self._palette = None if channels == 1 else _palette_graph(height, width)
+        self._palette = None if channels == 1 else PaletteReducer(height, width)
 
     def _append(self, frame: np.ndarray) -> None:
-        picture = _picture(
-            convert_depth(frame, np.uint8), round(self.frames * self._ticks), GIF_TICK
-        )
-        if self._palette is not None:
-            self._palette.push(picture)
-            picture = self._palette.pull()
-        self._container.mux(self._stream.encode(picture))
+        eight, tick = convert_depth(frame, np.uint8), round(self.frames * self._ticks)
+        if self._palette is None:
+            self._encode(eight, tick)
+        else:
+            self._container.mux(self._stream.encode(self._palette.reduce(eight, tick)))
 
 
 class WebpWriter(_ContainerWriter):
@@ -204,25 +200,3 @@ def _picture(frame: np.ndarray, pts: int, time_base: Fraction) -> av.VideoFrame:
     picture = av.VideoFrame.from_ndarray(pixels, format=formats[channels])
     picture.pts, picture.time_base = pts, time_base
     return picture
-
-
-def _palette_graph(height: int, width: int) -> av.filter.Graph:
-    """FFmpeg filters that give each RGB frame its own 256 colours, one frame in, one out."""
-    # palettegen by single frames: one palette for the clip would have to see all of it first.
-    graph = av.filter.Graph()
-    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=GIF_TICK)
-    split = graph.add("split")
-    # Every third pixel of a 1080p frame has the same colours, and sorting them takes half as long.
-    step = max(1, math.isqrt(height * width // PALETTE_PIXELS))
-    thin = graph.add("scale", f"{width // step}:{height // step}:flags=neighbor")
-    generate = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
-    use = graph.add("paletteuse", "new=1:dither=sierra2_4a")
-    sink = graph.add("buffersink")
-    source.link_to(split)
-    split.link_to(thin, 0)
-    thin.link_to(generate)
-    split.link_to(use, 1)
-    generate.link_to(use, 0, 1)
-    use.link_to(sink)
-    graph.configure()
-    return graph
