@@ -1,22 +1,22 @@
-"""Whole commands as a user starts them: seconds, processor seconds, peak memory, heavy imports.
+"""Whole commands as a user starts them: seconds, processor seconds, peak memory.
 
-python -m tests.benchmarks.commands [--rounds 5] [--frames 100 1000]
+python -m tests.benchmarks.commands [--rounds 5] [--frames 100 1000] [--only TEXT]
 
-The table shows that refusals come at once, and that memory does not grow with the clip.
+The table shows that refusals come at once, that memory does not grow with the clip, and what
+tiles save of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,12 +24,8 @@ from framecast.video.writers.open import write_frames
 
 from .shared.output import machine, table, write_json
 
-HEAVY = ("torch", "cv2", "av", "numpy", "matplotlib", "scenedetect", "imageio", "PIL", "rich")
-IMPORTED = re.compile(r"import time:\s*\d+ \|\s*\d+ \|\s*([\w.]+)$", re.MULTILINE)
 
-
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """What one command took; `processor_seconds` are of all threads, in user and system code."""
 
     seconds: float
@@ -64,19 +60,6 @@ def run(arguments: Sequence[str], allowed: int = 0) -> Cost:
     return Cost(*figures)
 
 
-def heavy_imports(arguments: Sequence[str]) -> list[str]:
-    """Which of the packages that take long to load a command imports."""
-    command = [sys.executable, "-X", "importtime", *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    return named(done.stderr)
-
-
-def named(report: str) -> list[str]:
-    """The heavy packages in what `python -X importtime` prints."""
-    packages = {module.partition(".")[0] for module in IMPORTED.findall(report)}
-    return [package for package in HEAVY if package in packages]
-
-
 def cases(folder: Path, model: str, frames: Sequence[int]) -> dict[str, tuple[list[str], int]]:
     """Arguments of Python by what is done, with the exit code that is right."""
     framecast = ["-m", "framecast"]
@@ -99,6 +82,10 @@ def cases(folder: Path, model: str, frames: Sequence[int]) -> dict[str, tuple[li
     for kind in ("gif", "mp4"):
         predict = [*framecast, "predict", str(large), "-o", str(folder / f"large future.{kind}")]
         found[f"predict 1080p to .{kind}"] = ([*predict, "--horizon=12", "--overwrite"], 0)
+    huge = make_clip(folder / "huge.mp4", 8, (2048, 2048))
+    for name, tiles in {"whole": [], "in tiles of 256": ["--tile=256"]}.items():
+        predict = [*framecast, "predict", str(huge), "-o", str(folder / "huge future.npy"), *tiles]
+        found[f"predict 2048x2048 {name}"] = ([*predict, "--horizon=12", "--overwrite"], 0)
     return found
 
 
@@ -122,30 +109,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.commands")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
     parser.add_argument("--frames", type=int, nargs="+", default=[100, 1000], metavar="N")
+    parser.add_argument("--only", default="", metavar="TEXT", help="commands whose name holds this")
     parser.add_argument("--output", type=Path, default=Path("runs/commands"), metavar="DIR")
     options = parser.parse_args()
-    record, costs = {"machine": machine()}, {}
+    costs: dict[str, list[Cost]] = {}
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
         found = cases(Path(scratch), train_small_model(Path(scratch)), options.frames)
         for number in range(options.rounds + 1):  # the first round only fills the disk's cache
             for name, (arguments, code) in found.items():
-                cost = run(arguments, code)
-                if number:
-                    costs.setdefault(name, []).append(cost)
-        imports = {name: heavy_imports(arguments) for name, (arguments, _) in found.items()}
-    record["costs"] = {name: [asdict(cost) for cost in rounds] for name, rounds in costs.items()}
-    write_json(options.output / "commands.json", record)
+                if options.only in name:
+                    cost = run(arguments, code)
+                    costs.setdefault(name, []).extend([cost] if number else [])
+    record = {name: [cost._asdict() for cost in rounds] for name, rounds in costs.items()}
+    write_json(options.output / "commands.json", {"machine": machine(), "costs": record})
     rows = []
     for name, rounds in costs.items():
-        medians = [statistics.median(column) for column in zip(*map(_figures, rounds), strict=True)]
-        seconds, processor, peak = medians
-        packages = ", ".join(imports[name]) or "none"
-        rows.append([name, f"{seconds:.2f}", f"{processor:.2f}", f"{peak:.0f}", packages])
-    print(table(["command", "seconds", "of a processor", "peak MB", "imports of note"], rows))
-
-
-def _figures(cost: Cost) -> tuple[float, float, float]:
-    return cost.seconds, cost.processor_seconds, cost.peak_mb
+        seconds, processor, peak = (statistics.median(each) for each in zip(*rounds, strict=True))
+        rows.append([name, f"{seconds:.2f}", f"{processor:.2f}", f"{peak:.0f}"])
+    print(table(["command", "seconds", "of a processor", "peak MB"], rows))
 
 
 if __name__ == "__main__":

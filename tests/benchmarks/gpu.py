@@ -1,21 +1,20 @@
-"""The layer and all networks on a CUDA device: equal to the CPU's, and how fast.
+"""The layer and all networks on a CUDA device: equal to the CPU's, and what recording saves.
 
 python -m tests.benchmarks.gpu
 
 Errors are norms of differences, relative to the norm of what the CPU gives: for the layer, whose
 gradients are those of its input and weights together, in float64, for networks in float32. Times
-are of a training step in bfloat16 autocast, compared with a plain loop in the same and the bare
-convolutions called one by one; and of networks' steps recorded as a CUDA graph, as `framecast
-train` records them, compared with the same launched kernel by kernel, with the largest difference
-of their losses and gradients.
+are of training steps recorded as a CUDA graph, as `framecast train` records them, and of the same
+launched kernel by kernel, with the largest difference of their losses and gradients. The layer's
+own times are those of `python -m tests.benchmarks.layer --device cuda --bfloat16`.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,8 +28,9 @@ from framecast.runtime.device import autocast, placed
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import squared_error
 
-from .shared.layers import LOOP, OURS, SHAPES, Shape, bare_convolutions, build, forward, frames
+from .shared.layers import OURS, SHAPES, Shape, build, frames
 from .shared.output import machine, write_json
+from .shared.timing import interleaved, median_milliseconds
 
 DEVICE = "cuda"
 PRECISIONS = ("float32", "bfloat16")
@@ -57,7 +57,6 @@ def main() -> None:
             for name, network in NETWORKS.items()
             if network.recordable
         },
-        "milliseconds": {str(shape): times(shape, given.rounds) for shape in SHAPES},
     }
     write_json(given.output / "gpu.json", record)
     for title, rows in record.items():
@@ -70,7 +69,7 @@ def main() -> None:
 def layer_errors(shape: Shape) -> dict[str, float]:
     """Of the output and of all gradients, in each precision."""
     torch.manual_seed(0)
-    layer = build(OURS, shape, None).double()
+    layer = build(OURS, shape).double()
     x = frames(shape)[:2].double()
     exact = _output_and_gradients(layer, x)
     found = {}
@@ -85,7 +84,7 @@ def layer_errors(shape: Shape) -> dict[str, float]:
 
 def _output_and_gradients(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     leaf = x.clone().requires_grad_()
-    output = forward(layer, leaf)
+    output = layer(leaf)
     weight = torch.linspace(-1, 1, output.numel()).view(output.shape).to(output)
     gradients = torch.autograd.grad((output * weight).sum(), [leaf, *layer.parameters()])
     return output.detach(), torch.cat([gradient.flatten() for gradient in gradients])
@@ -133,60 +132,18 @@ def recorded(name: str, rounds: int) -> dict[str, float]:
             parameter.grad = gradient  # where the recording writes it
         difference = max(difference, _error(*found))
     runs = {"recorded": lambda: recording(batch), "one by one": lambda: step(batch)}
-    return {"difference": difference, **_medians(runs, rounds)}
+    waited = {name: partial(_wait_for, run) for name, run in runs.items()}
+    return {"difference": difference, **median_milliseconds(interleaved(waited, rounds))}
+
+
+def _wait_for(run: Callable[[], object]) -> None:
+    run()
+    torch.cuda.synchronize()
 
 
 def _flat(loss: Tensor, network: nn.Module) -> Tensor:
     gradients = [parameter.grad for parameter in network.parameters()]
     return torch.cat([loss.flatten(), *(g.flatten() for g in gradients if g is not None)]).cpu()
-
-
-def times(shape: Shape, rounds: int) -> dict[str, float]:
-    """Milliseconds of a training step."""
-    x = frames(shape).to(DEVICE)
-    runs = {name: _step(build(name, shape, None), x) for name in (OURS, LOOP)}
-    runs["bare convolutions"] = _bare(shape)
-    return _medians(runs, rounds)
-
-
-def _medians(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median milliseconds, interleaved, three rounds that do not count before."""
-    ms: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 3):
-        for name, run in runs.items():
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
-            run()
-            end.record()
-            torch.cuda.synchronize()
-            if number >= 3:
-                ms[name].append(start.elapsed_time(end))
-    return {name: statistics.median(found) for name, found in ms.items()}
-
-
-def _step(module: nn.Module, x: Tensor) -> Callable[[], None]:
-    module = placed(module, DEVICE)
-
-    def run() -> None:
-        module.zero_grad(set_to_none=True)
-        leaf = x.clone().requires_grad_()
-        with autocast(DEVICE, "bfloat16"):
-            output = forward(module, leaf)
-        output.float().sum().backward()
-
-    return run
-
-
-def _bare(shape: Shape) -> Callable[[], None]:
-    """The input's convolution of all steps and the state's of all but the first."""
-    inputs, state = (_step(module, x.to(DEVICE)) for module, x in bare_convolutions(shape))
-
-    def run() -> None:
-        inputs()
-        for _ in range(shape[-1] - 1):
-            state()
-
-    return run
 
 
 def _error(found: Tensor, exact: Tensor) -> float:

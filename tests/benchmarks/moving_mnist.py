@@ -1,123 +1,120 @@
-"""Moving MNIST: 10 frames in, 10 out, scored with OpenSTL's sums.
+"""Moving MNIST: two handwritten digits that bounce inside 64 x 64 pixels, 10 frames in, 10 out.
 
-python -m tests.benchmarks.moving_mnist --digits t10k-images-idx3-ubyte.gz [--model MODEL]
+python -m tests.benchmarks.moving_mnist --digits t10k-images-idx3-ubyte.gz
 
-Digits 0 to 7,999 move in the training sequences, the others in the test sequences, which a seed
-fixes. What OpenSTL published after 200 epochs on a GPU stands in `tests/benchmarks/README.md`.
+Writes training.npy and tests.npy, sequences of 20 frames one after another, and prints the commands
+that train and score a model on them with OpenSTL's sums. Srivastava et al., 2015, in the form of
+OpenSTL's `MovingMNIST` loader: a start and a direction drawn evenly, 0.1 of the way across in each
+frame, turned back at the borders, places cut to whole pixels, digits laid over one another by the
+maximum. Digits 0 to 7,999 move in the training sequences, the others in the test sequences.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
+import gzip
+import struct
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from framecast.config.schema import ModelConfig
-from framecast.data.windows import Window
-from framecast.evaluation.evaluate import evaluate_task
-from framecast.evaluation.report import Report
-from framecast.evaluation.request import EvaluationRequest
-from framecast.evaluation.task import plan_evaluation
-from framecast.prediction.baselines import BASELINES
-from framecast.prediction.loaded_forecaster import load_forecaster
-from framecast.video.readers.open import open_source
+from framecast.errors import SourceError
 
-from .shared.contest import train_model
-from .shared.digits import FIRST_TEST_DIGIT, read_digits, sequences
-from .shared.figure import draw
-from .shared.output import count, machine, run, table, write_json
+from .shared.output import count, run
 
-CONTEXT = HORIZON = 10
-FRAMES = CONTEXT + HORIZON
-TRAINING_SEED, TEST_SEED = 1, 2
-TASK = (
-    f"data.context_length={CONTEXT}",
-    f"data.horizon={HORIZON}",
-    f"data.stride={FRAMES}",
-    "data.split=time",
-    "data.validation_fraction=0.1",
-    "data.flip=false",
-    "data.scene_cuts=false",
-)
-"""A window for each sequence, a tenth of them held out, and digits not mirrored; where a sequence
-ends is known, so that no cuts need to be found."""
+CANVAS, DIGIT, STEP = 64, 28, 0.1
+IDX_IMAGES = 2051
+"""The number that idx files of images begin with."""
 
-METRICS = ("mse", "mae", "ssim", "psnr")
+FIRST_TEST_DIGIT = 8000
+"""Digits from here on make the test sequences, those before it the training sequences."""
+
+FRAMES = 20
+SEEDS = {"training": 1, "tests": 2}
+
+
+def read_digits(path: Path) -> np.ndarray:
+    """Digits (N, 28, 28), uint8, of an idx file, gzipped or not; SourceError for anything else."""
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        kind, count, height, width = struct.unpack(">4i", content[:16])
+        digits_NHW = np.frombuffer(content, np.uint8, offset=16).reshape(count, height, width)
+    except (OSError, EOFError, ValueError, struct.error) as error:
+        raise SourceError(
+            f"{path}: cannot be read as digits ({error})", remedy="give an idx3-ubyte file"
+        ) from error
+    if kind != IDX_IMAGES or (height, width) != (DIGIT, DIGIT) or count <= FIRST_TEST_DIGIT:
+        raise SourceError(
+            f"{path}: holds {count} images of {height}x{width}",
+            remedy=f"give an idx3-ubyte file of more than {FIRST_TEST_DIGIT} digits of 28x28",
+        )
+    return digits_NHW
+
+
+def trajectories(places_N2: np.ndarray, angles_N: np.ndarray, frames: int) -> np.ndarray:
+    """Top and left (N, frames, 2), whole pixels, of digits that start at `places_N2` in 0..1."""
+    velocity_N2 = STEP * np.stack([np.sin(angles_N), np.cos(angles_N)], axis=1)
+    places_NT2 = np.empty((len(places_N2), frames, 2))
+    for frame in range(frames):
+        places_N2 = places_N2 + velocity_N2
+        velocity_N2 = np.where((places_N2 <= 0) | (places_N2 >= 1), -velocity_N2, velocity_N2)
+        places_N2 = np.clip(places_N2, 0, 1)
+        places_NT2[:, frame] = places_N2
+    return (places_NT2 * (CANVAS - DIGIT)).astype(int)
+
+
+def sequences(digits_NHW: np.ndarray, count: int, frames: int, seed: int) -> np.ndarray:
+    """`count` sequences of two digits each, one after another: (count * frames, 64, 64), uint8."""
+    draw = np.random.default_rng(seed)
+    drawn = [
+        (draw.random(2), 2 * np.pi * draw.random(), draw.integers(len(digits_NHW)))
+        for _ in range(2 * count)
+    ]
+    places_N2, angles_N, chosen_N = (np.array(values) for values in zip(*drawn, strict=True))
+    paths_NT2 = trajectories(places_N2, angles_N, frames).tolist()
+    made_SHW = np.zeros((count * frames, CANVAS, CANVAS), np.uint8)
+    for number, (path_T2, digit) in enumerate(zip(paths_NT2, chosen_N, strict=True)):
+        digit_HW = digits_NHW[digit]
+        for frame_HW, (top, left) in zip(made_SHW[number // 2 * frames :], path_T2, strict=False):
+            part_HW = frame_HW[top : top + DIGIT, left : left + DIGIT]
+            np.maximum(part_HW, digit_HW, out=part_HW)
+    return made_SHW
+
+
+COMMANDS = """
+framecast train {training} --set data.context_length=10 --set data.horizon=10 \\
+    --set data.stride=20 --set data.split=time --set data.validation_fraction=0.1 \\
+    --set data.flip=false --set data.scene_cuts=false
+framecast evaluate runs/train-1 {tests} --horizon 10 --stride 20 --windows 0 --protocol openstl
+"""
+# A window for each sequence, digits not mirrored; where a sequence ends is known, so that no cuts
+# need to be found.
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.moving_mnist")
     add = parser.add_argument
     add("--digits", type=Path, required=True, metavar="FILE", help="idx3-ubyte, gzipped or not")
-    add("--network", default=ModelConfig().name, help="model.name of the network trained")
-    add("--minutes", type=float, default=15.0, help="budget of the training (default 15)")
-    add("--model", type=Path, help="score this model instead of training one")
-    add("--sequences", type=multiple_of_ten, default=10_000, help="to train on (default 10000)")
-    add("--tests", type=count, default=1000, help="sequences scored (default 1000)")
-    add("--set", action="append", default=[], dest="settings", metavar="NAME=VALUE")
+    add("--sequences", type=count, default=10_000, help="to train on, 10, 20, ... (default 10000)")
+    add("--tests", type=count, default=1000, help="sequences to score (default 1000)")
     add("--output", type=Path, default=Path("runs/moving_mnist"), metavar="DIR")
     options = parser.parse_args()
-    run(parser, lambda: benchmark(options))
+    if options.sequences % 10:
+        parser.error("--sequences: a tenth is held out, so that it must be a multiple of 10")
+    run(parser, lambda: write_sequences(options))
 
 
-def multiple_of_ten(text: str) -> int:
-    """A count whose tenth is whole, so that no sequence is cut; ValueError for others."""
-    number = int(text)
-    if number < 20 or number % 10:
-        raise ValueError(f"expected 20, 30, ... sequences, got {text}")
-    return number
-
-
-def benchmark(options: argparse.Namespace) -> None:
-    """Make sequences, train, score, write, print."""
+def write_sequences(options: argparse.Namespace) -> None:
+    """Write both files and print what to do with them."""
     early_NHW, late_NHW = np.split(read_digits(options.digits), [FIRST_TEST_DIGIT])
-    with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
-        training, tests = Path(scratch, "training.npy"), Path(scratch, "tests.npy")
-        np.save(tests, sequences(late_NHW, options.tests, FRAMES, TEST_SEED))
-        model = options.model
-        if model is None:
-            np.save(training, sequences(early_NHW, options.sequences, FRAMES, TRAINING_SEED))
-            settings = [f"model.name={options.network}", f"train.minutes={options.minutes}"]
-            settings += [*TASK, *options.settings]
-            model = train_model([training], settings, options.output / "models")
-        report = score_sequences(model, tests, options.tests)
-    scores = {
-        name: {metric: list(figures[metric]) for metric in METRICS}
-        for name, figures in report.scores.items()
-    }
-    record = {"machine": machine(), "model": str(model), "tests": options.tests, "scores": scores}
-    write_json(options.output / "moving_mnist.json", record)
-    errors = {name: {"mse": figures["mse"]} for name, figures in scores.items()}
-    draw(options.output / "moving_mnist.png", {"Moving MNIST, sums over a frame": errors})
-    rows = [
-        [name, *(f"{np.mean(figures[metric]):.4g}" for metric in METRICS)]
-        for name, figures in scores.items()
-    ]
-    print(table(["", *METRICS], rows))
-    print(report.summary)
-
-
-def score_sequences(model: Path, tests: Path, number: int) -> Report:
-    """A model, the baselines and black frames on `number` sequences, one window each."""
-    request = EvaluationRequest(
-        horizon=HORIZON, windows=0, protocol="openstl", include_training=True
-    )
-    task = plan_evaluation(load_forecaster(model), [open_source(tests)], request)
-    found = tuple(Window(0, FRAMES * sequence) for sequence in range(number))
-    baselines = {**BASELINES, "black frames": black}
-    return evaluate_task(replace(task, found=found, windows=found), baselines)
-
-
-def black(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
-    """Nothing, which is not easily beaten on these frames."""
-    for _ in range(horizon):
-        yield torch.zeros_like(context_BTCHW[:, 0])
+    options.output.mkdir(parents=True, exist_ok=True)
+    paths = {name: options.output / f"{name}.npy" for name in SEEDS}
+    for digits_NHW, number, (name, seed) in zip(
+        (early_NHW, late_NHW), (options.sequences, options.tests), SEEDS.items(), strict=True
+    ):
+        np.save(paths[name], sequences(digits_NHW, number, FRAMES, seed))
+    print(COMMANDS.format(**paths))
 
 
 if __name__ == "__main__":

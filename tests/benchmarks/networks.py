@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -32,10 +31,14 @@ from framecast.video.frame_size import target_size
 
 from .shared.layers import SHAPES, bare_convolutions
 from .shared.output import machine, table, write_json
+from .shared.timing import Run, interleaved, median_milliseconds
 
 CONTEXT, HORIZON = 6, 12
 FIRST = "channels_first"
-Pair = tuple[Callable[[], object], Callable[[], object]]
+SHORTEST = 0.2
+"""Seconds: shorter runs are repeated."""
+
+Pair = tuple[Run, Run]
 """What is timed, and what it is relative to."""
 
 
@@ -93,21 +96,12 @@ def pairs(windows: int, side: int, frame: tuple[int, int]) -> dict[str, Pair]:
     return found
 
 
-def processor_seconds(run: Callable[[], object], least: float = 0.2) -> float:
-    """Of one run; short ones are repeated for at least `least` seconds."""
-    started, count = time.process_time(), 0
-    while count == 0 or time.process_time() - started < least:
-        run()
-        count += 1
-    return (time.process_time() - started) / count
-
-
 def measure(pair: Pair, rounds: int) -> tuple[float, float, float]:
-    """Median seconds of both, and their median ratio, after a round that does not count."""
-    times = [[processor_seconds(run) for run in pair] for _ in range(rounds + 1)][1:]
-    ours, other = zip(*times, strict=True)
-    ratio = statistics.median(one / two for one, two in times)
-    return statistics.median(ours), statistics.median(other), ratio
+    """Median milliseconds of both, and the median of their ratios."""
+    runs = dict(zip(("first", "second"), pair, strict=True))
+    seconds = interleaved(runs, rounds, time.process_time, SHORTEST)
+    ratio = statistics.median(one / two for one, two in zip(*seconds.values(), strict=True))
+    return (*median_milliseconds(seconds).values(), ratio)
 
 
 def main() -> None:
@@ -119,9 +113,9 @@ def main() -> None:
     cv2.setNumThreads(1)
     record, rows = {"machine": machine()}, []
     for name, pair in pairs(16, 96, (1080, 1920)).items():
-        ours, other, ratio = measure(pair, options.rounds)
-        record[name] = {"seconds": ours, "relative to": other, "ratio": ratio}
-        rows.append([name, f"{1000 * ours:.1f}", f"{1000 * other:.1f}", f"{ratio:.2f}"])
+        first, second, ratio = measure(pair, options.rounds)
+        record[name] = {"milliseconds": first, "relative to": second, "ratio": ratio}
+        rows.append([name, f"{first:.1f}", f"{second:.1f}", f"{ratio:.2f}"])
         print(rows[-1], flush=True)
     write_json(options.output / "networks.json", record)
     print(table(["processor milliseconds", "first", "second", "ratio"], rows))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from framecast.cli.main import main
-from tests.benchmarks.fuzz.children import Limits, run_child
+from tests.support.children import Limits, run_child
 
 NOBODY = 65534
 LONG = "a" * 300

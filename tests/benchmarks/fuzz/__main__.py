@@ -29,8 +29,8 @@ import numpy as np
 import torch
 
 from framecast.cli.main import main as framecast
+from tests.support.children import GIGABYTE, Limits, Outcome, digests, faults, run_child
 
-from .children import GIGABYTE, Limits, Outcome, digests, faults, run_child
 from .generators import GENERATORS, Generator, H, T, W, valid_files
 
 

@@ -1,6 +1,7 @@
 """Seeded generators of damaged and hostile input: each writes files and returns a command line.
 
-What is mutated is a valid file of the kind, so that most cases come past the first check.
+What is mutated is a valid file of the kind, so that most cases come past the first check. Archives
+with odd flags and headers of huge pictures are tests (`tests/video/test_hostile_files.py`).
 """
 
 from __future__ import annotations
@@ -163,46 +164,6 @@ def numpy_header(draw: random.Random, folder: Path, valid: dict[str, bytes]) -> 
     return _reading(draw, folder / "clip.npz")
 
 
-def archive(draw: random.Random, folder: Path, valid: dict[str, bytes]) -> list[str]:
-    """An archive with an odd flag or method, or with far more in it than it takes on disk."""
-    path = folder / "clip.npz"
-    if draw.random() < 0.3:
-        side = draw.choice((1000, 2500))
-        frames = np.broadcast_to(np.uint8(7), (draw.choice((3, 20)), side, side))
-        order = draw.choice((np.ascontiguousarray, np.asfortranarray))
-        np.savez_compressed(path, order(frames[:3]))
-        return _reading(draw, path)
-    data = bytearray(valid["npz-deflated"])
-    local, central = data.find(b"PK\x03\x04"), data.find(b"PK\x01\x02")
-    # Offsets of flags and method in the two headers of a member: APPNOTE.TXT 4.3.7 and 4.3.12.
-    flags, method = draw.choice((1, 8, 64, 0x800)), draw.choice((1, 6, 9, 12, 14, 93, 97, 99))
-    if draw.random() < 0.5:
-        data[local + 6 : local + 8] = data[central + 8 : central + 10] = struct.pack("<H", flags)
-    else:
-        data[local + 8 : local + 10] = data[central + 10 : central + 12] = struct.pack("<H", method)
-    path.write_bytes(data)
-    return _reading(draw, path)
-
-
-def picture_size(draw: random.Random, folder: Path, valid: dict[str, bytes]) -> list[str]:
-    """A GIF or a folder of pictures whose header announces another size."""
-    size = [draw.choice((0, 1, W, 30000, 65535)) for _ in range(2)]
-    if draw.random() < 0.5:
-        data = bytearray(valid["gif"])
-        data[6:10] = struct.pack("<HH", *size)
-        if draw.random() < 0.5:
-            at = data.find(b",")
-            data[at + 5 : at + 9] = struct.pack("<HH", *size)
-        (folder / "clip.gif").write_bytes(data)
-        return _reading(draw, folder / "clip.gif")
-    data = bytearray(valid["png"])
-    data[16:24] = struct.pack(">II", *size)
-    (folder / "frames").mkdir()
-    for number in range(4):
-        (folder / f"frames/{number}.png").write_bytes(data)
-    return _reading(draw, folder / "frames")
-
-
 def hostile_values(draw: random.Random) -> Any:
     """A value that no field of a model file expects."""
     tensor = torch.ones(2, 3)
@@ -325,10 +286,8 @@ GENERATORS: dict[str, Generator] = {
     "npy": file_of("npy", "npy16"),
     "npy header": numpy_header,
     "npz": file_of("npz", "npz-deflated"),
-    "npz archive": archive,
     "hdf5": file_of("h5"),
     "gif": file_of("gif"),
-    "picture size": picture_size,
     "tiff": file_of("tiff"),
     "png": file_of("png"),
     "other pictures": file_of("jpeg", "bmp", "ppm", "webp"),

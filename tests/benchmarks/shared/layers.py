@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+import os
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from framecast.nn.convlstm.layer import ConvLSTM2D
+from framecast.runtime.device import autocast, placed
+
+from .timing import Run
 
 Shape = tuple[int, int, int, int, int, int]
 """In-channels, filters, kernel, size, batch, T."""
@@ -19,8 +22,8 @@ SHAPES: list[Shape] = [
     (16, 64, 3, 16, 16, 10),
 ]
 TINY: Shape = (3, 6, 3, 8, 2, 5)
-THREADS = 2
-OURS, RECOMPUTE, LOOP, NDRPLZ = "framecast", "framecast, recompute", "plain loop", "ndrplz"
+OURS, RECOMPUTE, LOOP, KERAS = "framecast", "framecast, recompute", "plain loop", "Keras on torch"
+LAYERS = (OURS, RECOMPUTE, LOOP, KERAS)
 
 
 class PlainLoop(nn.Module):
@@ -42,21 +45,28 @@ class PlainLoop(nn.Module):
         return torch.stack(outputs, 1)
 
 
-def layer_names(ndrplz: Path | None) -> list[str]:
-    """The layers that run on PyTorch; ndrplz's only with a checkout of it."""
-    return [OURS, RECOMPUTE, LOOP, *([NDRPLZ] if ndrplz else [])]
+class KerasLayer(nn.Module):
+    """Keras' own layer, whose weights are PyTorch's here, with channels last as is its default."""
+
+    def __init__(self, channels: int, filters: int, kernel: int, size: int) -> None:
+        super().__init__()
+        os.environ["KERAS_BACKEND"] = "torch"
+        import keras  # noqa: PLC0415 - the backend must be chosen first
+
+        self.layer = keras.layers.ConvLSTM2D(filters, kernel, padding="same", return_sequences=True)
+        self.layer.build((None, None, size, size, channels))
+
+    def forward(self, x_BTCHW: Tensor) -> Tensor:
+        return self.layer(x_BTCHW.movedim(2, -1))
 
 
-def build(name: str, shape: Shape, ndrplz: Path | None) -> nn.Module:
-    """The layer of that name; `ndrplz` is a checkout of ndrplz/ConvLSTM_pytorch."""
-    channels, filters, kernel, *_ = shape
+def build(name: str, shape: Shape) -> nn.Module:
+    """The layer of that name, which returns the states of all time steps."""
+    channels, filters, kernel, size, *_ = shape
     if name == LOOP:
         return PlainLoop(channels, filters, kernel)
-    if name == NDRPLZ:
-        spec = importlib.util.spec_from_file_location("ndrplz", ndrplz / "convlstm.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.ConvLSTM(channels, filters, (kernel, kernel), 1, batch_first=True)
+    if name == KERAS:
+        return KerasLayer(channels, filters, kernel, size)
     return ConvLSTM2D(
         filters,
         kernel,
@@ -69,7 +79,7 @@ def build(name: str, shape: Shape, ndrplz: Path | None) -> nn.Module:
 
 
 def bare_convolutions(shape: Shape) -> list[tuple[nn.Module, Tensor]]:
-    """The convolution of the input of all steps and that of the state, each with what it reads."""
+    """The convolution of the input of all steps and that of the state, each with its input."""
     channels, filters, kernel, size, batch, steps = shape
     return [
         (
@@ -88,7 +98,28 @@ def frames(shape: Shape) -> Tensor:
     return torch.rand(batch, steps, channels, size, size)
 
 
-def forward(module: nn.Module, x: Tensor) -> Tensor:
-    """The output of all steps."""
-    output = module(x)
-    return output[0][0] if isinstance(output, tuple) else output
+def run_step(module: nn.Module, x: Tensor, precision: str, training: bool) -> None:
+    """Forward and backward to input and weights, or forward alone; waits for a CUDA device."""
+    module.zero_grad(set_to_none=True)
+    leaf = x.detach().requires_grad_(training)
+    with torch.set_grad_enabled(training), autocast(x.device.type, precision):
+        output = module(leaf)
+    if training:
+        output.float().sum().backward()
+    if x.is_cuda:
+        torch.cuda.synchronize()
+
+
+def bare_run(shape: Shape, device: str, precision: str, training: bool) -> Run:
+    """The input's convolution of all steps and the state's of all but the first."""
+    inputs, state = (
+        partial(run_step, placed(module, device), x.to(device), precision, training)
+        for module, x in bare_convolutions(shape)
+    )
+
+    def run() -> None:
+        inputs()
+        for _ in range(shape[-1] - 1):
+            state()
+
+    return run

@@ -1,4 +1,6 @@
-"""Experiments on real modules that show what each network computes for x and for h.
+"""What each network computes for x and for h: experiments on real modules, a table and a picture.
+
+python -m tests.benchmarks.comparison
 
 Untrained networks, except that weights which start at zero are drawn, so that no part is idle:
 what is found holds for any weights. Axes as in `framecast/nn/forecasters/base.py`.
@@ -6,28 +8,37 @@ what is found holds for any weights. Axes as in `framecast/nn/forecasters/base.p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from framecast.config.networks import NETWORKS
 from framecast.config.schema import ModelConfig
 from framecast.errors import CheckpointError
-from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.registry import build_forecaster
-from framecast.nn.recurrence.equations import convolve
-from framecast.nn.shapes import ConvGeometry
 from framecast.video.readers.open import open_sources
 
+from .shared.output import machine, table, write_json
+
+RAIN = Path(__file__).parents[2] / "sample_data/rain"
+INK, PALE = "#333333", "#808080"
 CONTEXT, CELL = 9, 4
 """Frames before the forecast one, and pixels in the side of a cell in all networks with cells."""
 
 AGES = (2, 4, 6, 8)
 """How many frames before the forecast one the pixels are whose influence is mapped."""
+
+FAINTEST = 1e-6
+"""Influence, as a share of a map's largest, from which on it has a colour of its own."""
 
 
 def drawn_network(name: str, size: tuple[int, int], **settings: object) -> Forecaster:
@@ -50,29 +61,24 @@ def showers(sample: Path) -> Tensor:
 
 def influence(
     network: Forecaster, context_BTCHW: Tensor, age: int, pixel: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """How the next frame, and the last layer's h, depend on one pixel `age` frames before it.
+) -> np.ndarray:
+    """How the next frame depends on one pixel `age` frames before it: absolute derivatives (H, W).
 
-    Absolute derivatives: of the frame (H, W), and of h (F, rows, columns), or (U, 1, 1) in an LSTM
-    without places. Numbers that the pixel cannot reach are exactly 0. By forward differentiation;
-    where PyTorch has none for an operation (warps), by what a change of 0.25 makes, divided by it.
+    Where the pixel is not felt they are exactly 0. By forward differentiation; where PyTorch has
+    none for an operation (warps), by what a change of 0.25 makes, divided by it.
     """
     change_BTCHW = torch.zeros_like(context_BTCHW)
     change_BTCHW[:, -age, :, pixel[0], pixel[1]] = 1
-
-    def forecast(seen_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
-        frame_BCHW, after = network.step(network.encode(seen_BTCHW))
-        return frame_BCHW, after.layers[-1][0]
-
     network.train()  # in eval mode frames are clipped, which hides influence where it is dark
     try:
         with forward_ad.dual_level():
-            found = forecast(forward_ad.make_dual(context_BTCHW, change_BTCHW))
-            frame, h = (forward_ad.unpack_dual(tensor).tangent for tensor in found)
+            frame_BTCHW = network(forward_ad.make_dual(context_BTCHW, change_BTCHW), 1)
+            felt_BTCHW = forward_ad.unpack_dual(frame_BTCHW).tangent
     except NotImplementedError:
-        before, after = forecast(context_BTCHW), forecast(context_BTCHW + change_BTCHW / 4)
-        frame, h = (4 * (new - old) for new, old in zip(after, before, strict=True))
-    return frame[0, 0].detach().abs().numpy(), h[0].detach().abs().numpy()
+        after_BTCHW = network(context_BTCHW + change_BTCHW / 4, 1)
+        felt_BTCHW = 4 * (after_BTCHW - network(context_BTCHW, 1))
+    # The last one: in training frame-convlstm forecasts the context's frames, too.
+    return felt_BTCHW[0, -1, 0].detach().abs().numpy()
 
 
 def drifting_waves(size: tuple[int, int], steps: int) -> Tensor:
@@ -128,86 +134,11 @@ def at_another_size(network: Forecaster, size: tuple[int, int]) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class WrittenOut:
-    """A ConvLSTM2D compared with the fully connected LSTM that computes the same.
-
-    `difference` is the largest between their outputs h, `weights` the ConvLSTM2D's own, `entries`
-    and `non_zero` those of the LSTM's two matrices and their bias.
-    """
-
-    difference: float
-    weights: int
-    units: int
-    entries: int
-    non_zero: int
-
-
-@torch.no_grad()
-def written_out(
-    filters: int, kernel_size: int, channels: int, size: tuple[int, int], steps: int = 5
-) -> WrittenOut:
-    """Copy a ConvLSTM2D into a torch.nn.LSTM over frames in a row of cells, and compare them.
-
-    The convolutions become matrices: what a kernel does not cover is 0, what it covers is the same
-    weight at every place. With 1x1 kernels and frames of one cell nothing is left out.
-    """
-    torch.manual_seed(2)
-    layer = ConvLSTM2D(
-        filters,
-        kernel_size,
-        padding="same",
-        data_format="channels_first",
-        in_channels=channels,
-        return_sequences=True,
-    )
-    torch.nn.init.normal_(layer.bias)
-    cells = size[0] * size[1]
-    lstm = torch.nn.LSTM(channels * cells, filters * cells, batch_first=True)
-    lstm.weight_ih_l0.copy_(_as_matrix(layer.kernel, channels, size))
-    lstm.weight_hh_l0.copy_(_as_matrix(layer.recurrent_kernel, filters, size))
-    lstm.bias_ih_l0.copy_(layer.bias.repeat_interleave(cells))
-    lstm.bias_hh_l0.zero_()
-    x_BTCHW = torch.randn(2, steps, channels, *size)
-    h_BTFHW, (h_BTD, _) = layer(x_BTCHW), lstm(x_BTCHW.flatten(2))
-    matrices = (lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0)
-    return WrittenOut(
-        difference=(h_BTFHW.flatten(2) - h_BTD).abs().max().item(),
-        weights=sum(weight.numel() for weight in layer.parameters()),
-        units=filters * cells,
-        entries=sum(matrix.numel() for matrix in matrices),
-        non_zero=sum(int(matrix.count_nonzero()) for matrix in matrices),
-    )
-
-
-def _as_matrix(kernel: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
-    """The matrix (4F H W, C H W) of a convolution that keeps the size, a column for each number."""
-    each = torch.eye(channels * size[0] * size[1]).unflatten(1, (channels, *size))
-    geometry = ConvGeometry.parse(2, kernel_size=kernel.shape[-1])
-    return convolve(each, kernel, None, geometry).flatten(1).T
-
-
 def moving_network(name: str) -> tuple[Forecaster, tuple[int, int], tuple[int, int]]:
     """A network with the size (H, W) and the shift in cells that it is moved by."""
     if ModelConfig(name).traits.tied_to_size:
         return drawn_network(name, (96, 96)), (96, 96), (1, 2)
     return drawn_network(name, (192, 192)), (192, 192), (4, 8)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the experiments found of one network; shares are of the numbers of a frame.
-
-    `felt_in` says, by how many frames earlier a pixel was, in how much of the next frame it is
-    felt; `refusal` is the sentence by which frames of another size are refused.
-    """
-
-    network: str
-    of_input: str
-    of_state: str
-    felt_in: dict[int, float]
-    unlike_when_moved: float
-    refusal: str | None
 
 
 def transforms(name: str, side: int) -> tuple[str, str]:
@@ -231,19 +162,59 @@ def _in_words(shape: tuple[int, ...], dense: bool) -> str:
     return f"dense, {sizes} numbers" if dense else f"{height}x{width} convolution, {sizes} maps"
 
 
-def examine(name: str, sample: Path) -> tuple[Finding, dict[int, np.ndarray]]:
-    """Do all experiments on one network; returns the maps (H, W) of influence by age too."""
-    context_BTCHW = showers(sample)
+def experiments(name: str) -> tuple[list[object], dict[int, np.ndarray]]:
+    """A network's row of the table, and the maps (H, W) of influence by age."""
+    context_BTCHW = showers(RAIN)
     size = tuple(context_BTCHW.shape[-2:])
-    network = drawn_network(name, size)
-    pixel = (size[0] // 2, size[1] // 2)
-    maps = {age: influence(network, context_BTCHW, age, pixel)[0] for age in AGES}
-    found = Finding(
-        name,
-        *transforms(name, size[0]),
-        felt_in={age: float((map_HW > 0).mean()) for age, map_HW in maps.items()},
-        # Whole cells of every network; the large frame keeps borders out of what is compared.
-        unlike_when_moved=unlike_when_moved(*moving_network(name)),
-        refusal=at_another_size(network, (size[0] - 32, size[1] - 16)),
-    )
-    return found, maps
+    network, pixel = drawn_network(name, size), (size[0] // 2, size[1] // 2)
+    maps = {age: influence(network, context_BTCHW, age, pixel) for age in AGES}
+    felt = [f"{(maps[age] > 0).mean():.0%}" for age in (AGES[0], AGES[-1])]
+    # The large frame keeps borders out of what is compared.
+    off = unlike_when_moved(*moving_network(name))
+    refusal = at_another_size(network, (size[0] - 32, size[1] - 16))
+    known = "works" if refusal is None else "refused"
+    return [f"`{name}`", *transforms(name, size[0]), ", ".join(felt), _share(off), known], maps
+
+
+def _share(value: float) -> str:
+    """0%, 0.05% or 143%; what float32 rounds away is 0%."""
+    return f"{value:.2%}" if 1e-5 < value < 0.1 else f"{value:.0%}"
+
+
+def draw(path: Path, maps: Mapping[str, Mapping[int, np.ndarray]]) -> None:
+    """Write a PNG: a row for each network, where one pixel is felt ever more frames later."""
+    ages = list(next(iter(maps.values())))
+    shown = mpl.colormaps["YlGnBu"].with_extremes(bad="#ecece8")
+    with mpl.rc_context({"font.size": 11, "text.color": INK, "axes.labelcolor": INK}):
+        figure = Figure(figsize=(1.9 * len(ages), 1.75 * len(maps) + 0.8), layout="constrained")
+        grid = figure.subplots(len(maps), len(ages))
+        for row, (name, by_age) in zip(grid, maps.items(), strict=True):
+            row[0].set_ylabel(name, fontweight="bold")
+            for panel, (age, map_HW) in zip(row, by_age.items(), strict=True):
+                felt = np.ma.masked_equal(map_HW / map_HW.max(), 0).clip(min=FAINTEST)
+                drawn = panel.imshow(felt, cmap=shown, norm=LogNorm(FAINTEST, 1))
+                panel.set(xticks=[], yticks=[])
+                panel.set_xlabel(f"{(map_HW > 0).mean():.0%}", labelpad=2, color=PALE)
+                if panel.get_subplotspec().is_first_row():
+                    panel.set_title(f"{age} frames later", loc="center", fontsize=11)
+        bar = figure.colorbar(drawn, ax=grid, location="bottom", shrink=0.6, aspect=45, pad=0.01)
+        bar.set_label("influence on the forecast; grey: exactly none; below: share of the frame")
+        figure.savefig(path, dpi=110, facecolor="white")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.comparison")
+    parser.add_argument("--output", type=Path, default=Path("runs/comparison"), metavar="DIR")
+    options = parser.parse_args()
+    found = {name: experiments(name) for name in NETWORKS}
+    header = ["", "x", "h", f"a pixel is felt {AGES[0]} and {AGES[-1]} frames later in"]
+    header += ["forecast of a shifted clip is off by", "another frame size"]
+    rows = [row for row, _ in found.values()]
+    record = {"machine": machine(), "rows": [dict(zip(header, row, strict=True)) for row in rows]}
+    write_json(options.output / "comparison.json", record)
+    draw(options.output / "comparison.png", {name: maps for name, (_, maps) in found.items()})
+    print(table(header, rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,19 +1,25 @@
-"""Models and classical methods on the same windows of clips: train, score, record, table, picture.
+"""Models and classical methods on the same windows of clips: train, score, record, table.
+
+python -m tests.benchmarks.contest clip.mp4 other.mp4 --size 96x160 [--each | --model MODEL]
+python -m tests.benchmarks.contest radar/ --scale "-10..60 dBZ" --threshold "20 dBZ" [--leave-out]
 
 A model is trained on the first 70 % of all clips and scored on windows whose targets lie in the
-last 30 % (in-domain), or trained on the other clips and scored on one it never saw (leave-out), or
-given with `--model` and only scored. With `--each` every clip has its own model.
+last 30 %; with --each every clip has its own model, with --leave-out one that was trained on all of
+the other clips. The pretrained model is scored, too: what training adds to it. With a scale in dBZ
+and pysteps installed, so are its methods.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from framecast.config.brightness_scale import read_scale
 from framecast.config.loading import load_config
 from framecast.data.scene_breaks import split_scenes
 from framecast.data.windows import plan_windows, spread
@@ -27,57 +33,58 @@ from framecast.prediction.loaded_forecaster import load_forecaster
 from framecast.prediction.rollout import Predictor
 from framecast.training.events import EpochDone
 from framecast.training.pipeline import prepare, train
+from framecast.video.frame_size import parse_size
 from framecast.video.readers.open import open_source
 
-from .clips import CONTEXT, HORIZON, Clip, late_part
-from .figure import draw
-from .output import count, machine, table, write_json
+from .shared.clips import CONTEXT, HORIZON, Clip, late_part, read_clips
+from .shared.output import count, machine, run, table, write_json
+from .shared.pysteps_methods import pysteps_methods
 
 TASK = (f"data.context_length={CONTEXT}", f"data.horizon={HORIZON}")
 """The only settings of a training that are not default."""
 
 
-@dataclass(frozen=True)
-class Rules:
-    """How clips are scored: at most `windows` of each; CSI above `threshold`, None: without.
-
-    `scale` says what pixels mean, as in `data.scale`; `peers` join the project's baselines.
-    """
-
-    windows: int
-    peers: Mapping[str, Predictor]
-    threshold: str | None = None
-    scale: str | None = None
-
-
-def add_options(parser: argparse.ArgumentParser, name: str) -> None:
-    """The options that all contests share."""
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.contest")
     add = parser.add_argument
+    add("clips", type=Path, nargs="+", metavar="CLIP", help="videos, or folders of frame folders")
+    add("--color", choices=("gray", "rgb"), default="gray")
+    add("--size", metavar="HEIGHTxWIDTH", help="of all frames; default: their own")
+    add("--scale", help='black and full brightness, such as "-10..60 dBZ"')
+    add("--threshold", help="add the CSI above this, such as 20 dBZ")
     add("--minutes", type=float, default=5.0, help="budget of each training (default 5)")
-    add("--model", type=Path, help="score this model instead of training one")
-    add("--each", action="store_true", help="train a model for each clip, not one for all")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--model", type=Path, help="score this model instead of training one")
+    choice.add_argument("--each", action="store_true", help="train a model for each clip")
+    choice.add_argument("--leave-out", action="store_true", help="score clips left out of training")
     add("--windows", type=count, default=8, help="windows scored of a clip at most (default 8)")
     add("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings")
-    add("--output", type=Path, default=Path("runs", name), metavar="DIR")
+    add("--output", type=Path, default=Path("runs/contest"), metavar="DIR")
+    options = parser.parse_args()
+    run(parser, lambda: benchmark(options))
 
 
-def hold(
-    name: str, options: argparse.Namespace, clips: Sequence[Clip], rules: Rules, leave_out: bool
-) -> None:
-    """Train, score, write NAME.json and NAME.png, print a table of every clip's means."""
-    record: dict[str, Any] = {"benchmark": name, "machine": machine(), "clips": []}
-    for model, scored in models(options, clips, leave_out):
-        for clip, part in scored:
-            record["clips"].append({"model": str(model), **score_clip(model, clip, part, rules)})
-            write_json(options.output / f"{name}.json", record)
-    draw(options.output / f"{name}.png", {row["clip"]: row["scores"] for row in record["clips"]})
+def benchmark(options: argparse.Namespace) -> None:
+    """Train, score, write contest.json, print a table of every clip's means."""
+    peers = {} if options.model else {"pretrained": load_forecaster("pretrained").extrapolate}
+    if options.scale:
+        peers |= pysteps_methods(read_scale(options.scale))
+    size = parse_size(options.size, "--size: expected HEIGHTxWIDTH") if options.size else None
+    record: dict[str, Any] = {"machine": machine(), "clips": []}
+    with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
+        clips = read_clips(options.clips, Path(scratch), options.color, size)
+        for model, scored in models(options, clips):
+            for clip, part in scored:
+                scores = score_clip(model, clip, part, options, peers)
+                record["clips"].append({"model": str(model), **scores})
+                write_json(options.output / "contest.json", record)
     print(mean_table(record["clips"]))
     for row in record["clips"]:
-        print(f"{row['clip']}: {row['sentence']}")
+        print(f"{row['clip']}: {row['summary']}")
 
 
 def models(
-    options: argparse.Namespace, clips: Sequence[Clip], leave_out: bool
+    options: argparse.Namespace, clips: Sequence[Clip]
 ) -> Iterator[tuple[Path, list[tuple[Clip, range]]]]:
     """Each model with the clips it is scored on, and the frames that windows may lie in."""
     ends = [(clip, late_part(clip.frames)) for clip in clips]
@@ -88,7 +95,7 @@ def models(
     elif options.each:
         for clip, part in ends:
             yield train_model([clip.early], settings, runs), [(clip, part)]
-    elif not leave_out:
+    elif not options.leave_out:
         yield train_model([clip.early for clip in clips], settings, runs), ends
     else:
         for clip in clips:
@@ -106,7 +113,13 @@ def train_model(paths: Sequence[Path], settings: Sequence[str], runs: Path) -> P
     return train(prepare(paths, load_config(None, settings, {})), runs, tell).run.path
 
 
-def score_clip(model: Path, clip: Clip, part: range, rules: Rules) -> dict[str, Any]:
+def score_clip(
+    model: Path,
+    clip: Clip,
+    part: range,
+    options: argparse.Namespace,
+    peers: Mapping[str, Predictor],
+) -> dict[str, Any]:
     """Scores by lead time of the model and all peers on windows inside `part` of a clip.
 
     Raises SourceError when no window fits between the cuts, and what reading raises.
@@ -120,18 +133,18 @@ def score_clip(model: Path, clip: Clip, part: range, rules: Rules) -> dict[str, 
             f"{clip.name}: no {CONTEXT + HORIZON} frames to score lie between its scene cuts",
             remedy="give another clip, or --set data.scene_cuts=false",
         )
-    thresholds = (rules.threshold,) if rules.threshold else ()
+    thresholds = (options.threshold,) if options.threshold else ()
     request = EvaluationRequest(
-        horizon=HORIZON, windows=0, thresholds=thresholds, scale=rules.scale
+        horizon=HORIZON, windows=0, thresholds=thresholds, scale=options.scale
     )
     task = plan_evaluation(forecaster, [source], request)
-    task = replace(task, found=found, windows=spread(found, rules.windows))
-    report = evaluate_task(task, BASELINES | dict(rules.peers))
+    task = replace(task, found=found, windows=spread(found, options.windows))
+    report = evaluate_task(task, BASELINES | dict(peers))
     return {
         "clip": clip.name,
         "windows": [window.start for window in task.windows],
-        "scores": figures(report, f"csi {rules.threshold}" if rules.threshold else None),
-        "sentence": report.summary,
+        "scores": figures(report, f"csi {options.threshold}" if options.threshold else None),
+        "summary": report.summary,
     }
 
 
@@ -160,3 +173,7 @@ def _shown(values_T: Sequence[float | None], metric: str) -> str:
     if not known:
         return "undefined"
     return f"{(1000 if metric == 'mse' else 1) * sum(known) / len(known):.3f}"
+
+
+if __name__ == "__main__":
+    main()
