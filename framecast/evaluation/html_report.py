@@ -71,7 +71,7 @@ def render(
         labels=[lead_label(lead, model_step) for lead in leads],
         first=1 - report.context_length,
         shown=(report.horizon + 1) // 2,
-        curves=_curves(task),
+        training=_training(task),
         clip_name=lambda clip: Path(clip.path).name,
         settings=yaml.safe_dump(dict(report.settings), sort_keys=False),
     )
@@ -220,17 +220,19 @@ def _skill_plot(report: Report, axis: Mapping[str, Any]) -> str:
     return to_svg(figure)
 
 
-def _curves(task: Task) -> str | None:
-    """The curves of the training that made the model; None of a model file on its own."""
+def _training(task: Task) -> dict[str, str] | None:
+    """The curves of the training that made the model, or why they are missing; None of a model
+    file on its own and of a run without a finished epoch."""
     path = task.model and task.model / "metrics.csv"
     if path is None or not path.is_file():
         return None
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        return to_svg(training_curves(rows)) if rows else None
+        return {"curves": to_svg(training_curves(rows))} if rows else None
     except (OSError, csv.Error, LookupError, TypeError, ValueError, ArithmeticError):
-        return None  # a table that somebody has changed is no reason to lose the report
+        # A table that somebody has changed is no reason to lose the report
+        return {"missing": f"{path} is not as framecast wrote it, so that its curves are not shown"}
 
 
 def _interval(report: Report) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 PRETRAINED, FITTED, FINE_TUNED = "pretrained", "fitted", "fine-tuned"
 START, TRAINED = "start", "trained"
@@ -108,10 +110,12 @@ class Counters:
     loss_steps: int = 0
     validation_windows: int = 0
 
-    def __post_init__(self) -> None:
-        """Raise ValueError for what no run has, such as a checkpoint that somebody has changed."""
-        for each in fields(self):
-            value, expected = getattr(self, each.name), type(getattr(Counters, each.name, {}))
+    @classmethod
+    def restored(cls, saved: Mapping[str, Any]) -> Counters:
+        """Those of a checkpoint; TypeError or ValueError where it holds what no run writes."""
+        counters = cls(**saved)
+        for each in fields(cls):
+            value, expected = getattr(counters, each.name), type(getattr(cls, each.name, {}))
             numbers = [*value.values()] if expected is dict else value
             numbers = numbers if expected in (dict, tuple) else [value]
             # NaN is not below anything, so that a budget of minutes would never be used up.
@@ -120,3 +124,4 @@ class Counters:
             kinds = (float, int) if expected is float else (expected,)
             if type(value) not in kinds or odd or (expected is int and value < 0):
                 raise ValueError(f"{each.name} is {value!r:.40}")
+        return counters

@@ -302,7 +302,7 @@ class Trainer:
             )
         try:
             self.learner.restore(resumed)
-            self.counters = Counters(**resumed.progress["counters"])
+            self.counters = Counters.restored(resumed.progress["counters"])
             # Runs of framecast 0.1 have their rows in metrics.csv alone.
             rows = resumed.progress.get("rows")
             if self.counters.validation_windows:

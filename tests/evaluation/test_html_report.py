@@ -206,7 +206,6 @@ def test_names_of_files_are_shown_not_obeyed(run, clips, grey_run, tmp_path):
 @pytest.mark.parametrize(
     "table",
     [
-        b"",
         b"\xff\xfe",
         b"epoch,note\n0,x\n",
         b"epoch,validation_mse,persistence_mse,flow_mse,train_loss\ninf,x,1,1,\n",
@@ -215,11 +214,15 @@ def test_names_of_files_are_shown_not_obeyed(run, clips, grey_run, tmp_path):
 )
 def test_a_changed_table_costs_the_curves_and_not_the_report(tmp_path, table):
     (tmp_path / "metrics.csv").write_bytes(table)
-    assert html_report._curves(SimpleNamespace(model=tmp_path)) is None
+    found = html_report._training(SimpleNamespace(model=tmp_path))
+    assert found == {"missing": f"{tmp_path}/metrics.csv is not as framecast wrote it, so that its "
+                     "curves are not shown"}  # fmt: skip
 
 
 def test_curves_are_those_of_the_run(tmp_path):
     rows = "0,0.5,0.6,0.55,\n1,0.4,0.6,0.55,0.3\n"
     table = f"epoch,validation_mse,persistence_mse,flow_mse,train_loss\n{rows}"
     (tmp_path / "metrics.csv").write_text(table)
-    assert "kept: epoch 1" in html_report._curves(SimpleNamespace(model=tmp_path))
+    assert "kept: epoch 1" in html_report._training(SimpleNamespace(model=tmp_path))["curves"]
+    (tmp_path / "metrics.csv").write_text(table.partition("\n")[0])
+    assert html_report._training(SimpleNamespace(model=tmp_path)) is None
