@@ -282,24 +282,30 @@ def _read_context(
     if broken > start:
         wanted = wanted[-(-(broken - start) // data.frame_step) :]
         say("has a break before", broken, len(wanted))
+    info = source.info
+    # Filled in place: a list of 1080p frames and their stack would be in memory together.
+    context_THWC = np.empty((len(wanted), info.height, info.width, info.channels), info.dtype)
     if not data.scene_cuts:
-        return np.stack(list(source.read(wanted.start, wanted[-1] + 1, wanted.step))), (*notes,)
+        frames = source.read(wanted.start, wanted[-1] + 1, wanted.step)
+        for n, frame_HWC in enumerate(frames):
+            context_THWC[n] = frame_HWC
+        return context_THWC, (*notes,)
     from framecast.video.scene_detection import NEIGHBOURS, newest_scene  # noqa: PLC0415  (slow to load)
 
     # A cut is detected by how much its neighbours change, so reading begins some frames earlier.
-    before, context_frames = max(broken if notes else 0, wanted.start - NEIGHBOURS), {}
+    before = max(broken if notes else 0, wanted.start - NEIGHBOURS)
 
     def watched() -> Iterator[np.ndarray]:
         for number, frame_HWC in enumerate(source.read(before, wanted[-1] + 1), before):
             if number in wanted:
-                context_frames[number] = frame_HWC
+                context_THWC[wanted.index(number)] = frame_HWC
             yield frame_HWC
 
     scene = before + newest_scene(watched(), wanted.start - before)
-    context = [frame_HWC for number, frame_HWC in context_frames.items() if number >= scene]
-    if len(context) < len(wanted):
-        say("cuts to another scene at", scene, len(context))
-    return np.stack(context), (*notes,)
+    left = sum(number >= scene for number in wanted)
+    if left < len(wanted):
+        say("cuts to another scene at", scene, left)
+    return context_THWC[-left:], (*notes,)
 
 
 def _needs(data: DataConfig, start: int, future: int) -> str:

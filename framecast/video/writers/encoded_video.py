@@ -18,8 +18,9 @@ WEBP_TICK = Fraction(1, 1000)  # seconds
 
 GIF_SHORTEST = 2  # browsers play a delay of one tick as ten
 
-# Visually lossless. With this preset x264 takes half the time, for files a tenth larger.
-H264 = {"crf": "16", "preset": "veryfast"}
+# Visually lossless. With this preset x264 takes half the time, for files a tenth larger. It plans 4
+# frames ahead, not 10, each of which is held in memory; the quality 15 makes up for it.
+H264 = {"crf": "15", "preset": "veryfast", "rc-lookahead": "4"}
 VP9 = {"crf": "20", "b": "0", "cpu-used": "4"}
 
 INDEX_FIRST = {"movflags": "+faststart"}
@@ -173,8 +174,9 @@ class _VideoWriter(_ContainerWriter):
 
     def _append(self, frame: np.ndarray) -> None:
         # Edge pixels rather than black, which would bleed into the picture through the codec.
-        padded = np.pad(convert_depth(frame, np.uint8), self._padding, mode="edge")
-        self._encode(padded, self.frames)
+        eight = convert_depth(frame, np.uint8)
+        even = np.pad(eight, self._padding, mode="edge") if np.any(self._padding) else eight
+        self._encode(even, self.frames)
 
 
 class Mp4Writer(_VideoWriter):
