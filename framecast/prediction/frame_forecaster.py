@@ -14,7 +14,7 @@ from framecast.errors import CheckpointError, UsageError
 from framecast.prediction.frame_arrays import as_clips, from_pixels, to_pixels
 from framecast.runtime.text import counted
 from framecast.video.frame_size import target_size
-from framecast.video.pixels import from_unit, resize, to_unit
+from framecast.video.pixels import from_unit, resize
 from framecast.video.readers.base import SourceInfo
 
 
@@ -58,15 +58,17 @@ class FrameForecaster(ABC):
         (height, width), dtype = context_THWC.shape[1:3], context_THWC.dtype
         # The network works at the size that it was trained at; results have the clip's own.
         size = target_size(height, width, self.config.data.resize)
-        context_TCHW = to_unit(np.stack([resize(frame, *size) for frame in context_THWC]))
-        del context_THWC  # tens of MB at 1080p, and nobody else may hold them
-        for frame_CHW in self.forecast_unit(context_TCHW, horizon):
+        if size != (height, width):
+            context_THWC = np.stack([resize(frame, *size) for frame in context_THWC])
+        frames = self.forecast_pixels(context_THWC, horizon)
+        del context_THWC  # tens of MB at 1080p, which only the forecaster may hold
+        for frame_CHW in frames:
             frame_HWC = from_unit(frame_CHW, dtype)
             yield resize(frame_HWC, height, width)
 
     @abstractmethod
-    def forecast_unit(self, context_TCHW: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
-        """Yield frames (C, H, W) after a context (T, C, H, W), float32 in [0, 1], both."""
+    def forecast_pixels(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
+        """Yield frames (C, H, W), float32 in [0, 1], after a context (T, H, W, C) of pixels."""
 
     def check_channels(self, info: SourceInfo) -> None:
         """Raise CheckpointError when a clip's channels are not the model's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.frame_forecaster import FrameForecaster
 from framecast.prediction.model_files import PRETRAINED
 from framecast.prediction.probability_matching import matched
-from framecast.prediction.rollout import rollout, tiled_rollout
+from framecast.prediction.rollout import check_finite, rollout, tiled_rollout
 from framecast.runtime.device import (
     autocast,
     explained_memory,
@@ -27,7 +28,9 @@ from framecast.runtime.device import (
     placed,
     prediction_memory,
 )
+from framecast.runtime.memory import return_freed_memory
 from framecast.video.frame_size import target_size
+from framecast.video.pixels import full_scale, to_unit
 
 
 class LoadedForecaster(FrameForecaster):
@@ -62,8 +65,27 @@ class LoadedForecaster(FrameForecaster):
         if tile is not None:
             self._check_tile(tile)
 
-    def forecast_unit(self, context_TCHW: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
-        for frame_BCHW in self.extrapolate(torch.from_numpy(context_TCHW)[None], horizon):
+    def forecast_pixels(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
+        side = self._side(*context_THWC.shape[:3], horizon)
+        if side is None:
+            context_BTCHW = _unit(context_THWC)
+            del context_THWC
+            frames = self.extrapolate(context_BTCHW, horizon)
+        else:
+            return_freed_memory()
+            # Tiles are converted one by one: as float32 a context takes four times its pixels.
+            height, width, channels = context_THWC.shape[1:]
+            low_C, high_C = context_THWC.min(axis=(0, 1, 2)), context_THWC.max(axis=(0, 1, 2))
+            flat_BC11 = torch.from_numpy(low_C == high_C)[None, :, None, None]
+            cut, levels = partial(_cut, context_THWC), full_scale(context_THWC.dtype)
+            is_needed = self.match > 0 or flat_BC11.any()
+            last_BCHW = _unit(context_THWC[-1:])[:, 0] if is_needed else None
+            del context_THWC
+            shape_BCHW = (1, channels, height, width)
+            frames = tiled_rollout(self.network, cut, shape_BCHW, horizon, side, levels)
+            del cut
+            frames = self._checked(frames, last_BCHW, flat_BC11, horizon)
+        for frame_BCHW in frames:
             yield frame_BCHW[0].cpu().numpy()
 
     def extrapolate(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
@@ -73,13 +95,32 @@ class LoadedForecaster(FrameForecaster):
         A channel that is constant in the context, in space and time, stays so to the bit. Raises
         CheckpointError when a frame is not finite, ResourceError when memory runs out.
         """
+        _, length, *shape_CHW = context_BTCHW.shape
+        side = self._side(length, *shape_CHW[1:], horizon)
         if self.fallback is not None:
             frames = BASELINES[self.fallback](context_BTCHW, horizon)
+        elif side is None:
+            frames = rollout(self.network, context_BTCHW.to(self.device), horizon)
         else:
-            frames = self._network_frames(context_BTCHW, horizon)
-        last_BCHW = context_BTCHW[:, -1]
+            shape_BCHW = (len(context_BTCHW), *shape_CHW)
+
+            def cut(rows: slice, columns: slice) -> Tensor:
+                return context_BTCHW[..., rows, columns]
+
+            frames = tiled_rollout(self.network, cut, shape_BCHW, horizon, side)
+        flat_BC11 = _constant_channels(context_BTCHW)
+        yield from self._checked(frames, context_BTCHW[:, -1], flat_BC11, horizon)
+
+    def _checked(
+        self, frames: Iterator[Tensor], last_BCHW: Tensor | None, flat_BC11: Tensor, horizon: int
+    ) -> Iterator[Tensor]:
+        """The frames, computed under autocast, finite, matched and constant where the context is.
+
+        `flat_BC11` says which channels have one value in all pixels of the context, whose last
+        frame is needed for these, and to match.
+        """
         # Networks that serve as comparisons show their own forecast.
-        flat_BC11 = _constant_channels(context_BTCHW) & self.config.model.traits.falls_back
+        flat_BC11 = flat_BC11 & self.config.model.traits.falls_back
         for lead in range(1, horizon + 1):
             # Left before every yield: the caller computes between two frames, without autocast.
             with (
@@ -87,11 +128,7 @@ class LoadedForecaster(FrameForecaster):
                 autocast(self.device, self.precision),
             ):
                 frame_BCHW = next(frames)
-            if not torch.isfinite(frame_BCHW).all():
-                raise CheckpointError(
-                    f"the model's prediction {lead} frames ahead is not finite",
-                    remedy="use a smaller --horizon, or train again with a smaller --lr",
-                )
+            check_finite(frame_BCHW, lead)
             frame_BCHW = frame_BCHW.float()
             if self.match > 0:
                 frame_BCHW = matched(frame_BCHW, last_BCHW.to(frame_BCHW.device), self.match)
@@ -102,12 +139,9 @@ class LoadedForecaster(FrameForecaster):
                 )
             yield frame_BCHW
 
-    def _network_frames(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
-        _, context_length, _, height, width = context_BTCHW.shape
-        side = self.tile_side(height, width, context_length, horizon)
-        if side is None:
-            return rollout(self.network, context_BTCHW.to(self.device), horizon)
-        return tiled_rollout(self.network, context_BTCHW, horizon, side)
+    def _side(self, length: int, height: int, width: int, horizon: int) -> int | None:
+        """Side of the tiles that the network works in; None: it works on whole frames, or not."""
+        return None if self.fallback else self.tile_side(height, width, length, horizon)
 
     @property
     def fallback_note(self) -> str | None:
@@ -169,6 +203,15 @@ def load_forecaster(
         return LoadedForecaster(checkpoint, device, tile, match, any_channels=any_channels)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy) from error
+
+
+def _unit(pixels_THWC: np.ndarray) -> Tensor:
+    """Pixels as the model reads them, (1, T, C, H, W) in [0, 1]."""
+    return torch.from_numpy(to_unit(pixels_THWC))[None]
+
+
+def _cut(pixels_THWC: np.ndarray, rows: slice, columns: slice) -> Tensor:
+    return _unit(pixels_THWC[:, rows, columns])
 
 
 def _constant_channels(context_BTCHW: Tensor) -> Tensor:

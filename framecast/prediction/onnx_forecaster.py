@@ -12,6 +12,7 @@ from framecast.config.loading import from_dict
 from framecast.errors import CheckpointError, ConfigError, UsageError
 from framecast.prediction.frame_forecaster import FrameForecaster
 from framecast.prediction.onnx_network import OnnxNetwork
+from framecast.video.pixels import to_unit
 from framecast.video.readers.base import show_size
 
 CPU = ("auto", "cpu")
@@ -40,13 +41,13 @@ class OnnxForecaster(FrameForecaster):
                 remedy="give a file that `framecast export` wrote",
             ) from error
 
-    def forecast_unit(self, context_TCHW: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
-        """Yield frames (C, H, W) after a context (T, C, H, W), float32 in [0, 1], both.
+    def forecast_pixels(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
+        """Yield frames (C, H, W), float32 in [0, 1], after a context (T, H, W, C) of pixels.
 
         The file holds one context length: of a longer context the newest frames count, in a shorter
         one the oldest is repeated. Raises UsageError for a frame size that it does not hold for.
         """
-        size = context_TCHW.shape[2:]
+        size = context_THWC.shape[1:3]
         for side, least, most in zip(size, self.smallest, self.largest, strict=True):
             if not least <= side <= most:
                 raise UsageError(
@@ -54,9 +55,10 @@ class OnnxForecaster(FrameForecaster):
                     f"{show_size(self.largest)}, these are {show_size(size)}",
                     remedy=f"export it again with --size {show_size(size)}",
                 )
-        missing = max(0, self.length - len(context_TCHW))
+        context_TCHW = to_unit(context_THWC[-self.length :])
+        missing = self.length - len(context_TCHW)
         context_TCHW = np.concatenate((context_TCHW[:1].repeat(missing, axis=0), context_TCHW))
-        for frame_BCHW in self.network.rollout(context_TCHW[None, -self.length :], horizon):
+        for frame_BCHW in self.network.rollout(context_TCHW[None], horizon):
             yield frame_BCHW[0]
 
     def tile_side(self, *size: int) -> int | None:

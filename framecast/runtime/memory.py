@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +16,9 @@ _REFUSED = re.compile(
     "|Insufficient memory"
 )
 """How PyTorch says it on Unix, on Windows, on MPS and CUDA, and from oneDNN; and OpenCV."""
+
+M_MMAP_THRESHOLD = -3
+"""Number of the parameter in glibc's malloc.h."""
 
 
 def lacks_memory(error: BaseException) -> bool:
@@ -65,3 +70,15 @@ def _group_limits(root: Path) -> Iterator[int]:
                 break
             with suppress(OSError, ValueError):  # no such group here, or "max": no limit
                 yield int((folder / name).read_text(encoding="ascii"))
+
+
+def return_freed_memory() -> None:
+    """Have glibc give blocks of 1 MiB or more back to the system as soon as they are freed.
+
+    Without this it raises that limit to 32 MiB by itself, and a process that makes and frees many
+    tensors keeps much of their memory (mallopt(3), M_MMAP_THRESHOLD). Other systems: no change.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(M_MMAP_THRESHOLD, 2**20)

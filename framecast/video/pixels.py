@@ -47,9 +47,10 @@ def from_unit(frame: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     if not np.isfinite(frame).all():
         raise ValueError("a frame holds NaN or infinite values, which no pixel can show")
     # float16 cannot hold 65535, so the scaling happens in float32 at least.
-    wide = np.clip(frame.astype(np.promote_types(frame.dtype, np.float32)), 0.0, 1.0)
-    pixels = np.rint(wide * scale).astype(dtype)
-    return np.ascontiguousarray(np.moveaxis(pixels, -3, -1))
+    wide = np.clip(frame, 0, 1, dtype=np.promote_types(frame.dtype, np.float32))
+    # In place: of large frames each array takes tens of MB
+    np.rint(np.multiply(wide, scale, out=wide), out=wide)
+    return np.ascontiguousarray(np.moveaxis(wide.astype(dtype), -3, -1))
 
 
 def resize(frame: np.ndarray, height: int, width: int) -> np.ndarray:
