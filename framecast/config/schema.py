@@ -243,9 +243,7 @@ class TrainConfig(Section):
     from_scratch: bool = setting(
         False, "Start from random weights instead of the pretrained ones.", flag="--from-scratch"
     )
-    lr: float = setting(
-        1e-3, "Highest learning rate; pretrained weights learn at 0.3 of it.", above=0, flag="--lr"
-    )
+    lr: float = setting(1e-3, "Highest learning rate.", above=0, flag="--lr")
     weight_decay: float = setting(1e-4, "Weight decay of the optimizer.", at_least=0)
     # Back through 18 steps of a recurrence, single gradients are huge
     clip_norm: float = setting(1.0, "Largest norm of the gradient of one step.", above=0)

@@ -23,7 +23,7 @@ from framecast.runtime.device import autocast, explained_memory, placed
 from framecast.runtime.distributed import Group, peers_explained
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import LOSSES
-from framecast.training.starting_point import SHARE_OF_LR, load_pretrained, starts_pretrained
+from framecast.training.starting_point import CHANGE, load_pretrained, starts_pretrained
 from framecast.training.step_precision import StepPrecision
 
 _OPTIMIZERS = {
@@ -54,6 +54,8 @@ class Learner:
             self.network = placed(network, self.device)
             # Means over steps (Polyak & Juditsky 1992) are less noisy than the last weights.
             self.average = copy.deepcopy(self.network)
+        # Pretrained weights before the first step; empty for other networks.
+        self.first: dict[str, Tensor] = {}
         self.optimizer = _OPTIMIZERS[self.settings.optimizer](
             self.network.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay
         )
@@ -92,15 +94,20 @@ class Learner:
         return prefetched(batches)
 
     def go_back(self, weights: Mapping[str, Tensor]) -> None:
-        """Load earlier weights into both copies."""
+        """Load earlier weights into both copies, to start from there."""
         self.network.load_state_dict(weights)
-        self.average.load_state_dict(weights)
+        self._begin_here()
 
     def start(self, new: bool) -> None:
         """Get ready for the first step; in a new run the average begins at the weights."""
         self.wrapped = self.group.wrap(self.network)
         if new:
-            self.average.load_state_dict(self.network.state_dict())
+            self._begin_here()
+
+    def _begin_here(self) -> None:
+        self.average.load_state_dict(self.network.state_dict())
+        if self.pretrained:
+            self.first = {name: w.detach().clone() for name, w in self.network.named_parameters()}
 
     def step(self, batch: Batch, lr: float, number: int) -> float:
         """Do optimizer step `number`, counted from 1, on this process's part of a batch.
@@ -110,7 +117,7 @@ class Learner:
         """
         started = time.monotonic()
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = lr * (SHARE_OF_LR if self.pretrained else 1)
+            parameters["lr"] = lr
         self.network.train()
         with peers_explained(), explained_memory("use a smaller --batch-size or --crop"):
             share = self.recording(batch) if self.recording else self._gradients(batch)
@@ -146,11 +153,11 @@ class Learner:
     def _update_average(self, step: int) -> None:
         # Early on the average follows faster, so that it does not remember the first weights.
         decay = min(self.settings.ema, step / (step + 10))
+        means = dict(self.average.named_parameters())
         with torch.no_grad():
-            for mean, weight in zip(
-                self.average.parameters(), self.network.parameters(), strict=True
-            ):
-                mean.lerp_(weight, 1 - decay)
+            for name, weight in self.network.named_parameters():
+                kept = self.first[name].lerp(weight, CHANGE) if self.first else weight
+                means[name].lerp_(kept, 1 - decay)
 
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights, copied to the CPU: those to forecast with."""
@@ -160,6 +167,7 @@ class Learner:
         """The state that `restore` needs in addition to the averaged weights."""
         return {
             "network": _on_cpu(self.network),
+            "first": {name: weight.cpu() for name, weight in self.first.items()},
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
             "precision": self.precision.state(),
@@ -167,8 +175,14 @@ class Learner:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint with `state()` in its progress; raises what is wrong there."""
-        for name, tensor in checkpoint.progress["network"].items():
+        # Not in the runs of framecast 0.1, none of which started from pretrained weights.
+        first = checkpoint.progress.get("first", {})
+        for name, tensor in (*checkpoint.progress["network"].items(), *first.items()):
             check_tensor(name, tensor)
+        wanted = self.network.named_parameters() if self.pretrained else ()
+        if {name: w.shape for name, w in first.items()} != {name: w.shape for name, w in wanted}:
+            raise ValueError("first: not the weights of this network")
+        self.first = {name: weight.to(self.device) for name, weight in first.items()}
         self.average.load_state_dict(checkpoint.weights)
         self.network.load_state_dict(checkpoint.progress["network"])
         moments = checkpoint.progress["optimizer"]["state"]

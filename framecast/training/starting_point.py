@@ -7,8 +7,9 @@ from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.prediction.model_files import PRETRAINED_FILE
 
-SHARE_OF_LR = 0.3
-"""Share of the learning rate that is used on pretrained weights."""
+CHANGE = 0.75
+"""Share of what fine-tuning changes in pretrained weights that is kept: a part of the way back to
+where they started forecasts later frames better (Wortsman et al. 2022, arXiv:2109.01903)."""
 
 
 def starts_pretrained(config: Config) -> bool:

@@ -133,29 +133,36 @@ def test_best_is_the_lowest_validation_error_and_metrics_hold_every_epoch(tmp_pa
     assert [event.step for event in events if isinstance(event, StepDone)] == list(range(1, 16))
 
 
-@pytest.mark.parametrize("last_step", [8, 10], ids=["within an epoch", "at its end"])
-def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, last_step):
-    whole = make_trainer(tmp_path / "a", "train.epochs=3")
+@pytest.mark.parametrize(
+    ("last_step", "filters"),
+    [(8, "[6]"), (10, "[6]"), (8, "[64,96]")],
+    ids=["within an epoch", "at its end", "pretrained"],
+)
+def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, last_step, filters):
+    settings = ("train.epochs=3", f"model.filters={filters}")
+    whole = make_trainer(tmp_path / "a", *settings)
+    assert whole.learner.pretrained == (filters != "[6]")
     whole.train()
 
     def stop_in_epoch_two(event):
         if isinstance(event, StepDone) and event.step == last_step:
             os.kill(os.getpid(), signal.SIGINT)
 
-    cut = make_trainer(tmp_path / "b", "train.epochs=3", emit=stop_in_epoch_two)
+    cut = make_trainer(tmp_path / "b", *settings, emit=stop_in_epoch_two)
     with pytest.raises(InterruptedRunError, match=f"stopped after step {last_step},") as stopped:
         cut.train()
     assert f"framecast train --resume {cut.run.path}" in str(stopped.value)
 
     resumed = load_checkpoint(cut.run.last)
-    make_trainer(tmp_path / "b", "train.epochs=3", run=cut.run, resumed=resumed).train()
+    make_trainer(tmp_path / "b", *settings, run=cut.run, resumed=resumed).train()
     for one, other in ((whole.run.last, cut.run.last), (whole.run.best, cut.run.best)):
         expected, found = load_checkpoint(one), load_checkpoint(other)
         for name, tensor in expected.weights.items():
             assert torch.equal(tensor, found.weights[name]), name
     assert load_checkpoint(cut.run.last).progress["counters"]["step"] == 15
     steps = [int(row["step"]) for row in csv.DictReader(cut.run.metrics.open())]
-    assert steps == [0, 5, 10, 15]
+    starts = [0, 0] if whole.learner.pretrained else [0]  # scored before and after the fit
+    assert steps == [*starts, 5, 10, 15]
 
 
 def test_an_interrupt_before_the_first_step_can_be_resumed_too(tmp_path):
@@ -219,6 +226,7 @@ CHANGES = {
     "stages": lambda state: state["counters"].update(stage_mse={"start": []}),
     "unknown counter": lambda state: state["counters"].update(steps=3),
     "weights": lambda state: state["network"].popitem(),
+    "first weights": lambda state: state.update(first={"paint.bias": torch.ones(3)}),
     "weight": lambda state: next(iter(state["network"].values())).view(-1)[:1].fill_(math.nan),
     "moment": lambda state: first_moment(state).update(exp_avg=torch.ones(2, 3)),
     "no moment": lambda state: first_moment(state).pop("exp_avg"),
@@ -305,6 +313,20 @@ def test_average_follows_the_weights_with_the_stated_decay(tmp_path):
     trainer.learner._update_average(990)
     for name, weight in trainer.learner.average.named_parameters():
         torch.testing.assert_close(weight, before[name] + 0.1)
+
+
+def test_of_what_fine_tuning_changes_a_quarter_is_taken_back(tmp_path):
+    trainer = make_trainer(tmp_path, "model.filters=[64, 96]", "train.ema=0")
+    learner = trainer.learner
+    assert learner.pretrained
+    learner.start(new=True)
+    before = {name: weight.clone() for name, weight in learner.average.named_parameters()}
+    with torch.no_grad():
+        for weight in learner.network.parameters():
+            weight.add_(1)
+    learner._update_average(1)
+    for name, weight in learner.average.named_parameters():
+        torch.testing.assert_close(weight, before[name] + 0.75)
 
 
 @pytest.mark.parametrize("loss", ["skill", "mse", "mae", "mix"])
