@@ -195,7 +195,8 @@ class FlowConvLSTM(Forecaster):
         hidden_BFHW, layers = self._recur(state, lead_B)
         motion = self._move(state, hidden_BFHW)
         candidates = self._candidates(state, motion)
-        moving_B8hw = warp(scene.moving_B8hw, motion.displacements_B2hw[0])
+        # Motion is learnt from frames: through what is known of errors no gradient has to flow.
+        moving_B8hw = warp(scene.moving_B8hw, motion.displacements_B2hw[0].detach())
         residual_B1hw, log_errors_B6hw, uncertainty_B1hw = moving_B8hw.split((1, MOVING, 1), dim=1)
         log_errors_B9hw = torch.cat((log_errors_B6hw, scene.log_errors_B3hw), dim=1)
         maps_B6hw = self._look(scene, candidates, residual_B1hw)
