@@ -117,7 +117,7 @@ class CallReader(ExpressionReader):
                     self.note(call.node, f"{name}={value} is not followed; the default is assumed")
         if "data_format" in arguments and arguments["data_format"] is None:
             arguments["data_format"] = self.data_format
-        problems += value_problems(arguments)
+        problems += value_problems(kind, arguments)
         # A name may be an expression that is not followed; input_shape= is an argument of any layer
         name = str(call.keywords.get("name") or "")
         arguments = {**call.keywords, **arguments}

@@ -7,6 +7,7 @@ from typing import Any
 
 from framecast.inspection.sizes import Shape, Size, Symbol, product
 from framecast.inspection.sizes import show_shape as show
+from framecast.nn.convlstm.argument_checks import to_data_format
 from framecast.nn.shapes import to_sizes
 
 Arguments = dict[str, Any]
@@ -122,7 +123,7 @@ class Frame:
     def of(cls, kind: str, arguments: Arguments, shape: Shape) -> Frame:
         check_axes(kind, arguments, shape)
         # channels_first: (batch, [time,] channels, *sides)
-        first = _data_format(arguments) == "channels_first"
+        first = to_data_format(arguments.get("data_format")) == "channels_first"
         lead = len(shape) - rank_of(kind) - 1
         rest = shape[lead:]
         sides, channels = (rest[1:], rest[0]) if first else (rest[:-1], rest[-1])
@@ -131,15 +132,6 @@ class Frame:
     def shape(self, sides: Shape, channels: Size) -> Shape:
         rest = (channels, *sides) if self.first else (*sides, channels)
         return (*self.leading, *rest)
-
-
-def _data_format(arguments: Arguments) -> str:
-    given = arguments.get("data_format") or "channels_last"
-    if given not in ("channels_last", "channels_first"):
-        raise LayerMistakeError(
-            f"data_format is {given!r}", 'write "channels_last" or "channels_first"'
-        )
-    return given
 
 
 def known_channels(channels: Size) -> Size:

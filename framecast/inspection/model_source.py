@@ -13,7 +13,6 @@ from typing import Any
 from framecast.errors import SourceError, UsageError
 from framecast.inspection.keras_code import read_code, read_layer, sequential_graph
 from framecast.inspection.keras_signatures import MERGES, SIGNATURES, parameters_of
-from framecast.inspection.layer_arguments import read_settings
 from framecast.inspection.model_graph import Graph, Node, Tensor, named_axes, over_time
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_walk import inspect_graph
@@ -104,13 +103,37 @@ def read_layers(texts: Sequence[str]) -> Graph:
     for number, text in enumerate(texts, start=1):
         where = f"--layer {number}"
         # A call is Keras' spelling, anything else settings of a ConvLSTM2D
-        if re.match(r"[\w.]+\(.*\)[\s,]*$", text.strip(), re.DOTALL):
-            layers.append(read_layer(text, where))
-        else:
-            layers.append(Node("ConvLSTM2D", "", read_settings(text, where)))
-    for layer in layers:
-        layer.line = None
+        is_call = re.match(r"[\w.]+\(.*\)[\s,]*$", text.strip(), re.DOTALL)
+        layers.append(read_layer(text if is_call else _call_of(text, where), where))
+        layers[-1].line = None
     return sequential_graph(layers)
+
+
+# One setting: no white space or comma, except in brackets, in quotes, and between digits
+_SETTING = re.compile(r"(?:\([^)]*\)?|\[[^\]]*\]?|'[^']*'|\"[^\"]*\"|,(?=\d)|[^\s,(\[])+")
+
+
+def _call_of(text: str, where: str) -> str:
+    """The call that settings stand for: "filters=64 kernel=5,3 padding=same"."""
+    arguments: dict[str, str] = {}
+    for word in _SETTING.findall(text):
+        name, equals, value = word.partition("=")
+        # The short name that the help shows
+        name = "kernel_size" if name == "kernel" else name
+        if not equals:
+            raise UsageError(
+                f"{where}: {word!r} is not NAME=VALUE",
+                remedy='write e.g. "filters=64 kernel=5", or "ConvLSTM2D(filters=64, ...)"',
+            )
+        if name in arguments:
+            raise UsageError(f"{where}: {name} is given twice", remedy="leave one out")
+        if value.lower() in ("true", "false", "none"):
+            value = value.title()
+        elif value.isidentifier():  # a name, such as same or tanh
+            value = repr(value)
+        arguments[name] = value
+    # In parentheses, so that 5,3 is one value
+    return f"ConvLSTM2D({', '.join(f'{name}=({value})' for name, value in arguments.items())})"
 
 
 def parse_sizes(text: str, flag: str = "--input") -> Shape:
