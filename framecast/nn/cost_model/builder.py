@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from framecast.config.schema import ModelConfig
-from framecast.nn.cost_model.tensors import Axes, LayerRecord, size
-from framecast.nn.forecasters.grid import grid_size, paint_side, patch_of, stem_widths
+from framecast.nn.cost_model.tensors import Axes, LayerRecord, axes, lengths, size
+from framecast.nn.forecasters.flow.constants import working_scale
+from framecast.nn.forecasters.grid import coarsest_patch, paint_side, patch_of, stem_widths
 from framecast.nn.recurrence.cost import block_of, live_elements, saved_elements, tiles_of
 from framecast.nn.shapes import FLOAT_BYTES, ConvGeometry
 
@@ -32,28 +33,36 @@ class CostBuilder:
         self, model: ModelConfig, B: int, T: int, Th: int, C: int, frame: tuple[int, int]
     ) -> None:
         self.model, self.B, self.T, self.Th, self.C, self.frame = model, B, T, Th, C, frame
-        # The grid covers the frame; what lies beyond it is padding
-        patch = patch_of(model)
-        self.grid = grid_size(*frame, patch)
-        self.padded = (self.grid[0] * patch, self.grid[1] * patch)
+        # The default network works on large frames at a reduced size
+        self.scale = working_scale(*frame) if model.traits.halves_grid else 1
+        # Whole cells of the coarsest grid cover the frame; what lies beyond it is padding
+        unit = coarsest_patch(model) * self.scale
+        self.padded = tuple(-(-side // unit) * unit for side in frame)
         self.phase = "encode"
         self.records: list[LayerRecord] = []
+        self.context = axes("BTCHW", B, T, C, *frame)
+        self.images, self.image = axes("NCHW", B * T, C, *frame), axes("BCHW", B, C, *frame)
+        self.pixels = axes("BCHW", B, C, *self.padded)
         self.held = size(self.context)
 
-    @property
-    def context(self) -> Axes:
-        return (("B", self.B), ("T", self.T), *self.image()[1:])
+    def maps(
+        self, letter: str, channels: int, cell: int | None = None, *, N: int = 0, T: int = 0
+    ) -> Axes:
+        """Axes of a grid whose cells have sides of `cell` pixels at working size; None: its own.
 
-    def image(self, *, padded: bool = False, frames: int = 0) -> Axes:
-        """Axes of pixels, of the batch or of N `frames`."""
-        height, width = self.padded if padded else self.frame
-        first = ("N", frames) if frames else ("B", self.B)
-        return (first, ("C", self.C), ("H", height), ("W", width))
+        They are those of the batch, of N frames, or of sequences of T steps.
+        """
+        pixels = (cell or patch_of(self.model)) * self.scale
+        first = axes("N", N) if N else axes("BT", self.B, T) if T else axes("B", self.B)
+        return (*first, *axes(f"{letter}HW", channels, *(side // pixels for side in self.padded)))
 
-    def cells(self, letter: str, channels: int, *, steps: int = 0) -> Axes:
-        """Axes of the grid's cells, of one step or of a sequence."""
-        time = (("T", steps),) if steps else ()
-        return (("B", self.B), *time, (letter, channels), ("H", self.grid[0]), ("W", self.grid[1]))
+    def begin_steps(self) -> None:
+        """From here on calls are those of `step`: context, newest frame, h and c are held."""
+        model, self.phase = self.model, "step"
+        # Networks tied to their size carry vectors; coarser grids of further layers are ignored
+        vectors = axes("BU", self.B, sum(model.units))
+        state = vectors if model.traits.tied_to_size else self.maps("F", sum(model.filters))
+        self.held = size(self.context) + size(self.image) + 2 * size(state)
 
     def add(
         self,
@@ -80,11 +89,19 @@ class CostBuilder:
         return output
 
     def pad_to_grid(self, x: Axes) -> Axes:
-        """Pad images to whole cells."""
+        """Pad frames to whole cells."""
         bottom, right = (full - side for full, side in zip(self.padded, self.frame, strict=True))
         operation = "repeat the last row and column" if bottom or right else "nothing to pad"
-        output = (*x[:2], ("H", self.padded[0]), ("W", self.padded[1]))
+        output = (*x[:-2], *axes("HW", *self.padded))
         return self.add("pad_to_grid", operation, x, output, padding=(0, bottom, 0, right))
+
+    def flatten(self, x: Axes) -> Axes:
+        """Frames or a grid as the channels of a single cell, as an LSTM reads them; a view."""
+        row = (*x[:-3], *axes("DHW", size(x[-3:]), 1, 1))
+        return self.add("flatten", "channels, rows and columns in a row", x, row, saved=0)
+
+    def add_change(self) -> None:
+        self.add("frame", "last frame + change", self.image, self.image)
 
     def stem(self, x: Axes) -> Axes:
         """Pad images (N, C, H, W) and embed them: (N, E, H, W) on the grid."""
@@ -100,35 +117,35 @@ class CostBuilder:
         self, name: str, x: Axes, letter: str, channels: int, *, kernel: int, stride: int = 1
     ) -> Axes:
         """A Conv2d with bias and an odd kernel that pads (kernel - 1) / 2 on each side."""
-        before, pad = x[1][1], kernel // 2
-        rows, columns = (-(-length // stride) for _, length in x[2:])
-        output = (x[0], (letter, channels), ("H", rows), ("W", columns))
+        _, before, *sides = lengths(x)
+        output = (x[0], *axes(f"{letter}HW", channels, *(-(-side // stride) for side in sides)))
         return self.add(
             name,
             f"Conv2d {kernel}x{kernel}" + (f", stride {stride}" if kernel > 1 else ""),
             x,
             output,
             parameters=(("weight", (channels, before, kernel, kernel)), ("bias", (channels,))),
-            padding=(pad, pad, pad, pad),
+            padding=(kernel // 2,) * 4,
             macs=size(output) * before * kernel**2,
         )
 
-    def dense(self, name: str, x: Axes, elements: int, *, saved: int | None = None) -> Axes:
+    def dense(self, name: str, x: Axes, elements: int, saved: int | None = None) -> Axes:
         """A Linear layer on (B, U)."""
-        units, output = x[1][1], (x[0], ("D", elements))
-        parameters = (("weight", (elements, units)), ("bias", (elements,)))
-        macs = size(output) * units
+        weight, output = (elements, x[1][1]), (x[0], ("D", elements))
+        parameters = (("weight", weight), ("bias", (elements,)))
+        macs = self.B * math.prod(weight)
         return self.add(name, "Linear", x, output, parameters=parameters, macs=macs, saved=saved)
 
     def convlstm(self, path: str, x: Axes, filters: Sequence[int]) -> Axes:
         """ConvLSTM2D layers, each fed by the one before, with the last of the model's kernels."""
         model, skipped = self.model, len(self.model.kernel_sizes) - len(filters)
         kernels, recurrent = model.kernel_sizes[skipped:], model.recurrent_kernel_sizes[skipped:]
-        layers = zip(filters, kernels, recurrent, strict=True)
-        for number, (width, kernel, own) in enumerate(layers):
-            output = self.convlstm_layer(f"{path}.{number}", x, width, kernel, recurrent=own)
-            # A sequence's caller holds its input; of a step only the new h and c stay
-            self.held += size(x) if self.phase == "encode" else 2 * size(output)
+        for number, width in enumerate(filters):
+            stride = 2 if number and model.traits.halves_grid else 1
+            sides = kernels[number], recurrent[number]
+            output = self.convlstm_layer(f"{path}.{number}", x, width, *sides, stride=stride)
+            # A sequence's caller holds its input
+            self.held += size(x) if self.phase == "encode" else 0
             x = output
         return x
 
@@ -138,34 +155,30 @@ class CostBuilder:
         x: Axes,
         filters: int,
         kernel: int,
+        recurrent: int,
         *,
-        recurrent: int = 0,
         stride: int = 1,
         reads_input: bool = True,
     ) -> Axes:
         """One step on cells (B, C, H, W), or a fused sequence (B, T, C, H, W) in `encode`.
 
-        `recurrent` is the side of the state's kernel, 0: as `kernel`. Without `reads_input` the
-        layer is driven by its own state alone, of the shape of `x`.
+        `recurrent` is the side of the state's kernel. Without `reads_input` the layer is driven by
+        its own state alone, of the shape of `x`.
         """
-        recurrent = recurrent or kernel
-        is_sequence, traits = self.phase == "encode", self.model.traits
-        steps, (_, channels) = dict(x).get("T", 1), x[-3]
+        traits, is_sequence = self.model.traits, self.phase == "encode"
+        steps, (channels, *frame) = dict(x).get("T", 1), lengths(x[-3:])
         inputs = channels if reads_input else 0
         geometry = ConvGeometry.parse(2, kernel_size=kernel, strides=stride)
-        frame = [length for _, length in x[-2:]]
-        rows, columns = geometry.output_sizes(frame)
         # An LSTM is a ConvLSTM with a 1x1 kernel on one cell: its channels are units
         letter = "U" if traits.tied_to_size else "F"
-        output = (*x[:-3], (letter, filters), ("H", rows), ("W", columns))
-        state = self.B * filters * rows * columns
+        output = (*x[:-3], *axes(f"{letter}HW", filters, *geometry.output_sizes(frame)))
+        state = size(output) // steps
         if is_sequence:
-            returned = "h of every step, c of the last"
             saved, workspace = fused_memory(self.B, steps, channels, frame, filters, geometry)
         else:
             # Saved: i, f, the candidate, o, tanh(c), h and c. Workspace: what both convolutions
             # return; without gradients the gates are computed in place.
-            returned, saved, workspace = "h and c", 7 * state, 8 * state
+            saved, workspace = 7 * state, 8 * state
         # All four gates side by side; a sequence starts from zeros, which are not convolved
         gates, later = 4 * filters, steps - 1 if is_sequence else 1
         parameters = {
@@ -178,7 +191,8 @@ class CostBuilder:
         return self.add(
             name,
             f"ConvLSTM2D {kernel}x{kernel}{f', stride {stride}' if stride > 1 else ''}"
-            f"{'' if reads_input else ' without input'}, {filters} filters: {returned}",
+            f"{'' if reads_input else ' without input'}, {filters} filters: "
+            f"{'h of every step, c of the last' if is_sequence else 'h and c'}",
             x,
             output,
             tensors=1 if is_sequence else 2,
@@ -192,13 +206,13 @@ class CostBuilder:
     def paint(self, x: Axes) -> Axes:
         """From cells to pixels in overlapping patches, the padding cropped off."""
         # Patches of twice a cell's side overlap, so that no edges show
-        side, output = paint_side(self.model.patch), self.image()
+        side = paint_side(self.model.patch)
         weight = (x[1][1], self.C, side, side)
         return self.add(
             "paint",
             f"ConvTranspose2d {side}x{side}, stride {self.model.patch}, padding cropped off",
             x,
-            output,
+            self.image,
             parameters=(("weight", weight), ("bias", (self.C,))),
             macs=size(x) * math.prod(weight[1:]),
             saved=math.prod(weight),  # tapered; the pixels are only added to others

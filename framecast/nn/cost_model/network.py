@@ -10,8 +10,8 @@ from collections.abc import Callable
 from framecast.config.networks import PATCH_2015
 from framecast.config.schema import ModelConfig
 from framecast.nn.cost_model.builder import CostBuilder
-from framecast.nn.cost_model.flow_network import encode_flow, step_flow
-from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, size, totals
+from framecast.nn.cost_model.flow_network import flow_convlstm
+from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, axes, size, totals
 
 
 def forecast_cost(
@@ -29,10 +29,7 @@ def forecast_cost(
     lead time. All sizes are at least 1.
     """
     build = CostBuilder(model, batch, context_length, horizon, channels, frame)
-    encode, step = NETWORK_COSTS[model.name]
-    encode(build)
-    build.phase = "step"
-    step(build)
+    _NETWORKS[model.name](build)
     return tuple(build.records)
 
 
@@ -43,121 +40,74 @@ def forecast_totals(
     return totals(forecast_cost(model, channels, frame, **lengths))
 
 
-def _encode_plain(build: CostBuilder) -> None:
-    build.stem(build.image(frames=build.B * build.T))
+def _convlstm(build: CostBuilder) -> None:
+    filters, image = build.model.filters, build.image
+    build.stem(build.images)
     # The last frame is read by the first step
     if build.T > 1:
-        filters = build.model.filters
-        build.convlstm("stack.layers", build.cells("E", filters[0], steps=build.T - 1), filters)
-
-
-def _step_plain(build: CostBuilder) -> None:
-    _paint_plain(build)
-    _add_change(build)
-
-
-def _step_frame(build: CostBuilder) -> None:
-    _paint_plain(build)
-    frame = build.image()
+        build.convlstm("stack.layers", build.maps("E", filters[0], T=build.T - 1), filters)
+    build.begin_steps()
+    build.paint(build.convlstm("stack.layers", build.stem(image), filters))
+    if not build.model.traits.gives_probabilities:
+        build.add_change()
+        return
     # In training the context's frames are forecast, too. Saved for the sigmoid and for the loss
     trained = build.Th + build.T - 1
-    build.add("frame", "sigmoid", frame, frame, saved=2 * trained * size(frame) // build.Th)
+    build.add("frame", "sigmoid", image, image, saved=2 * trained * size(image) // build.Th)
 
 
-def _paint_plain(build: CostBuilder) -> None:
-    filters = build.model.filters
-    _hold_state(build, sum(filters))
-    build.paint(build.convlstm("stack.layers", build.stem(build.image()), filters))
-
-
-def _hold_state(build: CostBuilder, filters: int) -> None:
-    """Hold the context, the newest frame, and h and c of all layers."""
-    # Networks tied to their size carry vectors, one cell
-    cells = 1 if build.model.traits.tied_to_size else build.grid[0] * build.grid[1]
-    build.held = size(build.context) + size(build.image()) + 2 * build.B * filters * cells
-
-
-def _add_change(build: CostBuilder) -> None:
-    frame = build.image()
-    build.add("frame", "last frame + change", frame, frame, workspace=size(frame))
-
-
-def _row(elements: int) -> Axes:
-    """A frame or grid as the channels of a single cell, as an LSTM reads it."""
-    return (("D", elements), ("H", 1), ("W", 1))
-
-
-def _encode_cnn_lstm(build: CostBuilder) -> None:
-    row = _flatten(build, build.stem(build.image(frames=build.B * build.T)))
+def _cnn_lstm(build: CostBuilder) -> None:
+    units = build.model.units
+    row = build.flatten(build.stem(build.images))
     if build.T > 1:
-        sequence = (("B", build.B), ("T", build.T - 1), *row[1:])
-        build.convlstm("stack.layers", sequence, build.model.units)
-
-
-def _step_cnn_lstm(build: CostBuilder) -> None:
-    _hold_state(build, sum(build.model.units))
-    row = _flatten(build, build.stem(build.image()))
-    h = build.convlstm("stack.layers", row, build.model.units)
-    cells = build.cells("F", build.model.filters[-1])
+        sequence = (*axes("BT", build.B, build.T - 1), *row[1:])
+        build.convlstm("stack.layers", sequence, units)
+    build.begin_steps()
+    h = build.convlstm("stack.layers", build.flatten(build.stem(build.image)), units)
+    cells = build.maps("F", build.model.filters[-1])
     build.dense("dense", h[:2], size(cells[1:]))
     build.paint(cells)
-    _add_change(build)
+    build.add_change()
 
 
-def _flatten(build: CostBuilder, cells: Axes) -> Axes:
-    row = (cells[0], *_row(size(cells[1:])))
-    # A view, so nothing is copied
-    return build.add("flatten", "the grid in a row", cells, row, saved=0, workspace=-size(row))
-
-
-def _encode_fc_lstm(build: CostBuilder) -> None:
-    # The layers read a view of the context, which is then counted as their input
-    build.held, frames = 0, (*build.context[:2], *_row(size(build.context[2:])))
-    build.add("flatten", "frames in a row", build.context, frames, saved=0)
-    build.convlstm("core.encoder.layers", frames, build.model.units)
-
-
-def _step_fc_lstm(build: CostBuilder) -> None:
+def _fc_lstm(build: CostBuilder) -> None:
     units = build.model.units
-    _hold_state(build, sum(units))
-    h = _step_forecaster(build, (("B", build.B), ("U", units[0]), ("H", 1), ("W", 1)), units)
-    build.dense("head", h[:2], size(build.context[2:]), saved=0)  # added to the last frame
-    _add_change(build)
+    # The layers read a view of the context, which is counted as their input
+    build.held = 0
+    build.convlstm("core.encoder.layers", build.flatten(build.context), units)
+    build.begin_steps()
+    h = _forecaster(build, axes("BUHW", build.B, units[0], 1, 1), units)
+    # Nothing is saved of what is added to the last frame
+    build.dense("head", h[:2], size(build.context[2:]), saved=0)
+    build.add_change()
 
 
-def _encode_shi2015(build: CostBuilder) -> None:
-    padded = build.pad_to_grid(build.image(frames=build.B * build.T))
-    folded = build.cells("C", build.C * PATCH_2015**2, steps=build.T)
-    cells = (padded[0], *folded[2:])
-    build.add("fold", f"{PATCH_2015}x{PATCH_2015} patches into channels", padded, cells)
-    build.convlstm("core.encoder.layers", folded, build.model.filters)
-
-
-def _step_shi2015(build: CostBuilder) -> None:
-    filters = build.model.filters
-    _hold_state(build, sum(filters))
-    _step_forecaster(build, build.cells("F", filters[0]), filters)
+def _shi2015(build: CostBuilder) -> None:
+    filters, folded = build.model.filters, build.C * PATCH_2015**2
+    patches = f"{PATCH_2015}x{PATCH_2015} patches"
+    padded = build.pad_to_grid(build.images)
+    build.add("fold", f"{patches} into channels", padded, build.maps("C", folded, N=padded[0][1]))
+    build.convlstm("core.encoder.layers", build.maps("C", folded, T=build.T), filters)
+    build.begin_steps()
+    _forecaster(build, build.maps("F", filters[0]), filters)
     # Hidden states of all layers side by side, Shi et al. 2015, figure 3
-    cells = build.cells("F", sum(filters))
-    maps = build.conv("head", cells, "C", build.C * PATCH_2015**2, kernel=1)
-    padded = build.image(padded=True)
-    build.add("unfold", f"channels into {PATCH_2015}x{PATCH_2015} patches", maps, padded)
-    build.add("frame", "sigmoid, padding cropped off", padded, build.image())
+    cells = build.conv("head", build.maps("F", sum(filters)), "C", folded, kernel=1)
+    build.add("unfold", f"channels into {patches}", cells, build.pixels)
+    build.add("frame", "sigmoid, padding cropped off", build.pixels, build.image)
 
 
-def _step_forecaster(build: CostBuilder, state: Axes, filters: tuple[int, ...]) -> Axes:
+def _forecaster(build: CostBuilder, state: Axes, filters: tuple[int, ...]) -> Axes:
     """The second stack of an encoder-forecaster, whose first layer has no input."""
     kernel = build.model.recurrent_kernel_sizes[0]
-    first = build.convlstm_layer("core.first", state, filters[0], kernel, reads_input=False)
-    return build.convlstm("core.rest.layers", first, filters[1:])
+    x = build.convlstm_layer("core.first", state, filters[0], kernel, kernel, reads_input=False)
+    return build.convlstm("core.rest.layers", x, filters[1:])
 
 
-NETWORK_COSTS: dict[str, tuple[Callable[[CostBuilder], None], Callable[[CostBuilder], None]]] = {
-    "flow-convlstm": (encode_flow, step_flow),
-    "convlstm": (_encode_plain, _step_plain),
-    "frame-convlstm": (_encode_plain, _step_frame),
-    "cnn-lstm": (_encode_cnn_lstm, _step_cnn_lstm),
-    "fc-lstm": (_encode_fc_lstm, _step_fc_lstm),
-    "shi2015": (_encode_shi2015, _step_shi2015),
+_NETWORKS: dict[str, Callable[[CostBuilder], None]] = {
+    "flow-convlstm": flow_convlstm,
+    "convlstm": _convlstm,
+    "frame-convlstm": _convlstm,
+    "cnn-lstm": _cnn_lstm,
+    "fc-lstm": _fc_lstm,
+    "shi2015": _shi2015,
 }
-"""How each network encodes a context, and how it steps."""

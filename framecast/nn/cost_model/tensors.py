@@ -69,9 +69,18 @@ class Totals:
         return 5 * self.weight_bytes
 
 
+def axes(letters: str, *lengths: int) -> Axes:
+    """Axes named by a letter each: `axes("BCHW", 2, 3, 37, 22)`."""
+    return tuple(zip(letters, lengths, strict=True))
+
+
+def lengths(axes: Axes) -> tuple[int, ...]:
+    return tuple(length for _, length in axes)
+
+
 def size(axes: Axes) -> int:
     """Elements of a tensor with these axes."""
-    return math.prod(length for _, length in axes)
+    return math.prod(lengths(axes))
 
 
 def channels_last(axes: Axes) -> Axes:
