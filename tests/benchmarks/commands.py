@@ -8,7 +8,6 @@ tiles save of it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -22,7 +21,7 @@ import numpy as np
 
 from framecast.video.writers.open import write_frames
 
-from .shared.output import machine, table, write_json
+from .shared.output import command_line, table, write_json
 
 
 class Cost(NamedTuple):
@@ -106,11 +105,10 @@ def train_small_model(folder: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.commands")
+    parser = command_line("commands")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
     parser.add_argument("--frames", type=int, nargs="+", default=[100, 1000], metavar="N")
     parser.add_argument("--only", default="", metavar="TEXT", help="commands whose name holds this")
-    parser.add_argument("--output", type=Path, default=Path("runs/commands"), metavar="DIR")
     options = parser.parse_args()
     costs: dict[str, list[Cost]] = {}
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
@@ -121,7 +119,7 @@ def main() -> None:
                     cost = run(arguments, code)
                     costs.setdefault(name, []).extend([cost] if number else [])
     record = {name: [cost._asdict() for cost in rounds] for name, rounds in costs.items()}
-    write_json(options.output / "commands.json", {"machine": machine(), "costs": record})
+    write_json(options.output / "commands.json", {"costs": record})
     rows = []
     for name, rounds in costs.items():
         seconds, processor, peak = (statistics.median(each) for each in zip(*rounds, strict=True))

@@ -8,7 +8,6 @@ what is found holds for any weights. Axes as in `framecast/nn/forecasters/base.p
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,8 +25,9 @@ from framecast.errors import CheckpointError
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.video.readers.open import open_sources
+from tests.support.textures import translating
 
-from .shared.output import machine, table, write_json
+from .shared.output import command_line, table, write_json
 
 RAIN = Path(__file__).parents[2] / "sample_data/rain"
 INK, PALE = "#333333", "#808080"
@@ -81,26 +81,6 @@ def influence(
     return felt_BTCHW[0, -1, 0].detach().abs().numpy()
 
 
-def drifting_waves(size: tuple[int, int], steps: int) -> Tensor:
-    """A texture that drifts 0.7 rows and 1.3 columns a frame and closes round the edges.
-
-    (1, steps, 1, H, W) in [0, 1].
-    """
-    torch.manual_seed(1)
-    rows, columns = (torch.arange(length) / length for length in size)
-    frames = torch.zeros(steps, *size)
-    for down, right, phase in zip(
-        torch.randint(-6, 7, (40,)), torch.randint(-6, 7, (40,)), torch.rand(40), strict=True
-    ):
-        for t in range(steps):
-            turns = down * (rows - 0.7 * t / size[0])[:, None] + right * (
-                columns - 1.3 * t / size[1]
-            )
-            frames[t] += torch.cos(2 * torch.pi * (turns + phase))
-    frames -= frames.min()
-    return (frames / frames.max())[None, :, None]
-
-
 @torch.no_grad()
 def unlike_when_moved(network: Forecaster, size: tuple[int, int], cells: tuple[int, int]) -> float:
     """How far the forecast of a moved clip is from the moved forecast, away from the borders.
@@ -108,7 +88,7 @@ def unlike_when_moved(network: Forecaster, size: tuple[int, int], cells: tuple[i
     The root mean square of the difference, as a share of the standard deviation of the changes
     forecast: 0 for a network that treats all places alike. The clip moves by whole `cells`.
     """
-    context_BTCHW = drifting_waves(size, 3)
+    context_BTCHW = translating(3, *size, (1.3, 0.7))[None, :, None]
     shift = tuple(CELL * number for number in cells)
     moved_BTCHW = torch.roll(context_BTCHW, shift, dims=(-2, -1))
     network.train()
@@ -203,16 +183,14 @@ def draw(path: Path, maps: Mapping[str, Mapping[int, np.ndarray]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.comparison")
-    parser.add_argument("--output", type=Path, default=Path("runs/comparison"), metavar="DIR")
-    options = parser.parse_args()
+    folder = command_line("comparison").parse_args().output
     found = {name: experiments(name) for name in NETWORKS}
     header = ["", "x", "h", f"a pixel is felt {AGES[0]} and {AGES[-1]} frames later in"]
     header += ["forecast of a shifted clip is off by", "another frame size"]
     rows = [row for row, _ in found.values()]
-    record = {"machine": machine(), "rows": [dict(zip(header, row, strict=True)) for row in rows]}
-    write_json(options.output / "comparison.json", record)
-    draw(options.output / "comparison.png", {name: maps for name, (_, maps) in found.items()})
+    record = {"rows": [dict(zip(header, row, strict=True)) for row in rows]}
+    write_json(folder / "comparison.json", record)
+    draw(folder / "comparison.png", {name: maps for name, (_, maps) in found.items()})
     print(table(header, rows))
 
 

@@ -37,7 +37,7 @@ from framecast.video.frame_size import parse_size
 from framecast.video.readers.open import open_source
 
 from .shared.clips import CONTEXT, HORIZON, Clip, late_part, read_clips
-from .shared.output import count, machine, run, table, write_json
+from .shared.output import command_line, count, run, table, write_json
 from .shared.pysteps_methods import pysteps_methods
 
 TASK = (f"data.context_length={CONTEXT}", f"data.horizon={HORIZON}")
@@ -45,7 +45,7 @@ TASK = (f"data.context_length={CONTEXT}", f"data.horizon={HORIZON}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.contest")
+    parser = command_line("contest")
     add = parser.add_argument
     add("clips", type=Path, nargs="+", metavar="CLIP", help="videos, or folders of frame folders")
     add("--color", choices=("gray", "rgb"), default="gray")
@@ -59,7 +59,6 @@ def main() -> None:
     choice.add_argument("--leave-out", action="store_true", help="score clips left out of training")
     add("--windows", type=count, default=8, help="windows scored of a clip at most (default 8)")
     add("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings")
-    add("--output", type=Path, default=Path("runs/contest"), metavar="DIR")
     options = parser.parse_args()
     run(parser, lambda: benchmark(options))
 
@@ -70,16 +69,16 @@ def benchmark(options: argparse.Namespace) -> None:
     if options.scale:
         peers |= pysteps_methods(read_scale(options.scale))
     size = parse_size(options.size, "--size: expected HEIGHTxWIDTH") if options.size else None
-    record: dict[str, Any] = {"machine": machine(), "clips": []}
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
         clips = read_clips(options.clips, Path(scratch), options.color, size)
         for model, scored in models(options, clips):
             for clip, part in scored:
                 scores = score_clip(model, clip, part, options, peers)
-                record["clips"].append({"model": str(model), **scores})
-                write_json(options.output / "contest.json", record)
-    print(mean_table(record["clips"]))
-    for row in record["clips"]:
+                rows.append({"model": str(model), **scores})
+                write_json(options.output / "contest.json", {"clips": rows})
+    print(mean_table(rows))
+    for row in rows:
         print(f"{row['clip']}: {row['summary']}")
 
 

@@ -8,7 +8,6 @@ tensors alive in one training step, without what the step was given; it is count
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -31,7 +30,7 @@ from .shared.layers import (
     frames,
     run_step,
 )
-from .shared.output import machine, table, write_json
+from .shared.output import command_line, table, write_json
 from .shared.timing import Run, interleaved, median_milliseconds
 
 THREADS = 2
@@ -100,7 +99,7 @@ def benchmark(
             print(name, kind, {each: round(ms) for each, ms in times[kind][name].items()})
             if training and device == "cpu":
                 memory[name] = {each: peak_megabytes(run) for each, run in runs.items()}
-        record = {"machine": machine(), "precision": precision, "ms": times, "peak_mb": memory}
+        record = {"precision": precision, "ms": times, "peak_mb": memory}
         write_json(output / "layer.json", record)
     for kind, rows in times.items():
         print("\n" + time_table(kind, rows))
@@ -109,8 +108,7 @@ def benchmark(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.layer", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("runs/layer"), metavar="DIR")
+    parser = command_line("layer")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bfloat16", action="store_true", help="autocast")

@@ -20,7 +20,7 @@ import numpy as np
 
 from framecast.errors import SourceError
 
-from .shared.output import count, run
+from .shared.output import command_line, count, run
 
 CANVAS, DIGIT, STEP = 64, 28, 0.1
 IDX_IMAGES = 2051
@@ -93,12 +93,11 @@ framecast evaluate runs/train-1 {tests} --horizon 10 --stride 20 --windows 0 --p
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.moving_mnist")
+    parser = command_line("moving_mnist")
     add = parser.add_argument
     add("--digits", type=Path, required=True, metavar="FILE", help="idx3-ubyte, gzipped or not")
     add("--sequences", type=count, default=10_000, help="to train on, 10, 20, ... (default 10000)")
     add("--tests", type=count, default=1000, help="sequences to score (default 1000)")
-    add("--output", type=Path, default=Path("runs/moving_mnist"), metavar="DIR")
     options = parser.parse_args()
     if options.sequences % 10:
         parser.error("--sequences: a tenth is held out, so that it must be a multiple of 10")

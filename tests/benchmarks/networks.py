@@ -8,11 +8,9 @@ ratio take turns, and its median over the rounds is shown.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from functools import partial
-from pathlib import Path
 
 import cv2
 import torch
@@ -30,7 +28,7 @@ from framecast.training.losses import skill_loss
 from framecast.video.frame_size import target_size
 
 from .shared.layers import SHAPES, bare_convolutions
-from .shared.output import machine, table, write_json
+from .shared.output import command_line, table, write_json
 from .shared.timing import Run, interleaved, median_milliseconds
 
 CONTEXT, HORIZON = 6, 12
@@ -105,13 +103,12 @@ def measure(pair: Pair, rounds: int) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.networks")
+    parser = command_line("networks")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
-    parser.add_argument("--output", type=Path, default=Path("runs/networks"), metavar="DIR")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    record, rows = {"machine": machine()}, []
+    record, rows = {}, []
     for name, pair in pairs(16, 96, (1080, 1920)).items():
         first, second, ratio = measure(pair, options.rounds)
         record[name] = {"milliseconds": first, "relative to": second, "ratio": ratio}

@@ -39,6 +39,7 @@ from framecast.cli.main import main as framecast
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.runtime.output_files import YOUNG
 from framecast.training import pipeline  # noqa: F401  (loaded once for all children)
+from tests.support.children import GIGABYTE, Limits, Outcome, run_child
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
@@ -53,7 +54,7 @@ FLAGS = (
 WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
 """Audit events, besides "open" for writing, of operations that change folders."""
 
-MOST_SECONDS = 1800
+LIMITS = Limits(seconds=1800, memory=8 * GIGABYTE)
 """A child that takes longer hangs; a busy machine may be slow."""
 
 
@@ -101,21 +102,20 @@ def _names(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in folder.rglob("*")]
 
 
-def start(place: Place, before: Callable[[int], None] = lambda count: None) -> int:
-    """Fork a child that runs the command; `before` is called before each of its file operations."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        with (place.temporary.parent / "log").open("ab") as log:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
+def run(
+    place: Place,
+    before: Callable[[int], None] = lambda count: None,
+    begin: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Run the command in a child that calls `begin`, and `before` ahead of each file operation."""
+
+    def call() -> int:
         tempfile.tempdir = str(place.temporary)
         _audit(place, before)
-        code = framecast(place.command())
-    finally:
-        os._exit(code)
+        begin()
+        return framecast(place.command())
+
+    return run_child(call, place.runs.parent, LIMITS)
 
 
 def _audit(place: Place, before: Callable[[int], None]) -> None:
@@ -136,18 +136,6 @@ def _audit(place: Place, before: Callable[[int], None]) -> None:
     sys.addaudithook(hook)
 
 
-def wait(child: int) -> int:
-    """The exit code of a child, negative for a signal; an endless one is an error."""
-    for _ in range(100 * MOST_SECONDS):
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    raise TimeoutError(f"a child takes longer than {MOST_SECONDS} s")
-
-
 def kill_before(number: int) -> Callable[[int], None]:
     """What makes a process kill itself before file operation `number`."""
 
@@ -158,24 +146,23 @@ def kill_before(number: int) -> Callable[[int], None]:
     return before
 
 
-def counted_operations(place: Place) -> tuple[int, float]:
-    """File operations and seconds of CPU time of an undisturbed command."""
-    reading, writing = os.pipe()
-    before = os.times()
-    child = start(place, lambda count: os.write(writing, b"."))
-    os.close(writing)
-    operations = 0
-    while block := os.read(reading, 4096):
-        operations += len(block)
-    os.close(reading)
-    if wait(child) != 0:
-        raise RuntimeError((place.temporary.parent / "log").read_text())
-    after = os.times()
-    return operations, sum(after[2:4]) - sum(before[2:4])
+def kill_after(seconds: float, sent: signal.Signals) -> Callable[[], None]:
+    """What makes a process have itself sent a signal once it has computed for so many seconds."""
+
+    def begin() -> None:
+        child = os.getpid()
+        if os.fork() == 0:
+            try:
+                _wait_for(child, seconds)
+                os.kill(child, sent)
+            finally:
+                os._exit(0)
+
+    return begin
 
 
-def wait_for(child: int, seconds: float) -> None:
-    """Return once a child has computed for so many seconds, or has ended."""
+def _wait_for(child: int, seconds: float) -> None:
+    """Return once a process has computed for so many seconds, or has ended."""
     ticks = seconds * os.sysconf("SC_CLK_TCK")
     # Fields 14 and 15 of /proc/PID/stat (proc_pid_stat(5)), counted after the name in brackets.
     while True:
@@ -185,15 +172,27 @@ def wait_for(child: int, seconds: float) -> None:
         time.sleep(0.002)
 
 
+def counted_operations(place: Place) -> tuple[int, float]:
+    """File operations and seconds of CPU time of an undisturbed command."""
+    reading, writing = os.pipe()
+    started = os.times()
+    outcome = run(place, lambda count: os.write(writing, b"."))
+    if outcome.code != 0:
+        raise RuntimeError(outcome.err)
+    ended, operations = os.times(), len(os.read(reading, 65536))  # all that a pipe holds
+    os.close(reading)
+    os.close(writing)
+    return operations, sum(ended[2:4]) - sum(started[2:4])
+
+
 def recovered(place: Place, whole: dict[str, Any]) -> list[str]:
     """Give the one command after a kill; what is not as it should be then."""
     leftovers = [n for n in _names(place.runs) if ".part" in n]
     if leftovers:
         time.sleep(YOUNG)  # younger ones might belong to a process that is just starting
-    if wait(start(place)) != 0:
-        return [
-            "the command after the kill failed: " + (place.temporary.parent / "log").read_text()
-        ]
+    outcome = run(place)
+    if outcome.code != 0:
+        return [f"the command after the kill failed: {outcome.err}"]
     found = place.contents()
     return [
         f"{key} differs" + (f": {found[key]}" if key in ("names", "tmp", "table") else "")
@@ -215,48 +214,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     rng = random.Random(options.seed)
-    faults, done = [], Counter()
+    faults, done = 0, Counter()
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
         reference = Place(folder / "whole")
         operations, seconds = counted_operations(reference)
         whole = reference.contents()
         midway = Place(folder / "midway")
-        wait(start(midway, kill_before(operations // 2)))
-        copy = Place(folder / "copy", midway)
-        resumed, _ = counted_operations(copy)
-        print(
-            f"a run: {operations} file operations, {seconds:.1f} s; a resume: {resumed} "
-            "file operations",
-            flush=True,
-        )
-        before = [(None, n + 1) for n in range(operations)] + [
-            (midway, n + 1) for n in range(resumed)
-        ]
+        run(midway, kill_before(operations // 2))
+        resumed, _ = counted_operations(Place(folder / "copy", midway))
+        print(f"{operations} file operations and {seconds:.1f} s a run, {resumed} a resume")
+        before = [(None, n + 1) for n in range(operations)]
+        before += [(midway, n + 1) for n in range(resumed)]
         chosen = rng.sample(before, min(len(before), options.kills // 2))
         for number in range(options.kills):
-            case = folder / f"case-{number}"
-            if number < len(chosen):
-                origin, operation = chosen[number]
-                place = Place(case, origin)
-                kind, code = "before a file operation", wait(start(place, kill_before(operation)))
-                what = f"SIGKILL before file operation {operation} of a "
-                what += "run" if origin is None else "resume"
+            origin, operation = chosen[number] if number < len(chosen) else (None, None)
+            place = Place(folder / f"case-{number}", origin)
+            if operation:
+                kind = "SIGKILL before file operations"
+                run(place, kill_before(operation))
+                what = f"{kind[:-1]} {operation} of a {'resume' if origin else 'run'}"
             else:
-                place = Place(case)
                 sent, moment = SIGNALS[number % 3], rng.random() * seconds
-                child = start(place)
-                wait_for(child, moment)
-                os.kill(child, sent)
-                kind, code = f"{sent.name} at random", wait(child)
+                kind = f"{sent.name} at random"
+                code = run(place, begin=kill_after(moment, sent)).code
                 what = f"{sent.name} after {moment:.2f} s (exit {code})"
             done[kind] += 1
-            problems = recovered(place, whole)
-            if problems:
-                faults.append(f"{what}: {'; '.join(problems)}")
-                print(faults[-1], flush=True)
-            shutil.rmtree(case)
-    print(f"{options.kills} kills, {len(faults)} faults: {dict(done)}")
+            if problems := recovered(place, whole):
+                faults += 1
+                print(f"{what}: {'; '.join(problems)}", flush=True)
+            shutil.rmtree(place.runs.parent)
+    print(f"{options.kills} kills, {faults} faults: {dict(done)}")
     return 1 if faults else 0
 
 

@@ -28,10 +28,18 @@ def machine() -> dict[str, Any]:
     }
 
 
+def command_line(name: str) -> argparse.ArgumentParser:
+    """The command line of a benchmark; its record goes into a folder of its own."""
+    made = argparse.ArgumentParser(prog=f"python -m tests.benchmarks.{name}")
+    made.add_argument("--output", type=Path, default=Path("runs", name), metavar="DIR")
+    return made
+
+
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record, in place of an earlier one."""
+    """Write a record and the machine it is from, in place of an earlier one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    content = json.dumps({"machine": machine(), **record}, indent=1, allow_nan=False)
+    path.write_text(content + "\n", encoding="utf-8")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
