@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 
 from rich.text import Text
@@ -13,7 +12,7 @@ from framecast.errors import FramecastError
 from framecast.inspection.diagram import Box, check_diagram, draw
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_table import boxes, sums, table
-from framecast.inspection.tensor_table import COLUMNS, Inspection, cells, remark, row
+from framecast.inspection.tensor_table import Inspection, details, row
 from framecast.runtime.text import aligned, counted
 
 # Column from which a terminal shows the rest of what stands below a layer
@@ -58,10 +57,7 @@ def show_inspection(
     for _, _, sentence in report.figures:
         show_line(sentence)
     show_line("")
-    if verbose:
-        _print_sections(report)
-    else:
-        _print_lines(report)
+    _print_lines(report, verbose)
     show_warnings(report.warnings)
     show_notes(report.notes)
 
@@ -78,24 +74,13 @@ def _print_table(sentences: Iterable[str], lines: Iterable[str]) -> None:
         show_line(line, "dim" if number == 0 or detail else "", DETAIL if detail else last)
 
 
-def _print_lines(report: Inspection) -> None:
-    """One line a tensor: name, output, parameters, and what happens."""
+def _print_lines(report: Inspection, verbose: bool) -> None:
+    """One line a tensor: name, output, parameters, and what happens; details below if `verbose`."""
     rows = [row(line) for section in report.sections for line in section.lines]
-    lines = zip(rows, aligned([columns[:-1] for columns in rows], right={2}), strict=True)
+    starts = iter(aligned([columns[:-1] for columns in rows], right={2}))
     for section in report.sections:
         show_line(section.title, "bold")
-        for (*_, operation), start in islice(lines, len(section.lines)):
-            show_line(f"  {start}  {operation}".rstrip(), column=len(start) + 4)
-
-
-def _print_sections(report: Inspection) -> None:
-    rows = [cells(line) for section in report.sections for line in section.lines]
-    header, *lines = aligned([COLUMNS, *rows], right={len(COLUMNS) - 1})
-    left = iter(lines)
-    for section in report.sections:
-        show_line(section.title, "bold")
-        show_line(header, "dim")
-        for line in section.lines:
-            show_line(next(left), column=DETAIL)
-            show_line(f"    {remark(line)}", "dim", DETAIL)
-        show_line("")
+        for line, start in zip(section.lines, starts, strict=False):
+            show_line(f"  {start}  {row(line)[-1]}".rstrip(), column=len(start) + 4)
+            for detail in details(line) if verbose else ():
+                show_line(f"    {detail}", "dim", DETAIL)

@@ -12,7 +12,7 @@ from framecast.inspection.sizes import Symbol
 from framecast.nn.convlstm.argument_checks import to_layer_norm, to_rate
 from framecast.nn.convlstm.keras_identifiers import check_name
 from framecast.nn.convlstm.keras_names import (
-    ACTIVATION_COSTS,
+    ACTIVATION_NAMES,
     CONSTRAINT_NAMES,
     INITIALIZER_NAMES,
     REGULARIZER_NAMES,
@@ -22,7 +22,7 @@ _OLD_FORMATS = {"th": "channels_first", "tf": "channels_last"}
 
 # By the last word of an argument: names that framecast knows, and those that only Keras does
 _NAMES: dict[str, tuple[Iterable[str], tuple[str, ...]]] = {
-    "activation": (ACTIVATION_COSTS, ("glu", "threshold")),
+    "activation": (ACTIVATION_NAMES, ("glu", "threshold")),
     "initializer": (INITIALIZER_NAMES, ("identity",)),
     "regularizer": (REGULARIZER_NAMES, ("l1_l2", "orthogonal_regularizer")),
     "constraint": (CONSTRAINT_NAMES, ()),

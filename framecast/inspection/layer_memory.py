@@ -6,13 +6,12 @@ Does not import torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from framecast.inspection.kernel_layers import geometry_of, is_fused
-from framecast.inspection.layer_outcome import Frame, LayerOutcome
+from framecast.inspection.layer_outcome import Arguments, Frame, LayerOutcome
 from framecast.inspection.model_graph import Node
 from framecast.inspection.sizes import Shape, is_known, product
-from framecast.nn.convlstm.keras_names import ACTIVATION_COSTS
+from framecast.nn.convlstm.keras_names import SAVE_RESULT_ALONE
 from framecast.nn.cost_model.builder import fused_memory
 
 
@@ -54,41 +53,22 @@ def _convlstm(node: Node, shape: Shape, output: Shape) -> tuple[int, int]:
         geometry_of(node.kind, arguments),
         recompute=arguments["recompute"],
     )
-    phi, sigma = (
-        _activation_name(arguments[argument]) for argument in ("activation", "recurrent_activation")
-    )
-    normed, peephole = arguments["layer_norm"], arguments["peephole"]
     fused = is_fused(arguments)  # everything else runs step by step
     if not fused or arguments["dropout"] or arguments["recurrent_dropout"]:
         # With dropout each gate reads its own copy
         copies, hidden = (4 if arguments[name] else 1 for name in ("dropout", "recurrent_dropout"))
-        gates = _saved_by_gates(phi, sigma, normed=normed, peephole=peephole)
-        saved = (copies - 1) * given + steps * state * (hidden + gates)
+        saved = (copies - 1) * given + steps * state * (hidden + _saved_by_gates(arguments))
     if not fused:
         # Pre-activations of all steps, their normalisation, and a step's gates
         sums = steps * 4 * state
-        workspace = max(3 * sums if normed else sums, sums + 14 * state) - state
+        workspace = max(3 * sums if arguments["layer_norm"] else sums, sums + 14 * state) - state
     return given + saved, given + returned + workspace
 
 
-def _activation_name(activation: Any) -> str:
-    """An activation's name; "" for a user's function, which is counted like most."""
-    return activation or "linear" if isinstance(activation, str | None) else ""
-
-
-def _saved_by_gates(phi: str, sigma: str, *, normed: bool, peephole: bool) -> int:
+def _saved_by_gates(arguments: Arguments) -> int:
     """Tensors of the size of h that a step of the loop saves, h itself apart."""
-    activation, gates = (ACTIVATION_COSTS.get(name, 1) for name in (phi, sigma))
-    # i, f, the candidate, o, activation(c) and c
-    count = 6
-    # What activations save besides their result: pre-activations of all four, or of three
-    if activation > 0 or (gates > 0 and not peephole):
-        count += 4
-    if gates > 0 and peephole:
-        count += 3
-    if activation > 1:
-        count += 2
-    if gates > 1:
-        count += 3
+    functions = (arguments["activation"], arguments["recurrent_activation"])
+    # i, f, the candidate, o, activation(c) and c; most activations save pre-activations, too
+    count = 6 if all(each in (*SAVE_RESULT_ALONE, None) for each in functions) else 10
     # Both sums and c, which LayerNorm keeps with their means and variances
-    return count + 17 if normed else count
+    return count + 17 if arguments["layer_norm"] else count

@@ -5,6 +5,8 @@ Does not import torch.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,6 @@ from framecast.nn.shapes import FLOAT_BYTES
 from framecast.runtime.text import show_bytes
 
 ITEM_BYTES = {"uint8": 1, "uint16": 2, "float32": FLOAT_BYTES}
-COLUMNS = ("tensor", "channels_first", "channels_last", "size")
 _SIDES = ("top", "bottom", "left", "right")
 
 
@@ -67,12 +68,6 @@ def tensor_dict(line: LayerRecord) -> dict[str, Any]:
     }
 
 
-def cells(line: LayerRecord) -> tuple[str, str, str, str]:
-    """A tensor as text, one for each of COLUMNS."""
-    first, last = show_axes(line.output), show_axes(channels_last(line.output))
-    return line.name, first, last, show_bytes(_bytes(line))
-
-
 def row(line: LayerRecord) -> tuple[str, str, str, str]:
     """A tensor on one line: name, output, parameters, and the operation with its padding."""
     times = f", {line.calls} times" if line.calls > 1 else ""
@@ -81,11 +76,11 @@ def row(line: LayerRecord) -> tuple[str, str, str, str]:
     return line.name, show_axes(line.output), count, operation
 
 
-def remark(line: LayerRecord) -> str:
-    """The operation, how often it is called, its padding and its weights."""
-    times = f" ({line.calls} times)" if line.calls > 1 else ""
-    weights = (f", {name} {'x'.join(map(str, shape))}" for name, shape in line.parameters)
-    return f"{line.operation}{times}{_padding(line)}{''.join(weights)}"
+def details(line: LayerRecord) -> Iterator[str]:
+    """The other order of axes with the bytes of one result, and the weights."""
+    yield f"channels last {show_axes(channels_last(line.output))}, {show_bytes(_bytes(line))}"
+    for name, shape in line.parameters:
+        yield f"{name} {' x '.join(map(str, shape))} = {math.prod(shape):,}"
 
 
 def _bytes(line: LayerRecord) -> int:

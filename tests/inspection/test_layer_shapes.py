@@ -135,7 +135,7 @@ MEMORY = [
     *(
         ((2, 5, 17, 28, 3), f"filters=6 kernel=3 {argument}={name} return_sequences=true")
         for argument in ("activation", "recurrent_activation")
-        for name in keras_names.ACTIVATION_COSTS
+        for name in keras_names.ACTIVATION_NAMES
     ),
 ]
 
@@ -156,7 +156,7 @@ def test_the_names_read_without_torch_are_those_the_layer_knows():
     def known(registry):
         return {*registry} | {r.__name__ for r in registry.values() if inspect.isclass(r)}
 
-    assert {*keras_names.ACTIVATION_COSTS} == known(ACTIVATIONS)
+    assert {*keras_names.ACTIVATION_NAMES} == known(ACTIVATIONS)
     for found, registry in (
         (keras_names.INITIALIZER_NAMES, INITIALIZERS),
         (keras_names.REGULARIZER_NAMES, REGULARIZERS_BY_NAME),

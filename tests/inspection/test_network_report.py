@@ -17,7 +17,7 @@ from framecast.data.decoding import decode_clips
 from framecast.data.plan import make_plan
 from framecast.errors import CheckpointError, ConfigError, SourceError, UsageError
 from framecast.inspection.network_report import inspect_clips, inspect_target
-from framecast.inspection.tensor_table import COLUMNS, cells, remark, tensor_dict
+from framecast.inspection.tensor_table import details, row, tensor_dict
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
 from framecast.prediction.loaded_forecaster import load_forecaster
@@ -136,7 +136,6 @@ def test_settings_alone_assume_a_size_and_say_so(tmp_path):
 def test_both_channel_orders_hold_the_same_axes_everywhere(clip):
     for section in inspect_target(clip, None, SETTINGS).sections:
         for line in section.lines:
-            assert len(cells(line)) == len(COLUMNS)
             first, last = (tensor_dict(line)[f"channels_{order}"] for order in ("first", "last"))
             assert first == last  # as mappings, which have no order
             spatial = [letter for letter in last if letter in "HW"]
@@ -149,10 +148,13 @@ def test_text_and_json_of_one_line(clip):
     inspection = inspect_target(clip, None, (*SETTINGS, *SMALL, "model.name=convlstm"))
     step = next(section for section in inspection.sections if "step" in section.title)
     line = next(line for line in step.lines if line.name == "stem.0")
-    assert cells(line) == ("stem.0", "B=2 E=5 H=10 W=10", "B=2 H=10 W=10 E=5", "4.0 kB")
-    assert remark(line) == (
-        "Conv2d 3x3, stride 2 (4 times), padding 1 on each side, weight 5x3x3x3, bias 5"
-    )
+    operation = "Conv2d 3x3, stride 2, 4 times, padding 1 on each side"
+    assert row(line) == ("stem.0", "B=2 E=5 H=10 W=10", "140", operation)
+    assert [*details(line)] == [
+        "channels last B=2 H=10 W=10 E=5, 4.0 kB",
+        "weight 5 x 3 x 3 x 3 = 135",
+        "bias 5 = 5",
+    ]
     found = json.loads(json.dumps(inspection.to_dict()))
     steps = next(section for section in found["sections"] if "step" in section["title"])
     stem = next(tensor for tensor in steps["tensors"] if tensor["name"] == "stem.0")

@@ -1,20 +1,16 @@
-"""Keras' names of a layer's rules, and the memory of activations. Does not import torch."""
+"""Keras' names of a layer's rules. Does not import torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-ACTIVATION_COSTS: Mapping[str, int] = {
-    **dict.fromkeys(("exponential", "log_softmax", "relu", "sigmoid", "softmax", "tanh"), 0),
-    **dict.fromkeys(("celu", "elu", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu"), 1),
-    **dict.fromkeys(("hard_swish", "hard_tanh", "leaky_relu", "mish", "relu6", "selu"), 1),
-    **dict.fromkeys(("silu", "soft_shrink", "softplus", "swish"), 1),
-    **dict.fromkeys(("hard_sigmoid_keras2", "sparse_sigmoid", "tanh_shrink"), 1),
-    **dict.fromkeys(("log_sigmoid", "softsign", "squareplus", "sparse_plus"), 2),
-    "linear": 0,
-}
-"""Tensors that a call saves for the backward pass in addition to its result."""
-
+# Activations that save only their result for the backward pass; the others save their input, too
+SAVE_RESULT_ALONE = ("exponential", "linear", "log_softmax", "relu", "sigmoid", "softmax", "tanh")
+ACTIVATION_NAMES = (
+    *SAVE_RESULT_ALONE,
+    *("celu", "elu", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh"),
+    *("leaky_relu", "log_sigmoid", "mish", "relu6", "selu", "silu", "soft_shrink", "softplus"),
+    *("softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "swish", "tanh_shrink"),
+    "hard_sigmoid_keras2",
+)
 INITIALIZER_NAMES = (
     *("constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal"),
     *("lecun_uniform", "normal", "one", "ones", "orthogonal", "random_normal", "random_uniform"),
