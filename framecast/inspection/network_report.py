@@ -17,8 +17,8 @@ from framecast.errors import ResourceError, SourceError, UsageError
 from framecast.inspection.tensor_table import Inspection, TensorSection
 from framecast.nn.cost_model.memory import check_weight_memory
 from framecast.nn.cost_model.network import forecast_cost
-from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, totals
-from framecast.nn.forecasters.grid import coarsest_patch, grid_size, patch_of
+from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, axes, totals
+from framecast.nn.forecasters.grid import grid_size, padding_unit, patch_of
 from framecast.prediction.model_files import PRETRAINED, names_model
 from framecast.runtime.text import show_bytes
 from framecast.video.frame_size import parse_size, target_size
@@ -180,9 +180,6 @@ class _Run:
         lengths = {"context_length": length, "horizon": self.horizon}
         return forecast_cost(self.config.model, self.channels, frame, batch=batch, **lengths)
 
-    def frames(self, batch: int, count: int, frame: tuple[int, int]) -> Axes:
-        return (("B", batch), ("T", count), *_image(self.channels, frame))
-
     def inspection(
         self, data: tuple[TensorSection, ...], warnings: list[str], notes: list[str]
     ) -> Inspection:
@@ -200,9 +197,9 @@ class _Run:
         return Inspection(sections, figures, (*warnings, *self._warnings()), tuple(notes))
 
     def _batch_section(self) -> TensorSection:
-        length = self.config.data.context_length
-        context = self.frames(self.batch, length, self.crop)
-        target = self.frames(self.batch, self.horizon, self.crop)
+        sample = (self.channels, *self.crop)
+        context = axes("BTCHW", self.batch, self.config.data.context_length, *sample)
+        target = axes("BTCHW", self.batch, self.horizon, *sample)
         lines = (
             _line("context", "frames the network sees, in [0, 1]", context),
             _line("target", "frames it is compared with, in [0, 1]", target),
@@ -211,12 +208,12 @@ class _Run:
 
     def _forecast_section(self, prediction: tuple[LayerRecord, ...]) -> TensorSection:
         length = self.config.data.context_length
-        context = self.frames(1, length, self.frame)
+        context = axes("BTCHW", 1, length, self.channels, *self.frame)
         # The fully connected LSTM has no grid to pad to.
         pads = [record for record in prediction if record.name == "pad_to_grid"][:1]
         cropped = "padding cropped off, in [0, 1]" if pads else "in [0, 1]"
         scaled = "scaled back to" if self.stored != self.frame else "at"
-        written = (("T", self.horizon), *_image(self.channels, self.stored))
+        written = axes("TCHW", self.horizon, self.channels, *self.stored)
         lines = (
             _line("context", "the clip's last frames, in [0, 1]", context),
             *pads,
@@ -227,14 +224,14 @@ class _Run:
 
     def _warnings(self) -> list[str]:
         model, found = self.config.model, []
-        patch, unit = patch_of(model), coarsest_patch(model)
+        patch = patch_of(model)
         cause = f"the coarsest cell of {model.name}" if model.traits.patch else "model.patch"
         crops = self.crop != self.frame
         padded = {"frames": self.frame}
         if crops:
             padded = {"training crops": self.crop, **padded}
         for what, frame in padded.items():
-            # To whole cells of the coarsest grid
+            unit = padding_unit(model, *frame)
             bottom, right = (-side % unit for side in frame)
             added = [f"{bottom} rows at the bottom"] if bottom else []
             added += [f"{right} columns at the right"] if right else []
@@ -284,12 +281,11 @@ def _clip_section(
         info, shape = infos[first], sizes[first]
         more = f" and {len(others)} more clips like it" if others else ""
         count = "" if info.exact else ", frames as its header says"
-        frames = (("T", info.frames),)
-        stored = (*frames, *_image(info.channels, (info.height, info.width)))
+        stored = axes("TCHW", info.frames, info.channels, info.height, info.width)
         lines.append(_line(info.path.name, f"{info.kind}{more}{count}", stored, dtype=info.dtype))
         changes = ["resized"] if shape != (info.height, info.width) else []
         changes += [] if channels == info.channels else ["grey" if channels == 1 else "RGB"]
-        worked = (*frames, *_image(channels, shape))
+        worked = axes("TCHW", info.frames, channels, *shape)
         operation = ", ".join(changes) or "size and colours stay"
         lines.append(_line("frames", operation, worked, stored, dtype=info.dtype))
     return TensorSection("clips", tuple(lines))
@@ -304,9 +300,7 @@ def _window_section(run: _Run, plan: Plan | None) -> TensorSection:
         train, held_out = len(plan.split.train), len(plan.split.validation)
         operation += f"; {train} to train on, {held_out} held out by {plan.split.mode}"
         operation += ", fewer if scenes are cut" if data.scene_cuts else ""
-    whole, cropped = (
-        (("T", length), *_image(run.channels, frame)) for frame in (run.frame, run.crop)
-    )
+    whole, cropped = (axes("TCHW", length, run.channels, *frame) for frame in (run.frame, run.crop))
     cut = "a random crop" if run.crop != run.frame else "whole frames"
     lines = (
         _line("window", operation, whole, dtype=run.dtype),
@@ -321,43 +315,35 @@ def _line(name: str, operation: str, output: Axes, source: Axes = (), **fields: 
 
 
 def _figures(training: Totals, prediction: Totals, batch: int) -> tuple[tuple[str, int, str], ...]:
-    weights, saved = training.weight_bytes, training.training_bytes
-    return (
-        ("parameters", training.parameters, f"{training.parameters:,} parameters"),
-        ("weight_bytes", weights, f"{show_bytes(weights)} of weights"),
-        (
-            "training_macs",
+    def macs(sums: Totals) -> str:
+        return f"{sums.macs / 1e9:,.2f} billion multiply-adds"
+
+    found = {
+        "parameters": (training.parameters, f"{training.parameters:,} parameters"),
+        "weight_bytes": (training.weight_bytes, "{} of weights"),
+        "training_macs": (
             training.macs,
-            f"{_billions(training.macs)} in convolutions and dense layers of one training forward "
-            f"pass ({batch} windows)",
+            f"{macs(training)} in convolutions and dense layers of one training forward pass "
+            f"({batch} windows)",
         ),
-        (
-            "training_activation_bytes",
-            saved,
-            f"about {show_bytes(saved)} saved for the backward pass of a batch, float32",
+        "training_activation_bytes": (
+            training.training_bytes,
+            "about {} saved for the backward pass of a batch, float32",
         ),
-        (
-            "training_weight_bytes",
+        "training_weight_bytes": (
             training.optimizer_bytes,
-            f"{show_bytes(training.optimizer_bytes)} for weights, gradients, optimizer and "
-            "averaged weights",
+            "{} for weights, gradients, optimizer and averaged weights",
         ),
-        ("prediction_macs", prediction.macs, f"{_billions(prediction.macs)} to predict one clip"),
-        (
-            "prediction_bytes",
+        "prediction_macs": (prediction.macs, f"{macs(prediction)} to predict one clip"),
+        "prediction_bytes": (
             prediction.prediction_bytes,
-            f"about {show_bytes(prediction.prediction_bytes)} of tensors at most while predicting, "
-            "float32, weights and PyTorch's own buffers apart",
+            "about {} of tensors at most while predicting, float32, weights and PyTorch's own "
+            "buffers apart",
         ),
+    }
+    return tuple(
+        (key, value, text.format(show_bytes(value))) for key, (value, text) in found.items()
     )
-
-
-def _billions(macs: int) -> str:
-    return f"{macs / 1e9:,.2f} billion multiply-adds"
-
-
-def _image(channels: int, frame: tuple[int, int]) -> Axes:
-    return (("C", channels), ("H", frame[0]), ("W", frame[1]))
 
 
 def _by(frame: tuple[int, int]) -> str:

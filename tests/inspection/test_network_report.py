@@ -187,6 +187,12 @@ def test_text_and_json_of_one_line(clip):
             ".*; data.resize=32x48 needs none",
         ),
         (
+            [info(height=1000, width=1500)],
+            ["data.resize=none"],
+            "^frames of 1000 x 1500 are padded by 24 rows at the bottom and 36 columns at the "
+            "right, since the coarsest cell of flow-convlstm is 64; data.resize=960x1472 needs",
+        ),
+        (
             [info(height=9)],
             ["model.name=convlstm", "model.patch=16"],
             "^frames of 9 x 50 .* since model.patch is 16; use larger frames or a smaller "

@@ -14,8 +14,7 @@ from typing import Any
 
 from framecast.config.schema import ModelConfig
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, axes, lengths, size
-from framecast.nn.forecasters.flow.constants import working_scale
-from framecast.nn.forecasters.grid import coarsest_patch, paint_side, patch_of, stem_widths
+from framecast.nn.forecasters.grid import padding_unit, paint_side, patch_of, scale_of, stem_widths
 from framecast.nn.recurrence.cost import block_of, live_elements, saved_elements, tiles_of
 from framecast.nn.shapes import FLOAT_BYTES, ConvGeometry
 
@@ -33,10 +32,8 @@ class CostBuilder:
         self, model: ModelConfig, B: int, T: int, Th: int, C: int, frame: tuple[int, int]
     ) -> None:
         self.model, self.B, self.T, self.Th, self.C, self.frame = model, B, T, Th, C, frame
-        # The default network works on large frames at a reduced size
-        self.scale = working_scale(*frame) if model.traits.halves_grid else 1
+        self.scale, unit = scale_of(model, *frame), padding_unit(model, *frame)
         # Whole cells of the coarsest grid cover the frame; what lies beyond it is padding
-        unit = coarsest_patch(model) * self.scale
         self.padded = tuple(-(-side // unit) * unit for side in frame)
         self.phase = "encode"
         self.records: list[LayerRecord] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from framecast.config.schema import ModelConfig
+from framecast.nn.forecasters.flow.constants import working_scale
 
 # Tiles start at multiples of it, in pixels: whole cells of every patch (1 to 16) and of image
 # pyramids of up to five halvings, so that a tile has the same cells as the whole frame
@@ -51,10 +52,15 @@ def tile_spans(length: int, side: int) -> tuple[tuple[int, int], ...]:
     return tuple((start, min(start + side, length)) for start in starts)
 
 
-def coarsest_patch(model: ModelConfig) -> int:
+def scale_of(model: ModelConfig, height: int, width: int) -> int:
+    """Pixels of a frame, along each side, that are one at the size a network works at."""
+    return working_scale(height, width) if model.traits.halves_grid else 1
+
+
+def padding_unit(model: ModelConfig, height: int, width: int) -> int:
     """Side in pixels of the largest cell of all layers, to whose multiples frames are padded."""
     halvings = len(model.filters) - 1 if model.traits.halves_grid else 0
-    return patch_of(model) * 2**halvings
+    return patch_of(model) * 2**halvings * scale_of(model, height, width)
 
 
 def patch_of(model: ModelConfig) -> int:
