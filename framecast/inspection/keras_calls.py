@@ -67,7 +67,9 @@ class CallReader(ExpressionReader):
         if isinstance(function, ast.FunctionDef):
             return self.call_function(function, positional, keywords)
         if isinstance(function, ModelValue):
-            return self.apply_model(function, positional, node)
+            tensors = tensors_in(positional)
+            can_be_called = tensors and (function.layers is not None or function.outputs)
+            return self.apply_model(function, tensors) if can_be_called else to_symbol(node)
         # keras.layers.X, layers.X, tf.keras.layers.X and X are the same
         name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
         return self._call_by_name(_Call(name, positional, keywords, node))

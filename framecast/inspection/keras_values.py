@@ -95,22 +95,24 @@ class GraphBuilder:
             if x is not None or wrapper is not None:
                 layers = [each for each in layers if getattr(each, "kind", "") != "InputLayer"]
             return self.chain(layers, x, wrapper)
+        outputs = [TensorValue(*end) for end in model.outputs]
         if x is not None:
-            return self._replay(model, [x], wrapper)
-        return next((TensorValue(*end) for end in model.outputs), None)
+            outputs = self._replay(model, [x], wrapper)
+        return next(iter(outputs), None)
 
-    def apply_model(self, model: ModelValue, positional: list[Any], node: ast.Call) -> Any:
-        x = next(iter(tensors_in(positional)), None)
-        if x is None or (model.layers is None and not model.outputs):
-            return to_symbol(node)
+    def apply_model(
+        self, model: ModelValue, given: Sequence[TensorValue]
+    ) -> TensorValue | list[TensorValue]:
+        """Call a model on tensors; the result is a list where it has several outputs."""
         if model.layers is not None:
-            return self._through(model, x)
+            return self._through(model, given[0])
         model.is_part = True
-        return self._replay(model, flat(positional), model.wrapper)
+        outputs = self._replay(model, given, model.wrapper)
+        return outputs if len(outputs) > 1 else outputs[0]
 
     def _replay(
-        self, model: ModelValue, given: list[Any], wrapper: Mapping[str, Any] | None
-    ) -> TensorValue:
+        self, model: ModelValue, given: Sequence[TensorValue], wrapper: Mapping[str, Any] | None
+    ) -> list[TensorValue]:
         """Apply a functional model to other tensors, by a copy of its nodes."""
         moved = {
             old[0]: (new.node, new.index) for old, new in zip(model.inputs, given, strict=False)
@@ -122,7 +124,7 @@ class GraphBuilder:
             node = _rewired(self.nodes[number], moved)
             self.nodes.append(node if wrapper is None else over_time(node, wrapper))
             moved[number] = (len(self.nodes) - 1, None)
-        return TensorValue(*_moved(model.outputs[0], moved))
+        return [TensorValue(*_moved(end, moved)) for end in model.outputs]
 
     def outputs_of(self, model: ModelValue) -> tuple[Tensor, ...]:
         if model.layers and not model.outputs:

@@ -6,22 +6,24 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from framecast.errors import SourceError, UsageError
 from framecast.inspection.keras_code import read_code, read_layer, sequential_graph
 from framecast.inspection.keras_signatures import MERGES, SIGNATURES, parameters_of
-from framecast.inspection.model_graph import Graph, Node, Tensor, named_axes, over_time
+from framecast.inspection.keras_values import GraphBuilder, ModelValue, TensorValue
+from framecast.inspection.model_graph import Graph, Node, named_axes
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_walk import inspect_graph
 from framecast.inspection.sizes import Shape, Symbol
 
-EXAMPLE_INPUT = "--input 8,10,64,64,1"
 # Classes of whole models, which may stand inside of others
 MODELS = ("Sequential", "Functional", "Model")
 
+EXAMPLE_INPUT = "--input 8,10,64,64,1"
 # Bytes; no model's code has more
 LARGEST_CODE = 4 * 2**20
 
@@ -159,16 +161,17 @@ def parse_sizes(text: str, flag: str = "--input") -> Shape:
 
 
 def read_configuration(config: dict[str, Any], title: str) -> Graph:
-    """The layers of a model's configuration, as `model.to_json()` and a .keras file hold it."""
-    graph = Graph()
+    """The graph of a model's configuration; SourceError, which names `title`, for anything else."""
+    build = GraphBuilder()
     try:
-        ends = _model(config, graph, {})
+        model = _model(config, build)
+        build.models.append(model)
+        graph = build.graph()
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise SourceError(
             f"{title}: not the configuration of a Sequential or functional model ({error!r})",
             remedy="a subclassed model's layers are in its code: give the .py file",
         ) from None
-    graph.outputs = ends[:1]
     if not graph.nodes:
         raise SourceError(
             f"{title}: {config.get('class_name')} is subclassed, and its file does not say how "
@@ -178,42 +181,55 @@ def read_configuration(config: dict[str, Any], title: str) -> Graph:
     return graph
 
 
-def _model(
-    config: dict[str, Any],
-    graph: Graph,
-    given: dict[str, Tensor],
-    wrapper: Mapping[str, Any] | None = None,
-) -> tuple[Tensor, ...]:
-    """Append a model's layers; `given` are the tensors that its inputs stand for, by name."""
+def _model(config: dict[str, Any], build: GraphBuilder) -> ModelValue:
     settings = config["config"]
     if config["class_name"] == "Sequential":
-        before: tuple[Tensor, ...] = tuple(given.values())[:1]
-        for layer in settings["layers"]:
-            if layer["class_name"] == "InputLayer" and before:
-                continue
-            before = _called(layer, before, graph, wrapper)
-        return before
-    if "layers" not in settings:
-        return ()
-    made: dict[str, list[tuple[Tensor, ...]]] = {}
-    for layer in settings["layers"]:
-        name = _name(layer)
-        # A model inside a model: its Input is the tensor outside
-        if name in given:
-            made[name] = [(given[name],)]
-            continue
+        return ModelValue([_value(layer, build) for layer in settings["layers"]])
+    made: dict[str, list[Any]] = {}
+    for layer in settings.get("layers", ()):
+        value = _value(layer, build)
         # A layer that is used twice has two calls and one set of weights
-        calls = layer.get("inbound_nodes") or [None]
-        for call in calls:
-            inputs = tuple(
-                made[other][node][index] if len(made[other][node]) > index else made[other][node][0]
-                for other, node, index in _histories(call)
-            )
-            made.setdefault(name, []).append(_called(layer, inputs, graph, wrapper))
-    ends = settings["output_layers"]
+        for call in layer.get("inbound_nodes") or [None]:
+            inputs = [_output(build, made[name][n], index) for name, n, index in _histories(call)]
+            made.setdefault(_name(layer), []).append(_called(build, value, inputs))
+    ends = settings.get("output_layers", ())
     # One output is written without the outer list
     ends = [ends] if ends and isinstance(ends[0], str) else ends
-    return tuple(made[name][node][0] for name, node, _ in ends)
+    outputs = [_output(build, made[name][n], index) for name, n, index in ends]
+    entries = [made[_name(each)][0] for each in settings.get("layers", ()) if _is_input(each)]
+    return ModelValue(None, *(tuple((t.node, t.index) for t in e) for e in (outputs, entries)))
+
+
+def _value(layer: dict[str, Any], build: GraphBuilder) -> Node | ModelValue:
+    """A layer or a model that is not called yet."""
+    kind, settings = layer["class_name"], layer["config"]
+    if kind in MODELS:
+        return _model(layer, build)
+    if kind == "TimeDistributed" and settings["layer"]["class_name"] in MODELS:
+        return replace(_model(settings["layer"], build), wrapper={"name": _name(layer)})
+    known = kind if kind in SIGNATURES else ""
+    return Node(known, str(settings.get("name", kind)), _arguments(layer))
+
+
+def _called(build: GraphBuilder, value: Node | ModelValue, inputs: list[TensorValue]) -> Any:
+    """One call of a layer or model: a tensor, or the list of those that a model returns."""
+    if isinstance(value, ModelValue):
+        return build.apply_model(value, inputs)
+    # Of several tensors a recurrent layer reads the first; the others are its initial state
+    count = len(inputs) if value.kind in (*MERGES, "") else 1
+    return build.add(value, inputs[:count], inputs[count:])
+
+
+def _output(build: GraphBuilder, result: Any, index: int) -> TensorValue:
+    """One of the tensors that a call returned."""
+    if isinstance(result, list):
+        return result[index]
+    several = result.index is None and build.nodes[result.node].returns_several
+    return TensorValue(result.node, index) if several else result
+
+
+def _is_input(layer: dict[str, Any]) -> bool:
+    return layer["class_name"] == "InputLayer"
 
 
 def _name(layer: dict[str, Any]) -> str:
@@ -236,35 +252,8 @@ def _histories(call: Any) -> list[tuple[str, int, int]]:
             for each in value.values() if isinstance(value, dict) else value:
                 search(each)
 
-    search(call.get("args"))
+    search([call.get("args"), (call.get("kwargs") or {}).get("initial_state")])
     return found
-
-
-def _called(
-    layer: dict[str, Any],
-    inputs: tuple[Tensor, ...],
-    graph: Graph,
-    wrapper: Mapping[str, Any] | None = None,
-) -> tuple[Tensor, ...]:
-    """Append one call of a layer, or of a whole model inside the model or a `wrapper`."""
-    kind, settings = layer["class_name"], layer["config"]
-    if kind in MODELS:
-        entries = (each for each in settings["layers"] if each["class_name"] == "InputLayer")
-        names = [_name(each) for each in entries] or ["input"]
-        return _model(layer, graph, dict(zip(names, inputs, strict=False)), wrapper)
-    if kind == "TimeDistributed" and settings["layer"]["class_name"] in MODELS:
-        return _called(settings["layer"], inputs, graph, {"name": _name(layer)})
-    node = Node(kind, str(settings.get("name", kind)), _arguments(layer), inputs)
-    if kind not in SIGNATURES:
-        node.kind = ""
-    elif kind not in MERGES:
-        # Of several tensors a recurrent layer reads the first; the others are its initial state
-        node.inputs, node.states = inputs[:1], inputs[1:]
-    graph.nodes.append(node if wrapper is None else over_time(node, wrapper))
-    number = len(graph.nodes) - 1
-    # An output and at most four states
-    outputs = range(5) if node.returns_several else (None,)
-    return tuple((number, index) for index in outputs)
 
 
 def _arguments(layer: dict[str, Any]) -> dict[str, Any]:
