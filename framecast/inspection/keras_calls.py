@@ -9,10 +9,10 @@ from typing import Any
 
 from framecast.inspection.keras_expressions import ExpressionReader, pure_call
 from framecast.inspection.keras_signatures import ALIASES, MERGES, SIGNATURES, parameters_of
-from framecast.inspection.keras_values import ModelValue, TensorValue, tensors_in, to_symbol
+from framecast.inspection.keras_values import ModelValue, tensors_in, to_symbol
 from framecast.inspection.layer_arguments import bind, value_problems
 from framecast.inspection.layer_outcome import Problem
-from framecast.inspection.model_graph import Node
+from framecast.inspection.model_graph import Node, Tensor
 from framecast.inspection.sizes import Symbol
 
 # Arguments that may stay unknown: shapes then have a symbol in them
@@ -95,7 +95,7 @@ class CallReader(ExpressionReader):
 
     def _unknown_call(self, call: _Call) -> Any:
         """A builtin, a function on tensors or a layer that is not followed, or a symbol."""
-        if not any(isinstance(each, Symbol | TensorValue) for each in call.positional):
+        if not any(isinstance(each, Symbol | Tensor) for each in call.positional):
             try:
                 return pure_call(call.name, call.positional)
             except LookupError:
@@ -161,9 +161,7 @@ class CallReader(ExpressionReader):
             keywords.get(f"{name}s", keywords.get(name, given[number]))
             for number, name in enumerate(("input", "output"))
         ]
-        inputs, outputs = (
-            tuple((each.node, each.index) for each in tensors_in(end)) for end in ends
-        )
+        inputs, outputs = (tuple(tensors_in(end)) for end in ends)
         model = ModelValue(None, outputs, inputs, call.node.lineno)
         self.models.append(model)
         return model
@@ -173,7 +171,7 @@ class CallReader(ExpressionReader):
         if method == "add" and model.layers is not None and node.args:
             layer = self.value(node.args[0])
             # model.add(Input(...)) adds the Input itself
-            is_input = isinstance(layer, TensorValue)
+            is_input = isinstance(layer, Tensor)
             model.layers.append(self.nodes.pop(layer.node) if is_input else layer)
         elif method == "pop" and model.layers:
             model.layers.pop()

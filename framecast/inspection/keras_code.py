@@ -18,8 +18,7 @@ from framecast.errors import UsageError
 from framecast.inspection.keras_calls import CallReader
 from framecast.inspection.keras_expressions import LONGEST_LOOP
 from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
-from framecast.inspection.keras_values import TensorValue
-from framecast.inspection.model_graph import Graph, Node
+from framecast.inspection.model_graph import Graph, Node, Tensor
 from framecast.inspection.sizes import Symbol
 
 # Statements that are followed in all; code that needs more is not building a model
@@ -91,7 +90,7 @@ def read_layer(text: str, where: str) -> Node:
     reader = _Reader()
     value = reader.value(call)
     # `Input(...)` is called as soon as it is made
-    if isinstance(value, TensorValue):
+    if isinstance(value, Tensor):
         value = reader.nodes.pop(value.node)
     if not isinstance(value, Node):
         raise UsageError(
@@ -105,7 +104,7 @@ def sequential_graph(layers: Sequence[Node]) -> Graph:
     """The graph of layers, each fed by the one before."""
     reader = _Reader()
     reader.chain(list(layers), None)
-    return Graph(reader.nodes, ((len(reader.nodes) - 1, None),), reader.notes)
+    return Graph(reader.nodes, (Tensor(len(reader.nodes) - 1),), reader.notes)
 
 
 def _cleaned(text: str) -> str:
@@ -198,7 +197,7 @@ class _Reader(CallReader):
     def _loop(self, node: ast.For) -> None:
         turns = self.value(node.iter)
         with self._quiet_where_nothing_is_built():
-            if isinstance(turns, Symbol | TensorValue) or not hasattr(turns, "__iter__"):
+            if isinstance(turns, Symbol | Tensor) or not hasattr(turns, "__iter__"):
                 self.note(node, f"the loop over {ast.unparse(node.iter)} is followed only once")
                 turns = [Symbol(ast.unparse(node.target))]
             for number, turn in enumerate(turns):
@@ -217,7 +216,7 @@ class _Reader(CallReader):
         # if __name__ == "__main__": the file is inspected as a script
         if ast.unparse(node.test).startswith("__name__"):
             test = True
-        if isinstance(test, Symbol | TensorValue):
+        if isinstance(test, Symbol | Tensor):
             self.note(node, f"{ast.unparse(node.test)} is unknown; taken as true")
             test = True
         self.run(node.body if test else node.orelse)

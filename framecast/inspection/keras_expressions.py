@@ -16,10 +16,9 @@ from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
 from framecast.inspection.keras_values import (
     GraphBuilder,
     ModelValue,
-    TensorValue,
     to_symbol,
 )
-from framecast.inspection.model_graph import Node, OpenAxes
+from framecast.inspection.model_graph import Node, OpenAxes, Tensor
 from framecast.inspection.sizes import Symbol
 
 # Iterations of a loop that are followed; no model has as many layers
@@ -137,7 +136,7 @@ class ExpressionReader(GraphBuilder):
 
     def _comprehension(self, node: ast.ListComp) -> Any:
         turns = self.value(node.generators[0].iter)
-        followed = hasattr(turns, "__iter__") and not isinstance(turns, Symbol | TensorValue)
+        followed = hasattr(turns, "__iter__") and not isinstance(turns, Symbol | Tensor)
         if not followed or len(node.generators) > 1 or node.generators[0].ifs:
             return to_symbol(node)
         values = []
@@ -151,7 +150,7 @@ class ExpressionReader(GraphBuilder):
         one, other = self.value(left), self.value(right)
         if isinstance(op, ast.cmpop) and any(isinstance(each, Symbol) for each in (one, other)):
             return to_symbol(node)
-        tensors = [each for each in (one, other) if isinstance(each, TensorValue)]
+        tensors = [each for each in (one, other) if isinstance(each, Tensor)]
         if len(tensors) == 2 and type(op) in _TENSOR_OPERATORS:
             return self.add(Node(_TENSOR_OPERATORS[type(op)], "", {}, line=node.lineno), tensors)
         # A tensor with a number keeps its shape
@@ -166,20 +165,20 @@ class ExpressionReader(GraphBuilder):
 
     def _subscript(self, node: ast.Subscript) -> Any:
         value = self.value(node.value)
-        if isinstance(value, TensorValue):
+        if isinstance(value, Tensor):
             return self._tensor_subscript(node, value)
         try:
             return value[self._index(node.slice)]
         except (LookupError, TypeError, ValueError):
             return to_symbol(node)
 
-    def _tensor_subscript(self, node: ast.Subscript, value: TensorValue) -> TensorValue:
+    def _tensor_subscript(self, node: ast.Subscript, value: Tensor) -> Tensor:
         """One of the tensors that a layer returned, or a part of one: `x[:, -1]`."""
         index = self._index(node.slice)
         # y[0] of a layer with return_state is its output, of a tensor its first sample
         whole = isinstance(index, int) and value.index is None
         if whole and self.nodes[value.node].returns_several:
-            return TensorValue(value.node, index)
+            return Tensor(value.node, index)
         parts = index if isinstance(index, tuple) else (index,)
         # `x[:, n]` with an unknown n is followed no further
         known = all(isinstance(part, int | slice) or part in (None, ...) for part in parts)
@@ -202,9 +201,9 @@ class ExpressionReader(GraphBuilder):
         # Feature extractors: Model(base.input, base.layers[-2].output)
         if isinstance(value, ModelValue) and node.attr in ("output", "outputs"):
             tensors = self.outputs_of(value)
-            return TensorValue(*tensors[0]) if tensors else to_symbol(node)
+            return tensors[0] if tensors else to_symbol(node)
         if isinstance(value, ModelValue) and node.attr == "input":
-            return TensorValue(*value.inputs[0]) if value.inputs else to_symbol(node)
+            return value.inputs[0] if value.inputs else to_symbol(node)
         return Symbol(node.attr) if node.attr in {**SIGNATURES, **ALIASES} else to_symbol(node)
 
     def assign(self, target: ast.expr, value: Any) -> None:
@@ -220,8 +219,8 @@ class ExpressionReader(GraphBuilder):
 
     def _parts(self, value: Any, count: int) -> list[Any]:
         """The values of the names in `a, b, c = value`."""
-        if isinstance(value, TensorValue):
-            return [TensorValue(value.node, number) for number in range(count)]
+        if isinstance(value, Tensor):
+            return [Tensor(value.node, number) for number in range(count)]
         if isinstance(value, tuple | list):
             return list(value)
         return [Symbol(f"{value}[{number}]") for number in range(count)]

@@ -13,14 +13,6 @@ from framecast.inspection.sizes import Symbol
 from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
 
-@dataclass(frozen=True)
-class TensorValue:
-    """A tensor that a layer returned; `index` None is everything it returned."""
-
-    node: int
-    index: int | None = None
-
-
 @dataclass
 class ModelValue:
     """A Sequential under construction, or a functional model; `is_part`: of another model.
@@ -46,7 +38,7 @@ class GraphBuilder:
 
     def apply(
         self, layer: Node, positional: list[Any], keywords: dict[str, Any], line: int | None
-    ) -> TensorValue:
+    ) -> Tensor:
         """Call a layer; `line` is that of the call."""
         # Lists of tensors, also nested ones, are several inputs
         inputs, states = tensors_in(positional[:1]), []
@@ -55,21 +47,18 @@ class GraphBuilder:
             states = tensors_in([positional[1:], keywords.get("initial_state")])
         return self.add(replace(layer, line=line), inputs, states)
 
-    def add(
-        self, layer: Node, inputs: Sequence[TensorValue], states: Sequence[TensorValue] = ()
-    ) -> TensorValue:
+    def add(self, layer: Node, inputs: Sequence[Tensor], states: Sequence[Tensor] = ()) -> Tensor:
         """Append a node for a layer that reads these tensors."""
-        ends = [tuple((each.node, each.index) for each in group) for group in (inputs, states)]
         name = layer.name or to_snake_case(layer.kind)
-        self.nodes.append(replace(layer, name=name, inputs=ends[0], states=ends[1]))
-        return TensorValue(len(self.nodes) - 1)
+        self.nodes.append(replace(layer, name=name, inputs=tuple(inputs), states=tuple(states)))
+        return Tensor(len(self.nodes) - 1)
 
     def chain(
         self,
         layers: Sequence[Any],
-        x: TensorValue | None,
+        x: Tensor | None,
         wrapper: Mapping[str, Any] | None = None,
-    ) -> TensorValue | None:
+    ) -> Tensor | None:
         """Call layers one after another, in every step where there is a `wrapper`."""
         for layer in layers:
             if isinstance(layer, ModelValue):
@@ -77,15 +66,15 @@ class GraphBuilder:
             elif isinstance(layer, Node):
                 each = layer if wrapper is None else over_time(layer, wrapper)
                 x = self.apply(each, [] if x is None else [x], {}, each.line)
-            elif isinstance(layer, TensorValue):
+            elif isinstance(layer, Tensor):
                 x = layer if x is None else x
             else:
                 self.notes.append(f"the layer {layer} is not followed")
         return x
 
     def _through(
-        self, model: ModelValue, x: TensorValue | None, wrapper: Mapping[str, Any] | None = None
-    ) -> TensorValue | None:
+        self, model: ModelValue, x: Tensor | None, wrapper: Mapping[str, Any] | None = None
+    ) -> Tensor | None:
         """Call a model that is part of another one."""
         model.is_part = True
         wrapper = model.wrapper if wrapper is None else wrapper
@@ -95,14 +84,10 @@ class GraphBuilder:
             if x is not None or wrapper is not None:
                 layers = [each for each in layers if getattr(each, "kind", "") != "InputLayer"]
             return self.chain(layers, x, wrapper)
-        outputs = [TensorValue(*end) for end in model.outputs]
-        if x is not None:
-            outputs = self._replay(model, [x], wrapper)
+        outputs = model.outputs if x is None else self._replay(model, [x], wrapper)
         return next(iter(outputs), None)
 
-    def apply_model(
-        self, model: ModelValue, given: Sequence[TensorValue]
-    ) -> TensorValue | list[TensorValue]:
+    def apply_model(self, model: ModelValue, given: Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Call a model on tensors; the result is a list where it has several outputs."""
         if model.layers is not None:
             return self._through(model, given[0])
@@ -111,25 +96,23 @@ class GraphBuilder:
         return outputs if len(outputs) > 1 else outputs[0]
 
     def _replay(
-        self, model: ModelValue, given: Sequence[TensorValue], wrapper: Mapping[str, Any] | None
-    ) -> list[TensorValue]:
+        self, model: ModelValue, given: Sequence[Tensor], wrapper: Mapping[str, Any] | None
+    ) -> list[Tensor]:
         """Apply a functional model to other tensors, by a copy of its nodes."""
-        moved = {
-            old[0]: (new.node, new.index) for old, new in zip(model.inputs, given, strict=False)
-        }
+        moved = {old.node: new for old, new in zip(model.inputs, given, strict=False)}
         for number in sorted(_ancestors(self.nodes, model.outputs)):
             # Its Input is replaced by the tensor it is called on
             if number in moved:
                 continue
             node = _rewired(self.nodes[number], moved)
             self.nodes.append(node if wrapper is None else over_time(node, wrapper))
-            moved[number] = (len(self.nodes) - 1, None)
-        return [TensorValue(*_moved(end, moved)) for end in model.outputs]
+            moved[number] = Tensor(len(self.nodes) - 1)
+        return [_moved(end, moved) for end in model.outputs]
 
     def outputs_of(self, model: ModelValue) -> tuple[Tensor, ...]:
         if model.layers and not model.outputs:
             end = self.chain(model.layers, None)
-            model.outputs = () if end is None else ((end.node, end.index),)
+            model.outputs = () if end is None else (end,)
         return model.outputs
 
     def graph(self) -> Graph:
@@ -140,8 +123,8 @@ class GraphBuilder:
         whole = [each for each in self.models if each.outputs and not each.is_part]
         # A pasted fragment: no model, only layers and perhaps models that were called
         if not whole:
-            used = {tensor[0] for node in self.nodes for tensor in node.inputs}
-            end = tuple((n, None) for n in range(len(self.nodes)) if n not in used)[-1:]
+            used = {tensor.node for node in self.nodes for tensor in node.inputs}
+            end = tuple(Tensor(n) for n in range(len(self.nodes)) if n not in used)[-1:]
             called = any(each.outputs for each in self.models)
             return (_only if called else Graph)(self.nodes, end, self.notes)
         sizes = [len(_ancestors(self.nodes, model.outputs)) for model in whole]
@@ -164,8 +147,8 @@ def flat(values: Any) -> list[Any]:
     return [values]
 
 
-def tensors_in(values: Any) -> list[TensorValue]:
-    return [each for each in flat(values) if isinstance(each, TensorValue)]
+def tensors_in(values: Any) -> list[Tensor]:
+    return [each for each in flat(values) if isinstance(each, Tensor)]
 
 
 def _rewired(node: Node, moved: dict[int, Tensor]) -> Node:
@@ -177,23 +160,23 @@ def _rewired(node: Node, moved: dict[int, Tensor]) -> Node:
 
 
 def _moved(tensor: Tensor, moved: dict[int, Tensor]) -> Tensor:
-    node, index = moved.get(tensor[0], tensor)
-    return (node, tensor[1] if index is None else index)
+    new = moved.get(tensor.node, tensor)
+    return new if new.index is not None else Tensor(new.node, tensor.index)
 
 
 def _ancestors(nodes: Sequence[Node], ends: Sequence[Tensor]) -> set[int]:
-    found, left = set(), [tensor[0] for tensor in ends]
+    found, left = set(), [tensor.node for tensor in ends]
     while left:
         number = left.pop()
         if number not in found:
             found.add(number)
-            left += [tensor[0] for tensor in (*nodes[number].inputs, *nodes[number].states)]
+            left += [tensor.node for tensor in (*nodes[number].inputs, *nodes[number].states)]
     return found
 
 
 def _only(nodes: Sequence[Node], ends: tuple[Tensor, ...], notes: list[str]) -> Graph:
     """The part of the nodes that the ends depend on, numbered from 0."""
     kept = sorted(_ancestors(nodes, ends))
-    places = {old: (new, None) for new, old in enumerate(kept)}
+    places = {old: Tensor(new) for new, old in enumerate(kept)}
     chosen = [_rewired(nodes[number], places) for number in kept]
     return Graph(chosen, tuple(_moved(each, places) for each in ends), notes)

@@ -11,8 +11,13 @@ from framecast.inspection.layer_outcome import Problem, wanted_axes
 from framecast.inspection.sizes import Size, Symbol
 from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
-# One output of a node: the node's number and which of its outputs; None for all it returns
-Tensor = tuple[int, int | None]
+
+@dataclass(frozen=True)
+class Tensor:
+    """An output of a node: the node's number and which of its outputs; None for all it returns."""
+
+    node: int
+    index: int | None = None
 
 
 @dataclass

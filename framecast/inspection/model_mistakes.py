@@ -110,7 +110,7 @@ def _missing_axis(shape: Shape) -> tuple[str, Shape | None]:
 def _before(nodes: Sequence[Node], number: int) -> Iterator[int]:
     """The nodes before a node along its first inputs, the nearest first."""
     while nodes[number].inputs:
-        number = nodes[number].inputs[0][0]
+        number = nodes[number].inputs[0].node
         yield number
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from framecast.errors import SourceError, UsageError
 from framecast.inspection.keras_code import read_code, read_layer, sequential_graph
 from framecast.inspection.keras_signatures import MERGES, SIGNATURES, parameters_of
-from framecast.inspection.keras_values import GraphBuilder, ModelValue, TensorValue
-from framecast.inspection.model_graph import Graph, Node, named_axes
+from framecast.inspection.keras_values import GraphBuilder, ModelValue
+from framecast.inspection.model_graph import Graph, Node, Tensor, named_axes
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_walk import inspect_graph
 from framecast.inspection.sizes import Shape, Symbol
@@ -196,8 +196,8 @@ def _model(config: dict[str, Any], build: GraphBuilder) -> ModelValue:
     # One output is written without the outer list
     ends = [ends] if ends and isinstance(ends[0], str) else ends
     outputs = [_output(build, made[name][n], index) for name, n, index in ends]
-    entries = [made[_name(each)][0] for each in settings.get("layers", ()) if _is_input(each)]
-    return ModelValue(None, *(tuple((t.node, t.index) for t in e) for e in (outputs, entries)))
+    entries = [each for each in settings.get("layers", ()) if each["class_name"] == "InputLayer"]
+    return ModelValue(None, tuple(outputs), tuple(made[_name(each)][0] for each in entries))
 
 
 def _value(layer: dict[str, Any], build: GraphBuilder) -> Node | ModelValue:
@@ -211,7 +211,7 @@ def _value(layer: dict[str, Any], build: GraphBuilder) -> Node | ModelValue:
     return Node(known, str(settings.get("name", kind)), _arguments(layer))
 
 
-def _called(build: GraphBuilder, value: Node | ModelValue, inputs: list[TensorValue]) -> Any:
+def _called(build: GraphBuilder, value: Node | ModelValue, inputs: list[Tensor]) -> Any:
     """One call of a layer or model: a tensor, or the list of those that a model returns."""
     if isinstance(value, ModelValue):
         return build.apply_model(value, inputs)
@@ -220,16 +220,12 @@ def _called(build: GraphBuilder, value: Node | ModelValue, inputs: list[TensorVa
     return build.add(value, inputs[:count], inputs[count:])
 
 
-def _output(build: GraphBuilder, result: Any, index: int) -> TensorValue:
+def _output(build: GraphBuilder, result: Any, index: int) -> Tensor:
     """One of the tensors that a call returned."""
     if isinstance(result, list):
         return result[index]
     several = result.index is None and build.nodes[result.node].returns_several
-    return TensorValue(result.node, index) if several else result
-
-
-def _is_input(layer: dict[str, Any]) -> bool:
-    return layer["class_name"] == "InputLayer"
+    return Tensor(result.node, index) if several else result
 
 
 def _name(layer: dict[str, Any]) -> str:

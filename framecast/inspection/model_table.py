@@ -48,7 +48,7 @@ def boxes(report: ModelReport) -> list[Box]:
         marks = {each.fatal for each in report.findings if each.layer == line.node.name}
         mark = "mistake" if True in marks else "warning" if marks else ""
         detail = show_count(line.parameters) if line.parameters != 0 else ""
-        inputs = tuple(tensor[0] for tensor in (*line.node.inputs, *line.node.states))
+        inputs = tuple(tensor.node for tensor in (*line.node.inputs, *line.node.states))
         found.append(Box(_cells(line)[0], show(line.output), detail, mark, inputs))
     return found
 

@@ -40,7 +40,7 @@ def inspect_graph(
     for line in walk.lines:
         walk.find(line.node, mistakes.batch_problems(line, samples))
     if target is not None and output is not None:
-        last = graph.outputs[0][0]
+        last = graph.outputs[0].node
         walk.find(graph.nodes[last], mistakes.target_problems(graph.nodes, last, output, target))
     notes = (*graph.notes, *walk.notes)
     return ModelReport(tuple(walk.lines), output, tuple(walk.findings), notes)
@@ -86,10 +86,10 @@ class _Walk:
                 self.findings.append(finding)
 
     def shape_of(self, tensor: Tensor) -> Shape | None:
-        outcome = self.lines[tensor[0]].outcome
-        if outcome is None or (tensor[1] or 0) >= len(outcome.outputs):
+        outcome = self.lines[tensor.node].outcome
+        if outcome is None or (tensor.index or 0) >= len(outcome.outputs):
             return None
-        return outcome.outputs[tensor[1] or 0]
+        return outcome.outputs[tensor.index or 0]
 
     def _rename(self, node: Node) -> None:
         """Count names as Keras does: conv2d, conv2d_1."""
@@ -99,8 +99,8 @@ class _Walk:
             node.name = f"{node.name}_{count}"
 
     def _input_of(self, node: Node, tensor: Tensor) -> Shape | None:
-        line = self.lines[tensor[0]]
-        if line.outcome and tensor[1] is None and len(line.outcome.outputs) > 1:
+        line = self.lines[tensor.node]
+        if line.outcome and tensor.index is None and len(line.outcome.outputs) > 1:
             producer = mistakes.place(line.node)
             what = (
                 f"gets {len(line.outcome.outputs)} tensors from {producer}, its output and its "
@@ -143,7 +143,7 @@ class _Walk:
         """The first layer after a node that says how many axes it needs."""
         nodes = self.nodes
         while not nodes[number].wanted_axes and nodes[number].kind in ("InputLayer", *NEUTRAL):
-            readers = (n for n, other in enumerate(nodes) if (number, None) in other.inputs)
+            readers = (n for n, other in enumerate(nodes) if Tensor(number) in other.inputs)
             reader = next(readers, None)
             if reader is None:
                 break
@@ -179,7 +179,7 @@ class _Walk:
 
     def _view(self, number: int, outcome: LayerOutcome | None) -> View | None:
         node = self.nodes[number]
-        views = [self.lines[tensor[0]].view for tensor in node.inputs]
+        views = [self.lines[tensor.node].view for tensor in node.inputs]
         before = View.widest(views)
         if outcome is None or node.kind in ("Flatten", "Reshape", "Permute", "RepeatVector"):
             return None
@@ -189,7 +189,7 @@ class _Walk:
         # The first kernel decides how many sides a frame has: a view starts from a single pixel
         rank = len(outcome.window.spans)
         if before is None:
-            if node.inputs and self.lines[node.inputs[0][0]].node.kind != "InputLayer":
+            if node.inputs and self.lines[node.inputs[0].node].node.kind != "InputLayer":
                 return None
             before = View((1,) * rank, (0,) * rank, (1,) * rank)
         return before.through(outcome.window) if len(before.sees) <= rank else None

@@ -237,6 +237,20 @@ def test_what_cannot_be_followed_is_named_with_its_line(code, note):
     assert note in " ".join(report.notes)
 
 
+def test_a_model_with_two_outputs_is_applied_to_other_tensors():
+    code = """
+    given = Input((9, 8, 1))
+    narrow = Conv2D(4, 3)(given)
+    both = Model(given, [narrow, Conv2D(6, 5)(narrow)])
+    x = Input((9, 8, 1))
+    one, other = both(x)
+    model = Model(x, Concatenate()([Flatten()(one), Flatten()(other)]))
+    """
+    report = look(code)
+    assert report.output[1:] == (7 * 6 * 4 + 3 * 2 * 6,)
+    assert report.parameters == 4 * 9 + 4 + 6 * 25 * 4 + 6
+
+
 def test_states_go_through_lists_and_code_that_builds_nothing_makes_no_notes():
     report = look("""
         def frames(count):
