@@ -133,36 +133,25 @@ class CostBuilder:
         macs = self.B * math.prod(weight)
         return self.add(name, "Linear", x, output, parameters=parameters, macs=macs, saved=saved)
 
-    def convlstm(self, path: str, x: Axes, filters: Sequence[int]) -> Axes:
-        """ConvLSTM2D layers, each fed by the one before, with the last of the model's kernels."""
-        model, skipped = self.model, len(self.model.kernel_sizes) - len(filters)
-        kernels, recurrent = model.kernel_sizes[skipped:], model.recurrent_kernel_sizes[skipped:]
+    def convlstm(self, path: str, x: Axes, filters: Sequence[int], first: str = "") -> Axes:
+        """ConvLSTM2D layers, each fed by the one before; `first` names one without an input.
+
+        That one is driven by its own state alone, of the shape of `x`; the others are in `path`.
+        """
         for number, width in enumerate(filters):
-            stride = 2 if number and model.traits.halves_grid else 1
-            sides = kernels[number], recurrent[number]
-            output = self.convlstm_layer(f"{path}.{number}", x, width, *sides, stride=stride)
+            name = first if first and not number else f"{path}.{number - bool(first)}"
+            output = self._layer(name, number, x, width, reads_input=name != first)
             # A sequence's caller holds its input
             self.held += size(x) if self.phase == "encode" else 0
             x = output
         return x
 
-    def convlstm_layer(
-        self,
-        name: str,
-        x: Axes,
-        filters: int,
-        kernel: int,
-        recurrent: int,
-        *,
-        stride: int = 1,
-        reads_input: bool = True,
-    ) -> Axes:
-        """One step on cells (B, C, H, W), or a fused sequence (B, T, C, H, W) in `encode`.
-
-        `recurrent` is the side of the state's kernel. Without `reads_input` the layer is driven by
-        its own state alone, of the shape of `x`.
-        """
-        traits, is_sequence = self.model.traits, self.phase == "encode"
+    def _layer(self, name: str, number: int, x: Axes, filters: int, *, reads_input: bool) -> Axes:
+        """One step on cells (B, C, H, W), or a fused sequence (B, T, C, H, W) in `encode`."""
+        model, is_sequence = self.model, self.phase == "encode"
+        traits, recurrent = model.traits, model.recurrent_kernel_sizes[number]
+        kernel = model.kernel_sizes[number] if reads_input else recurrent
+        stride = 2 if number and traits.halves_grid else 1
         steps, (channels, *frame) = dict(x).get("T", 1), lengths(x[-3:])
         inputs = channels if reads_input else 0
         geometry = ConvGeometry.parse(2, kernel_size=kernel, strides=stride)

@@ -11,7 +11,7 @@ from framecast.config.networks import PATCH_2015
 from framecast.config.schema import ModelConfig
 from framecast.nn.cost_model.builder import CostBuilder
 from framecast.nn.cost_model.flow_network import flow_convlstm
-from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, axes, size, totals
+from framecast.nn.cost_model.tensors import LayerRecord, Totals, axes, size, totals
 
 
 def forecast_cost(
@@ -76,7 +76,8 @@ def _fc_lstm(build: CostBuilder) -> None:
     build.held = 0
     build.convlstm("core.encoder.layers", build.flatten(build.context), units)
     build.begin_steps()
-    h = _forecaster(build, axes("BUHW", build.B, units[0], 1, 1), units)
+    state = axes("BUHW", build.B, units[0], 1, 1)
+    h = build.convlstm("core.rest.layers", state, units, first="core.first")
     # Nothing is saved of what is added to the last frame
     build.dense("head", h[:2], size(build.context[2:]), saved=0)
     build.add_change()
@@ -89,18 +90,12 @@ def _shi2015(build: CostBuilder) -> None:
     build.add("fold", f"{patches} into channels", padded, build.maps("C", folded, N=padded[0][1]))
     build.convlstm("core.encoder.layers", build.maps("C", folded, T=build.T), filters)
     build.begin_steps()
-    _forecaster(build, build.maps("F", filters[0]), filters)
+    state = build.maps("F", filters[0])
+    build.convlstm("core.rest.layers", state, filters, first="core.first")
     # Hidden states of all layers side by side, Shi et al. 2015, figure 3
     cells = build.conv("head", build.maps("F", sum(filters)), "C", folded, kernel=1)
     build.add("unfold", f"channels into {patches}", cells, build.pixels)
     build.add("frame", "sigmoid, padding cropped off", build.pixels, build.image)
-
-
-def _forecaster(build: CostBuilder, state: Axes, filters: tuple[int, ...]) -> Axes:
-    """The second stack of an encoder-forecaster, whose first layer has no input."""
-    kernel = build.model.recurrent_kernel_sizes[0]
-    x = build.convlstm_layer("core.first", state, filters[0], kernel, kernel, reads_input=False)
-    return build.convlstm("core.rest.layers", x, filters[1:])
 
 
 _NETWORKS: dict[str, Callable[[CostBuilder], None]] = {
