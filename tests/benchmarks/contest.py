@@ -65,16 +65,16 @@ def main() -> None:
 
 def benchmark(options: argparse.Namespace) -> None:
     """Train, score, write contest.json, print a table of every clip's means."""
-    peers = {} if options.model else {"pretrained": load_forecaster("pretrained").extrapolate}
+    baselines = {} if options.model else {"pretrained": load_forecaster("pretrained").extrapolate}
     if options.scale:
-        peers |= pysteps_methods(read_scale(options.scale))
+        baselines |= pysteps_methods(read_scale(options.scale))
     size = parse_size(options.size, "--size: expected HEIGHTxWIDTH") if options.size else None
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="framecast-") as scratch:
         clips = read_clips(options.clips, Path(scratch), options.color, size)
         for model, scored in models(options, clips):
             for clip, part in scored:
-                scores = score_clip(model, clip, part, options, peers)
+                scores = score_clip(model, clip, part, options, baselines)
                 rows.append({"model": str(model), **scores})
                 write_json(options.output / "contest.json", {"clips": rows})
     print(mean_table(rows))
@@ -117,9 +117,9 @@ def score_clip(
     clip: Clip,
     part: range,
     options: argparse.Namespace,
-    peers: Mapping[str, Predictor],
+    baselines: Mapping[str, Predictor],
 ) -> dict[str, Any]:
-    """Scores by lead time of the model and all peers on windows inside `part` of a clip.
+    """Scores by lead time of the model and all baselines on windows inside `part` of a clip.
 
     Raises SourceError when no window fits between the cuts, and what reading raises.
     """
@@ -138,7 +138,7 @@ def score_clip(
     )
     task = plan_evaluation(forecaster, [source], request)
     task = replace(task, found=found, windows=spread(found, options.windows))
-    report = evaluate_task(task, BASELINES | dict(peers))
+    report = evaluate_task(task, BASELINES | dict(baselines))
     return {
         "clip": clip.name,
         "windows": [window.start for window in task.windows],

@@ -59,9 +59,9 @@ def peak_megabytes(run: Run) -> float:
 
 
 def ratios(row: Mapping[str, float]) -> tuple[float, float]:
-    """The fastest peer's time over ours, and ours over the bare convolutions'."""
-    peers = [ms for name, ms in row.items() if not name.startswith(OURS) and name != BARE]
-    return min(peers) / row[OURS], row[OURS] / row[BARE]
+    """The fastest other's time over ours, and ours over the bare convolutions'."""
+    others = [ms for name, ms in row.items() if not name.startswith(OURS) and name != BARE]
+    return min(others) / row[OURS], row[OURS] / row[BARE]
 
 
 def time_table(kind: str, rows: Rows) -> str:
@@ -74,7 +74,7 @@ def time_table(kind: str, rows: Rows) -> str:
     names = list(next(iter(rows.values())))
     means = [f"{statistics.geometric_mean(column):.2f}" for column in zip(*both, strict=True)]
     body.append(["geometric mean", *[""] * len(names), *means])
-    return table([kind, *names, "fastest peer / ours", "ours / bare"], body)
+    return table([kind, *names, "fastest other / ours", "ours / bare"], body)
 
 
 def memory_table(rows: Rows) -> str:

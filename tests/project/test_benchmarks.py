@@ -24,7 +24,7 @@ from framecast.video.readers.open import open_source
 from tests.benchmarks import commands, contest, gpu, moving_mnist, networks
 from tests.benchmarks.layer import ratios, time_table
 from tests.benchmarks.moving_mnist import read_digits, sequences, trajectories
-from tests.benchmarks.shared import pysteps_methods as peers
+from tests.benchmarks.shared import pysteps_methods as methods
 from tests.benchmarks.shared.clips import first_unseen, late_part, read_clips
 from tests.benchmarks.shared.layers import LAYERS, LOOP, OURS
 from tests.benchmarks.shared.output import count
@@ -114,10 +114,10 @@ def test_clips_that_cannot_be_scored_are_refused(tmp_path):
 
 def test_pixels_become_dbz_and_come_back():
     pixels = np.arange(256) / 255
-    dbz = peers.to_dbz(pixels, SCALE)
+    dbz = methods.to_dbz(pixels, SCALE)
     assert dbz[[0, 109, 255]] == pytest.approx([-10, 70 * 109 / 255 - 10, 60])
-    np.testing.assert_array_equal(np.rint(255 * peers.to_pixels(dbz, SCALE)), np.arange(256))
-    assert peers.to_pixels(np.array([-30.0, 99.0]), SCALE).tolist() == [0, 1]
+    np.testing.assert_array_equal(np.rint(255 * methods.to_pixels(dbz, SCALE)), np.arange(256))
+    assert methods.to_pixels(np.array([-30.0, 99.0]), SCALE).tolist() == [0, 1]
 
 
 def test_a_nowcast_is_asked_in_dbz_and_unknown_pixels_have_no_echo():
@@ -130,7 +130,7 @@ def test_a_nowcast_is_asked_in_dbz_and_unknown_pixels_have_no_echo():
         future_THW[1, 2, 3] = np.nan
         return future_THW
 
-    frames = list(peers.as_predictor(nowcast, SCALE)(context_BTCHW, 3))
+    frames = list(methods.as_predictor(nowcast, SCALE)(context_BTCHW, 3))
     assert [tuple(frame.shape) for frame in frames] == [(2, 1, 7, 8)] * 3
     last_BCHW = context_BTCHW[:, -1]
     np.testing.assert_allclose(asked[1], 70 * context_BTCHW[1, :, 0].double() - 10)
@@ -141,14 +141,14 @@ def test_a_nowcast_is_asked_in_dbz_and_unknown_pixels_have_no_echo():
 
 
 def test_missing_pysteps_is_reported_and_it_needs_dbz(monkeypatch):
-    monkeypatch.setattr(peers, "pysteps_version", lambda: None)
-    assert peers.pysteps_methods(SCALE) == {}
+    monkeypatch.setattr(methods, "pysteps_version", lambda: None)
+    assert methods.pysteps_methods(SCALE) == {}
     with pytest.raises(UsageError, match="need pixels in dBZ, the scale is in mm/h"):
-        peers.pysteps_methods(read_scale("0.1..100 mm/h log"))
+        methods.pysteps_methods(read_scale("0.1..100 mm/h log"))
 
 
 def test_radar_trains_and_scores_what_plain_numpy_says(events, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(peers, "pysteps_version", lambda: None)
+    monkeypatch.setattr(methods, "pysteps_version", lambda: None)
     flags = ["--windows=3", "--minutes=1", "--output", tmp_path, *SMALL]
     call(contest, monkeypatch, events, *RADAR, *flags)
     north, south = json.loads((tmp_path / "contest.json").read_text())["clips"]
@@ -261,7 +261,7 @@ def test_moving_mnist_is_scored_as_openstl_does(tmp_path, monkeypatch, capsys):
     )
 
 
-def test_the_ratios_of_a_layer_are_to_the_fastest_peer_and_to_bare_convolutions():
+def test_the_ratios_of_a_layer_are_to_the_fastest_other_and_to_bare_convolutions():
     row = {OURS: 20.0, f"{OURS}, recompute": 10.0, LOOP: 50.0, "x": 30.0, "bare convolutions": 40.0}
     assert ratios(row) == (1.5, 0.5)
     assert time_table("training", {"1, 2, 3, 4, 5, 6": row}).splitlines()[-2:] == [
