@@ -14,20 +14,15 @@ from framecast.runtime.text import show_bytes
 def check_weight_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> None:
     """Raise ResourceError when the weights alone cannot be trained on this machine.
 
-    `size` is the (H, W) trained at. Passes if the system does not report how
-    much memory it has.
+    `size` is the (H, W) trained at.
     """
     # Weights do not depend on the batch or the lengths
-    sums, memory = forecast_totals(model, channels, size), machine_memory()
-    if memory is not None and sums.optimizer_bytes > memory:
-        raise ResourceError(
-            f"{model.name} on frames of {size[0]} x {size[1]} has {sums.parameters:,} parameters, "
-            f"whose training takes {show_bytes(sums.optimizer_bytes)}; this machine has "
-            f"{show_bytes(memory)}",
-            remedy="use a smaller --resize or model.units, or --model convlstm"
-            if model.traits.tied_to_size
-            else "use smaller model.filters",
-        )
+    sums = forecast_totals(model, channels, size)
+    smaller = "use smaller model.filters"
+    if model.traits.tied_to_size:
+        smaller = "use a smaller --resize or model.units, or --model convlstm"
+    what = f"{model.name} on frames of {size[0]} x {size[1]} has {sums.parameters:,} parameters"
+    _refuse_above_memory(f"{what}, whose training takes", sums.optimizer_bytes, smaller)
 
 
 def check_batch(
@@ -35,17 +30,20 @@ def check_batch(
 ) -> None:
     """Raise ResourceError when a training batch saves more for its backward pass than memory holds.
 
-    `lengths` are `context_length` and `horizon`. Counts float32 on the CPU. Passes if the system
-    does not report how much memory it has.
+    `lengths` are `context_length` and `horizon`. Counts float32 on the CPU.
     """
     sums = forecast_totals(model, channels, size, batch=batch, **lengths)
-    needed, memory = sums.training_bytes + sums.optimizer_bytes, machine_memory()
+    what = f"a training batch of {batch} crops of {size[0]} x {size[1]} takes about"
+    needed = sums.training_bytes + sums.optimizer_bytes
+    _refuse_above_memory(what, needed, "use a smaller --batch-size or --crop")
+
+
+def _refuse_above_memory(what: str, needed: int, remedy: str) -> None:
+    memory = machine_memory()
+    # A system that does not report its memory refuses nothing
     if memory is not None and needed > memory:
-        raise ResourceError(
-            f"a training batch of {batch} crops of {size[0]} x {size[1]} takes about "
-            f"{show_bytes(needed)}; this machine has {show_bytes(memory)}",
-            remedy="use a smaller --batch-size or --crop",
-        )
+        text = f"{what} {show_bytes(needed)}; this machine has {show_bytes(memory)}"
+        raise ResourceError(text, remedy=remedy)
 
 
 def fitting_tile(

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import av
 import h5py
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from PIL import Image
 from framecast.config.loading import example_yaml, fields, load_config
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
+from tests.support.media import write_video
 
 T, H, W = 6, 12, 18
 SETTINGS = ["model.filters=[3]", "model.patch=4", "data.context_length=3", "data.horizon=2"]
@@ -57,7 +57,8 @@ def valid_files(folder: Path) -> dict[str, bytes]:
     files["h5"] = file.getvalue()
     for suffix, codec in VIDEOS.items():
         path = folder / f"clip.{suffix}"
-        _write_video(path, codec, frames_THWC)
+        pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        write_video(path, frames_THWC, codec, pixels=pixels)
         files[suffix] = path.read_bytes()
     config = load_config(None, SETTINGS, {})
     network = build_forecaster(config.model, 3, (H, W))
@@ -66,16 +67,6 @@ def valid_files(folder: Path) -> dict[str, bytes]:
     save_checkpoint(path, Checkpoint(config, clip, network.state_dict(), {"validation_mse": 0.1}))
     files["pt"] = path.read_bytes()
     return files
-
-
-def _write_video(path: Path, codec: str, frames_THWC: np.ndarray) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=10)
-        stream.height, stream.width = H, W
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        for frame in frames_THWC:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
 
 
 def mutated(data: bytes, draw: random.Random) -> bytes:
