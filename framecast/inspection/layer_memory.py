@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from framecast.inspection.kernel_layers import geometry_of, is_fused
-from framecast.inspection.layer_outcome import Arguments, Frame, LayerOutcome
+from framecast.inspection.layer_outcome import Arguments, Frame, LayerOutcome, count_of
 from framecast.inspection.model_graph import Node
 from framecast.inspection.sizes import Shape, is_known, product
 from framecast.nn.convlstm.keras_names import SAVE_RESULT_ALONE
@@ -39,20 +39,13 @@ def elements_of(
 
 def _convlstm(node: Node, shape: Shape, output: Shape) -> tuple[int, int]:
     arguments, frame = node.arguments, Frame.of(node.kind, node.arguments, shape)
-    (batch, steps), sequences = frame.leading, arguments["return_sequences"]
+    steps, sequences = frame.leading[1], arguments["return_sequences"]
     # The input itself is saved for the kernel's gradient
     given, returned = product(shape), product(output)
     state = returned // steps if sequences else returned
-    filters = output[2 if sequences else 1] if frame.first else output[-1]
-    saved, workspace = fused_memory(
-        batch,
-        steps,
-        frame.channels,
-        frame.sides,
-        filters,
-        geometry_of(node.kind, arguments),
-        recompute=arguments["recompute"],
-    )
+    read = (*frame.leading, frame.channels, *frame.sides)
+    filters, geometry = count_of(arguments), geometry_of(node.kind, arguments)
+    saved, workspace = fused_memory(read, filters, geometry, recompute=arguments["recompute"])
     fused = is_fused(arguments)  # everything else runs step by step
     if not fused or arguments["dropout"] or arguments["recurrent_dropout"]:
         # With dropout each gate reads its own copy

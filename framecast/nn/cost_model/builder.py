@@ -160,7 +160,7 @@ class CostBuilder:
         output = (*x[:-3], *axes(f"{letter}HW", filters, *geometry.output_sizes(frame)))
         state = size(output) // steps
         if is_sequence:
-            saved, workspace = fused_memory(self.B, steps, channels, frame, filters, geometry)
+            saved, workspace = fused_memory(lengths(x), filters, geometry)
         else:
             # Saved: i, f, the candidate, o, tanh(c), h and c. Workspace: what both convolutions
             # return; without gradients the gates are computed in place.
@@ -206,19 +206,14 @@ class CostBuilder:
 
 
 def fused_memory(
-    batch: int,
-    steps: int,
-    channels: int,
-    frame: Sequence[int],
-    filters: int,
-    geometry: ConvGeometry,
-    *,
-    recompute: bool = False,
+    shape: Sequence[int], filters: int, geometry: ConvGeometry, *, recompute: bool = False
 ) -> tuple[int, int]:
     """Elements that a fused sequence saves, and those of its workspace; an estimate.
 
-    h of every step is among what is saved, the input is not.
+    `shape` is (B, T, C, *sides) of the input. h of every step is among what is saved, the input is
+    not.
     """
+    batch, steps, channels, *frame = shape
     state = batch * filters * math.prod(geometry.output_sizes(frame))
     recurrent = ConvGeometry.parse(len(frame), kernel_size=geometry.kernel_size)
     # Which convolution a sequence takes is decided by the same integers as in `recurrence/fused.py`
