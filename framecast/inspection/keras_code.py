@@ -80,23 +80,18 @@ def read_code(text: str, title: str) -> Graph:
 
 def read_layer(text: str, where: str) -> Node:
     """One layer as Keras spells it, `ConvLSTM2D(filters=40, kernel_size=3)`."""
+    reader, example = _Reader(), 'write e.g. "ConvLSTM2D(filters=40, kernel_size=(3, 3))"'
     try:
-        call = ast.parse(text.strip().rstrip(","), mode="eval").body
+        value = reader.value(ast.parse(text.strip().rstrip(","), mode="eval").body)
     except SyntaxError as error:
-        raise UsageError(
-            f"{where}: not Python: {error.msg}",
-            remedy='write e.g. "ConvLSTM2D(filters=40, kernel_size=(3, 3))"',
-        ) from None
-    reader = _Reader()
-    value = reader.value(call)
+        raise UsageError(f"{where}: not Python: {error.msg}", remedy=example) from None
+    except (RecursionError, MemoryError):  # thousands of signs or brackets
+        value = None
     # `Input(...)` is called as soon as it is made
     if isinstance(value, Tensor):
         value = reader.nodes.pop(value.node)
     if not isinstance(value, Node):
-        raise UsageError(
-            f"{where}: {text!r} is not a known layer",
-            remedy='write e.g. "ConvLSTM2D(filters=40, kernel_size=(3, 3))"',
-        )
+        raise UsageError(f"{where}: {text!r:.60} is not a known layer", remedy=example)
     return value
 
 

@@ -254,7 +254,8 @@ def test_the_receptive_field_is_where_gradients_arrive():
         ("filters=4x kernel=3", "not Python: invalid decimal literal; write e.g."),
         ("filters=4 kernel_regularizer=l2(0.01", r"not Python: '\(' was never closed"),
         ("ConvLSTM2D(40, 3", "--layer 1: "),
-        ("Banana(40)", "is not a known layer"),
+        ("Banana(40)", "'Banana\\(40\\)' is not a known layer"),
+        (f"Dense({'-' * 9000}3)", "'Dense\\(-+ is not a known layer"),
     ],
 )
 def test_text_that_is_no_layer_is_refused(words, sentence):
