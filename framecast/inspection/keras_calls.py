@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from framecast.inspection.keras_expressions import ExpressionReader, pure_call
-from framecast.inspection.keras_signatures import ALIASES, MERGES, SIGNATURES, parameters_of
+from framecast.inspection.keras_signatures import (
+    ALIASES,
+    MERGES,
+    OF_ANY_LAYER,
+    SIGNATURES,
+    parameters_of,
+)
 from framecast.inspection.keras_values import ModelValue, tensors_in, to_symbol
 from framecast.inspection.layer_arguments import bind, value_problems
 from framecast.inspection.layer_outcome import Problem
@@ -120,9 +126,11 @@ class CallReader(ExpressionReader):
         if "data_format" in arguments and arguments["data_format"] is None:
             arguments["data_format"] = self.data_format
         problems += value_problems(kind, arguments)
-        # A name may be an expression that is not followed; input_shape= is an argument of any layer
+        # A name may be an expression that is not followed
         name = str(call.keywords.get("name") or "")
-        arguments = {**call.keywords, **arguments}
+        # Such as input_shape
+        common = {word: call.keywords[word] for word in OF_ANY_LAYER & {*call.keywords}}
+        arguments = {**common, **arguments}
         return Node(kind, name, arguments, line=call.node.lineno, problems=tuple(problems))
 
     def _around_model(self, kind: str, call: _Call) -> ModelValue | Node | None:

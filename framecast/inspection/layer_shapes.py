@@ -80,8 +80,8 @@ def _dense(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 
 def _embedding(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    width = arguments["output_dim"]
-    return LayerOutcome(((*shape, width),), (("embeddings", (arguments["input_dim"], width)),))
+    words, width = (count_of(arguments, name) for name in ("input_dim", "output_dim"))
+    return LayerOutcome(((*shape, width),), (("embeddings", (words, width)),))
 
 
 def _check_range(axes: Sequence[int], shape: Shape) -> None:
@@ -123,6 +123,8 @@ def _flatten(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 def _reshape(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     target = arguments["target_shape"]
     target = (target,) if isinstance(target, int | Symbol) else tuple(target)
+    if not all(isinstance(size, int | Symbol) for size in target):
+        raise TypeError("sizes are integers")
     if target.count(-1) > 1:
         raise LayerMistakeError(
             f"has target_shape={show(target)}, where one -1 is allowed", "leave one size open"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
 import sys
 import zipfile
@@ -225,7 +226,7 @@ def _output(build: GraphBuilder, result: Any, index: int) -> Tensor:
     if isinstance(result, list):
         return result[index]
     several = result.index is None and build.nodes[result.node].returns_several
-    return Tensor(result.node, index) if several else result
+    return Tensor(result.node, operator.index(index)) if several else result
 
 
 def _name(layer: dict[str, Any]) -> str:

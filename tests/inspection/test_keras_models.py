@@ -168,6 +168,7 @@ def test_files_that_are_no_model_are_explained(tmp_path):
         lambda config: config["layers"][1]["config"].update(name=True),
         lambda config: config["layers"][4]["config"].update(layer={"class_name": "Mine"}),
         lambda config: config["layers"][2].update(inbound_nodes=[{"args": [{"keras_history": 1}]}]),
+        lambda config: config["layers"][4].update(inbound_nodes=[["conv_lstm2d_1", 0, [0]]]),
     ],
 )
 def test_a_damaged_configuration_is_reported_or_refused_in_a_sentence(change):

@@ -274,6 +274,10 @@ def test_text_that_is_no_layer_is_refused(words, sentence):
             "filters=4 kernel=3 filter=2",
             "filter is not an argument of ConvLSTM2D; did you mean filters?",
         ),
+        (
+            "filters=4 kernel=3 layer=3,3",
+            "layer is not an argument of ConvLSTM2D; did you mean layer_norm?",
+        ),
         ("kernel=3", "filters is missing; add filters=64"),
         ("filters=4", "kernel_size is missing; add kernel_size=3"),
         (
