@@ -13,11 +13,7 @@ from itertools import islice
 from typing import Any
 
 from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
-from framecast.inspection.keras_values import (
-    GraphBuilder,
-    ModelValue,
-    to_symbol,
-)
+from framecast.inspection.keras_values import GraphBuilder, ModelValue, to_symbol
 from framecast.inspection.model_graph import Node, OpenAxes, Tensor
 from framecast.inspection.sizes import Symbol
 

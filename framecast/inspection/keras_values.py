@@ -54,10 +54,7 @@ class GraphBuilder:
         return Tensor(len(self.nodes) - 1)
 
     def chain(
-        self,
-        layers: Sequence[Any],
-        x: Tensor | None,
-        wrapper: Mapping[str, Any] | None = None,
+        self, layers: Sequence[Any], x: Tensor | None, wrapper: Mapping[str, Any] | None = None
     ) -> Tensor | None:
         """Call layers one after another, in every step where there is a `wrapper`."""
         for layer in layers:

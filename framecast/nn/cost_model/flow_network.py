@@ -112,12 +112,11 @@ def _classical_macs(build: CostBuilder) -> int:
 
 def _motion_macs(height: int, width: int, sigma: float, frames: int) -> int:
     macs = 0
-    for level in range(1, flow.LEVELS + 1) if frames > 1 else ():
+    for level in range(flow.pyramid_levels(height, width) if frames > 1 else 0):
+        if level:  # half of the level before, blurred
+            macs += frames * _blur_macs(height, width, flow.PYRAMID_SIGMA)
+            height, width = -(-height // 2), -(-width // 2)
         macs += flow.ITERATIONS * 5 * _blur_macs(height, width, sigma)
-        if level == flow.LEVELS or min(height, width) < flow.COARSEST_SIDE:
-            break
-        macs += frames * _blur_macs(height, width, flow.PYRAMID_SIGMA)
-        height, width = -(-height // 2), -(-width // 2)
     return macs
 
 
