@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from framecast.cli.console import show_error, show_network, show_notes, show_result
@@ -16,6 +17,7 @@ from framecast.prediction.predict_clip import name_outputs, predict_file
 from framecast.prediction.predict_stream import nowcast_file
 from framecast.prediction.request import PredictionRequest
 from framecast.runtime.output_files import check_inputs
+from framecast.video.readers.base import FrameSource
 from framecast.video.readers.live import is_live
 from framecast.video.readers.open import expand_lists
 from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, open_writer
@@ -23,10 +25,14 @@ from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, open_writ
 
 @dataclass(frozen=True)
 class Asked:
-    """A model, and for each source the files that its forecast goes to; nothing is known wrong."""
+    """A model, and for each source the files that its forecast goes to; nothing is known wrong.
+
+    `opened` is the clip where one source was opened to be checked: large videos take 0.1 s.
+    """
 
     model: Path
     sources: tuple[tuple[str, list[str]], ...]
+    opened: FrameSource | None
     request: PredictionRequest
     overwrite: bool
 
@@ -51,7 +57,7 @@ def check(
     # Of several sources the others are still predicted where one is wrong.
     alone = [] if len(named) > 1 else [source for source in named if not is_live(source)]
     reading = ("color", "axes", "variable", "keep_readable")
-    check_early(chosen, alone, **{name: getattr(request, name) for name in reading})
+    opened = check_early(chosen, alone, **{name: getattr(request, name) for name in reading})
     targets = name_outputs(named, outputs, kind, overwrite)
     for files in targets:
         for file in files:
@@ -60,7 +66,8 @@ def check(
             if len(named) == 1:
                 rate = DEFAULT_FPS if request.fps is None else request.fps
                 open_writer(file, fps=rate, overwrite=overwrite)
-    return Asked(chosen, tuple(zip(named, targets, strict=True)), request, overwrite)
+    clip = opened[0] if len(opened) == 1 else None
+    return Asked(chosen, tuple(zip(named, targets, strict=True)), clip, request, overwrite)
 
 
 def load(model: Path, device: str, tile: int | None, match: float) -> FrameForecaster:
@@ -105,7 +112,7 @@ def _predict(
     forecaster: FrameForecaster, source: str, files: Sequence[str], asked: Asked
 ) -> tuple[str, ...]:
     """Write one source's forecast and return notes for the user."""
-    write = nowcast_file if asked.request.stream else predict_file
+    write = nowcast_file if asked.request.stream else partial(predict_file, opened=asked.opened)
     with Display() as display:
         display.show(f"reading {Path(source).name}")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from framecast.video.readers.base import FrameSource
+from framecast.video.scene_detection import find_cuts
 
 # Cuts of a clip that its note names one by one.
 LISTED = 6
@@ -20,9 +21,6 @@ def split_scenes(
     Reads each clip once. `on_frame` is called for every frame looked at, with a description of the
     work and the number of frames. Raises what reading raises.
     """
-    # Loads as slowly as all of OpenCV, which commands without clips do not need.
-    from framecast.video.scene_detection import find_cuts  # noqa: PLC0415
-
     for source in sources:
         cuts = find_cuts(_counted_frames(source, on_frame))
         # Holes in time often look like cuts, and are noted as holes already.

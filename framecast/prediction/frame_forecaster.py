@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import partial
 from numbers import Integral
 from typing import Any, Literal
 
@@ -62,9 +63,9 @@ class FrameForecaster(ABC):
             context_THWC = np.stack([resize(frame, *size) for frame in context_THWC])
         frames = self.forecast_pixels(context_THWC, horizon)
         del context_THWC  # tens of MB at 1080p, which only the forecaster may hold
-        for frame_CHW in frames:
-            frame_HWC = from_unit(frame_CHW, dtype)
-            yield resize(frame_HWC, height, width)
+        # `map` holds no frame while the next one is made.
+        pixels = map(partial(from_unit, dtype=dtype), frames)
+        yield from map(partial(resize, height=height, width=width), pixels)
 
     @abstractmethod
     def forecast_pixels(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:

@@ -85,8 +85,8 @@ class LoadedForecaster(FrameForecaster):
             frames = tiled_rollout(self.network, cut, shape_BCHW, horizon, side, levels)
             del cut
             frames = self._checked(frames, last_BCHW, flat_BC11, horizon)
-        for frame_BCHW in frames:
-            yield frame_BCHW[0].cpu().numpy()
+        # `map` holds no frame while the next one is made.
+        yield from map(_pixels, frames)
 
     def extrapolate(self, context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
         """The model as a `rollout.Predictor`: float32 frames (B, C, H, W), large ones in tiles.
@@ -138,6 +138,7 @@ class LoadedForecaster(FrameForecaster):
                     flat_BC11.to(frame_BCHW.device), last_BCHW.to(frame_BCHW), frame_BCHW
                 )
             yield frame_BCHW
+            del frame_BCHW
 
     def _side(self, length: int, height: int, width: int, horizon: int) -> int | None:
         """Side of the tiles that the network works in; None: it works on whole frames, or not."""
@@ -208,6 +209,10 @@ def load_forecaster(
 def _unit(pixels_THWC: np.ndarray) -> Tensor:
     """Pixels as the model reads them, (1, T, C, H, W) in [0, 1]."""
     return torch.from_numpy(to_unit(pixels_THWC))[None]
+
+
+def _pixels(frame_BCHW: Tensor) -> np.ndarray:
+    return frame_BCHW[0].cpu().numpy()
 
 
 def _cut(pixels_THWC: np.ndarray, rows: slice, columns: slice) -> Tensor:

@@ -19,6 +19,7 @@ from framecast.errors import CheckpointError, ConfigError, ResourceError
 from framecast.prediction.model_files import PRETRAINED, PRETRAINED_FILE
 from framecast.runtime.memory import machine_memory
 from framecast.runtime.text import show_bytes
+from framecast.video.readers.base import FrameSource
 from framecast.video.readers.open import open_sources, read_options
 
 FORMAT, VERSION = "framecast", 1
@@ -35,9 +36,12 @@ class ModelHeader:
     channels: int
 
 
-def check_early(model: Path, sources: Sequence[str | Path] = (), **options: Any) -> None:
+def check_early(
+    model: Path, sources: Sequence[str | Path] = (), **options: Any
+) -> list[FrameSource]:
     """Raise now what a wrong model or source would raise only once PyTorch is loaded.
 
+    Returns the clips, opened as the model reads them, or none where they cannot be checked yet.
     `options` are those of `open_sources` that the user gave. Raises CheckpointError, and what
     `open_sources` raises.
     """
@@ -45,9 +49,9 @@ def check_early(model: Path, sources: Sequence[str | Path] = (), **options: Any)
     given = {name: value for name, value in options.items() if value}
     # Damaged clips would be read to their end, twice; other models say nothing before they run.
     if header is None or not sources or "keep_readable" in given:
-        return
+        return []
     color = "auto" if str(model) == PRETRAINED else "gray" if header.channels == 1 else "rgb"
-    open_sources(sources, **(read_options(header.config.data) | {"color": color} | given))
+    return open_sources(sources, **(read_options(header.config.data) | {"color": color} | given))
 
 
 def read_header(model: Path) -> ModelHeader | None:

@@ -24,6 +24,7 @@ from framecast.video.frame_times import lead_label, lead_names
 from framecast.video.readers.base import FrameSource, SourceInfo
 from framecast.video.readers.live import is_live, live_name
 from framecast.video.readers.open import open_source, read_options
+from framecast.video.scene_detection import NEIGHBOURS, newest_scene
 from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, open_writer
 
 if TYPE_CHECKING:  # an exported model is predicted with without torch
@@ -54,13 +55,15 @@ def predict_file(
     request: PredictionRequest,
     overwrite: bool = False,
     on_frame: Callable[[str, int], None] = lambda name, total: None,
+    opened: FrameSource | None = None,
 ) -> tuple[str, ...]:
     """Predict one clip into files or PNG folders, all at once, and return notes for the user.
 
+    `opened` is the clip where `check_early` has opened it for this model and request.
     `on_frame` is called for each frame written, with the clip's name and the number of frames.
     Raises what reading, predicting and writing raise; a target is never left half written.
     """
-    source = open_clip(forecaster, path, request)
+    source = open_clip(forecaster, path, request, opened)
     forecast = forecast_source(forecaster, source, request)
     look = {"fps": forecast.fps, "names": forecast.names, **shown_as(source, request)}
     with ExitStack() as stack:
@@ -111,14 +114,17 @@ def assumptions(
 
 
 def open_clip(
-    forecaster: FrameForecaster, path: str | Path, request: PredictionRequest
+    forecaster: FrameForecaster,
+    path: str | Path,
+    request: PredictionRequest,
+    opened: FrameSource | None = None,
 ) -> FrameSource:
     """Open a clip in the model's colours and range; a grey model takes the luma of colours."""
     options = read_options(forecaster.config.data) | {"keep_readable": request.keep_readable}
     for name in ("axes", "variable"):
         options[name] = getattr(request, name) or options[name]
     options["color"] = request.color or forecaster.color
-    source = open_source(path, **options)
+    source = opened or open_source(path, **options)
     fit_to_model(forecaster, source, options["range"], request.color)
     return source
 
@@ -290,8 +296,6 @@ def _read_context(
         for n, frame_HWC in enumerate(frames):
             context_THWC[n] = frame_HWC
         return context_THWC, (*notes,)
-    from framecast.video.scene_detection import NEIGHBOURS, newest_scene  # noqa: PLC0415  (slow to load)
-
     # A cut is detected by how much its neighbours change, so reading begins some frames earlier.
     before = max(broken if notes else 0, wanted.start - NEIGHBOURS)
 

@@ -23,6 +23,7 @@ from framecast.runtime.interrupts import interrupts
 from framecast.video.frame_size import parse_size
 from framecast.video.frame_times import lead_label
 from framecast.video.readers.live import Feed, is_live, open_live
+from framecast.video.scene_detection import NEIGHBOURS, newest_scene
 from framecast.video.writers.open import DEFAULT_FPS, open_writer
 
 if TYPE_CHECKING:  # an exported model is predicted with without torch
@@ -38,8 +39,6 @@ def nowcast(
     a forecast needs two frames that far apart. Until a whole context has come, it is shorter, as it
     is after a cut to another scene. Holds little more than one context, however many frames come.
     """
-    from framecast.video.scene_detection import NEIGHBOURS, newest_scene  # noqa: PLC0415  (slow to load)
-
     data = forecaster.config.data
     span = (data.context_length - 1) * data.frame_step + 1
     # Cuts are detected from the frames around them, so some from before the context are kept.

@@ -30,6 +30,7 @@ def rollout(forecaster: Forecaster, context_BTCHW: Tensor, horizon: int) -> Iter
         with torch.inference_mode():
             frame_BCHW, state = forecaster.step(state)
         yield frame_BCHW
+        del frame_BCHW  # tens of MB at 1080p, as in all that hand it on
 
 
 def tiled_rollout(

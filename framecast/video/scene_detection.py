@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
-from scenedetect import AdaptiveDetector, FrameTimecode
 
 from framecast.video.pixels import convert_color, convert_depth, resize
 
 # Frames before and after one that its difference is compared with; the detector's default.
 NEIGHBOURS = 2
+
+# Mean change of brightness, in levels of 255, below which nothing is a cut; the detector's default.
+LEAST_CHANGE = 15.0
 
 # Frames are looked at in no larger size: what cuts change can be seen in small ones.
 LONGEST_SIDE = 256
@@ -27,7 +29,11 @@ def find_cuts(frames: Iterable[np.ndarray]) -> tuple[int, ...]:
     so a scene of one frame there has to differ by nine times as much. Fades are not found. Holds a
     few small frames.
     """
-    detector = AdaptiveDetector(min_scene_len=1, window_width=NEIGHBOURS, luma_only=True)
+    from scenedetect import AdaptiveDetector, FrameTimecode  # noqa: PLC0415  (runs ffmpeg to load)
+
+    detector = AdaptiveDetector(
+        min_scene_len=1, window_width=NEIGHBOURS, min_content_val=LEAST_CHANGE, luma_only=True
+    )
     pictures = map(_small, frames)
     head = list(islice(pictures, NEIGHBOURS + 1))
     cuts = []
@@ -41,9 +47,20 @@ def find_cuts(frames: Iterable[np.ndarray]) -> tuple[int, ...]:
 def newest_scene(frames: Iterable[np.ndarray], first: int) -> int:
     """Return the index of the frame that begins the last scene, or `first` where none does later.
 
-    A few frames before the `first` that counts help to judge those after it.
+    A few frames before the `first` that counts help to judge those after it. Holds all
+    frames, in small.
     """
-    return max((cut for cut in find_cuts(frames) if cut > first), default=first)
+    pictures = [*map(_small, frames)]
+    # Most contexts are one scene that changes little: then the detector need not be loaded.
+    if all(_change(before, after) < LEAST_CHANGE for before, after in pairwise(pictures)):
+        return first
+    return max((cut for cut in find_cuts(pictures) if cut > first), default=first)
+
+
+def _change(before_HWC: np.ndarray, after_HWC: np.ndarray) -> float:
+    """The detector's score: mean absolute difference of V of HSV, the largest of R, G and B."""
+    before_HW, after_HW = (frame.max(axis=2).astype(np.int16) for frame in (before_HWC, after_HWC))
+    return float(np.abs(after_HW - before_HW).mean())
 
 
 def _there_and_back(head: list[np.ndarray], rest: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from framecast.cli import console
 from framecast.cli.main import warnings_as_notes
 from framecast.video.readers.open import open_source
+from framecast.video.readers.video_file import VideoSource
 from tests.support.media import smooth_clip, write_folder
 
 
@@ -27,6 +28,16 @@ def test_one_forecast_goes_into_several_files(run, clips, grey_run, here):
     assert code == 0
     assert out.split() == ["a.gif", "a.npy", "a.tif"]
     np.testing.assert_array_equal(np.load("a.npy")[..., 0], tifffile.imread("a.tif"))
+
+
+def test_a_clip_is_opened_once(run, clips, color_run, here, monkeypatch):
+    opened = []
+    init = VideoSource.__init__
+    monkeypatch.setattr(
+        VideoSource, "__init__", lambda self, *given: opened.append(given[0]) or init(self, *given)
+    )
+    assert run("predict", color_run, clips / "color.mp4", "-o", "a.npy")[0] == 0
+    assert opened == [clips / "color.mp4"]
 
 
 def test_a_name_that_exists_gets_a_number_unless_it_was_given(run, clips, grey_run, here):

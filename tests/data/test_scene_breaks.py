@@ -40,7 +40,7 @@ def test_cuts_become_breaks_beside_those_that_were_there(film):
 
 def test_many_cuts_are_counted_not_listed(film, monkeypatch):
     monkeypatch.setattr(
-        "framecast.video.scene_detection.find_cuts", lambda frames: tuple(range(5, 65, 6))
+        "framecast.data.scene_breaks.find_cuts", lambda frames: tuple(range(5, 65, 6))
     )
     source = open_source(film)
     split_scenes([source])

@@ -1,9 +1,11 @@
 """Cuts found where scenes were joined, and nowhere else."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from framecast.video.scene_detection import find_cuts
+from framecast.video.scene_detection import find_cuts, newest_scene
 from tests.support.media import joined, scene
 
 H, W = 40, 64
@@ -57,3 +59,16 @@ def test_frames_are_looked_at_one_after_another():
 
     assert find_cuts(watched()) == (5,)
     assert taken == list(range(11))
+
+
+def test_frames_that_change_little_are_one_scene_without_the_detector(monkeypatch):
+    slow_THWC = scene(8, 2, velocity=(0.4, 0.1))
+    monkeypatch.setitem(sys.modules, "scenedetect", None)  # it takes 0.2 s to load
+    assert newest_scene(iter(slow_THWC), 2) == 2
+    with pytest.raises(ImportError):
+        newest_scene(joined(5, 6), 2)
+
+
+def test_the_newest_scene_begins_at_the_last_cut_after_the_first_frame_that_counts():
+    clip_THWC = joined(9, 14, 11)
+    assert [newest_scene(iter(clip_THWC), first) for first in (2, 12, 23, 30)] == [23, 23, 23, 30]

@@ -54,7 +54,7 @@ PRELOADED = (
     *("framecast.cli.console", "framecast.evaluation.evaluate", "framecast.export.export"),
     *("framecast.inspection.network_report", "framecast.prediction.predict_stream"),
     *("framecast.training.pipeline", "framecast.video.readers.video_file"),
-    *("framecast.video.scene_detection", "yaml"),
+    *("scenedetect", "yaml"),
 )
 """Modules that commands import while they run, so that children share them."""
 

@@ -177,7 +177,8 @@ class FlowConvLSTM(Forecaster):
         moved_BCHW = frame_BCHW * (1 - weights_BJ.sum(dim=1)).view(-1, 1, 1, 1)
         for weight_B, number in zip(weights_BJ.unbind(dim=1), BLENDED, strict=True):
             image_BCHW = candidates.at_full_size(number, state.scene.scale)
-            moved_BCHW = moved_BCHW.addcmul(weight_B.view(-1, 1, 1, 1), image_BCHW)
+            # In place: each copy of a 1080p frame takes 25 MB.
+            moved_BCHW.addcmul_(weight_B.view(-1, 1, 1, 1), image_BCHW)
         # What padding added is cut off; the state keeps the frame before the blend, as trained.
         height, width = state.scene.size
         return self.bounded(moved_BCHW[..., :height, :width]), after
@@ -289,17 +290,19 @@ class FlowConvLSTM(Forecaster):
         """All K candidates of the next frame."""
         scene, scale = state.scene, state.scene.scale
         first_B2hw, second_B2hw = (places(shift_B2hw) for shift_B2hw in motion.displacements_B2hw)
-        first_B2HW, second_B2HW = first_B2hw, second_B2hw
-        if scale > 1:
+
+        def at_full_size(shift_B2hw: Tensor, places_B2hw: Tensor) -> Tensor:
             # Pixels at working size become pixels of the frame.
-            first_B2HW, second_B2HW = (
-                places(enlarge(shift_B2hw, scale), scale)
-                for shift_B2hw in motion.displacements_B2hw
+            return places_B2hw if scale == 1 else places(enlarge(shift_B2hw, scale), scale)
+
+        # One after another, so that only one of the large grids is in memory at a time.
+        carried_BCHW, elsewhere_BCHW = (
+            sample(scene.last_BCHW, at_full_size(shift_B2hw, places_B2hw))
+            for shift_B2hw, places_B2hw in zip(
+                motion.displacements_B2hw, (first_B2hw, second_B2hw), strict=True
             )
-        velocity_B2HW = enlarge(scale * motion.velocities_B2hw[0], scale)
-        carried_BCHW = sample(scene.last_BCHW, first_B2HW)
-        elsewhere_BCHW = sample(scene.last_BCHW, second_B2HW)
-        own_BCHW = advance(state.frame_BCHW, velocity_B2HW)
+        )
+        own_BCHW = advance(state.frame_BCHW, enlarge(scale * motion.velocities_B2hw[0], scale))
         soft_BChw, blurred_BChw, _ = scene.blurs_BChw
         small_BChw = (
             shrink(carried_BCHW, scale),
