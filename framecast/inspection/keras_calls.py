@@ -16,7 +16,7 @@ from framecast.inspection.keras_signatures import (
     parameters_of,
 )
 from framecast.inspection.keras_values import ModelValue, tensors_in, to_symbol
-from framecast.inspection.layer_arguments import bind, value_problems
+from framecast.inspection.layer_arguments import PENALTIES, Penalty, bind, value_problems
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Node, Tensor
 from framecast.inspection.sizes import Symbol
@@ -109,6 +109,8 @@ class CallReader(ExpressionReader):
         name, line = call.name, call.node.lineno
         if tensors := tensors_in(call.positional):
             return self.add(Node("", name or ast.unparse(call.node.func), {}, line=line), tensors)
+        if name in PENALTIES:
+            return Penalty(name, call.positional, call.keywords)
         path = ast.unparse(call.node.func)
         is_layer = name in _LAYER_WORDS or re.search(r"(^|\.)layers\.[A-Z]\w*$", path)
         return Node("", name, {}, line=line) if is_layer else to_symbol(call.node)
@@ -122,7 +124,10 @@ class CallReader(ExpressionReader):
             elif isinstance(value, Symbol) and name not in _MAY_BE_SYMBOLS and kind != "InputLayer":
                 arguments[name] = parameters_of(kind)[name]
                 if not name.endswith(("activation", "initializer", "regularizer", "constraint")):
-                    self.note(call.node, f"{name}={value} is not followed; the default is assumed")
+                    assumed = "the default is assumed"
+                    if arguments[name] is ...:
+                        assumed = "the shape of the output is unknown"
+                    self.note(call.node, f"{name}={value} is not followed; {assumed}")
         if "data_format" in arguments and arguments["data_format"] is None:
             arguments["data_format"] = self.data_format
         problems += value_problems(kind, arguments)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,8 +78,8 @@ def read_code(text: str, title: str) -> Graph:
     return graph
 
 
-def read_layer(text: str, where: str) -> Node:
-    """One layer as Keras spells it, `ConvLSTM2D(filters=40, kernel_size=3)`."""
+def read_layer(text: str, where: str) -> tuple[Node, list[str]]:
+    """One layer as Keras spells it, `ConvLSTM2D(filters=40, kernel_size=3)`, and notes on it."""
     reader, example = _Reader(), 'write e.g. "ConvLSTM2D(filters=40, kernel_size=(3, 3))"'
     try:
         value = reader.value(ast.parse(text.strip().rstrip(","), mode="eval").body)
@@ -92,14 +92,14 @@ def read_layer(text: str, where: str) -> Node:
         value = reader.nodes.pop(value.node)
     if not isinstance(value, Node):
         raise UsageError(f"{where}: {text!r:.60} is not a known layer", remedy=example)
-    return value
+    return value, [f"{where}: {note.partition(': ')[2]}" for note in reader.notes]
 
 
-def sequential_graph(layers: Sequence[Node]) -> Graph:
+def sequential_graph(layers: Sequence[Node], notes: Iterable[str]) -> Graph:
     """The graph of layers, each fed by the one before."""
     reader = _Reader()
     reader.chain(list(layers), None)
-    return Graph(reader.nodes, (Tensor(len(reader.nodes) - 1),), reader.notes)
+    return Graph(reader.nodes, (Tensor(len(reader.nodes) - 1),), [*notes, *reader.notes])
 
 
 def _cleaned(text: str) -> str:

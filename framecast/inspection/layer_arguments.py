@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from framecast.inspection.keras_signatures import OF_ANY_LAYER, OLD_NAMES, parameters_of
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.sizes import Symbol
-from framecast.nn.convlstm.argument_checks import to_layer_norm, to_rate
+from framecast.nn.convlstm.argument_checks import to_factor, to_layer_norm, to_rate
 from framecast.nn.convlstm.keras_identifiers import check_name
 from framecast.nn.convlstm.keras_names import (
     ACTIVATION_NAMES,
@@ -17,6 +18,7 @@ from framecast.nn.convlstm.keras_names import (
     INITIALIZER_NAMES,
     REGULARIZER_NAMES,
 )
+from framecast.runtime.text import counted
 
 _OLD_FORMATS = {"th": "channels_first", "tf": "channels_last"}
 
@@ -28,6 +30,34 @@ _NAMES: dict[str, tuple[Iterable[str], tuple[str, ...]]] = {
     "constraint": (CONSTRAINT_NAMES, ()),
 }
 
+# Factors of penalties on weights, by the names of Keras' functions and classes
+PENALTIES = {
+    **dict.fromkeys(("l1", "L1"), ("l1",)),
+    **dict.fromkeys(("l2", "L2"), ("l2",)),
+    **dict.fromkeys(("l1_l2", "L1L2"), ("l1", "l2")),
+}
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A penalty as it is called with its factors: `l2(0.01)`, `L1L2(l1=0.01, l2=0.02)`."""
+
+    name: str
+    positional: Sequence[Any]
+    keywords: Mapping[str, Any]
+
+    def check(self, argument: str) -> None:
+        """Raise a ValueError for what Keras refuses, with the name of the layer's `argument`."""
+        known = PENALTIES[self.name]
+        given = {**dict(zip(known, self.positional, strict=False)), **self.keywords}
+        if len(self.positional) > len(known) or not {*given} <= {*known}:
+            example = f"{argument}={self.name}({', '.join('0.01' for _ in known)})"
+            factors = f"{counted(len(known), 'factor')}, {' and '.join(known)}"
+            raise ValueError(f"{argument}: {self.name} takes {factors}; write {example}")
+        for factor, number in given.items():
+            if not isinstance(number, Symbol | None):
+                to_factor(number, factor)
+
 
 def bind(
     kind: str, positional: Sequence[Any], keywords: Mapping[str, Any]
@@ -35,7 +65,9 @@ def bind(
     """All arguments of a layer by name, and what is wrong with those that were written."""
     known, problems = parameters_of(kind), []
     if len(positional) > len(known):
-        problems.append(Problem(f"takes at most {len(known)} arguments", "leave out the others"))
+        problems.append(
+            Problem(f"takes at most {counted(len(known), 'argument')}", "leave out the others")
+        )
     given = dict(zip(known, positional, strict=False))
     problems += _keras_1_kernel(kind, given)
     keywords, old = dict(keywords), {}
@@ -87,19 +119,27 @@ def _keras_1_kernel(kind: str, given: Mapping[str, Any]) -> list[Problem]:
 
 
 def value_problems(kind: str, arguments: Mapping[str, Any]) -> list[Problem]:
-    """Values that a layer refuses: dropout rates, names of functions, text that should be a flag.
+    """Values that a layer refuses: rates, seeds, rules for weights, text that should be a flag.
 
     Sizes are checked by the layer's shape rule.
     """
     found = []
     for name, value in arguments.items():
+        if value is ...:  # missing, or not followed
+            continue
         try:
-            if name in ("dropout", "recurrent_dropout"):
+            if name in ("dropout", "recurrent_dropout", "rate"):
                 to_rate(value, name)
             elif name == "layer_norm":
                 to_layer_norm(value, arguments["filters"])
-            elif isinstance(value, str) and (names := _NAMES.get(name.rpartition("_")[2])):
-                check_name(name, value, (*names[0], *names[1]))
+            elif name == "seed" and not isinstance(value, int | None):
+                raise ValueError(f"seed must be an integer or None; received {value!r}; use seed=1")
+            elif names := _NAMES.get(name.rpartition("_")[2]):
+                _check_rule(kind, name, value, (*names[0], *names[1]))
+            has_bias = name == "bias_initializer" and arguments.get("use_bias", True)
+            if has_bias and str(value).lower() == "orthogonal":
+                rule = f"{name}: orthogonal weights need two or more axes, and a bias has one"
+                raise ValueError(f"{rule}; use another initializer")
             # Any text is true to Python, "False" too
             if isinstance(parameters_of(kind)[name], bool) and isinstance(value, str):
                 rule = f"{name} must be true or false; received {value!r}"
@@ -108,3 +148,14 @@ def value_problems(kind: str, arguments: Mapping[str, Any]) -> list[Problem]:
             what, _, change = str(error).rpartition("; ")
             found.append(Problem(what, change))
     return found
+
+
+def _check_rule(kind: str, name: str, value: Any, known: Iterable[str]) -> None:
+    """Check an activation, initializer, regularizer or constraint; objects are the user's own."""
+    if isinstance(value, Penalty):
+        value.check(name)
+    elif isinstance(value, str | int | float | list | tuple):
+        check_name(name, value, known)
+    # Other layers of Keras start a kernel by their own rule then
+    elif value is None and name.endswith("initializer") and kind.startswith("ConvLSTM"):
+        raise ValueError(f'{name} must not be None; use "zeros" for weights that start at 0')

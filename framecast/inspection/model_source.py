@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import operator
 import re
@@ -102,14 +103,15 @@ def read_model(target: Path) -> Graph:
 
 def read_layers(texts: Sequence[str]) -> Graph:
     """Layers in a row, each as "filters=64 kernel=5" or in Keras' own spelling."""
-    layers = []
+    layers, notes = [], []
     for number, text in enumerate(texts, start=1):
         where = f"--layer {number}"
         # A call is Keras' spelling, anything else settings of a ConvLSTM2D
         is_call = re.match(r"[\w.]+\(.*\)[\s,]*$", text.strip(), re.DOTALL)
-        layers.append(read_layer(text if is_call else _call_of(text, where), where))
-        layers[-1].line = None
-    return sequential_graph(layers)
+        layer, found = read_layer(text if is_call else _call_of(text, where), where)
+        layers.append(replace(layer, line=None))
+        notes += found
+    return sequential_graph(layers, notes)
 
 
 # One setting: no white space or comma, except in brackets, in quotes, and between digits
@@ -120,10 +122,10 @@ def _call_of(text: str, where: str) -> str:
     """The call that settings stand for: "filters=64 kernel=5,3 padding=same"."""
     arguments: dict[str, str] = {}
     for word in _SETTING.findall(text):
-        name, equals, value = word.partition("=")
+        name, _, value = word.partition("=")
         # The short name that the help shows
         name = "kernel_size" if name == "kernel" else name
-        if not equals:
+        if not (name.isidentifier() and value):
             raise UsageError(
                 f"{where}: {word!r} is not NAME=VALUE",
                 remedy='write e.g. "filters=64 kernel=5", or "ConvLSTM2D(filters=64, ...)"',
@@ -132,11 +134,17 @@ def _call_of(text: str, where: str) -> str:
             raise UsageError(f"{where}: {name} is given twice", remedy="leave one out")
         if value.lower() in ("true", "false", "none"):
             value = value.title()
-        elif value.isidentifier():  # a name, such as same or tanh
-            value = repr(value)
-        arguments[name] = value
+        arguments[name] = repr(value) if _is_text(value) else value
     # In parentheses, so that 5,3 is one value
     return f"ConvLSTM2D({', '.join(f'{name}=({value})' for name, value in arguments.items())})"
+
+
+def _is_text(value: str) -> bool:
+    """Whether a setting is a name, such as same or tanh, or anything else that is not Python."""
+    try:
+        return isinstance(ast.parse(value, mode="eval").body, ast.Name)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return True
 
 
 def parse_sizes(text: str, flag: str = "--input") -> Shape:

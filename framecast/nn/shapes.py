@@ -12,7 +12,7 @@ as Keras and TensorFlow define them (`keras/src/backend/torch/nn.py: _compute_pa
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 PADDINGS = ("valid", "same")
@@ -31,6 +31,8 @@ def to_sizes(value: int | Iterable[int], rank: int, name: str) -> tuple[int, ...
         remedy += f" or {name}=({', '.join('3' * rank)})"
     try:
         sizes = tuple(map(_to_int, value)) if isinstance(value, Iterable) else (_to_int(value),)
+        if isinstance(value, Mapping):  # whose keys would pass as sizes
+            raise TypeError
     except TypeError:
         raise ValueError(f"{rule}; received {value!r}; {remedy}") from None
     if not isinstance(value, Iterable):

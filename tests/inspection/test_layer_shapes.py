@@ -180,6 +180,8 @@ def test_the_names_read_without_torch_are_those_the_layer_knows():
         ("kernel_initializer", "glorot"),
         ("recurrent_regularizer", "l3"),
         ("bias_constraint", "clip"),
+        ("kernel_size", "3x3"),
+        ("kernel_initializer", None),
         ("dropout", 1.0),
         ("recurrent_dropout", -0.5),
         ("dropout", "much"),
@@ -251,8 +253,9 @@ def test_the_receptive_field_is_where_gradients_arrive():
     [
         ("filters=4 kernel=3 filters=5", "filters is given twice"),
         ("filters=4 kernel", r"'kernel' is not NAME=VALUE; write e\.g\."),
-        ("filters=4x kernel=3", "not Python: invalid decimal literal; write e.g."),
-        ("filters=4 kernel_regularizer=l2(0.01", r"not Python: '\(' was never closed"),
+        ("filters= kernel=3", "'filters=' is not NAME=VALUE; write e"),
+        ("filters=4 3=kernel", "'3=kernel' is not NAME=VALUE; write e"),
+        ("filters=4 class=3", "not Python: invalid syntax; write e.g."),
         ("ConvLSTM2D(40, 3", "--layer 1: "),
         ("Banana(40)", "'Banana\\(40\\)' is not a known layer"),
         (f"Dense({'-' * 9000}3)", "'Dense\\(-+ is not a known layer"),
@@ -285,6 +288,35 @@ def test_text_that_is_no_layer_is_refused(words, sentence):
             "return_sequences must be true or false; received 'yes'; write return_sequences=True "
             "or return_sequences=False",
         ),
+        ("filters=4 kernel=3 seed=x", "seed must be an integer or None; received 'x'; use seed=1"),
+        (
+            "filters=4 kernel=3 bias_initializer=orthogonal",
+            "bias_initializer: orthogonal weights need two or more axes, and a bias has one; use "
+            "another initializer",
+        ),
+        (
+            "filters=4)+1 kernel=3",
+            "has wrong arguments: filters must be an integer of 1 or more; received '4)+1'; use "
+            "e.g. filters=3",
+        ),
+        (
+            "ConvLSTM2D(4, 3, kernel_regularizer=keras.regularizers.L2(-1))",
+            "l2 must be a number >= 0; received -1; use e.g. l2=0.01",
+        ),
+        (
+            "filters=4 kernel=3 kernel_regularizer=l2(a,b)",
+            "kernel_regularizer: l2 takes 1 factor, l2; write kernel_regularizer=l2(0.01)",
+        ),
+        (
+            "ConvLSTM2D(4, 3, bias_regularizer=l1_l2(l1=0.1, l3=0.2))",
+            "bias_regularizer: l1_l2 takes 2 factors, l1 and l2; write bias_regularizer="
+            "l1_l2(0.01, 0.01)",
+        ),
+        (
+            "filters=4 kernel=3 kernel_regularizer=l2(0.01",
+            "kernel_regularizer: there is no 'l2(0.01'; known are l1, l1_l2, l1l2, l2, "
+            "orthogonal_regularizer",
+        ),
         (
             "filters=4 kernel=3 strides=2 dilation_rate=2",
             "has wrong arguments: strides > 1 do not go with dilation_rate > 1; received "
@@ -295,6 +327,28 @@ def test_text_that_is_no_layer_is_refused(words, sentence):
 def test_a_wrong_setting_is_a_mistake_of_the_layer(words, sentence):
     (finding,) = inspected((8, 10, 64, 64, 1), words).findings
     assert str(finding) == f"conv_lstm2d {sentence}"
+
+
+def test_what_is_not_followed_in_a_layer_is_noted():
+    report = inspected((8, 10, 64, 64, 1), "Input((10, 64, 64, 1))", "ConvLSTM2D(4, k, strides=s)")
+    assert (report.output, report.findings) == (None, ())
+    assert report.notes == (
+        "--layer 2: kernel_size=k is not followed; the shape of the output is unknown",
+        "--layer 2: strides=s is not followed; the default is assumed",
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ConvLSTM2D(2, 3, kernel_regularizer=l1_l2(l1=0.1, l2=w))",
+        "ConvLSTM2D(2, 3, kernel_regularizer=L1L2(l1=None, l2=0.2), seed=SeedGenerator(3))",
+        "ConvLSTM2D(2, 3, use_bias=False, bias_initializer='orthogonal')",
+    ],
+)
+def test_what_keras_accepts_is_no_mistake(words):
+    report = inspected((1, 2, 9, 9, 1), words)
+    assert (report.output, report.findings) == ((1, 7, 7, 2), ())
 
 
 def test_keras_spelling_and_settings_describe_the_same_layer():

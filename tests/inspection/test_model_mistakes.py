@@ -339,6 +339,7 @@ def test_branches_of_other_sizes_cannot_be_joined():
         ("Concatenate(axis=7)([x, x])", "has axis=7 and gets (B, 5, 20, 30, 1); use axis=-1"),
         ("LayerNormalization(axis=[1, -9])(x)", "has axis=-9 and gets (B, 5, 20, 30, 1); use"),
         ("Reshape((-1, -1))(x)", "has target_shape=(-1, -1), where one -1 is allowed; leave one"),
+        ("Dropout(2)(x)", "rate must be at least 0 and less than 1, at which nothing would be lef"),
         ("Reshape([[1]])(x)", "has arguments of a wrong type: target_shape=[[1]]; give numbers"),
         ("Embedding(3, 'x')(x)", "output_dim must be an integer of 1 or more; received 'x'"),
         ("Reshape((7, -1))(x)", "cannot reshape (5, 20, 30, 1) into (7, -1): they have 3,000 and"),

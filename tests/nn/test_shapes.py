@@ -37,3 +37,9 @@ def test_sizes_are_those_of_the_convolution(kernel, stride, dilation, padding, l
 )
 def test_sizes_are_normalised(value, sizes):
     assert to_sizes(value, 2, "kernel_size") == sizes
+
+
+@pytest.mark.parametrize("value", [{3: 1, 5: 1}, True, (3, 0), (3,), "35", 3.0])
+def test_what_is_no_size_is_refused(value):
+    with pytest.raises(ValueError, match="kernel_size must be an integer or 2 integers, each of 1"):
+        to_sizes(value, 2, "kernel_size")
