@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from framecast.config.schema import ModelConfig
-from framecast.nn.forecasters.flow.constants import working_scale
+from framecast.nn.forecasters.flow.constants import coarsest_cell, working_scale
 
 # Tiles start at multiples of it, in pixels: whole cells of every patch (1 to 16) and of image
 # pyramids of up to five halvings, so that a tile has the same cells as the whole frame
@@ -59,8 +59,9 @@ def scale_of(model: ModelConfig, height: int, width: int) -> int:
 
 def padding_unit(model: ModelConfig, height: int, width: int) -> int:
     """Side in pixels of the largest cell of all layers, to whose multiples frames are padded."""
-    halvings = len(model.filters) - 1 if model.traits.halves_grid else 0
-    return patch_of(model) * 2**halvings * scale_of(model, height, width)
+    if model.traits.halves_grid:
+        return coarsest_cell(height, width, len(model.filters))
+    return patch_of(model)
 
 
 def patch_of(model: ModelConfig) -> int:

@@ -79,9 +79,14 @@ def working_scale(height: int, width: int) -> int:
     return max(1, round(math.sqrt(height * width) / WORKING_SIDE))
 
 
+def coarsest_cell(height: int, width: int, layers: int) -> int:
+    """Side in pixels of the cells of the coarsest layer's grid."""
+    return PATCH * 2 ** (layers - 1) * working_scale(height, width)
+
+
 def padded_size(height: int, width: int, layers: int) -> tuple[int, int]:
     """Rows and columns of frames extended to whole cells of the coarsest layer's grid."""
-    unit = PATCH * 2 ** (layers - 1) * working_scale(height, width)
+    unit = coarsest_cell(height, width, layers)
     # Not -(-height // unit): ONNX divides towards zero.
     return (height + unit - 1) // unit * unit, (width + unit - 1) // unit * unit
 
