@@ -25,7 +25,7 @@ from framecast.video.readers.base import FrameSource, SourceInfo
 from framecast.video.readers.live import is_live, live_name
 from framecast.video.readers.open import open_source, read_options
 from framecast.video.scene_detection import NEIGHBOURS, newest_scene
-from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, open_writer
+from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, WRITERS, open_writer
 
 if TYPE_CHECKING:  # an exported model is predicted with without torch
     from framecast.prediction.frame_forecaster import FrameForecaster
@@ -173,6 +173,11 @@ def name_outputs(
         raise UsageError(
             f"several sources would be written to {twice[0]}{ending}",
             remedy="predict them one by one",
+        )
+    if folder.suffix.lower() in WRITERS.keys() - {""} and not folder.is_dir():
+        raise UsageError(
+            f"{folder} holds one prediction, not {len(sources)}",
+            remedy="name a folder with -o, and the kind of files with --format",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -229,6 +229,12 @@ WRONG = {
         "standard output holds one prediction, not 2",
         "predict them one by one",
     ),
+    "two results in one file": (
+        lambda here: predicting(here, here.clips / "grey", here.clips / "color.mp4"),
+        USAGE,
+        "holds one prediction, not 2",
+        "name a folder with -o, and the kind of files with --format",
+    ),
     "a match out of range": (
         lambda here: [*predicting(here, here.clips / "grey.npy"), "--match", 1.5],
         USAGE,
