@@ -60,7 +60,7 @@ def read_code(text: str, title: str) -> Graph:
         reader.run_uncalled()
     except SyntaxError as error:
         raise UsageError(
-            f"{title}:{error.lineno}: not Python: {error.msg}",
+            f"{title}{f':{error.lineno}' if error.lineno else ''}: not Python: {error.msg}",
             remedy="give a file of Python code with a Keras model, a .keras file, or frames",
         ) from None
     except (_TooLongError, _LoopError, _ReturnError, RecursionError, MemoryError, ValueError):

@@ -92,11 +92,17 @@ def read_model(target: Path) -> Graph:
     except FileNotFoundError:
         raise SourceError(f"{target}: no such file") from None
     except IsADirectoryError:
-        raise SourceError(f"{target}: is a folder, not a model") from None
+        raise SourceError(
+            f"{target}: is a folder, not a model",
+            remedy="inspect frames without --input and --layer",
+        ) from None
     except (OSError, zipfile.BadZipFile, LookupError, TypeError, ValueError) as error:
+        saved = target.suffix.lower() in (".keras", ".json")
         raise SourceError(
             f"{target}: cannot be read as a Keras model: {error}",
-            remedy="save it once more with model.save('model.keras')",
+            remedy="save it once more with model.save('model.keras')"
+            if saved
+            else "give Python code in UTF-8, or a .keras file",
         ) from None
     return read_code(text, str(target))
 
@@ -176,9 +182,9 @@ def read_configuration(config: dict[str, Any], title: str) -> Graph:
         model = _model(config, build)
         build.models.append(model)
         graph = build.graph()
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError):
         raise SourceError(
-            f"{title}: not the configuration of a Sequential or functional model ({error!r})",
+            f"{title}: not the configuration of a Sequential or functional model",
             remedy="a subclassed model's layers are in its code: give the .py file",
         ) from None
     if not graph.nodes:

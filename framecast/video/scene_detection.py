@@ -47,8 +47,8 @@ def find_cuts(frames: Iterable[np.ndarray]) -> tuple[int, ...]:
 def newest_scene(frames: Iterable[np.ndarray], first: int) -> int:
     """Return the index of the frame that begins the last scene, or `first` where none does later.
 
-    A few frames before the `first` that counts help to judge those after it. Holds all
-    frames, in small.
+    A few frames before the `first` that counts help to judge those after it. Holds small
+    copies of all frames.
     """
     pictures = [*map(_small, frames)]
     # Most contexts are one scene that changes little: then the detector need not be loaded.

@@ -314,6 +314,7 @@ def test_numbers_and_loops_that_would_take_forever_are_cut_short():
     [
         ("model = Sequential([", r"model.py:1: not Python: .*; give a file of Python code"),
         ("x = 1\nprint 'x'", r"model.py:2: not Python: "),
+        ("x = 1\0", r"model.py: (not Python|this code cannot be followed)"),
         ("import torch\nx = torch.zeros(3)", r"model.py: no Keras layers that can be followed"),
         ("class Net(keras.Model):\n    pass", r"no Keras layers .*line 1: class Net is subclassed"),
         ("", r"model.py: no Keras layers"),

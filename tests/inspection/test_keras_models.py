@@ -152,10 +152,21 @@ def test_files_that_are_no_model_are_explained(tmp_path):
         read_model(tmp_path / "model.keras")
     with pytest.raises(SourceError, match="no such file"):
         read_model(tmp_path / "none.keras")
-    for name, content in (("a.keras", "no zip"), ("a.json", "{"), ("b.json", "[1]")):
+    for name, content, remedy in (
+        ("a.keras", "no zip", r"save it once more with model\.save"),
+        ("a.json", "{", r"save it once more with model\.save"),
+        (
+            "b.json",
+            "[1]",
+            r"not the configuration .* model; a subclassed model's layers are in its",
+        ),
+        ("a.ipynb", '{"cells": 3}', "give Python code in UTF-8, or a .keras file"),
+    ):
         (tmp_path / name).write_text(content)
-        with pytest.raises(SourceError, match=name):
+        with pytest.raises(SourceError, match=f"{name}: .*{remedy}"):
             read_model(tmp_path / name)
+    with pytest.raises(SourceError, match="is a folder, not a model; inspect frames without"):
+        read_model(tmp_path)
 
 
 @pytest.mark.parametrize(
