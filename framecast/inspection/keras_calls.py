@@ -21,8 +21,9 @@ from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Node, Tensor
 from framecast.inspection.sizes import Symbol
 
-# Arguments that may stay unknown: shapes then have a symbol in them
+# Arguments that may stay unknown: shapes have a symbol in them, or do not depend on them
 _MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output_dim", "layer"}
+_MAY_BE_SYMBOLS |= {"rate", "stddev"}
 
 # Layers without a rule, recognised by name even when imported without `layers.`
 _LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}

@@ -26,12 +26,12 @@ _RESIZING = ("UpSampling", "ZeroPadding", "Cropping")
 
 def geometry_of(kind: str, arguments: Arguments, kernel: str = "kernel_size") -> ConvGeometry:
     """How a layer's kernel, whose size is the argument `kernel`, moves over a frame."""
-    padding = arguments["padding"]
-    strides = arguments["strides"]
+    padding, strides = arguments["padding"], arguments["strides"]
+    size = to_sizes(arguments[kernel], rank_of(kind), kernel)
     return ConvGeometry.parse(
         rank_of(kind),
-        kernel_size=arguments[kernel],
-        strides=arguments[kernel] if strides is None and kernel == "pool_size" else strides,
+        kernel_size=size,
+        strides=size if strides is None and kernel == "pool_size" else strides,
         padding="same" if padding == "causal" and rank_of(kind) == 1 else padding,
         dilation_rate=arguments.get("dilation_rate", 1),
     )
@@ -132,7 +132,7 @@ def show_pads(pads: Sequence[tuple[int, int]]) -> str:
 
 def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame, filters = Frame.of(kind, arguments, shape), count_of(arguments)
-    groups = arguments.get("groups", 1)
+    groups = count_of({"groups": 1, **arguments}, "groups")
     channels = known_channels(frame.channels)
     # Each group of filters reads its own part of the channels
     if groups != 1:
@@ -157,11 +157,11 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     frame, geometry = Frame.of(kind, arguments, shape), geometry_of(kind, arguments)
-    channels = known_channels(frame.channels)
+    channels, multiplier = known_channels(frame.channels), count_of(arguments, "depth_multiplier")
     # Every channel has its own kernels: C in, C x depth_multiplier out
-    multiplied = channels * arguments["depth_multiplier"]
+    multiplied = channels * multiplier
     sides, details = _slide(kind, frame, geometry)
-    kernel = (*geometry.kernel_size, channels, arguments["depth_multiplier"])
+    kernel = (*geometry.kernel_size, channels, multiplier)
     macs = product(sides) * product(kernel)
     if kind.startswith("Depthwise"):
         weights = (("kernel", kernel), *bias_of(arguments, multiplied))
@@ -244,8 +244,9 @@ def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
         return [(value, value)] * rank
     # ZeroPadding1D((1, 2)) is before and after; ZeroPadding2D((1, 2)) is rows and columns
     if rank == 1 and all(isinstance(each, int) for each in value):
-        return [tuple(value)]
-    return [(each, each) if isinstance(each, int) else tuple(each) for each in value]
+        value = [value]
+    pairs = ((each, each) if isinstance(each, int) else each for each in value)
+    return [(before, after) for before, after in pairs]
 
 
 def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:

@@ -125,7 +125,7 @@ def value_problems(kind: str, arguments: Mapping[str, Any]) -> list[Problem]:
     """
     found = []
     for name, value in arguments.items():
-        if value is ...:  # missing, or not followed
+        if value is ... or isinstance(value, Symbol):  # missing, or not followed
             continue
         try:
             if name in ("dropout", "recurrent_dropout", "rate"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from framecast.inspection.keras_signatures import MERGES
+from framecast.inspection.keras_signatures import MERGES, SIGNATURES, parameters_of
 from framecast.inspection.kernel_layers import KERNEL_RULES
 from framecast.inspection.layer_outcome import (
     GATES,
@@ -35,14 +35,15 @@ def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerO
         )
     try:
         return RULES[kind](kind, arguments, shapes if kind in MERGES else shapes[0])
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
         what, _, change = str(error).rpartition("; ")
+        # Python's own error: text where a number belongs, or too many numbers
+        if not what:
+            # A part of a tensor has no signature
+            default = parameters_of(kind) if kind in SIGNATURES else {}
+            written = (f"{name}={v!r}" for name, v in arguments.items() if v != default.get(name))
+            what, change = f"{', '.join(written):.120}", "give a number for each size"
         raise LayerMistakeError(f"has wrong arguments: {what}", change) from None
-    except (TypeError, AttributeError, LookupError):  # text or a list where a number belongs
-        written = ", ".join(f"{name}={value}" for name, value in arguments.items() if value)
-        raise LayerMistakeError(
-            f"has arguments of a wrong type: {written:.120}", "give numbers where sizes belong"
-        ) from None
 
 
 def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
@@ -177,6 +178,8 @@ def _get_item(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         # An integer drops its axis
         if isinstance(part, int):
             continue
+        if part.step == 0:
+            raise LayerMistakeError("has a slice with a step of 0", "leave the step out")
         if isinstance(size, Symbol) and part != slice(None):
             sizes.append(Symbol(f"len({size}[{part.start}:{part.stop}])".replace("None", "")))
         else:

@@ -227,6 +227,10 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
         ("x = ConvLSTM2D(3, 2, strides=pick())(x)", "line 3: strides=pick() is not followed"),
         ("if deep:\n    x = ConvLSTM2D(3, 2)(x)", "line 3: deep is unknown"),
         ("while deep:\n    x = ConvLSTM2D(3, 2)(x)", "line 3: the while loop is not followed"),
+        (
+            "x = Conv2D(3, side())(x)",
+            "line 3: kernel_size=side() is not followed; the shape of the ",
+        ),
         ("class Net(keras.Model):\n    pass", "line 3: class Net is subclassed code"),
     ],
 )
@@ -249,6 +253,11 @@ def test_a_model_with_two_outputs_is_applied_to_other_tensors():
     report = look(code)
     assert report.output[1:] == (7 * 6 * 4 + 3 * 2 * 6,)
     assert report.parameters == 4 * 9 + 4 + 6 * 25 * 4 + 6
+
+
+def test_a_rate_that_is_not_followed_changes_no_shape():
+    report = look("x = Input((9, 8, 1))\nx = GaussianNoise(noise)(Dropout(rate)(x))")
+    assert (report.output[1:], report.findings, report.notes) == ((9, 8, 1), (), ())
 
 
 def test_states_go_through_lists_and_code_that_builds_nothing_makes_no_notes():

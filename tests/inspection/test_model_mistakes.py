@@ -340,7 +340,7 @@ def test_branches_of_other_sizes_cannot_be_joined():
         ("LayerNormalization(axis=[1, -9])(x)", "has axis=-9 and gets (B, 5, 20, 30, 1); use"),
         ("Reshape((-1, -1))(x)", "has target_shape=(-1, -1), where one -1 is allowed; leave one"),
         ("Dropout(2)(x)", "rate must be at least 0 and less than 1, at which nothing would be lef"),
-        ("Reshape([[1]])(x)", "has arguments of a wrong type: target_shape=[[1]]; give numbers"),
+        ("Reshape([[1]])(x)", "has wrong arguments: target_shape=[[1]]; give a number for"),
         ("Embedding(3, 'x')(x)", "output_dim must be an integer of 1 or more; received 'x'"),
         ("Reshape((7, -1))(x)", "cannot reshape (5, 20, 30, 1) into (7, -1): they have 3,000 and"),
         ("Permute((0, 1, 2, 3))(x)", "gets 4 axes after the batch: (B, 5, 20, 30, 1); name each o"),
@@ -350,7 +350,12 @@ def test_branches_of_other_sizes_cannot_be_joined():
         ("Bidirectional(LSTM(3), merge_mode='max')(Input((4, 5)))", "has merge_mode='max'; use"),
         ("Dense(3)(Input((), batch_size=3))", "needs 2 axes or more and gets (3,); keep the feat"),
         ("x[0, 0, 0, 0, 0, 0]", "has 6 indices for (B, 5, 20, 30, 1); leave some out"),
-        ("x[:, ::0]", "slice step cannot be zero"),
+        ("x[:, ::0]", "has a slice with a step of 0; leave the step out"),
+        ("x[..., ...]", "has wrong arguments: index=(Ellipsis, Ellipsis); give a number for each"),
+        ("Conv3D(2, 3, groups=0)(x)", "groups must be an integer of 1 or more; received 0; use"),
+        ("DepthwiseConv2D(3, depth_multiplier='a')(x[:, 0])", "depth_multiplier must be an int"),
+        ("MaxPooling3D((2, 0, 2))(x)", "pool_size must be an integer or 3 integers, each of 1"),
+        ("ZeroPadding3D((1, (1,), 1))(x)", "has wrong arguments: padding=(1, (1,), 1); give a nu"),
     ],
 )  # fmt: skip
 def test_a_layer_that_cannot_take_its_input_says_so(layer, sentence):
