@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from framecast.inspection.keras_signatures import MERGES, SIGNATURES, parameters_of
+from framecast.inspection.keras_signatures import MERGES, parameters_of
 from framecast.inspection.kernel_layers import KERNEL_RULES
 from framecast.inspection.layer_outcome import (
     GATES,
@@ -39,8 +39,7 @@ def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerO
         what, _, change = str(error).rpartition("; ")
         # Python's own error: text where a number belongs, or too many numbers
         if not what:
-            # A part of a tensor has no signature
-            default = parameters_of(kind) if kind in SIGNATURES else {}
+            default = parameters_of(kind)
             written = (f"{name}={v!r}" for name, v in arguments.items() if v != default.get(name))
             what, change = f"{', '.join(written):.120}", "give a number for each size"
         raise LayerMistakeError(f"has wrong arguments: {what}", change) from None
