@@ -25,7 +25,8 @@ class Node:
     """A layer in a model: its kind and arguments, the tensors it reads, its line of code.
 
     `states` are the tensors given as `initial_state`. A `kind` of "" is an unknown layer. A layer
-    that is not called yet has no inputs, and perhaps no name.
+    that is not called yet has no inputs, and perhaps no name; the nodes of its calls have the same
+    `identity`.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Node:
     states: tuple[Tensor, ...] = ()
     line: int | None = None
     problems: tuple[Problem, ...] = ()
+    identity: object = field(default_factory=object, repr=False, compare=False)
 
     @property
     def wanted_axes(self) -> int:

@@ -230,6 +230,9 @@ def _called(build: GraphBuilder, value: Node | ModelValue, inputs: list[Tensor])
     """One call of a layer or model: a tensor, or the list of those that a model returns."""
     if isinstance(value, ModelValue):
         return build.apply_model(value, inputs)
+    # An operation with a number, such as x * 2, keeps the shape
+    if value.kind in MERGES and len(inputs) == 1:
+        value = replace(value, kind="Identity", arguments={})
     # Of several tensors a recurrent layer reads the first; the others are its initial state
     count = len(inputs) if value.kind in (*MERGES, "") else 1
     return build.add(value, inputs[:count], inputs[count:])

@@ -55,6 +55,7 @@ class _Walk:
         self.findings: list[Problem] = []
         self.notes: list[str] = []
         self.names: dict[str, int] = {}
+        self.called: set[object] = set()
 
     def visit(self, number: int) -> None:
         """Work out one node, whose inputs have been."""
@@ -71,6 +72,10 @@ class _Walk:
             self.lines.append(LayerLine(node, (), outcome, None, elements_of(node, outcome, [])))
             return
         outcome, shapes = self._outcome(number, shapes)
+        # A layer that is called twice has one set of weights
+        if outcome and node.identity in self.called:
+            outcome = replace(outcome, weights=(), frozen=0)
+        self.called.add(node.identity)
         if outcome:
             self.find(node, outcome.warnings)
             states = [self.shape_of(tensor) for tensor in node.states]

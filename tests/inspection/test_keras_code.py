@@ -255,6 +255,19 @@ def test_a_model_with_two_outputs_is_applied_to_other_tensors():
     assert report.parameters == 4 * 9 + 4 + 6 * 25 * 4 + 6
 
 
+def test_weights_of_a_layer_that_is_called_twice_are_counted_once():
+    code = """
+    given = Input((9, 8, 1))
+    both = Model(given, Conv2D(4, 3)(given))
+    x, once, norm = Input((9, 8, 1)), Conv2D(1, 5, padding='same'), BatchNormalization()
+    model = Model(x, Add()([both(norm(once(x))), both(norm(once(once(x))))]))
+    """
+    report = look(code)
+    assert report.parameters == 4 * 9 + 4 + 25 + 1 + 4
+    assert report.frozen == 2
+    assert report.macs == 3 * 9 * 8 * 25 + 2 * 7 * 6 * 4 * 9
+
+
 def test_a_rate_that_is_not_followed_changes_no_shape():
     report = look("x = Input((9, 8, 1))\nx = GaussianNoise(noise)(Dropout(rate)(x))")
     assert (report.output[1:], report.findings, report.notes) == ((9, 8, 1), (), ())

@@ -191,3 +191,11 @@ def test_a_damaged_configuration_is_reported_or_refused_in_a_sentence(change):
         assert "model.json" in str(error)
     else:
         assert json.dumps(report.to_dict())
+
+
+def test_a_layer_called_twice_and_a_product_with_a_number_are_counted_as_keras_does():
+    given, dense = keras.Input((5, 7)), keras.layers.Dense(7)
+    model = keras.Model(given, dense(2 * given) + dense(given))
+    report = inspect_graph(read_configuration(json.loads(model.to_json()), "model.json"))
+    assert (report.findings, report.output[1:]) == ((), (5, 7))
+    assert report.parameters == model.count_params() == 56
