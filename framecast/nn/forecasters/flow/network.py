@@ -153,7 +153,7 @@ class FlowConvLSTM(Forecaster):
         cells_NMHW = to_cells(maps_NMhw, FINE)
         embedded_NEHW = leaky(self.embed(channels_last(cells_NMHW)))
         x_NXHW = channels_last(torch.cat((embedded_NEHW, cells_NMHW[:, : FINE**2]), dim=1))
-        x_BTXHW = leaky(self.from_context(x_NXHW)).float().unflatten(0, (B, T))
+        x_BTXHW = normalized(leaky(self.from_context(x_NXHW)).float()).unflatten(0, (B, T))
         # Before the first step nothing has moved, so that all of the frame is still seen.
         covered_B2XX = torch.ones_like(scene.velocities_B4XX[:, :2])
         lead_B = torch.zeros(B, dtype=torch.int64, device=context_BTCHW.device)
@@ -280,7 +280,7 @@ class FlowConvLSTM(Forecaster):
         grey_B1hw = shrink(state.frame_BCHW.mean(dim=1, keepdim=True), state.scene.scale)
         cells_B16HW = to_cells(grey_B1hw - 0.5, FINE)
         read_BXHW = channels_last(torch.cat((state.embedded_BEHW, cells_B16HW), dim=1))
-        x_BXHW = leaky(self.from_forecast(read_BXHW)).float()
+        x_BXHW = normalized(leaky(self.from_forecast(read_BXHW)).float())
         hints_BXX = self._hints(state.scene, lead_B, state.coverage_B2XX)
         _, layers = self.stack.step(torch.cat((x_BXHW, hints_BXX), dim=1), state.layers)
         hidden = [enlarge(h_BFHW.float(), 2**depth) for depth, (h_BFHW, _) in enumerate(layers)]
@@ -350,3 +350,12 @@ def channels_last(maps_BCHW: Tensor) -> Tensor:
 def leaky(maps: Tensor) -> Tensor:
     """A rectifier that lets a tenth of what is negative pass."""
     return F.leaky_relu(maps, 0.1)
+
+
+def normalized(x_BXHW: Tensor) -> Tensor:
+    """Divide every cell by the root of its channels' mean square (Zhang & Sennrich 2019).
+
+    Else what the layers read grows in training until all their gates are saturated and learn
+    nothing more.
+    """
+    return x_BXHW * (x_BXHW.square().mean(dim=1, keepdim=True) + 1e-6).rsqrt()
