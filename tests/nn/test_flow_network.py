@@ -86,6 +86,15 @@ def test_untrained_it_keeps_a_still_picture_sharp():
     assert (predicted(build(), picture) - picture[:, :1]).abs().max() < 0.02
 
 
+def test_how_strongly_the_layers_inputs_are_scaled_changes_nothing():
+    network, (context, _) = build(std=0.1), textures((1.5, -0.75))
+    expected = predicted(network, context)
+    with torch.no_grad():
+        for weight in (*network.from_context.parameters(), *network.from_forecast.parameters()):
+            weight.mul_(30)
+    torch.testing.assert_close(predicted(network, context), expected, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
 def test_constant_frames_stay_constant(value):
     frames = torch.full((2, T, 3, 20, 27), value)
