@@ -44,6 +44,10 @@ WARM_UP, LAST_LR = 100, 0.02
 DECAY, CLIP = 0.998, 1.0
 """Of the averaged weights, at most; largest norm of a gradient."""
 
+LAYER_DECAY = 0.1
+"""Weight decay of the ConvLSTM2D layers: noise in gradients makes their weights grow until their
+gates stand at 0 or 1 and learn nothing more."""
+
 EACH, FIRST = 0.2, 0.2
 """How much every lead time counts for itself, and the first, next to the error of all together."""
 
@@ -69,10 +73,16 @@ class Pretraining:
         # The blend is for what is fitted to one clip; here it would only repeat the weights.
         self.network.blend.requires_grad_(False)
         self.average = copy.deepcopy(self.network)
-        learnt = [weight for weight in self.network.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            learnt, lr=options.lr, betas=(0.9, 0.98), weight_decay=1e-3
-        )
+        learnt = {
+            name: weight for name, weight in self.network.named_parameters() if weight.requires_grad
+        }
+        layers = [weight for name, weight in learnt.items() if name.startswith("stack.")]
+        others = [weight for name, weight in learnt.items() if not name.startswith("stack.")]
+        groups = [
+            {"params": others, "weight_decay": 1e-3},
+            {"params": layers, "weight_decay": LAYER_DECAY},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98))
         self.step, self.seconds = 0, 0.0
         scenes = read_scenes(options.data, self.work / "frames")
         self.training, self.held_out = map(long_enough, split_scenes(scenes))
