@@ -355,7 +355,6 @@ def leaky(maps: Tensor) -> Tensor:
 def normalized(x_BXHW: Tensor) -> Tensor:
     """Divide every cell by the root of its channels' mean square (Zhang & Sennrich 2019).
 
-    Else what the layers read grows in training until all their gates are saturated and learn
-    nothing more.
+    Otherwise it grows in training until the gates of the layers are saturated and learn nothing.
     """
     return x_BXHW * (x_BXHW.square().mean(dim=1, keepdim=True) + 1e-6).rsqrt()
