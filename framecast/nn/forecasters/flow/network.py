@@ -54,6 +54,7 @@ from framecast.nn.forecasters.flow.constants import (
 from framecast.nn.forecasters.flow.optical_flow import (
     advance,
     advect,
+    carried_velocity,
     coverage,
     places,
     sample,
@@ -75,25 +76,27 @@ LEAD_UNIT = 12.0
 class FlowState(NamedTuple):
     """What the forecaster carries from step to step.
 
-    A displacement points from a pixel of the newest forecast back to where it was in the last
-    frame; `lead_B` counts the frames forecast so far.
+    A displacement, along the first motion, points from a pixel of the newest forecast back to where
+    it was in the last frame; `lead_B` counts the frames forecast so far.
     """
 
     scene: Scene
     frame_BCHW: Tensor
     embedded_BEHW: Tensor
-    displacements_B4hw: Tensor
+    displacement_B2hw: Tensor
     coverage_B2XX: Tensor
     lead_B: Tensor
     layers: States
 
 
 class Motion(NamedTuple):
-    """Both motions at one lead time: velocities, displacements, and where those saw the frame."""
+    """Both motions at one lead time: velocities, displacements, and on the fine grid how much of
+    what was seen arrives.
+    """
 
     velocities_B2hw: tuple[Tensor, Tensor]
     displacements_B2hw: tuple[Tensor, Tensor]
-    coverage_B2hw: Tensor
+    coverage_B2HW: Tensor
 
 
 class FlowConvLSTM(Forecaster):
@@ -164,7 +167,7 @@ class FlowConvLSTM(Forecaster):
             scene,
             scene.last_BCHW,
             embedded_NEHW.unflatten(0, (B, T))[:, -1],
-            torch.zeros_like(scene.velocities_B4hw),
+            torch.zeros_like(scene.velocities_B4hw[:, :2]),
             covered_B2XX,
             lead_B,
             layers,
@@ -194,7 +197,7 @@ class FlowConvLSTM(Forecaster):
         """The next frame before the fitted blend, its candidates, and the state after it."""
         scene, lead_B = state.scene, state.lead_B + 1
         hidden_BFHW, layers = self._recur(state, lead_B)
-        motion = self._move(state, hidden_BFHW)
+        motion = self._move(state, hidden_BFHW, lead_B)
         candidates = self._candidates(state, motion)
         # Motion is learnt from frames: through what is known of errors no gradient has to flow.
         moving_B8hw = warp(scene.moving_B8hw, motion.displacements_B2hw[0].detach())
@@ -205,11 +208,9 @@ class FlowConvLSTM(Forecaster):
         squares_B2hw = motion.velocities_B2hw[0].square()
         speed_B1hw = (squares_B2hw.sum(dim=1, keepdim=True) + 1e-12).sqrt()
         slow_B1hw = speed_B1hw / (1 + speed_B1hw)
-        covered_B2HW, slow_B1HW, log_errors_B9HW = (
-            shrink(maps_BMhw, FINE)
-            for maps_BMhw in (motion.coverage_B2hw, slow_B1hw, log_errors_B9hw)
-        )
-        cells = (to_cells(maps_B6hw, FINE), covered_B2HW, slow_B1HW, log_errors_B9HW / LOG_UNIT + 1)
+        slow_B1HW, log_errors_B9HW = shrink(slow_B1hw, FINE), shrink(log_errors_B9hw, FINE)
+        known = (motion.coverage_B2HW, slow_B1HW, log_errors_B9HW / LOG_UNIT + 1)
+        cells = (to_cells(maps_B6hw, FINE), *known)
         lifted_BEHW = to_pixels(self.lift(hidden_BFHW), PATCH // FINE)
         read_BEHW = self.read(channels_last(torch.cat(cells, dim=1)))
         embedded_BEHW = leaky(read_BEHW + lifted_BEHW)
@@ -227,8 +228,8 @@ class FlowConvLSTM(Forecaster):
             # Weights that diverge must not: sampling at places that are not finite crashes PyTorch.
             frame_BCHW=frame_BCHW.clamp(-1, 2),
             embedded_BEHW=embedded_BEHW,
-            displacements_B4hw=torch.cat(motion.displacements_B2hw, dim=1),
-            coverage_B2XX=shrink(motion.coverage_B2hw, PATCH),
+            displacement_B2hw=motion.displacements_B2hw[0],
+            coverage_B2XX=shrink(motion.coverage_B2HW, PATCH // FINE),
             lead_B=lead_B,
             layers=layers,
         )
@@ -244,27 +245,37 @@ class FlowConvLSTM(Forecaster):
             )
         return odds_BKN.view_as(painted_BKhw)
 
-    def _move(self, state: FlowState, hidden_BFHW: Tensor) -> Motion:
-        """Correct both velocities, and lengthen the trajectories back to the last frame."""
+    def _move(self, state: FlowState, hidden_BFHW: Tensor, lead_B: Tensor) -> Motion:
+        """Correct both velocities, and find where in the last frame each pixel was.
+
+        The first motion is a field that stands still, as in nowcasting: its trajectories are traced
+        back frame by frame. In the second one things keep their velocities and take them along.
+        """
         turned_B8HW = to_pixels(self.turn(hidden_BFHW).float(), PATCH // FINE)
         turned_B8hw = enlarge(turned_B8HW, FINE)
         # (B, motion, component, h, w): shares and changes of speed hold for both components.
         shift_B22hw, share_B21hw, faster_B21hw = (
             maps_BMhw.unflatten(1, (2, -1)) for maps_BMhw in turned_B8hw.split((4, 2, 2), dim=1)
         )
-        estimated_B22hw = state.scene.velocities_B4hw.unflatten(1, (2, 2))
+        first_B2hw, second_B2hw = state.scene.velocities_B4hw.split(2, dim=1)
+        with as_given(first_B2hw.device):
+            second_B2HW, arriving_B1HW = carried_velocity(shrink(second_B2hw, FINE) / FINE, lead_B)
+        estimated_B22hw = torch.stack((first_B2hw, enlarge(second_B2HW * FINE, FINE)), dim=1)
         # A correction of this step only: the estimate itself stays, so errors do not add up.
         velocities_B22hw = (
             (estimated_B22hw + shift_B22hw)
             .addcmul(share_B21hw, estimated_B22hw.flip(1) - estimated_B22hw)
             .addcmul(faster_B21hw, estimated_B22hw)
         )
-        # Both motions in one call, as samples of the batch.
-        before_N2hw = state.displacements_B4hw.unflatten(1, (2, 2)).flatten(0, 1)
-        displacements_N2hw = advect(before_N2hw, velocities_B22hw.flatten(0, 1))
-        covered_B2hw = coverage(displacements_N2hw).unflatten(0, (-1, 2)).flatten(1, 2)
-        displacements_B22hw = displacements_N2hw.unflatten(0, (-1, 2))
-        return Motion(velocities_B22hw.unbind(1), displacements_B22hw.unbind(1), covered_B2hw)
+        first_B2hw, second_B2hw = velocities_B22hw.unbind(1)
+        traced_B2hw = advect(state.displacement_B2hw, first_B2hw)
+        straight_B2hw = second_B2hw * -lead_B.view(-1, 1, 1, 1)
+        covered_B1HW = shrink(coverage(traced_B2hw), FINE)
+        return Motion(
+            (first_B2hw, second_B2hw),
+            (traced_B2hw, straight_B2hw),
+            torch.cat((covered_B1HW, arriving_B1HW), dim=1),
+        )
 
     def _look(self, scene: Scene, candidates: Candidates, residual_B1hw: Tensor) -> Tensor:
         """What a frame is painted from: its own last forecast, how others differ, the residual."""

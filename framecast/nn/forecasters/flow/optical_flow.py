@@ -28,6 +28,14 @@ DAMPING = 1e-3
 MEMORY = 0.7
 """Weight of each older frame pair relative to the next newer one."""
 
+GAP_SIGMA, LEAST_ARRIVING = 0.7, 0.25
+"""Width in pixels of the Gaussian that closes gaps between velocities that were carried along, and
+how many at least have to arrive at a place for their mean to count in full."""
+
+STILL_WEIGHT, COVERING_SPEED = 0.05, 0.25
+"""Weight of what stands still where something that moves arrives, too; and the speed, in pixels per
+frame, from which on something covers rather than is covered."""
+
 
 def warp(image_BCHW: Tensor, displacement_B2HW: Tensor) -> Tensor:
     """Sample an image bilinearly at `position + displacement`; (B, C, H, W) and (B, 2, H, W) in
@@ -57,6 +65,41 @@ def coverage(displacement_B2HW: Tensor) -> Tensor:
     y_BHW = torch.arange(H, **kind).unsqueeze(1) + displacement_B2HW[:, 1]
     inside_BHW = (x_BHW == x_BHW.clamp(0, W - 1)) & (y_BHW == y_BHW.clamp(0, H - 1))
     return inside_BHW.unsqueeze(1).to(displacement_B2HW.dtype)
+
+
+def carried_velocity(velocity_B2HW: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Where velocities (B, 2, H, W) are after some frames, when everything keeps its own.
+
+    Forward splatting with bilinear weights (Niklaus & Liu 2020): a thing that moves reaches places
+    that stand still now, which trajectories traced back from there through this field never show.
+    Returns the mean of what arrives, where what moves covers what stands still, 0 where nothing
+    arrives; and how much does, (B, 1, H, W) from 0 to 1.
+    """
+    B, _, H, W = velocity_B2HW.shape
+    kind = {"dtype": velocity_B2HW.dtype, "device": velocity_B2HW.device}
+    shift_B2HW = velocity_B2HW * frames_B.view(-1, 1, 1, 1)
+    # On a canvas with a rim, which takes what leaves the frame and is cut off.
+    x_BHW = (torch.arange(1, W + 1, **kind) + shift_B2HW[:, 0]).clamp(0, W + 1)
+    y_BHW = (torch.arange(1, H + 1, **kind).unsqueeze(1) + shift_B2HW[:, 1]).clamp(0, H + 1)
+    left_BHW, top_BHW = x_BHW.floor(), y_BHW.floor()
+    right_BHW, low_BHW = x_BHW - left_BHW, y_BHW - top_BHW
+    first_BHW = (top_BHW * (W + 3) + left_BHW).long()
+    corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    cells_BN = torch.cat([(first_BHW + (W + 3) * y + x).flatten(1) for y, x in corners], dim=1)
+    columns, rows = (1 - right_BHW, right_BHW), (1 - low_BHW, low_BHW)
+    shares_BN = torch.cat([(rows[y] * columns[x]).flatten(1) for y, x in corners], dim=1)
+    squares_B1HW = velocity_B2HW.square().sum(dim=1, keepdim=True)
+    weight_B1HW = STILL_WEIGHT + squares_B1HW / (squares_B1HW + COVERING_SPEED**2)
+    parts = (velocity_B2HW * weight_B1HW, weight_B1HW, torch.ones_like(weight_B1HW))
+    arriving_B4N = torch.cat(parts, dim=1).flatten(2).repeat(1, 1, 4) * shares_BN.unsqueeze(1)
+    canvas_B4N = velocity_B2HW.new_zeros(B, 4, (H + 3) * (W + 3))
+    canvas_B4N = canvas_B4N.scatter_add(2, cells_BN.unsqueeze(1).expand(-1, 4, -1), arriving_B4N)
+    landed_B4HW = canvas_B4N.unflatten(2, (H + 3, W + 3))[..., 1 : H + 1, 1 : W + 1]
+    # Where things move apart there are gaps between them.
+    smooth_B4HW = gaussian_blur(landed_B4HW, GAP_SIGMA)
+    sum_B2HW, weights_B1HW, count_B1HW = smooth_B4HW.split((2, 1, 1), dim=1)
+    mean_B2HW = sum_B2HW / weights_B1HW.clamp(min=1e-6)
+    return mean_B2HW * (count_B1HW / LEAST_ARRIVING).clamp(max=1), count_B1HW.clamp(max=1)
 
 
 def places(shift_B2HW: Tensor, factor: float = 1) -> Tensor:
