@@ -109,6 +109,8 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
     with torch.no_grad():
         _, _, state = network._forecast(network.encode(context))
         _, found, after = network._forecast(state)
+        hidden, _ = network._recur(state, after.lead_B)
+        motion = network._move(state, hidden, after.lead_B)
     grey, last = context[:, :, 0], context[:, -1]
     first = lucas_kanade(grey, 5.0)
     second = lucas_kanade(grey[:, -2:], 2.5)
@@ -119,14 +121,16 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
         )
         for s, r in ((1.5, 5), (4.0, 12))
     )
-    one, two = after.displacements_B4hw.split(2, dim=1)
+    one, two = motion.displacements_B2hw
+    torch.testing.assert_close(after.displacement_B2hw, one)
+    torch.testing.assert_close(two, -2 * motion.velocities_B2hw[1])
     expected = {0: warp(last, one), 1: warp(soft, one), 2: warp(blurred, one)}
     expected |= {4: warp(last, two), 5: warp(soft, two)}
     expected |= {7: last, 8: context.mean(dim=1), 9: blurred}
     for place, wanted in expected.items():
         torch.testing.assert_close(found.small_BChw[place], wanted, atol=1e-4, rtol=0)
     # The turn that the layers add is part of the motion: without it the displacement is another.
-    unturned = advect(state.displacements_B4hw[:, :2], first)
+    unturned = advect(state.displacement_B2hw, first)
     assert (one - unturned).abs().max() > 0.01
     # Its own forecast is the frame before, moved by as much as the trajectory grew.
     assert (found.small_BChw[OWN] - state.frame_BCHW).abs().max() > 0.01
@@ -149,9 +153,32 @@ def test_the_layers_shift_mix_and_slow_both_motions(map_, value, expected):
         state = network.encode(context)
         both = torch.tensor((1.5, -0.75, 0.0, 3.0)).view(1, 4, 1, 1).expand(2, 4, 48, 64)
         state = state._replace(scene=state.scene._replace(velocities_B4hw=both))
-        _, _, after = network._forecast(state)
-    expected = torch.tensor(expected).view(1, 4, 1, 1).expand(2, 4, 48, 64)
-    torch.testing.assert_close(after.displacements_B4hw, -expected)
+        hidden, _ = network._recur(state, state.lead_B + 1)
+        motion = network._move(state, hidden, state.lead_B + 1)
+    # Along the upper border nothing arrives that moves down.
+    found = torch.cat(motion.displacements_B2hw, dim=1)[:, :, 8:]
+    expected = torch.tensor(expected).view(1, 4, 1, 1).expand(2, 4, 40, 64)
+    torch.testing.assert_close(found, -expected)
+
+
+def test_along_the_second_motion_things_keep_moving_over_a_still_background():
+    """6 frames at 2 pixels a frame on, a square has kept its shape; what it hid is known as such."""
+    network, (context, _) = build(), textures((0.0, 0.0), seeds=(4,), size=(48, 80))
+    square = torch.zeros(48, 80)
+    square[16:32, 8:24] = 1
+    last = 0.3 * context[:, -1] + square
+    velocities = torch.zeros(1, 4, 48, 80)
+    velocities[:, 2] = 2 * square
+    with torch.no_grad():
+        state = network.encode(context)
+        scene = state.scene._replace(last_BCHW=last, velocities_B4hw=velocities)
+        state = state._replace(scene=scene, lead_B=torch.tensor([5]))
+        hidden, _ = network._recur(state, state.lead_B + 1)
+        motion = network._move(state, hidden, state.lead_B + 1)
+        moved = warp(last, motion.displacements_B2hw[1])[0, 0]
+    assert moved[18:30, 22:34].min() > 0.9
+    arriving = motion.coverage_B2HW[0, 1]
+    assert arriving[5:7, 3].max() < 0.3 and arriving[5:7, 6:8].min() > 0.9
 
 
 def test_hindcasts_are_how_candidates_would_have_done():

@@ -9,6 +9,7 @@ from scipy import ndimage
 from framecast.nn.forecasters.flow.optical_flow import (
     advance,
     advect,
+    carried_velocity,
     coverage,
     gaussian_blur,
     lucas_kanade,
@@ -226,3 +227,36 @@ def test_gradients_of_warp_and_advect_are_the_numerical_ones():
 def test_gradients_of_estimated_motion_are_the_numerical_ones():
     frames = translating(3, 9, 11, (0.7, 0.4))[None].double().requires_grad_()
     assert torch.autograd.gradcheck(motion_of, (frames,), fast_mode=True, eps=1e-7, atol=1e-4)
+
+
+def test_velocities_are_carried_along_themselves():
+    """Against a loop over pixels, each of which lands on four, and SciPy's blur."""
+    height, width, frames = 9, 11, (0, 3)
+    velocity = 2 * random(2, 2, height, width, seed=5) - 1
+    velocity[:, :, 4:] = 0  # part of it stands still and is covered
+    found, arriving = carried_velocity(velocity, torch.tensor(frames))
+    for b, after in enumerate(frames):
+        landed = np.zeros((4, height + 20, width + 20))
+        for y in range(height):
+            for x in range(width):
+                dx, dy = velocity[b, :, y, x].double().numpy()
+                weight = 0.05 + (dx**2 + dy**2) / (dx**2 + dy**2 + 0.25**2)
+                part = np.array([dx * weight, dy * weight, weight, 1])
+                at_x, at_y = 10 + x + after * dx, 10 + y + after * dy
+                left, top = int(np.floor(at_x)), int(np.floor(at_y))
+                for row, column in (
+                    (top, left),
+                    (top, left + 1),
+                    (top + 1, left),
+                    (top + 1, left + 1),
+                ):
+                    landed[:, row, column] += (
+                        part * (1 - abs(at_x - column)) * (1 - abs(at_y - row))
+                    )
+        inside = landed[:, 10 : 10 + height, 10 : 10 + width]
+        *sums, weights, count = (
+            ndimage.gaussian_filter(part, 0.7, mode="nearest", radius=2) for part in inside
+        )
+        expected = np.array(sums) / weights * np.minimum(count / 0.25, 1)
+        np.testing.assert_allclose(found[b], expected, atol=1e-5)
+        np.testing.assert_allclose(arriving[b, 0], np.minimum(count, 1), atol=1e-5)
