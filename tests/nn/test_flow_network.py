@@ -162,7 +162,7 @@ def test_the_layers_shift_mix_and_slow_both_motions(map_, value, expected):
 
 
 def test_along_the_second_motion_things_keep_moving_over_a_still_background():
-    """6 frames at 2 pixels a frame on, a square has kept its shape; what it hid is known as such."""
+    """After 6 frames at 2 pixels each a square has its shape; what it hid is known as such."""
     network, (context, _) = build(), textures((0.0, 0.0), seeds=(4,), size=(48, 80))
     square = torch.zeros(48, 80)
     square[16:32, 8:24] = 1
