@@ -269,7 +269,8 @@ class FlowConvLSTM(Forecaster):
         )
         first_B2hw, second_B2hw = velocities_B22hw.unbind(1)
         traced_B2hw = advect(state.displacement_B2hw, first_B2hw)
-        straight_B2hw = second_B2hw * -lead_B.view(-1, 1, 1, 1)
+        before_B111 = (lead_B - 1).view(-1, 1, 1, 1)
+        straight_B2hw = -(second_B2hw + before_B111 * estimated_B22hw[:, 1])
         covered_B1HW = shrink(coverage(traced_B2hw), FINE)
         return Motion(
             (first_B2hw, second_B2hw),
