@@ -121,7 +121,11 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
         motion = network._move(state, hidden, after.lead_B)
     grey, last = context[:, :, 0], context[:, -1]
     first = lucas_kanade(grey, 5.0)
-    second = lucas_kanade(grey[:, -2:], 2.5)
+    newest = lucas_kanade(grey[:, -2:], 2.5)
+    tried = hindcast(grey, torch.cat((first, newest), dim=1))
+    # By both and by standing still, weighted by the squares of the newest frame's errors.
+    weights = 1 / tried.log_errors_B9hw[:, [4, 5, 8]].exp().square()
+    second = (weights[:, :1] * first + weights[:, 1:2] * newest) / weights.sum(1, keepdim=True)
     torch.testing.assert_close(after.scene.velocities_B4hw, torch.cat((first, second), dim=1))
     soft, blurred = (
         torch.from_numpy(

@@ -16,6 +16,7 @@ from framecast.nn.forecasters.flow.candidates import blurs, hindcast, shrink, sq
 from framecast.nn.forecasters.flow.constants import (
     MOVING,
     NEWEST,
+    NEWEST_ERRORS,
     PATCH,
     WINDOW_SIGMAS,
     padded_size,
@@ -64,10 +65,14 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
     grey_BThw, last_BChw = shrink(grey_BTHW, scale), shrink(last_BCHW, scale)
     wide_B2hw = lucas_kanade(grey_BThw, WINDOW_SIGMAS[0])
     newest_B2hw = lucas_kanade(grey_BThw[:, -NEWEST:], WINDOW_SIGMAS[1])
-    velocities_B4hw = torch.cat((wide_B2hw, newest_B2hw), dim=1)
-    tried = hindcast(grey_BThw, velocities_B4hw)
+    tried = hindcast(grey_BThw, torch.cat((wide_B2hw, newest_B2hw), dim=1))
     residual_BThw = squash(tried.residual_BThw)
     log_errors_B9hw = tried.log_errors_B9hw
+    # Things move by both estimates and by 0, weighted by the inverse squares of the newest errors.
+    odds_B3hw = -2 * log_errors_B9hw[:, NEWEST_ERRORS]
+    wide_B1hw, newest_B1hw, _ = torch.softmax(odds_B3hw, dim=1).split(1, dim=1)
+    surest_B2hw = wide_B1hw * wide_B2hw + newest_B1hw * newest_B2hw
+    velocities_B4hw = torch.cat((wide_B2hw, surest_B2hw), dim=1)
     still_B2hw = torch.stack((grey_BThw[:, -1], grey_BThw.mean(dim=1)), dim=1)
     cells_B4XX = shrink(velocities_B4hw, PATCH)
     moving = (residual_BThw[:, -1:], log_errors_B9hw[:, :MOVING], tried.uncertainty_B1hw)
