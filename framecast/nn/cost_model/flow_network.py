@@ -55,7 +55,14 @@ def _step(build: CostBuilder) -> None:
     hidden, up = (*axes("BF", B, sum(filters)), *cells[2:]), (flow.PATCH // flow.FINE) ** 2
     turned = build.conv("turn", hidden, "C", flow.TURNS * up, kernel=1)
     velocities = build.maps("C", 4, 1)
-    build.add("motion", "both velocities corrected, trajectories lengthened", turned, velocities)
+    fine_sides = [side // build.scale // flow.FINE for side in build.padded]
+    build.add(
+        "motion",
+        "both velocities corrected, trajectories lengthened",
+        turned,
+        velocities,
+        macs=4 * B * _blur_macs(*fine_sides, flow.GAP_SIGMA),
+    )
     build.add(
         "candidates",
         "carried along both motions, the own forecast moved on, and what stays",

@@ -71,6 +71,9 @@ LEADS = 24
 PYRAMID_SIGMA = 0.7
 """Width in pixels of the Gaussian blur between two levels of the motion pyramid."""
 
+GAP_SIGMA = 0.7
+"""Width in fine cells of the Gaussian that closes gaps between velocities carried along."""
+
 COARSEST_SIDE = 16
 """The pyramid stops before a side would fall below half of this many pixels."""
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from framecast.nn.forecasters.flow.constants import (
+    GAP_SIGMA,
     ITERATIONS,
     PYRAMID_SIGMA,
     blur_radius,
@@ -28,9 +29,8 @@ DAMPING = 1e-3
 MEMORY = 0.7
 """Weight of each older frame pair relative to the next newer one."""
 
-GAP_SIGMA, LEAST_ARRIVING = 0.7, 0.25
-"""Width in pixels of the Gaussian that closes gaps between velocities that were carried along, and
-how many at least have to arrive at a place for their mean to count in full."""
+LEAST_ARRIVING = 0.25
+"""How many velocities have at least to arrive at a place for their mean to count in full."""
 
 STILL_WEIGHT, COVERING_SPEED = 0.05, 0.25
 """Weight of what stands still where something that moves arrives, too; and the speed, in pixels per
