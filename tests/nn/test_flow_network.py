@@ -120,12 +120,15 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
         hidden, _ = network._recur(state, after.lead_B)
         motion = network._move(state, hidden, after.lead_B)
     grey, last = context[:, :, 0], context[:, -1]
-    first = lucas_kanade(grey, 5.0)
+    wide = lucas_kanade(grey, 5.0)
     newest = lucas_kanade(grey[:, -2:], 2.5)
-    tried = hindcast(grey, torch.cat((first, newest), dim=1))
-    # By both and by standing still, weighted by the squares of the newest frame's errors.
-    weights = 1 / tried.log_errors_B9hw[:, [4, 5, 8]].exp().square()
-    second = (weights[:, :1] * first + weights[:, 1:2] * newest) / weights.sum(1, keepdim=True)
+    errors = hindcast(grey, torch.cat((wide, newest), dim=1)).log_errors_B9hw.exp()
+    # Both estimates and standing still, by their errors over the context and in its newest frame
+    first, second = (
+        (wide / errors[:, [a]] ** 2 + newest / errors[:, [b]] ** 2)
+        / (1 / errors[:, [a, b, c]] ** 2).sum(dim=1, keepdim=True)
+        for a, b, c in ((0, 3, 6), (4, 5, 8))
+    )
     torch.testing.assert_close(after.scene.velocities_B4hw, torch.cat((first, second), dim=1))
     soft, blurred = (
         torch.from_numpy(

@@ -43,8 +43,9 @@ MOVING, HINDCASTS = 6, 9
 the first motion, sharp, softened and blurred, and along the second; the newest frame alone carried
 along the first and the second; last frame; mean; the newest frame alone from the last before it."""
 
-NEWEST_ERRORS = (4, 5, 8)
-"""Those of the newest frame: carried along the first motion, the second, and in place."""
+MOTION_ERRORS = ((0, 3, 6), (4, 5, 8))
+"""By which errors both motions weigh the wide estimate, the newest and standing still: those over
+the context, and those of the newest frame."""
 
 HINDCAST_OF = (0, 1, 2, 2, 3, 1, 0, 6, 7, 2)
 """The hindcast whose error stands for each candidate's, to begin with."""

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from framecast.nn.forecasters.flow.candidates import blurs, hindcast, shrink, squash
 from framecast.nn.forecasters.flow.constants import (
+    MOTION_ERRORS,
     MOVING,
     NEWEST,
-    NEWEST_ERRORS,
     PATCH,
     WINDOW_SIGMAS,
     padded_size,
@@ -65,14 +65,12 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
     grey_BThw, last_BChw = shrink(grey_BTHW, scale), shrink(last_BCHW, scale)
     wide_B2hw = lucas_kanade(grey_BThw, WINDOW_SIGMAS[0])
     newest_B2hw = lucas_kanade(grey_BThw[:, -NEWEST:], WINDOW_SIGMAS[1])
-    tried = hindcast(grey_BThw, torch.cat((wide_B2hw, newest_B2hw), dim=1))
+    estimates = (wide_B2hw, newest_B2hw)
+    tried = hindcast(grey_BThw, torch.cat(estimates, dim=1))
     residual_BThw = squash(tried.residual_BThw)
     log_errors_B9hw = tried.log_errors_B9hw
-    # Things move by both estimates and by 0, weighted by the inverse squares of the newest errors.
-    odds_B3hw = -2 * log_errors_B9hw[:, NEWEST_ERRORS]
-    wide_B1hw, newest_B1hw, _ = torch.softmax(odds_B3hw, dim=1).split(1, dim=1)
-    surest_B2hw = wide_B1hw * wide_B2hw + newest_B1hw * newest_B2hw
-    velocities_B4hw = torch.cat((wide_B2hw, surest_B2hw), dim=1)
+    motions = [_surest(estimates, log_errors_B9hw[:, tries]) for tries in MOTION_ERRORS]
+    velocities_B4hw = torch.cat(motions, dim=1)
     still_B2hw = torch.stack((grey_BThw[:, -1], grey_BThw.mean(dim=1)), dim=1)
     cells_B4XX = shrink(velocities_B4hw, PATCH)
     moving = (residual_BThw[:, -1:], log_errors_B9hw[:, :MOVING], tried.uncertainty_B1hw)
@@ -93,3 +91,11 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
     )
     maps = (grey_BThw - 0.5, residual_BThw, squash(tried.change_BThw))
     return scene, torch.stack(maps, dim=2).flatten(0, 1)
+
+
+def _surest(estimates: tuple[Tensor, Tensor], log_errors_B3hw: Tensor) -> Tensor:
+    """Both estimates of a velocity and 0, weighted by the inverse squares of their errors."""
+    # A softmax of logs: the combination of forecasts of Bates & Granger (1969).
+    weights_B3hw = torch.softmax(-2 * log_errors_B3hw, dim=1)
+    first_B2hw, second_B2hw = estimates
+    return weights_B3hw[:, :1] * first_B2hw + weights_B3hw[:, 1:2] * second_B2hw
