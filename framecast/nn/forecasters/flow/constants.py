@@ -40,8 +40,8 @@ SHARP = (CARRIED, ELSEWHERE, OWN, LAST, MEAN)
 
 MOVING, HINDCASTS = 6, 9
 """Errors of candidates tried on the context itself, those that move first, and all: carried along
-the first motion, sharp, softened and blurred, and along the second; the newest frame alone carried
-along the first and the second; last frame; mean; the newest frame alone from the last before it."""
+the wide estimate, sharp, softened and blurred, and along the newest; the newest frame alone carried
+along the wide and the newest; last frame; mean; the newest frame alone from the last before it."""
 
 MOTION_ERRORS = ((0, 3, 6), (4, 5, 8))
 """By which errors both motions weigh the wide estimate, the newest and standing still: those over
@@ -54,7 +54,7 @@ CONTEXT_MAPS, FORECAST_MAPS = 3, 6
 """Maps that a context frame is read as, and those that a forecast is painted from."""
 
 CONDITIONS = HINDCASTS + 3
-"""Further channels of the latter: errors of the hindcasts, coverage of both motions, speed."""
+"""Further channels of the latter: errors of the hindcasts, coverage along both motions, speed."""
 
 HINTS = 4 + 1 + 2 + HINDCASTS
 """Channels of the grid next to what frames are read as: velocities, lead time, coverage, errors."""
