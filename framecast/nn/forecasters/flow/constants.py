@@ -59,7 +59,7 @@ CONDITIONS = HINDCASTS + 3
 HINTS = 4 + 1 + 2 + HINDCASTS
 """Channels of the grid next to what frames are read as: velocities, lead time, coverage, errors."""
 
-BLENDED = (CARRIED, BLURRED, LAST, MEAN)
+BLENDED = (CARRIED, BLURRED, ELSEWHERE, LAST, MEAN)
 """Candidates that the closed-form fit may blend the network's forecast with."""
 
 TURNS = 8
