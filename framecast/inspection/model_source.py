@@ -29,6 +29,9 @@ EXAMPLE_INPUT = "--input 8,10,64,64,1"
 # Bytes; no model's code has more
 LARGEST_CODE = 4 * 2**20
 
+# One setting: no white space or comma, except in brackets, in quotes, and between digits
+_SETTING = re.compile(r"(?:\([^)]*\)?|\[[^\]]*\]?|'[^']*'|\"[^\"]*\"|,(?=\d)|[^\s,(\[])+")
+
 
 def inspect_model(
     source: Path | None,
@@ -118,10 +121,6 @@ def read_layers(texts: Sequence[str]) -> Graph:
         layers.append(replace(layer, line=None))
         notes += found
     return sequential_graph(layers, notes)
-
-
-# One setting: no white space or comma, except in brackets, in quotes, and between digits
-_SETTING = re.compile(r"(?:\([^)]*\)?|\[[^\]]*\]?|'[^']*'|\"[^\"]*\"|,(?=\d)|[^\s,(\[])+")
 
 
 def _call_of(text: str, where: str) -> str:

@@ -105,7 +105,7 @@ def train_small_model(folder: Path) -> str:
 
 
 def main() -> None:
-    parser = command_line("commands")
+    parser = command_line("commands", __doc__)
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
     parser.add_argument("--frames", type=int, nargs="+", default=[100, 1000], metavar="N")
     parser.add_argument("--only", default="", metavar="TEXT", help="commands whose name holds this")

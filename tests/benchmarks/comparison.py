@@ -183,7 +183,7 @@ def draw(path: Path, maps: Mapping[str, Mapping[int, np.ndarray]]) -> None:
 
 
 def main() -> None:
-    folder = command_line("comparison").parse_args().output
+    folder = command_line("comparison", __doc__).parse_args().output
     found = {name: experiments(name) for name in NETWORKS}
     header = ["", "x", "h", f"a pixel is felt {AGES[0]} and {AGES[-1]} frames later in"]
     header += ["forecast of a shifted clip is off by", "another frame size"]

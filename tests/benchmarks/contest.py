@@ -45,7 +45,7 @@ TASK = (f"data.context_length={CONTEXT}", f"data.horizon={HORIZON}")
 
 
 def main() -> None:
-    parser = command_line("contest")
+    parser = command_line("contest", __doc__)
     add = parser.add_argument
     add("clips", type=Path, nargs="+", metavar="CLIP", help="videos, or folders of frame folders")
     add("--color", choices=("gray", "rgb"), default="gray")

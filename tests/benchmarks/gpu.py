@@ -37,7 +37,7 @@ BATCH = ((4, 6, 1, 96, 80), (4, 8, 1, 96, 80))
 
 
 def main() -> None:
-    parser = command_line("gpu")
+    parser = command_line("gpu", __doc__)
     parser.add_argument("--rounds", type=int, default=20)
     given = parser.parse_args()
     if not torch.cuda.is_available():

@@ -108,7 +108,7 @@ def benchmark(
 
 
 def main() -> None:
-    parser = command_line("layer")
+    parser = command_line("layer", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bfloat16", action="store_true", help="autocast")

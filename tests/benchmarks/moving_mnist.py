@@ -93,7 +93,7 @@ framecast evaluate runs/train-1 {tests} --horizon 10 --stride 20 --windows 0 --p
 
 
 def main() -> None:
-    parser = command_line("moving_mnist")
+    parser = command_line("moving_mnist", __doc__)
     add = parser.add_argument
     add("--digits", type=Path, required=True, metavar="FILE", help="idx3-ubyte, gzipped or not")
     add("--sequences", type=count, default=10_000, help="to train on, 10, 20, ... (default 10000)")

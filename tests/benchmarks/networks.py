@@ -103,7 +103,7 @@ def measure(pair: Pair, rounds: int) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    parser = command_line("networks")
+    parser = command_line("networks", __doc__)
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
     options = parser.parse_args()
     torch.set_num_threads(1)

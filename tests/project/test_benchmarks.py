@@ -198,6 +198,13 @@ def test_a_clip_cut_too_often_to_score_is_one_line(tmp_path, monkeypatch, capsys
     assert "clip: no 18 frames to score lie between its scene cuts; " in capsys.readouterr().err
 
 
+def test_help_says_what_a_benchmark_measures(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["networks", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        networks.main()
+    assert "The default network's time as ratios" in capsys.readouterr().out
+
+
 def test_counts_are_above_zero():
     assert count("3") == 3
     with pytest.raises(ValueError, match="1 or more"):

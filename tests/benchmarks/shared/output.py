@@ -28,9 +28,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def command_line(name: str) -> argparse.ArgumentParser:
-    """The command line of a benchmark; its record goes into a folder of its own."""
-    made = argparse.ArgumentParser(prog=f"python -m tests.benchmarks.{name}")
+def command_line(name: str, about: str | None) -> argparse.ArgumentParser:
+    """The command line of a benchmark, explained by its docstring; a folder for its record."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m tests.benchmarks.{name}",
+        description=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     made.add_argument("--output", type=Path, default=Path("runs", name), metavar="DIR")
     return made
 
