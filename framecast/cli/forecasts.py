@@ -116,7 +116,7 @@ def _predict(
     with Display() as display:
         display.show(f"reading {Path(source).name}")
 
-        def on_frame(name: str, total: int | None) -> None:
-            display.count(f"forecasting {name}", total)
+        def tell(name: str, written: int, total: int | None) -> None:
+            display.show(f"forecasting {name}", written, total)
 
-        return write(forecaster, source, files, asked.request, asked.overwrite, on_frame)
+        return write(forecaster, source, files, asked.request, asked.overwrite, tell)

@@ -54,17 +54,21 @@ def predict_file(
     targets: Sequence[str | Path],
     request: PredictionRequest,
     overwrite: bool = False,
-    on_frame: Callable[[str, int], None] = lambda name, total: None,
+    tell: Callable[[str, int, int], None] = lambda name, written, total: None,
     opened: FrameSource | None = None,
 ) -> tuple[str, ...]:
     """Predict one clip into files or PNG folders, all at once, and return notes for the user.
 
     `opened` is the clip where `check_early` has opened it for this model and request.
-    `on_frame` is called for each frame written, with the clip's name and the number of frames.
+    `tell` is called once the context is read and after each frame, with the clip's name, how many
+    frames are written and how many there will be.
     Raises what reading, predicting and writing raise; a target is never left half written.
     """
     source = open_clip(forecaster, path, request, opened)
     forecast = forecast_source(forecaster, source, request)
+    name = source.info.path.name
+    # Frames in tiles are all computed before the first one comes
+    tell(name, 0, forecast.count)
     look = {"fps": forecast.fps, "names": forecast.names, **shown_as(source, request)}
     with ExitStack() as stack:
         writers = [
@@ -72,14 +76,14 @@ def predict_file(
             for target in targets
         ]
         # One pass, since frames are computed as they are asked for.
-        for frame_HWC in forecast.frames:
+        for written, frame_HWC in enumerate(forecast.frames, 1):
             for writer in writers:
                 writer.write(frame_HWC)
-            on_frame(source.info.path.name, forecast.count)
+            tell(name, written, forecast.count)
     horizon = request.horizon or int(forecaster.config.data.horizon)
     how = model_notes(forecaster, source.info, horizon)
-    written = (note for writer in writers for note in writer.notes)
-    return (*forecast.notes, *how, *written)
+    after = (note for writer in writers for note in writer.notes)
+    return (*forecast.notes, *how, *after)
 
 
 def shown_as(source: FrameSource, request: PredictionRequest) -> dict[str, Any]:

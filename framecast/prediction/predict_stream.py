@@ -63,7 +63,7 @@ def nowcast_file(
     targets: Sequence[str | Path],
     request: PredictionRequest,
     overwrite: bool = False,
-    on_frame: Callable[[str, int | None], None] = lambda name, total: None,
+    tell: Callable[[str, int, int | None], None] = lambda name, written, total: None,
 ) -> tuple[str, ...]:
     """Write the forecasts of a stream as they are made and return notes for the user.
 
@@ -91,7 +91,7 @@ def nowcast_file(
                 for writer in writers:
                     writer.write(frame_HWC)
                 made += 1
-                on_frame(feed.name, feed.total)
+                tell(feed.name, made, feed.total)
         except SourceError as error:
             problem = error  # raised once the writers have finished what came before
         if made == 0:

@@ -15,7 +15,7 @@ import framecast
 from framecast.errors import CheckpointError, SourceError, UsageError
 from framecast.prediction.checkpoint import save_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
-from framecast.prediction.predict_clip import forecast_source
+from framecast.prediction.predict_clip import forecast_source, predict_file
 from framecast.prediction.request import PredictionRequest as Request
 from framecast.video.frame_style import color_table
 from framecast.video.readers.open import open_source
@@ -98,6 +98,17 @@ def test_frames_are_made_when_they_are_asked_for():
     first = list(itertools.islice(frames, 3))
     assert len(steps) == 3
     np.testing.assert_array_equal(np.stack(first), forecaster.predict(context, 3))
+
+
+def test_a_forecast_is_told_of_before_its_first_frame_which_may_take_long(tmp_path):
+    forecaster, told = LoadedForecaster(random_checkpoint(), "cpu"), []
+    step = forecaster.network.step
+    forecaster.network.step = lambda state: (told.append("step"), step(state))[1]
+    np.save(tmp_path / "clip.npy", pixels(9, H, W, C))
+    target = str(tmp_path / "future.npy")
+    tell = lambda *progress: told.append(progress)  # noqa: E731
+    predict_file(forecaster, tmp_path / "clip.npy", [target], Request(horizon=2), tell=tell)
+    assert told == [(name := "clip.npy", 0, 2), "step", (name, 1, 2), "step", (name, 2, 2)]
 
 
 def test_two_streams_can_be_read_in_turns():
