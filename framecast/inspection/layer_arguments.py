@@ -10,7 +10,12 @@ from typing import Any
 from framecast.inspection.keras_signatures import OF_ANY_LAYER, OLD_NAMES, parameters_of
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.sizes import Symbol
-from framecast.nn.convlstm.argument_checks import to_factor, to_layer_norm, to_rate
+from framecast.nn.convlstm.argument_checks import (
+    to_factor,
+    to_layer_norm,
+    to_rate,
+    to_seed,
+)
 from framecast.nn.convlstm.keras_identifiers import check_name
 from framecast.nn.convlstm.keras_names import (
     ACTIVATION_NAMES,
@@ -29,6 +34,9 @@ _NAMES: dict[str, tuple[Iterable[str], tuple[str, ...]]] = {
     "regularizer": (REGULARIZER_NAMES, ("l1_l2", "orthogonal_regularizer")),
     "constraint": (CONSTRAINT_NAMES, ()),
 }
+
+# Of UpSampling2D, `ops.image.resize` in Keras
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
 
 # Factors of penalties on weights, by the names of Keras' functions and classes
 PENALTIES = {
@@ -119,7 +127,7 @@ def _keras_1_kernel(kind: str, given: Mapping[str, Any]) -> list[Problem]:
 
 
 def value_problems(kind: str, arguments: Mapping[str, Any]) -> list[Problem]:
-    """Values that a layer refuses: rates, seeds, rules for weights, text that should be a flag.
+    """Values that a layer refuses: rates, seeds, rules for weights, other values for a flag.
 
     Sizes are checked by the layer's shape rule.
     """
@@ -132,16 +140,19 @@ def value_problems(kind: str, arguments: Mapping[str, Any]) -> list[Problem]:
                 to_rate(value, name)
             elif name == "layer_norm":
                 to_layer_norm(value, arguments["filters"])
-            elif name == "seed" and not isinstance(value, int | None):
-                raise ValueError(f"seed must be an integer or None; received {value!r}; use seed=1")
+            elif name == "seed":
+                to_seed(value)
+            elif name == "interpolation" and str(value).lower() not in _INTERPOLATIONS:
+                rule = f"interpolation must be one of {', '.join(_INTERPOLATIONS)}"
+                raise ValueError(f"{rule}; received {value!r}; use interpolation='nearest'")
             elif names := _NAMES.get(name.rpartition("_")[2]):
                 _check_rule(kind, name, value, (*names[0], *names[1]))
             has_bias = name == "bias_initializer" and arguments.get("use_bias", True)
             if has_bias and str(value).lower() == "orthogonal":
                 rule = f"{name}: orthogonal weights need two or more axes, and a bias has one"
                 raise ValueError(f"{rule}; use another initializer")
-            # Any text is true to Python, "False" too
-            if isinstance(parameters_of(kind)[name], bool) and isinstance(value, str):
+            # Text is true to Python, "False" too, as is a number that belongs to another argument
+            if isinstance(parameters_of(kind)[name], bool) and value not in (True, False, None):
                 rule = f"{name} must be true or false; received {value!r}"
                 raise ValueError(f"{rule}; write {name}=True or {name}=False")
         except ValueError as error:

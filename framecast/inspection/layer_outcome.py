@@ -100,6 +100,8 @@ def wanted_axes(kind: str, arguments: Arguments) -> int:
 
 
 def check_axes(kind: str, arguments: Arguments, shape: Shape) -> None:
+    """Refuse the wrong number of axes, and an order of axes that does not exist."""
+    to_data_format(arguments.get("data_format"))
     wanted = wanted_axes(kind, arguments)
     if wanted and len(shape) != wanted:
         axes = _AXES.get(kind) or _AXES[f"{wanted - 2}D"]

@@ -117,6 +117,7 @@ def _unchanged(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 
 def _flatten(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
+    check_axes(kind, arguments, shape)
     return LayerOutcome(((shape[0], product(shape[1:])),))
 
 
@@ -156,7 +157,7 @@ def _permute(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 def _repeat(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     check_axes(kind, arguments, shape)
-    return LayerOutcome(((shape[0], arguments["n"], shape[1]),))
+    return LayerOutcome(((shape[0], count_of(arguments, "n"), shape[1]),))
 
 
 def _get_item(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:

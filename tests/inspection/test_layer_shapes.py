@@ -2,7 +2,10 @@
 
 import inspect
 import json
+import re
 
+import keras
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -288,6 +291,11 @@ def test_text_that_is_no_layer_is_refused(words, sentence):
             "return_sequences must be true or false; received 'yes'; write return_sequences=True "
             "or return_sequences=False",
         ),
+        (
+            "filters=4 kernel=3 return_sequences=2",
+            "return_sequences must be true or false; received 2; write return_sequences=True or "
+            "return_sequences=False",
+        ),
         ("filters=4 kernel=3 seed=x", "seed must be an integer or None; received 'x'; use seed=1"),
         (
             "filters=4 kernel=3 bias_initializer=orthogonal",
@@ -327,6 +335,23 @@ def test_text_that_is_no_layer_is_refused(words, sentence):
 def test_a_wrong_setting_is_a_mistake_of_the_layer(words, sentence):
     (finding,) = inspected((8, 10, 64, 64, 1), words).findings
     assert str(finding) == f"conv_lstm2d {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("call", "sizes", "sentence"),
+    [
+        ("Flatten(data_format='x')", (2, 6, 8, 4), "data_format must be .*; received 'x'"),
+        ("SpatialDropout2D(0.1, data_format=1)", (2, 6, 8, 4), "data_format must .*; received 1"),
+        ("GlobalMaxPooling2D(keepdims=2)", (2, 6, 8, 4), "keepdims must be true .*; received 2"),
+        ("UpSampling2D(interpolation='x')", (2, 6, 8, 4), "must be one of nearest.*; received 'x'"),
+        ("RepeatVector(0)", (2, 6), "n must be an integer of 1 or more; received 0"),
+    ],
+)
+def test_values_that_keras_refuses_are_mistakes(call, sizes, sentence):
+    with pytest.raises(Exception):  # noqa: B017  (Keras has no one kind for them)
+        eval(call, vars(keras.layers))(np.ones(sizes))
+    (finding,) = inspected(sizes, call).findings
+    assert finding.fatal and re.search(sentence, str(finding))
 
 
 def test_what_is_not_followed_in_a_layer_is_noted():

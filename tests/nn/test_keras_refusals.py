@@ -51,6 +51,10 @@ ARGUMENTS = [
     {"bias_constraint": 2},
     {"dropout": "half"},
     {"recurrent_dropout": None},
+    {"seed": "x"},
+    {"seed": 1.5},
+    {"trainable": 2},
+    {"trainable": "no"},
 ]
 
 

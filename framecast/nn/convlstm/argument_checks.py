@@ -35,6 +35,13 @@ def to_rate(value: float, name: str) -> float:
     return float(value)
 
 
+def to_seed(value: int | None) -> int | None:
+    """Accept an integer or None, which draws other numbers each time."""
+    if not isinstance(value, int | None):
+        raise ValueError(f"seed must be an integer or None; received {value!r}; use seed=1")
+    return value
+
+
 def to_factor(value: float, name: str) -> float:
     """Accept the factor of a penalty, a number of 0 or more."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -23,6 +23,7 @@ from framecast.nn.convlstm.argument_checks import (
     to_data_format,
     to_layer_norm,
     to_rate,
+    to_seed,
 )
 from framecast.nn.convlstm.dropout import NO_DROPOUT, DropoutMasks, sample_mask
 from framecast.nn.convlstm.keras_methods import KerasMethods, Shape, as_tensor, to_dtype, to_name
@@ -105,7 +106,7 @@ class ConvLSTMCell(KerasMethods):
         }
         self.dropout = to_rate(dropout, "dropout")
         self.recurrent_dropout = to_rate(recurrent_dropout, "recurrent_dropout")
-        self.seed = seed
+        self.seed = to_seed(seed)
         self._mask_seeds = None if seed is None else random.Random(seed)
         self.layer_norm = to_layer_norm(layer_norm, self.filters)
         self.name = to_name(name, type(self).__name__)

@@ -104,6 +104,9 @@ class KerasMethods(GateWeights):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
+        if value not in (True, False):
+            rule = "trainable must be True or False"
+            raise ValueError(f"{rule}; received {value!r}; use trainable=False to freeze weights")
         for parameter in self.parameters():
             # Not requires_grad_(), which weights that are not made yet refuse.
             parameter.requires_grad = bool(value)
