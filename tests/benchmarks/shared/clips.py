@@ -23,20 +23,12 @@ TRAINING_SHARE = 0.7
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip as arrays (T, H, W, C) in files of one name: `whole`, and `early`, its first frames.
-
-    `cut` is the first frame that is not in `early`.
-    """
+    """A clip as arrays (T, H, W, C) in files: `whole`, and `early`, the frames before the cut."""
 
     name: str
     whole: Path
     early: Path
-    shape: tuple[int, int, int, int]
-    cut: int
-
-    @property
-    def frames(self) -> int:
-        return self.shape[0]
+    frames: int
 
 
 def read_clips(
@@ -53,12 +45,15 @@ def read_clips(
     for source in sources:
         height, width = size or (source.info.height, source.info.width)
         frames_THWC = np.stack([resize(frame_HWC, height, width) for frame_HWC in source.read()])
-        name, cut = _name(source), first_unseen(len(frames_THWC))
-        whole, early = (folder / part / f"{name}.npy" for part in ("whole", "early"))
-        for path, kept_THWC in ((whole, frames_THWC), (early, frames_THWC[:cut])):
-            path.parent.mkdir(exist_ok=True)
-            np.save(path, kept_THWC)
-        clips.append(Clip(name, whole, early, frames_THWC.shape, cut))
+        clip = Clip(
+            name := _name(source),
+            folder / f"{name}.npy",
+            folder / f"{name}.early.npy",
+            len(frames_THWC),
+        )
+        np.save(clip.whole, frames_THWC)
+        np.save(clip.early, frames_THWC[: first_unseen(clip.frames)])
+        clips.append(clip)
     return clips
 
 
