@@ -27,12 +27,11 @@ from framecast.prediction.rollout import rollout
 from framecast.training.losses import skill_loss
 from framecast.video.frame_size import target_size
 
-from .shared.layers import SHAPES, bare_convolutions
+from .shared.clips import CONTEXT, HORIZON
+from .shared.layers import OURS, SHAPES, bare_convolutions, build
 from .shared.output import command_line, table, write_json
 from .shared.timing import Run, interleaved, median_milliseconds
 
-CONTEXT, HORIZON = 6, 12
-FIRST = "channels_first"
 SHORTEST = 0.2
 """Seconds: shorter runs are repeated."""
 
@@ -56,15 +55,15 @@ def training_step(network: Forecaster, batch: Batch, bfloat16: bool) -> None:
     loss.backward()
 
 
-@torch.no_grad()
-def layer_step(layer: ConvLSTM2D, x_BCHW: Tensor, state: tuple[Tensor, Tensor]) -> None:
-    layer.step(x_BCHW, state)
-
-
-@torch.no_grad()
-def bare_step(convolutions: list[tuple[torch.nn.Module, Tensor]]) -> None:
-    for convolution, x_BCHW in convolutions:
-        convolution(x_BCHW)
+def layer_step(layer: ConvLSTM2D, convolutions: list[tuple[torch.nn.Module, Tensor]]) -> Pair:
+    """A step of the layer, and the convolutions of its input and its state."""
+    (_, x_BCHW), (_, h_BFHW) = convolutions
+    state = (h_BFHW, torch.rand_like(h_BFHW))
+    no_grad = torch.no_grad()
+    return (
+        no_grad(lambda: layer.step(x_BCHW, state)),
+        no_grad(lambda: [convolution(x) for convolution, x in convolutions]),
+    )
 
 
 def pairs(windows: int, side: int, frame: tuple[int, int]) -> dict[str, Pair]:
@@ -86,11 +85,9 @@ def pairs(windows: int, side: int, frame: tuple[int, int]) -> dict[str, Pair]:
         lambda: list(optical_flow(context, HORIZON)),
     )
     for channels, filters, kernel, size, _, _ in SHAPES:
-        layer = ConvLSTM2D(filters, kernel, in_channels=channels, padding="same", data_format=FIRST)
-        both = bare_convolutions((channels, filters, kernel, size, 1, 1))
-        state = (torch.rand(1, filters, size, size), torch.rand(1, filters, size, size))
+        layer = build(OURS, (channels, filters, kernel, size, 1, 1))
         name = f"layer.step of {channels}, {filters}, {kernel}, {size} / bare convolutions"
-        found[name] = (partial(layer_step, layer, both[0][1], state), partial(bare_step, both))
+        found[name] = layer_step(layer, bare_convolutions((channels, filters, kernel, size, 1, 1)))
     return found
 
 

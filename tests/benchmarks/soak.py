@@ -25,6 +25,8 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import count
+from multiprocessing import Value
 from pathlib import Path
 from typing import Any
 
@@ -104,43 +106,34 @@ def _names(folder: Path) -> list[str]:
 
 def run(
     place: Place,
-    before: Callable[[int], None] = lambda count: None,
+    before: Callable[[int], None] = lambda number: None,
     begin: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run the command in a child that calls `begin`, and `before` ahead of each file operation."""
+    numbers, folders = count(1), (str(place.runs), str(place.temporary))
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        writes = event in WRITES
+        if event == "open":
+            _, mode, flags = arguments
+            writes = flags & (os.O_WRONLY | os.O_RDWR) or set(mode or "") & set("wa+")
+        if writes and str(arguments[0]).startswith(folders):
+            before(next(numbers))
 
     def call() -> int:
         tempfile.tempdir = str(place.temporary)
-        _audit(place, before)
+        sys.addaudithook(hook)
         begin()
         return framecast(place.command())
 
     return run_child(call, place.runs.parent, LIMITS)
 
 
-def _audit(place: Place, before: Callable[[int], None]) -> None:
-    count = 0
+def kill_before(operation: int) -> Callable[[int], None]:
+    """What makes a process kill itself before a file operation, counted from 1."""
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal count
-        writes = event in WRITES
-        if event == "open":
-            mode, flags = arguments[1], arguments[2]
-            writes = bool(flags & (os.O_WRONLY | os.O_RDWR)) or bool(
-                mode and set(mode) & set("wa+")
-            )
-        if writes and str(arguments[0]).startswith((str(place.runs), str(place.temporary))):
-            count += 1
-            before(count)
-
-    sys.addaudithook(hook)
-
-
-def kill_before(number: int) -> Callable[[int], None]:
-    """What makes a process kill itself before file operation `number`."""
-
-    def before(count: int) -> None:
-        if count == number:
+    def before(number: int) -> None:
+        if number == operation:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return before
@@ -174,15 +167,12 @@ def _wait_for(child: int, seconds: float) -> None:
 
 def counted_operations(place: Place) -> tuple[int, float]:
     """File operations and seconds of CPU time of an undisturbed command."""
-    reading, writing = os.pipe()
-    started = os.times()
-    outcome = run(place, lambda count: os.write(writing, b"."))
+    operations, started = Value("i"), os.times()  # memory that the child shares
+    outcome = run(place, lambda number: setattr(operations, "value", number))
     if outcome.code != 0:
         raise RuntimeError(outcome.err)
-    ended, operations = os.times(), len(os.read(reading, 65536))  # all that a pipe holds
-    os.close(reading)
-    os.close(writing)
-    return operations, sum(ended[2:4]) - sum(started[2:4])
+    ended = os.times()
+    return operations.value, sum(ended[2:4]) - sum(started[2:4])
 
 
 def recovered(place: Place, whole: dict[str, Any]) -> list[str]:
