@@ -26,12 +26,13 @@ from framecast.runtime.device import autocast, placed
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import squared_error
 
+from .shared.clips import CONTEXT, HORIZON
 from .shared.layers import OURS, SHAPES, Shape, build, frames
 from .shared.output import command_line, write_json
 from .shared.timing import interleaved, median_milliseconds
 
 DEVICE = "cuda"
-SIZE, CONTEXT, HORIZON = (64, 80), 6, 12
+SIZE = (64, 80)
 BATCH = ((4, 6, 1, 96, 80), (4, 8, 1, 96, 80))
 """Context and target of a step that is recorded."""
 

@@ -22,6 +22,8 @@ from framecast.video.readers.base import FrameSource, on_black
 from framecast.video.readers.open import open_source
 from framecast.video.readers.video_file import pixel_format
 
+from .shared.output import table
+
 CONTAINERS, CODECS = ("mkv", "avi", "mov"), ("ffv1", "rawvideo")
 FALLBACK_CODECS = ("png", "ffvhuff", "mjpeg", "libx264", "libx265", "prores_ks", "qtrle")
 SIZES = ((48, 64), (49, 65))  # H, W
@@ -30,19 +32,15 @@ FRAMES = 4
 
 def main(wanted: list[str]) -> int:
     """Print the table; 1 when a difference is above one level or a file crashes the reader."""
-    unwritten = []
-    print("| format | files | largest | mean | refused |\n| --- | --- | --- | --- | --- |")
-    worst = 0.0
+    unwritten, worst = [], 0.0
+    print(table(["format", "files", "largest", "mean", "refused"], []))
     for name in wanted or output_formats():
-        found = compare(name)
-        if not found:
+        if not (found := compare(name)):
             unwritten.append(name)
             continue
-        known = [difference for difference in found if difference is not None]
-        largest = max((high for high, _ in known), default=0)
-        mean = max((mean for _, mean in known), default=0)
-        worst = max(worst, largest)
-        refused = len(found) - len(known)
+        known = [each for each in found if each is not None]
+        largest, mean = np.max([(0, 0), *known], axis=0)
+        worst, refused = max(worst, largest), len(found) - len(known)
         print(f"| {name} | {len(found)} | {largest:.2f} | {mean:.3f} | {refused} |", flush=True)
     if unwritten:
         print(f"\nNo file could be made of {len(unwritten)} formats: {', '.join(unwritten)}")

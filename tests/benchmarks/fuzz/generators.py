@@ -95,14 +95,14 @@ def mutated(data: bytes, draw: random.Random) -> bytes:
 
 def _reading(draw: random.Random, path: Path) -> list[str]:
     """A command that reads the clip: its header, all its frames, or a context for a model."""
-    return draw.choice(
-        (
-            ["inspect-shapes", str(path)],
-            ["export", str(path), "-o", "out.npy"],
-            ["export", str(path), "-o", "out.gif"],
-            ["predict", "../model.pt", str(path), "-o", "out.npy", "--horizon", "1"],
-        )
+    clip = str(path)
+    commands = (
+        ["inspect-shapes", clip],
+        ["export", clip, "-o", "out.npy"],
+        ["export", clip, "-o", "out.gif"],
+        ["predict", "../model.pt", clip, "-o", "out.npy", "--horizon", "1"],
     )
+    return draw.choice(commands)
 
 
 def file_of(*kinds: str) -> Generator:
@@ -129,9 +129,8 @@ def numpy_header(draw: random.Random, folder: Path, valid: dict[str, bytes]) -> 
     """An array whose header says something else than what follows it."""
     side = (*EDGES, -1, 2**40, 2**63, 1.5, "None", "'a'", True)
     shape = [draw.choice((T, H, W, 3, *side)) for _ in range(draw.choice((0, 1, 3, 4, 4, 5)))]
-    dtype = draw.choice(
-        ("|u1", "<u2", "<f4", ">f8", "<f2", "|b1", "|O", "<c8", "|S5", "x", "<M8[s]")
-    )
+    dtypes = ("|u1", "<u2", "<f4", ">f8", "<f2", "|b1", "|O", "<c8", "|S5", "x", "<M8[s]")
+    dtype = draw.choice(dtypes)
     fortran = draw.choice(("True", "False", "False", "1", "None"))
     shown = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
     text = f"{{'descr': '{dtype}', 'fortran_order': {fortran}, 'shape': ({shown}), }}"
@@ -140,9 +139,8 @@ def numpy_header(draw: random.Random, folder: Path, valid: dict[str, bytes]) -> 
     version = draw.choice(((1, 0), (1, 0), (2, 0), (3, 0), (9, 9)))
     header = text.encode("latin-1", "replace") + b" " * draw.randrange(64) + b"\n"
     form = "<H" if version[0] == 1 else "<I"
-    length = draw.choice((len(header), len(header), draw.choice(EDGES))) % 256 ** struct.calcsize(
-        form
-    )
+    length = draw.choice((len(header), len(header), draw.choice(EDGES)))
+    length %= 256 ** struct.calcsize(form)
     magic = b"\x93NUMPY" + bytes(version) + struct.pack(form, length)
     data = magic + header + draw.randbytes(draw.choice((0, 100, 5000)))
     if draw.random() < 0.6:
@@ -236,17 +234,10 @@ def command_line(draw: random.Random, folder: Path, valid: dict[str, bytes]) -> 
     (folder / "file").write_text("x")
     os.mkfifo(folder / "fifo")
     paths = (
-        *("clip.npy", "../model.pt", "file", "", ".", "/", "gone", "file/below", "/dev/null"),
-        *(
-            "/dev/zero",
-            "/dev/full",
-            "a" * 300,
-            "a" * 251 + ".gif",
-            "~nosuchuser/x",
-            "/proc/self/mem",
-        ),
-        *("\udcff.gif", "день.gif", "a\nb.npy", "-", "--", "out.gif", "out/", "out.npy", "x.yaml"),
-    )
+        "clip.npy", "../model.pt", "file", "", ".", "/", "gone", "file/below", "/dev/null",
+        "/dev/zero", "/dev/full", "a" * 300, "a" * 251 + ".gif", "~nosuchuser/x", "/proc/self/mem",
+        "\udcff.gif", "день.gif", "a\nb.npy", "-", "--", "out.gif", "out/", "out.npy", "x.yaml",
+    )  # fmt: skip
     values = (*paths, "0", "1", "-1", "1e9", "nan", "auto", "12x18", "0x0", "99999999999x1", "é")
     commands = {
         "predict": ("-o", "--horizon", "--start", "--format", "--tile", "--match", "--fps",
