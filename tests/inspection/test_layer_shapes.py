@@ -201,12 +201,6 @@ def test_a_wrong_value_is_refused_with_the_sentence_of_the_layer(argument, value
     assert found == sentence
 
 
-@pytest.mark.parametrize("text", ["l2(0.01)", "l1(0)", "l1_l2(0.01, 0.02)", "L1L2( 1e-3,2e-3 )"])
-def test_a_penalty_can_be_written_with_its_factors(text):
-    report = inspected((1, 2, 9, 9, 1), f"filters=2 kernel_regularizer={text}  kernel=3")
-    assert (report.output, report.findings) == ((1, 7, 7, 2), ())
-
-
 def real_layer(sizes, words):
     """The layer of a text, whose numbers and flags are read as JSON."""
     channels = sizes[2] if "channels_first" in words else sizes[4]
@@ -369,6 +363,10 @@ def test_what_is_not_followed_in_a_layer_is_noted():
         "ConvLSTM2D(2, 3, kernel_regularizer=l1_l2(l1=0.1, l2=w))",
         "ConvLSTM2D(2, 3, kernel_regularizer=L1L2(l1=None, l2=0.2), seed=SeedGenerator(3))",
         "ConvLSTM2D(2, 3, use_bias=False, bias_initializer='orthogonal')",
+        "filters=2 kernel_regularizer=l2(0.01)  kernel=3",
+        "filters=2 kernel_regularizer=l1(0)  kernel=3",
+        "filters=2 kernel_regularizer=l1_l2(0.01, 0.02)  kernel=3",
+        "filters=2 kernel_regularizer=L1L2( 1e-3,2e-3 )  kernel=3",
     ],
 )
 def test_what_keras_accepts_is_no_mistake(words):

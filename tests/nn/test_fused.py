@@ -129,16 +129,18 @@ def test_values_and_gradients_in_tiles_are_those_of_the_loop(monkeypatch, name, 
     assert_as_the_loop(monkeypatch, make(padding="same", **IN_TILES[name]), state, prepare)
 
 
-def test_tiles_give_only_what_is_asked_for_a_gradient(monkeypatch):
-    cuts_tiles(monkeypatch)
+@pytest.mark.parametrize("asked", ["kernel", "bias"])
+@pytest.mark.parametrize("way", [fuses, cuts_tiles], ids=["direct", "in tiles"])
+def test_only_what_is_asked_for_gets_a_gradient(monkeypatch, way, asked):
+    way(monkeypatch)
     layer = make(padding="same", peephole=True)
     x, h, c = inputs_of(layer)
     layer.requires_grad_(False)
-    layer.kernel.requires_grad_()
+    layer.get_parameter(asked).requires_grad_()
     layer(x.detach(), (h.detach(), c))[0].sum().backward()
-    assert h.grad is None and x.grad is None
-    assert all(p.grad is None for p in (layer.recurrent_kernel, layer.bias, layer.peephole))
-    assert c.grad.abs().max() > 0 and layer.kernel.grad.abs().max() > 0
+    found = {name for name, weight in layer.named_parameters() if weight.grad is not None}
+    assert h.grad is None and x.grad is None and found == {asked}
+    assert c.grad.abs().max() > 0 and layer.get_parameter(asked).grad.abs().max() > 0
 
 
 def test_tiles_are_taken_where_they_are_faster(monkeypatch):
@@ -239,16 +241,6 @@ def test_gradients_are_those_of_finite_differences(monkeypatch, arguments, way, 
     )
     tensors = [tensor.requires_grad_() for tensor in (x, *state, *layer.parameters())]
     assert torch.autograd.gradcheck(lambda x, h, c, *_: layer(x, (h, c)), tensors)
-
-
-def test_only_what_is_asked_for_gets_a_gradient():
-    layer = make()
-    x, h, c = inputs_of(layer)
-    layer.requires_grad_(False)
-    layer.bias.requires_grad_()
-    layer(x.detach(), (h.detach(), c))[2].sum().backward()
-    assert h.grad is None and x.grad is None and layer.kernel.grad is None
-    assert c.grad.abs().max() > 0 and layer.bias.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])

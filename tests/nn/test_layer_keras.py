@@ -181,20 +181,13 @@ def compare(ours, theirs, call, training=False):
     return max(difference(*pair) for pair in pairs)
 
 
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float64", 1e-10)])
 @DRAWN
 @given(case=cases())
-def test_outputs_states_and_gradients_in_float32(case, record):
-    ours, theirs = build(case, "float32")
+def test_outputs_states_and_gradients(dtype, bound, case, record):
+    ours, theirs = build(case, dtype)
     for _ in range(case.calls):
-        record("float32", compare(ours, theirs, call_arguments(case, theirs, "float32")), 1e-5)
-
-
-@DRAWN
-@given(case=cases())
-def test_outputs_states_and_gradients_in_float64(case, record):
-    ours, theirs = build(case, "float64")
-    for _ in range(case.calls):
-        record("float64", compare(ours, theirs, call_arguments(case, theirs, "float64")), 1e-10)
+        record(dtype, compare(ours, theirs, call_arguments(case, theirs, dtype)), bound)
 
 
 def share_masks(ours, theirs, inputs):

@@ -304,29 +304,26 @@ def test_minutes_end_a_run_within_an_epoch(tmp_path, monkeypatch):
     assert trainer.counters.epoch == 1
 
 
-def test_average_follows_the_weights_with_the_stated_decay(tmp_path):
-    trainer = make_trainer(tmp_path, "train.ema=0.9")
-    before = {name: weight.clone() for name, weight in trainer.learner.average.named_parameters()}
-    with torch.no_grad():
-        for weight in trainer.learner.network.parameters():
-            weight.add_(1)
-    trainer.learner._update_average(990)
-    for name, weight in trainer.learner.average.named_parameters():
-        torch.testing.assert_close(weight, before[name] + 0.1)
-
-
-def test_of_what_fine_tuning_changes_a_quarter_is_taken_back(tmp_path):
-    trainer = make_trainer(tmp_path, "model.filters=[64, 96]", "train.ema=0")
-    learner = trainer.learner
-    assert learner.pretrained
-    learner.start(new=True)
+@pytest.mark.parametrize(
+    ("settings", "step", "moved"),
+    [
+        (["train.ema=0.9"], 990, 0.1),
+        # Of what fine-tuning changes a quarter is taken back
+        (["model.filters=[64, 96]", "train.ema=0"], 1, 0.75),
+    ],
+)
+def test_average_follows_the_weights_with_the_stated_decay(tmp_path, settings, step, moved):
+    learner = make_trainer(tmp_path, *settings).learner
+    assert learner.pretrained == (moved == 0.75)
+    if learner.pretrained:
+        learner.start(new=True)
     before = {name: weight.clone() for name, weight in learner.average.named_parameters()}
     with torch.no_grad():
         for weight in learner.network.parameters():
             weight.add_(1)
-    learner._update_average(1)
+    learner._update_average(step)
     for name, weight in learner.average.named_parameters():
-        torch.testing.assert_close(weight, before[name] + 0.75)
+        torch.testing.assert_close(weight, before[name] + moved)
 
 
 @pytest.mark.parametrize("loss", ["skill", "mse", "mae", "mix"])

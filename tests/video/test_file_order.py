@@ -19,12 +19,32 @@ def gaps(*names):
     return [(gap.index, gap.sentence) for gap in order.gaps]
 
 
-def test_missing_numbers_are_a_gap():
-    names = [f"f{n:03}.png" for n in (0, 1, 2, 5, 6, 8)]
-    assert gaps(*names) == [
-        (3, "2 frames are missing by number between f002.png and f005.png"),
-        (5, "1 frame is missing by number between f006.png and f008.png"),
-    ]
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            [f"f{n:03}.png" for n in (0, 1, 2, 5, 6, 8)],
+            [
+                (3, "2 frames are missing by number between f002.png and f005.png"),
+                (5, "1 frame is missing by number between f006.png and f008.png"),
+            ],
+        ),
+        (  # no time has 99 hours
+            [f"2020{n:08}.png" for n in (0, 1, 2, 4)],
+            [(3, "1 frame is missing by number between 202000000002.png and 202000000004.png")],
+        ),
+        (  # nor February 31 days
+            [f"{20240228 + k}.png" for k in (0, 1, 3)],
+            [(2, "1 frame is missing by number between 20240229.png and 20240231.png")],
+        ),
+        (
+            [f"shot{s}_{n:02}.png" for s in (1, 2) for n in range(4)],
+            [(4, "a new series starts at shot2_00.png, after shot1_03.png")],
+        ),
+    ],
+)
+def test_missing_numbers_and_new_series_are_gaps(names, expected):
+    assert gaps(*names) == expected
 
 
 def test_the_most_common_step_is_the_normal_one():
@@ -45,42 +65,6 @@ def test_timestamps_are_compared_in_time(pattern):
     names = [pattern.format(*m) for m in [*moments, ("20210101", "0005"), ("20210101", "0020")]]
     expected = f"2 frames are missing by time between {names[3]} and {names[4]}"
     assert gaps(*names) == [(4, expected)]
-
-
-def test_dates_go_over_the_end_of_a_month():
-    assert gaps("20240227.png", "20240228.png", "20240229.png", "20240301.png") == []
-
-
-def test_numbers_that_only_look_like_timestamps_are_numbers():
-    names = [f"2020{n:08}.png" for n in (0, 1, 2, 4)]
-    assert gaps(*names) == [
-        (3, f"1 frame is missing by number between {names[2]} and {names[3]}"),
-    ]
-
-
-def test_two_series_in_one_folder_are_a_break():
-    names = [f"shot{s}_{n:02}.png" for s in (1, 2) for n in range(4)]
-    assert gaps(*names) == [(4, "a new series starts at shot2_00.png, after shot1_03.png")]
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("a.png", "b.png", "c.png"),
-        ("a1.png", "b7.png", "c9.png"),
-        ("3_x91.png", "4_x17.png", "9_x55.png"),
-        ("1.png",),
-        ("1.png", "9.png"),
-        (),
-        ("1.jpg", "1.png", "2.png"),
-    ],
-)
-def test_names_without_a_common_numbering_have_no_gaps(names):
-    assert gaps(*names) == []
-
-
-def test_irregular_steps_within_half_a_step_are_no_gap():
-    assert gaps(*(f"{n}.png" for n in (0, 33, 67, 100, 133, 167))) == []
 
 
 def breaks(names):
@@ -169,19 +153,22 @@ def test_an_order_that_names_do_not_show_at_once_is_taken_and_said(names):
         [f"frame_{k + 1}_of_20.png" for k in range(20)],
         [f"Screenshot 2024-05-06 at 10.{k:02d}.00.png" for k in range(55, 60)],
         ["sim_v1.png", *(f"sim_v1.{k}.png" for k in range(1, 13))],
+        [f"202402{day}.png" for day in (27, 28, 29)] + ["20240301.png"],
+        [f"{20240228 + k}.png" for k in range(4)],  # numbers: February had 29 days
+        [f"{n}.png" for n in (0, 33, 67, 100, 133, 167)],  # within half a step
+        ["a.png", "b.png", "c.png"],  # without a common numbering, as are those below
+        ["a1.png", "b7.png", "c9.png"],
+        ["3_x91.png", "4_x17.png", "9_x55.png"],
+        ["1.png"],
+        ["1.png", "9.png"],
+        [],
+        ["1.jpg", "1.png", "2.png"],
     ],
 )
-def test_names_as_programs_give_them_have_no_gaps(names):
+def test_names_without_gaps(names):
     assert gaps(*names) == []
 
 
 def test_a_hyphen_before_a_number_is_no_sign():
     names = [f"img{k:03}.png" for k in range(4)] + [f"img-{k:03}.png" for k in range(4)]
     assert [index for index, _ in gaps(*names)] == [4]
-
-
-def test_days_that_their_month_lacks_are_numbers_like_others():
-    names = [f"{20240228 + k}.png" for k in range(4)]  # February had 29 days
-    assert gaps(*names) == []
-    said = "1 frame is missing by number between 20240229.png and 20240231.png"
-    assert gaps(names[0], names[1], names[3]) == [(2, said)]
