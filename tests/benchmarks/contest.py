@@ -5,7 +5,7 @@ python -m tests.benchmarks.contest radar/ --scale "-10..60 dBZ" --threshold "20 
 
 A model is trained on the first 70 % of all clips and scored on windows whose targets lie in the
 last 30 %; with --each every clip has its own model. The pretrained model is scored, too: what
-training adds to it. With a scale in dBZ and pysteps installed, so are its methods.
+training adds to it. With a scale in dBZ and pysteps installed, so is its S-PROG.
 """
 
 from __future__ import annotations

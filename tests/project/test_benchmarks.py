@@ -134,14 +134,14 @@ def test_a_nowcast_is_asked_in_dbz_and_unknown_pixels_have_no_echo():
 
 
 def test_missing_pysteps_is_reported_and_it_needs_dbz(monkeypatch):
-    monkeypatch.setattr(methods, "pysteps_version", lambda: None)
+    monkeypatch.setattr(methods, "find_spec", lambda name: None)
     assert methods.pysteps_methods(SCALE) == {}
     with pytest.raises(UsageError, match="need pixels in dBZ, the scale is in mm/h"):
         methods.pysteps_methods(read_scale("0.1..100 mm/h log"))
 
 
 def test_radar_trains_and_scores_what_plain_numpy_says(events, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(methods, "pysteps_version", lambda: None)
+    monkeypatch.setattr(methods, "find_spec", lambda name: None)
     flags = ["--windows=3", "--minutes=1", "--output", tmp_path, *SMALL]
     call(contest, monkeypatch, events, *RADAR, *flags)
     north, south = json.loads((tmp_path / "contest.json").read_text())["clips"]

@@ -1,4 +1,4 @@
-"""Nowcasts of pysteps as predictors: Lucas-Kanade extrapolation, S-PROG and ANVIL.
+"""S-PROG of pysteps as a predictor, with motion by Lucas-Kanade.
 
 pysteps works on reflectivity, so pixels are converted by a scale in dBZ and back. Its options are
 those of several tried that gave it the lowest error on radar clips.
@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -36,16 +36,8 @@ Nowcast = Callable[[Field, int], Field]
 """dBZ (Tc, H, W) and a horizon in, dBZ (horizon, H, W) out; not finite where nothing is known."""
 
 
-def pysteps_version() -> str | None:
-    """The version that is installed, None without one."""
-    try:
-        return version("pysteps")
-    except PackageNotFoundError:
-        return None
-
-
 def pysteps_methods(scale: Scale) -> dict[str, Predictor]:
-    """The three methods for grey frames whose pixels mean dBZ by `scale`; none without pysteps.
+    """S-PROG with and without matching, for grey frames; nothing where pysteps is not installed.
 
     Raises UsageError for a scale that is not linear in dBZ.
     """
@@ -54,15 +46,12 @@ def pysteps_methods(scale: Scale) -> dict[str, Predictor]:
             f"pysteps' methods need pixels in dBZ, the scale is in {scale.unit}",
             remedy='use a --scale like "-10..60 dBZ"',
         )
-    if pysteps_version() is None:
+    if find_spec("pysteps") is None:
         return {}
-    methods = {
-        "pysteps extrapolation": extrapolation,
-        "S-PROG": partial(sprog, black=scale.black, matching="mean"),
-        "S-PROG unmatched": partial(sprog, black=scale.black, matching=None),
-        "ANVIL": partial(anvil, black=scale.black),
+    return {
+        name: as_predictor(partial(sprog, black=scale.black, matching=matching), scale)
+        for name, matching in (("S-PROG", "mean"), ("S-PROG unmatched", None))
     }
-    return {name: as_predictor(method, scale) for name, method in methods.items()}
 
 
 def as_predictor(nowcast: Nowcast, scale: Scale) -> Predictor:
@@ -94,41 +83,18 @@ def to_pixels(dbz: Field, scale: Scale) -> Field:
     return np.clip((dbz - scale.black) / (scale.white - scale.black), 0, 1)
 
 
-def motion(dbz_THW: Field) -> Field:
-    """Velocity (2, H, W) in pixels per frame, by pysteps' Lucas-Kanade."""
-    return import_module("pysteps.motion").get_method("LK")(dbz_THW[-MOTION_FRAMES:])
-
-
-def extrapolation(dbz_THW: Field, horizon: int) -> Field:
-    """The last frame moved along, semi-Lagrangian."""
-    move = import_module("pysteps.extrapolation").get_method("semilagrangian")
-    return move(dbz_THW[-1], motion(dbz_THW), horizon)
-
-
 def sprog(dbz_THW: Field, horizon: int, black: float, matching: str | None) -> Field:
     """S-PROG (Seed, 2003): scales that lose their memory are smoothed away.
 
     `matching` gives rain its observed mean again, which raises its CSI; without it, its MSE is the
     lower.
     """
-    forecast = import_module("pysteps.nowcasts").get_method("sprog")
-    return forecast(
+    velocity_2HW = import_module("pysteps.motion").get_method("LK")(dbz_THW[-MOTION_FRAMES:])
+    return import_module("pysteps.nowcasts").get_method("sprog")(
         dbz_THW[-ORDER - 1 :],
-        motion(dbz_THW),
+        velocity_2HW,
         horizon,
         precip_thr=black + LEAST_ECHO_DB,
         ar_order=ORDER,
         probmatching_method=matching,
     )
-
-
-def anvil(dbz_THW: Field, horizon: int, black: float) -> Field:
-    """ANVIL (Pulkkinen et al., 2020): growth and decay by scale and place.
-
-    On decibels above black, without a mask of dry places: lower errors than on rain rate or on
-    liquid water made from it, with or without the mask.
-    """
-    forecast = import_module("pysteps.nowcasts").get_method("anvil")
-    echo_THW = dbz_THW[-ORDER - 2 :] - black
-    moved = forecast(echo_THW, motion(dbz_THW), horizon, ar_order=ORDER, apply_rainrate_mask=False)
-    return moved + black
