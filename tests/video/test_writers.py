@@ -66,6 +66,14 @@ def entries(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
+def written(path: Path, frames: np.ndarray, **how):
+    """The writer of frames that are written, with its path and notes."""
+    with open_writer(path, **{"fps": 10, **how}) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return writer
+
+
 def test_gif_keeps_grey_pixels_exactly(tmp_path):
     frames = np.random.default_rng(1).integers(0, 256, (5, 75, 101, 1), dtype=np.uint8)
     path = write_frames(tmp_path / "grey.gif", frames, fps=10)
@@ -115,9 +123,7 @@ def test_gif_of_one_colour_frame_and_of_constant_frames(tmp_path):
 
 def test_gif_delays_do_not_drift(tmp_path):
     frames = moving_waves(25, 9, 11, 1)
-    with open_writer(tmp_path / "twelve.gif", fps=12) as writer:
-        for frame in frames:
-            writer.write(frame)
+    writer = written(tmp_path / "twelve.gif", frames, fps=12)
     _, durations = read_gif(writer.path)
     assert set(durations) == {80, 90}
     assert abs(sum(durations) - 25_000 / 12) <= 10
@@ -125,9 +131,7 @@ def test_gif_delays_do_not_drift(tmp_path):
 
 
 def test_gif_faster_than_browsers_play_is_slowed_with_a_note(tmp_path):
-    with open_writer(tmp_path / "fast.gif", fps=120) as writer:
-        for frame in moving_waves(4, 9, 11, 1):
-            writer.write(frame)
+    writer = written(tmp_path / "fast.gif", moving_waves(4, 9, 11, 1), fps=120)
     assert read_gif(writer.path)[1] == [20] * 4
     assert writer.notes == ["a GIF plays at most 50 frames/s: slowed from 120"]
 
@@ -173,9 +177,7 @@ def test_videos_keep_flat_colours(tmp_path, name, colour):
 @pytest.mark.parametrize(("name", "codec"), [("odd.mp4", "H.264"), ("odd.webm", "VP9")])
 def test_videos_pad_odd_sizes_by_edge_pixels_with_a_note(tmp_path, name, codec):
     frames = moving_waves(6, 75, 101, 1)
-    with open_writer(tmp_path / name, fps=10) as writer:
-        for frame in frames:
-            writer.write(frame)
+    writer = written(tmp_path / name, frames)
     assert writer.notes == [f"{codec} needs even sizes: padded to 76 x 102 (H x W)"]
     pixels = read_video(writer.path)
     assert pixels.shape == (6, 76, 102, 3)
@@ -221,16 +223,15 @@ def test_frames_that_are_views_are_written_as_they_look(tmp_path):
     assert np.array_equal(pixels[..., ::-1], frames[2])
 
 
-@pytest.mark.parametrize("name", ["deep.GIF", "deep.MP4", "deep.WebM"])
+@pytest.mark.parametrize("name", ["deep.GIF", "deep.MP4", "deep.WebM", "deep.WebP"])
 def test_sixteen_bits_are_scaled_with_a_note(tmp_path, name):
     frames = np.full((3, 8, 12, 1), 40_000, np.uint16)
-    with open_writer(tmp_path / name, fps=10) as writer:
-        for frame in frames:
-            writer.write(frame)
+    writer = written(tmp_path / name, frames)
     kind = name[5:]
     assert writer.notes == [f"{kind} holds 8 bits: the 16-bit frames were scaled down"]
-    pixels = read_gif(writer.path)[0] if kind == "GIF" else read_video(writer.path)
-    assert difference(pixels, np.array(round(40_000 * 255 / 65535))).max() <= (kind != "GIF")
+    animated = kind in ("GIF", "WebP")
+    pixels = read_animation(writer.path) if animated else read_video(writer.path)
+    assert difference(pixels, np.array(round(40_000 * 255 / 65535))).max() <= (not animated)
 
 
 TARGETS = ["out.gif", "out.mp4", "out.webm", "out.webp", "out.apng", "out.npy", "out.tif", "out"]
@@ -437,16 +438,8 @@ def test_a_disk_that_fills_up_under_an_npy_is_said_and_leaves_nothing(tmp_path, 
 
 @pytest.mark.parametrize("fps", [0.002, 1000])
 def test_the_slowest_and_the_fastest_rate_are_taken(tmp_path, fps):
-    with open_writer(tmp_path / "a.npy", fps=fps) as writer:
-        writer.write(np.zeros((4, 6, 1), np.uint8))
+    written(tmp_path / "a.npy", [np.zeros((4, 6, 1), np.uint8)], fps=fps)
     assert entries(tmp_path) == ["a.npy"]
-
-
-def test_sixteen_bits_in_a_webp_are_scaled_with_a_note(tmp_path):
-    with open_writer(tmp_path / "a.webp", fps=10) as writer:
-        writer.write(np.full((8, 12, 3), 40_000, np.uint16))
-    assert writer.notes == ["WebP holds 8 bits: the 16-bit frames were scaled down"]
-    assert (read_animation(writer.path) == round(40_000 * 255 / 65535)).all()
 
 
 def read_animation(path):
@@ -483,9 +476,7 @@ def test_an_apng_keeps_sixteen_bits(tmp_path, channels):
 def test_files_for_data_give_back_type_and_values(tmp_path, suffix, channels, dtype):
     values = ValueRange(dtype, *((0, 255) if dtype == "uint8" else (10, 3010)))
     pixels = moving_waves(4, 7, 9, channels, np.dtype(values.pixel_dtype).type)
-    with open_writer(tmp_path / f"a.{suffix}", fps=7.5, values=values) as writer:
-        for frame in pixels:
-            writer.write(frame)
+    writer = written(tmp_path / f"a.{suffix}", pixels, fps=7.5, values=values)
     found = (np.load if suffix == "npy" else tifffile.imread)(writer.path)
     assert found.dtype == dtype
     top = np.iinfo(pixels.dtype).max
@@ -497,16 +488,14 @@ def test_files_for_data_give_back_type_and_values(tmp_path, suffix, channels, dt
 
 def test_png_says_what_it_cannot_hold(tmp_path):
     values = ValueRange("float32", -10, 60)
-    with open_writer(tmp_path / "a", fps=10, values=values) as writer:
-        writer.write(np.full((7, 9, 1), 65535, np.uint16))
+    writer = written(tmp_path / "a", [np.full((7, 9, 1), 65535, np.uint16)], values=values)
     assert writer.notes == ["PNG folder holds no float32: -10..60 is written as 0..65535"]
 
 
 def test_a_video_keeps_the_shape_of_pixels_and_a_gif_says_that_it_cannot(tmp_path):
     for name in ("a.mp4", "a.webm", "a.gif"):
-        with open_writer(tmp_path / name, fps=10, pixel_aspect=Fraction(16, 11)) as writer:
-            for frame in moving_waves(3, 16, 18, 3):
-                writer.write(frame)
+        frames = moving_waves(3, 16, 18, 3)
+        writer = written(tmp_path / name, frames, pixel_aspect=Fraction(16, 11))
         info = open_source(tmp_path / name).info
         if name == "a.mp4":
             assert (writer.notes, info.pixel_aspect) == ([], Fraction(16, 11))
@@ -532,9 +521,7 @@ def test_netcdf_holds_the_values_of_every_frame(tmp_path, channels):
     netcdf = pytest.importorskip("netCDF4")
     values = ValueRange("float32", -10, 60)
     pixels_THWC = moving_waves(5, 7, 9, channels).astype(np.uint16) * 257
-    with open_writer(tmp_path / "a.nc", fps=12.5, values=values) as writer:
-        for frame_HWC in pixels_THWC:
-            writer.write(frame_HWC)
+    written(tmp_path / "a.nc", pixels_THWC, fps=12.5, values=values)
     axes = ("time", "y", "x", "channel")[: 3 if channels == 1 else 4]
     with netcdf.Dataset(tmp_path / "a.nc") as file:
         frames = file["frames"]
