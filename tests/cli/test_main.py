@@ -101,27 +101,6 @@ def test_help_readme_and_errors_have_the_same_exit_codes(run):
     }
 
 
-@pytest.mark.parametrize(
-    ("code", "absent"),
-    [
-        ("import framecast", "torch numpy cv2 av yaml rich typer"),
-        ("from framecast.cli.main import main; main(['--help'])", "torch numpy cv2 av yaml rich"),
-        (
-            "from framecast.cli.main import main; assert main(['inspect-shapes', {clip!r}]) == 0",
-            "torch",
-        ),
-    ],
-    ids=["import", "help", "inspect-shapes"],
-)
-def test_nothing_heavy_is_imported_before_it_is_needed(clips, code, absent):
-    script = code.format(clip=str(clips / "grey"))
-    script += f"\nimport sys; assert not (found := set({absent.split()}) & set(sys.modules)), found"
-    done = subprocess.run(
-        [sys.executable, "-c", script], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize("name", ["out.gif", "out.mp4", "out.webm", "out.npy", "out", "out.d/"])
 def test_predictions_have_the_clips_size_colours_and_rate(run, clips, color_run, tmp_path, name):
     target = f"{tmp_path}/{name}"

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -470,15 +468,6 @@ def test_every_setting_is_described_for_help():
     assert specs["data.horizon"].expects == "an integer >= 1 or auto"
     for spec in specs.values():
         assert spec.check(spec.default) == spec.default
-
-
-def test_importing_the_settings_is_light():
-    code = "import sys, framecast.config.loading, framecast.data.windows; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert "framecast.data.windows" in loaded
-    assert not {"yaml", "torch", "numpy", "cv2", "av", "PIL"} & set(loaded)
 
 
 def test_settings_and_variables_of_earlier_versions_are_ignored(tmp_path):

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,25 +235,3 @@ def test_wrong_calls_are_refused(clip, tmp_path):
         inspect_target(tmp_path / "none")
     with pytest.raises(SourceError, match="one is grey and two is in colour"):
         inspect_clips([info(path=Path("one")), info(path=Path("two"), channels=3)], Config())
-
-
-@pytest.mark.parametrize(
-    ("target", "absent"),
-    [
-        (None, {"torch", "numpy", "cv2", "av", "PIL"}),
-        ("sample_data/rain", {"torch", "av"}),
-        ("sample_data/shapes.mp4", {"torch"}),
-    ],
-)
-def test_nothing_heavy_is_imported(target, absent):
-    root = Path(__file__).parents[2]
-    code = (
-        "import sys; from pathlib import Path;"
-        "from framecast.inspection.network_report import inspect_target;"
-        f"inspect_target({target and f'Path({str(root / target)!r})'});"
-        "print(*{name.partition('.')[0] for name in sys.modules})"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
-    )
-    assert not absent & set(done.stdout.split())
