@@ -183,6 +183,10 @@ def _transposed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     filters, extras = count_of(arguments), arguments["output_padding"]
     if extras is None or isinstance(extras, int):
         extras = [extras] * len(frame.sides)
+    both = zip(extras, geometry.strides, strict=True)
+    if any(more is not None and not 0 <= more < stride for more, stride in both):
+        rule = f"output_padding must be at least 0 and less than strides={geometry.strides}"
+        raise ValueError(f"{rule}; received {arguments['output_padding']}; leave it out")
     sides = []
     for size, span, stride, more in zip(
         frame.sides, geometry.spans, geometry.strides, extras, strict=True
@@ -229,7 +233,10 @@ def _resize(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         return LayerOutcome((frame.shape(sides, frame.channels),))
     # Padding and cropping are the same sum with another sign
     cropped = kind.startswith("Cropping")
-    pairs = _pairs(arguments["cropping" if cropped else "padding"], rank)
+    given = arguments["cropping" if cropped else "padding"]
+    pairs = _pairs(given, rank)
+    if cropped and min(map(min, pairs)) < 0:
+        raise ValueError(f"cropping must not be negative; received {given}; use ZeroPadding{rank}D")
     sign = -1 if cropped else 1
     sides = tuple(size + sign * sum(pair) for size, pair in zip(frame.sides, pairs, strict=True))
     if any(isinstance(side, int) and side < 1 for side in sides):

@@ -142,6 +142,8 @@ def value_problems(kind: str, arguments: Mapping[str, Any]) -> list[Problem]:
                 to_layer_norm(value, arguments["filters"])
             elif name == "seed":
                 to_seed(value)
+            elif name in ("stddev", "negative_slope", "threshold"):
+                to_factor(value, name)
             elif name == "interpolation" and str(value).lower() not in _INTERPOLATIONS:
                 rule = f"interpolation must be one of {', '.join(_INTERPOLATIONS)}"
                 raise ValueError(f"{rule}; received {value!r}; use interpolation='nearest'")

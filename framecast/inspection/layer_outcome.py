@@ -8,7 +8,7 @@ from typing import Any
 from framecast.inspection.sizes import Shape, Size, Symbol, product
 from framecast.inspection.sizes import show_shape as show
 from framecast.nn.convlstm.argument_checks import to_data_format
-from framecast.nn.shapes import to_sizes
+from framecast.nn.shapes import to_count
 
 Arguments = dict[str, Any]
 WeightShapes = tuple[tuple[str, Shape], ...]
@@ -153,9 +153,7 @@ def bias_of(arguments: Arguments, *sizes: Size) -> WeightShapes:
 
 def count_of(arguments: Arguments, name: str = "filters") -> Size:
     given = arguments[name]
-    if isinstance(given, Symbol):
-        return given
-    return to_sizes(given, 1, name)[0]
+    return given if isinstance(given, Symbol) else to_count(given, name)
 
 
 # Matrices that a recurrent layer has side by side in one kernel

@@ -42,6 +42,18 @@ def to_sizes(value: int | Iterable[int], rank: int, name: str) -> tuple[int, ...
     return sizes
 
 
+def to_count(value: int, name: str) -> int:
+    """Accept one integer of 1 or more; ValueError, which names the argument, for anything else."""
+    try:
+        count = _to_int(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        rule = f"{name} must be an integer of 1 or more"
+        raise ValueError(f"{rule}; received {value!r}; use e.g. {name}=3")
+    return count
+
+
 def _to_int(value: object) -> int:
     if isinstance(value, bool):  # an integer to Python, but True is no size
         raise TypeError("a truth value is not a size")

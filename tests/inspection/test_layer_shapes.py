@@ -339,6 +339,11 @@ def test_a_wrong_setting_is_a_mistake_of_the_layer(words, sentence):
         ("GlobalMaxPooling2D(keepdims=2)", (2, 6, 8, 4), "keepdims must be true .*; received 2"),
         ("UpSampling2D(interpolation='x')", (2, 6, 8, 4), "must be one of nearest.*; received 'x'"),
         ("RepeatVector(0)", (2, 6), "n must be an integer of 1 or more; received 0"),
+        ("Conv2D([4], 3)", (2, 6, 8, 4), r"filters must be an integer.*; received \[4\]"),
+        ("Cropping2D(((-1, 0), (0, 2)))", (2, 6, 8, 4), "cropping must not be negative; received"),
+        ("Conv1DTranspose(2, 3, output_padding=1)", (2, 6, 4), "less than .*; received 1; leave"),
+        ("LeakyReLU(-0.1)", (2, 6), "negative_slope must be a number >= 0; received -0.1"),
+        ("GaussianNoise('x')", (2, 6), "stddev must be a number >= 0; received 'x'"),
     ],
 )
 def test_values_that_keras_refuses_are_mistakes(call, sizes, sentence):

@@ -14,6 +14,7 @@ ARGUMENTS = [
     {"filters": -2},
     {"filters": "six"},
     {"filters": None},
+    {"filters": [4]},
     {"kernel_size": 0},
     {"kernel_size": -1},
     {"kernel_size": "three"},

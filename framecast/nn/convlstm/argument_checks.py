@@ -46,7 +46,7 @@ def to_factor(value: float, name: str) -> float:
     """Accept the factor of a penalty, a number of 0 or more."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not 0.0 <= value < math.inf:
-        raise ValueError(f"{name} must be a number >= 0; received {value}; use e.g. {name}=0.01")
+        raise ValueError(f"{name} must be a number >= 0; received {value!r}; use e.g. {name}=0.01")
     return float(value)
 
 

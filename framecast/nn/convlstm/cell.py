@@ -77,7 +77,7 @@ class ConvLSTMCell(KerasMethods):
         trainable: bool = True,
     ) -> None:
         super().__init__()
-        (self.filters,) = shapes.to_sizes(filters, 1, "filters")
+        self.filters = shapes.to_count(filters, "filters")
         self.geometry = shapes.ConvGeometry.parse(
             self.rank,
             kernel_size=kernel_size,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from framecast.nn.shapes import to_sizes
+from framecast.nn.shapes import to_count
 
 
 def subsequences(series_BNC: Tensor, length: int, stride: int | None = None) -> Tensor:
@@ -20,8 +20,8 @@ def subsequences(series_BNC: Tensor, length: int, stride: int | None = None) -> 
     result is a view. A layer with data_format="channels_first" takes `pieces.movedim(-1, 2)`.
     ValueError for series that are too short or would leave samples over.
     """
-    (length,) = to_sizes(length, 1, "length")
-    (stride,) = to_sizes(length if stride is None else stride, 1, "stride")
+    length = to_count(length, "length")
+    stride = to_count(length if stride is None else stride, "stride")
     if series_BNC.ndim not in (2, 3):
         remedy = "add the axis of variables with unsqueeze(-1)" if series_BNC.ndim == 1 else ""
         raise ValueError(

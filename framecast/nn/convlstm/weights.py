@@ -12,7 +12,7 @@ from torch.nn.parameter import UninitializedParameter
 from framecast.nn.convlstm.constraints import Constraint, get_constraint
 from framecast.nn.convlstm.initializers import Initializer, get_initializer
 from framecast.nn.convlstm.regularizers import Regularizer, get_regularizer
-from framecast.nn.shapes import ConvGeometry, to_sizes
+from framecast.nn.shapes import ConvGeometry, to_count
 
 _GAINS = ("input_gain", "recurrent_gain", "cell_gain")
 
@@ -108,7 +108,7 @@ class GateWeights(nn.Module):
             parameter = None if size is None else nn.Parameter(torch.empty(size, **factory))
             self.register_parameter(name, parameter)
         if in_channels is not None:
-            (in_channels,) = to_sizes(in_channels, 1, "in_channels")
+            in_channels = to_count(in_channels, "in_channels")
             self.kernel.materialize((gate_channels, in_channels, *self.geometry.kernel_size))
         self.reset_parameters()
 
