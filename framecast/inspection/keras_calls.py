@@ -15,11 +15,11 @@ from framecast.inspection.keras_signatures import (
     SIGNATURES,
     parameters_of,
 )
-from framecast.inspection.keras_values import ModelValue, tensors_in, to_symbol
+from framecast.inspection.keras_values import ModelValue, flat, tensors_in, to_symbol
 from framecast.inspection.layer_arguments import PENALTIES, Penalty, bind, value_problems
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Node, Tensor
-from framecast.inspection.sizes import Symbol
+from framecast.inspection.sizes import Symbol, show_shape
 
 # Arguments that may stay unknown: shapes have a symbol in them, or do not depend on them
 _MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output_dim", "layer"}
@@ -27,6 +27,14 @@ _MAY_BE_SYMBOLS |= {"rate", "stddev"}
 
 # Layers without a rule, recognised by name even when imported without `layers.`
 _LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}
+
+
+def _is_unknown(name: str, value: Any) -> bool:
+    """Whether shapes cannot be worked out with a value, or with one inside of it: `(k, 3)`."""
+    if isinstance(value, tuple | list):  # sums of pixels are worked out with symbols
+        inside = name not in ("padding", "cropping", "target_shape")
+        return inside and any(isinstance(each, Symbol) for each in flat(value))
+    return isinstance(value, Symbol) and name not in _MAY_BE_SYMBOLS
 
 
 @dataclass(frozen=True)
@@ -122,13 +130,14 @@ class CallReader(ExpressionReader):
             if name in ("layer", "backward_layer") and value is not None and value is not ...:
                 arguments[name] = self._wrapped(value, problems)
             # An unknown activation changes no shape, unknown strides do
-            elif isinstance(value, Symbol) and name not in _MAY_BE_SYMBOLS and kind != "InputLayer":
+            elif _is_unknown(name, value) and kind != "InputLayer":
                 arguments[name] = parameters_of(kind)[name]
                 if not name.endswith(("activation", "initializer", "regularizer", "constraint")):
                     assumed = "the default is assumed"
                     if arguments[name] is ...:
                         assumed = "the shape of the output is unknown"
-                    self.note(call.node, f"{name}={value} is not followed; {assumed}")
+                    shown = show_shape(value) if isinstance(value, tuple | list) else value
+                    self.note(call.node, f"{name}={shown} is not followed; {assumed}")
         if "data_format" in arguments and arguments["data_format"] is None:
             arguments["data_format"] = self.data_format
         problems += value_problems(kind, arguments)

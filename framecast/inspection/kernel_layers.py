@@ -235,7 +235,7 @@ def _resize(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     cropped = kind.startswith("Cropping")
     given = arguments["cropping" if cropped else "padding"]
     pairs = _pairs(given, rank)
-    if cropped and min(map(min, pairs)) < 0:
+    if cropped and any(isinstance(by, int) and by < 0 for pair in pairs for by in pair):
         raise ValueError(f"cropping must not be negative; received {given}; use ZeroPadding{rank}D")
     sign = -1 if cropped else 1
     sides = tuple(size + sign * sum(pair) for size, pair in zip(frame.sides, pairs, strict=True))

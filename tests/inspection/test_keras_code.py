@@ -231,6 +231,14 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
             "x = Conv2D(3, side())(x)",
             "line 3: kernel_size=side() is not followed; the shape of the ",
         ),
+        (
+            "x = Conv2D(3, (3, side()))(x)",
+            "line 3: kernel_size=(3, side()) is not followed",
+        ),
+        (
+            "x = Conv2DTranspose(3, 2, strides=2, output_padding=[more, 1])(x)",
+            "line 3: output_padding=(more, 1) is not followed; the default is assumed",
+        ),
         ("class Net(keras.Model):\n    pass", "line 3: class Net is subclassed code"),
     ],
 )
@@ -239,6 +247,14 @@ def test_what_cannot_be_followed_is_named_with_its_line(code, note):
         f"x = Input((5, 20, 30, 1))\nx = ConvLSTM2D(4, 3, return_sequences=True)(x)\n{code}"
     )
     assert note in " ".join(report.notes)
+    assert not any("has wrong arguments" in str(finding) for finding in report.findings)
+
+
+def test_unknown_pixels_are_cropped_and_padded_in_symbols():
+    report = look(
+        "x = Cropping2D(((c, 1), (0, 2)))(ZeroPadding2D(((0, 0), (p, 0)))(Input((9, 8, 1))))"
+    )
+    assert (report.findings, shapes(report)[-1]) == ((), ("B", "-1*c + 8", "p + 6", "1"))
 
 
 def test_a_model_with_two_outputs_is_applied_to_other_tensors():
