@@ -18,7 +18,7 @@ from framecast.inspection.keras_signatures import (
 from framecast.inspection.keras_values import ModelValue, flat, tensors_in, to_symbol
 from framecast.inspection.layer_arguments import PENALTIES, Penalty, bind, value_problems
 from framecast.inspection.layer_outcome import Problem
-from framecast.inspection.model_graph import Node, Tensor
+from framecast.inspection.model_graph import Node, OpenAxes, Tensor
 from framecast.inspection.sizes import Symbol, show_shape
 
 # Arguments that may stay unknown: shapes have a symbol in them, or do not depend on them
@@ -71,12 +71,13 @@ class CallReader(ExpressionReader):
                 return None
         positional = self.items(node.args)
         keywords = {k.arg: self.value(k.value) for k in node.keywords if k.arg}
-        # **settings with a known dictionary
-        for keyword in node.keywords:
-            unpacked = self.value(keyword.value) if keyword.arg is None else None
+        function, unknown = self.value(node.func), []
+        for keyword in node.keywords:  # **settings
+            unpacked = self.value(keyword.value) if keyword.arg is None else {}
             if isinstance(unpacked, dict):
                 keywords |= unpacked
-        function = self.value(node.func)
+            else:
+                unknown.append(ast.unparse(keyword.value))
         if isinstance(function, Node):
             return self.apply(function, positional, keywords, node.lineno)
         if isinstance(function, ast.FunctionDef):
@@ -87,13 +88,18 @@ class CallReader(ExpressionReader):
             return self.apply_model(function, tensors) if can_be_called else to_symbol(node)
         # keras.layers.X, layers.X, tf.keras.layers.X and X are the same
         name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
+        if unknown and ALIASES.get(name, name) in SIGNATURES:
+            self.note(node, f"**{unknown[0]} is not followed; the defaults are assumed")
         return self._call_by_name(_Call(name, positional, keywords, node))
 
     def _call_by_name(self, call: _Call) -> Any:
         """A call of a layer, a model, or a function that shapes depend on."""
         name, kind = call.name, ALIASES.get(call.name, call.name)
         if kind in SIGNATURES:
-            layer = self._around_model(kind, call) or self._layer(kind, call)
+            if any(isinstance(each, OpenAxes) for each in call.positional):  # Conv2D(*settings)
+                layer = Node("", ast.unparse(call.node), {}, line=call.node.lineno)
+            else:
+                layer = self._around_model(kind, call) or self._layer(kind, call)
             return self.add(layer, []) if name == "Input" else layer
         if name.capitalize() in MERGES and call.positional:  # keras.layers.add([a, b])
             layer = self._layer(name.capitalize(), replace(call, positional=[]))
@@ -116,7 +122,8 @@ class CallReader(ExpressionReader):
             except LookupError:
                 pass
         name, line = call.name, call.node.lineno
-        if tensors := tensors_in(call.positional):
+        tensors = tensors_in(call.positional)
+        if tensors and name not in ("shape", "int_shape"):  # whose results are numbers
             return self.add(Node("", name or ast.unparse(call.node.func), {}, line=line), tensors)
         if name in PENALTIES:
             return Penalty(name, call.positional, call.keywords)

@@ -224,15 +224,21 @@ class _Reader(CallReader):
             self.note(function, f"{function.name} calls itself too often to be followed")
             return Symbol(function.name)
         given = function.args
+        names = [argument.arg for argument in (*given.posonlyargs, *given.args)]
         # Only the last of the positional arguments have defaults
-        lacking = [None] * (len(given.args) - len(given.defaults))
+        lacking = [None] * (len(names) - len(given.defaults))
         defaults = [*lacking, *given.defaults, *given.kw_defaults]
+        declared = [*names, *(argument.arg for argument in given.kwonlyargs)]
         values = {
-            each.arg: Symbol(each.arg) if default is None else self.value(default)
-            for each, default in zip([*given.args, *given.kwonlyargs], defaults, strict=True)
+            name: Symbol(name) if default is None else self.value(default)
+            for name, default in zip(declared, defaults, strict=True)
         }
-        names = (argument.arg for argument in given.args)
         values |= {**dict(zip(names, positional, strict=False)), **keywords}
+        if given.vararg:
+            values[given.vararg.arg] = tuple(positional[len(names) :])
+        if given.kwarg:
+            others = {name: value for name, value in keywords.items() if name not in declared}
+            values[given.kwarg.arg] = others
         # A function sees the names around it; its own are gone when it returns
         outside, self.names = self.names, {**self.names, **values}
         self.depth += 1

@@ -145,6 +145,17 @@ def test_unknown_sizes_stay_symbols_in_the_arithmetic():
         ```
         """,
         """
+        def layer(width, /, *sizes, steps=5, **settings):
+            return ConvLSTM2D(width, *sizes, **settings)
+        x = Input((5, 20, 30, 1))
+        for width in (4, 8, 16):
+            if width > 8:
+                break
+            side = 1
+            side += 2
+            x = layer(width, side, return_sequences=True)(x)
+        """,
+        """
         def create_model(input_shape):
             model = Sequential()
             model.add(Input((5, 20, 30, 1)))
@@ -154,7 +165,7 @@ def test_unknown_sizes_stay_symbols_in_the_arithmetic():
             return model
         """,
     ],
-    ids=["loop", "functions", "comprehension", "prompts", "models in models", "uncalled function"],
+    ids=["loop", "functions", "comprehension", "prompts", "nested", "unpacked", "uncalled"],
 )
 def test_ways_to_write_the_same_model(code):
     report = look(code)
@@ -236,9 +247,11 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
             "line 3: kernel_size=(3, side()) is not followed",
         ),
         (
-            "x = Conv2DTranspose(3, 2, strides=2, output_padding=[more, 1])(x)",
-            "line 3: output_padding=(more, 1) is not followed; the default is assumed",
+            "x = Conv3DTranspose(3, 2, strides=2, output_padding=[more, 1, 1])(x)",
+            "line 3: output_padding=(more, 1, 1) is not followed; the default is assumed",
         ),
+        ("x = ConvLSTM2D(*sizes)(x)", "line 3: ConvLSTM2D(*sizes) is not followed"),
+        ("x = ConvLSTM2D(3, 2, **more)(x)", "line 3: **more is not followed; the defaults"),
         ("class Net(keras.Model):\n    pass", "line 3: class Net is subclassed code"),
     ],
 )
@@ -247,7 +260,13 @@ def test_what_cannot_be_followed_is_named_with_its_line(code, note):
         f"x = Input((5, 20, 30, 1))\nx = ConvLSTM2D(4, 3, return_sequences=True)(x)\n{code}"
     )
     assert note in " ".join(report.notes)
-    assert not any("has wrong arguments" in str(finding) for finding in report.findings)
+    assert report.works
+
+
+def test_functions_that_give_the_shape_of_a_tensor_are_symbols():
+    report = look("x = Input((9, 8, 2))\ny = Conv2D(2 * K.int_shape(x)[-1], 3)(x)")
+    assert (report.findings, report.notes) == ((), ())
+    assert shapes(report)[-1] == ("B", "7", "6", "2*K.int_shape(x)[-1]")
 
 
 def test_unknown_pixels_are_cropped_and_padded_in_symbols():
