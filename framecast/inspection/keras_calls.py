@@ -88,8 +88,12 @@ class CallReader(ExpressionReader):
             return self.apply_model(function, tensors) if can_be_called else to_symbol(node)
         # keras.layers.X, layers.X, tf.keras.layers.X and X are the same
         name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
-        if unknown and ALIASES.get(name, name) in SIGNATURES:
-            self.note(node, f"**{unknown[0]} is not followed; the defaults are assumed")
+        if unknown and (kind := ALIASES.get(name, name)) in SIGNATURES:
+            needed = [each for each, value in parameters_of(kind).items() if value is ...]
+            if {*needed[len(positional) :]} <= {*keywords}:
+                self.note(node, f"**{unknown[0]} is not followed; the defaults are assumed")
+            else:
+                positional.append(OpenAxes(unknown[0]))
         return self._call_by_name(_Call(name, positional, keywords, node))
 
     def _call_by_name(self, call: _Call) -> Any:

@@ -41,7 +41,8 @@ class GraphBuilder:
     ) -> Tensor:
         """Call a layer; `line` is that of the call."""
         # Lists of tensors, also nested ones, are several inputs
-        inputs, states = tensors_in(positional[:1]), []
+        named = [keywords.get("inputs"), keywords.get("sequences")]
+        inputs, states = tensors_in(positional[:1] or named), []
         # Keras takes states by keyword or as further arguments
         if layer.kind in (*RECURRENT, "Bidirectional"):
             states = tensors_in([positional[1:], keywords.get("initial_state")])

@@ -153,7 +153,7 @@ def test_unknown_sizes_stay_symbols_in_the_arithmetic():
                 break
             side = 1
             side += 2
-            x = layer(width, side, return_sequences=True)(x)
+            x = layer(width, side, return_sequences=True)(sequences=x)
         """,
         """
         def create_model(input_shape):
@@ -251,6 +251,7 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
             "line 3: output_padding=(more, 1, 1) is not followed; the default is assumed",
         ),
         ("x = ConvLSTM2D(*sizes)(x)", "line 3: ConvLSTM2D(*sizes) is not followed"),
+        ("x = ConvLSTM2D(3, **sizes)(x)", "line 3: ConvLSTM2D(3, **sizes) is not followed"),
         ("x = ConvLSTM2D(3, 2, **more)(x)", "line 3: **more is not followed; the defaults"),
         ("class Net(keras.Model):\n    pass", "line 3: class Net is subclassed code"),
     ],
