@@ -21,7 +21,6 @@ from torch.autograd import forward_ad
 
 from framecast.config.networks import NETWORKS
 from framecast.config.schema import ModelConfig
-from framecast.errors import CheckpointError
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.video.readers.open import open_sources
@@ -104,18 +103,6 @@ def unlike_when_moved(name: str) -> float:
     return ((found - expected)[inside].square().mean().sqrt() / spread).item()
 
 
-@torch.no_grad()
-def at_another_size(network: Forecaster, size: tuple[int, int]) -> str | None:
-    """None when the network forecasts frames of this size, else the sentence it refuses them by."""
-    try:
-        frames_BTCHW = network(torch.rand(1, 2, 1, *size), 1)
-    except CheckpointError as error:
-        return str(error)
-    if frames_BTCHW.shape[-2:] != size:
-        raise ValueError(f"asked for frames of {size}, got {tuple(frames_BTCHW.shape[-2:])}")
-    return None
-
-
 def transforms(name: str, side: int) -> tuple[str, str]:
     """What the first recurrent layer does to its input x and to its state h, read off its weights.
 
@@ -143,12 +130,10 @@ def experiments(name: str) -> tuple[list[object], dict[int, np.ndarray]]:
     network, pixel = drawn_network(name, size), (size[0] // 2, size[1] // 2)
     maps = {age: influence(network, context_BTCHW, age, pixel) for age in AGES}
     felt = [f"{(maps[age] > 0).mean():.0%}" for age in (AGES[0], AGES[-1])]
-    off = unlike_when_moved(name)
-    refusal = at_another_size(network, (size[0] - 32, size[1] - 16))
-    return [
-        *(f"`{name}`", *transforms(name, size[0]), ", ".join(felt), _share(off)),
-        "works" if refusal is None else "refused",
-    ], maps
+    # That the networks take other sizes or refuse them is tested in tests/nn/test_comparison.py
+    sizes = "refused" if ModelConfig(name).traits.tied_to_size else "works"
+    off = _share(unlike_when_moved(name))
+    return [f"`{name}`", *transforms(name, size[0]), ", ".join(felt), off, sizes], maps
 
 
 def _share(value: float) -> str:

@@ -9,7 +9,6 @@ from framecast.config.networks import NETWORKS
 from framecast.config.schema import ModelConfig
 from framecast.nn.forecasters.registry import build_forecaster
 from tests.benchmarks.comparison import (
-    at_another_size,
     draw,
     drawn_network,
     influence,
@@ -85,15 +84,6 @@ def test_what_moves_with_the_frame_is_a_convlstm(name):
         assert found > 0.5
     else:  # the motion pyramid has cells of 64 pixels
         assert found < (0.01 if name == "flow-convlstm" else 1e-5)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_other_sizes_are_refused_where_weights_belong_to_places(name):
-    refusal = at_another_size(drawn_network(name, (H, W)), (24, 32))
-    if name in TIED:
-        assert refusal.startswith(f"{name} is tied to the frame size {H}x{W}")
-    else:
-        assert refusal is None
 
 
 def test_transforms_are_those_of_the_networks_weights():
