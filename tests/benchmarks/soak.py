@@ -2,13 +2,13 @@
 
     python -m tests.benchmarks.soak --kills 200
 
-Half of the kills, at most, are SIGKILLs right before a file operation (opening for writing, making
-or removing a folder, renaming, deleting), spread over all operations of a run and of the resume of
-one that was killed midway. The others are SIGKILL, SIGTERM and SIGINT, in turn, at random moments.
-After each, one command: resume where there is a run folder, else the training once more. Then
-everything must be as if nothing had happened: weights of best.pt and last.pt to the bit, the table
-but for its minutes, the settings, the names of all files, and nothing more in the folder of the
-runs nor in that for temporary files.
+Half of the kills, at most, are SIGKILLs right before a file operation: opening for writing, making
+or removing a folder, renaming, deleting. They are spread over all operations of a run and of the
+resume of one that was killed midway. The others are SIGKILL, SIGTERM and SIGINT, in turn, at random
+moments. After each, one command: resume where there is a run folder, else the training once more.
+Then everything must be as if nothing had happened. Weights of best.pt and last.pt are compared to
+the bit, the table but for its minutes, the settings and the names of all files; nothing more may be
+in the folder of the runs nor in that for temporary files.
 """
 
 from __future__ import annotations

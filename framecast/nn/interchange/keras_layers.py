@@ -137,8 +137,8 @@ def save_keras_weights(
     Without `model`, `layers` are in their order the ConvLSTM layers of a Sequential or functional
     model whose other layers have no weights; build them with `to_keras_config`. The keys are then
     free. With `model`, a Keras file of the whole model or its weights, the result is a copy of its
-    weights in which those of `layers` are replaced, named as `load_keras_layers` names them or by
-    their path in the file; heads and wrappers such as Bidirectional keep theirs. `path` ends in
+    weights in which those of `layers` are replaced; heads and wrappers such as Bidirectional keep
+    theirs. Names are those of `load_keras_layers`, or paths in the file. `path` ends in
     `.weights.h5`, or in `.h5` for a model of Keras 2. The file appears whole or not at all.
 
     Raises UsageError for layers that Keras cannot hold or that have no weights yet, CheckpointError

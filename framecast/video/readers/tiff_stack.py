@@ -204,7 +204,7 @@ def _is_one_page(series: tifffile.TiffPageSeries) -> bool:
 
 
 def _imagej_frames(file: tifffile.TiffFile) -> int:
-    """Number of grey frames that ImageJ put behind one page, though the file may end before; or 1.
+    """Number of grey frames that ImageJ put after one page, though the file may end before; or 1.
 
     tifffile does not relate them where the file is cut short.
     """

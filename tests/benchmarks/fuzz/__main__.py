@@ -1,9 +1,9 @@
 """Damaged and hostile input of every kind: python -m tests.benchmarks.fuzz
 
-Each case is drawn from --seed and its number, run in a forked child with limits on time and memory,
-and must end with a documented exit code, at most one line of error, no traceback, and its input
-unchanged. Prints every fault with the command that repeats it, and how many cases there were of
-each kind. Needs Linux or another system with fork.
+Each case is drawn from --seed and its number and run in a forked child with limits on time and
+memory. It must end with a documented exit code, at most one line of error, no traceback, and its
+input unchanged. Prints every fault with the command that repeats it, and how many cases there were
+of each kind. Needs Linux or another system with fork.
 """
 
 from __future__ import annotations
