@@ -17,7 +17,7 @@ from framecast.inspection.layer_outcome import (
     known_channels,
     rank_of,
 )
-from framecast.inspection.sizes import Shape, Size, ceil_divide, is_known, product
+from framecast.inspection.sizes import Shape, Size, Symbol, ceil_divide, is_known, product
 from framecast.inspection.sizes import show_shape as show
 from framecast.nn.shapes import ConvGeometry, to_sizes
 
@@ -136,13 +136,14 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     channels = known_channels(frame.channels)
     # Each group of filters reads its own part of the channels
     if groups != 1:
-        if not isinstance(channels, int) or channels % groups or filters % groups:
+        if any(isinstance(count, int) and count % groups for count in (channels, filters)):
             raise LayerMistakeError(
-                f"has {groups} groups, which divide neither {channels} channels nor {filters} "
+                f"has {groups} groups, which do not divide both {channels} channels and {filters} "
                 "filters evenly",
                 "use groups that divide both",
             )
-        channels //= groups
+        is_number = isinstance(channels, int)
+        channels = channels // groups if is_number else Symbol(f"({channels})/{groups}")
     geometry = geometry_of(kind, arguments)
     sides, details = _slide(kind, frame, geometry)
     # Keras' order: sides, input channels, output channels

@@ -270,6 +270,12 @@ def test_functions_that_give_the_shape_of_a_tensor_are_symbols():
     assert shapes(report)[-1] == ("B", "7", "6", "2*K.int_shape(x)[-1]")
 
 
+def test_groups_of_an_unknown_number_of_channels_are_no_mistake():
+    report = look("x = Conv2D(width, 3)(Input((9, 8, 2)))\nx = Conv2D(6, 3, groups=2)(x)")
+    assert (report.findings, report.output[1:]) == ((), (5, 4, 6))
+    assert str(dict(report.lines[-1].outcome.weights)["kernel"][2]) == "(width)/2"
+
+
 def test_unknown_pixels_are_cropped_and_padded_in_symbols():
     report = look(
         "x = Cropping2D(((c, 1), (0, 2)))(ZeroPadding2D(((0, 0), (p, 0)))(Input((9, 8, 1))))"

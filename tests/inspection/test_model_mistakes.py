@@ -351,6 +351,7 @@ def test_branches_of_other_sizes_cannot_be_joined():
         ("Dense(3)(Input((), batch_size=3))", "needs 2 axes or more and gets (3,); keep the feat"),
         ("x[0, 0, 0, 0, 0, 0]", "has 6 indices for (B, 5, 20, 30, 1); leave some out"),
         ("x[:, ::0]", "has a slice with a step of 0; leave the step out"),
+        ("Conv3D(3, 3, groups=2)(Concatenate()([x, x]))", "do not divide both 2 channels and 3"),
         ("Conv3D(2, 3, groups=0)(x)", "groups must be an integer of 1 or more; received 0; use"),
         ("DepthwiseConv2D(3, depth_multiplier='a')(x[:, 0])", "depth_multiplier must be an int"),
         ("MaxPooling3D((2, 0, 2))(x)", "pool_size must be an integer or 3 integers, each of 1"),
