@@ -25,6 +25,12 @@ from framecast.inspection.sizes import Symbol, show_shape
 _MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output_dim", "layer"}
 _MAY_BE_SYMBOLS |= {"rate", "stddev"}
 
+# Of these the default is not assumed: if it is wrong, layers further on would be called mistaken
+_SET_SHAPES = (
+    *("return_sequences", "return_state", "keepdims", "data_format", "axis", "merge_mode"),
+    *("padding", "strides", "dilation_rate", "pool_size", "size", "output_padding", "cropping"),
+)
+
 # Layers without a rule, recognised by name even when imported without `layers.`
 _LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}
 
@@ -142,7 +148,7 @@ class CallReader(ExpressionReader):
                 arguments[name] = self._wrapped(value, problems)
             # An unknown activation changes no shape, unknown strides do
             elif _is_unknown(name, value) and kind != "InputLayer":
-                arguments[name] = parameters_of(kind)[name]
+                arguments[name] = ... if name in _SET_SHAPES else parameters_of(kind)[name]
                 if not name.endswith(("activation", "initializer", "regularizer", "constraint")):
                     assumed = "the default is assumed"
                     if arguments[name] is ...:

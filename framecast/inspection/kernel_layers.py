@@ -251,9 +251,9 @@ def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
     if isinstance(value, int):
         return [(value, value)] * rank
     # ZeroPadding1D((1, 2)) is before and after; ZeroPadding2D((1, 2)) is rows and columns
-    if rank == 1 and all(isinstance(each, int) for each in value):
+    if rank == 1 and all(isinstance(each, Size) for each in value):
         value = [value]
-    pairs = ((each, each) if isinstance(each, int) else each for each in value)
+    pairs = ((each, each) if isinstance(each, Size) else each for each in value)
     return [(before, after) for before, after in pairs]
 
 

@@ -246,9 +246,14 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
             "x = Conv2D(3, (3, side()))(x)",
             "line 3: kernel_size=(3, side()) is not followed",
         ),
+        ("x = TimeDistributed(Conv2D(3, side()))(x)", "line 3: kernel_size=side() is not followed"),
+        (
+            "x = Conv2D(3, 3)(ConvLSTM2D(3, 2, return_sequences=all())(x))",
+            "line 3: return_sequences=all() is not followed; the shape of the output is unknown",
+        ),
         (
             "x = Conv3DTranspose(3, 2, strides=2, output_padding=[more, 1, 1])(x)",
-            "line 3: output_padding=(more, 1, 1) is not followed; the default is assumed",
+            "line 3: output_padding=(more, 1, 1) is not followed; the shape of the",
         ),
         ("x = ConvLSTM2D(*sizes)(x)", "line 3: ConvLSTM2D(*sizes) is not followed"),
         ("x = ConvLSTM2D(3, **sizes)(x)", "line 3: ConvLSTM2D(3, **sizes) is not followed"),
@@ -281,6 +286,8 @@ def test_unknown_pixels_are_cropped_and_padded_in_symbols():
         "x = Cropping2D(((c, 1), (0, 2)))(ZeroPadding2D(((0, 0), (p, 0)))(Input((9, 8, 1))))"
     )
     assert (report.findings, shapes(report)[-1]) == ((), ("B", "-1*c + 8", "p + 6", "1"))
+    report = look("x = ZeroPadding1D((1, p))(Input((9, 2)))")
+    assert (report.findings, shapes(report)[-1]) == ((), ("B", "p + 10", "2"))
 
 
 def test_a_model_with_two_outputs_is_applied_to_other_tensors():

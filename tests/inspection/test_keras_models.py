@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import random
+import re
 
 import keras
 import pytest
@@ -40,6 +42,20 @@ def check(seeds):
 
 def test_random_models_have_the_shapes_and_parameters_that_keras_gives_them():
     assert len(check(range(25))) > 20
+
+
+def test_what_is_not_known_in_a_model_that_works_is_never_called_a_mistake():
+    draw, value = (
+        random.Random(0),
+        r"(?<![\w.])\d+(?![\w.])|True|False|'(?:same|valid|channels_\w+)'",
+    )
+    for seed in range(25):
+        code, _ = random_model(seed)
+        places = [found.span() for found in re.finditer(value, code)]
+        for start, end in draw.sample(places, min(6, len(places))):
+            changed = f"{code[:start]}unknown{code[end:]}"
+            report = inspect_graph(read_code(changed, "model.py"))
+            assert report.works, f"{changed}\n{report.findings}"
 
 
 @pytest.mark.slow

@@ -358,7 +358,7 @@ def test_what_is_not_followed_in_a_layer_is_noted():
     assert (report.output, report.findings) == (None, ())
     assert report.notes == (
         "--layer 2: kernel_size=k is not followed; the shape of the output is unknown",
-        "--layer 2: strides=s is not followed; the default is assumed",
+        "--layer 2: strides=s is not followed; the shape of the output is unknown",
     )
 
 
