@@ -17,7 +17,7 @@ from framecast.inspection.layer_outcome import (
     known_channels,
     rank_of,
 )
-from framecast.inspection.sizes import Shape, Size, Symbol, ceil_divide, is_known, product
+from framecast.inspection.sizes import Shape, Size, ceil_divide, is_known, product, quotient
 from framecast.inspection.sizes import show_shape as show
 from framecast.nn.shapes import ConvGeometry, to_sizes
 
@@ -142,8 +142,7 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
                 "filters evenly",
                 "use groups that divide both",
             )
-        is_number = isinstance(channels, int)
-        channels = channels // groups if is_number else Symbol(f"({channels})/{groups}")
+        channels = quotient(channels, groups)
     geometry = geometry_of(kind, arguments)
     sides, details = _slide(kind, frame, geometry)
     # Keras' order: sides, input channels, output channels

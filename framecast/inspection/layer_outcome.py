@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from framecast.inspection.sizes import Shape, Size, Symbol, product
+from framecast.inspection.sizes import Shape, Size, Symbol, is_none, product
 from framecast.inspection.sizes import show_shape as show
 from framecast.nn.convlstm.argument_checks import to_data_format
 from framecast.nn.shapes import to_count
@@ -136,15 +136,14 @@ class Frame:
         return (*self.leading, *rest)
 
 
-def known_channels(channels: Size) -> Size:
-    """The number of channels, which may not be None: weights depend on it."""
-    # The symbol C stands for None in the Input; others are numbers that the code has
-    if isinstance(channels, Symbol) and str(channels) == "C":
+def known_channels(size: Size, what: str = "the number of channels") -> Size:
+    """The number of channels or another size of weights, which may not be None."""
+    if is_none(size):
         raise LayerMistakeError(
-            "cannot make its weights: the number of channels is None",
-            "give the channels of the Input a number",
+            f"cannot make its weights: {what} is None",
+            "give the Input a number there",
         )
-    return channels
+    return size
 
 
 def bias_of(arguments: Arguments, *sizes: Size) -> WeightShapes:

@@ -23,7 +23,7 @@ from framecast.inspection.layer_outcome import (
     known_channels,
     wanted_axes,
 )
-from framecast.inspection.sizes import Shape, Size, Symbol, is_known, product
+from framecast.inspection.sizes import Shape, Size, Symbol, is_known, is_none, product, quotient
 from framecast.inspection.sizes import show_shape as show
 
 
@@ -67,8 +67,7 @@ def _dense(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     if len(shape) < 2:
         raise LayerMistakeError(f"needs 2 axes or more and gets {show(shape)}", "keep the features")
     units, features = count_of(arguments, "units"), shape[-1]
-    # T, H, W and C stand for None in the Input, and weights need numbers
-    if isinstance(features, Symbol) and any(letter in str(features) for letter in "THWC"):
+    if is_none(features):  # and weights need numbers
         raise LayerMistakeError(
             f"cannot make its weights: its input has {features} features, which None in the "
             "Input leaves open",
@@ -96,7 +95,7 @@ def _normalization(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcom
     axes = [axes] if isinstance(axes, int) else list(axes)
     _check_range(axes, shape)
     # gamma and beta have one element for each place along the normalised axes
-    sizes = tuple(known_channels(shape[axis]) for axis in axes)
+    sizes = tuple(known_channels(shape[axis], "the size of a normalised axis") for axis in axes)
     scales = [name for flag, name in (("scale", "gamma"), ("center", "beta")) if arguments[flag]]
     # Statistics are counted as parameters and not trained
     moving = ["moving_mean", "moving_variance"] if kind == "BatchNormalization" else []
@@ -107,7 +106,10 @@ def _normalization(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcom
 def _prelu(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     shared = arguments["shared_axes"] or ()
     shared = (shared,) if isinstance(shared, int) else shared
-    alpha = tuple(1 if axis in shared else size for axis, size in enumerate(shape[1:], start=1))
+    alpha = tuple(
+        1 if axis in shared else known_channels(size, "a size of the input")
+        for axis, size in enumerate(shape[1:], start=1)
+    )
     return LayerOutcome((shape,), (("alpha", alpha),))
 
 
@@ -134,7 +136,7 @@ def _reshape(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     given, known = product(shape[1:]), product(size for size in target if size != -1)
     counted = is_known((given, known))
     if -1 in target and not (counted and (known == 0 or given % known)):
-        rest = given // known if counted else Symbol(f"({given})/({known})")
+        rest = quotient(given, known)
         target, known = tuple(rest if size == -1 else size for size in target), given
     if counted and given != known:
         raise LayerMistakeError(
@@ -181,7 +183,8 @@ def _get_item(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         if part.step == 0:
             raise LayerMistakeError("has a slice with a step of 0", "leave the step out")
         if isinstance(size, Symbol) and part != slice(None):
-            sizes.append(Symbol(f"len({size}[{part.start}:{part.stop}])".replace("None", "")))
+            text = f"len({size}[{part.start}:{part.stop}])".replace("None", "")
+            sizes.append(Symbol(text, is_none=size.is_none))
         else:
             sizes.append(size if isinstance(size, Symbol) else len(range(size)[part]))
     return LayerOutcome(((*sizes, *left),))

@@ -116,10 +116,14 @@ def input_shape_of(arguments: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def named_axes(sizes: Sequence[Any]) -> tuple[Size | OpenAxes, ...]:
-    """Sizes with a symbol for each None: B, T, H, W or C, as the axis most likely is."""
+    """Sizes with a symbol for each None: B, T, H, W or C, as the axis most likely is.
+
+    `...` stands for a number that is not known, unlike None.
+    """
     # By the number of axes, channels last
     letters = {2: "BC", 3: "BTC", 4: "BHWC", 5: "BTHWC", 6: "BTDHWC"}
     named = letters.get(len(sizes), "BTDHW".ljust(len(sizes), "X"))
     return tuple(
-        Symbol(letter) if size is None else size for letter, size in zip(named, sizes, strict=False)
+        Symbol(letter, is_none=size is None) if size in (None, ...) else size
+        for letter, size in zip(named, sizes, strict=False)
     )

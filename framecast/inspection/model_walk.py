@@ -212,8 +212,6 @@ def _open_shape(given: Sequence[Any], wanted: int) -> Shape:
     # `*x.shape[2:]` stands for as many axes as the first layer lacks
     at = next((n for n, size in enumerate(given) if isinstance(size, OpenAxes)), len(given))
     before, after = list(given[:at]), list(given[at + 1 :])
-    sizes = [*before, *[None] * (wanted - len(before) - len(after)), *after]
-    shape = list(named_axes(sizes))
-    if sizes[-1] is None:
-        shape[-1] = Symbol("channels")  # a number that is not known yet, unlike None
-    return tuple(shape)
+    sizes = [*before, *[...] * (wanted - len(before) - len(after)), *after]
+    shape = named_axes(sizes)
+    return (*shape[:-1], Symbol("channels")) if sizes[-1] is ... else shape

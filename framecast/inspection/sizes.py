@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 
 @dataclass(frozen=True)
 class Symbol:
-    """scale * base + offset with an unknown base, simplified as far as is easy to read."""
+    """scale * base + offset with an unknown base, simplified as far as is easy to read.
+
+    `is_none` says that a None in an Input is part of it, so that no weight can have this size.
+    """
 
     base: str
     scale: int = 1
     offset: int = 0
+    is_none: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         text = self.base if self.scale == 1 else f"{self.scale}*{_grouped(self.base)}"
@@ -23,23 +27,24 @@ class Symbol:
 
     def __add__(self, other: Size) -> Size:
         if isinstance(other, int):
-            return Symbol(self.base, self.scale, self.offset + other)
-        offset = self.offset + other.offset
+            return replace(self, offset=self.offset + other)
+        offset, is_none = self.offset + other.offset, self.is_none or other.is_none
         if self.base == other.base:
             scale = self.scale + other.scale
-            return Symbol(self.base, scale, offset) if scale else offset
+            return Symbol(self.base, scale, offset, is_none) if scale else offset
         parts = (str(Symbol(each.base, each.scale)) for each in (self, other))
-        return Symbol(" + ".join(parts), 1, offset)
+        return Symbol(" + ".join(parts), 1, offset, is_none)
 
     def __sub__(self, other: Size) -> Size:
         return self + other * -1
 
     def __mul__(self, other: Size) -> Size:
         if isinstance(other, int):
-            scaled = Symbol(self.base, self.scale * other, self.offset * other)
+            scaled = replace(self, scale=self.scale * other, offset=self.offset * other)
             return scaled if other else 0
         # Products of unknown sizes stay text: H*W needs no algebra
-        return Symbol(f"{_grouped(str(self))}*{_grouped(str(other))}")
+        text = f"{_grouped(str(self))}*{_grouped(str(other))}"
+        return Symbol(text, is_none=self.is_none or other.is_none)
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -59,13 +64,25 @@ def ceil_divide(size: Size, divisor: int) -> Size:
         return size
     # Halves of even multiples need no rounding
     if size.scale % divisor == 0 and size.offset % divisor == 0:
-        return Symbol(size.base, size.scale // divisor, size.offset // divisor)
+        return replace(size, scale=size.scale // divisor, offset=size.offset // divisor)
     text = str(size)
     # ceil(ceil(n / a) / b) = ceil(n / (a b)) for whole a and b
     nested = re.fullmatch(r"ceil\(([^c]+)/(\d+)\)", text)
     if nested:
-        return Symbol(f"ceil({nested[1]}/{int(nested[2]) * divisor})")
-    return Symbol(f"ceil({_grouped(text)}/{divisor})")
+        return Symbol(f"ceil({nested[1]}/{int(nested[2]) * divisor})", is_none=size.is_none)
+    return Symbol(f"ceil({_grouped(text)}/{divisor})", is_none=size.is_none)
+
+
+def quotient(size: Size, divisor: Size) -> Size:
+    """size / divisor, which leaves nothing over: `(H*W)/4` where one of them is not known."""
+    if is_known((size, divisor)):
+        return size // divisor
+    return Symbol(f"({size})/({divisor})", is_none=is_none(size) or is_none(divisor))
+
+
+def is_none(size: Size) -> bool:
+    """Whether a size depends on a None in an Input."""
+    return isinstance(size, Symbol) and size.is_none
 
 
 def product(sizes: Iterable[Size]) -> Size:

@@ -278,7 +278,24 @@ def test_functions_that_give_the_shape_of_a_tensor_are_symbols():
 def test_groups_of_an_unknown_number_of_channels_are_no_mistake():
     report = look("x = Conv2D(width, 3)(Input((9, 8, 2)))\nx = Conv2D(6, 3, groups=2)(x)")
     assert (report.findings, report.output[1:]) == ((), (5, 4, 6))
-    assert str(dict(report.lines[-1].outcome.weights)["kernel"][2]) == "(width)/2"
+    assert str(dict(report.lines[-1].outcome.weights)["kernel"][2]) == "(width)/(2)"
+
+
+@pytest.mark.parametrize(
+    ("shape", "layers", "is_none"),
+    [
+        ("(HEIGHT, cfg.W, C)", "Conv2D(2, 3, strides=2), Flatten(), Dense(3)", False),
+        ("(None, 9, 3)", "Conv2D(2, 3, strides=2), Flatten(), Dense(3)", True),
+        ("(None, 9, 3)", "Reshape((9, 3, -1)), Dense(3)", True),
+        ("(None, 9, 3)", "PReLU()", True),
+        ("(None, 9, 3)", "BatchNormalization(axis=1)", True),
+        ("(None, 9, 9)", "Conv2D(2, 3, data_format='channels_first')", True),
+    ],
+)
+def test_weights_may_have_sizes_that_are_not_known_here_but_not_none(shape, layers, is_none):
+    report = look(f"model = Sequential([Input({shape}), {layers}])")
+    assert report.works != is_none
+    assert is_none == ("cannot make its weights" in " ".join(map(str, report.findings)))
 
 
 def test_unknown_pixels_are_cropped_and_padded_in_symbols():

@@ -121,8 +121,7 @@ STOPS = {
     ),
     "channels left open": (
         "ConvLSTM2D(8, 3, input_shape=(None, 64, 64, None))",
-        "cannot make its weights: the number of channels is None; give the channels of the Input "
-        "a number",
+        "cannot make its weights: the number of channels is None; give the Input a number there",
     ),
     # keras-team/keras#818, "LSTM layer cannot connect to Dense layer after Flatten"
     "features left open": (
