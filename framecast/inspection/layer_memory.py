@@ -28,6 +28,8 @@ def elements_of(
     if not all(is_known(shape[1:]) for shape in tensors):
         return None
     known = [(shape[0] if is_known(shape) else 1, *shape[1:]) for shape in tensors]
+    if not all(map(product, known)):  # an axis of 0: `x[:, 3:3]`
+        return 0, 0
     inputs, outputs = known[: len(shapes)], known[len(shapes) :]
     if node.kind.startswith("ConvLSTM"):
         return _convlstm(node, inputs[0], outputs[0])

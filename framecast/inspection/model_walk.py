@@ -24,7 +24,7 @@ from framecast.inspection.model_graph import (
     named_axes,
 )
 from framecast.inspection.model_report import LayerLine, ModelReport, View
-from framecast.inspection.sizes import Shape, Symbol
+from framecast.inspection.sizes import Shape, Symbol, show_shape
 
 
 def inspect_graph(
@@ -133,8 +133,12 @@ class _Walk:
         self.notes.append(f"{what}, so its sizes stay open; --input B,T,H,W,C sets them")
         return _open_shape(given or (None,), wanted) if wanted else None
 
-    def _declared(self, node: Node, first: Node, shape: Shape) -> Shape:
+    def _declared(self, node: Node, first: Node, shape: Shape) -> Shape | None:
         """The shape that an Input declares, compared with what it is fed."""
+        if any(isinstance(size, int) and size < 1 for size in shape):
+            what = f"is declared as {show_shape(shape)}, where sizes are 1 or more, or None"
+            self.find(node, [Problem(what, "declare the shape of one sample of the data")])
+            return self.fed
         if self.fed is not None:
             self.find(node, mistakes.fed_problems(shape, self.fed))
             return self.fed

@@ -298,6 +298,11 @@ def test_weights_may_have_sizes_that_are_not_known_here_but_not_none(shape, laye
     assert is_none == ("cannot make its weights" in " ".join(map(str, report.findings)))
 
 
+def test_a_part_of_a_clip_without_steps_takes_no_memory():
+    report = look("x = ConvLSTM2D(4, 3, return_sequences=True)(Input((5, 9, 8, 1))[:, 3:3])")
+    assert (report.output[1:], report.lines[-1].elements) == ((0, 7, 6, 4), (0, 0))
+
+
 def test_unknown_pixels_are_cropped_and_padded_in_symbols():
     report = look(
         "x = Cropping2D(((c, 1), (0, 2)))(ZeroPadding2D(((0, 0), (p, 0)))(Input((9, 8, 1))))"

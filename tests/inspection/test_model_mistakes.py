@@ -119,6 +119,10 @@ STOPS = {
         "conv_lstm2d_1 (line 1) collapses to nothing: its kernel covers 5 x 5 and its input is "
         "4 x 30; feed frames of 13 x 13 or larger, set padding='same' in conv_lstm2d_1",
     ),
+    "no pixels": (
+        "ConvLSTM2D(8, 3, input_shape=(10, -1, 64, 0))",
+        "is declared as (B, 10, -1, 64, 0), where sizes are 1 or more, or None; declare the shape",
+    ),
     "channels left open": (
         "ConvLSTM2D(8, 3, input_shape=(None, 64, 64, None))",
         "cannot make its weights: the number of channels is None; give the Input a number there",
