@@ -233,10 +233,10 @@ def _resize(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         return LayerOutcome((frame.shape(sides, frame.channels),))
     # Padding and cropping are the same sum with another sign
     cropped = kind.startswith("Cropping")
-    given = arguments["cropping" if cropped else "padding"]
-    pairs = _pairs(given, rank)
-    if cropped and any(isinstance(by, int) and by < 0 for pair in pairs for by in pair):
-        raise ValueError(f"cropping must not be negative; received {given}; use ZeroPadding{rank}D")
+    name, opposite = ("cropping", "ZeroPadding") if cropped else ("padding", "Cropping")
+    given, pairs = arguments[name], _pairs(arguments[name], rank)
+    if any(isinstance(by, int) and by < 0 for pair in pairs for by in pair):
+        raise ValueError(f"{name} must not be negative; received {given}; use {opposite}{rank}D")
     sign = -1 if cropped else 1
     sides = tuple(size + sign * sum(pair) for size, pair in zip(frame.sides, pairs, strict=True))
     if any(isinstance(side, int) and side < 1 for side in sides):

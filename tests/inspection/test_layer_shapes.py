@@ -342,6 +342,7 @@ def test_a_wrong_setting_is_a_mistake_of_the_layer(words, sentence):
         ("Conv2D([4], 3)", (2, 6, 8, 4), r"filters must be an integer.*; received \[4\]"),
         ("Cropping2D(((-1, 0), (0, 2)))", (2, 6, 8, 4), "cropping must not be negative; received"),
         ("Conv1DTranspose(2, 3, output_padding=1)", (2, 6, 4), "less than .*; received 1; leave"),
+        ("ZeroPadding2D(((0, -1), (0, 0)))", (2, 6, 8, 4), "padding must not be negative; rec"),
         ("LeakyReLU(-0.1)", (2, 6), "negative_slope must be a number >= 0; received -0.1"),
         ("GaussianNoise('x')", (2, 6), "stddev must be a number >= 0; received 'x'"),
     ],
