@@ -83,7 +83,7 @@ class CallReader(ExpressionReader):
             if isinstance(unpacked, dict):
                 keywords |= unpacked
             else:
-                unknown.append(ast.unparse(keyword.value))
+                unknown.append(OpenAxes(ast.unparse(keyword.value)))
         if isinstance(function, Node):
             return self.apply(function, positional, keywords, node.lineno)
         if isinstance(function, ast.FunctionDef):
@@ -94,19 +94,13 @@ class CallReader(ExpressionReader):
             return self.apply_model(function, tensors) if can_be_called else to_symbol(node)
         # keras.layers.X, layers.X, tf.keras.layers.X and X are the same
         name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
-        if unknown and (kind := ALIASES.get(name, name)) in SIGNATURES:
-            needed = [each for each, value in parameters_of(kind).items() if value is ...]
-            if {*needed[len(positional) :]} <= {*keywords}:
-                self.note(node, f"**{unknown[0]} is not followed; the defaults are assumed")
-            else:
-                positional.append(OpenAxes(unknown[0]))
-        return self._call_by_name(_Call(name, positional, keywords, node))
+        return self._call_by_name(_Call(name, [*positional, *unknown], keywords, node))
 
     def _call_by_name(self, call: _Call) -> Any:
         """A call of a layer, a model, or a function that shapes depend on."""
         name, kind = call.name, ALIASES.get(call.name, call.name)
         if kind in SIGNATURES:
-            if any(isinstance(each, OpenAxes) for each in call.positional):  # Conv2D(*settings)
+            if any(isinstance(each, OpenAxes) for each in call.positional):  # *sizes, **settings
                 layer = Node("", ast.unparse(call.node), {}, line=call.node.lineno)
             else:
                 layer = self._around_model(kind, call) or self._layer(kind, call)
@@ -115,7 +109,7 @@ class CallReader(ExpressionReader):
             layer = self._layer(name.capitalize(), replace(call, positional=[]))
             return self.apply(layer, call.positional[:1], {}, call.node.lineno)
         if name == "Sequential":
-            layers = [*call.positional, call.keywords.get("layers")][0]
+            layers = call.keywords.get("layers") or next(iter(call.positional), None)
             return self._sequential(layers or [], call.node)
         if name == "Model":
             return self._functional(call)
@@ -135,6 +129,8 @@ class CallReader(ExpressionReader):
         tensors = tensors_in(call.positional)
         if tensors and name not in ("shape", "int_shape"):  # whose results are numbers
             return self.add(Node("", name or ast.unparse(call.node.func), {}, line=line), tensors)
+        if name == "dict" and not call.positional:
+            return call.keywords
         if name in PENALTIES:
             return Penalty(name, call.positional, call.keywords)
         path = ast.unparse(call.node.func)

@@ -16,7 +16,7 @@ from framecast.inspection.layer_outcome import (
 )
 from framecast.inspection.model_graph import NEUTRAL, RECURRENT, Node
 from framecast.inspection.model_report import LayerLine
-from framecast.inspection.sizes import Shape, Symbol, is_known
+from framecast.inspection.sizes import Shape, Symbol, is_known, is_none
 from framecast.inspection.sizes import show_shape as show
 
 # Frames have at most this many channels: grey, grey and alpha, RGB, RGB and alpha
@@ -170,7 +170,7 @@ def fixed_sizes(first: Node, shape: Shape) -> Iterator[Problem]:
         return
     first_order = first.arguments.get("data_format") == "channels_first"
     sides = shape[3:] if first_order else shape[2:-1]
-    if not is_known(sides):
+    if any(map(is_none, sides)):
         what = f"leaves {' x '.join(map(str, sides))} open, which Keras 3 refuses for {first.kind}"
         change = "give them numbers there; Keras 2 and framecast take any size"
         yield Problem(what, change, fatal=False)

@@ -122,13 +122,13 @@ def test_unknown_sizes_stay_symbols_in_the_arithmetic():
         """
         from keras.layers import ConvLSTM2D as Recurrent
         stack = [Recurrent(width, 3, return_sequences=True) for width in (4, 8)]
-        model = Sequential([Input(batch_shape=(None, 5, 20, 30, 1))] + stack)
+        model = Sequential(layers=[Input(batch_shape=(None, 5, 20, 30, 1))] + stack, **options)
         """,
         """
-        >>> settings = dict(kernel_size=3, return_sequences=True)
+        >>> settings = dict(filters=4, kernel_size=3, return_sequences=True)
         >>> model = keras.Sequential(
         ...     [layers.InputLayer(shape=(5, 20, 30, 1)),
-        ...      layers.ConvLSTM2D(4, 3, return_sequences=True)])
+        ...      layers.ConvLSTM2D(**settings)])
         >>> model.add(layers.ConvLSTM2D(2 ** 3, 3, return_sequences=True))
         """,
         """
@@ -257,7 +257,7 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
         ),
         ("x = ConvLSTM2D(*sizes)(x)", "line 3: ConvLSTM2D(*sizes) is not followed"),
         ("x = ConvLSTM2D(3, **sizes)(x)", "line 3: ConvLSTM2D(3, **sizes) is not followed"),
-        ("x = ConvLSTM2D(3, 2, **more)(x)", "line 3: **more is not followed; the defaults"),
+        ("x = ConvLSTM2D(3, 2, **more)(x)", "line 3: ConvLSTM2D(3, 2, **more) is not followed"),
         ("class Net(keras.Model):\n    pass", "line 3: class Net is subclassed code"),
     ],
 )
@@ -285,6 +285,7 @@ def test_groups_of_an_unknown_number_of_channels_are_no_mistake():
     ("shape", "layers", "is_none"),
     [
         ("(HEIGHT, cfg.W, C)", "Conv2D(2, 3, strides=2), Flatten(), Dense(3)", False),
+        ("(9, HEIGHT, WIDTH, C)", "ConvLSTM2D(2, 3), Flatten(), Dense(3)", False),
         ("(None, 9, 3)", "Conv2D(2, 3, strides=2), Flatten(), Dense(3)", True),
         ("(None, 9, 3)", "Reshape((9, 3, -1)), Dense(3)", True),
         ("(None, 9, 3)", "PReLU()", True),
@@ -294,7 +295,7 @@ def test_groups_of_an_unknown_number_of_channels_are_no_mistake():
 )
 def test_weights_may_have_sizes_that_are_not_known_here_but_not_none(shape, layers, is_none):
     report = look(f"model = Sequential([Input({shape}), {layers}])")
-    assert report.works != is_none
+    assert is_none or report.findings == ()
     assert is_none == ("cannot make its weights" in " ".join(map(str, report.findings)))
 
 
