@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
-from framecast.inspection.keras_expressions import ExpressionReader, pure_call
+from framecast.inspection.keras_expressions import LONGEST_LOOP, ExpressionReader, pure_call
 from framecast.inspection.keras_signatures import (
     ALIASES,
     MERGES,
@@ -30,6 +31,8 @@ _SET_SHAPES = (
     *("return_sequences", "return_state", "keepdims", "data_format", "axis", "merge_mode"),
     *("padding", "strides", "dilation_rate", "pool_size", "size", "output_padding", "cropping"),
 )
+
+_METHODS = {list: ("append", "extend"), dict: ("items", "keys", "values", "get")}
 
 # Layers without a rule, recognised by name even when imported without `layers.`
 _LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}
@@ -71,10 +74,8 @@ class CallReader(ExpressionReader):
             owner = self.value(node.func.value)
             if isinstance(owner, ModelValue):
                 return self._model_method(node, owner)
-            if isinstance(owner, list) and node.func.attr in ("append", "extend"):
-                values = self.items(node.args)
-                owner += values if node.func.attr == "append" else values[0]
-                return None
+            if node.func.attr in _METHODS.get(type(owner), ()):
+                return self._method(node, owner)
         positional = self.items(node.args)
         keywords = {k.arg: self.value(k.value) for k in node.keywords if k.arg}
         function, unknown = self.value(node.func), []
@@ -95,6 +96,17 @@ class CallReader(ExpressionReader):
         # keras.layers.X, layers.X, tf.keras.layers.X and X are the same
         name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
         return self._call_by_name(_Call(name, [*positional, *unknown], keywords, node))
+
+    def _method(self, node: ast.Call, owner: list[Any] | dict[Any, Any]) -> Any:
+        """A method of a list or dictionary; a symbol for arguments that it does not take."""
+        name, values = node.func.attr, self.items(node.args)
+        try:
+            if name == "extend":
+                values = [islice(each, LONGEST_LOOP) for each in values]
+            found = getattr(owner, name)(*values)
+        except TypeError:
+            return to_symbol(node)
+        return list(found) if name in ("items", "keys", "values") else found
 
     def _call_by_name(self, call: _Call) -> Any:
         """A call of a layer, a model, or a function that shapes depend on."""

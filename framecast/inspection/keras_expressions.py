@@ -133,12 +133,16 @@ class ExpressionReader(GraphBuilder):
     def _comprehension(self, node: ast.ListComp) -> Any:
         turns = self.value(node.generators[0].iter)
         followed = hasattr(turns, "__iter__") and not isinstance(turns, Symbol | Tensor)
-        if not followed or len(node.generators) > 1 or node.generators[0].ifs:
+        if not followed or len(node.generators) > 1:
             return to_symbol(node)
         values = []
         for turn in islice(turns, LONGEST_LOOP):
             self.assign(node.generators[0].target, turn)
-            values.append(self.value(node.elt))
+            tests = [self.value(test) for test in node.generators[0].ifs]
+            if any(isinstance(test, Symbol | Tensor) for test in tests):
+                return to_symbol(node)
+            if all(tests):
+                values.append(self.value(node.elt))
         return values
 
     def operate(self, node: ast.expr, op: ast.AST, left: ast.expr, right: ast.expr) -> Any:

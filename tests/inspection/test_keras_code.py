@@ -216,7 +216,9 @@ def test_a_model_is_applied_to_every_frame_layer_by_layer(code):
         "-(-8)", "given or 8", "0 or 0.0 or 8", "4 and 8", "8 if given is None else 3",
         "8 if not width < 4 else 3", "8 if 4 >= width else 3", "(3, 8)[-1]", "[4, 8, 5][1:][0]",
         "[width * k for k in range(3)][2]", "{'a': 8}['a']", "len('framecas')", "max(3, width + 4)",
-        "17 // 2", "2 ** 3", "int(8.5)", "8 if width == 4 and given is None else 3", "(*[3], 8)[1]",
+        "[w for w in (3, 4, 8) if w > width][0]", "{'a': 8}.get('a')", "{}.get('a', 8)",
+        "[w for _, w in {'a': 8}.items()][0]", "[*{'a': 8}.values()][0]", "17 // 2", "2 ** 3",
+        "int(8.5)", "8 if width == 4 and given is None else 3", "(*[3], 8)[1]",
     ],
 )  # fmt: skip
 def test_expressions_have_the_values_that_python_gives_them(filters):
@@ -392,6 +394,10 @@ def test_numbers_and_loops_that_would_take_forever_are_cut_short():
     report = look("""
         n = 10 ** 10 ** 10
         m = [0] * 10 ** 12
+        m.append(3, 4)
+        pairs = []
+        pairs.extend(range(10 ** 12))
+        {}.get([])
         model = Sequential([Input((9,))])
         for i in range(10 ** 12):
             model.add(Dense(3))
