@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from framecast.errors import UsageError
 from framecast.export import onnx_graphs
-from framecast.export.step_graphs import StepGraphs
+from framecast.export.step_graphs import LoopedRollout, StepGraphs
 from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.onnx_network import OnnxNetwork, part_paths
@@ -113,26 +113,15 @@ class OnnxFormat(ModelFormat):
         return run
 
 
-class FixedRollout(nn.Module):
-    """A forecaster whose horizon is part of it, as exported programs are: context to frames."""
-
-    def __init__(self, network: Forecaster, horizon: int) -> None:
-        super().__init__()
-        self.network, self.horizon = network, horizon
-
-    def forward(self, context: Tensor) -> Tensor:
-        return self.network(context, self.horizon)
-
-
 class ProgramFormat(ModelFormat):
-    """torch.export's ExportedProgram: every step of the horizon, at one frame size, any batch."""
+    """torch.export's ExportedProgram: a loop over the horizon, at one frame size, any batch."""
 
     title = "torch.export"
     any_size = False
 
     def save(self, export: Export, path: Path) -> None:
         program = torch.export.export(
-            FixedRollout(export.network, export.horizon),
+            LoopedRollout(export.network, export.horizon),
             (export.context_BTCHW,),
             # H and W stay as traced: proving them free takes torch.export minutes
             dynamic_shapes={"context": {0: torch.export.Dim("batch", min=1)}},

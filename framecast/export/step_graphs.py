@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from framecast.nn.forecasters.base import Forecaster
@@ -53,6 +55,59 @@ class Step(nn.Module):
             if fixed is None
         ]
         return [frame_BCHW.clone(), *kept]
+
+
+class InlineConstants(TorchFunctionMode):
+    """Make `torch.tensor` of numbers from operators.
+
+    torch.export cannot save a loop whose subgraph holds a tensor of its own.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not torch.tensor:
+            return func(*args, **(kwargs or {}))
+        numbers = np.array(args[0])
+        scalars = [torch.full((), number, **kwargs) for number in numbers.flat]
+        return torch.stack(scalars).view(numbers.shape)
+
+
+class LoopedRollout(nn.Module):
+    """A forecaster whose horizon is part of it: context (B, Tc, C, H, W) to all of its frames.
+
+    torch.export sees one step, which its `while_loop` runs. With a copy of the step for each of 12
+    lead times, exporting takes twice as long and loading three times.
+    """
+
+    def __init__(self, network: Forecaster, horizon: int) -> None:
+        super().__init__()
+        self.network, self.horizon = network, horizon
+
+    def forward(self, context: Tensor) -> Tensor:
+        leaves, spec = pytree.tree_flatten(self.network.encode(context))
+        # Clones: what a loop carries must not share memory.
+        states = [leaf.clone() for leaf in leaves if isinstance(leaf, Tensor)]
+        fixed = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        step = Step(self.network, spec, fixed)
+        # A subgraph sees nothing but its arguments, so weights are among them.
+        weights = {**dict(step.named_parameters()), **dict(step.named_buffers())}
+
+        def goes_on(lead: Tensor, frames_BTCHW: Tensor, *_: Tensor) -> Tensor:
+            return lead < self.horizon
+
+        def next_frame(lead: Tensor, frames_BTCHW: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+            given = dict(zip(weights, rest[len(states) :], strict=True))
+            with InlineConstants():
+                frame_BCHW, *after = torch.func.functional_call(
+                    step, given, (list(rest[: len(states)]),)
+                )
+            frames_BTCHW = frames_BTCHW.index_copy(1, lead.view(1), frame_BCHW.unsqueeze(1))
+            return lead + 1, frames_BTCHW, *after
+
+        frames_BTCHW = context.new_zeros((context.shape[0], self.horizon, *context.shape[2:]))
+        carried = (torch.zeros((), dtype=torch.int64), frames_BTCHW, *states)
+        # The operator itself: `torch.while_loop` would compile both functions with Dynamo first.
+        loop = torch.ops.higher_order.while_loop
+        return loop(goes_on, next_frame, carried, tuple(weights.values()))[1]
 
 
 class StepGraphs:
