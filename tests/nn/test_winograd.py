@@ -123,6 +123,8 @@ CHOICES = {
     "the default's layers": ((12, 12), 64, 64, 16, 6, SAME, True),
     "one sample of them": ((12, 12), 64, 64, 1, 12, SAME, False),
     "a single step": ((24, 24), 64, 64, 4, 1, SAME, False),
+    "a few steps, the first without state": ((14, 14), 64, 64, 16, 2, SAME, False),
+    "the same for long": ((14, 14), 64, 64, 16, 10, SAME, True),
     "few filters": ((64, 64), 16, 16, 4, 10, SAME, False),
     "few filters of 5": ((64, 64), 16, 16, 4, 10, {"kernel_size": 5}, False),
     "32 filters of 5": ((24, 24), 32, 32, 4, 10, {"kernel_size": 5}, True),

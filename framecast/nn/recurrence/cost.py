@@ -17,7 +17,7 @@ SIDE = 4
 KERNEL_SIDES = (3, 5)
 
 # Cost of one multiplication in a transform, with the copies around it, relative to one in a large
-# matrix product; measured with 16 to 128 filters on AVX2.
+# matrix product; measured with 16 to 128 filters on AVX2, and on AVX-512 with one thread.
 _TRANSFORM_COST = 6.5
 
 # Largest block with direct convolutions: its pre-activations stay in the processor's cache.
@@ -92,11 +92,13 @@ def pays(tiles: Tiles, channels: int, filters: int, steps: int) -> bool:
         or tiles.count * steps < _LEAST_TILE_STEPS
     ):
         return False
-    # Multiplications: products of channels, both transforms, and what direct convolutions take.
+    # Multiplications of all steps: products of channels, both transforms, and direct convolutions,
+    # which skip the state of the first step since it is usually zeros.
     pairs, A = 4 * filters * (channels + filters), tiles.products
     transforms = A * A * (channels + filters) + SIDE**2 * A * 4 * filters
-    direct = tiles.batch * math.prod(tiles.sizes) * math.prod(tiles.kernel_size) * pairs
-    return direct > tiles.count * (A * pairs + _TRANSFORM_COST * transforms)
+    direct_pairs = 4 * filters * (steps * channels + (steps - 1) * filters)
+    direct = tiles.batch * math.prod(tiles.sizes) * math.prod(tiles.kernel_size) * direct_pairs
+    return direct > steps * tiles.count * (A * pairs + _TRANSFORM_COST * transforms)
 
 
 def samples_of_block(
