@@ -32,7 +32,11 @@ _SET_SHAPES = (
     *("padding", "strides", "dilation_rate", "pool_size", "size", "output_padding", "cropping"),
 )
 
-_METHODS = {list: ("append", "extend"), dict: ("items", "keys", "values", "get")}
+# Methods of lists and dictionaries that are called as Python does
+_METHODS = {
+    *("append", "clear", "copy", "count", "extend", "get", "index", "insert", "items", "keys"),
+    *("pop", "popitem", "remove", "reverse", "setdefault", "sort", "update", "values"),
+}
 
 # Layers without a rule, recognised by name even when imported without `layers.`
 _LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}
@@ -74,17 +78,9 @@ class CallReader(ExpressionReader):
             owner = self.value(node.func.value)
             if isinstance(owner, ModelValue):
                 return self._model_method(node, owner)
-            if node.func.attr in _METHODS.get(type(owner), ()):
+            if isinstance(owner, list | dict) and node.func.attr in _METHODS:
                 return self._method(node, owner)
-        positional = self.items(node.args)
-        keywords = {k.arg: self.value(k.value) for k in node.keywords if k.arg}
-        function, unknown = self.value(node.func), []
-        for keyword in node.keywords:  # **settings
-            unpacked = self.value(keyword.value) if keyword.arg is None else {}
-            if isinstance(unpacked, dict):
-                keywords |= unpacked
-            else:
-                unknown.append(OpenAxes(ast.unparse(keyword.value)))
+        function, (positional, keywords) = self.value(node.func), self._arguments(node)
         if isinstance(function, Node):
             return self.apply(function, positional, keywords, node.lineno)
         if isinstance(function, ast.FunctionDef):
@@ -95,16 +91,30 @@ class CallReader(ExpressionReader):
             return self.apply_model(function, tensors) if can_be_called else to_symbol(node)
         # keras.layers.X, layers.X, tf.keras.layers.X and X are the same
         name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
-        return self._call_by_name(_Call(name, [*positional, *unknown], keywords, node))
+        return self._call_by_name(_Call(name, positional, keywords, node))
+
+    def _arguments(self, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
+        """Positional arguments, with an OpenAxes for `**unknown`, and those given by name."""
+        positional, keywords = self.items(node.args), {}
+        for keyword in node.keywords:
+            value = self.value(keyword.value)
+            if keyword.arg is not None:
+                keywords[keyword.arg] = value
+            elif isinstance(value, dict):
+                keywords |= value
+            else:
+                positional.append(OpenAxes(ast.unparse(keyword.value)))
+        return positional, keywords
 
     def _method(self, node: ast.Call, owner: list[Any] | dict[Any, Any]) -> Any:
         """A method of a list or dictionary; a symbol for arguments that it does not take."""
-        name, values = node.func.attr, self.items(node.args)
+        name, (values, keywords) = node.func.attr, self._arguments(node)
         try:
             if name == "extend":
                 values = [islice(each, LONGEST_LOOP) for each in values]
-            found = getattr(owner, name)(*values)
-        except TypeError:
+            found = getattr(owner, name)(*values, **keywords)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            self.note(node, f"{to_symbol(node)} is not followed")
             return to_symbol(node)
         return list(found) if name in ("items", "keys", "values") else found
 

@@ -8,6 +8,7 @@ text, or a note with its line. Nothing is imported or called.
 from __future__ import annotations
 
 import ast
+import operator
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -124,6 +125,7 @@ class _Reader(CallReader):
             ast.Assign: self._assignment,
             ast.AnnAssign: self._assignment,
             ast.AugAssign: self._augmented,
+            ast.Delete: self._delete,
             ast.Expr: lambda node: self.value(node.value),
             ast.FunctionDef: self._function,
             ast.ClassDef: self._class,
@@ -144,7 +146,7 @@ class _Reader(CallReader):
             self.left -= 1
             if self.left < 0:
                 raise _TooLongError
-            # Other statements, such as assert or del, build nothing
+            # Other statements, such as assert or global, build nothing
             follow = self.statements.get(type(statement))
             if follow is not None:
                 follow(statement)
@@ -168,6 +170,11 @@ class _Reader(CallReader):
     def _augmented(self, node: ast.AugAssign) -> None:
         value = self.operate(node, node.op, node.target, node.value)
         self.assign(node.target, value)
+
+    def _delete(self, node: ast.Delete) -> None:
+        for target in node.targets:
+            if isinstance(target, ast.Subscript):
+                self.change(target, operator.delitem)
 
     def _function(self, node: ast.FunctionDef) -> None:
         self.names[node.name] = node
@@ -239,16 +246,13 @@ class _Reader(CallReader):
         if given.kwarg:
             others = {name: value for name, value in keywords.items() if name not in declared}
             values[given.kwarg.arg] = others
-        # A function sees the names around it; its own are gone when it returns
-        outside, self.names = self.names, {**self.names, **values}
         self.depth += 1
         try:
-            with self._quiet_where_nothing_is_built():
+            with self.own_names(values), self._quiet_where_nothing_is_built():
                 self.run(function.body)
         except _ReturnError as returned:
             return returned.value
         finally:
-            self.names = outside
             self.depth -= 1
         return None
 

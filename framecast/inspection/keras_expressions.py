@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -66,6 +67,7 @@ class ExpressionReader(GraphBuilder):
             ast.Attribute: self._attribute,
             ast.Call: self.call,
             ast.ListComp: self._comprehension,
+            ast.GeneratorExp: self._comprehension,
         }
 
     def call(self, node: ast.Call) -> Any:
@@ -130,20 +132,30 @@ class ExpressionReader(GraphBuilder):
                 items.append(OpenAxes(str(inside)))
         return items
 
-    def _comprehension(self, node: ast.ListComp) -> Any:
+    def _comprehension(self, node: ast.ListComp | ast.GeneratorExp) -> Any:
         turns = self.value(node.generators[0].iter)
         followed = hasattr(turns, "__iter__") and not isinstance(turns, Symbol | Tensor)
         if not followed or len(node.generators) > 1:
             return to_symbol(node)
         values = []
-        for turn in islice(turns, LONGEST_LOOP):
-            self.assign(node.generators[0].target, turn)
-            tests = [self.value(test) for test in node.generators[0].ifs]
-            if any(isinstance(test, Symbol | Tensor) for test in tests):
-                return to_symbol(node)
-            if all(tests):
-                values.append(self.value(node.elt))
+        with self.own_names({}):
+            for turn in islice(turns, LONGEST_LOOP):
+                self.assign(node.generators[0].target, turn)
+                tests = [self.value(test) for test in node.generators[0].ifs]
+                if any(isinstance(test, Symbol | Tensor) for test in tests):
+                    return to_symbol(node)
+                if all(tests):
+                    values.append(self.value(node.elt))
         return values
+
+    @contextmanager
+    def own_names(self, values: Mapping[str, Any]) -> Iterator[None]:
+        """Names that are gone at the end; those around them are seen."""
+        outside, self.names = self.names, {**self.names, **values}
+        try:
+            yield
+        finally:
+            self.names = outside
 
     def operate(self, node: ast.expr, op: ast.AST, left: ast.expr, right: ast.expr) -> Any:
         """Apply an operator: two tensors become a layer, numbers a number."""
@@ -209,6 +221,8 @@ class ExpressionReader(GraphBuilder):
     def assign(self, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Name):
             self.names[target.id] = value
+        elif isinstance(target, ast.Subscript):
+            self.change(target, lambda owner, index: operator.setitem(owner, index, value))
         elif isinstance(target, ast.Tuple | ast.List):
             parts = self._parts(value, len(target.elts))
             for number, (each, part) in enumerate(zip(target.elts, parts, strict=False)):
@@ -216,6 +230,15 @@ class ExpressionReader(GraphBuilder):
                     self.assign(each.value, parts[number:])
                     break
                 self.assign(each, part)
+
+    def change(self, target: ast.Subscript, how: Callable[[Any, Any], None]) -> None:
+        """Change an element of a list or dictionary; a note where it is not known which."""
+        owner, index = self.value(target.value), self._index(target.slice)
+        try:
+            if isinstance(owner, list | dict):
+                how(owner, index)
+        except (LookupError, TypeError, ValueError):
+            self.note(target, f"the change of {to_symbol(target)} is not followed")
 
     def _parts(self, value: Any, count: int) -> list[Any]:
         """The values of the names in `a, b, c = value`."""

@@ -218,6 +218,7 @@ def test_a_model_is_applied_to_every_frame_layer_by_layer(code):
         "[width * k for k in range(3)][2]", "{'a': 8}['a']", "len('framecas')", "max(3, width + 4)",
         "[w for w in (3, 4, 8) if w > width][0]", "{'a': 8}.get('a')", "{}.get('a', 8)",
         "[w for _, w in {'a': 8}.items()][0]", "[*{'a': 8}.values()][0]", "17 // 2", "2 ** 3",
+        "sum(k for k in (3, 5))", "[9, 8].pop()", "{'a': 8}.pop('a')", "[3, 8].index(8) + 7",
         "int(8.5)", "8 if width == 4 and given is None else 3", "(*[3], 8)[1]",
     ],
 )  # fmt: skip
@@ -228,8 +229,31 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        "sizes['a'] = 8", "sizes['a'] *= 2", "sizes.update(a=8)", "sizes.update({'b': 3}, a=8)",
+        "sizes.clear(), sizes.setdefault('a', 8)", "other = sizes; other['a'] = 8",
+        "widths[0] = 8; sizes['a'] = widths[0]", "widths[0:1] = [8]; sizes['a'] = widths[0]",
+        "widths.insert(0, 8); sizes['a'], *rest = widths", "del widths[0]; sizes['a'] = widths[0]",
+        "widths.reverse(); sizes['a'] = widths[0]", "sizes['a'], widths[0] = widths[1], 3",
+        "widths.sort(reverse=True); sizes['a'] = widths[0]", "read()['a'] = 3; sizes['a'] = 8",
+        "def change(given):\n    given['a'] = 8\nchange(sizes)",
+        "side = 8; found = [side for side in widths[:1]]; sizes['a'] = side",
+    ],
+)  # fmt: skip
+def test_lists_and_dictionaries_change_as_in_python(changes):
+    code = f"sizes, widths = {{'a': 4}}, [4, 8]\n{changes}\n"
+    exec(code, found := {"read": dict})
+    assert found["sizes"]["a"] == 8
+    report = look(f"{code}x = Conv2D(sizes['a'], 3)(Input((20, 30, 1)))")
+    assert report.output[1:] == (18, 28, 8) and not report.notes
+
+
+@pytest.mark.parametrize(
     ("code", "note"),
     [
+        ("sizes = {}\nsizes.update(read())", "line 4: sizes.update(read()) is not followed"),
+        ("sizes = []\nsizes[pick()] = 3", "line 4: the change of sizes[pick()] is not followed"),
         ("x = Lambda(lambda t: t[:, -1])(x)", "line 3: Lambda is not followed"),
         (
             "x = TimeDistributed(VGG16(weights=None))(x)",
