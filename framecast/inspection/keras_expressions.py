@@ -164,7 +164,8 @@ class ExpressionReader(GraphBuilder):
             return to_symbol(node)
         tensors = [each for each in (one, other) if isinstance(each, Tensor)]
         if len(tensors) == 2 and type(op) in _TENSOR_OPERATORS:
-            return self.add(Node(_TENSOR_OPERATORS[type(op)], "", {}, line=node.lineno), tensors)
+            kind, arguments = _TENSOR_OPERATORS[type(op)], {"operator": type(op).__name__}
+            return self.add(Node(kind, "", arguments, line=node.lineno), tensors)
         # A tensor with a number keeps its shape
         if tensors:
             return tensors[0]

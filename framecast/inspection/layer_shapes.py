@@ -245,18 +245,25 @@ def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOut
         raise LayerMistakeError(
             "merges two tensors or more and gets one", "give it a list of tensors"
         )
-    if len({len(shape) for shape in shapes}) > 1:
+    joins, rank = kind == "Concatenate", max(map(len, shapes))
+    # `x * w` aligns last axes, as NumPy does, so that a batch would meet rows or columns
+    if (joins or "operator" in arguments) and rank > min(map(len, shapes)):
         raise LayerMistakeError(
             f"gets tensors with different numbers of axes: {', '.join(map(show, shapes))}",
             "reshape one of them",
         )
-    joins = kind == "Concatenate"
+    if kind == "Subtract" and len(shapes) > 2:
+        raise LayerMistakeError(f"takes two tensors and gets {len(shapes)}", "subtract in turn")
     joined = None
     if joins:
         _check_range([arguments["axis"]], shapes[0])
-        joined = arguments["axis"] % len(shapes[0])
+        joined = arguments["axis"] % rank
+    # Axes that a tensor lacks come after its batch, or batch and time inside TimeDistributed, so
+    # that (B, C) scales the channels of frames
+    lead = arguments.get("leading", 1)
+    full = [(*shape[:lead], *(1,) * (rank - len(shape)), *shape[lead:]) for shape in shapes]
     sizes: list[Size] = []
-    for axis, column in enumerate(zip(*shapes, strict=True)):
+    for axis, column in enumerate(zip(*full, strict=True)):
         if axis == joined:
             sizes.append(sum(column, 0))
             continue

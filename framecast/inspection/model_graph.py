@@ -60,7 +60,8 @@ def over_time(node: Node, wrapper: Mapping[str, Any]) -> Node:
     arguments, kind = {**wrapper, "layer": (node.kind, node.arguments)}, "TimeDistributed"
     # Merges work on any number of axes, of which time is now the second
     if node.kind in (*MERGES, ""):
-        arguments, kind = dict(node.arguments), node.kind
+        leading = node.arguments.get("leading", 1) + 1
+        arguments, kind = {**node.arguments, "leading": leading}, node.kind
         if isinstance(axis := arguments.get("axis"), int) and axis > 0:
             arguments["axis"] = axis + 1
     name = f"{wrapper.get('name') or 'time_distributed'}/{node.name or to_snake_case(node.kind)}"

@@ -2,6 +2,7 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 
@@ -333,12 +334,27 @@ def test_branches_of_other_sizes_cannot_be_joined():
     assert "differ in axis 1: (B, 62, 62, 8), (B, 64, 64, 8)" in str(report.findings[0])
 
 
+def test_merges_broadcast_as_keras_does():
+    """Squeeze and excitation: a weight for each channel, from the mean of its pixels."""
+    code = "x = Input((20, 30, 4))\nw = Dense(4)(GlobalAveragePooling2D()(x))\n"
+    report = inspect_graph(read_code(f"{code}y = Multiply()([x, w])", "m"))
+    x = keras.Input((20, 30, 4))
+    theirs = keras.layers.Multiply()([x, keras.layers.GlobalAveragePooling2D()(x)])
+    assert report.works and report.output[1:] == theirs.shape[1:] == (20, 30, 4)
+    code += "y = TimeDistributed(Model(x, Multiply()([x, w])))(Input((5, 20, 30, 4)))"
+    report = inspect_graph(read_code(code, "m"))
+    assert report.works and report.output[1:] == (5, 20, 30, 4)
+
+
 @pytest.mark.parametrize(
     ("layer", "sentence"),
     [
         ("Dense(3)([x, x])", "gets 2 tensors and takes one; give it one of them"),
         ("Add()([x])", "merges two tensors or more and gets one; give it a list of tensors"),
-        ("Add()([x, Input((3,))])", "different numbers of axes: (B, 5, 20, 30, 1), (B, 3); resha"),
+        ("concatenate([x, Input((3,))])", "different numbers of axes: (B, 5, 20, 30, 1), (B, 3);"),
+        ("x * Input((3,))", "different numbers of axes: (B, 5, 20, 30, 1), (B, 3); reshape one"),
+        ("Add()([x, Input((20, 9, 1))])", "differ in axis 3: (B, 5, 20, 30, 1), (B, 20, 9, 1); g"),
+        ("Subtract()([x, x, x])", "takes two tensors and gets 3; subtract in turn"),
         ("Concatenate(axis=7)([x, x])", "has axis=7 and gets (B, 5, 20, 30, 1); use axis=-1"),
         ("LayerNormalization(axis=[1, -9])(x)", "has axis=-9 and gets (B, 5, 20, 30, 1); use"),
         ("Reshape((-1, -1))(x)", "has target_shape=(-1, -1), where one -1 is allowed; leave one"),
