@@ -35,6 +35,15 @@ _RANKS = (1, 2, 3)
 
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
 
+# Layers that return their input's shape, of any number of axes and without weights
+UNCHANGED = (
+    *("Activation", "AlphaDropout", "Dropout", "ELU", "GaussianDropout", "GaussianNoise"),
+    *("Identity", "LeakyReLU", "Masking", "ReLU", "Rescaling", "Softmax"),
+)
+
+# The same with or without weights
+NEUTRAL = (*UNCHANGED, "BatchNormalization", "LayerNormalization", "PReLU")
+
 SIGNATURES: dict[str, str] = {
     **dict.fromkeys(
         [f"Conv{n}D" for n in _RANKS],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from framecast.inspection.keras_signatures import MERGES, parameters_of
+from framecast.inspection.keras_signatures import MERGES, UNCHANGED, parameters_of
 from framecast.inspection.kernel_layers import KERNEL_RULES
 from framecast.inspection.layer_outcome import (
     GATES,
@@ -285,10 +285,7 @@ RULES: dict[str, Callable[..., LayerOutcome]] = {
     **KERNEL_RULES,
     **dict.fromkeys(GATES, _recurrent),
     **dict.fromkeys(("BatchNormalization", "LayerNormalization"), _normalization),
-    **dict.fromkeys(("Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout"), _unchanged),
-    **dict.fromkeys((f"SpatialDropout{n}D" for n in (1, 2, 3)), _unchanged),
-    **dict.fromkeys(("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"), _unchanged),
-    **dict.fromkeys(("Rescaling", "Masking", "Identity"), _unchanged),
+    **dict.fromkeys((*UNCHANGED, *(f"SpatialDropout{n}D" for n in (1, 2, 3))), _unchanged),
     **dict.fromkeys(MERGES, _merge),
     "PReLU": _prelu,
     "Dense": _dense,

@@ -77,12 +77,6 @@ class Graph:
     notes: list[str] = field(default_factory=list)
 
 
-# Layers that keep a shape of any number of axes
-NEUTRAL = (
-    *("Masking", "Rescaling", "Dropout", "GaussianNoise", "GaussianDropout", "Activation", "ReLU"),
-    *("LeakyReLU", "BatchNormalization", "LayerNormalization", "Identity"),
-)
-
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 

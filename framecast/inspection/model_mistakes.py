@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from framecast.inspection.keras_signatures import NEUTRAL
 from framecast.inspection.layer_outcome import (
     KernelWindow,
     LayerMistakeError,
@@ -14,7 +15,7 @@ from framecast.inspection.layer_outcome import (
     Problem,
     rank_of,
 )
-from framecast.inspection.model_graph import NEUTRAL, RECURRENT, Node
+from framecast.inspection.model_graph import RECURRENT, Node
 from framecast.inspection.model_report import LayerLine
 from framecast.inspection.sizes import Shape, Symbol, is_known, is_none
 from framecast.inspection.sizes import show_shape as show

@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from framecast.inspection import model_mistakes as mistakes
+from framecast.inspection.keras_signatures import NEUTRAL
 from framecast.inspection.layer_memory import elements_of
 from framecast.inspection.layer_outcome import LayerMistakeError, LayerOutcome
 from framecast.inspection.layer_shapes import work_out
 from framecast.inspection.model_graph import (
-    NEUTRAL,
     Graph,
     Node,
     OpenAxes,

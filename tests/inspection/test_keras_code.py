@@ -9,6 +9,7 @@ import pytest
 
 from framecast.errors import UsageError
 from framecast.inspection.keras_code import read_code
+from framecast.inspection.keras_signatures import NEUTRAL
 from framecast.inspection.model_table import table
 from framecast.inspection.model_walk import inspect_graph
 
@@ -323,6 +324,14 @@ def test_weights_may_have_sizes_that_are_not_known_here_but_not_none(shape, laye
     report = look(f"model = Sequential([Input({shape}), {layers}])")
     assert is_none or report.findings == ()
     assert is_none == ("cannot make its weights" in " ".join(map(str, report.findings)))
+
+
+@pytest.mark.parametrize("kind", NEUTRAL)
+def test_a_first_layer_that_keeps_any_shape_has_that_of_the_next(kind):
+    arguments = {"Activation": "'relu'", "Rescaling": "0.5", "GaussianNoise": "0.1"}
+    rate = "0.1" if "Dropout" in kind else arguments.get(kind, "")
+    report = look(f"Sequential([{kind}({rate}), ConvLSTM2D(4, 3)])")
+    assert shapes(report) == [("B", "T", "H", "W", "channels"), ("B", "H - 2", "W - 2", "4")]
 
 
 def test_a_part_of_a_clip_without_steps_takes_no_memory():
