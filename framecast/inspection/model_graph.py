@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from framecast.inspection.keras_signatures import MERGES
-from framecast.inspection.layer_outcome import Problem, wanted_axes
+from framecast.inspection.layer_outcome import GATES, Problem, wanted_axes
 from framecast.inspection.sizes import Size, Symbol
 from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
@@ -42,6 +42,19 @@ class Node:
     def wanted_axes(self) -> int:
         """Axes that the input needs, the batch included; 0 if any number will do."""
         return wanted_axes(self.kind, self.arguments)
+
+    @property
+    def inner_kind(self) -> str:
+        """The kind of the layer that a wrapper is around, or its own."""
+        inner = self.arguments.get("layer")
+        return inner[0] if isinstance(inner, tuple) else self.kind
+
+    @property
+    def moves_pixels(self) -> bool:
+        """Whether outputs depend on inputs elsewhere for another reason than a kernel."""
+        kind = self.inner_kind
+        moves = ("Flatten", "Reshape", "Permute", "RepeatVector", "UpSampling", "Global")
+        return kind.startswith((*moves, *GATES)) or kind.endswith("Transpose")
 
     @property
     def returns_several(self) -> bool:

@@ -141,9 +141,10 @@ def _smallest_input(
     """
     needed = window.spans
     for before in _before(nodes, number):
-        kind, outcome = nodes[before].kind, lines[before].outcome
+        node, outcome = nodes[before], lines[before].outcome
         if outcome is None or outcome.window is None:
-            if rank_of(kind) and "Dropout" not in kind:
+            resizes = rank_of(node.inner_kind) and "Dropout" not in node.inner_kind
+            if resizes or node.moves_pixels:
                 return None
             continue
         if len(outcome.window.spans) != len(needed):

@@ -190,7 +190,7 @@ class _Walk:
         node = self.nodes[number]
         views = [self.lines[tensor.node].view for tensor in node.inputs]
         before = View.widest(views)
-        if outcome is None or node.kind in ("Flatten", "Reshape", "Permute", "RepeatVector"):
+        if outcome is None or node.moves_pixels:
             return None
         # Dropout, normalisation and other layers without a kernel see one pixel
         if outcome.window is None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from framecast.errors import UsageError
+from framecast.inspection.model_report import View
 from framecast.inspection.model_source import inspect_model
 from framecast.nn.convlstm import keras_names
 from framecast.nn.convlstm.activations import ACTIVATIONS
@@ -243,6 +244,27 @@ def test_the_receptive_field_is_where_gradients_arrive():
         extent = (touched.max(0).values - touched.min(0).values + 1).tolist()
         pairs = zip(view.sees, view.reaches, strict=True)
         assert extent == [sees + lag * reach for sees, reach in pairs]
+
+
+@pytest.mark.parametrize(
+    ("layer", "is_known"),
+    [
+        *[("Dropout(0.1)", True), ("ZeroPadding2D(2)", True), ("Dense(3)", True)],
+        *[("UpSampling2D(2)", False), ("Conv2DTranspose(3, 2, strides=2)", False)],
+        *[("GlobalMaxPooling2D(keepdims=True)", False), ("Permute((2, 1, 3))", False)],
+    ],
+)
+def test_a_receptive_field_is_not_claimed_after_pixels_were_moved(layer, is_known):
+    view = inspected((1, 9, 8, 2), "Conv2D(2, 3)", layer).lines[-1].view
+    assert view == (View((3, 3), (0, 0), (1, 1)) if is_known else None)
+    wrapped = f"TimeDistributed({layer})"
+    lines = inspected((1, 5, 9, 8, 2), "ConvLSTM2D(2, 3, return_sequences=True)", wrapped).lines
+    assert lines[-1].view == (View((3, 3), (2, 2), (1, 1)) if is_known else None)
+
+
+def test_what_a_recurrent_layer_sees_of_a_series_is_not_the_kernel_before_it():
+    assert inspected((1, 9, 2), "Conv1D(2, 3)", "LSTM(3)").lines[-1].view is None
+    assert inspected((1, 9, 2), "Conv1D(2, 3)", "Bidirectional(GRU(3))").lines[-1].view is None
 
 
 @pytest.mark.parametrize(

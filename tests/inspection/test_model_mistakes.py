@@ -120,6 +120,10 @@ STOPS = {
         "conv_lstm2d_1 (line 1) collapses to nothing: its kernel covers 5 x 5 and its input is "
         "4 x 30; feed frames of 13 x 13 or larger, set padding='same' in conv_lstm2d_1",
     ),
+    "collapse after pixels were moved": (
+        "Reshape((8, 8, 1), input_shape=(64, 1)), Conv2D(4, 3), Conv2D(4, 7)",
+        "its input is 6 x 6; give it 7 x 7 or more, set padding='same', or use a smaller kernel",
+    ),
     "no pixels": (
         "ConvLSTM2D(8, 3, input_shape=(10, -1, 64, 0))",
         "is declared as (B, 10, -1, 64, 0), where sizes are 1 or more, or None; declare the shape",
