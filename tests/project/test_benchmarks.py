@@ -21,12 +21,12 @@ from framecast.errors import SourceError, UsageError
 from framecast.evaluation.report import MODEL
 from framecast.prediction.baselines import BASELINES
 from framecast.video.readers.open import open_source
-from tests.benchmarks import commands, contest, gpu, moving_mnist, networks
+from tests.benchmarks import commands, contest, moving_mnist, networks
 from tests.benchmarks.layer import ratios, time_table
 from tests.benchmarks.moving_mnist import read_digits, sequences, trajectories
 from tests.benchmarks.shared import pysteps_methods as methods
 from tests.benchmarks.shared.clips import first_unseen, late_part, read_clips
-from tests.benchmarks.shared.layers import LAYERS, LOOP, OURS, TINY
+from tests.benchmarks.shared.layers import LAYERS, LOOP, OURS
 from tests.benchmarks.shared.output import count
 from tests.benchmarks.shared.timing import interleaved
 from tests.support.media import smooth_clip, write_folder, write_video
@@ -309,29 +309,3 @@ def test_both_sides_of_every_ratio_of_the_networks_run():
     assert len(pairs) == 2 + 1 + 4
     for name, pair in pairs.items():
         assert min(networks.measure(pair, rounds=1)) > 0, name
-
-
-def test_errors_on_the_gpu_are_rounding_where_the_device_is_the_cpu(monkeypatch):
-    monkeypatch.setattr(gpu, "DEVICE", "cpu")
-    layer, network = gpu.layer_errors((3, 6, 3, 8, 2, 5)), gpu.network_errors("convlstm")
-    assert 1e-9 < layer["float32 output"] < 1e-6 and 1e-9 < layer["float32 gradients"] < 1e-6
-    assert 1e-4 < layer["bfloat16 output"] < 0.02 and 1e-4 < layer["bfloat16 gradients"] < 0.02
-    assert network["float32 frames"] == 0 and 1e-6 < network["bfloat16 frames"] < 0.01
-
-
-def test_the_gpu_benchmark_records_what_can_be_recorded(tmp_path, monkeypatch, capsys):
-    """On the CPU, with a stand-in for the recording itself."""
-    monkeypatch.setattr(gpu, "DEVICE", "cpu")
-    monkeypatch.setattr(gpu, "SHAPES", [TINY])
-    monkeypatch.setattr(gpu, "NETWORKS", dict.fromkeys(("convlstm", "flow-convlstm")))
-    monkeypatch.setattr(gpu, "recorded", lambda network, rounds: {"rounds": rounds})
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a stand-in")
-    for name in ("benchmark", "allow_tf32"):  # set by the benchmark, put back at the end
-        monkeypatch.setattr(torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
-    call(gpu, monkeypatch, "--output", tmp_path, "--rounds=3")
-    record = json.loads((tmp_path / "gpu.json").read_text())
-    assert record["recordings"] == {"convlstm": {"rounds": 3}}
-    assert record["network_errors"].keys() == {"convlstm", "flow-convlstm"}
-    assert record["machine"]["device"] == "a stand-in"
-    assert "float32 gradients" in capsys.readouterr().out

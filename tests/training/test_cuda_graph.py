@@ -5,9 +5,14 @@ import contextlib
 import pytest
 import torch
 
+from framecast.config.networks import NETWORKS
+from framecast.config.schema import ModelConfig
 from framecast.data.batches import Batch
+from framecast.nn.forecasters.registry import build_forecaster
+from framecast.runtime.device import autocast, placed
 from framecast.training import cuda_graph
 from framecast.training.cuda_graph import WARM_UPS, Recording
+from framecast.training.losses import squared_error
 
 
 class Stream:
@@ -86,3 +91,36 @@ def test_cudnn_is_left_as_it_was(before, monkeypatch):
         assert torch.backends.cudnn.benchmark
         raise ValueError
     assert torch.backends.cudnn.benchmark is before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_recorded_step_has_the_loss_and_gradients_of_a_launched_one(name):
+    torch.manual_seed(0)
+    network = placed(build_forecaster(ModelConfig(name), 1, (96, 80)), "cuda").train()
+    if not network.recordable:
+        pytest.skip("steps depend on the batch")
+
+    def step(given):
+        with autocast("cuda", "bfloat16"):
+            frames_BTCHW = network(given.context_BTCHW, 8).float()
+            loss = squared_error(frames_BTCHW, given.reaching_back(frames_BTCHW.shape[1]))
+        network.zero_grad()
+        loss.backward()
+        return loss.detach()
+
+    def result(loss):
+        gradients = [parameter.grad for parameter in network.parameters()]
+        return torch.cat(
+            [loss.view(1), *(each.flatten() for each in gradients if each is not None)]
+        )
+
+    recording = Recording(step, "cuda")
+    for _ in range(WARM_UPS + 2):
+        given = Batch(torch.rand(4, 6, 1, 96, 80), torch.rand(4, 8, 1, 96, 80)).to("cuda")
+        found = result(recording(given)).clone()
+        kept = [parameter.grad for parameter in network.parameters()]
+        expected = result(step(given))
+        assert (found - expected).norm() < 0.01 * expected.norm()
+        for parameter, gradient in zip(network.parameters(), kept, strict=True):
+            parameter.grad = gradient  # where the recording writes it
