@@ -33,9 +33,10 @@ from framecast.training.pipeline import prepare, train
 from framecast.video.frame_size import parse_size
 from framecast.video.readers.open import open_source
 
-from .shared.clips import CONTEXT, HORIZON, Clip, late_part, read_clips
+from .shared.clips import Clip, late_part, read_clips
 from .shared.output import command_line, count, run, table, write_json
 from .shared.pysteps_methods import pysteps_methods
+from .shared.scenes import CONTEXT, HORIZON
 
 TASK = (f"data.context_length={CONTEXT}", f"data.horizon={HORIZON}")
 """The only settings of a training that are not default."""

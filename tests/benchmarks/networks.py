@@ -27,9 +27,9 @@ from framecast.prediction.rollout import rollout
 from framecast.training.losses import skill_loss
 from framecast.video.frame_size import target_size
 
-from .shared.clips import CONTEXT, HORIZON
 from .shared.layers import OURS, SHAPES, bare_convolutions, build
 from .shared.output import command_line, table, write_json
+from .shared.scenes import CONTEXT, HORIZON
 from .shared.timing import Run, interleaved, median_milliseconds
 
 SHORTEST = 0.2

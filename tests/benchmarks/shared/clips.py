@@ -14,8 +14,7 @@ from framecast.video.pixels import resize
 from framecast.video.readers.base import Color, FrameSource
 from framecast.video.readers.open import open_sources
 
-CONTEXT, HORIZON = 6, 12
-"""Frames that every forecaster sees, and frames it is scored on."""
+from .scenes import CONTEXT, HORIZON
 
 TRAINING_SHARE = 0.7
 """Share of a clip's frames, from its beginning, that training may see when its end is scored."""
