@@ -12,10 +12,7 @@ import pytest
 import torch
 from torch.distributed import TCPStore
 
-from framecast.config.loading import load_config
-from framecast.config.networks import NETWORKS
 from framecast.errors import ResourceError, UsageError
-from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group, _own_device
@@ -202,12 +199,3 @@ def test_each_process_has_a_device_of_its_own(monkeypatch):
     assert _own_device("auto", 1) == "cuda:1"
     with pytest.raises(ResourceError, match=r"cuda:2 is not on this machine .*found: 2"):
         _own_device("cuda", 2)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_weight_gets_a_gradient_in_every_step(name):
-    """Otherwise the processes would wait for it, unless they looked for such weights every time."""
-    config = load_config(None, [f"model.name={name}", "model.filters=[6]", "model.units=[5]"], {})
-    network = build_forecaster(config.model, 3, (16, 24)).train()
-    network(torch.rand(2, 3, 3, 16, 24), 4).square().mean().backward()
-    assert [key for key, weight in network.named_parameters() if weight.grad is None] == []
