@@ -16,7 +16,7 @@ from framecast.inspection.keras_signatures import (
     SIGNATURES,
     parameters_of,
 )
-from framecast.inspection.keras_values import ModelValue, flat, tensors_in, to_symbol
+from framecast.inspection.keras_values import Function, ModelValue, flat, tensors_in, to_symbol
 from framecast.inspection.layer_arguments import PENALTIES, Penalty, bind, value_problems
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Node, OpenAxes, Tensor
@@ -68,7 +68,7 @@ class CallReader(ExpressionReader):
         self.data_format: str | None = None
 
     def call_function(
-        self, function: ast.FunctionDef, positional: list[Any], keywords: dict[str, Any]
+        self, function: Function, positional: list[Any], keywords: dict[str, Any]
     ) -> Any:
         """The value of a function that the file defines, which the reader of statements follows."""
         raise NotImplementedError
@@ -83,7 +83,7 @@ class CallReader(ExpressionReader):
         function, (positional, keywords) = self.value(node.func), self._arguments(node)
         if isinstance(function, Node):
             return self.apply(function, positional, keywords, node.lineno)
-        if isinstance(function, ast.FunctionDef):
+        if isinstance(function, Function):
             return self.call_function(function, positional, keywords)
         if isinstance(function, ModelValue):
             tensors = tensors_in(positional)

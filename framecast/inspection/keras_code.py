@@ -19,6 +19,7 @@ from framecast.errors import UsageError
 from framecast.inspection.keras_calls import CallReader
 from framecast.inspection.keras_expressions import LONGEST_LOOP
 from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
+from framecast.inspection.keras_values import Function
 from framecast.inspection.model_graph import Graph, Node, Tensor
 from framecast.inspection.sizes import Symbol
 
@@ -119,7 +120,7 @@ class _Reader(CallReader):
 
     def __init__(self) -> None:
         super().__init__()
-        self.called: set[str] = set()
+        self.called: set[ast.FunctionDef] = set()
         self.depth, self.left = 0, MOST_STATEMENTS
         self.statements: dict[type, Callable[[Any], None]] = {
             ast.Assign: self._assignment,
@@ -157,7 +158,7 @@ class _Reader(CallReader):
         if self.nodes or any(model.layers for model in self.models):
             return
         for value in list(self.names.values()):
-            if isinstance(value, ast.FunctionDef) and value.name not in self.called:
+            if isinstance(value, Function) and value.node not in self.called:
                 self.call_function(value, [], {})
 
     def _assignment(self, node: ast.Assign | ast.AnnAssign) -> None:
@@ -177,7 +178,7 @@ class _Reader(CallReader):
                 self.change(target, operator.delitem)
 
     def _function(self, node: ast.FunctionDef) -> None:
-        self.names[node.name] = node
+        self.names[node.name] = Function(node, self.names)
 
     def _return(self, node: ast.Return) -> None:
         raise _ReturnError(None if node.value is None else self.value(node.value))
@@ -224,13 +225,27 @@ class _Reader(CallReader):
         self.run(node.body if test else node.orelse)
 
     def call_function(
-        self, function: ast.FunctionDef, positional: list[Any], keywords: dict[str, Any]
+        self, function: Function, positional: list[Any], keywords: dict[str, Any]
     ) -> Any:
-        self.called.add(function.name)
+        self.called.add(function.node)
         if self.depth > DEEPEST_CALL:
-            self.note(function, f"{function.name} calls itself too often to be followed")
-            return Symbol(function.name)
-        given = function.args
+            self.note(function.node, f"{function} calls itself too often to be followed")
+            return Symbol(function.node.name)
+        self.depth += 1
+        try:
+            with self.scope(function.names), self._quiet_where_nothing_is_built():
+                self.names |= self._parameters(function.node.args, positional, keywords)
+                self.run(function.node.body)
+        except _ReturnError as returned:
+            return returned.value
+        finally:
+            self.depth -= 1
+        return None
+
+    def _parameters(
+        self, given: ast.arguments, positional: list[Any], keywords: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The values of a function's parameters in a call."""
         names = [argument.arg for argument in (*given.posonlyargs, *given.args)]
         # Only the last of the positional arguments have defaults
         lacking = [None] * (len(names) - len(given.defaults))
@@ -246,15 +261,7 @@ class _Reader(CallReader):
         if given.kwarg:
             others = {name: value for name, value in keywords.items() if name not in declared}
             values[given.kwarg.arg] = others
-        self.depth += 1
-        try:
-            with self.own_names(values), self._quiet_where_nothing_is_built():
-                self.run(function.body)
-        except _ReturnError as returned:
-            return returned.value
-        finally:
-            self.depth -= 1
-        return None
+        return values
 
     @contextmanager
     def _quiet_where_nothing_is_built(self) -> Iterator[None]:

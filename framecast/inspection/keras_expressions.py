@@ -138,7 +138,7 @@ class ExpressionReader(GraphBuilder):
         if not followed or len(node.generators) > 1:
             return to_symbol(node)
         values = []
-        with self.own_names({}):
+        with self.scope(self.names):
             for turn in islice(turns, LONGEST_LOOP):
                 self.assign(node.generators[0].target, turn)
                 tests = [self.value(test) for test in node.generators[0].ifs]
@@ -149,9 +149,9 @@ class ExpressionReader(GraphBuilder):
         return values
 
     @contextmanager
-    def own_names(self, values: Mapping[str, Any]) -> Iterator[None]:
-        """Names that are gone at the end; those around them are seen."""
-        outside, self.names = self.names, {**self.names, **values}
+    def scope(self, around: Mapping[str, Any]) -> Iterator[None]:
+        """See the names `around`; new ones are gone at the end."""
+        outside, self.names = self.names, {**around}
         try:
             yield
         finally:

@@ -28,6 +28,17 @@ class ModelValue:
     wrapper: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A function that the file defines, with the names that it sees around it."""
+
+    node: ast.FunctionDef
+    names: dict[str, Any]
+
+    def __str__(self) -> str:
+        return self.node.name
+
+
 class GraphBuilder:
     """Nodes in the order in which layers are called, and the models made of them."""
 

@@ -212,6 +212,30 @@ def test_a_model_is_applied_to_every_frame_layer_by_layer(code):
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        """
+        def block(filters):
+            def apply(x):
+                return ConvLSTM2D(filters, 3)(x)
+            return apply
+        x = block(8)(Input((5, 20, 30, 1)))
+        """,
+        """
+        filters = 8
+        def block(x, kernel=filters - 5):
+            return ConvLSTM2D(filters, kernel)(x)
+        def build(filters=4):
+            return block(Input((5, 20, 30, 1)))
+        build()
+        """,
+    ],
+)
+def test_functions_see_the_names_where_they_were_written(code):
+    assert look(code).output[1:] == (18, 28, 8)
+
+
+@pytest.mark.parametrize(
     "filters",
     [
         "-(-8)", "given or 8", "0 or 0.0 or 8", "4 and 8", "8 if given is None else 3",
