@@ -169,7 +169,14 @@ class _Reader(CallReader):
             self.assign(target, value)
 
     def _augmented(self, node: ast.AugAssign) -> None:
-        value = self.operate(node, node.op, node.target, node.value)
+        before, value = (
+            self.value(node.target),
+            self.operate(node, node.op, node.target, node.value),
+        )
+        # A list stays the same one, which may have other names
+        if isinstance(before, list) and isinstance(value, list):
+            before[:] = value
+            value = before
         self.assign(node.target, value)
 
     def _delete(self, node: ast.Delete) -> None:
@@ -213,6 +220,8 @@ class _Reader(CallReader):
                 except _LoopError as end:
                     if end.leaves:
                         break
+            else:
+                self.run(node.orelse)
 
     def _branch(self, node: ast.If) -> None:
         test = self.value(node.test)

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
-from framecast.inspection.keras_values import GraphBuilder, ModelValue, to_symbol
+from framecast.inspection.keras_values import GraphBuilder, ModelValue, flat, to_symbol
 from framecast.inspection.model_graph import Node, OpenAxes, Tensor
 from framecast.inspection.sizes import Symbol
 
@@ -39,6 +39,8 @@ _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.GtE: operator.ge,
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
+    ast.In: lambda one, others: one in others,
+    ast.NotIn: lambda one, others: one not in others,
 }
 _TENSOR_OPERATORS = {ast.Add: "Add", ast.Sub: "Subtract", ast.Mult: "Multiply"}
 # Builtins that have no effect but their result
@@ -91,6 +93,8 @@ class ExpressionReader(GraphBuilder):
 
     def _unary(self, node: ast.UnaryOp) -> Any:
         value = self.value(node.operand)
+        if isinstance(value, Tensor):
+            return value
         if isinstance(node.op, ast.USub) and isinstance(value, int | float | Symbol):
             return value * -1
         if isinstance(node.op, ast.Not) and not isinstance(value, Symbol):
@@ -160,12 +164,15 @@ class ExpressionReader(GraphBuilder):
     def operate(self, node: ast.expr, op: ast.AST, left: ast.expr, right: ast.expr) -> Any:
         """Apply an operator: two tensors become a layer, numbers a number."""
         one, other = self.value(left), self.value(right)
-        if isinstance(op, ast.cmpop) and any(isinstance(each, Symbol) for each in (one, other)):
+        if isinstance(op, ast.cmpop) and any(
+            isinstance(each, Symbol) for each in flat([one, other])
+        ):
             return to_symbol(node)
         tensors = [each for each in (one, other) if isinstance(each, Tensor)]
-        if len(tensors) == 2 and type(op) in _TENSOR_OPERATORS:
-            kind, arguments = _TENSOR_OPERATORS[type(op)], {"operator": type(op).__name__}
-            return self.add(Node(kind, "", arguments, line=node.lineno), tensors)
+        if len(tensors) == 2:
+            kind = _TENSOR_OPERATORS.get(type(op), "")
+            name, arguments = "" if kind else str(to_symbol(node)), {"operator": True}
+            return self.add(Node(kind, name, arguments, line=node.lineno), tensors)
         # A tensor with a number keeps its shape
         if tensors:
             return tensors[0]

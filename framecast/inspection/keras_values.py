@@ -77,8 +77,10 @@ class GraphBuilder:
                 x = self.apply(each, [] if x is None else [x], {}, each.line)
             elif isinstance(layer, Tensor):
                 x = layer if x is None else x
-            else:
+            elif x is None:
                 self.notes.append(f"the layer {layer} is not followed")
+            else:
+                x = self.add(Node("", str(layer), {}), [x])
         return x
 
     def _through(

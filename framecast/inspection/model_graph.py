@@ -99,6 +99,9 @@ class OpenAxes:
 
     text: str
 
+    def __str__(self) -> str:
+        return f"*{self.text}"
+
 
 def input_shape_of(arguments: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """The shape, batch included, that an Input or a first layer's keywords give; None for none.

@@ -244,6 +244,7 @@ def test_functions_see_the_names_where_they_were_written(code):
         "[w for w in (3, 4, 8) if w > width][0]", "{'a': 8}.get('a')", "{}.get('a', 8)",
         "[w for _, w in {'a': 8}.items()][0]", "[*{'a': 8}.values()][0]", "17 // 2", "2 ** 3",
         "sum(k for k in (3, 5))", "[9, 8].pop()", "{'a': 8}.pop('a')", "[3, 8].index(8) + 7",
+        "8 if 'b' not in 'a' and 3 in (3, 4) else 3",
         "int(8.5)", "8 if width == 4 and given is None else 3", "(*[3], 8)[1]",
     ],
 )  # fmt: skip
@@ -262,6 +263,8 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
         "widths.insert(0, 8); sizes['a'], *rest = widths", "del widths[0]; sizes['a'] = widths[0]",
         "widths.reverse(); sizes['a'] = widths[0]", "sizes['a'], widths[0] = widths[1], 3",
         "widths.sort(reverse=True); sizes['a'] = widths[0]", "read()['a'] = 3; sizes['a'] = 8",
+        "other = widths; other += [8]; sizes['a'] = widths[2]",
+        "for side in widths: sizes['a'] = 3\nelse: sizes['a'] = 8",
         "def change(given):\n    given['a'] = 8\nchange(sizes)",
         "side = 8; found = [side for side in widths[:1]]; sizes['a'] = side",
     ],
@@ -297,6 +300,12 @@ def test_lists_and_dictionaries_change_as_in_python(changes):
             "x = Conv2D(3, (3, side()))(x)",
             "line 3: kernel_size=(3, side()) is not followed",
         ),
+        ("x = x / Conv3D(4, 1)(x)", "line 3: x / Conv3D(4, 1)(x) is not followed"),
+        (
+            "Sequential([Input((9,)), norm, Dense(3)])",
+            "norm is not followed, so the shapes after it",
+        ),
+        ("Sequential([Input((9,)), *more, Dense(3)])", "*more is not followed, so the shapes"),
         ("x = TimeDistributed(Conv2D(3, side()))(x)", "line 3: kernel_size=side() is not followed"),
         (
             "x = Conv2D(3, 3)(ConvLSTM2D(3, 2, return_sequences=all())(x))",
@@ -318,6 +327,14 @@ def test_what_cannot_be_followed_is_named_with_its_line(code, note):
     )
     assert note in " ".join(report.notes)
     assert report.works
+
+
+def test_a_tensor_with_a_sign_or_a_number_keeps_its_shape():
+    report = look(
+        "x = Input((5, 20, 30, 1))\nx = ConvLSTM2D(4, 3)(-x)\nx = Conv2D(2, 3)(1 - x / 2)"
+    )
+    assert shapes(report)[1:] == [("B", "18", "28", "4"), ("B", "16", "26", "2")]
+    assert not report.notes
 
 
 def test_functions_that_give_the_shape_of_a_tensor_are_symbols():
