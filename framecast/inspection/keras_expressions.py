@@ -44,7 +44,7 @@ _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
 }
 _TENSOR_OPERATORS = {ast.Add: "Add", ast.Sub: "Subtract", ast.Mult: "Multiply"}
 # Builtins that have no effect but their result
-_BUILTINS = (range, enumerate, zip, reversed, len, min, max, sum, abs, round)
+_BUILTINS = (range, enumerate, zip, reversed, sorted, len, min, max, sum, abs, round, any, all)
 _PURE = {each.__name__: each for each in (*_BUILTINS, int, str, bool, tuple, list)}
 
 

@@ -103,23 +103,26 @@ class OpenAxes:
         return f"*{self.text}"
 
 
-def input_shape_of(arguments: Mapping[str, Any]) -> tuple[Any, ...] | None:
+def input_shape_of(node: Node) -> tuple[Any, ...] | None:
     """The shape, batch included, that an Input or a first layer's keywords give; None for none.
 
     None among the sizes stays None; `batch_input_shape` and `input_shape` are Keras 2's.
     """
+    arguments = node.arguments
     batch = arguments.get("batch_size")
     for name in ("batch_shape", "batch_input_shape"):
         if arguments.get(name) and isinstance(arguments[name], tuple | list):
             return tuple(arguments[name])
     for name in ("shape", "input_shape"):
         given = arguments.get(name)
+        if isinstance(given, int):  # `shape=(10)` is no tuple, and Keras takes it for one axis
+            given = (given,)
+        if isinstance(given, Symbol):
+            given = (OpenAxes(str(given)),)
         if isinstance(given, tuple | list):
             return (batch, *given)
-        if isinstance(given, int):  # `shape=(10)` is no tuple, and Keras takes it for one axis
-            return (batch, given)
-        if isinstance(given, Symbol):
-            return (batch, OpenAxes(str(given)))
+    if node.kind == "Embedding":  # whose input_dim is a number of words
+        return (batch, arguments.get("input_length") or Symbol("T"))
     if isinstance(arguments.get("input_dim"), int | Symbol):
         length = arguments.get("input_length", 0)
         return (batch, *(() if length == 0 else (length,)), arguments["input_dim"])

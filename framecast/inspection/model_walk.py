@@ -120,7 +120,7 @@ class _Walk:
     def _input_shape(self, number: int) -> Shape | None:
         """The shape that a node without an input is fed; symbols for what is unknown."""
         node = self.nodes[number]
-        given, first = input_shape_of(node.arguments), self._first_reader(number)
+        given, first = input_shape_of(node), self._first_reader(number)
         wanted = first.wanted_axes
         # A shape declared in the code wins over what the first layer needs
         opened = given is None or any(isinstance(size, OpenAxes) for size in given)

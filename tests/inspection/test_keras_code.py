@@ -244,6 +244,7 @@ def test_functions_see_the_names_where_they_were_written(code):
         "[w for w in (3, 4, 8) if w > width][0]", "{'a': 8}.get('a')", "{}.get('a', 8)",
         "[w for _, w in {'a': 8}.items()][0]", "[*{'a': 8}.values()][0]", "17 // 2", "2 ** 3",
         "sum(k for k in (3, 5))", "[9, 8].pop()", "{'a': 8}.pop('a')", "[3, 8].index(8) + 7",
+        "sorted([8, 3])[1]", "8 if any([0, width]) else 3",
         "8 if 'b' not in 'a' and 3 in (3, 4) else 3",
         "int(8.5)", "8 if width == 4 and given is None else 3", "(*[3], 8)[1]",
     ],
@@ -373,6 +374,15 @@ def test_a_first_layer_that_keeps_any_shape_has_that_of_the_next(kind):
     rate = "0.1" if "Dropout" in kind else arguments.get(kind, "")
     report = look(f"Sequential([{kind}({rate}), ConvLSTM2D(4, 3)])")
     assert shapes(report) == [("B", "T", "H", "W", "channels"), ("B", "H - 2", "W - 2", "4")]
+
+
+@pytest.mark.parametrize(
+    ("words", "length"), [("input_length=10", "10"), ("input_shape=(10,)", "10"), ("", "T")]
+)
+def test_an_embedding_reads_words_and_not_features(words, length):
+    report = look(f"Sequential([Embedding(100, 8, {words}), LSTM(3), Dense(1)])")
+    assert report.works and report.parameters == 100 * 8 + 4 * 3 * (8 + 3 + 1) + 4
+    assert shapes(report)[0] == ("B", length, "8")
 
 
 def test_a_part_of_a_clip_without_steps_takes_no_memory():
