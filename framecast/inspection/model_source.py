@@ -25,6 +25,10 @@ from framecast.inspection.sizes import Shape, Symbol
 # Classes of whole models, which may stand inside of others
 MODELS = ("Sequential", "Functional", "Model")
 
+# Of functions, `keras.ops`, those that are the same as the layer of that name; others have other
+# arguments, such as Reshape, or do something else, such as Average
+_SAME_AS_LAYERS = ("Add", "Concatenate", "Maximum", "Minimum", "Multiply", "Softmax", "Subtract")
+
 EXAMPLE_INPUT = "--input 8,10,64,64,1"
 # Bytes; no model's code has more
 LARGEST_CODE = 4 * 2**20
@@ -205,8 +209,13 @@ def _model(config: dict[str, Any], build: GraphBuilder) -> ModelValue:
         # A layer that is used twice has two calls and one set of weights
         for call in layer.get("inbound_nodes") or [None]:
             inputs = [_output(build, made[name][n], index) for name, n, index in _histories(call)]
+            if layer["class_name"] == "GetItem":  # `x[:, -1]`, whose index is in its call
+                index = _index(call["args"][1])
+                parts = index if isinstance(index, tuple) else (index,)
+                value = Node("GetItem", value.name, {"index": parts})
             made.setdefault(_name(layer), []).append(_called(build, value, inputs))
     ends = settings.get("output_layers", ())
+    ends = [*ends.values()] if isinstance(ends, dict) else ends
     # One output is written without the outer list
     ends = [ends] if ends and isinstance(ends[0], str) else ends
     outputs = [_output(build, made[name][n], index) for name, n, index in ends]
@@ -221,8 +230,9 @@ def _value(layer: dict[str, Any], build: GraphBuilder) -> Node | ModelValue:
         return _model(layer, build)
     if kind == "TimeDistributed" and settings["layer"]["class_name"] in MODELS:
         return replace(_model(settings["layer"], build), wrapper={"name": _name(layer)})
-    known = kind if kind in SIGNATURES else ""
-    return Node(known, str(settings.get("name", kind)), _arguments(layer))
+    is_layer = ".ops." not in (layer.get("module") or "") or kind in _SAME_AS_LAYERS
+    known = kind if kind in SIGNATURES and is_layer else ""
+    return Node(known, str(settings.get("name", kind)), _arguments(layer) if known else {})
 
 
 def _called(build: GraphBuilder, value: Node | ModelValue, inputs: list[Tensor]) -> Any:
@@ -265,15 +275,26 @@ def _histories(call: Any) -> list[tuple[str, int, int]]:
             for each in value.values() if isinstance(value, dict) else value:
                 search(each)
 
-    search([call.get("args"), (call.get("kwargs") or {}).get("initial_state")])
+    keywords = {name: each for name, each in (call.get("kwargs") or {}).items() if name != "mask"}
+    states = keywords.pop("initial_state", None)
+    search([call.get("args"), keywords, states])
     return found
+
+
+def _index(value: Any) -> Any:
+    """The index of a tensor from its configuration, with lists for tuples and names for slices."""
+    if isinstance(value, list):
+        return tuple(map(_index, value))
+    if isinstance(value, dict) and value["class_name"] == "__slice__":
+        return slice(*(value["config"][bound] for bound in ("start", "stop", "step")))
+    if isinstance(value, dict) and value["class_name"] == "__ellipsis__":
+        return ...
+    return value
 
 
 def _arguments(layer: dict[str, Any]) -> dict[str, Any]:
     """A configured layer's arguments by name; wrapped layers as (kind, arguments)."""
     kind, settings = layer["class_name"], layer["config"]
-    if kind not in SIGNATURES:
-        return {}
     arguments = dict(parameters_of(kind))
     for name, value in settings.items():
         if name in arguments or name in ("batch_shape", "batch_input_shape", "batch_size"):

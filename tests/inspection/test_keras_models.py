@@ -121,7 +121,21 @@ def frames_through_a_model():
     return keras.Model(given, layers.Dense(4)(layers.LSTM(9)(x)))
 
 
-@pytest.mark.parametrize("build", [branched_model, encoder_decoder, frames_through_a_model])
+def parts_of_a_clip():
+    """Parts of a tensor, an input given by name, and outputs in a dictionary."""
+    given = keras.Input((5, 9, 8, 2), name="clip")
+    x = layers.Conv2D(3, 3)(inputs=given[:, -1])
+    weights = layers.Dense(3)(layers.GlobalAveragePooling2D()(x))
+    x = layers.Flatten()(layers.Multiply()([x, weights]))
+    y = layers.Flatten()(given[:, 1:3, ::2, ..., 0])
+    joined = layers.Concatenate()([x, y, given[..., 0, 0, 0]])
+    return keras.Model({"clip": given}, {"answer": layers.Dense(4)(joined)})
+
+
+BUILDERS = [branched_model, encoder_decoder, frames_through_a_model, parts_of_a_clip]
+
+
+@pytest.mark.parametrize("build", BUILDERS)
 def test_a_keras_file_and_its_json_are_read_without_keras(tmp_path, build):
     model = build()
     model.save(tmp_path / "model.keras")
@@ -140,6 +154,21 @@ def test_a_keras_file_and_its_json_are_read_without_keras(tmp_path, build):
             output = layer.output[0] if isinstance(layer.output, list) else layer.output
             assert shapes[layer.name] == output.shape[1:]
         assert report.output[1:] == (4,)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda x: keras.ops.average(x, axis=1), "average"),
+        (lambda x: keras.ops.reshape(x, (-1, 4, 2)), "reshape"),
+    ],
+)
+def test_a_function_with_the_name_of_a_layer_is_not_taken_for_it(function, name):
+    given = keras.Input((8,))
+    model = keras.Model(given, function(given))
+    report = inspect_graph(read_configuration(json.loads(model.to_json()), "model.json"))
+    assert report.output is None
+    assert re.match(rf"{name}(_\d+)? is not followed, so the shapes after it", report.notes[0])
 
 
 def test_a_sequential_file_is_read(tmp_path):
