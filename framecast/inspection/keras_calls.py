@@ -127,9 +127,8 @@ class CallReader(ExpressionReader):
             else:
                 layer = self._around_model(kind, call) or self._layer(kind, call)
             return self.add(layer, []) if name == "Input" else layer
-        if name.capitalize() in MERGES and call.positional:  # keras.layers.add([a, b])
-            layer = self._layer(name.capitalize(), replace(call, positional=[]))
-            return self.apply(layer, call.positional[:1], {}, call.node.lineno)
+        if name.capitalize() in MERGES and (merged := self._merged(call)) is not None:
+            return merged
         if name == "Sequential":
             layers = call.keywords.get("layers") or next(iter(call.positional), None)
             return self._sequential(layers or [], call.node)
@@ -140,6 +139,23 @@ class CallReader(ExpressionReader):
             return None
         return self._unknown_call(call)
 
+    def _merged(self, call: _Call) -> Tensor | None:
+        """A merge by a function, `layers.add([a, b])` or `ops.add(a, b)`; None for other calls."""
+        kind, keywords, line = call.name.capitalize(), dict(call.keywords), call.node.lineno
+        named = [keywords.pop(word) for word in ("inputs", "xs", "x1", "x2") if word in keywords]
+        given = [*call.positional, *named]
+        tensors = tensors_in(given)
+        if tensors and isinstance(given[0], list | tuple):
+            layer = self._layer(kind, replace(call, positional=given[1:], keywords=keywords))
+            return self.apply(layer, given[:1], {}, line)
+        if not tensors or len(given) != 2 or kind in ("Average", "Concatenate"):
+            return None
+        # With a number the shape stays
+        both = len(tensors) == 2
+        return (
+            self.add(Node(kind, "", {"operator": True}, line=line), tensors) if both else tensors[0]
+        )
+
     def _unknown_call(self, call: _Call) -> Any:
         """A builtin, a function on tensors or a layer that is not followed, or a symbol."""
         if not any(isinstance(each, Symbol | Tensor) for each in call.positional):
@@ -148,7 +164,7 @@ class CallReader(ExpressionReader):
             except LookupError:
                 pass
         name, line = call.name, call.node.lineno
-        tensors = tensors_in(call.positional)
+        tensors = tensors_in([call.positional, [*call.keywords.values()]])
         if tensors and name not in ("shape", "int_shape"):  # whose results are numbers
             return self.add(Node("", name or ast.unparse(call.node.func), {}, line=line), tensors)
         if name == "dict" and not call.positional:

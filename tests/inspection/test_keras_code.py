@@ -5,6 +5,7 @@ import random
 import re
 import textwrap
 
+import keras
 import pytest
 
 from framecast.errors import UsageError
@@ -279,8 +280,30 @@ def test_lists_and_dictionaries_change_as_in_python(changes):
 
 
 @pytest.mark.parametrize(
+    ("merged", "shape"),
+    [
+        ("layers.add([x, y])", (9, 8, 4)),
+        ("layers.concatenate([x, y], axis=1)", (18, 8, 4)),
+        ("layers.concatenate(axis=2, inputs=[x, y])", (9, 16, 4)),
+        ("keras.ops.concatenate((x, y), 1)", (18, 8, 4)),
+        ("keras.ops.maximum(x, y)", (9, 8, 4)),
+        ("keras.ops.multiply(x1=x, x2=y)", (9, 8, 4)),
+        ("keras.ops.add(layers.Conv2D(3, 3)(x), 2.0)", (7, 6, 3)),
+    ],
+)
+def test_functions_merge_tensors_as_in_keras(merged, shape):
+    code = f"x = keras.Input((9, 8, 4))\ny = layers.Conv2D(4, 1)(x)\nz = {merged}"
+    exec(code, found := {"keras": keras, "layers": keras.layers})
+    report = look(code)
+    assert report.output[1:] == shape == found["z"].shape[1:]
+    assert report.works and not report.notes
+
+
+@pytest.mark.parametrize(
     ("code", "note"),
     [
+        ("x = keras.ops.average(x, axis=1)", "line 3: average is not followed"),
+        ("x = tf.concat(values=[x, x], axis=1)", "line 3: concat is not followed"),
         ("sizes = {}\nsizes.update(read())", "line 4: sizes.update(read()) is not followed"),
         ("sizes = []\nsizes[pick()] = 3", "line 4: the change of sizes[pick()] is not followed"),
         ("x = Lambda(lambda t: t[:, -1])(x)", "line 3: Lambda is not followed"),
