@@ -10,12 +10,7 @@ from typing import Any
 from framecast.inspection.keras_signatures import OF_ANY_LAYER, OLD_NAMES, parameters_of
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.sizes import Symbol
-from framecast.nn.convlstm.argument_checks import (
-    to_factor,
-    to_layer_norm,
-    to_rate,
-    to_seed,
-)
+from framecast.nn.convlstm.argument_checks import to_factor, to_layer_norm, to_rate, to_seed
 from framecast.nn.convlstm.keras_identifiers import check_name
 from framecast.nn.convlstm.keras_names import (
     ACTIVATION_NAMES,
@@ -27,12 +22,12 @@ from framecast.runtime.text import counted
 
 _OLD_FORMATS = {"th": "channels_first", "tf": "channels_last"}
 
-# By the last word of an argument: names that framecast knows, and those that only Keras does
-_NAMES: dict[str, tuple[Iterable[str], tuple[str, ...]]] = {
-    "activation": (ACTIVATION_NAMES, ("glu", "threshold")),
-    "initializer": (INITIALIZER_NAMES, ("identity",)),
-    "regularizer": (REGULARIZER_NAMES, ("l1_l2", "orthogonal_regularizer")),
-    "constraint": (CONSTRAINT_NAMES, ()),
+# By the last word of an argument: names that framecast knows, then those that only Keras does
+_NAMES: dict[str, tuple[str, ...]] = {
+    "activation": (*ACTIVATION_NAMES, "glu", "threshold"),
+    "initializer": (*INITIALIZER_NAMES, "identity"),
+    "regularizer": (*REGULARIZER_NAMES, "l1_l2", "orthogonal_regularizer"),
+    "constraint": (*CONSTRAINT_NAMES,),
 }
 
 # Of UpSampling2D, `ops.image.resize` in Keras
@@ -148,7 +143,7 @@ def value_problems(kind: str, arguments: Mapping[str, Any]) -> list[Problem]:
                 rule = f"interpolation must be one of {', '.join(_INTERPOLATIONS)}"
                 raise ValueError(f"{rule}; received {value!r}; use interpolation='nearest'")
             elif names := _NAMES.get(name.rpartition("_")[2]):
-                _check_rule(kind, name, value, (*names[0], *names[1]))
+                _check_rule(kind, name, value, names)
             has_bias = name == "bias_initializer" and arguments.get("use_bias", True)
             if has_bias and str(value).lower() == "orthogonal":
                 rule = f"{name}: orthogonal weights need two or more axes, and a bias has one"

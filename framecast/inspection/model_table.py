@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from framecast.inspection.diagram import Box
 from framecast.inspection.model_report import LayerLine, ModelReport
-from framecast.inspection.sizes import Shape, Size, is_known, product, show_count
+from framecast.inspection.sizes import Shape, product, show_count
 from framecast.inspection.sizes import show_shape as show
 from framecast.nn.shapes import FLOAT_BYTES
 from framecast.runtime.text import aligned, show_bytes
@@ -99,9 +99,7 @@ def _orders(shape: Shape | None) -> str:
     return f"{show(shape)}, channels first {show(moved)}"
 
 
-def _short(count: Size) -> str:
-    if not is_known((count,)):
-        return str(count)
+def _short(count: int) -> str:
     for word, scale in (("billion", 10**9), ("million", 10**6)):
         if count >= scale:
             return f"{count / scale:,.2f} {word}"
