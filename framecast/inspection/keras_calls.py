@@ -165,7 +165,9 @@ class CallReader(ExpressionReader):
                 pass
         name, line = call.name, call.node.lineno
         tensors = tensors_in([call.positional, [*call.keywords.values()]])
-        if tensors and name not in ("shape", "int_shape"):  # whose results are numbers
+        if tensors and name in ("shape", "int_shape"):
+            return self.shape_of(tensors[0]) or to_symbol(call.node)
+        if tensors:
             return self.add(Node("", name or ast.unparse(call.node.func), {}, line=line), tensors)
         if name == "dict" and not call.positional:
             return call.keywords
@@ -246,7 +248,7 @@ class CallReader(ExpressionReader):
             layer = self.value(node.args[0])
             # model.add(Input(...)) adds the Input itself
             is_input = isinstance(layer, Tensor)
-            model.layers.append(self.nodes.pop(layer.node) if is_input else layer)
+            model.layers.append(self.remove(layer) if is_input else layer)
         elif method == "pop" and model.layers:
             model.layers.pop()
         return None

@@ -91,7 +91,7 @@ def read_layer(text: str, where: str) -> tuple[Node, list[str]]:
         value = None
     # `Input(...)` is called as soon as it is made
     if isinstance(value, Tensor):
-        value = reader.nodes.pop(value.node)
+        value = reader.remove(value)
     if not isinstance(value, Node):
         raise UsageError(f"{where}: {text!r:.60} is not a known layer", remedy=example)
     return value, [f"{where}: {note.partition(': ')[2]}" for note in reader.notes]

@@ -218,6 +218,8 @@ class ExpressionReader(GraphBuilder):
 
     def _attribute(self, node: ast.Attribute) -> Any:
         value = self.value(node.value)
+        if isinstance(value, Tensor) and node.attr == "shape":
+            return self.shape_of(value) or to_symbol(node)
         # Feature extractors: Model(base.input, base.layers[-2].output)
         if isinstance(value, ModelValue) and node.attr in ("output", "outputs"):
             tensors = self.outputs_of(value)

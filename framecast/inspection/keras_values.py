@@ -8,8 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from framecast.inspection.model_graph import RECURRENT, Graph, Node, Tensor, over_time
-from framecast.inspection.sizes import Symbol
+from framecast.inspection.layer_outcome import LayerMistakeError
+from framecast.inspection.layer_shapes import work_out
+from framecast.inspection.model_graph import (
+    RECURRENT,
+    Graph,
+    Node,
+    OpenAxes,
+    Tensor,
+    input_shape_of,
+    lacks_arguments,
+    named_axes,
+    over_time,
+)
+from framecast.inspection.sizes import Shape, Symbol
 from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
 
@@ -46,6 +58,8 @@ class GraphBuilder:
         self.nodes: list[Node] = []
         self.notes: list[str] = []
         self.models: list[ModelValue] = []
+        # Shapes that the first nodes return, none where they are not known
+        self._results: list[tuple[Shape, ...]] = []
 
     def apply(
         self, layer: Node, positional: list[Any], keywords: dict[str, Any], line: int | None
@@ -64,6 +78,30 @@ class GraphBuilder:
         name = layer.name or to_snake_case(layer.kind)
         self.nodes.append(replace(layer, name=name, inputs=tuple(inputs), states=tuple(states)))
         return Tensor(len(self.nodes) - 1)
+
+    def remove(self, tensor: Tensor) -> Node:
+        """Take back the node that was added last, which returned this tensor."""
+        del self._results[tensor.node :]
+        return self.nodes.pop(tensor.node)
+
+    def shape_of(self, tensor: Tensor) -> Shape | None:
+        """A tensor's shape, with symbols for unknown sizes; None where it is not followed."""
+        for node in self.nodes[len(self._results) : tensor.node + 1]:
+            self._results.append(self._results_of(node))
+        return dict(enumerate(self._results[tensor.node])).get(tensor.index or 0)
+
+    def _results_of(self, node: Node) -> tuple[Shape, ...]:
+        if node.kind == "InputLayer":
+            given = input_shape_of(node)
+            opened = given is None or any(isinstance(size, OpenAxes) for size in given)
+            return () if opened else (named_axes(given),)
+        shapes = [self.shape_of(each) for each in node.inputs]
+        if not (node.kind and shapes) or None in shapes or lacks_arguments(node.arguments):
+            return ()
+        try:
+            return work_out(node.kind, node.arguments, shapes).outputs
+        except LayerMistakeError:
+            return ()
 
     def chain(
         self, layers: Sequence[Any], x: Tensor | None, wrapper: Mapping[str, Any] | None = None

@@ -5,7 +5,7 @@ If a layer cannot work, the likeliest fix is assumed, so that one mistake does n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from framecast.inspection.model_graph import (
     Problem,
     Tensor,
     input_shape_of,
+    lacks_arguments,
     named_axes,
 )
 from framecast.inspection.model_report import LayerLine, ModelReport, View
@@ -170,7 +171,7 @@ class _Walk:
                 f"{at}{node.name} is not followed, so the shapes after it are unknown"
             )
         # A missing argument is reported already; a shape would be a guess
-        missing = _lacks_arguments(node.arguments)
+        missing = lacks_arguments(node.arguments)
         if not node.kind or missing or any(shape is None for shape in shapes):
             return None, shapes
         try:
@@ -202,13 +203,6 @@ class _Walk:
                 return None
             before = View((1,) * rank, (0,) * rank, (1,) * rank)
         return before.through(outcome.window) if len(before.sees) <= rank else None
-
-
-def _lacks_arguments(arguments: Mapping[str, Any]) -> bool:
-    """Whether an argument of a layer, or of a layer that it wraps, is missing or not followed."""
-    wrapped = (arguments.get(name) for name in ("layer", "backward_layer"))
-    inner = (layer[1] for layer in wrapped if isinstance(layer, tuple))
-    return any(value is ... for value in arguments.values()) or any(map(_lacks_arguments, inner))
 
 
 def _open_shape(given: Sequence[Any], wanted: int) -> Shape:

@@ -361,10 +361,24 @@ def test_a_tensor_with_a_sign_or_a_number_keeps_its_shape():
     assert not report.notes
 
 
-def test_functions_that_give_the_shape_of_a_tensor_are_symbols():
-    report = look("x = Input((9, 8, 2))\ny = Conv2D(2 * K.int_shape(x)[-1], 3)(x)")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "y = Conv2D(2 * K.int_shape(x)[-1], 3)(x)",
+        "y = Conv2D(x.shape[3] if x.shape[-1] != 2 else 4, 3)(x)",
+        "y = Reshape((7, 6, tf.shape(x)[1] - 5))(Dense(7 * 6 * 4)(Flatten()(x)))",
+        "y = Conv2D(4, 3)(x)\ny = Reshape((-1, y.shape[3]))(y)\ny = Reshape((7, 6, y.shape[-1]))(y)",
+    ],
+)
+def test_the_shape_of_a_tensor_is_followed(code):
+    report = look(f"x = Input((9, 8, 2))\n{code}")
     assert (report.findings, report.notes) == ((), ())
-    assert shapes(report)[-1] == ("B", "7", "6", "2*K.int_shape(x)[-1]")
+    assert shapes(report)[-1] == ("B", "7", "6", "4")
+
+
+def test_the_shape_of_a_tensor_is_a_symbol_where_it_is_not_known():
+    report = look("x = Input(size)\ny = Dense(2 * x.shape[-1])(x)\nz = Dense(3)(pool(y))")
+    assert str(report.lines[1].node.arguments["units"]) == "2*x.shape[-1]"
 
 
 def test_groups_of_an_unknown_number_of_channels_are_no_mistake():
