@@ -97,10 +97,13 @@ def _by_axes(found: Sequence[Any]) -> Iterator[tuple[Any, str]]:
 def _unseen(sizes: Shape, geometry: ConvGeometry) -> Iterator[Problem]:
     """Rows and columns at the end that no kernel reaches."""
     axes = list(zip(sizes, geometry.spans, geometry.strides, strict=True))
-    # What is left after the last whole stride; same pads it instead
+    # What is left after the last whole stride; same pads it instead. Kernels smaller than their
+    # strides leave out pixels everywhere, as is meant in the shortcut of a residual block
     found = [
-        axis if isinstance(axis[0], int) and (axis[0] - axis[1]) % axis[2] else None
-        for axis in axes
+        (size, span, stride)
+        if isinstance(size, int) and span >= stride and (size - span) % stride
+        else None
+        for size, span, stride in axes
     ]
     for (size, span, stride), names in _by_axes(found):
         unseen = (size - span) % stride

@@ -367,7 +367,7 @@ def test_a_tensor_with_a_sign_or_a_number_keeps_its_shape():
         "y = Conv2D(2 * K.int_shape(x)[-1], 3)(x)",
         "y = Conv2D(x.shape[3] if x.shape[-1] != 2 else 4, 3)(x)",
         "y = Reshape((7, 6, tf.shape(x)[1] - 5))(Dense(7 * 6 * 4)(Flatten()(x)))",
-        "y = Conv2D(4, 3)(x)\ny = Reshape((-1, y.shape[3]))(y)\ny = Reshape((7, 6, y.shape[-1]))(y)",
+        "x = Conv2D(4, 3)(x)\ny = Reshape((-1, 4))(x)\ny = Reshape((7, 6, x.shape[-1]))(y)",
     ],
 )
 def test_the_shape_of_a_tensor_is_followed(code):

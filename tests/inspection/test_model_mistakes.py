@@ -298,6 +298,11 @@ def test_a_correct_model_gets_no_warning():
     assert report.output == (4, 62, 62, 1)
 
 
+def test_a_shortcut_that_leaves_out_every_other_pixel_gets_no_warning():
+    report = look("Conv2D(4, 1, strides=2, input_shape=(32, 32, 3))")
+    assert report.findings == () and report.output[1:] == (16, 16, 4)
+
+
 def test_one_mistake_does_not_hide_the_next():
     report = look(f"{LAST}, ConvLSTM2D(8, 3), Conv2D(2, 4, padding='same'), Reshape((3, 3))")
     told = [re.sub(r" .*", "", str(finding)) for finding in report.findings]
