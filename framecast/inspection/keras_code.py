@@ -23,8 +23,12 @@ from framecast.inspection.keras_values import Function
 from framecast.inspection.model_graph import Graph, Node, Tensor
 from framecast.inspection.sizes import Symbol
 
-# Statements that are followed in all; code that needs more is not building a model
-MOST_STATEMENTS = 50_000
+# Statements that are followed until a loop over data or steps of training is left, at first; then
+# half as many, and so on
+MOST_STATEMENTS = 10_000
+
+# Code that calls more layers than this is not building a model
+MOST_LAYERS = 5_000
 
 # A recursion that goes deeper is taken to be endless
 DEEPEST_CALL = 20
@@ -58,8 +62,7 @@ def read_code(text: str, title: str) -> Graph:
     source = _cleaned(text)
     reader = _Reader()
     try:
-        reader.run(ast.parse(source).body)
-        reader.run_uncalled()
+        reader.run_file(ast.parse(source).body)
     except SyntaxError as error:
         raise UsageError(
             f"{title}{f':{error.lineno}' if error.lineno else ''}: not Python: {error.msg}",
@@ -121,7 +124,8 @@ class _Reader(CallReader):
     def __init__(self) -> None:
         super().__init__()
         self.called: set[ast.FunctionDef] = set()
-        self.depth, self.left = 0, MOST_STATEMENTS
+        self.depth = 0
+        self.left = self.allowed = MOST_STATEMENTS
         self.statements: dict[type, Callable[[Any], None]] = {
             ast.Assign: self._assignment,
             ast.AnnAssign: self._assignment,
@@ -152,14 +156,29 @@ class _Reader(CallReader):
             if follow is not None:
                 follow(statement)
 
-    def run_uncalled(self) -> None:
-        """Follow functions that the file itself never calls, such as `build_model`."""
+    def run_file(self, body: Sequence[ast.stmt]) -> None:
+        """Follow a file's statements, then functions that it never calls, such as `build_model`."""
+        for statement in body:
+            self._follow(statement, lambda: self.run([statement]))  # noqa: B023 - called at once
         # If code at the top level has built something, they are only helpers
         if self.nodes or any(model.layers for model in self.models):
             return
         for value in list(self.names.values()):
             if isinstance(value, Function) and value.node not in self.called:
-                self.call_function(value, [], {})
+                self._follow(value.node, lambda: self.call_function(value, [], {}))  # noqa: B023
+
+    def _follow(self, node: ast.stmt, follow: Callable[[], object]) -> None:
+        """Follow a part of a file; where that takes too long, keep what it has built."""
+        built = self._built()
+        try:
+            follow()
+        except _TooLongError:
+            if self._built() > MOST_LAYERS:
+                raise
+            self.allowed //= 2
+            self.left = self.allowed
+            if self._built() > built:
+                self.note(node, "this takes too long to be followed to its end")
 
     def _assignment(self, node: ast.Assign | ast.AnnAssign) -> None:
         if node.value is None:

@@ -511,6 +511,26 @@ def test_code_is_never_run(tmp_path):
     assert report.output[-1] != 0
 
 
+LOOP = "for epoch in range(999):\n    for step in range(999):\n        train(step)\n"
+MODEL = "model = Sequential([Input((9,)), Dense(3)])\n"
+FUNCTION = f"def main():\n{textwrap.indent(MODEL + LOOP, '    ')}"
+
+
+@pytest.mark.parametrize("code", [LOOP + MODEL, MODEL + LOOP, FUNCTION, f"{FUNCTION}main()"])
+def test_a_loop_over_data_or_steps_of_training_does_not_hide_the_model(code):
+    report = look(code)
+    assert report.parameters == 30
+    too_long = "this takes too long to be followed to its end"
+    line = {FUNCTION: "line 1: ", f"{FUNCTION}main()": "line 6: "}.get(code)
+    assert report.notes == ((line + too_long,) if line else ())
+
+
+def test_code_that_builds_layers_without_end_is_refused():
+    loops = "for i in range(999):\n    for j in range(999):\n        x = Dense(3)(x)"
+    with pytest.raises(UsageError, match="this code cannot be followed; give the part that builds"):
+        look(f"x = Input((9,))\n{loops}")
+
+
 def test_numbers_and_loops_that_would_take_forever_are_cut_short():
     report = look("""
         n = 10 ** 10 ** 10
