@@ -1,8 +1,8 @@
 """Read Keras code without running it: follow its syntax tree as far as shapes depend on it.
 
 Followed are Sequential lists and `add`, functional chains, constants and arithmetic, loops over
-known ranges, and functions that the file defines. Everything else becomes a symbol with its source
-text, or a note with its line. Nothing is imported or called.
+known ranges or while a known test holds, and functions that the file defines. Everything else
+becomes a symbol with its source text, or a note with its line. Nothing is imported or called.
 """
 
 from __future__ import annotations
@@ -137,13 +137,13 @@ class _Reader(CallReader):
             ast.Return: self._return,
             ast.Import: self._import,
             ast.ImportFrom: self._import,
-            ast.For: self._loop,
+            ast.For: self._for,
+            ast.While: self._while,
             ast.If: self._branch,
             ast.With: lambda node: self.run(node.body),
             ast.Try: lambda node: self.run(node.body),
             ast.Break: self._leave,
             ast.Continue: self._leave,
-            ast.While: lambda node: self.note(node, "the while loop is not followed"),
         }
 
     def run(self, body: Sequence[ast.stmt]) -> None:
@@ -223,24 +223,38 @@ class _Reader(CallReader):
         if bases & {"Model", "Layer", "Sequential", "Module"}:
             self.note(node, f"class {node.name} is subclassed code, whose call is not followed")
 
-    def _loop(self, node: ast.For) -> None:
+    def _for(self, node: ast.For) -> None:
         turns = self.value(node.iter)
         with self._quiet_where_nothing_is_built():
             if isinstance(turns, Symbol | Tensor) or not hasattr(turns, "__iter__"):
                 self.note(node, f"the loop over {ast.unparse(node.iter)} is followed only once")
                 turns = [Symbol(ast.unparse(node.target))]
-            for number, turn in enumerate(turns):
-                if number >= LONGEST_LOOP:
-                    self.note(node, f"the loop is followed for {LONGEST_LOOP} turns")
-                    break
+            self._loop(node, turns)
+
+    def _while(self, node: ast.While) -> None:
+        with self._quiet_where_nothing_is_built():
+            self._loop(node, self._turns(node))
+        if isinstance(self.value(node.test), Symbol | Tensor):
+            self.note(node, "the while loop is not followed any further")
+
+    def _turns(self, node: ast.While) -> Iterator[None]:
+        while not isinstance(test := self.value(node.test), Symbol | Tensor) and test:
+            yield
+
+    def _loop(self, node: ast.For | ast.While, turns: Iterable[Any]) -> None:
+        for number, turn in enumerate(turns):
+            if number >= LONGEST_LOOP:
+                self.note(node, f"the loop is followed for {LONGEST_LOOP} turns")
+                break
+            if isinstance(node, ast.For):
                 self.assign(node.target, turn)
-                try:
-                    self.run(node.body)
-                except _LoopError as end:
-                    if end.leaves:
-                        break
-            else:
-                self.run(node.orelse)
+            try:
+                self.run(node.body)
+            except _LoopError as end:
+                if end.leaves:
+                    break
+        else:
+            self.run(node.orelse)
 
     def _branch(self, node: ast.If) -> None:
         test = self.value(node.test)

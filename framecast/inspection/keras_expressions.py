@@ -7,6 +7,7 @@ Numbers, lists and comparisons are evaluated; everything else is left to the rea
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
+    ast.BitOr: operator.or_,
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -45,7 +47,8 @@ _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
 _TENSOR_OPERATORS = {ast.Add: "Add", ast.Sub: "Subtract", ast.Mult: "Multiply"}
 # Builtins that have no effect but their result
 _BUILTINS = (range, enumerate, zip, reversed, sorted, len, min, max, sum, abs, round, any, all)
-_PURE = {each.__name__: each for each in (*_BUILTINS, int, str, bool, tuple, list)}
+_MATHS = (math.ceil, math.floor, math.log2, math.prod, math.sqrt)
+_PURE = {each.__name__: each for each in (*_BUILTINS, *_MATHS, int, str, bool, tuple, list)}
 
 
 class ExpressionReader(GraphBuilder):
@@ -197,7 +200,7 @@ class ExpressionReader(GraphBuilder):
         index = self._index(node.slice)
         # y[0] of a layer with return_state is its output, of a tensor its first sample
         whole = isinstance(index, int) and value.index is None
-        if whole and self.nodes[value.node].returns_several:
+        if whole and self.nodes[value.node].returned > 1:
             return Tensor(value.node, index)
         parts = index if isinstance(index, tuple) else (index,)
         # `x[:, n]` with an unknown n is followed no further
@@ -234,11 +237,14 @@ class ExpressionReader(GraphBuilder):
         elif isinstance(target, ast.Subscript):
             self.change(target, lambda owner, index: operator.setitem(owner, index, value))
         elif isinstance(target, ast.Tuple | ast.List):
-            parts = self._parts(value, len(target.elts))
-            for number, (each, part) in enumerate(zip(target.elts, parts, strict=False)):
+            names, parts = list(target.elts), self._parts(value, len(target.elts))
+            # `first, *others, last = ...`
+            for number, each in enumerate(names):
                 if isinstance(each, ast.Starred):
-                    self.assign(each.value, parts[number:])
+                    end = len(parts) - (len(names) - number - 1)
+                    names[number], parts[number:end] = each.value, [parts[number:end]]
                     break
+            for each, part in zip(names, parts, strict=False):
                 self.assign(each, part)
 
     def change(self, target: ast.Subscript, how: Callable[[Any, Any], None]) -> None:
@@ -253,6 +259,7 @@ class ExpressionReader(GraphBuilder):
     def _parts(self, value: Any, count: int) -> list[Any]:
         """The values of the names in `a, b, c = value`."""
         if isinstance(value, Tensor):
+            count = max(count, self.nodes[value.node].returned)
             return [Tensor(value.node, number) for number in range(count)]
         if isinstance(value, tuple | list):
             return list(value)

@@ -57,12 +57,20 @@ class Node:
         return kind.startswith((*moves, *GATES)) or kind.endswith("Transpose")
 
     @property
-    def returns_several(self) -> bool:
-        """Whether states come with the output, or one output of each direction."""
-        arguments, inner = self.arguments, self.arguments.get("layer")
+    def returned(self) -> int:
+        """How many tensors a call returns: the output, or one of each direction, and states."""
+        inner = self.arguments.get("layer")
         # The states of a Bidirectional are those of its layers
-        states = inner[1] if self.kind == "Bidirectional" and inner is not ... else arguments
-        return bool(states.get("return_state")) or arguments.get("merge_mode", "") is None
+        is_pair = self.kind == "Bidirectional" and inner is not ...
+        kind, arguments = inner if is_pair else (self.kind, self.arguments)
+        states = state_count(kind) if arguments.get("return_state") else 0
+        outputs = 2 if self.arguments.get("merge_mode", "") is None else 1
+        return outputs + (2 * states if is_pair else states)
+
+
+def state_count(kind: str) -> int:
+    """h and c, or h alone."""
+    return 1 if kind in ("GRU", "SimpleRNN") else 2
 
 
 def over_time(node: Node, wrapper: Mapping[str, Any]) -> Node:

@@ -15,7 +15,7 @@ from framecast.inspection.layer_outcome import (
     Problem,
     rank_of,
 )
-from framecast.inspection.model_graph import RECURRENT, Node
+from framecast.inspection.model_graph import RECURRENT, Node, state_count
 from framecast.inspection.model_report import LayerLine
 from framecast.inspection.sizes import Shape, Symbol, is_known, is_none
 from framecast.inspection.sizes import show_shape as show
@@ -293,8 +293,7 @@ def state_problems(
     """Tensors given as initial_state that differ in shape from the layer's own state."""
     if not states or node.kind not in RECURRENT:
         return
-    # h and c, or h alone
-    output, count = outcome.outputs[0], {"GRU": 1, "SimpleRNN": 1}.get(node.kind, 2)
+    output, count = outcome.outputs[0], state_count(node.kind)
     wanted = (output[0], *output[2:]) if node.arguments["return_sequences"] else output
     if len(states) != count:
         what = f"takes {count} tensors as initial_state and gets {len(states)}"

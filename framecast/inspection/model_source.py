@@ -251,7 +251,7 @@ def _output(build: GraphBuilder, result: Any, index: int) -> Tensor:
     """One of the tensors that a call returned."""
     if isinstance(result, list):
         return result[index]
-    several = result.index is None and build.nodes[result.node].returns_several
+    several = result.index is None and build.nodes[result.node].returned > 1
     return Tensor(result.node, operator.index(index)) if several else result
 
 

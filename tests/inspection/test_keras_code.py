@@ -1,6 +1,7 @@
 """Keras code is followed without running it; what cannot be followed is named with its line."""
 
 import json
+import math
 import random
 import re
 import textwrap
@@ -127,6 +128,20 @@ def test_unknown_sizes_stay_symbols_in_the_arithmetic():
         model = Sequential(layers=[Input(batch_shape=(None, 5, 20, 30, 1))] + stack, **options)
         """,
         """
+        x, filters = Input((5, 20, 30, 1)), 4
+        while True:
+            x = ConvLSTM2D(filters, 3, return_sequences=True)(x)
+            filters *= 2
+            if filters > 8:
+                break
+        """,
+        """
+        x, filters = Input((5, 20, 30, 1)), 4
+        while filters < 9:
+            x = ConvLSTM2D(filters, 3, **({"strides": 1} | {"return_sequences": True}))(x)
+            filters *= 2
+        """,
+        """
         >>> settings = dict(filters=4, kernel_size=3, return_sequences=True)
         >>> model = keras.Sequential(
         ...     [layers.InputLayer(shape=(5, 20, 30, 1)),
@@ -167,7 +182,17 @@ def test_unknown_sizes_stay_symbols_in_the_arithmetic():
             return model
         """,
     ],
-    ids=["loop", "functions", "comprehension", "prompts", "nested", "unpacked", "uncalled"],
+    ids=[
+        "loop",
+        "functions",
+        "comprehension",
+        "break",
+        "while",
+        "prompts",
+        "nested",
+        "unpacked",
+        "uncalled",
+    ],
 )
 def test_ways_to_write_the_same_model(code):
     report = look(code)
@@ -213,6 +238,17 @@ def test_a_model_is_applied_to_every_frame_layer_by_layer(code):
 
 
 @pytest.mark.parametrize(
+    ("layer", "shape", "count"),
+    [("ConvLSTM2D(3, 2, padding='same'", (5, 9, 8, 1), 2), ("GRU(3", (5, 4), 1)],
+)
+def test_all_states_are_taken_by_a_star(layer, shape, count):
+    layer += ", return_sequences=True"
+    code = f"x, *states = {layer}, return_state=True)(Input({shape}))"
+    report = look(f"{code}\ny = {layer})(x, initial_state=states)")
+    assert report.works and len(report.lines[-1].node.states) == count
+
+
+@pytest.mark.parametrize(
     "code",
     [
         """
@@ -245,14 +281,15 @@ def test_functions_see_the_names_where_they_were_written(code):
         "[w for w in (3, 4, 8) if w > width][0]", "{'a': 8}.get('a')", "{}.get('a', 8)",
         "[w for _, w in {'a': 8}.items()][0]", "[*{'a': 8}.values()][0]", "17 // 2", "2 ** 3",
         "sum(k for k in (3, 5))", "[9, 8].pop()", "{'a': 8}.pop('a')", "[3, 8].index(8) + 7",
-        "sorted([8, 3])[1]", "8 if any([0, width]) else 3",
+        "math.ceil(7.5)", "math.prod((2, 4))", "2 ** int(math.log2(9))",
+        "({'a': 3} | {'a': 8})['a']", "sorted([8, 3])[1]", "8 if any([0, width]) else 3",
         "8 if 'b' not in 'a' and 3 in (3, 4) else 3",
         "int(8.5)", "8 if width == 4 and given is None else 3", "(*[3], 8)[1]",
     ],
 )  # fmt: skip
 def test_expressions_have_the_values_that_python_gives_them(filters):
     code = f"given, width = None, 4\nx = Input((5, 20, 30, 1))\nx = ConvLSTM2D({filters}, 3)(x)"
-    assert eval(filters, {"given": None, "width": 4}) == 8
+    assert eval(filters, {"given": None, "width": 4, "math": math}) == 8
     assert look(code).output[1:] == (18, 28, 8)
 
 
@@ -261,6 +298,7 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
     [
         "sizes['a'] = 8", "sizes['a'] *= 2", "sizes.update(a=8)", "sizes.update({'b': 3}, a=8)",
         "sizes.clear(), sizes.setdefault('a', 8)", "other = sizes; other['a'] = 8",
+        "first, *others, last = 3, 8, 4; sizes['a'] = 2 * last if others == [8] else first",
         "widths[0] = 8; sizes['a'] = widths[0]", "widths[0:1] = [8]; sizes['a'] = widths[0]",
         "widths.insert(0, 8); sizes['a'], *rest = widths", "del widths[0]; sizes['a'] = widths[0]",
         "widths.reverse(); sizes['a'] = widths[0]", "sizes['a'], widths[0] = widths[1], 3",
@@ -316,6 +354,10 @@ def test_functions_merge_tensors_as_in_keras(merged, shape):
         ("x = ConvLSTM2D(3, 2, strides=pick())(x)", "line 3: strides=pick() is not followed"),
         ("if deep:\n    x = ConvLSTM2D(3, 2)(x)", "line 3: deep is unknown"),
         ("while deep:\n    x = ConvLSTM2D(3, 2)(x)", "line 3: the while loop is not followed"),
+        (
+            "side = 9\nwhile side > 3:\n    x, side = BatchNormalization()(x), half(side)",
+            "line 4: the while loop is not followed any further",
+        ),
         (
             "x = Conv2D(3, side())(x)",
             "line 3: kernel_size=side() is not followed; the shape of the ",
