@@ -60,6 +60,8 @@ class GraphBuilder:
         self.models: list[ModelValue] = []
         # Shapes that the first nodes return, none where they are not known
         self._results: list[tuple[Shape, ...]] = []
+        # The nodes of each call of a model: Keras keeps all of its layers, whichever output is used
+        self._calls: list[set[int]] = []
 
     def apply(
         self, layer: Node, positional: list[Any], keywords: dict[str, Any], line: int | None
@@ -149,6 +151,7 @@ class GraphBuilder:
     ) -> list[Tensor]:
         """Apply a functional model to other tensors, by a copy of its nodes."""
         moved = {old.node: new for old, new in zip(model.inputs, given, strict=False)}
+        first = len(self.nodes)
         for number in sorted(_ancestors(self.nodes, model.outputs)):
             # Its Input is replaced by the tensor it is called on
             if number in moved:
@@ -156,6 +159,7 @@ class GraphBuilder:
             node = _rewired(self.nodes[number], moved)
             self.nodes.append(node if wrapper is None else over_time(node, wrapper))
             moved[number] = Tensor(len(self.nodes) - 1)
+        self._calls.append(set(range(first, len(self.nodes))))
         return [_moved(end, moved) for end in model.outputs]
 
     def outputs_of(self, model: ModelValue) -> tuple[Tensor, ...]:
@@ -175,14 +179,24 @@ class GraphBuilder:
             used = {tensor.node for node in self.nodes for tensor in node.inputs}
             end = tuple(Tensor(n) for n in range(len(self.nodes)) if n not in used)[-1:]
             called = any(each.outputs for each in self.models)
-            return (_only if called else Graph)(self.nodes, end, self.notes)
+            return self._only(end) if called else Graph(self.nodes, end, self.notes)
         sizes = [len(_ancestors(self.nodes, model.outputs)) for model in whole]
         # A file may build an encoder and a decoder, too; the whole model is the largest
         chosen = whole[max(range(len(whole)), key=lambda number: (sizes[number], number))]
         if len(whole) > 1:
             found = f"{len(whole)} models are built; this is the largest, of line {chosen.line}"
             self.notes.append(found)
-        return _only(self.nodes, chosen.outputs, self.notes)
+        return self._only(chosen.outputs)
+
+    def _only(self, ends: tuple[Tensor, ...]) -> Graph:
+        """The part of the nodes that the ends depend on, numbered from 0."""
+        found = _ancestors(self.nodes, ends)
+        for call in reversed(self._calls):
+            found |= call if found & call else set()
+        kept = sorted(found)
+        places = {old: Tensor(new) for new, old in enumerate(kept)}
+        chosen = [_rewired(self.nodes[number], places) for number in kept]
+        return Graph(chosen, tuple(_moved(each, places) for each in ends), self.notes)
 
 
 def to_symbol(node: ast.AST) -> Symbol:
@@ -221,11 +235,3 @@ def _ancestors(nodes: Sequence[Node], ends: Sequence[Tensor]) -> set[int]:
             found.add(number)
             left += [tensor.node for tensor in (*nodes[number].inputs, *nodes[number].states)]
     return found
-
-
-def _only(nodes: Sequence[Node], ends: tuple[Tensor, ...], notes: list[str]) -> Graph:
-    """The part of the nodes that the ends depend on, numbered from 0."""
-    kept = sorted(_ancestors(nodes, ends))
-    places = {old: Tensor(new) for new, old in enumerate(kept)}
-    chosen = [_rewired(nodes[number], places) for number in kept]
-    return Graph(chosen, tuple(_moved(each, places) for each in ends), notes)

@@ -22,7 +22,7 @@ from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_walk import inspect_graph
 from framecast.inspection.sizes import Shape, Symbol
 
-# Classes of whole models, which may stand inside of others
+# Classes of whole models, which may stand inside of others; Sequential is the first
 MODELS = ("Sequential", "Functional", "Model")
 
 # Of functions, `keras.ops`, those that are the same as the layer of that name; others have other
@@ -204,11 +204,19 @@ def _model(config: dict[str, Any], build: GraphBuilder) -> ModelValue:
     if config["class_name"] == "Sequential":
         return ModelValue([_value(layer, build) for layer in settings["layers"]])
     made: dict[str, list[Any]] = {}
-    for layer in settings.get("layers", ()):
+    layers = settings.get("layers", ())
+    # Calls of a model are counted from 1, after a node of its own: in Keras 3 only as outputs
+    calls = [call for layer in layers for call in layer.get("inbound_nodes") or ()]
+    is_old = any(isinstance(call, list) for call in calls)
+    own = {_name(layer) for layer in layers if layer["class_name"] in MODELS[0 if is_old else 1 :]}
+    for layer in layers:
         value = _value(layer, build)
         # A layer that is used twice has two calls and one set of weights
         for call in layer.get("inbound_nodes") or [None]:
-            inputs = [_output(build, made[name][n], index) for name, n, index in _histories(call)]
+            inputs = [
+                _output(build, made[name][n - (is_old and name in own)], index)
+                for name, n, index in _histories(call)
+            ]
             if layer["class_name"] == "GetItem":  # `x[:, -1]`, whose index is in its call
                 index = _index(call["args"][1])
                 parts = index if isinstance(index, tuple) else (index,)
@@ -218,8 +226,8 @@ def _model(config: dict[str, Any], build: GraphBuilder) -> ModelValue:
     ends = [*ends.values()] if isinstance(ends, dict) else ends
     # One output is written without the outer list
     ends = [ends] if ends and isinstance(ends[0], str) else ends
-    outputs = [_output(build, made[name][n], index) for name, n, index in ends]
-    entries = [each for each in settings.get("layers", ()) if each["class_name"] == "InputLayer"]
+    outputs = [_output(build, made[name][n - (name in own)], index) for name, n, index in ends]
+    entries = [each for each in layers if each["class_name"] == "InputLayer"]
     return ModelValue(None, tuple(outputs), tuple(made[_name(each)][0] for each in entries))
 
 

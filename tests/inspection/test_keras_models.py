@@ -132,6 +132,42 @@ def parts_of_a_clip():
     return keras.Model({"clip": given}, {"answer": layers.Dense(4)(joined)})
 
 
+def one_of_two_heads():
+    """Of a model's two outputs one is used; Keras counts the layers of both."""
+    given = keras.Input((6, 5, 2))
+    flat = layers.Flatten()(layers.Conv2D(3, 2)(given))
+    encoder = keras.Model(given, [layers.Dense(4)(flat), layers.Dense(5)(flat)], name="encoder")
+    seen = keras.Input((6, 5, 2))
+    return keras.Model(seen, encoder(seen)[0])
+
+
+def test_all_layers_of_a_model_inside_another_count():
+    model = one_of_two_heads()
+    report = inspect_graph(read_configuration(json.loads(model.to_json()), "model.json"))
+    assert report.works and report.parameters == model.count_params()
+    assert report.output[1:] == model.output_shape[1:] == (4,)
+
+
+def test_models_inside_another_are_read_as_keras_2_counts_their_calls():
+    inner = [{"class_name": "Dense", "config": {"name": "first", "units": 3, "use_bias": True}}]
+    rows = [
+        ("InputLayer", {"name": "given", "batch_input_shape": [None, 4]}, []),
+        ("Sequential", {"name": "inside", "layers": inner}, [[["given", 0, 0, {}]]]),
+        ("Dense", {"name": "last", "units": 2}, [[["inside", 1, 0, {}]]]),
+    ]
+    stored = [
+        {"class_name": kind, "name": words["name"], "config": words, "inbound_nodes": calls}
+        for kind, words, calls in rows
+    ]
+    config = {
+        "layers": stored,
+        "input_layers": [["given", 0, 0]],
+        "output_layers": [["last", 0, 0]],
+    }
+    report = inspect_graph(read_configuration({"class_name": "Functional", "config": config}, "m"))
+    assert report.works and (report.output[1:], report.parameters) == ((2,), 15 + 8)
+
+
 BUILDERS = [branched_model, encoder_decoder, frames_through_a_model, parts_of_a_clip]
 
 
