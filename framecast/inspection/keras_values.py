@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from framecast.inspection.layer_outcome import LayerMistakeError
-from framecast.inspection.layer_shapes import work_out
+from framecast.inspection.layer_shapes import outcome_of
 from framecast.inspection.model_graph import (
     RECURRENT,
     Graph,
@@ -17,7 +17,6 @@ from framecast.inspection.model_graph import (
     OpenAxes,
     Tensor,
     input_shape_of,
-    lacks_arguments,
     named_axes,
     over_time,
 )
@@ -98,12 +97,11 @@ class GraphBuilder:
             opened = given is None or any(isinstance(size, OpenAxes) for size in given)
             return () if opened else (named_axes(given),)
         shapes = [self.shape_of(each) for each in node.inputs]
-        if not (node.kind and shapes) or None in shapes or lacks_arguments(node.arguments):
-            return ()
         try:
-            return work_out(node.kind, node.arguments, shapes).outputs
+            outcome = outcome_of(node, shapes) if shapes else None
         except LayerMistakeError:
-            return ()
+            outcome = None
+        return outcome.outputs if outcome else ()
 
     def chain(
         self, layers: Sequence[Any], x: Tensor | None, wrapper: Mapping[str, Any] | None = None

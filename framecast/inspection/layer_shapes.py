@@ -23,6 +23,7 @@ from framecast.inspection.layer_outcome import (
     known_channels,
     wanted_axes,
 )
+from framecast.inspection.model_graph import Node
 from framecast.inspection.sizes import Shape, Size, Symbol, is_known, is_none, product, quotient
 from framecast.inspection.sizes import show_shape as show
 
@@ -43,6 +44,24 @@ def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerO
             written = (f"{name}={v!r}" for name, v in arguments.items() if v != default.get(name))
             what, change = f"{', '.join(written):.120}", "give a number for each size"
         raise LayerMistakeError(f"has wrong arguments: {what}", change) from None
+
+
+def outcome_of(node: Node, shapes: Sequence[Shape | None]) -> LayerOutcome | None:
+    """The result of a call; None for an unknown layer, or what it is given is not followed.
+
+    Raises LayerMistakeError as `work_out` does.
+    """
+    # A missing argument is reported already; a shape would be a guess
+    if not node.kind or None in shapes or _lacks_arguments(node.arguments):
+        return None
+    return work_out(node.kind, node.arguments, shapes)
+
+
+def _lacks_arguments(arguments: Arguments) -> bool:
+    """Whether an argument of a layer, or of a layer that it wraps, is missing or not followed."""
+    wrapped = (arguments.get(name) for name in ("layer", "backward_layer"))
+    inner = (layer[1] for layer in wrapped if isinstance(layer, tuple))
+    return any(value is ... for value in arguments.values()) or any(map(_lacks_arguments, inner))
 
 
 def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:

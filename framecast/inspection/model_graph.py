@@ -111,13 +111,6 @@ class OpenAxes:
         return f"*{self.text}"
 
 
-def lacks_arguments(arguments: Mapping[str, Any]) -> bool:
-    """Whether an argument of a layer, or of a layer that it wraps, is missing or not followed."""
-    wrapped = (arguments.get(name) for name in ("layer", "backward_layer"))
-    inner = (layer[1] for layer in wrapped if isinstance(layer, tuple))
-    return any(value is ... for value in arguments.values()) or any(map(lacks_arguments, inner))
-
-
 def input_shape_of(node: Node) -> tuple[Any, ...] | None:
     """The shape, batch included, that an Input or a first layer's keywords give; None for none.
 

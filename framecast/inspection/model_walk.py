@@ -13,7 +13,7 @@ from framecast.inspection import model_mistakes as mistakes
 from framecast.inspection.keras_signatures import NEUTRAL
 from framecast.inspection.layer_memory import elements_of
 from framecast.inspection.layer_outcome import LayerMistakeError, LayerOutcome
-from framecast.inspection.layer_shapes import work_out
+from framecast.inspection.layer_shapes import outcome_of
 from framecast.inspection.model_graph import (
     Graph,
     Node,
@@ -21,7 +21,6 @@ from framecast.inspection.model_graph import (
     Problem,
     Tensor,
     input_shape_of,
-    lacks_arguments,
     named_axes,
 )
 from framecast.inspection.model_report import LayerLine, ModelReport, View
@@ -170,12 +169,8 @@ class _Walk:
             self.notes.append(
                 f"{at}{node.name} is not followed, so the shapes after it are unknown"
             )
-        # A missing argument is reported already; a shape would be a guess
-        missing = lacks_arguments(node.arguments)
-        if not node.kind or missing or any(shape is None for shape in shapes):
-            return None, shapes
         try:
-            return work_out(node.kind, node.arguments, shapes), shapes
+            return outcome_of(node, shapes), shapes
         except LayerMistakeError as mistake:
             change, assumed = mistakes.remedy(self.nodes, self.lines, number, shapes, mistake)
             suffix = " (assumed below)" if assumed else ""
@@ -183,7 +178,7 @@ class _Walk:
         if assumed is None:
             return None, shapes
         try:
-            return work_out(node.kind, node.arguments, [assumed]), [assumed]
+            return outcome_of(node, [assumed]), [assumed]
         except LayerMistakeError:
             return None, shapes
 
