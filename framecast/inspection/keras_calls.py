@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
-from framecast.inspection.keras_expressions import LONGEST_LOOP, ExpressionReader, pure_call
+from framecast.inspection.keras_expressions import LONGEST_LIST, ExpressionReader, length, pure_call
 from framecast.inspection.keras_signatures import (
     ALIASES,
     MERGES,
@@ -110,8 +109,8 @@ class CallReader(ExpressionReader):
         """A method of a list or dictionary; a symbol for arguments that it does not take."""
         name, (values, keywords) = node.func.attr, self._arguments(node)
         try:
-            if name == "extend":
-                values = [islice(each, LONGEST_LOOP) for each in values]
+            if name == "extend" and len(owner) + length(values[0]) > LONGEST_LIST:
+                raise ValueError
             found = getattr(owner, name)(*values, **keywords)
         except (AttributeError, LookupError, TypeError, ValueError):
             self.note(node, f"{to_symbol(node)} is not followed")

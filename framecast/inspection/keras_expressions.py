@@ -22,7 +22,7 @@ from framecast.inspection.sizes import Symbol
 # Iterations of a loop that are followed; no model has as many layers
 LONGEST_LOOP = 500
 
-_LONGEST_LIST = 10_000
+LONGEST_LIST = 10_000
 # Larger values are no sizes, and evaluating them could fill memory: they become symbols
 _LARGEST_NUMBER = 10**18
 
@@ -146,10 +146,11 @@ class ExpressionReader(GraphBuilder):
             return to_symbol(node)
         values = []
         with self.scope(self.names):
-            for turn in islice(turns, LONGEST_LOOP):
+            for number, turn in enumerate(turns):
                 self.assign(node.generators[0].target, turn)
                 tests = [self.value(test) for test in node.generators[0].ifs]
-                if any(isinstance(test, Symbol | Tensor) for test in tests):
+                unknown = any(isinstance(test, Symbol | Tensor) for test in tests)
+                if unknown or number >= LONGEST_LOOP:
                     return to_symbol(node)
                 if all(tests):
                     values.append(self.value(node.elt))
@@ -274,27 +275,27 @@ def _is_too_large(op: ast.AST, one: Any, other: Any) -> bool:
         lengths = [len(each) for each in (one, other) if isinstance(each, str | list | tuple)]
         times = [each for each in (one, other) if isinstance(each, int)]
         if lengths:
-            return sum(lengths) * max(times, default=1) > _LONGEST_LIST
+            return sum(lengths) * max(times, default=1) > LONGEST_LIST
     return any(isinstance(each, int) and abs(each) > _LARGEST_NUMBER for each in (one, other))
 
 
 def pure_call(name: str, positional: Sequence[Any]) -> Any:
     """Call a builtin function with known values; LookupError if it is not one of `_PURE`."""
-    lengths = [_length(each) for each in positional if hasattr(each, "__len__")]
-    if name not in _PURE or max(lengths, default=0) > _LONGEST_LIST:
+    lengths = [length(each) for each in positional if hasattr(each, "__len__")]
+    if name not in _PURE or max(lengths, default=0) > LONGEST_LIST:
         raise LookupError(name)
     try:
         result = _PURE[name](*positional)
         if name in ("enumerate", "zip", "reversed"):
-            return list(islice(result, _LONGEST_LIST))
+            return list(islice(result, LONGEST_LIST))
         return result
     except (TypeError, ValueError, OverflowError):
         raise LookupError(name) from None
 
 
-def _length(value: Any) -> int:
+def length(value: Any) -> int:
+    """The number of elements; of a range longer than any index, one more than is followed."""
     try:
         return len(value)
-    # A range may be longer than any index
     except OverflowError:
-        return _LONGEST_LIST + 1
+        return LONGEST_LIST + 1

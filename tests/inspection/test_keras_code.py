@@ -303,6 +303,7 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
         "widths.insert(0, 8); sizes['a'], *rest = widths", "del widths[0]; sizes['a'] = widths[0]",
         "widths.reverse(); sizes['a'] = widths[0]", "sizes['a'], widths[0] = widths[1], 3",
         "widths.sort(reverse=True); sizes['a'] = widths[0]", "read()['a'] = 3; sizes['a'] = 8",
+        "widths.extend(range(600)); sizes['a'] = len(widths) - 594",
         "other = widths; other += [8]; sizes['a'] = widths[2]",
         "for side in widths: sizes['a'] = 3\nelse: sizes['a'] = 8",
         "def change(given):\n    given['a'] = 8\nchange(sizes)",
@@ -343,6 +344,10 @@ def test_functions_merge_tensors_as_in_keras(merged, shape):
         ("x = keras.ops.average(x, axis=1)", "line 3: average is not followed"),
         ("x = tf.concat(values=[x, x], axis=1)", "line 3: concat is not followed"),
         ("sizes = {}\nsizes.update(read())", "line 4: sizes.update(read()) is not followed"),
+        (
+            "sizes = []\nsizes.extend(range(10**12))",
+            "sizes.extend(range(10 ** 12)) is not followed",
+        ),
         ("sizes = []\nsizes[pick()] = 3", "line 4: the change of sizes[pick()] is not followed"),
         ("x = Lambda(lambda t: t[:, -1])(x)", "line 3: Lambda is not followed"),
         (
@@ -416,6 +421,11 @@ def test_the_shape_of_a_tensor_is_followed(code):
     report = look(f"x = Input((9, 8, 2))\n{code}")
     assert (report.findings, report.notes) == ((), ())
     assert shapes(report)[-1] == ("B", "7", "6", "4")
+
+
+def test_a_comprehension_that_is_too_long_is_a_symbol_and_not_cut_short():
+    report = look("x = Dense(sum(1 for k in range(600)))(Input((9,)))")
+    assert str(report.output[-1]).startswith("sum(")
 
 
 def test_the_shape_of_a_tensor_is_a_symbol_where_it_is_not_known():
@@ -580,6 +590,9 @@ def test_numbers_and_loops_that_would_take_forever_are_cut_short():
         m.append(3, 4)
         pairs = []
         pairs.extend(range(10 ** 12))
+        pairs.extend(range(10 ** 30))
+        for i in range(500):
+            pairs.extend(range(9999))
         {}.get([])
         model = Sequential([Input((9,))])
         for i in range(10 ** 12):
