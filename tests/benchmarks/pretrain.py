@@ -7,8 +7,8 @@ FOLDER has an index.csv (see shared/scenes.py). The working folder keeps decoded
 `flow-convlstm.pt` with `PROVENANCE.md`: the pretrained model in half precision and where it comes
 from. Copy both into framecast/prediction/pretrained/ to ship them.
 
-The first part of the budget teaches small crops and few lead times, which takes a third of the
-time. On a GPU use --batch-size 32 and --workers as many as there are cores.
+Most of the budget teaches small crops and fewer lead times, which takes a third of the time. On a
+GPU use --batch-size 32 and --workers as many as there are cores.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from .shared.scene_batches import SIDE, SceneBatches
 from .shared.scene_scores import score_scenes, summary, table
 from .shared.scenes import CONTEXT, HORIZON, long_enough, read_scenes, split_scenes
 
-EASY, EASY_SIDE, EASY_HORIZON = 0.88, 64, 8
-"""Share of the budget with smaller crops, their side in pixels, and their lead times."""
+EASY, EASY_SIDE, EASY_HORIZON = 0.85, 64, 8
+"""Share of the budget with smaller crops, their side in pixels, and the lead times that these
+begin with, which grow to all."""
 
 WARM_UP, LAST_LR = 100, 0.02
 """Steps in which the learning rate rises; what is left of it at the end."""
@@ -145,7 +146,11 @@ class Pretraining:
 
     def learn(self, window_BTCHW: Tensor) -> Tensor:
         """One optimizer step; returns the loss."""
-        side, horizon = (EASY_SIDE, EASY_HORIZON) if self.progress < EASY else (SIDE, HORIZON)
+        ease = max(1 - self.progress / EASY, 0)
+        side, horizon = (
+            EASY_SIDE if ease else SIDE,
+            HORIZON - round(ease * (HORIZON - EASY_HORIZON)),
+        )
         window_BTCHW = window_BTCHW[:, : CONTEXT + horizon, :, :side, :side]
         context_BTCHW, target_BTCHW = window_BTCHW.tensor_split((CONTEXT,), dim=1)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.options.bfloat16):

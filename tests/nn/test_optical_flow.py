@@ -19,7 +19,7 @@ from tests.support.textures import moving_texture, solid_body_rotation, translat
 
 
 def motion_of(frames_BTHW, window_sigma=5.0):
-    return lucas_kanade(frames_BTHW, window_sigma)
+    return lucas_kanade(frames_BTHW, window_sigma)[0]
 
 
 B, C, H, W = 2, 3, 7, 8

@@ -76,7 +76,7 @@ def _step(build: CostBuilder) -> None:
     build.conv("read", maps, "E", flow.EMBEDDING, kernel=3)
     embedded = build.maps("E", flow.EMBEDDING, flow.FINE)
     build.conv("mix", embedded, "E", flow.EMBEDDING, kernel=3)
-    painted = build.conv("paint", embedded, "C", (flow.CANDIDATES + 1) * flow.FINE**2, kernel=1)
+    painted = build.conv("paint", embedded, "C", flow.CANDIDATES + 1, kernel=1)
     build.add(
         "blend",
         "candidates x weights, plus uncertainty x residual; the fit to a clip",
@@ -104,26 +104,27 @@ def _classical_macs(build: CostBuilder) -> int:
     """Multiply-adds of the blurs of one sample: motion, hindcasts, candidates."""
     T, C = build.T, build.C
     work = [side // build.scale for side in build.padded]
-    macs = sum(
-        _motion_macs(*work, sigma, frames)
-        for sigma, frames in zip(flow.WINDOW_SIGMAS, (T, min(T, flow.NEWEST)), strict=True)
-    )
-    if T > 1:
-        macs += (T - 1) * sum(_blur_macs(*work, sigma) for sigma in flow.BLURS[:2])
-        macs += flow.HINDCASTS * _blur_macs(*work, flow.ERROR_SIGMA)
-        macs += _blur_macs(*(side // flow.FINE for side in work), flow.WIDE_SIGMA)
-    wide = (side // flow.FINE for side in work)
+    fine = [side // flow.FINE for side in work]
     blurred = sum(_blur_macs(*work, sigma) for sigma in flow.BLURS[:2])
-    return macs + C * (blurred + _blur_macs(*wide, flow.BLURS[2] / flow.FINE))
+    macs = C * (blurred + _blur_macs(*fine, flow.BLURS[2] / flow.FINE))
+    if T == 1:
+        return macs
+    newest = min(T, flow.NEWEST + max(flow.WITHHELD))
+    for sigma, frames in zip(flow.WINDOW_SIGMAS, (T, newest), strict=True):
+        macs += _motion_macs(*work, sigma, frames)
+    # Each step carried along, and the newest frame as forecast from the furthest before it
+    macs += T * blurred + flow.HINDCASTS * _blur_macs(*work, flow.ERROR_SIGMA)
+    taken_along = 4 * len(flow.WITHHELD) * _blur_macs(*fine, flow.GAP_SIGMA)
+    return macs + taken_along + _blur_macs(*fine, flow.WIDE_SIGMA)
 
 
 def _motion_macs(height: int, width: int, sigma: float, frames: int) -> int:
-    macs = 0
-    for level in range(flow.pyramid_levels(height, width) if frames > 1 else 0):
+    macs, estimates = 0, 1 + len(flow.WITHHELD)
+    for level in range(flow.pyramid_levels(height, width)):
         if level:  # half of the level before, blurred
             macs += frames * _blur_macs(height, width, flow.PYRAMID_SIGMA)
             height, width = -(-height // 2), -(-width // 2)
-        macs += flow.ITERATIONS * 5 * _blur_macs(height, width, sigma)
+        macs += estimates * flow.ITERATIONS[level] * 5 * _blur_macs(height, width, sigma)
     return macs
 
 

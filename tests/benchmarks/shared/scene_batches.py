@@ -33,6 +33,10 @@ HELD = 0.05
 """Share of windows some of whose frames are repeated in a regular pattern that the context shows
 whole, as where a slow clip was brought to a higher rate."""
 
+SUDDEN, BRIEF = 0.06, 0.4
+"""Share of windows in which a part of another one appears at once, as on screens, and how many of
+these vanish again."""
+
 
 @dataclass(frozen=True)
 class SceneBatches(Dataset):
@@ -46,12 +50,17 @@ class SceneBatches(Dataset):
         random = np.random.default_rng((self.seed, step))
         synthetic = SyntheticScenes(random, SIDE, CONTEXT + HORIZON)
         kinds = _by_kind(self.scenes)
+
+        def window() -> np.ndarray:
+            if random.random() < SYNTHETIC:
+                return synthetic.window()
+            return real_window(random, kinds)
+
         windows = []
         for _ in range(self.batch):
-            if random.random() < SYNTHETIC:
-                windows.append(synthetic.window())
-            else:
-                windows.append(real_window(random, kinds))
+            windows.append(window())
+            if random.random() < SUDDEN:
+                _appear(random, windows[-1], window())
             if random.random() < HELD:
                 windows[-1] = windows[-1][_held_frames(random, len(windows[-1]))]
         return torch.from_numpy(np.stack(windows)).unsqueeze(2)
@@ -90,6 +99,17 @@ def real_window(random: Generator, kinds: dict[str, list[Scene]]) -> np.ndarray:
         contrast = random.uniform(0.5, 1)
         window_THW = window_THW * contrast + (0 if radar else random.uniform(0, 1 - contrast))
     return np.ascontiguousarray(window_THW, dtype=np.float32)
+
+
+def _appear(random: Generator, window_THW: np.ndarray, other_THW: np.ndarray) -> None:
+    """Show a rectangle of `other_THW` from some frame on, in place."""
+    length, side, _ = window_THW.shape
+    first = int(random.integers(1, length))
+    last = int(random.integers(first, length)) if random.random() < BRIEF else length
+    height, width = random.integers(side // 8, side + 1, 2)
+    y, x = random.integers(side - height + 1), random.integers(side - width + 1)
+    part = (slice(first, last), slice(y, y + height), slice(x, x + width))
+    window_THW[part] = other_THW[part]
 
 
 def _held_frames(random: Generator, length: int) -> np.ndarray:

@@ -21,8 +21,15 @@ from framecast.nn.forecasters.flow.constants import (
     OWN,
     SHARP,
     WIDE_SIGMA,
+    WITHHELD,
 )
-from framecast.nn.forecasters.flow.optical_flow import advance, gaussian_blur
+from framecast.nn.forecasters.flow.optical_flow import (
+    advance,
+    advect,
+    carried_velocity,
+    gaussian_blur,
+    warp,
+)
 
 LOG_FLOOR = 1e-5
 """Mean squared error, frames in [0, 1], below which a hindcast counts as perfect: 0.8 grey levels
@@ -36,41 +43,80 @@ class Hindcast(NamedTuple):
     """How the context would have been forecast: residuals and errors, at working size.
 
     `residual_BThw` is each frame minus its predecessor carried along, `change_BThw` minus its
-    predecessor in place, both 0 for the first frame; `log_errors_B9hw` the logs of mean squared
+    predecessor in place, both 0 for the first frame; `log_errors_B14hw` the logs of mean squared
     errors nearby, in the order of `HINDCASTS`; `uncertainty_B1hw` the root of the first, from a
     wider window.
     """
 
     residual_BThw: Tensor
     change_BThw: Tensor
-    log_errors_B9hw: Tensor
+    log_errors_B14hw: Tensor
     uncertainty_B1hw: Tensor
 
 
-def hindcast(grey_BThw: Tensor, velocities_B4hw: Tensor) -> Hindcast:
-    """Try the candidates that `HINDCASTS` counts on every step of the context."""
+def hindcast(grey_BThw: Tensor, wide_RB2hw: Tensor, newest_RB2hw: Tensor) -> Hindcast:
+    """Try the candidates that `HINDCASTS` counts on the context.
+
+    Both motions are given as estimated from all frames, then without the newest of `WITHHELD`.
+    """
     T = grey_BThw.shape[1]
     if T == 1:  # one frame shows no error
-        errors_B9hw = torch.full_like(grey_BThw.expand(-1, HINDCASTS, -1, -1), UNKNOWN)
+        errors_B14hw = torch.full_like(grey_BThw.expand(-1, HINDCASTS, -1, -1), UNKNOWN)
         still = torch.zeros_like(grey_BThw)
-        return Hindcast(still, still, (errors_B9hw + LOG_FLOOR).log(), errors_B9hw[:, :1].sqrt())
+        return Hindcast(still, still, (errors_B14hw + LOG_FLOOR).log(), errors_B14hw[:, :1].sqrt())
     older_BThw, newer_BThw = grey_BThw[:, :-1], grey_BThw[:, 1:]
-    carried_BThw = advance(older_BThw, velocities_B4hw[:, :2])
-    elsewhere_BThw = advance(older_BThw, velocities_B4hw[:, 2:])
+    carried_BThw = advance(older_BThw, wide_RB2hw[0])
     soft_BThw, blurred_BThw = (gaussian_blur(carried_BThw, sigma) for sigma in BLURS[:2])
-    tried = (carried_BThw, soft_BThw, blurred_BThw, elsewhere_BThw, older_BThw)
-    misses = [newer_BThw - frames_BThw for frames_BThw in tried]
-    misses.append(grey_BThw - grey_BThw.mean(dim=1, keepdim=True))
-    errors = [miss_BThw.square().mean(dim=1, keepdim=True) for miss_BThw in misses]
-    # Where something just began to move, means over the context still favour the last frame.
-    newest = [misses[i][:, -1:].square() for i in (0, 3, 4)]
-    errors = [*errors[:4], *newest[:2], *errors[4:], newest[2]]
-    log_errors_B9hw = (gaussian_blur(torch.cat(errors, dim=1), ERROR_SIGMA) + LOG_FLOOR).log()
+    tried = (carried_BThw, soft_BThw, blurred_BThw, advance(older_BThw, newest_RB2hw[0]))
+    misses = [newer_BThw - frames_BThw for frames_BThw in (*tried, older_BThw)]
+    near, far = (
+        _extrapolated(grey_BThw, *motions, min(number, T - 1))
+        for *motions, number in zip(wide_RB2hw[1:], newest_RB2hw[1:], WITHHELD, strict=True)
+    )
+    far_soft_B1hw, far_blurred_B1hw = (gaussian_blur(far[0], sigma) for sigma in BLURS[:2])
+    unseen = (*near[:2], *far[:2], far_blurred_B1hw, far_soft_B1hw, near[2], far[2])
+    missed_B8hw = grey_BThw[:, -1:] - torch.cat(unseen, dim=1)
+    squares_B8hw = missed_B8hw.square()
+    around_BThw = grey_BThw - grey_BThw.mean(dim=1, keepdim=True)
+    over_context = [
+        miss_BThw.square().mean(1, keepdim=True) for miss_BThw in (*misses, around_BThw)
+    ]
+    errors = (*over_context[:4], squares_B8hw[:, :6], *over_context[4:], squares_B8hw[:, 6:])
+    log_errors_B14hw = (gaussian_blur(torch.cat(errors, dim=1), ERROR_SIGMA) + LOG_FLOOR).log()
     # On the coarse grid a window of 12 pixels is 3 cells wide, so the blur is cheap.
     wide_B1hw = enlarge(gaussian_blur(shrink(errors[0], FINE), WIDE_SIGMA), FINE)
     # The first frame has no predecessor: 0 keeps as many maps as frames.
     residual_BThw, change_BThw = (F.pad(misses[i], (0, 0, 0, 0, 1, 0)) for i in (0, 4))
-    return Hindcast(residual_BThw, change_BThw, log_errors_B9hw, (wide_B1hw + 1e-6).sqrt())
+    return Hindcast(residual_BThw, change_BThw, log_errors_B14hw, (wide_B1hw + 1e-6).sqrt())
+
+
+def _extrapolated(
+    grey_BThw: Tensor, wide_B2hw: Tensor, newest_B2hw: Tensor, lead: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The newest frame as forecast `lead` frames before, (B, 1, h, w): carried along the wide
+    estimate, along the newest, and in place.
+    """
+    last_B1hw = grey_BThw[:, -1 - lead : -lead]
+    traced_B2hw = torch.zeros_like(wide_B2hw)
+    for _ in range(lead):
+        traced_B2hw = advect(traced_B2hw, wide_B2hw)
+    lead_B = torch.full_like(grey_BThw[:, 0, 0, 0], lead)
+    taken_B2hw, _ = taken_along(newest_B2hw, lead_B)
+    return warp(last_B1hw, traced_B2hw), warp(last_B1hw, -lead * taken_B2hw), last_B1hw
+
+
+def taken_along(velocity_B2hw: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Where velocities are after some frames, when everything keeps its own (see
+    `carried_velocity`); and how much arrives at each cell of the fine grid, (B, 1, H, W).
+
+    Carried along are means over fine cells; what these lack of the field follows them.
+    """
+    mean_B2HW = shrink(velocity_B2hw, FINE)
+    carried_B2HW, arriving_B1HW = carried_velocity(mean_B2HW / FINE, frames_B)
+    carried_B2hw = enlarge(FINE * carried_B2HW, FINE)
+    detail_B2hw = velocity_B2hw - enlarge(mean_B2HW, FINE)
+    detail_B2hw = warp(detail_B2hw, -frames_B.view(-1, 1, 1, 1) * carried_B2hw)
+    return carried_B2hw + detail_B2hw, arriving_B1HW
 
 
 class Candidates(NamedTuple):

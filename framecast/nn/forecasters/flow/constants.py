@@ -38,16 +38,24 @@ the context's mean and the last frame blurred."""
 SHARP = (CARRIED, ELSEWHERE, OWN, LAST, MEAN)
 """Candidates painted at the frame's own size; blurred ones lose nothing at working size."""
 
-MOVING, HINDCASTS = 6, 9
-"""Errors of candidates tried on the context itself, those that move first, and all: carried along
-the wide estimate, sharp, softened and blurred, and along the newest; the newest frame alone carried
-along the wide and the newest; last frame; mean; the newest frame alone from the last before it."""
+WITHHELD = (1, 3)
+"""Numbers of newest frames without which motion is estimated again, to try it on what it has not
+seen: errors on frames that an estimate was fitted to flatter the narrower one."""
 
-MOTION_ERRORS = ((0, 3, 6), (4, 5, 8))
-"""By which errors both motions weigh the wide estimate, the newest and standing still: those over
-the context, and those of the newest frame."""
+MOVING, HINDCASTS = 10, 14
+"""Errors of candidates tried on the context itself, those that move first, and all. Over all steps:
+carried along the wide estimate, sharp, softened and blurred, and along the newest. On frames not
+seen: 1 ahead along the wide and the newest, 3 ahead along both and blurred and softened along the
+wide. In place: last frame and mean over the context, last frame 1 and 3 ahead."""
 
-HINDCAST_OF = (0, 1, 2, 2, 3, 1, 0, 6, 7, 2)
+MOTION_TRIALS = ((0, 3, 10), (4, 5, 12), (6, 7, 13))
+"""Errors of the wide estimate, the newest, and standing still: over all steps, 1 and 3 ahead."""
+
+SURENESS = 5.0
+"""Power of the mean of these by whose inverse motions are weighted: steeper than Bates & Granger's
+(1969) 1, since the errors of a wrong motion are much the same everywhere."""
+
+HINDCAST_OF = (0, 1, 2, 2, 3, 1, 0, 10, 11, 2)
 """The hindcast whose error stands for each candidate's, to begin with."""
 
 CONTEXT_MAPS, FORECAST_MAPS = 3, 6
@@ -78,7 +86,8 @@ GAP_SIGMA = 0.7
 COARSEST_SIDE = 16
 """The pyramid stops before a side would fall below half of this many pixels."""
 
-LEVELS, ITERATIONS = 5, 3
+LEVELS, ITERATIONS = 5, (2, 3, 3, 3, 3)
+"""Levels of the motion pyramid at most, and the refinements of motion on each, the finest first."""
 
 
 def working_scale(height: int, width: int) -> int:

@@ -25,6 +25,7 @@ from framecast.nn.forecasters.flow.candidates import (
     enlarge,
     shrink,
     squash,
+    taken_along,
     to_cells,
     to_pixels,
     with_detail,
@@ -54,7 +55,6 @@ from framecast.nn.forecasters.flow.constants import (
 from framecast.nn.forecasters.flow.optical_flow import (
     advance,
     advect,
-    carried_velocity,
     coverage,
     places,
     sample,
@@ -133,14 +133,13 @@ class FlowConvLSTM(Forecaster):
         self.lift = nn.Conv2d(hidden, E * (PATCH // FINE) ** 2, 1)
         self.read = conv3x3(FORECAST_MAPS * FINE**2 + CONDITIONS, E)
         self.mix = conv3x3(E, E)
-        self.paint = zero_conv(E, (CANDIDATES + 1) * FINE**2)
+        self.paint = zero_conv(E, CANDIDATES + 1)
         self.confidence = nn.Parameter(torch.zeros(CANDIDATES, HINDCASTS, 1, 1))
         self.blend = nn.Parameter(torch.zeros(LEADS, len(BLENDED)))
         with torch.no_grad():
             self.confidence[torch.arange(CANDIDATES), HINDCAST_OF] = CONFIDENCE
             # The last of the painted maps is the residual, which starts at 0.
-            odds = torch.tensor((*FIRST_ODDS, 0.0))
-            self.paint.bias.copy_(odds.repeat_interleave(FINE**2))
+            self.paint.bias.copy_(torch.tensor((*FIRST_ODDS, 0.0)))
 
     def graph_of(self, height: int, width: int) -> tuple[int, int]:
         """The working scale and the levels of the motion pyramid."""
@@ -190,7 +189,7 @@ class FlowConvLSTM(Forecaster):
         """Further inputs of the layers, (B, `HINTS`, ...) on the grid."""
         lead_B1XX = (lead_B / LEAD_UNIT).view(-1, 1, 1, 1).expand_as(covered_B2XX[:, :1])
         return torch.cat(
-            (scene.velocities_B4XX, lead_B1XX, covered_B2XX, scene.log_errors_B9XX), dim=1
+            (scene.velocities_B4XX, lead_B1XX, covered_B2XX, scene.log_errors_B14XX), dim=1
         )
 
     def _forecast(self, state: FlowState) -> tuple[Tensor, Candidates, FlowState]:
@@ -200,26 +199,30 @@ class FlowConvLSTM(Forecaster):
         motion = self._move(state, hidden_BFHW, lead_B)
         candidates = self._candidates(state, motion)
         # Motion is learnt from frames: through what is known of errors no gradient has to flow.
-        moving_B8hw = warp(scene.moving_B8hw, motion.displacements_B2hw[0].detach())
-        residual_B1hw, log_errors_B6hw, uncertainty_B1hw = moving_B8hw.split((1, MOVING, 1), dim=1)
-        log_errors_B9hw = torch.cat((log_errors_B6hw, scene.log_errors_B3hw), dim=1)
+        moving_B12hw = warp(scene.moving_B12hw, motion.displacements_B2hw[0].detach())
+        residual_B1hw, log_errors_B10hw, uncertainty_B1hw = moving_B12hw.split(
+            (1, MOVING, 1), dim=1
+        )
+        log_errors_B14hw = torch.cat((log_errors_B10hw, scene.log_errors_B4hw), dim=1)
         maps_B6hw = self._look(scene, candidates, residual_B1hw)
         # Not `norm`, which takes 10 times as long over a short axis that is not the last.
         squares_B2hw = motion.velocities_B2hw[0].square()
         speed_B1hw = (squares_B2hw.sum(dim=1, keepdim=True) + 1e-12).sqrt()
         slow_B1hw = speed_B1hw / (1 + speed_B1hw)
-        slow_B1HW, log_errors_B9HW = shrink(slow_B1hw, FINE), shrink(log_errors_B9hw, FINE)
-        known = (motion.coverage_B2HW, slow_B1HW, log_errors_B9HW / LOG_UNIT + 1)
+        slow_B1HW, log_errors_B14HW = shrink(slow_B1hw, FINE), shrink(log_errors_B14hw, FINE)
+        known = (motion.coverage_B2HW, slow_B1HW, log_errors_B14HW / LOG_UNIT + 1)
         cells = (to_cells(maps_B6hw, FINE), *known)
         lifted_BEHW = to_pixels(self.lift(hidden_BFHW), PATCH // FINE)
         read_BEHW = self.read(channels_last(torch.cat(cells, dim=1)))
         embedded_BEHW = leaky(read_BEHW + lifted_BEHW)
         embedded_BEHW = leaky(self.mix(embedded_BEHW))
-        painted_BPhw = to_pixels(self.paint(embedded_BEHW).float(), FINE)
+        # Interpolated: painted pixel by pixel, maps are no better and leave the grid of cells in
+        # frames at late lead times.
+        painted_BPhw = enlarge(self.paint(embedded_BEHW).float(), FINE)
         # softmax(-c log e) = e^-c / sum: weights by inverse error, the classical combination of
         # forecasts (Bates & Granger 1969), which the painted log-odds then correct.
         odds_BKhw, painted_B1hw = painted_BPhw.split((CANDIDATES, 1), dim=1)
-        weights_BKhw = torch.softmax(self._odds(odds_BKhw, log_errors_B9hw), dim=1)
+        weights_BKhw = torch.softmax(self._odds(odds_BKhw, log_errors_B14hw), dim=1)
         frame_BChw, spread_B1hw = blended(weights_BKhw, candidates.small_BChw)
         # Where candidates agree and hindcasts were right there is nothing to add.
         frame_BChw = frame_BChw + painted_B1hw * (uncertainty_B1hw + spread_B1hw)
@@ -235,13 +238,13 @@ class FlowConvLSTM(Forecaster):
         )
         return frame_BCHW, candidates, after
 
-    def _odds(self, painted_BKhw: Tensor, log_errors_B9hw: Tensor) -> Tensor:
+    def _odds(self, painted_BKhw: Tensor, log_errors_B14hw: Tensor) -> Tensor:
         """Log-odds of the candidates: what is painted less what the hindcasts' errors say."""
-        confidence_BK9 = self.confidence.flatten(1).expand(painted_BKhw.shape[0], -1, -1)
+        confidence_BK14 = self.confidence.flatten(1).expand(painted_BKhw.shape[0], -1, -1)
         # As matrices: a 1 x 1 convolution over so few channels takes three times as long.
         with as_given(painted_BKhw.device):
             odds_BKN = torch.baddbmm(
-                painted_BKhw.flatten(2), confidence_BK9, log_errors_B9hw.flatten(2), alpha=-1
+                painted_BKhw.flatten(2), confidence_BK14, log_errors_B14hw.flatten(2), alpha=-1
             )
         return odds_BKN.view_as(painted_BKhw)
 
@@ -259,8 +262,8 @@ class FlowConvLSTM(Forecaster):
         )
         first_B2hw, second_B2hw = state.scene.velocities_B4hw.split(2, dim=1)
         with as_given(first_B2hw.device):
-            second_B2HW, arriving_B1HW = carried_velocity(shrink(second_B2hw, FINE) / FINE, lead_B)
-        estimated_B22hw = torch.stack((first_B2hw, enlarge(second_B2HW * FINE, FINE)), dim=1)
+            taken_B2hw, arriving_B1HW = taken_along(second_B2hw, lead_B)
+        estimated_B22hw = torch.stack((first_B2hw, taken_B2hw), dim=1)
         # A correction of this step only: the estimate itself stays, so errors do not add up.
         velocities_B22hw = (
             (estimated_B22hw + shift_B22hw)

@@ -10,6 +10,7 @@ go.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -122,45 +123,67 @@ def sample(image_BCHW: Tensor, places_B2HW: Tensor) -> Tensor:
     return F.grid_sample(image_BCHW, grid_BHW2, padding_mode="border", align_corners=True)
 
 
-def lucas_kanade(frames_BTHW: Tensor, window_sigma: float) -> Tensor:
-    """Estimate the velocity field (B, 2, H, W) that explains the steps between the given frames.
+def lucas_kanade(
+    frames_BTHW: Tensor,
+    window_sigma: float,
+    withheld: Sequence[int] = (0,),
+    looked_at: int | None = None,
+) -> Tensor:
+    """Estimate velocity fields (R, B, 2, H, W) that explain the steps between the given frames.
 
     `frames_BTHW` are grey frames in [0, 1]; newer pairs weigh more. `window_sigma` is the width in
     pixels, at every level, of the Gaussian window that a velocity is estimated over: wide windows
-    are sure and coarse, narrow ones follow small things. One frame alone has no motion: zeros.
+    are sure and coarse, narrow ones follow small things. There is one estimate for each number of
+    newest frames `withheld`, but two frames are always seen; each is of as many frames before as
+    are `looked_at`, or all. One frame alone has no motion: zeros.
     """
-    B, T, H, W = frames_BTHW.shape
+    if looked_at:
+        frames_BTHW = frames_BTHW[:, -looked_at - max(withheld) :]
+    (B, T, H, W), R = frames_BTHW.shape, len(withheld)
     if T == 1:
-        return frames_BTHW.new_zeros(B, 2, H, W)
+        return frames_BTHW.new_zeros(R, B, 2, H, W)
+    older, weights_RT = _pairs(T, withheld, min(looked_at or T, T) - 1)
+    kind = {"dtype": frames_BTHW.dtype, "device": frames_BTHW.device}
+    weight_NT11 = torch.tensor(weights_RT, **kind).repeat(B, 1)[..., None, None]
+    newer = [frame + 1 for frame in older]
     pyramid = [frames_BTHW]
     for _ in range(pyramid_levels(H, W) - 1):
         # Blurred first: every second pixel alone would alias.
         blurred = gaussian_blur(pyramid[-1], PYRAMID_SIGMA)
         pyramid.append(F.avg_pool2d(blurred, 2, ceil_mode=True, count_include_pad=False))
-    weight_T11 = _pair_weights(T - 1, like=frames_BTHW)
-    kernel = _gaussian(window_sigma, 5, like=frames_BTHW)
-    velocity_B2HW = pyramid[-1].new_zeros(B, 2, *pyramid[-1].shape[-2:])
-    for level_BTHW in reversed(pyramid):
-        size = level_BTHW.shape[-2:]
-        if velocity_B2HW.shape[-2:] != size:
+    # Estimates are independent of each other: those of a clip stand in the batch, N = B R.
+    velocity_N2HW = pyramid[-1].new_zeros(B * R, 2, *pyramid[-1].shape[-2:])
+    for level in reversed(range(len(pyramid))):
+        size = pyramid[level].shape[-2:]
+        if velocity_N2HW.shape[-2:] != size:
             # A pixel of this level is half a pixel of the coarser one.
-            velocity_B2HW = 2 * F.interpolate(velocity_B2HW, size=size, mode="bilinear")
-        older_BTHW, newer_BTHW = level_BTHW[:, :-1], level_BTHW[:, 1:]
-        for _ in range(ITERATIONS):
-            moments_B5HW = _moments(older_BTHW, newer_BTHW, velocity_B2HW, weight_T11)
-            velocity_B2HW = velocity_B2HW + _increment(_blurred(moments_B5HW, kernel))
-    return velocity_B2HW
+            velocity_N2HW = 2 * F.interpolate(velocity_N2HW, size=size, mode="bilinear")
+        older_NTHW, newer_NTHW = (
+            pyramid[level][:, frames].unflatten(1, (R, -1)).flatten(0, 1)
+            for frames in (older, newer)
+        )
+        for _ in range(ITERATIONS[level]):
+            moments_N5HW = _moments(older_NTHW, newer_NTHW, velocity_N2HW, weight_NT11)
+            velocity_N2HW = velocity_N2HW + _increment(gaussian_blur(moments_N5HW, window_sigma))
+    return velocity_N2HW.unflatten(0, (B, R)).transpose(0, 1)
 
 
-def _pair_weights(pairs: int, like: Tensor) -> Tensor:
-    """How much each pair of frames counts, the newest last; 1 in all; (T, 1, 1)."""
-    weights = [MEMORY ** (pairs - 1 - i) for i in range(pairs)]
-    shares = [[[weight / sum(weights)]] for weight in weights]
-    return torch.tensor(shares, dtype=like.dtype, device=like.device)
+def _pairs(T: int, withheld: Sequence[int], pairs: int) -> tuple[list[int], list[list[float]]]:
+    """The older frame of each of the `pairs` that each estimate looks at, one estimate after
+    another; and how much each pair counts, the newest last: 1 in all, 0 before the first frame.
+    """
+    older, weights_RT = [], []
+    for number in withheld:
+        newest = T - 2 - min(number, T - 2)
+        frames = range(newest - pairs + 1, newest + 1)
+        weights = [MEMORY ** (newest - frame) if frame >= 0 else 0.0 for frame in frames]
+        older += [max(frame, 0) for frame in frames]
+        weights_RT.append([weight / sum(weights) for weight in weights])
+    return older, weights_RT
 
 
 def _moments(
-    older_BTHW: Tensor, newer_BTHW: Tensor, velocity_B2HW: Tensor, weight_T11: Tensor
+    older_BTHW: Tensor, newer_BTHW: Tensor, velocity_B2HW: Tensor, weight_BT11: Tensor
 ) -> Tensor:
     """Products xx, xy, yy, xt and yt of what frames change along x, y and, moved along, in time:
     weighted means over all pairs, (B, 5, H, W).
@@ -175,9 +198,9 @@ def _moments(
     gy = high[..., 2:, :] - high[..., :-2, :]
     gt = newer_BTHW - moved_BTHW
     # Weighted once, then summed over pairs: a stack of all five would be copied and read twice.
-    wx, wy = gx * weight_T11, gy * weight_T11
-    products = (wx * gx, wx * gy, wy * gy, wx * gt, wy * gt)
-    moments_B5HW = torch.stack([product_BTHW.sum(dim=1) for product_BTHW in products], dim=1)
+    wx, wy = gx * weight_BT11, gy * weight_BT11
+    factors = ((wx, gx), (wx, gy), (wy, gy), (wx, gt), (wy, gt))
+    moments_B5HW = torch.stack([(one * other).sum(dim=1) for one, other in factors], dim=1)
     # What came from outside the frame is a repeated border, which says nothing about motion.
     inside_B1HW = places_B2HW.abs().amax(dim=1, keepdim=True) <= 1
     return moments_B5HW * inside_B1HW
@@ -195,8 +218,17 @@ def _increment(moments_B5HW: Tensor) -> Tensor:
 
 def gaussian_blur(image_BCHW: Tensor, sigma: float) -> Tensor:
     """Blur every channel with a Gaussian of `sigma` pixels, borders replicated; same shape out."""
-    # int: exported convolutions need a kernel of known shape, H and W may be free.
-    return _blurred(image_BCHW, _gaussian(sigma, int(image_BCHW.shape[1]), like=image_BCHW))
+    radius, (B, C, H, W) = blur_radius(sigma), image_BCHW.shape
+    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    # As channels of one image, images take a third of the time. Exported convolutions need a fixed
+    # number of channels, while B may be free.
+    folded = image_BCHW if traced else image_BCHW.reshape(1, B * C, H, W)
+    channels = int(folded.shape[1])
+    kernel_C11K = _gaussian(sigma, channels, like=image_BCHW)
+    # A Gaussian is separable: 2 passes over a line of pixels, not one over a square.
+    padded = F.pad(folded, (radius,) * 4, mode="replicate")
+    rows = F.conv2d(padded, kernel_C11K, groups=channels)
+    return F.conv2d(rows, kernel_C11K.transpose(2, 3), groups=channels).view_as(image_BCHW)
 
 
 def _gaussian(sigma: float, channels: int, like: Tensor) -> Tensor:
@@ -205,12 +237,3 @@ def _gaussian(sigma: float, channels: int, like: Tensor) -> Tensor:
     samples = [math.exp(-(offset**2) / (2 * sigma**2)) for offset in range(-radius, radius + 1)]
     weights = [[[sample / sum(samples) for sample in samples]]]
     return torch.tensor([weights], dtype=like.dtype, device=like.device).expand(channels, 1, 1, -1)
-
-
-def _blurred(image_BCHW: Tensor, kernel_C11K: Tensor) -> Tensor:
-    """Convolve every channel with a kernel along its columns, then along its rows."""
-    C, _, _, width = kernel_C11K.shape
-    # A Gaussian is separable: 2 passes of `width` products, not one of `width` squared.
-    padded = F.pad(image_BCHW, (width // 2,) * 4, mode="replicate")
-    rows = F.conv2d(padded, kernel_C11K, groups=C)
-    return F.conv2d(rows, kernel_C11K.transpose(2, 3), groups=C)

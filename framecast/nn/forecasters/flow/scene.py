@@ -6,19 +6,29 @@ working size; X the grid of the layers, 8 x 8 pixels per cell.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from framecast.nn.forecasters.flow.candidates import blurs, hindcast, shrink, squash
+from framecast.nn.forecasters.flow.candidates import (
+    blurs,
+    enlarge,
+    hindcast,
+    shrink,
+    squash,
+)
 from framecast.nn.forecasters.flow.constants import (
-    MOTION_ERRORS,
+    FINE,
+    MOTION_TRIALS,
     MOVING,
     NEWEST,
     PATCH,
+    SURENESS,
     WINDOW_SIGMAS,
+    WITHHELD,
     padded_size,
     working_scale,
 )
@@ -42,11 +52,11 @@ class Scene(NamedTuple):
     mean_BChw: Tensor
     blurs_BChw: tuple[Tensor, ...]
     still_B2hw: Tensor
-    moving_B8hw: Tensor
-    log_errors_B3hw: Tensor
+    moving_B12hw: Tensor
+    log_errors_B4hw: Tensor
     velocities_B4hw: Tensor
     velocities_B4XX: Tensor
-    log_errors_B9XX: Tensor
+    log_errors_B14XX: Tensor
     size: tuple[int, int]
     scale: int
 
@@ -63,17 +73,25 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
         for frames in (seen_BTCHW.mean(dim=2), seen_BTCHW[:, -1], seen_BTCHW.mean(dim=1))
     )
     grey_BThw, last_BChw = shrink(grey_BTHW, scale), shrink(last_BCHW, scale)
-    wide_B2hw = lucas_kanade(grey_BThw, WINDOW_SIGMAS[0])
-    newest_B2hw = lucas_kanade(grey_BThw[:, -NEWEST:], WINDOW_SIGMAS[1])
-    estimates = (wide_B2hw, newest_B2hw)
-    tried = hindcast(grey_BThw, torch.cat(estimates, dim=1))
+    wide_RB2hw, newest_RB2hw = (
+        lucas_kanade(grey_BThw, sigma, (0, *WITHHELD), frames)
+        for sigma, frames in zip(WINDOW_SIGMAS, (None, NEWEST), strict=True)
+    )
+    tried = hindcast(grey_BThw, wide_RB2hw, newest_RB2hw)
     residual_BThw = squash(tried.residual_BThw)
-    log_errors_B9hw = tried.log_errors_B9hw
-    motions = [_surest(estimates, log_errors_B9hw[:, tries]) for tries in MOTION_ERRORS]
-    velocities_B4hw = torch.cat(motions, dim=1)
+    log_errors_B14hw = tried.log_errors_B14hw
+    estimates = (wide_RB2hw[0], newest_RB2hw[0])
+    # The second motion counts what is 3 ahead for nothing: it follows what changed of late.
+    velocities_B4hw = torch.cat(
+        [
+            _surest(estimates, log_errors_B14hw, trials)
+            for trials in (MOTION_TRIALS, MOTION_TRIALS[:2])
+        ],
+        dim=1,
+    )
     still_B2hw = torch.stack((grey_BThw[:, -1], grey_BThw.mean(dim=1)), dim=1)
     cells_B4XX = shrink(velocities_B4hw, PATCH)
-    moving = (residual_BThw[:, -1:], log_errors_B9hw[:, :MOVING], tried.uncertainty_B1hw)
+    moving = (residual_BThw[:, -1:], log_errors_B14hw[:, :MOVING], tried.uncertainty_B1hw)
     scene = Scene(
         last_BCHW,
         mean_BCHW,
@@ -82,10 +100,10 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
         blurs(last_BChw),
         still_B2hw,
         torch.cat(moving, dim=1),
-        log_errors_B9hw[:, MOVING:],
+        log_errors_B14hw[:, MOVING:],
         velocities_B4hw,
         cells_B4XX / (1 + cells_B4XX.abs()),
-        shrink(log_errors_B9hw, PATCH) / LOG_UNIT + 1,
+        shrink(log_errors_B14hw, PATCH) / LOG_UNIT + 1,
         size,
         scale,
     )
@@ -93,9 +111,13 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
     return scene, torch.stack(maps, dim=2).flatten(0, 1)
 
 
-def _surest(estimates: tuple[Tensor, Tensor], log_errors_B3hw: Tensor) -> Tensor:
-    """Both estimates of a velocity and 0, weighted by the inverse squares of their errors."""
-    # A softmax of logs: the combination of forecasts of Bates & Granger (1969).
-    weights_B3hw = torch.softmax(-2 * log_errors_B3hw, dim=1)
+def _surest(
+    estimates: tuple[Tensor, Tensor], log_errors_B14hw: Tensor, trials: Sequence[tuple[int, ...]]
+) -> Tensor:
+    """Both estimates of a velocity and 0, weighted by a power of their inverse errors in trials."""
+    log_errors_B3hw = torch.stack([log_errors_B14hw[:, tried] for tried in trials]).mean(dim=0)
+    # Errors of single pixels are noisy; a softmax of logs is that of powers.
+    weights_B3HW = torch.softmax(-SURENESS * shrink(log_errors_B3hw, FINE), dim=1)
+    weights_B3hw = enlarge(weights_B3HW, FINE)
     first_B2hw, second_B2hw = estimates
     return weights_B3hw[:, :1] * first_B2hw + weights_B3hw[:, 1:2] * second_B2hw
