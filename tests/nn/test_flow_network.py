@@ -18,6 +18,7 @@ from framecast.nn.forecasters.flow.candidates import (
     hindcast,
     shrink,
     squash,
+    taken_along,
     to_cells,
     to_pixels,
     with_detail,
@@ -120,14 +121,25 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
         hidden, _ = network._recur(state, after.lead_B)
         motion = network._move(state, hidden, after.lead_B)
     grey, last = context[:, :, 0], context[:, -1]
-    wide = lucas_kanade(grey, 5.0)
-    newest = lucas_kanade(grey[:, -2:], 2.5)
-    errors = hindcast(grey, torch.cat((wide, newest), dim=1)).log_errors_B9hw.exp()
-    # Both estimates and standing still, by their errors over the context and in its newest frame
+    wide = lucas_kanade(grey, 5.0, (0, 1, 3))
+    newest = lucas_kanade(grey, 2.5, (0, 1, 3), 2)
+    logs = hindcast(grey, wide, newest).log_errors_B14hw
+    # Both estimates and standing still, by their errors over all steps, 1 ahead and 3 ahead
+    over_all, near, far = (logs[:, trial] for trial in ((0, 3, 10), (4, 5, 12), (6, 7, 13)))
+
+    def weighted(log_errors):
+        inverse = F.avg_pool2d(log_errors, 4).softmin(dim=1)
+        assert inverse.amax(dim=1).min() < 0.99, "a choice, not only a winner"
+        return inverse
+
     first, second = (
-        (wide / errors[:, [a]] ** 2 + newest / errors[:, [b]] ** 2)
-        / (1 / errors[:, [a, b, c]] ** 2).sum(dim=1, keepdim=True)
-        for a, b, c in ((0, 3, 6), (4, 5, 8))
+        (enlarge(weighted(5 * mean)[:, :2, None].flatten(1, 2), 4)[:, :, None] * estimates).sum(
+            dim=1
+        )
+        for mean, estimates in (
+            ((over_all + near + far) / 3, torch.stack((wide[0], newest[0]), dim=1)),
+            ((over_all + near) / 2, torch.stack((wide[0], newest[0]), dim=1)),
+        )
     )
     torch.testing.assert_close(after.scene.velocities_B4hw, torch.cat((first, second), dim=1))
     soft, blurred = (
@@ -144,8 +156,8 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
     for place, wanted in expected.items():
         torch.testing.assert_close(found.small_BChw[place], wanted, atol=1e-4, rtol=0)
     # All of the second trajectory is straight but for its last step, which the layers correct.
-    carried, _ = carried_velocity(shrink(second, FINE) / FINE, after.lead_B)
-    straight = motion.velocities_B2hw[1] + enlarge(FINE * carried, FINE)
+    taken, _ = taken_along(second, after.lead_B)
+    straight = motion.velocities_B2hw[1] + taken
     torch.testing.assert_close(two, -straight)
     # The turn that the layers add is part of the motion: without it the displacement is another.
     unturned = advect(state.displacement_B2hw, first)
@@ -199,36 +211,85 @@ def test_along_the_second_motion_things_keep_moving_over_a_still_background():
     assert arriving[5:7, 3].max() < 0.3 and arriving[5:7, 6:8].min() > 0.9
 
 
-def test_hindcasts_are_how_candidates_would_have_done():
-    context, _ = textures((1.0, 0.0), size=(32, 40))
-    grey = context[:, :, 0]
-    along, across = (
-        torch.tensor(velocity).view(1, 2, 1, 1).expand(2, 2, 32, 40)
-        for velocity in ((1.0, 0.0), (0.0, -2.0))
+def test_velocities_are_taken_along_with_their_detail():
+    """A thing whose outline is finer than the cells in which velocities are carried."""
+    velocity = torch.zeros(1, 2, 48, 64)
+    velocity[:, 0, 13:35, 10:31] = 2
+    found, arriving = taken_along(velocity, torch.tensor([4]))
+    expected = velocity.roll(8, dims=3)
+    means, wanted = carried_velocity(shrink(velocity, FINE) / FINE, torch.tensor([4]))
+    torch.testing.assert_close(arriving, wanted)
+    off, coarsely_off = ((v - expected).abs().mean() for v in (found, FINE * enlarge(means, FINE)))
+    assert off < 0.7 * coarsely_off
+    torch.testing.assert_close(
+        found[..., 18:30, 24:34], expected[..., 18:30, 24:34], atol=0.1, rtol=0
     )
-    found = hindcast(grey, torch.cat((along, across), dim=1))
-    carried, crossed = (advance(grey[:, :-1], velocity) for velocity in (along, across))
+
+
+def test_hindcasts_are_how_candidates_would_have_done():
+    context, _ = textures((1.0, 0.0), size=(64, 72))
+    grey = context[:, :, 0]
+    # Estimates from all frames, without the newest, without the newest three: all different
+    along, across = (
+        [torch.tensor(velocity).view(1, 2, 1, 1).expand(2, 2, 64, 72) for velocity in velocities]
+        for velocities in (
+            ((1.0, 0.0), (1.0, 0.5), (0.75, 0.0)),
+            ((0.0, -2.0), (0.5, -1.0), (0.0, 0.5)),
+        )
+    )
+    found = hindcast(grey, torch.stack(along), torch.stack(across))
+    carried, crossed = (advance(grey[:, :-1], both[0]) for both in (along, across))
     torch.testing.assert_close(found.residual_BThw[:, 1:], grey[:, 1:] - carried)
     assert not found.residual_BThw[:, 0].any()
+    torch.testing.assert_close(found.change_BThw[:, 1:], grey.diff(dim=1))
     assert not found.change_BThw[:, 0].any()
-    torch.testing.assert_close(found.change_BThw[:, 1:], grey[:, 1:] - grey[:, :-1])
+
+    def soft(frames, sigma):
+        kind = {"mode": "nearest", "truncate": 3.0}
+        return torch.from_numpy(ndimage.gaussian_filter(frames, (0, 0, sigma, sigma), **kind))
+
+    last, before, far = grey[:, -1:], grey[:, -2:-1], grey[:, -4:-3]
     misses = {
         0: grey[:, 1:] - carried,
+        1: grey[:, 1:] - soft(carried, 1.5),
+        2: grey[:, 1:] - soft(carried, 4.0),
         3: grey[:, 1:] - crossed,
-        4: (grey[:, 1:] - carried)[:, -1:],
-        5: (grey[:, 1:] - crossed)[:, -1:],
-        6: grey[:, 1:] - grey[:, :-1],
-        7: grey - grey.mean(dim=1, keepdim=True),
-        8: grey[:, -1:] - grey[:, -2:-1],
+        4: last - advance(before, along[1]),
+        5: last - advance(before, across[1]),
+        6: last - advance(far, 3 * along[2]),
+        7: last - advance(far, 3 * across[2]),
+        8: last - soft(advance(far, 3 * along[2]), 4.0),
+        9: last - soft(advance(far, 3 * along[2]), 1.5),
+        10: grey[:, 1:] - grey[:, :-1],
+        11: grey - grey.mean(dim=1, keepdim=True),
+        12: last - before,
+        13: last - far,
     }
+    assert len(misses) == constants.HINDCASTS
     for place, miss in misses.items():
         squares = miss.square().mean(dim=1).numpy()
         nearby = ndimage.gaussian_filter(squares, (0, 2, 2), mode="nearest", radius=(0, 6, 6))
         expected = np.log(nearby + 1e-5)
-        np.testing.assert_allclose(found.log_errors_B9hw[:, place], expected, atol=1e-3)
-    inside = found.log_errors_B9hw[..., 8:-8, 8:-8]
-    assert (inside[:, 0] < inside[:, 6] - 1).all(), "what moves is forecast better carried along"
+        # Along the newest motion nothing arrives at the border that it leaves.
+        inside = (..., slice(16, -16), slice(16, -16)) if place in (5, 7) else ...
+        found_here = found.log_errors_B14hw[:, place]
+        np.testing.assert_allclose(found_here[inside], expected[inside], atol=2e-3)
+    inside = found.log_errors_B14hw[..., 8:-8, 8:-8]
+    assert (inside[:, 0] < inside[:, 10] - 1).all(), "what moves is forecast better carried along"
     assert (inside[:, 0] < inside[:, 2]).all(), "and sharp"
+
+
+@pytest.mark.parametrize("frames", [2, 3, 4])
+def test_short_contexts_are_tried_as_far_ahead_as_they_reach(frames):
+    context, _ = textures((1.5, -0.75))
+    grey = context[:, -frames:, 0]
+    withheld = (0, *constants.WITHHELD)
+    wide, newest = lucas_kanade(grey, 5.0, withheld), lucas_kanade(grey, 2.5, withheld, 2)
+    logs = hindcast(grey, wide, newest).log_errors_B14hw
+    miss = (grey[:, -1:] - grey[:, :1]).square().numpy()  # 3 frames back, or the first
+    nearby = ndimage.gaussian_filter(miss, (0, 0, 2, 2), mode="nearest", radius=(0, 0, 6, 6))
+    np.testing.assert_allclose(logs[:, 13:], np.log(nearby + 1e-5), atol=1e-3)
+    assert (logs[:, 6].mean() < logs[:, 13].mean() - 1) and torch.isfinite(logs).all()
 
 
 def test_the_blend_and_its_spread_have_the_derivatives_of_the_plain_expression():
@@ -417,5 +478,5 @@ def test_in_bfloat16_motion_and_candidates_stay_exact():
 def test_errors_below_the_floor_count_as_none():
     """8-bit noise of half a grey level does not make a still place look uncertain."""
     quiet = torch.rand(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)) / 255
-    found = hindcast(quiet, torch.zeros(1, 4, 16, 16))
-    assert (found.log_errors_B9hw - np.log(candidates.LOG_FLOOR)).abs().max() < 1
+    found = hindcast(quiet, *torch.zeros(2, 3, 1, 2, 16, 16))
+    assert (found.log_errors_B14hw - np.log(candidates.LOG_FLOOR)).abs().max() < 1

@@ -166,6 +166,18 @@ def test_lucas_kanade_believes_newer_pairs_more():
     assert inner.mean().item() == pytest.approx((2 + 0.7 * 1) / 1.7, abs=0.05)
 
 
+@pytest.mark.parametrize("looked_at", [None, 2, 3])
+def test_estimates_without_the_newest_frames_are_those_of_the_frames_before(looked_at):
+    frames = torch.stack([translating(6, 48, 56, (1.0, -0.5), seed=seed) for seed in (0, 1)])
+    found = lucas_kanade(frames, 2.5, (0, 1, 3, 5), looked_at)
+    assert found.shape == (4, 2, 2, 48, 56)
+    # Two frames are always seen, so that 5 withheld are 4.
+    for velocity, withheld in zip(found, (0, 1, 3, 4), strict=True):
+        seen = frames[:, : 6 - withheld]
+        expected = lucas_kanade(seen[:, -(looked_at or 6) :], 2.5)[0]
+        torch.testing.assert_close(velocity, expected, atol=1e-4, rtol=0)
+
+
 def test_lucas_kanade_gives_each_clip_its_own_motion():
     slow, fast = translating(3, 48, 56, (1.0, 0.0)), translating(3, 48, 56, (-3.0, 2.0), seed=1)
     together = motion_of(torch.stack((slow, fast)))

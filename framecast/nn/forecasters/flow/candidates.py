@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from framecast.nn.autocast import as_given
 from framecast.nn.forecasters.flow.constants import (
     BLURS,
     ERROR_SIGMA,
@@ -37,6 +38,9 @@ of 255."""
 
 UNKNOWN = 1e-4
 """Mean squared error assumed of all hindcasts where one frame is the whole context."""
+
+SMALL = 80
+"""Side up to which maps are enlarged by matrix products."""
 
 
 class Hindcast(NamedTuple):
@@ -226,7 +230,20 @@ def enlarge(maps_BCHW: Tensor, factor: int) -> Tensor:
     """Interpolate bilinearly to `factor` pixels for one along each side."""
     if factor == 1:
         return maps_BCHW
-    return F.interpolate(maps_BCHW, scale_factor=factor, mode="bilinear")
+    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    if traced or max(maps_BCHW.shape[-2:]) > SMALL:
+        return F.interpolate(maps_BCHW, scale_factor=factor, mode="bilinear")
+    # Rows times maps times columns takes a fifth of the time on a CPU, forward and backward.
+    with as_given(maps_BCHW.device):
+        rows, columns = (
+            F.interpolate(
+                torch.eye(side, dtype=maps_BCHW.dtype, device=maps_BCHW.device)[None],
+                scale_factor=factor,
+                mode="linear",
+            )[0]
+            for side in maps_BCHW.shape[-2:]
+        )
+        return rows.mT @ maps_BCHW @ columns
 
 
 def to_cells(maps_BCHW: Tensor, side: int) -> Tensor:
