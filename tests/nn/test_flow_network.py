@@ -127,20 +127,16 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
     # Both estimates and standing still, by their errors over all steps, 1 ahead and 3 ahead
     over_all, near, far = (logs[:, trial] for trial in ((0, 3, 10), (4, 5, 12), (6, 7, 13)))
 
-    def weighted(log_errors):
-        inverse = F.avg_pool2d(log_errors, 4).softmin(dim=1)
-        assert inverse.amax(dim=1).min() < 0.99, "a choice, not only a winner"
-        return inverse
+    def weighed(log_errors, one, two):
+        inverse = F.softmin(5 * F.avg_pool2d(log_errors, 4), dim=1)
+        share_one, share_two, _ = F.interpolate(inverse, scale_factor=4, mode="bilinear").split(
+            1, 1
+        )
+        return share_one * one + share_two * two
 
-    first, second = (
-        (enlarge(weighted(5 * mean)[:, :2, None].flatten(1, 2), 4)[:, :, None] * estimates).sum(
-            dim=1
-        )
-        for mean, estimates in (
-            ((over_all + near + far) / 3, torch.stack((wide[0], newest[0]), dim=1)),
-            ((over_all + near) / 2, torch.stack((wide[0], newest[0]), dim=1)),
-        )
-    )
+    first = weighed((over_all + near + far) / 3, wide[0], newest[0])
+    second = weighed((over_all + near) / 2, wide[0], newest[0])
+    assert (first - second).abs().max() > 0.01
     torch.testing.assert_close(after.scene.velocities_B4hw, torch.cat((first, second), dim=1))
     soft, blurred = (
         torch.from_numpy(
@@ -220,10 +216,9 @@ def test_velocities_are_taken_along_with_their_detail():
     means, wanted = carried_velocity(shrink(velocity, FINE) / FINE, torch.tensor([4]))
     torch.testing.assert_close(arriving, wanted)
     off, coarsely_off = ((v - expected).abs().mean() for v in (found, FINE * enlarge(means, FINE)))
-    assert off < 0.7 * coarsely_off
-    torch.testing.assert_close(
-        found[..., 18:30, 24:34], expected[..., 18:30, 24:34], atol=0.1, rtol=0
-    )
+    assert off < 0.9 * coarsely_off
+    inside = (..., slice(16, 32), slice(20, 36))
+    torch.testing.assert_close(found[inside], expected[inside], atol=0.3, rtol=0)
 
 
 def test_hindcasts_are_how_candidates_would_have_done():
@@ -336,6 +331,19 @@ def test_cells_are_those_of_pixel_unshuffle_and_back():
     maps = torch.rand(2, 3, 8, 12)
     torch.testing.assert_close(to_cells(maps, 4), F.pixel_unshuffle(maps, 4), rtol=0, atol=0)
     torch.testing.assert_close(to_pixels(to_cells(maps, 4), 4), maps, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("size", "factor"), [((5, 7), 4), ((3, 2), 2), ((1, 6), 4), ((82, 3), 2)])
+def test_enlarging_is_bilinear_interpolation_with_its_derivative(size, factor):
+    maps = torch.rand(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    scale = torch.rand(2, 3, *(factor * side for side in size), dtype=torch.float64)
+    plain = F.interpolate(maps, scale_factor=factor, mode="bilinear")
+    found = enlarge(maps, factor)
+    torch.testing.assert_close(found, plain)
+    gradients = (torch.autograd.grad((frame * scale).sum(), maps) for frame in (found, plain))
+    torch.testing.assert_close(*gradients)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(enlarge(maps.float(), factor), plain.float())
 
 
 def test_squash_is_odd_steep_at_zero_and_bounded():

@@ -29,7 +29,7 @@ def _encode(build: CostBuilder) -> None:
         build.maps("C", 2 * len(flow.WINDOW_SIGMAS), 1),
         macs=B * _classical_macs(build),
         saved=0,
-        workspace=(26 * max(T - 1, 1) + 16) * size(build.maps("C", 1, 1)),
+        workspace=(33 * max(T - 1, 1) + 16) * size(build.maps("C", 1, 1)),
     )
     fine = build.maps("E", flow.CONTEXT_MAPS * flow.FINE**2, flow.FINE, N=B * T)
     build.conv("embed", fine, "E", flow.EMBEDDING, kernel=3)

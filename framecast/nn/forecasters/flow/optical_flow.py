@@ -190,13 +190,9 @@ def _moments(
     """
     places_B2HW = places(velocity_B2HW, -1)
     moved_BTHW = sample(older_BTHW, places_B2HW)
-    # Central differences of the mean of both frames: half the spacing, half the sum.
-    quarter = (moved_BTHW + newer_BTHW) / 4
-    wide = F.pad(quarter, (1, 1, 0, 0), mode="replicate")
-    high = F.pad(quarter, (0, 0, 1, 1), mode="replicate")
-    gx = wide[..., 2:] - wide[..., :-2]
-    gy = high[..., 2:, :] - high[..., :-2, :]
     gt = newer_BTHW - moved_BTHW
+    gx, gy = _slopes(moved_BTHW + newer_BTHW)
+    del moved_BTHW  # each of these takes as much as all frames
     # Weighted once, then summed over pairs: a stack of all five would be copied and read twice.
     wx, wy = gx * weight_BT11, gy * weight_BT11
     factors = ((wx, gx), (wx, gy), (wy, gy), (wx, gt), (wy, gt))
@@ -204,6 +200,14 @@ def _moments(
     # What came from outside the frame is a repeated border, which says nothing about motion.
     inside_B1HW = places_B2HW.abs().amax(dim=1, keepdim=True) <= 1
     return moments_B5HW * inside_B1HW
+
+
+def _slopes(sum_BTHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Central differences along x and along y of the mean of two frames, given their sum."""
+    quarter = sum_BTHW / 4  # half the spacing, half the sum
+    wide = F.pad(quarter, (1, 1, 0, 0), mode="replicate")
+    high = F.pad(quarter, (0, 0, 1, 1), mode="replicate")
+    return wide[..., 2:] - wide[..., :-2], high[..., 2:, :] - high[..., :-2, :]
 
 
 def _increment(moments_B5HW: Tensor) -> Tensor:
