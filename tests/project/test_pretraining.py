@@ -12,7 +12,7 @@ from framecast.prediction.checkpoint import load_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from tests.benchmarks import pretrain, scenes
 from tests.benchmarks.pretrain import Pretraining, relative_error
-from tests.benchmarks.shared.scene_batches import SceneBatches
+from tests.benchmarks.shared.scene_batches import SceneBatches, appear
 from tests.benchmarks.shared.scene_scores import score_scenes, summary, table
 from tests.benchmarks.shared.scenes import Scene, read_scenes, split_scenes, windows
 from tests.benchmarks.shared.synthetic_scenes import SyntheticScenes
@@ -99,6 +99,22 @@ def test_a_batch_is_a_function_of_seed_and_step(folder, tmp_path):
     assert not torch.equal(one, batches[6])
     assert not torch.equal(one, SceneBatches(given, 3, seed=8)[5])
     torch.testing.assert_close(next(batches.from_step(5, 0)), one, rtol=0, atol=0)
+
+
+def test_parts_of_another_window_appear_at_once_and_stay_or_vanish():
+    random = np.random.default_rng(0)
+    stayed, vanished = 0, 0
+    for _ in range(20):
+        window_THW = np.zeros((18, 40, 40), np.float32)
+        appear(random, window_THW, np.ones((18, 40, 40), np.float32))
+        rows, columns = (window_THW.any(axis=(0, axis)) for axis in (2, 1))
+        assert min(rows.sum(), columns.sum()) >= 5
+        # One rectangle, all of it in the same frames, which are one after another.
+        shown_T = window_THW.any(axis=(1, 2))
+        assert window_THW.sum() == shown_T.sum() * rows.sum() * columns.sum() > 0
+        assert not shown_T[0] and np.diff(shown_T.astype(int)).clip(0).sum() == 1
+        stayed, vanished = stayed + shown_T[-1], vanished + (not shown_T[-1])
+    assert stayed > vanished > 0
 
 
 @pytest.mark.parametrize("kind", range(5))

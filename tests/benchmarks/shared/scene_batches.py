@@ -60,7 +60,7 @@ class SceneBatches(Dataset):
         for _ in range(self.batch):
             windows.append(window())
             if random.random() < SUDDEN:
-                _appear(random, windows[-1], window())
+                appear(random, windows[-1], window())
             if random.random() < HELD:
                 windows[-1] = windows[-1][_held_frames(random, len(windows[-1]))]
         return torch.from_numpy(np.stack(windows)).unsqueeze(2)
@@ -101,14 +101,14 @@ def real_window(random: Generator, kinds: dict[str, list[Scene]]) -> np.ndarray:
     return np.ascontiguousarray(window_THW, dtype=np.float32)
 
 
-def _appear(random: Generator, window_THW: np.ndarray, other_THW: np.ndarray) -> None:
+def appear(random: Generator, window_THW: np.ndarray, other_THW: np.ndarray) -> None:
     """Show a rectangle of `other_THW` from some frame on, in place."""
     length, side, _ = window_THW.shape
     first = int(random.integers(1, length))
-    last = int(random.integers(first, length)) if random.random() < BRIEF else length
+    end = int(random.integers(first + 1, length + 1)) if random.random() < BRIEF else length
     height, width = random.integers(side // 8, side + 1, 2)
     y, x = random.integers(side - height + 1), random.integers(side - width + 1)
-    part = (slice(first, last), slice(y, y + height), slice(x, x + width))
+    part = (slice(first, end), slice(y, y + height), slice(x, x + width))
     window_THW[part] = other_THW[part]
 
 
