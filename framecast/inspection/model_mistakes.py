@@ -23,6 +23,10 @@ from framecast.inspection.sizes import show_shape as show
 # Frames have at most this many channels: grey, grey and alpha, RGB, RGB and alpha
 FEW_CHANNELS = 4
 
+# Pixels a side below which nothing is an image: in a series cut into parts, (1, 32, 9) are one row,
+# time steps and features, and no grey picture of 32 x 9
+SMALLEST_IMAGE = 16
+
 
 def place(node: Node) -> str:
     """A layer's name, with its line if it has one."""
@@ -251,7 +255,7 @@ def _order_problems(node: Node, shape: Shape, data_format: str) -> Iterator[Prob
     many, (rows, columns) = channels > FEW_CHANNELS, axes[:2]
     steps = shape[1] if lead == 2 else None
     what = change = ""
-    if many and other <= FEW_CHANNELS:
+    if many and other <= FEW_CHANNELS and min(axes[:2] if first else axes[1:]) >= SMALLEST_IMAGE:
         name = "channels_last" if first else "channels_first"
         what = (
             f"is fed {show(shape)}, which looks {name}: read as {data_format} its frames have "

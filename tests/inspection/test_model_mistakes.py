@@ -303,6 +303,14 @@ def test_a_shortcut_that_leaves_out_every_other_pixel_gets_no_warning():
     assert report.findings == () and report.output[1:] == (16, 16, 4)
 
 
+def test_a_series_cut_into_parts_is_no_grey_picture():
+    """4 parts of 32 time steps of 9 features; 1 x 64 x 64 is a grey picture."""
+    report = look("ConvLSTM2D(64, (1, 3), activation='relu', input_shape=(4, 1, 32, 9))")
+    assert report.findings == () and report.output[1:] == (1, 30, 64)
+    picture = look("ConvLSTM2D(64, (1, 3), input_shape=(4, 1, 64, 64))")
+    assert "looks channels_first" in str(picture.findings[0])
+
+
 def test_one_mistake_does_not_hide_the_next():
     report = look(f"{LAST}, ConvLSTM2D(8, 3), Conv2D(2, 4, padding='same'), Reshape((3, 3))")
     told = [re.sub(r" .*", "", str(finding)) for finding in report.findings]
