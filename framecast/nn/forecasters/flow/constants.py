@@ -52,8 +52,8 @@ MOTION_TRIALS = ((0, 3, 10), (4, 5, 12), (6, 7, 13))
 """Errors of the wide estimate, the newest, and standing still: over all steps, 1 and 3 ahead."""
 
 SURENESS = 5.0
-"""Power of the mean of these by whose inverse motions are weighted: steeper than Bates & Granger's
-(1969) 1, since the errors of a wrong motion are much the same everywhere."""
+"""Power of their geometric mean by whose inverse motions are weighted. Bates & Granger (1969) take
+1; of 2 to 8, 5 forecast held-out scenes best at early and late lead times together."""
 
 HINDCAST_OF = (0, 1, 2, 2, 3, 1, 0, 10, 11, 2)
 """The hindcast whose error stands for each candidate's, to begin with."""

@@ -81,7 +81,7 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
     residual_BThw = squash(tried.residual_BThw)
     log_errors_B14hw = tried.log_errors_B14hw
     estimates = (wide_RB2hw[0], newest_RB2hw[0])
-    # The second motion counts what is 3 ahead for nothing: it follows what changed of late.
+    # The second motion leaves out the errors 3 ahead: it follows what changed of late.
     velocities_B4hw = torch.cat(
         [
             _surest(estimates, log_errors_B14hw, trials)
