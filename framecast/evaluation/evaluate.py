@@ -179,8 +179,8 @@ def _task_notes(task: Task) -> Iterator[str]:
     trained_horizon = int(forecaster.config.data.horizon)
     if task.shape.horizon > trained_horizon:
         yield (
-            f"horizon {task.shape.horizon} goes beyond the {trained_horizon} frames the model was "
-            "trained on"
+            f"horizon {task.shape.horizon} goes beyond the {counted(trained_horizon, 'frame')} the "
+            "model was trained on"
         )
     if len(task.windows) < len(task.found):
         budget = task.request.minutes

@@ -12,6 +12,7 @@ from framecast.config.brightness_scale import read_scale
 from framecast.errors import ExportMismatchError
 from framecast.export.request import ExportReport, ExportRequest
 from framecast.runtime.output_files import check_target, write_whole
+from framecast.runtime.text import counted
 from framecast.video.frame_style import FrameStyle, rgb
 from framecast.video.frame_times import lead_label, moment_names
 from framecast.video.readers.base import FrameSource
@@ -151,7 +152,7 @@ def _read_values_back(path: Path, source: FrameSource, frames: int) -> str:
                 f"{path}: frame {number} comes back with other values",
                 remedy="choose another format",
             )
-    return f"read back: {frames} frames, all exact"
+    return f"read back: {counted(frames, 'frame')}, all exact"
 
 
 def _read_back(path: Path, written: Iterator[np.ndarray], frames: int) -> str:
@@ -169,11 +170,11 @@ def _read_back(path: Path, written: Iterator[np.ndarray], frames: int) -> str:
         difference = rgb(found_HWC)[:height, :width].astype(np.float64) - expected_HWC
         squares += float(np.square(difference / 255).mean())
     if squares == 0:
-        return f"read back: {frames} frames, all exact"
+        return f"read back: {counted(frames, 'frame')}, all exact"
     psnr = 10 * math.log10(frames / squares)
     if psnr < LEAST_PSNR:
         raise ExportMismatchError(
             f"{path}: frames come back with a PSNR of {psnr:.1f} dB only",
             remedy="choose another format",
         )
-    return f"read back: {frames} frames, PSNR {psnr:.1f} dB"
+    return f"read back: {counted(frames, 'frame')}, PSNR {psnr:.1f} dB"

@@ -114,7 +114,8 @@ def assumptions(
     if fps is None and request.fps is None:
         yield f"{name} has no frame rate: {DEFAULT_FPS:g} per second is assumed, --fps sets another"
     if horizon > int(data.horizon):
-        yield f"horizon {horizon} goes beyond the {data.horizon} frames the model was trained on"
+        trained = counted(int(data.horizon), "frame")
+        yield f"horizon {horizon} goes beyond the {trained} the model was trained on"
 
 
 def open_clip(
@@ -231,7 +232,7 @@ def forecast_source(
     start = _usual_start(info, reach, request.compare) if request.start is None else request.start
     if start < 0 or start + reach > info.frames:
         raise SourceError(
-            f"{info.path}: has {info.frames} frames, {max(start, 0) + reach} are needed "
+            f"{info.path}: has {counted(info.frames, 'frame')}, {max(start, 0) + reach} are needed "
             f"({_needs(data, max(start, 0), future)})",
             remedy=_remedy(request),
         )

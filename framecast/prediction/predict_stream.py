@@ -20,6 +20,7 @@ from framecast.errors import InterruptedRunError, SourceError
 from framecast.prediction.predict_clip import assumptions, model_notes, open_clip, shown_as
 from framecast.prediction.request import PredictionRequest
 from framecast.runtime.interrupts import interrupts
+from framecast.runtime.text import counted
 from framecast.video.frame_size import parse_size
 from framecast.video.frame_times import lead_label
 from framecast.video.readers.live import Feed, is_live, open_live
@@ -120,7 +121,7 @@ def open_feed(forecaster: FrameForecaster, source: Path, request: PredictionRequ
     info, start = clip.info, request.start or 0
     if start >= info.frames:
         raise SourceError(
-            f"{info.path}: has {info.frames} frames, --start is {start}",
+            f"{info.path}: has {counted(info.frames, 'frame')}, --start is {start}",
             remedy="use an earlier --start",
         )
     notes = (*info.notes, *model_notes(forecaster, info, request.horizon or 1))

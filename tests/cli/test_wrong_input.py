@@ -263,6 +263,9 @@ WRONG = {
     "too short to predict": ("predict {model} {made} -o {out}", SOURCE,
         "frames: has 2 frames, 3 are needed (3 of context); use a longer clip",
         lambda here: folder(here, 2)),
+    "a single frame": ("predict {model} {made} -o {out}", SOURCE,
+        "frames: has 1 frame, 3 are needed (3 of context); use a longer clip",
+        lambda here: folder(here, 1)),
     "too short to compare": ("predict {model} {made} -o {out} --compare", SOURCE,
         "has 5 frames, 7 are needed (3 of context + 4 of truth); use a smaller --horizon or a "
         "longer clip", lambda here: folder(here, 5)),
