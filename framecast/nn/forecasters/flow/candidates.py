@@ -29,6 +29,7 @@ from framecast.nn.forecasters.flow.optical_flow import (
     advect,
     carried_velocity,
     gaussian_blur,
+    is_traced,
     warp,
 )
 
@@ -230,8 +231,7 @@ def enlarge(maps_BCHW: Tensor, factor: int) -> Tensor:
     """Interpolate bilinearly to `factor` pixels for one along each side."""
     if factor == 1:
         return maps_BCHW
-    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
-    if traced or maps_BCHW.device.type != "cpu" or max(maps_BCHW.shape[-2:]) > SMALL:
+    if is_traced() or maps_BCHW.device.type != "cpu" or max(maps_BCHW.shape[-2:]) > SMALL:
         return F.interpolate(maps_BCHW, scale_factor=factor, mode="bilinear")
     # Rows times maps times columns takes a fifth of the time, forward and backward.
     with as_given(maps_BCHW.device):

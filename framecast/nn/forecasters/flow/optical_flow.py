@@ -223,16 +223,20 @@ def _increment(moments_B5HW: Tensor) -> Tensor:
 def gaussian_blur(image_BCHW: Tensor, sigma: float) -> Tensor:
     """Blur every channel with a Gaussian of `sigma` pixels, borders replicated; same shape out."""
     radius, (B, C, H, W) = blur_radius(sigma), image_BCHW.shape
-    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
     # As channels of one image, images take a third of the time. Exported convolutions need a fixed
     # number of channels, while B may be free.
-    folded = image_BCHW if traced else image_BCHW.reshape(1, B * C, H, W)
+    folded = image_BCHW if is_traced() else image_BCHW.reshape(1, B * C, H, W)
     channels = int(folded.shape[1])
     kernel_C11K = _gaussian(sigma, channels, like=image_BCHW)
     # A Gaussian is separable: 2 passes over a line of pixels, not one over a square.
     padded = F.pad(folded, (radius,) * 4, mode="replicate")
     rows = F.conv2d(padded, kernel_C11K, groups=channels)
     return F.conv2d(rows, kernel_C11K.transpose(2, 3), groups=channels).view_as(image_BCHW)
+
+
+def is_traced() -> bool:
+    """Whether a graph is being made, which must hold for other batches and sizes, too."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
 def _gaussian(sigma: float, channels: int, like: Tensor) -> Tensor:
