@@ -20,7 +20,7 @@ import numpy as np
 
 from framecast.config.argument_types import as_path
 from framecast.errors import UsageError
-from framecast.runtime.text import aligned
+from framecast.runtime.text import aligned, counted
 
 if TYPE_CHECKING:
     from framecast.evaluation.report import Report
@@ -75,7 +75,7 @@ class Clip:
         shown = list(FrameStyle(enlarge=factor).show(pixels_THWC))
         with TemporaryDirectory(prefix="framecast-") as scratch:
             data = write(Path(scratch, "clip.gif"), np.stack(shown), fps=self.fps).read_bytes()
-        return _figure({f"{len(self)} frames": ("gif", data)}, repr(self))
+        return _figure({counted(len(self), "frame"): ("gif", data)}, repr(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,8 +325,8 @@ def newest_context(
     first = clips_BTHWC.shape[1] - span if start is None else start
     if first < 0 or first + span > clips_BTHWC.shape[1]:
         raise UsageError(
-            f"a context of {context_length} frames spans {span}; received {clips_BTHWC.shape[1]} "
-            f"frames and start {start}",
+            f"a context of {counted(context_length, 'frame')} spans {span}; received "
+            f"{counted(clips_BTHWC.shape[1], 'frame')} and start {start}",
             remedy="give more frames, or an earlier start",
         )
     return as_given(clips_BTHWC[:, first : first + span : frame_step])

@@ -19,7 +19,7 @@ from rich.text import Text
 from framecast.cli.console import results, show_warnings
 from framecast.errors import FramecastError
 from framecast.runtime.memory import machine_memory
-from framecast.runtime.text import show_bytes
+from framecast.runtime.text import counted, show_bytes
 from framecast.runtime.versions import __version__
 
 PACKAGES = ("torch", "numpy", "opencv-python", "av", "pillow", "scenedetect", "matplotlib", "rich")
@@ -103,7 +103,8 @@ def _devices() -> Iterator[tuple[str, str]]:
     from framecast.runtime.device import pick_device, pick_precision
 
     capability = torch.backends.cpu.get_cpu_capability()
-    yield "cpu", f"{torch.get_num_threads()} of {os.cpu_count()} threads, {capability}"
+    there = counted(os.cpu_count() or 1, "thread")
+    yield "cpu", f"{torch.get_num_threads()} of {there}, {capability}"
     count = torch.cuda.device_count()
     names = [torch.cuda.get_device_properties(number) for number in range(count)]
     cards = ", ".join(f"{card.name} ({card.total_memory / 1e9:.0f} GB)" for card in names)

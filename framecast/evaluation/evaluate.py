@@ -188,7 +188,8 @@ def _task_notes(task: Task) -> Iterator[str]:
         limit = ""
         if budget is not None and len(task.windows) < asked:
             limit = f", as many as fit into {counted(budget, 'minute')}"
-        yield f"{len(task.windows)} of {len(task.found)} windows are scored, evenly spread{limit}"
+        used = f"{len(task.windows)} of {len(task.found)} windows"
+        yield f"the scores come from {used}, evenly spread{limit}"
 
 
 def _training_overlap(name: str, clip: TrainingOverlap, included: bool) -> Iterator[str]:
@@ -205,4 +206,4 @@ def _perfect_frames(scores: Mapping[str, WindowScores]) -> Iterator[str]:
     for name, score in scores.items():
         for metric in score.metrics:
             if isinstance(metric, PeakSignalToNoise) and metric.perfect:
-                yield f"{metric.perfect} frames of {name} have no error; PSNR leaves them out"
+                yield f"PSNR leaves out {counted(metric.perfect, 'frame')} of {name} without error"

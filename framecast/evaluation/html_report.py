@@ -245,8 +245,8 @@ def _interval(report: Report) -> str:
         return f"Skill {over}: {skill.value:.1%}; {are(count, 'window')} too few for an interval."
     return (
         f"Skill {over}: {skill.value:.1%} ({skill.low:.1%} to {skill.high:.1%}), a 95 % interval "
-        f"by a circular block bootstrap: {count} windows in blocks of {comparison.block} "
-        "consecutive ones, which predict a common frame, drawn 2,000 times."
+        f"by a circular block bootstrap: {count} windows in blocks of "
+        f"{comparison.block}, as many in a row as predict a common frame, drawn 2,000 times."
     )
 
 

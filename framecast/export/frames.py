@@ -160,7 +160,7 @@ def _read_back(path: Path, written: Iterator[np.ndarray], frames: int) -> str:
     source, squares = open_source(path, color="rgb"), 0.0
     if source.info.frames != frames:
         raise ExportMismatchError(
-            f"{path}: {frames} frames were written and {source.info.frames} come back",
+            f"{path}: of {counted(frames, 'frame')} written {source.info.frames} can be read back",
             remedy="choose another format",
         )
     for found_HWC, frame_HWC in zip(source.read(), written, strict=True):

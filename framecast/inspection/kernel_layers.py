@@ -141,8 +141,8 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     if groups != 1:
         if any(isinstance(count, int) and count % groups for count in (channels, filters)):
             raise LayerMistakeError(
-                f"has {groups} groups, which do not divide both {channels} channels and {filters} "
-                "filters evenly",
+                f"has groups={groups}, which do not divide both the channels ({channels}) and the "
+                f"filters ({filters}) evenly",
                 "use groups that divide both",
             )
         channels = quotient(channels, groups)

@@ -170,8 +170,8 @@ def _permute(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     dims = tuple(arguments["dims"])
     if sorted(dims) != list(range(1, len(shape))):
         raise LayerMistakeError(
-            f"has dims={dims} and gets {len(shape) - 1} axes after the batch: {show(shape)}",
-            f"name each of 1 to {len(shape) - 1} once",
+            f"has dims={dims} and gets {show(shape)}",
+            f"name each axis after the batch once, 1 to {len(shape) - 1}",
         )
     return LayerOutcome(((shape[0], *(shape[dim] for dim in dims)),))
 

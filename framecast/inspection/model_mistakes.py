@@ -19,6 +19,7 @@ from framecast.inspection.model_graph import RECURRENT, Node, state_count
 from framecast.inspection.model_report import LayerLine
 from framecast.inspection.sizes import Shape, Symbol, is_known, is_none
 from framecast.inspection.sizes import show_shape as show
+from framecast.runtime.text import counted
 
 # Frames have at most this many channels: grey, grey and alpha, RGB, RGB and alpha
 FEW_CHANNELS = 4
@@ -215,7 +216,7 @@ def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> 
     producer = recurrent_before(nodes, number)
     if producer is None or len(shape) < 3:
         return
-    if node.kind == "Flatten" and returns_sequences(nodes[producer]):
+    if node.kind == "Flatten" and returns_sequences(nodes[producer]) and shape[1] != 1:
         what = (
             f"flattens all {shape[1]} time steps together, since {nodes[producer].name} returns "
             "sequences: each step gets its own weights"
@@ -300,7 +301,7 @@ def state_problems(
     output, count = outcome.outputs[0], state_count(node.kind)
     wanted = (output[0], *output[2:]) if node.arguments["return_sequences"] else output
     if len(states) != count:
-        what = f"takes {count} tensors as initial_state and gets {len(states)}"
+        what = f"takes {counted(count, 'tensor')} as initial_state and gets {len(states)}"
         yield Problem(what, "give it [h, c]" if count == 2 else "give it h alone")
     elif wrong := [shape for shape in states if shape is not None and not _agree(shape, wanted)]:
         yield Problem(
@@ -326,8 +327,8 @@ def batch_problems(line: LayerLine, samples: int | None) -> Iterator[Problem]:
         fits = max(count for count in range(1, batch + 1) if samples % count == 0)
         other = f", {samples - samples % batch} samples" if samples > batch else ""
         yield Problem(
-            f"is stateful and keeps its batch of {batch}, but {samples} samples leave a last "
-            f"batch of {samples % batch}",
+            f"is stateful and keeps its batch of {batch}, but the last batch of "
+            f"{counted(samples, 'sample')} has {samples % batch}",
             f"use a batch of {fits}{other}, or stateful=False",
         )
 
@@ -359,8 +360,8 @@ def target_problems(
         if is_known((one, other)) and one != other:
             change = "use padding='same' and strides of 1, or crop the target"
             if axis == len(output) - 1:
-                change = f"give the last layer {other} channels, or the target {one}"
+                change = f"give the last layer {counted(other, 'channel')}, or the target {one}"
             elif axis == 1 and len(output) == 5:
-                change = f"use {one} frames as the target, as many as the input has"
+                change = f"use {counted(one, 'frame')} as the target, as many as the input has"
             yield Problem(f"{what}: {one} and {other} in axis {axis}", change)
             return

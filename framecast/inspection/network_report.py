@@ -20,7 +20,7 @@ from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, axes, totals
 from framecast.nn.forecasters.grid import grid_size, padding_unit, patch_of
 from framecast.prediction.model_files import PRETRAINED, names_model
-from framecast.runtime.text import show_bytes
+from framecast.runtime.text import counted, show_bytes
 from framecast.video.frame_size import parse_size, target_size
 
 if TYPE_CHECKING:
@@ -233,8 +233,8 @@ class _Run:
         for what, frame in padded.items():
             unit = padding_unit(model, *frame)
             bottom, right = (-side % unit for side in frame)
-            added = [f"{bottom} rows at the bottom"] if bottom else []
-            added += [f"{right} columns at the right"] if right else []
+            added = [f"{counted(bottom, 'row')} at the bottom"] if bottom else []
+            added += [f"{counted(right, 'column')} at the right"] if right else []
             if added:
                 found.append(
                     f"{what} of {_by(frame)} are padded by {' and '.join(added)}, since {cause} is "
@@ -279,7 +279,7 @@ def _clip_section(
     lines = []
     for first, *others in groups.values():
         info, shape = infos[first], sizes[first]
-        more = f" and {len(others)} more clips like it" if others else ""
+        more = f" and {counted(len(others), 'more clip')} like it" if others else ""
         count = "" if info.exact else ", frames as its header says"
         stored = axes("TCHW", info.frames, info.channels, info.height, info.width)
         lines.append(_line(info.path.name, f"{info.kind}{more}{count}", stored, dtype=info.dtype))
@@ -324,7 +324,7 @@ def _figures(training: Totals, prediction: Totals, batch: int) -> tuple[tuple[st
         "training_macs": (
             training.macs,
             f"{macs(training)} in convolutions and dense layers of one training forward pass "
-            f"({batch} windows)",
+            f"({counted(batch, 'window')})",
         ),
         "training_activation_bytes": (
             training.training_bytes,

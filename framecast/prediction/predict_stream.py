@@ -98,13 +98,14 @@ def nowcast_file(
         if made == 0:
             raise problem or _no_forecast(feed.name, stop.requested)
     target = " and ".join(map(str, targets))
+    before = f"{target} holds the {counted(made, 'forecast')} made before"
     if problem is not None:
         raise SourceError(
-            f"{problem.message}; {target} holds the {made} forecasts made before",
+            f"{problem.message}; {before}",
             remedy=problem.remedy,
         ) from problem
     if stop.requested and not is_live(str(source)):
-        raise InterruptedRunError(f"interrupted; {target} holds the {made} forecasts made before")
+        raise InterruptedRunError(f"interrupted; {before}")
     assumed = assumptions(request, horizon, feed.name, feed.fps, forecaster.config.data)
     return (*feed.notes, *assumed, *(note for writer in writers for note in writer.notes))
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from framecast.errors import CheckpointError
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.grid import tile_overlap, tile_spans
+from framecast.runtime.text import counted
 
 Predictor = Callable[[Tensor, int], Iterator[Tensor]]
 """Everything that forecasts: context (B, Tc, C, H, W) and horizon in, (B, C, H, W) frames out."""
@@ -91,7 +92,7 @@ def check_finite(frame_BCHW: Tensor, lead: int) -> None:
     """Raise CheckpointError unless all values of a frame, `lead` frames ahead, are finite."""
     if not torch.isfinite(frame_BCHW).all():
         raise CheckpointError(
-            f"the model's prediction {lead} frames ahead is not finite",
+            f"the model's prediction {counted(lead, 'frame')} ahead is not finite",
             remedy="use a smaller --horizon, or train again with a smaller --lr",
         )
 

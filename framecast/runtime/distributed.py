@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from framecast.errors import ResourceError, UsageError
 from framecast.runtime.device import pick_device
+from framecast.runtime.text import counted
 
 PATIENCE = timedelta(hours=1)
 """How long a process waits for the others, which may have more to decode."""
@@ -55,7 +56,8 @@ class Group:
         """
         if batch_size < self.size:
             raise UsageError(
-                f"a batch of {batch_size} windows cannot be shared by {self.size} processes",
+                f"a batch of {counted(batch_size, 'window')} cannot be shared by {self.size} "
+                "processes",
                 remedy=f"use --batch-size {self.size} or more, or start fewer processes",
             )
         return self.part(range(batch_size))

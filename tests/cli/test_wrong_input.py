@@ -165,7 +165,7 @@ WRONG = {
     "absent device to predict on": ("predict {model} {array} -o {out} --device cuda:99", RESOURCE,
         "device cuda:99 is not on this machine ... use --device auto"),
     "batch that no memory holds": ("train {array} {tiny} --batch-size 100000000", RESOURCE,
-        "a training batch of 100000000 crops of ... use a smaller --batch-size or --crop"),
+        "a training batch of 100,000,000 crops of ... use a smaller --batch-size or --crop"),
     "absent device to train on": ("train {array} {tiny} --device cuda:99", RESOURCE,
         "device cuda:99 is not on this machine ... use --device auto"),
     # evaluation

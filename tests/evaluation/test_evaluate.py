@@ -191,7 +191,7 @@ def test_the_horizon_and_stride_are_as_trained_unless_given(model, textured):
     report = evaluate(model, textured[:1], EvaluationRequest(horizon=2, stride=5, windows=2))
     assert (report.horizon, report.stride, report.windows_found) == (2, 5, 4)
     assert report.windows == (Window(0, 0), Window(0, 15))
-    assert "2 of 4 windows are scored, evenly spread" in report.notes
+    assert "the scores come from 2 of 4 windows, evenly spread" in report.notes
     assert len(report.scores[MODEL]["mse"]) == 2
 
 
@@ -224,9 +224,8 @@ def test_a_budget_scores_as_many_windows_as_fit_and_spreads_them(model, textured
         # In batches of other sizes sums are rounded in another order, and a pixel here and there.
         np.testing.assert_allclose(report.window_mse[name], everything.window_mse[name][rows], 1e-3)
         assert np.mean(report.scores[name]["mse"]) == pytest.approx(report.window_mse[name].mean())
-    assert f"13 of {found} windows are scored, evenly spread, as many as fit into 0.5 minutes" in (
-        report.notes
-    )
+    used = f"13 of {found} windows, evenly spread, as many as fit into 0.5 minutes"
+    assert f"the scores come from {used}" in report.notes
     assert scored(minutes=5).windows == everything.windows
     assert len(scored(minutes=1e-6).windows) == 2
 
@@ -382,10 +381,7 @@ def test_perfect_frames_are_noted_and_never_written_as_infinity(run, grey_run, t
     report = json.loads(out, parse_constant=pytest.fail)
     assert code == 0
     assert report["scores"]["last frame"]["psnr"] == [None] * HORIZON
-    assert (
-        f"{3 * HORIZON} frames of last frame have no error; PSNR leaves them out"
-        in (report["notes"])
-    )
+    assert f"PSNR leaves out {3 * HORIZON} frames of last frame without error" in report["notes"]
     assert "than the last frame" in report["summary"]
     assert "which makes no error" in report["summary"]
 

@@ -96,8 +96,8 @@ STOPS = {
     ),
     "stateful with samples left": (
         "ConvLSTM2D(8, 3, stateful=True, batch_input_shape=(8, 10, 64, 64, 1))",
-        "is stateful and keeps its batch of 8, but 100 samples leave a last batch of 4; use a "
-        "batch of 5, 96 samples, or stateful=False",
+        "is stateful and keeps its batch of 8, but the last batch of 100 samples has 4; use "
+        "a batch of 5, 96 samples, or stateful=False",
         {"samples": 100},
     ),
     # keras-team/keras#3906, the layer as it was first merged
@@ -167,8 +167,8 @@ STOPS = {
     ),
     "permute": (
         f"{FIRST}, Permute((1, 2, 3))",
-        "has dims=(1, 2, 3) and gets 4 axes after the batch: (B, 10, 64, 64, 8); name each of 1 "
-        "to 4 once",
+        "has dims=(1, 2, 3) and gets (B, 10, 64, 64, 8); name each axis after the batch once, 1 "
+        "to 4",
     ),
     # keras-team/keras#10572, "expected activation_1 to have 4 dimensions, but got ..."
     "target of every step": (
@@ -194,6 +194,11 @@ STOPS = {
         FIRST,
         "8 and 3 in axis 4; give the last layer 3 channels, or the target 8",
         {"target": "1,10,64,64,3"},
+    ),
+    "target of one channel": (
+        FIRST,
+        "8 and 1 in axis 4; give the last layer 1 channel, or the target 8",
+        {"target": "1,10,64,64,1"},
     ),
     "target of another size": (
         f"ConvLSTM2D(8, 3, {CLIP})",
@@ -345,6 +350,19 @@ def test_an_initial_state_needs_the_shape_of_the_layers_state(filters, states, s
     assert (sentence is None and not found) or sentence in found[0]
 
 
+def test_a_gru_takes_one_tensor_as_its_state():
+    code = "s = Input((8,))\nx = GRU(8)(Input((5, 3)), initial_state=[s, s])\n"
+    (found,) = inspect_graph(read_code(code, "m")).findings
+    assert "takes 1 tensor as initial_state and gets 2; give it h alone" in str(found)
+
+
+def test_one_time_step_may_be_flattened():
+    code = "Sequential([LSTM(4, return_sequences=True, input_shape=({}, 3)), Flatten()])"
+    (found,) = inspect_graph(read_code(code.format(2), "m")).findings
+    assert "flattens all 2 time steps together" in str(found)
+    assert inspect_graph(read_code(code.format(1), "m")).findings == ()
+
+
 def test_branches_of_other_sizes_cannot_be_joined():
     code = "i = Input((64, 64, 1))\nx = concatenate([Conv2D(8, 3)(i), Conv2D(8, 1)(i)])\n"
     report = inspect_graph(read_code(code, "m"))
@@ -379,7 +397,7 @@ def test_merges_broadcast_as_keras_does():
         ("Reshape([[1]])(x)", "has wrong arguments: target_shape=[[1]]; give a number for"),
         ("Embedding(3, 'x')(x)", "output_dim must be an integer of 1 or more; received 'x'"),
         ("Reshape((7, -1))(x)", "cannot reshape (5, 20, 30, 1) into (7, -1): they have 3,000 and"),
-        ("Permute((0, 1, 2, 3))(x)", "gets 4 axes after the batch: (B, 5, 20, 30, 1); name each o"),
+        ("Permute((0, 1, 2, 3))(x)", "gets (B, 5, 20, 30, 1); name each axis after the batch once"),
         ("RepeatVector(3)(x)", "put a Reshape before it that gives 1 axis after the batch"),
         ("TimeDistributed(Dense(3))(Input((4,)))", "needs a time axis, 3 axes or more, and gets"),
         ("Bidirectional(Dense(3))(x)", "wraps Dense, which is not recurrent; wrap an LSTM, GRU or"),
@@ -387,7 +405,7 @@ def test_merges_broadcast_as_keras_does():
         ("Dense(3)(Input((), batch_size=3))", "needs 2 axes or more and gets (3,); keep the feat"),
         ("x[0, 0, 0, 0, 0, 0]", "has 6 indices for (B, 5, 20, 30, 1); leave some out"),
         ("x[:, ::0]", "has a slice with a step of 0; leave the step out"),
-        ("Conv3D(3, 3, groups=2)(Concatenate()([x, x]))", "do not divide both 2 channels and 3"),
+        ("Conv3D(3, 3, groups=2)(Concatenate()([x, x]))", "do not divide both the channels (2) an"),
         ("Conv3D(2, 3, groups=0)(x)", "groups must be an integer of 1 or more; received 0; use"),
         ("DepthwiseConv2D(3, depth_multiplier='a')(x[:, 0])", "depth_multiplier must be an int"),
         ("MaxPooling3D((2, 0, 2))(x)", "pool_size must be an integer or 3 integers, each of 1"),

@@ -179,6 +179,11 @@ def test_text_and_json_of_one_line(clip):
             "right, since the coarsest cell of flow-convlstm is 16; data.crop=48 needs none",
         ),
         (
+            [info(height=63, width=79)],
+            [],
+            "^frames of 63 x 79 are padded by 1 row at the bottom and 1 column at the right, ",
+        ),
+        (
             [info()],
             [],
             "^frames of 37 x 50 are padded by 11 rows at the bottom and 14 columns at the right, "
@@ -216,6 +221,8 @@ def test_clips_alike_share_a_line_and_others_get_their_own():
     assert names == ["0", "frames", "3", "frames"]
     first = inspect_clips(clips, Config()).sections[0].lines[0]
     assert first.operation == "folder and 2 more clips like it"
+    first = inspect_clips(clips[:2], Config()).sections[0].lines[0]
+    assert first.operation == "folder and 1 more clip like it"
 
 
 def test_wrong_calls_are_refused(clip, tmp_path):

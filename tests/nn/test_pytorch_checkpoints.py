@@ -197,7 +197,7 @@ BROKEN = {
     "others are missing": lambda name: without("cell_list.0."),
     "found nothing": without,
     "found torch.int64": lambda name: changed(name, torch.Tensor.long),
-    "expected numbers on 4 axes": lambda name: changed(name, lambda w: w[0]),
+    "expected numbers of 4 dimensions": lambda name: changed(name, lambda w: w[0]),
     "do not make a ConvLSTM with an odd kernel": lambda name: changed(name, lambda w: w[..., 1:]),
     "do not make a ConvLSTM": lambda name: changed(name, lambda w: w[:-1]),
     "not finite": lambda name: changed(name, lambda w: w / 0),

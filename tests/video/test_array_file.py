@@ -157,7 +157,7 @@ def test_axes_can_be_told(path):
     save(path, MOVING[..., 0].transpose(1, 2, 0))
     np.testing.assert_array_equal(read_all(open_source(path, axes="HWT")), MOVING[..., :1])
     for axes, said in (
-        ("NTHW", "has 4 letters for 3 axes"),
+        ("NTHW", "--axes NTHW has not one letter for each axis of "),
         ("HHT", "needs T, H and W, and no letter twice"),
     ):
         with pytest.raises(UsageError, match=said):

@@ -333,3 +333,12 @@ def test_of_several_series_the_first_is_read_with_a_note(tmp_path):
 def test_complex_values_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", GREY.astype(np.complex64))
     assert "holds complex64 values" in problem(tmp_path / "a.tif")
+
+
+def test_a_page_of_another_size_is_left_out_with_a_note(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for frame in (*GREY, GREY[0, :4]):
+            file.write(frame, contiguous=False)
+    source = open_source(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_all(source)[..., 0], GREY)
+    assert source.info.notes == ("1 page is of another size and left out",)

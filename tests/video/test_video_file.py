@@ -105,7 +105,7 @@ def test_grey_content_is_found_and_colour_may_be_asked_for(tmp_path):
     path = write_video(tmp_path / "grey.mp4", grey)
     source = open_source(path)
     assert source.info.channels == 1
-    assert source.info.notes == ("read as grey, as the 5 frames looked at are",)
+    assert source.info.notes == ("read as grey: no colour in 5 frames looked at",)
     assert read_all(source).shape == (T, H, W, 1)
     assert open_source(path, color="rgb").info.channels == 3
 

@@ -17,6 +17,7 @@ from framecast.nn.cost_model.tensors import Axes, LayerRecord, axes, lengths, si
 from framecast.nn.forecasters.grid import padding_unit, paint_side, patch_of, scale_of, stem_widths
 from framecast.nn.recurrence.cost import block_of, live_elements, saved_elements, tiles_of
 from framecast.nn.shapes import FLOAT_BYTES, ConvGeometry
+from framecast.runtime.text import counted
 
 
 class CostBuilder:
@@ -177,7 +178,7 @@ class CostBuilder:
         return self.add(
             name,
             f"ConvLSTM2D {kernel}x{kernel}{f', stride {stride}' if stride > 1 else ''}"
-            f"{'' if reads_input else ' without input'}, {filters} filters: "
+            f"{'' if reads_input else ' without input'}, {counted(filters, 'filter')}: "
             f"{'h of every step, c of the last' if is_sequence else 'h and c'}",
             x,
             output,

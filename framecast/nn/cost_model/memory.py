@@ -8,7 +8,7 @@ from framecast.nn.cost_model.network import forecast_totals
 from framecast.nn.forecasters.grid import SMALLEST_TILE
 from framecast.nn.shapes import FLOAT_BYTES
 from framecast.runtime.memory import machine_memory
-from framecast.runtime.text import show_bytes
+from framecast.runtime.text import counted, show_bytes
 
 
 def check_weight_memory(model: ModelConfig, channels: int, size: tuple[int, int]) -> None:
@@ -33,7 +33,7 @@ def check_batch(
     `lengths` are `context_length` and `horizon`. Counts float32 on the CPU.
     """
     sums = forecast_totals(model, channels, size, batch=batch, **lengths)
-    what = f"a training batch of {batch} crops of {size[0]} x {size[1]} takes about"
+    what = f"a training batch of {counted(batch, 'crop')} of {size[0]} x {size[1]} takes about"
     needed = sums.training_bytes + sums.optimizer_bytes
     _refuse_above_memory(what, needed, "use a smaller --batch-size or --crop")
 
@@ -75,7 +75,7 @@ def fitting_tile(
             return side
         side //= 2
     raise ResourceError(
-        f"predicting {horizon} frames of {size[0]} x {size[1]} takes {show_bytes(whole)} whole "
-        f"and more than the {show_bytes(memory)} there are in tiles",
+        f"predicting {counted(horizon, 'frame')} of {size[0]} x {size[1]} takes "
+        f"{show_bytes(whole)} whole and more than the {show_bytes(memory)} there are in tiles",
         remedy="use a smaller --horizon, or train with a smaller --resize",
     )

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from framecast.errors import CheckpointError
 from framecast.nn.convlstm.layer import ConvLSTM2D
+from framecast.runtime.text import counted
 
 _Source = Mapping[str, Any] | str | Path
 _CONTAINERS = ("state_dict", "model_state_dict", "model")
@@ -169,7 +170,7 @@ def _weight(at: str, cell: dict[str, Tensor], name: str, axes: int = 4) -> Tenso
     if weight is None or weight.ndim != axes or not weight.is_floating_point():
         found = "nothing" if weight is None else f"{weight.dtype} {tuple(weight.shape)}"
         raise CheckpointError(
-            f"{at}.{name}: expected numbers on {axes} axes, found {found}",
+            f"{at}.{name}: expected numbers of {counted(axes, 'dimension')}, found {found}",
             remedy="the checkpoint is incomplete or another model's",
         )
     if not weight.isfinite().all():
@@ -211,8 +212,8 @@ def _check_chain(where: str, layers: list[ConvLSTM2D]) -> None:
     for index, (below, layer) in enumerate(pairwise(layers), 1):
         if layer.in_channels != below.filters:
             raise CheckpointError(
-                f"{where}: layer {index} takes {layer.in_channels} channels, the one before it "
-                f"gives {below.filters}",
+                f"{where}: layer {index} takes {counted(layer.in_channels, 'channel')}, the one "
+                f"before it gives {below.filters}",
                 remedy="the checkpoint is damaged or another model's",
             )
 

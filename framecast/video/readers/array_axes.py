@@ -52,7 +52,7 @@ class Layout:
 def given_axes(axes: str, shape: tuple[int, ...]) -> str:
     """Check letters against a shape; ValueError says what does not fit."""
     if len(axes) != len(shape):
-        raise ValueError(f"--axes {axes} has {len(axes)} letters for {len(shape)} axes {shape}")
+        raise ValueError(f"--axes {axes} has not one letter for each axis of {shape}")
     if len(set(axes)) < len(axes) or not set("THW") <= set(axes):
         raise ValueError(f"--axes {axes} needs T, H and W, and no letter twice")
     if "C" in axes and shape[axes.index("C")] not in COLORS:

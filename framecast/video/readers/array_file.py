@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from framecast.errors import InputError, SourceError, UsageError
+from framecast.runtime.text import counted
 from framecast.video.readers.array_axes import Layout, given_axes, inferred_axes
 from framecast.video.readers.base import (
     TRANSPARENT_NOTE,
@@ -124,7 +125,7 @@ class ArraySource(FrameSource):
         held = held if layout.axes[0] == "N" or layout.size("N") == 1 else 0
         if not (keep_readable and held):
             raise CutShortError(
-                self._path, held, f"the file ends here, but announces {announced} frames"
+                self._path, held, f"the file ends here, but announces {counted(announced, 'frame')}"
             )
         notes.append(kept_note(self._path, held, f"{announced} frames are announced"))
         return held

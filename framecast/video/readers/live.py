@@ -20,6 +20,7 @@ import numpy as np
 from PIL.PpmImagePlugin import PpmImageFile
 
 from framecast.errors import CorruptSourceError, SourceError, UsageError
+from framecast.runtime.text import counted
 from framecast.video.pixels import convert_color, convert_depth
 from framecast.video.readers.base import show_size
 from framecast.video.readers.image_file import DamagedImageError, decode_image
@@ -194,7 +195,7 @@ def _raw_frames(file: BinaryIO, shape: tuple[int, int, int]) -> Iterator[np.ndar
             raise CorruptSourceError(
                 f"standard input: ends after {len(data)} of the {length} bytes of frame {number}",
                 remedy=f"send raw frames of {shape[0]}x{shape[1]} (height x width), "
-                f"{shape[2]} bytes a pixel, or give another --size",
+                f"{counted(shape[2], 'byte')} a pixel, or give another --size",
             )
         yield np.frombuffer(data, np.uint8).reshape(shape)
 

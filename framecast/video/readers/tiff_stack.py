@@ -13,6 +13,7 @@ import numpy as np
 import tifffile
 
 from framecast.errors import InputError, SourceError
+from framecast.runtime.text import are, counted
 from framecast.video.readers.base import (
     CutShortError,
     FrameSource,
@@ -85,7 +86,9 @@ class TiffStackSource(FrameSource):
             raise SourceError(problem, remedy="copy or download it again") from error
         frames = self._layout.frames
         if held < frames and not (options.keep_readable and held):
-            raise CutShortError(path, held, f"the file ends here, but announces {frames} frames")
+            raise CutShortError(
+                path, held, f"the file ends here, but announces {counted(frames, 'frame')}"
+            )
         if options.keep_readable:
             held, problem = readable_start(self._decode(range(held)))
             if held < frames:
@@ -223,8 +226,8 @@ def _layout(path: Path, file: tifffile.TiffFile, notes: list[str]) -> _Layout:
         if (frames := _imagej_frames(file)) > 1:
             return _Layout((frames,), 0, None)
         alike = _alike(file)
-        if len(alike) < len(file.pages):
-            notes.append(f"{len(file.pages) - len(alike)} pages of other sizes are left out")
+        if others := len(file.pages) - len(alike):
+            notes.append(f"{are(others, 'page')} of another size and left out")
         return _Layout((len(alike),), 0, None)
     if len(file.series) > 1:
         named = f" ({series.name})" if series.name else ""

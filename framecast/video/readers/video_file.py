@@ -203,7 +203,7 @@ class VideoSource(FrameSource):
         for number in picked:
             if not all(looks_grey(frame) for frame in self._decode(range(number, number + 1))):
                 return False
-        notes.append(f"read as grey, as the {len(picked)} frames looked at are")
+        notes.append(f"read as grey: no colour in {counted(len(picked), 'frame')} looked at")
         return True
 
 
