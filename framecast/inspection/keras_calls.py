@@ -32,10 +32,11 @@ _SET_SHAPES = (
 )
 
 # Methods of lists and dictionaries that are called as Python does
-_METHODS = {
-    *("append", "clear", "copy", "count", "extend", "get", "index", "insert", "items", "keys"),
-    *("pop", "popitem", "remove", "reverse", "setdefault", "sort", "update", "values"),
+CHANGING_METHODS = {
+    *("append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault"),
+    *("sort", "update"),
 }
+_METHODS = CHANGING_METHODS | {"copy", "count", "get", "index", "items", "keys", "values"}
 
 # Layers without a rule, recognised by name even when imported without `layers.`
 _LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}
@@ -65,6 +66,8 @@ class CallReader(ExpressionReader):
     def __init__(self) -> None:
         super().__init__()
         self.data_format: str | None = None
+        # How many have been read, called or not
+        self.layers = 0
 
     def call_function(
         self, function: Function, positional: list[Any], keywords: dict[str, Any]
@@ -177,6 +180,7 @@ class CallReader(ExpressionReader):
         return Node("", name, {}, line=line) if is_layer else to_symbol(call.node)
 
     def _layer(self, kind: str, call: _Call) -> Node:
+        self.layers += 1
         arguments, problems = bind(kind, call.positional, call.keywords)
         for name, value in arguments.items():
             if name in ("layer", "backward_layer") and value is not None and value is not ...:

@@ -1,7 +1,7 @@
 """Read Keras code without running it: follow its syntax tree as far as shapes depend on it.
 
-Followed are Sequential lists and `add`, functional chains, constants and arithmetic, loops over
-known ranges or while a known test holds, and functions that the file defines. Everything else
+Followed are Sequential lists and `add`, functional chains, constants and arithmetic, `match`, loops
+over known ranges or while a known test holds, and functions that the file defines. Everything else
 becomes a symbol with its source text, or a note with its line. Nothing is imported or called.
 """
 
@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from framecast.errors import UsageError
-from framecast.inspection.keras_calls import CallReader
+from framecast.inspection.keras_calls import CHANGING_METHODS, CallReader
 from framecast.inspection.keras_expressions import LONGEST_LOOP
 from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
-from framecast.inspection.keras_values import Function
+from framecast.inspection.keras_values import Function, ModelValue, flat, to_symbol
 from framecast.inspection.model_graph import Graph, Node, Tensor
 from framecast.inspection.sizes import Symbol
 
@@ -140,10 +140,13 @@ class _Reader(CallReader):
             ast.For: self._for,
             ast.While: self._while,
             ast.If: self._branch,
+            ast.Match: self._match,
             ast.With: lambda node: self.run(node.body),
             ast.Try: lambda node: self.run(node.body),
             ast.Break: self._leave,
             ast.Continue: self._leave,
+            ast.Global: self._declare,
+            ast.Nonlocal: self._declare,
         }
 
     def run(self, body: Sequence[ast.stmt]) -> None:
@@ -151,7 +154,7 @@ class _Reader(CallReader):
             self.left -= 1
             if self.left < 0:
                 raise _TooLongError
-            # Other statements, such as assert or global, build nothing
+            # Other statements, such as assert, build nothing
             follow = self.statements.get(type(statement))
             if follow is not None:
                 follow(statement)
@@ -175,6 +178,7 @@ class _Reader(CallReader):
         except _TooLongError:
             if self._built() > MOST_LAYERS:
                 raise
+            self._forget(node)
             self.allowed //= 2
             self.left = self.allowed
             if self._built() > built:
@@ -204,7 +208,13 @@ class _Reader(CallReader):
                 self.change(target, operator.delitem)
 
     def _function(self, node: ast.FunctionDef) -> None:
-        self.names[node.name] = Function(node, self.names)
+        self.name(node.name, Function(node, self.names))
+
+    def _declare(self, node: ast.Global | ast.Nonlocal) -> None:
+        *_, file = self.names.maps
+        around = self.names.maps[1:-1] if isinstance(node, ast.Nonlocal) else []
+        for name in node.names:
+            self.declared[name] = next((names for names in around if name in names), file)
 
     def _return(self, node: ast.Return) -> None:
         raise _ReturnError(None if node.value is None else self.value(node.value))
@@ -216,7 +226,7 @@ class _Reader(CallReader):
         # `from keras.layers import ConvLSTM2D as Recurrent`; plain imports need no name
         for alias in node.names:
             if alias.asname and alias.name in {**SIGNATURES, **ALIASES}:
-                self.names[alias.asname] = Symbol(alias.name)
+                self.name(alias.asname, Symbol(alias.name))
 
     def _class(self, node: ast.ClassDef) -> None:
         bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
@@ -228,14 +238,17 @@ class _Reader(CallReader):
         with self._quiet_where_nothing_is_built():
             if isinstance(turns, Symbol | Tensor) or not hasattr(turns, "__iter__"):
                 self.note(node, f"the loop over {ast.unparse(node.iter)} is followed only once")
-                turns = [Symbol(ast.unparse(node.target))]
-            self._loop(node, turns)
+                self._loop(node, [Symbol(ast.unparse(node.target))])
+                self._forget(node)
+            else:
+                self._loop(node, turns)
 
     def _while(self, node: ast.While) -> None:
         with self._quiet_where_nothing_is_built():
             self._loop(node, self._turns(node))
         if isinstance(self.value(node.test), Symbol | Tensor):
             self.note(node, "the while loop is not followed any further")
+            self._forget(node)
 
     def _turns(self, node: ast.While) -> Iterator[None]:
         while not isinstance(test := self.value(node.test), Symbol | Tensor) and test:
@@ -245,6 +258,7 @@ class _Reader(CallReader):
         for number, turn in enumerate(turns):
             if number >= LONGEST_LOOP:
                 self.note(node, f"the loop is followed for {LONGEST_LOOP} turns")
+                self._forget(node)
                 break
             if isinstance(node, ast.For):
                 self.assign(node.target, turn)
@@ -256,6 +270,22 @@ class _Reader(CallReader):
         else:
             self.run(node.orelse)
 
+    def _forget(self, node: ast.stmt) -> None:
+        """Values that a statement changes are unknown after it: it is not followed to its end.
+
+        Layers and tensors stay, so that there is a model to show.
+        """
+        for each in ast.walk(node):
+            target = each
+            # `n = 3`, `n[0] = 3` and `n.append` change n
+            changes = isinstance(each, ast.Attribute) and each.attr in CHANGING_METHODS
+            if changes or isinstance(getattr(each, "ctx", None), ast.Store | ast.Del):
+                while isinstance(target, ast.Subscript | ast.Attribute):
+                    target = target.value
+                known = isinstance(target, ast.Name) and target.id in self.names
+                if known and _is_plain(self.names[target.id]):
+                    self.name(target.id, Symbol(f"{target.id} after line {node.lineno}"))
+
     def _branch(self, node: ast.If) -> None:
         test = self.value(node.test)
         # if __name__ == "__main__": the file is inspected as a script
@@ -265,6 +295,37 @@ class _Reader(CallReader):
             self.note(node, f"{ast.unparse(node.test)} is unknown; taken as true")
             test = True
         self.run(node.body if test else node.orelse)
+
+    def _match(self, node: ast.Match) -> None:
+        subject = self.value(node.subject)
+        for case in node.cases:
+            fits = self._fits(case.pattern, subject)
+            if fits is True and case.guard is not None:
+                fits = self.value(case.guard)
+            if isinstance(fits, Symbol | Tensor):
+                what = f"match {ast.unparse(node.subject)}: case {ast.unparse(case.pattern)}"
+                self.note(case.pattern, f"{what} is unknown; taken as true")
+            if fits:
+                return self.run(case.body)
+        return None
+
+    def _fits(self, pattern: ast.pattern, subject: Any) -> Any:
+        """Whether a value has a pattern, whose names it then gives values; a symbol if unknown."""
+        if isinstance(pattern, ast.MatchAs):
+            fits = pattern.pattern is None or self._fits(pattern.pattern, subject)
+            if fits and pattern.name is not None:
+                self.name(pattern.name, subject)
+            return fits
+        if isinstance(pattern, ast.MatchOr):
+            found = (self._fits(each, subject) for each in pattern.patterns)
+            return next((fits for fits in found if fits), False)
+        value: Any = to_symbol(pattern)  # of patterns of sequences, dictionaries and classes
+        if isinstance(pattern, ast.MatchSingleton):
+            value = pattern.value
+        elif isinstance(pattern, ast.MatchValue):
+            value = self.value(pattern.value)
+        is_known = not isinstance(value, Symbol) and not isinstance(subject, Symbol | Tensor)
+        return subject == value if is_known else to_symbol(pattern)
 
     def call_function(
         self, function: Function, positional: list[Any], keywords: dict[str, Any]
@@ -316,5 +377,10 @@ class _Reader(CallReader):
                 del self.notes[noted:]
 
     def _built(self) -> int:
-        waiting = sum(len(model.layers or ()) for model in self.models)
-        return len(self.nodes) + len(self.models) + waiting
+        return len(self.nodes) + len(self.models) + self.layers
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value neither is nor holds layers, tensors, models or functions."""
+    parts = flat([*value.values()] if isinstance(value, dict) else value)
+    return not any(isinstance(each, Tensor | Node | ModelValue | Function) for each in parts)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -56,7 +57,10 @@ class ExpressionReader(GraphBuilder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.names: dict[str, Any] = {}
+        # Those of the innermost scope first, those of the file last
+        self.names: ChainMap[str, Any] = ChainMap()
+        # Where names that are declared `global` or `nonlocal` in this scope belong
+        self.declared: dict[str, MutableMapping[str, Any]] = {}
         self.expressions: dict[type, Callable[[Any], Any]] = {
             ast.Constant: lambda node: node.value,
             ast.Name: lambda node: self.names.get(node.id, Symbol(node.id)),
@@ -157,13 +161,17 @@ class ExpressionReader(GraphBuilder):
         return values
 
     @contextmanager
-    def scope(self, around: Mapping[str, Any]) -> Iterator[None]:
+    def scope(self, around: ChainMap[str, Any]) -> Iterator[None]:
         """See the names `around`; new ones are gone at the end."""
-        outside, self.names = self.names, {**around}
+        outside, declared = self.names, self.declared
+        self.names, self.declared = around.new_child(), {}
         try:
             yield
         finally:
-            self.names = outside
+            self.names, self.declared = outside, declared
+
+    def name(self, name: str, value: Any) -> None:
+        self.declared.get(name, self.names)[name] = value
 
     def operate(self, node: ast.expr, op: ast.AST, left: ast.expr, right: ast.expr) -> Any:
         """Apply an operator: two tensors become a layer, numbers a number."""
@@ -234,7 +242,7 @@ class ExpressionReader(GraphBuilder):
 
     def assign(self, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Name):
-            self.names[target.id] = value
+            self.name(target.id, value)
         elif isinstance(target, ast.Subscript):
             self.change(target, lambda owner, index: operator.setitem(owner, index, value))
         elif isinstance(target, ast.Tuple | ast.List):

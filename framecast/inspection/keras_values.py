@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,7 +45,7 @@ class Function:
     """A function that the file defines, with the names that it sees around it."""
 
     node: ast.FunctionDef
-    names: dict[str, Any]
+    names: ChainMap[str, Any]
 
     def __str__(self) -> str:
         return self.node.name

@@ -339,6 +339,83 @@ def test_functions_merge_tensors_as_in_keras(merged, shape):
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        "def widen():\n    global width\n    width += 4\nwiden()",
+        "def twice(): widen(), widen()\ndef widen():\n    global width\n    width += 2\ntwice()",
+        """
+def count():
+    made = 4
+    def add():
+        nonlocal made
+        made += 4
+    add()
+    return made
+width = count()
+""",
+        "def other():\n    width = 9\nother()\nwidth = 2 * width",
+        "match 'wide':\n    case 'flat': width = 3\n    case 'deep' | 'wide': width = 8",
+        "match width:\n    case 3: width = 5\n    case other: width = 2 * other",
+        "match width:\n    case n if n > 5: width = 3\n    case int() | _: width = 8",
+        "match None:\n    case None: width = 8\n    case _: width = 3",
+        "match width:\n    case 3: width = 9\nwidth += 4",
+        "for _ in range(499): width += 1\nwidth -= 495",
+    ],
+)
+def test_names_are_set_where_python_sets_them(code):
+    code = f"width = 4\n{code}\n"
+    exec(code, found := {})
+    assert found["width"] == 8
+    report = look(f"{code}x = Conv2D(width, 3)(Input((20, 30, 1)))")
+    assert report.output[1:] == (18, 28, 8)
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "for _ in range(501): width += 1",
+        "for _ in range(501): sizes[0] += 1",
+        "for _ in range(501): more.append(1)",
+        "for each in load(): width = each",
+        "while load(): width, depth = 1, 2",
+        "for i in range(999):\n    for j in range(999): width += 1",
+    ],
+)
+def test_what_a_loop_counts_is_unknown_where_it_is_not_followed_to_its_end(loop):
+    made = f"width, sizes, more = 4, [4], [1, 2]\n{loop}\nx = Input((20, 30, 1))\n"
+    for name, value in {"width": "width", "sizes[0]": "sizes", "len(more)": "more"}.items():
+        report = look(f"{made}x = Conv2D({name}, 3)(x)")
+        changed = value in loop
+        shown = name if value != name else f"{value} after line 2"
+        assert report.works
+        assert (str(report.output[-1]) == shown) == changed
+        assert isinstance(report.output[-1], int) != changed
+
+
+def test_what_a_loop_only_reads_stays_known_after_it():
+    report = look("""
+        from keras.layers import Conv2D as Conv
+        x, sizes, given = Input((20, 30, 1)), [4, 8], {"width": 5}
+        for _ in load():
+            x = Conv(sizes[0] + given.get("width"), 3)(x)
+        x = Conv(sizes[-1], given["width"])(x)
+    """)
+    assert report.output[1:] == (14, 24, 8)
+
+
+def test_layers_of_a_loop_over_unknown_sizes_stay_with_a_note():
+    report = look("""
+        parts, depth = [Input((20, 30, 1))], 1
+        for width in load():
+            parts.append(Conv2D(width, 3))
+            depth += 1
+        model = Sequential(parts + [Dense(depth)])
+    """)
+    assert [str(size) for size in report.output[1:]] == ["18", "28", "depth after line 3"]
+    assert report.notes == ("line 3: the loop over load() is followed only once",)
+
+
+@pytest.mark.parametrize(
     ("code", "note"),
     [
         ("x = keras.ops.average(x, axis=1)", "line 3: average is not followed"),
@@ -390,6 +467,14 @@ def test_functions_merge_tensors_as_in_keras(merged, shape):
         ("x = ConvLSTM2D(3, **sizes)(x)", "line 3: ConvLSTM2D(3, **sizes) is not followed"),
         ("x = ConvLSTM2D(3, 2, **more)(x)", "line 3: ConvLSTM2D(3, 2, **more) is not followed"),
         ("class Net(keras.Model):\n    pass", "line 3: class Net is subclassed code"),
+        (
+            "match kind:\n    case 'a':\n        x = ConvLSTM2D(3, 2)(x)",
+            "line 4: match kind: case 'a' is unknown; taken as true",
+        ),
+        (
+            "match (1, 2):\n    case (1, 3):\n        x = ConvLSTM2D(3, 2)(x)",
+            "line 4: match (1, 2): case [1, 3] is unknown; taken as true",
+        ),
     ],
 )
 def test_what_cannot_be_followed_is_named_with_its_line(code, note):
