@@ -52,9 +52,10 @@ large, gates stand at 0 or 1 and learn nothing more."""
 EACH, FIRST = 0.2, 0.2
 """How much every lead time counts for itself, and the first, next to the error of all together."""
 
-REPEATED = 0.15
-"""Share of the usual change below which an error hardly counts: without it, the few windows whose
-next frame repeats the last one would teach all first forecasts to hesitate."""
+USUAL, FLOOR = 0.5, 1e-6
+"""Share of what repeating the last frame usually costs in a scene below which an error hardly
+counts, and what is added to that everywhere (0.3 grey levels, squared). So scenes count alike, as
+in scores, and in each of them windows by their errors."""
 
 SAVE_SECONDS = 180
 
@@ -128,7 +129,8 @@ class Pretraining:
         last = saved = time.monotonic()
         losses: list[Tensor] = []
         while self.progress < 1:
-            losses.append(self.learn(next(ready).to(self.device, non_blocking=True)))
+            batch = (part.to(self.device, non_blocking=True) for part in next(ready))
+            losses.append(self.learn(*batch))
             now = time.monotonic()
             self.seconds, last = self.seconds + now - last, now
             if self.step % 50 == 0:
@@ -144,7 +146,7 @@ class Pretraining:
         self.save()
         self.validate()
 
-    def learn(self, window_BTCHW: Tensor) -> Tensor:
+    def learn(self, window_BTCHW: Tensor, usual_BT: Tensor) -> Tensor:
         """One optimizer step; returns the loss."""
         ease = max(1 - self.progress / EASY, 0)
         side, horizon = (
@@ -155,7 +157,7 @@ class Pretraining:
         context_BTCHW, target_BTCHW = window_BTCHW.tensor_split((CONTEXT,), dim=1)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.options.bfloat16):
             frames_BTCHW = self.network(context_BTCHW, horizon)
-        loss = relative_error(frames_BTCHW, target_BTCHW, context_BTCHW)
+        loss = relative_error(frames_BTCHW, target_BTCHW, usual_BT[:, :horizon])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
@@ -211,21 +213,15 @@ class Pretraining:
             log.write(f"{text}\n")
 
 
-def relative_error(frames_BTCHW: Tensor, target_BTCHW: Tensor, context_BTCHW: Tensor) -> Tensor:
-    """Mean log of the squared error over persistence's: what geometric means of scenes measure.
+def relative_error(frames_BTCHW: Tensor, target_BTCHW: Tensor, usual_BT: Tensor) -> Tensor:
+    """Mean log of the squared error plus what is usual in a scene, `usual_BT`, over the latter.
 
-    Two hundredths of persistence's error, `REPEATED` of how much the context changes from frame to
-    frame, and 3e-6 (0.4 grey levels) keep quiet windows and repeated frames finite.
+    Scores are means over a scene, so in a window that is quieter than usual little is lost.
     """
     mse_BT = (frames_BTCHW.float() - target_BTCHW).square().mean(dim=(2, 3, 4))
-    still_BT = (context_BTCHW[:, -1:] - target_BTCHW).square().mean(dim=(2, 3, 4))
-    floor_B = REPEATED * context_BTCHW.diff(dim=1).square().mean(dim=(1, 2, 3, 4)) + 3e-6
-
-    def log_ratio(mse: Tensor, still: Tensor, floor: Tensor) -> Tensor:
-        return torch.log((mse + 0.02 * still + floor) / (still + floor))
-
-    together_B = log_ratio(mse_BT.mean(dim=1), still_BT.mean(dim=1), floor_B)
-    each_BT = log_ratio(mse_BT, still_BT, floor_B.unsqueeze(1))
+    usual_BT = USUAL * usual_BT + FLOOR
+    each_BT = (mse_BT / usual_BT).log1p()
+    together_B = (mse_BT.mean(dim=1) / usual_BT.mean(dim=1)).log1p()
     shares = (1 - EACH - FIRST) * together_B + EACH * each_BT.mean(dim=1) + FIRST * each_BT[:, 0]
     return shares.mean()
 

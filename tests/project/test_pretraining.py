@@ -12,7 +12,7 @@ from framecast.prediction.checkpoint import load_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from tests.benchmarks import pretrain, scenes
 from tests.benchmarks.pretrain import Pretraining, relative_error
-from tests.benchmarks.shared.scene_batches import SceneBatches, appear
+from tests.benchmarks.shared.scene_batches import SceneBatches, appear, changes, usual_changes
 from tests.benchmarks.shared.scene_scores import score_scenes, summary, table
 from tests.benchmarks.shared.scenes import Scene, read_scenes, split_scenes, windows
 from tests.benchmarks.shared.synthetic_scenes import SyntheticScenes
@@ -91,14 +91,34 @@ def test_windows_are_spread_over_a_scene():
 def test_a_batch_is_a_function_of_seed_and_step(folder, tmp_path):
     given = tuple(read_scenes(folder, tmp_path))
     batches = SceneBatches(given, 3, seed=7)
-    one = batches[5]
+    one, usual = batches[5]
     assert one.shape == (3, 18, 1, 96, 96)
-    assert one.dtype == torch.float32
+    assert one.dtype == usual.dtype == torch.float32
     assert 0 <= one.min() < one.max() <= 1
-    torch.testing.assert_close(one, SceneBatches(given, 3, seed=7)[5], rtol=0, atol=0)
-    assert not torch.equal(one, batches[6])
-    assert not torch.equal(one, SceneBatches(given, 3, seed=8)[5])
-    torch.testing.assert_close(next(batches.from_step(5, 0)), one, rtol=0, atol=0)
+    assert usual.shape == (3, 12)
+    assert 0 < usual.min() < usual.max() < 1
+    again = SceneBatches(given, 3, seed=7)[5]
+    torch.testing.assert_close((one, usual), again, rtol=0, atol=0)
+    assert not torch.equal(one, batches[6][0])
+    assert not torch.equal(one, SceneBatches(given, 3, seed=8)[5][0])
+    torch.testing.assert_close(tuple(next(batches.from_step(5, 0))), (one, usual), rtol=0, atol=0)
+
+
+def test_usual_changes_are_means_over_a_scene_at_a_speed():
+    frames = np.arange(40, dtype=np.uint8)[:, None, None] ** 2 % 251
+    random = np.random.default_rng(1)
+    grey_THW = (frames + random.integers(0, 5, (40, 6, 9))).astype(np.uint8)
+    assert changes(grey_THW, [3], 2)[4] == pytest.approx(
+        np.square(grey_THW[13].astype(float) - grey_THW[3]).mean()
+    )
+    given = Scene("a", "street", "a", "a/b", "MIT", grey_THW[..., None].repeat(3, 3), grey_THW)
+    # The last of 8 starts is 24 frames, 12 at a speed of 2, before the end.
+    starts = [0, 2, 4, 6, 8, 10, 12, 15]
+    expected = [
+        np.mean([np.square(grey_THW[s + 2 * k].astype(float) - grey_THW[s]).mean() for s in starts])
+        for k in range(1, 13)
+    ]
+    np.testing.assert_allclose(usual_changes(given, 2), np.array(expected) / 255**2, rtol=1e-5)
 
 
 def test_parts_of_another_window_appear_at_once_and_stay_or_vanish():
@@ -150,21 +170,17 @@ def test_scores_are_relative_to_the_better_baseline(folder, tmp_path):
     assert table(scores).splitlines()[-1].split()[:2] == ["all", "6"]
 
 
-def test_the_loss_weighs_logs_of_errors_relative_to_persistence():
-    target = torch.full((1, 2, 1, 4, 4), 0.5)
+def test_the_loss_weighs_logs_of_errors_relative_to_what_is_usual_in_a_scene():
+    target = torch.full((1, 3, 1, 4, 4), 0.5)
     target[:, 1] = 0.7
-    # Context frames change by 0.2 and by 0, 0.02 in squares.
-    context = torch.tensor([0.1, 0.3, 0.3]).view(1, 3, 1, 1, 1).expand(1, 3, 1, 4, 4)
-    frames = torch.full((1, 2, 1, 4, 4), 0.6)
-    errors, still = np.array([0.01, 0.01]), np.array([0.04, 0.16])
-    floor = 0.15 * 0.02 + 3e-6
-
-    def ratio(mse, reference):
-        return np.log((mse + 0.02 * reference + floor) / (reference + floor))
-
-    each = ratio(errors, still)
-    expected = 0.6 * ratio(errors.mean(), still.mean()) + 0.2 * each.mean() + 0.2 * each[0]
-    assert relative_error(frames, target, context).item() == pytest.approx(expected, rel=1e-4)
+    frames = torch.tensor([0.6, 0.6, 0.9]).view(1, 3, 1, 1, 1).expand(1, 3, 1, 4, 4)
+    usual = np.array([0.02, 0.05, 0.3])
+    errors, reference = np.array([0.01, 0.01, 0.16]), 0.5 * usual + 1e-6
+    each = np.log(1 + errors / reference)
+    together = np.log(1 + errors.mean() / reference.mean())
+    found = relative_error(frames, target, torch.from_numpy(usual[None]))
+    expected = 0.6 * together + 0.2 * each.mean() + 0.2 * each[0]
+    assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
 def options(folder, work, **changed):
@@ -192,7 +208,7 @@ def test_a_run_resumes_to_the_step_and_writes_what_is_shipped(folder, tmp_path):
     first = Pretraining(options(folder, tmp_path / "parts"))
     batches = SceneBatches(tuple(first.training), 2, 3).from_step(0, 0)
     for _ in range(2):
-        first.learn(next(batches))
+        first.learn(*next(batches))
     first.save()
     second = Pretraining(options(folder, tmp_path / "parts", resume=True))
     assert second.step == 2

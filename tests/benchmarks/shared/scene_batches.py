@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -40,30 +41,35 @@ these vanish again."""
 
 @dataclass(frozen=True)
 class SceneBatches(Dataset):
-    """Batches by the number of the step: (batch, T, 1, side, side), float32 in [0, 1]."""
+    """Batches by the number of the step: windows (batch, T, 1, side, side), float32 in [0, 1], and
+    what repeating the last frame costs in their scenes: usual MSE (batch, lead times).
+    """
 
     scenes: tuple[Scene, ...]
     batch: int
     seed: int
 
-    def __getitem__(self, step: int) -> Tensor:
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng((self.seed, step))
         synthetic = SyntheticScenes(random, SIDE, CONTEXT + HORIZON)
         kinds = _by_kind(self.scenes)
 
-        def window() -> np.ndarray:
+        def window() -> tuple[np.ndarray, np.ndarray]:
             if random.random() < SYNTHETIC:
-                return synthetic.window()
+                window_THW = synthetic.window()
+                return window_THW, changes(window_THW, [CONTEXT - 1])
             return real_window(random, kinds)
 
-        windows = []
+        windows, usual = [], []
         for _ in range(self.batch):
-            windows.append(window())
+            window_THW, usual_T = window()
+            windows.append(window_THW)
+            usual.append(usual_T)
             if random.random() < SUDDEN:
-                appear(random, windows[-1], window())
+                appear(random, window_THW, window()[0])
             if random.random() < HELD:
                 windows[-1] = windows[-1][_held_frames(random, len(windows[-1]))]
-        return torch.from_numpy(np.stack(windows)).unsqueeze(2)
+        return torch.from_numpy(np.stack(windows)).unsqueeze(2), torch.from_numpy(np.stack(usual))
 
     def from_step(self, first: int, workers: int) -> Iterator[Tensor]:
         """Batches from a step on, made ahead by several processes."""
@@ -78,9 +84,30 @@ def _by_kind(scenes: Iterable[Scene]) -> dict[str, list[Scene]]:
     return kinds
 
 
-def real_window(random: Generator, kinds: dict[str, list[Scene]]) -> np.ndarray:
-    """A crop of a scene at a speed of 1 to 3, zoomed, mirrored, and now and then inverted."""
-    window_THW, radar = _cut(random, kinds)
+def changes(frames_THW: np.ndarray, starts: Iterable[int], speed: int = 1) -> np.ndarray:
+    """Mean squared change (lead times,) from some frames to those after them, float32."""
+    leads = speed * np.arange(1, HORIZON + 1)
+    squares = [
+        np.square(frames_THW[start + leads].astype(np.float32) - frames_THW[start]).mean((1, 2))
+        for start in starts
+    ]
+    return np.mean(squares, axis=0, dtype=np.float32)
+
+
+@cache
+def usual_changes(scene: Scene, speed: int) -> np.ndarray:
+    """`changes` in all of a scene, from 8 of its frames on, where white is 1."""
+    last = scene.frames - 1 - HORIZON * speed
+    starts = sorted({int(start) for start in np.linspace(0, last, 8)})
+    return changes(scene.grey_THW, starts, speed) / 255**2
+
+
+def real_window(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.ndarray, np.ndarray]:
+    """A crop of a scene at a speed of 1 to 3, zoomed, mirrored, and now and then inverted; and the
+    usual changes in its scene.
+    """
+    window_THW, scene, speed = _cut(random, kinds)
+    radar, usual_T = scene.kind == "radar", usual_changes(scene, speed)
     if window_THW.shape[1] != SIDE:
         shrinks = window_THW.shape[1] > SIDE
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -98,7 +125,8 @@ def real_window(random: Generator, kinds: dict[str, list[Scene]]) -> np.ndarray:
     if random.random() < 0.3:  # less contrast; no echo stays black
         contrast = random.uniform(0.5, 1)
         window_THW = window_THW * contrast + (0 if radar else random.uniform(0, 1 - contrast))
-    return np.ascontiguousarray(window_THW, dtype=np.float32)
+        usual_T = usual_T * np.float32(contrast**2)
+    return np.ascontiguousarray(window_THW, dtype=np.float32), usual_T
 
 
 def appear(random: Generator, window_THW: np.ndarray, other_THW: np.ndarray) -> None:
@@ -120,8 +148,10 @@ def _held_frames(random: Generator, length: int) -> np.ndarray:
     return shown - shown[0]
 
 
-def _cut(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.ndarray, bool]:
-    """A square (T, side, side) of 8-bit frames in which, mostly, something moves; whether radar."""
+def _cut(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.ndarray, Scene, int]:
+    """A square (T, side, side) of 8-bit frames in which, mostly, something moves; its scene and
+    speed.
+    """
     names = sorted(kinds)
     shares = np.array([min(len(kinds[name]), CAP) ** TEMPER for name in names])
     is_radar = np.array([name == "radar" for name in names])
@@ -148,4 +178,4 @@ def _cut(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.ndarray, 
         change = window_THW[CONTEXT - 1].astype(np.float32) - window_THW[:: CONTEXT // 2]
         if np.square(change).mean() >= STILL**2 or random.random() < 0.1:
             break
-    return window_THW, kind == "radar"
+    return window_THW, scene, speed

@@ -31,7 +31,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Rec. 601 weights of red, green and blue in grey."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A decoded scene: `rgb_THWC` and `grey_THW`, 8 bits, mapped from files."""
 
