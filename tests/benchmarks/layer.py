@@ -1,9 +1,8 @@
-"""Time and memory of ConvLSTM2D, of layers that compute the same, and of its bare convolutions.
+"""Time of ConvLSTM2D, of layers that compute the same, and of its bare convolutions.
 
 python -m tests.benchmarks.layer [--bfloat16] [--device cuda]
 
-Rounds are interleaved over all competitors; the tables have medians. Memory is the peak of the
-tensors alive in one training step, without what the step was given; it is counted on the CPU.
+Rounds are interleaved over all competitors; the tables have medians.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from pathlib import Path
 import torch
 
 from framecast.runtime.device import placed
-from tests.support.live_bytes import LiveBytes
 
 from .shared.layers import (
     LAYERS,
@@ -51,16 +49,9 @@ def competitors(shape: Shape, device: str, precision: str, training: bool) -> di
     return runs | {BARE: bare_run(shape, device, precision, training)}
 
 
-def peak_megabytes(run: Run) -> float:
-    run()  # what is kept from the first step on does not count
-    with LiveBytes() as counted:
-        run()
-    return counted.peak / 1e6
-
-
 def ratios(row: Mapping[str, float]) -> tuple[float, float]:
     """The fastest other's time over ours, and ours over the bare convolutions'."""
-    others = [ms for name, ms in row.items() if not name.startswith(OURS) and name != BARE]
+    others = [ms for name, ms in row.items() if name not in (OURS, BARE)]
     return min(others) / row[OURS], row[OURS] / row[BARE]
 
 
@@ -77,34 +68,20 @@ def time_table(kind: str, rows: Rows) -> str:
     return table([kind, *names, "fastest other / ours", "ours / bare"], body)
 
 
-def memory_table(rows: Rows) -> str:
-    body = [
-        [shape, *(f"{mb:.0f} ({mb / row[LOOP]:.2f})" for mb in row.values())]
-        for shape, row in rows.items()
-    ]
-    return table(["peak MB (of the plain loop's)", *next(iter(rows.values()))], body)
-
-
 def benchmark(
     shapes: Sequence[Shape], device: str, precision: str, rounds: int, output: Path
 ) -> None:
     """Measure, write layer.json after each shape, print the tables."""
     times: dict[str, Rows] = {kind: {} for kind in KINDS}
-    memory: Rows = {}
     for shape in shapes:
         name = ", ".join(map(str, shape))
         for kind, training in KINDS.items():
             runs = competitors(shape, device, precision, training)
             times[kind][name] = median_milliseconds(interleaved(runs, rounds))
             print(name, kind, {each: round(ms) for each, ms in times[kind][name].items()})
-            if training and device == "cpu":
-                memory[name] = {each: peak_megabytes(run) for each, run in runs.items()}
-        record = {"precision": precision, "ms": times, "peak_mb": memory}
-        write_json(output / "layer.json", record)
+        write_json(output / "layer.json", {"precision": precision, "ms": times})
     for kind, rows in times.items():
         print("\n" + time_table(kind, rows))
-    if memory:
-        print("\n" + memory_table(memory))
 
 
 def main() -> None:

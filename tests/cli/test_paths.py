@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from framecast.cli.main import main
-from tests.support.children import Limits, run_child
+from tests.support.children import run_child
 
 NOBODY = 65534
 LONG = "a" * 300
@@ -92,7 +92,7 @@ def test_a_folder_that_is_closed_to_the_user_is_one_sentence(here, name):
 
     (here / "work").mkdir(mode=0o755, exist_ok=True)
     arguments = [part.replace("closed/", f"{here}/closed/") for part in arguments]
-    outcome = run_child(as_nobody, here / "work", Limits(seconds=200))
+    outcome = run_child(as_nobody, here / "work", seconds=200)
     check(outcome.code, outcome.out, outcome.err, ("denied", "read-only", "cannot be read"))
     assert [*(here / "closed").iterdir()] == []
 
@@ -126,6 +126,6 @@ def test_without_a_home_and_a_name_clips_are_read_and_written(here, monkeypatch)
         arguments = ["predict", here / "best.pt", here / "grey.npy", "-o", "out.npy"]
         return main([str(argument) for argument in arguments])
 
-    outcome = run_child(as_stranger, folder, Limits(seconds=200))
+    outcome = run_child(as_stranger, folder, seconds=200)
     assert outcome.code == 0, outcome.err
     assert (folder / "out.npy").exists()

@@ -190,13 +190,6 @@ def test_a_clip_cut_too_often_to_score_is_one_line(tmp_path, monkeypatch, capsys
     assert "clip: no 18 frames to score lie between its scene cuts; " in capsys.readouterr().err
 
 
-def test_help_says_what_a_benchmark_measures(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["networks", "--help"])
-    with pytest.raises(SystemExit, match="0"):
-        networks.main()
-    assert "The default network's time as ratios" in capsys.readouterr().out
-
-
 def test_counts_are_above_zero():
     assert count("3") == 3
     with pytest.raises(ValueError, match="1 or more"):
@@ -261,11 +254,11 @@ def test_moving_mnist_is_scored_as_openstl_does(tmp_path, monkeypatch, capsys):
 
 
 def test_the_ratios_of_a_layer_are_to_the_fastest_other_and_to_bare_convolutions():
-    row = {OURS: 20.0, f"{OURS}, recompute": 10.0, LOOP: 50.0, "x": 30.0, "bare convolutions": 40.0}
+    row = {OURS: 20.0, LOOP: 50.0, "x": 30.0, "bare convolutions": 40.0}
     assert ratios(row) == (1.5, 0.5)
     assert time_table("training", {"1, 2, 3, 4, 5, 6": row}).splitlines()[-2:] == [
-        "| 1, 2, 3, 4, 5, 6 | 20 | 10 | 50 | 30 | 40 | 1.50 | 0.50 |",
-        "| geometric mean |  |  |  |  |  | 1.50 | 0.50 |",
+        "| 1, 2, 3, 4, 5, 6 | 20 | 50 | 30 | 40 | 1.50 | 0.50 |",
+        "| geometric mean |  |  |  |  | 1.50 | 0.50 |",
     ]
 
 
@@ -281,11 +274,11 @@ def test_the_layer_benchmark_runs_as_its_command_says(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "| geometric mean |" in done.stdout
-    (row,) = json.loads((tmp_path / "layer.json").read_text())["peak_mb"].values()
-    assert row.keys() == {*LAYERS, "bare convolutions"}
-    # Of 5 steps, the loop keeps x and h put together, gates, c and h: 3.7 times the gates.
-    gates = 5 * 2 * 4 * 6 * 8 * 8 * 4 / 1e6
-    assert gates < row[OURS] < 4 * gates and gates < row[LOOP] < 4 * gates
+    times = json.loads((tmp_path / "layer.json").read_text())["ms"]
+    for rows in (times["training step"], times["inference"]):
+        (row,) = rows.values()
+        assert row.keys() == {*LAYERS, "bare convolutions"}
+        assert min(row.values()) > 0
 
 
 def test_runs_take_turns_and_the_first_round_does_not_count():

@@ -22,8 +22,8 @@ SHAPES: list[Shape] = [
     (16, 64, 3, 16, 16, 10),
 ]
 TINY: Shape = (3, 6, 3, 8, 2, 5)
-OURS, RECOMPUTE, LOOP, KERAS = "framecast", "framecast, recompute", "plain loop", "Keras on torch"
-LAYERS = (OURS, RECOMPUTE, LOOP, KERAS)
+OURS, LOOP, KERAS = "framecast", "plain loop", "Keras on torch"
+LAYERS = (OURS, LOOP, KERAS)
 
 
 class PlainLoop(nn.Module):
@@ -74,7 +74,6 @@ def build(name: str, shape: Shape) -> nn.Module:
         padding="same",
         data_format="channels_first",
         return_sequences=True,
-        recompute=name == RECOMPUTE,
     )
 
 

@@ -1,1 +1,0 @@
-"""Damaged and hostile input of every kind, thrown at the command line: see `__main__`."""
