@@ -15,7 +15,14 @@ from framecast.inspection.keras_signatures import (
     SIGNATURES,
     parameters_of,
 )
-from framecast.inspection.keras_values import Function, ModelValue, flat, tensors_in, to_symbol
+from framecast.inspection.keras_values import (
+    Function,
+    ModelValue,
+    Namespace,
+    flat,
+    tensors_in,
+    to_symbol,
+)
 from framecast.inspection.layer_arguments import PENALTIES, Penalty, bind, value_problems
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Node, OpenAxes, Tensor
@@ -37,6 +44,14 @@ CHANGING_METHODS = {
     *("sort", "update"),
 }
 _METHODS = CHANGING_METHODS | {"copy", "count", "get", "index", "items", "keys", "values"}
+_TEXT_METHODS = {"capitalize", "endswith", "lower", "split", "startswith", "strip", "upper"}
+
+# Functions that add an axis of 1 or drop one, by what stands for it in an index
+_AXIS_CALLS = {"expand_dims": None, "squeeze": 0}
+
+# NumPy's functions that make arrays, of a shape or of a number for each axis
+_ARRAYS = {"empty", "full", "ones", "random", "zeros"}
+_ARRAYS_BY_AXES = {"rand", "randn"}
 
 # Layers without a rule, recognised by name even when imported without `layers.`
 _LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}
@@ -69,24 +84,30 @@ class CallReader(ExpressionReader):
         # How many have been read, called or not
         self.layers = 0
 
-    def call_function(
-        self, function: Function, positional: list[Any], keywords: dict[str, Any]
-    ) -> Any:
-        """The value of a function that the file defines, which the reader of statements follows."""
-        raise NotImplementedError
-
     def call(self, node: ast.Call) -> Any:
-        if isinstance(node.func, ast.Attribute):
-            owner = self.value(node.func.value)
-            if isinstance(owner, ModelValue):
-                return self._model_method(node, owner)
-            if isinstance(owner, list | dict) and node.func.attr in _METHODS:
-                return self._method(node, owner)
-        function, (positional, keywords) = self.value(node.func), self._arguments(node)
+        owner = self.value(node.func.value) if isinstance(node.func, ast.Attribute) else None
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        if isinstance(owner, ModelValue):
+            return self._model_method(node, owner)
+        of_list = isinstance(owner, list | dict) and method in _METHODS
+        if of_list or (isinstance(owner, str) and method in _TEXT_METHODS):
+            return self._method(node, owner)
+        positional, keywords = self._arguments(node)
+        inherited = isinstance(owner, Namespace) and method not in owner.attributes
+        if inherited and method == "build" and positional:  # a subclassed model's, with a shape
+            x = self.add(Node("InputLayer", "", {"batch_shape": positional[0]}), [])
+            return self._call_object(owner, [x], {}, node)
+        return self._call_value(self.value(node.func), positional, keywords, node)
+
+    def _call_value(
+        self, function: Any, positional: list[Any], keywords: dict[str, Any], node: ast.Call
+    ) -> Any:
         if isinstance(function, Node):
             return self.apply(function, positional, keywords, node.lineno)
         if isinstance(function, Function):
             return self.call_function(function, positional, keywords)
+        if isinstance(function, Namespace):
+            return self._call_object(function, positional, keywords, node)
         if isinstance(function, ModelValue):
             tensors = tensors_in(positional)
             can_be_called = tensors and (function.layers is not None or function.outputs)
@@ -95,6 +116,30 @@ class CallReader(ExpressionReader):
         name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
         return self._call_by_name(_Call(name, positional, keywords, node))
 
+    def _call_object(
+        self, called: Namespace, positional: list[Any], keywords: dict[str, Any], node: ast.Call
+    ) -> Any:
+        """A new object of a class, or the result of an object that is called as a layer is."""
+        if called.is_class:
+            return self.new_object(called, positional, keywords)
+        method = called.attributes.get("call", called.attributes.get("__call__"))
+        if isinstance(method, Function):
+            return self.call_function(replace(method, owner=called), positional, keywords)
+        tensors = tensors_in(positional)
+        unknown = Node("", called.name, {}, line=node.lineno)
+        return self.add(unknown, tensors) if tensors else to_symbol(node)
+
+    def new_object(
+        self, of: Namespace, positional: list[Any], keywords: dict[str, Any]
+    ) -> Namespace:
+        method = of.attributes.get("__init__")
+        # A dataclass has its arguments as attributes
+        given = {} if isinstance(method, Function) else keywords
+        made = Namespace(of.name, {**of.attributes, **given})
+        if isinstance(method, Function):
+            self.call_function(replace(method, owner=made), positional, keywords)
+        return made
+
     def _arguments(self, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
         """Positional arguments, with an OpenAxes for `**unknown`, and those given by name."""
         positional, keywords = self.items(node.args), {}
@@ -102,14 +147,14 @@ class CallReader(ExpressionReader):
             value = self.value(keyword.value)
             if keyword.arg is not None:
                 keywords[keyword.arg] = value
-            elif isinstance(value, dict):
+            elif isinstance(value, dict) and all(isinstance(name, str) for name in value):
                 keywords |= value
             else:
                 positional.append(OpenAxes(ast.unparse(keyword.value)))
         return positional, keywords
 
-    def _method(self, node: ast.Call, owner: list[Any] | dict[Any, Any]) -> Any:
-        """A method of a list or dictionary; a symbol for arguments that it does not take."""
+    def _method(self, node: ast.Call, owner: list[Any] | dict[Any, Any] | str) -> Any:
+        """A method of a list, dictionary or text; a symbol for arguments that it does not take."""
         name, (values, keywords) = node.func.attr, self._arguments(node)
         try:
             if name == "extend" and len(owner) + length(values[0]) > LONGEST_LIST:
@@ -139,7 +184,34 @@ class CallReader(ExpressionReader):
         if name == "set_image_data_format" and call.positional:
             self.data_format = call.positional[0]
             return None
+        return self._other_call(call)
+
+    def _other_call(self, call: _Call) -> Any:
+        """Functions of Python, NumPy and Keras that make no layer but decide on shapes."""
+        name, first = call.name, next(iter(call.positional), None)
+        if name == "Lambda" and isinstance(first, Function):
+            return first
+        if name == "partial" and call.positional:
+            return self._partial(call.node)
+        if name == "SimpleNamespace":
+            return Namespace(name, call.keywords)
+        owner, within = self.names.get("self"), self.names.get("__class__")
+        if name == "super" and isinstance(owner, Namespace) and isinstance(within, Namespace):
+            return _bound(within, owner)
+        shape = first if name in _ARRAYS else call.positional if name in _ARRAYS_BY_AXES else None
+        if isinstance(shape, tuple | list) and shape and not tensors_in(shape):
+            return Namespace(name, {"shape": tuple(shape)})
         return self._unknown_call(call)
+
+    def _partial(self, node: ast.Call) -> Function:
+        """`partial(f, a, b=c)` is `lambda *args, **keywords: f(a, *args, b=c, **keywords)`."""
+        text = "lambda *args, **keywords: f(*args, **keywords)"
+        made = ast.parse(text, mode="eval").body
+        inner = made.body
+        inner.func, inner.args = node.args[0], [*node.args[1:], *inner.args]
+        inner.keywords = [*node.keywords, *inner.keywords]
+        inner.lineno = made.lineno = node.lineno
+        return Function(made, self.names)
 
     def _merged(self, call: _Call) -> Tensor | None:
         """A merge by a function, `layers.add([a, b])` or `ops.add(a, b)`; None for other calls."""
@@ -170,7 +242,8 @@ class CallReader(ExpressionReader):
         if tensors and name in ("shape", "int_shape"):
             return self.shape_of(tensors[0]) or to_symbol(call.node)
         if tensors:
-            return self.add(Node("", name or ast.unparse(call.node.func), {}, line=line), tensors)
+            unknown = Node("", name or ast.unparse(call.node.func), {}, line=line)
+            return self.add(_axis_call(call) or unknown, tensors)
         if name == "dict" and not call.positional:
             return call.keywords
         if name in PENALTIES:
@@ -241,17 +314,44 @@ class CallReader(ExpressionReader):
             for number, name in enumerate(("input", "output"))
         ]
         inputs, outputs = (tuple(tensors_in(end)) for end in ends)
+        if isinstance(ends[1], Symbol):
+            self.note(call.node, f"outputs={ends[1]} is not followed")
         model = ModelValue(None, outputs, inputs, call.node.lineno)
         self.models.append(model)
         return model
 
     def _model_method(self, node: ast.Call, model: ModelValue) -> Any:
         method = node.func.attr
-        if method == "add" and model.layers is not None and node.args:
-            layer = self.value(node.args[0])
+        given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        if method == "add" and model.layers is not None and given:
+            layer = self.value(given[0])
             # model.add(Input(...)) adds the Input itself
             is_input = isinstance(layer, Tensor)
             model.layers.append(self.remove(layer) if is_input else layer)
         elif method == "pop" and model.layers:
             model.layers.pop()
+        elif method == "get_layer" and given:
+            wanted = self.value(given[0])
+            layers = self.layers_of(model)
+            found = [each for n, each in enumerate(layers) if wanted in (n, each.name)]
+            return found[0] if found else to_symbol(node)
         return None
+
+
+def _bound(inherited: Namespace, owner: Namespace) -> Namespace:
+    """What `super()` is in a method: the attributes of the classes before, for its object."""
+    bound = {
+        name: replace(value, owner=owner) if isinstance(value, Function) else value
+        for name, value in inherited.attributes.items()
+    }
+    return Namespace("super()", bound)
+
+
+def _axis_call(call: _Call) -> Node | None:
+    """`expand_dims` and `squeeze` as the index that does the same, x[:, None] or x[..., 0]."""
+    axis = call.keywords.get("axis", [*call.positional, None, None][1])
+    if call.name not in _AXIS_CALLS or not isinstance(axis, int):
+        return None
+    whole, part = slice(None), _AXIS_CALLS[call.name]
+    index = (*[whole] * axis, part) if axis >= 0 else (..., part, *[whole] * (-axis - 1))
+    return Node("GetItem", call.name, {"index": index}, line=call.node.lineno)

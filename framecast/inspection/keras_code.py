@@ -1,8 +1,8 @@
 """Read Keras code without running it: follow its syntax tree as far as shapes depend on it.
 
 Followed are Sequential lists and `add`, functional chains, constants and arithmetic, `match`, loops
-over known ranges or while a known test holds, and functions that the file defines. Everything else
-becomes a symbol with its source text, or a note with its line. Nothing is imported or called.
+over known ranges or while a known test holds, and functions and classes of the file. Everything
+else becomes a symbol with its source text, or a note with its line. Nothing is imported or called.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from framecast.errors import UsageError
 from framecast.inspection.keras_calls import CHANGING_METHODS, CallReader
 from framecast.inspection.keras_expressions import LONGEST_LOOP
 from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
-from framecast.inspection.keras_values import Function, ModelValue, flat, to_symbol
+from framecast.inspection.keras_values import Function, ModelValue, Namespace, flat, to_symbol
 from framecast.inspection.model_graph import Graph, Node, Tensor
 from framecast.inspection.sizes import Symbol
 
@@ -151,13 +152,16 @@ class _Reader(CallReader):
 
     def run(self, body: Sequence[ast.stmt]) -> None:
         for statement in body:
-            self.left -= 1
-            if self.left < 0:
-                raise _TooLongError
+            self._count()
             # Other statements, such as assert, build nothing
             follow = self.statements.get(type(statement))
             if follow is not None:
                 follow(statement)
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise _TooLongError
 
     def run_file(self, body: Sequence[ast.stmt]) -> None:
         """Follow a file's statements, then functions that it never calls, such as `build_model`."""
@@ -169,6 +173,18 @@ class _Reader(CallReader):
         for value in list(self.names.values()):
             if isinstance(value, Function) and value.node not in self.called:
                 self._follow(value.node, lambda: self.call_function(value, [], {}))  # noqa: B023
+            elif isinstance(value, Namespace):
+                self._follow(body[-1], lambda: self._use(value))  # noqa: B023
+
+    def _use(self, value: Namespace) -> None:
+        """Follow what a file defines and never calls: `call` of a model, all methods of others."""
+        made = self.new_object(value, [], {}) if value.is_class else value
+        is_model = isinstance(made.attributes.get("call"), Function)
+        for name, method in list(made.attributes.items()):
+            uncalled = isinstance(method, Function) and method.node not in self.called
+            if uncalled and (name == "call" if is_model else not name.startswith("__")):
+                given = [self.add(Node("InputLayer", "", {}), [])] if is_model else []
+                self.call_function(replace(method, owner=made), given, {})
 
     def _follow(self, node: ast.stmt, follow: Callable[[], object]) -> None:
         """Follow a part of a file; where that takes too long, keep what it has built."""
@@ -230,8 +246,19 @@ class _Reader(CallReader):
 
     def _class(self, node: ast.ClassDef) -> None:
         bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
-        if bases & {"Model", "Layer", "Sequential", "Module"}:
+        attributes: dict[str, Any] = {}
+        for base in map(self.value, node.bases):
+            attributes |= base.attributes if isinstance(base, Namespace) else {}
+        with self.scope(self.names):
+            self.names["__class__"] = Namespace(node.name, {**attributes})
+            self.run(node.body)
+            attributes |= self.names.maps[0]
+        # Weights that no layer has are made by code alone
+        own_weights = "add_weight" in ast.unparse(node) or "call" not in attributes
+        if bases & {"Model", "Layer", "Sequential", "Module"} and own_weights:
             self.note(node, f"class {node.name} is subclassed code, whose call is not followed")
+        else:
+            self.name(node.name, Namespace(node.name, attributes, is_class=True))
 
     def _for(self, node: ast.For) -> None:
         turns = self.value(node.iter)
@@ -333,11 +360,15 @@ class _Reader(CallReader):
         self.called.add(function.node)
         if self.depth > DEEPEST_CALL:
             self.note(function.node, f"{function} calls itself too often to be followed")
-            return Symbol(function.node.name)
+            return Symbol(str(function))
         self.depth += 1
+        positional = positional if function.owner is None else [function.owner, *positional]
         try:
             with self.scope(function.names), self._quiet_where_nothing_is_built():
                 self.names |= self._parameters(function.node.args, positional, keywords)
+                if isinstance(function.node, ast.Lambda):
+                    self._count()
+                    return self.value(function.node.body)
                 self.run(function.node.body)
         except _ReturnError as returned:
             return returned.value
@@ -381,6 +412,7 @@ class _Reader(CallReader):
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value neither is nor holds layers, tensors, models or functions."""
+    """Whether a value neither is nor holds layers, tensors, models, functions or objects."""
     parts = flat([*value.values()] if isinstance(value, dict) else value)
-    return not any(isinstance(each, Tensor | Node | ModelValue | Function) for each in parts)
+    kept = Tensor | Node | ModelValue | Function | Namespace
+    return not any(isinstance(each, kept) for each in parts)

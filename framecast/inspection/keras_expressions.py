@@ -12,11 +12,19 @@ import operator
 from collections import ChainMap
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
-from framecast.inspection.keras_values import GraphBuilder, ModelValue, flat, to_symbol
+from framecast.inspection.keras_values import (
+    Function,
+    GraphBuilder,
+    ModelValue,
+    Namespace,
+    flat,
+    to_symbol,
+)
 from framecast.inspection.model_graph import Node, OpenAxes, Tensor
 from framecast.inspection.sizes import Symbol
 
@@ -75,8 +83,12 @@ class ExpressionReader(GraphBuilder):
             ast.Subscript: self._subscript,
             ast.Attribute: self._attribute,
             ast.Call: self.call,
+            ast.NamedExpr: self._named,
+            ast.JoinedStr: self._text,
+            ast.Lambda: lambda node: Function(node, self.names),
             ast.ListComp: self._comprehension,
             ast.GeneratorExp: self._comprehension,
+            ast.DictComp: self._comprehension,
         }
 
     def call(self, node: ast.Call) -> Any:
@@ -90,13 +102,34 @@ class ExpressionReader(GraphBuilder):
 
     def value(self, node: ast.expr) -> Any:
         """The value of an expression: a constant, a tensor, a layer, or a symbol."""
-        # Anything else, a lambda or an f-string, is its own source text
+        # Anything else is its own source text
         follow = self.expressions.get(type(node), to_symbol)
         return follow(node)
 
-    def _dictionary(self, node: ast.Dict) -> dict[Any, Any]:
-        pairs = zip(node.keys, node.values, strict=True)
-        return {self.value(key): self.value(value) for key, value in pairs if key is not None}
+    def _dictionary(self, node: ast.Dict) -> Any:
+        found: dict[Any, Any] = {}
+        try:
+            for key, value in zip(node.keys, node.values, strict=True):
+                # {**settings, "filters": 8} has no key for the first part
+                found |= self.value(value) if key is None else {self.value(key): self.value(value)}
+        except (TypeError, ValueError):
+            return to_symbol(node)
+        return found
+
+    def _named(self, node: ast.NamedExpr) -> Any:
+        value = self.value(node.value)
+        self.assign(node.target, value)
+        return value
+
+    def _text(self, node: ast.JoinedStr) -> Any:
+        """An f-string of known texts and integers; those with a format stay as they are written."""
+        parts = [getattr(part, "format_spec", None) or self._part(part) for part in node.values]
+        known = all(isinstance(part, str | int) for part in parts)
+        text = "".join(map(str, parts)) if known else ""
+        return text if known and len(text) <= LONGEST_LIST else to_symbol(node)
+
+    def _part(self, part: ast.expr) -> Any:
+        return self.value(part.value if isinstance(part, ast.FormattedValue) else part)
 
     def _unary(self, node: ast.UnaryOp) -> Any:
         value = self.value(node.operand)
@@ -109,12 +142,21 @@ class ExpressionReader(GraphBuilder):
         return to_symbol(node)
 
     def _compare(self, node: ast.Compare) -> Any:
-        if len(node.ops) != 1:
-            return to_symbol(node)
-        left, right = self.value(node.left), self.value(node.comparators[0])
-        if isinstance(node.ops[0], ast.Is | ast.IsNot) and not isinstance(left, Symbol):
-            return (left is right) == isinstance(node.ops[0], ast.Is)
-        return self.operate(node, node.ops[0], node.left, node.comparators[0])
+        # 1 < n < 5 compares each two
+        sides = [node.left, *node.comparators]
+        found = [
+            self._compare_two(node, *each) for each in zip(node.ops, sides, sides[1:], strict=False)
+        ]
+        unknown = next((each for each in found if isinstance(each, Symbol | Tensor)), None)
+        return all(found) if unknown is None else unknown
+
+    def _compare_two(
+        self, node: ast.Compare, op: ast.cmpop, left: ast.expr, right: ast.expr
+    ) -> Any:
+        one = self.value(left)
+        if isinstance(op, ast.Is | ast.IsNot) and not isinstance(one, Symbol):
+            return (one is self.value(right)) == isinstance(op, ast.Is)
+        return self.operate(node, op, left, right)
 
     def _logic(self, node: ast.BoolOp) -> Any:
         values = [self.value(each) for each in node.values]
@@ -143,22 +185,37 @@ class ExpressionReader(GraphBuilder):
                 items.append(OpenAxes(str(inside)))
         return items
 
-    def _comprehension(self, node: ast.ListComp | ast.GeneratorExp) -> Any:
-        turns = self.value(node.generators[0].iter)
-        followed = hasattr(turns, "__iter__") and not isinstance(turns, Symbol | Tensor)
-        if not followed or len(node.generators) > 1:
+    def _comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> Any:
+        is_dictionary = isinstance(node, ast.DictComp)
+        element = ast.Tuple([node.key, node.value]) if is_dictionary else node.elt
+        try:
+            with self.scope(self.names):
+                values = list(self._elements(node.generators, element, iter(range(LONGEST_LIST))))
+            return dict(values) if is_dictionary else values
+        except (LookupError, TypeError):
             return to_symbol(node)
-        values = []
-        with self.scope(self.names):
-            for number, turn in enumerate(turns):
-                self.assign(node.generators[0].target, turn)
-                tests = [self.value(test) for test in node.generators[0].ifs]
-                unknown = any(isinstance(test, Symbol | Tensor) for test in tests)
-                if unknown or number >= LONGEST_LOOP:
-                    return to_symbol(node)
-                if all(tests):
-                    values.append(self.value(node.elt))
-        return values
+
+    def _elements(
+        self, loops: Sequence[ast.comprehension], element: ast.expr, left: Iterator[int]
+    ) -> Iterator[Any]:
+        """The elements that nested loops make, in as many turns as are `left` for all of them.
+
+        Raises LookupError where they cannot be followed.
+        """
+        if not loops:
+            yield self.value(element)
+            return
+        turns = self.value(loops[0].iter)
+        if isinstance(turns, Symbol | Tensor) or not hasattr(turns, "__iter__"):
+            raise LookupError
+        for number, turn in enumerate(turns):
+            self.assign(loops[0].target, turn)
+            tests = [self.value(test) for test in loops[0].ifs]
+            unknown = any(isinstance(test, Symbol | Tensor) for test in tests)
+            if unknown or number >= LONGEST_LOOP or next(left, None) is None:
+                raise LookupError
+            if all(tests):
+                yield from self._elements(loops[1:], element, left)
 
     @contextmanager
     def scope(self, around: ChainMap[str, Any]) -> Iterator[None]:
@@ -236,15 +293,32 @@ class ExpressionReader(GraphBuilder):
         if isinstance(value, ModelValue) and node.attr in ("output", "outputs"):
             tensors = self.outputs_of(value)
             return tensors[0] if tensors else to_symbol(node)
-        if isinstance(value, ModelValue) and node.attr == "input":
-            return value.inputs[0] if value.inputs else to_symbol(node)
+        if isinstance(value, ModelValue) and node.attr in ("input", "layers"):
+            found = value.inputs[:1] if node.attr == "input" else [self.layers_of(value)]
+            return found[0] if found else to_symbol(node)
+        if isinstance(value, Node) and node.attr == "output":
+            return self.output_of(value) or to_symbol(node)
+        if isinstance(value, Namespace) and node.attr in value.attributes:
+            return self._member(value, value.attributes[node.attr])
         return Symbol(node.attr) if node.attr in {**SIGNATURES, **ALIASES} else to_symbol(node)
+
+    def _member(self, owner: Namespace, value: Any) -> Any:
+        """An attribute's value; a method of an object with that object, a property as it is now."""
+        written = value.node if isinstance(value, Function) else None
+        decorators = {ast.unparse(each) for each in getattr(written, "decorator_list", ())}
+        is_bound = not owner.is_class or "classmethod" in decorators
+        if written is None or not is_bound or "staticmethod" in decorators:
+            return value
+        method = value if value.owner else replace(value, owner=owner)
+        return self.call_function(method, [], {}) if "property" in decorators else method
 
     def assign(self, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Name):
             self.name(target.id, value)
         elif isinstance(target, ast.Subscript):
             self.change(target, lambda owner, index: operator.setitem(owner, index, value))
+        elif isinstance(target, ast.Attribute):
+            self._set_attribute(self.value(target.value), target.attr, value)
         elif isinstance(target, ast.Tuple | ast.List):
             names, parts = list(target.elts), self._parts(value, len(target.elts))
             # `first, *others, last = ...`
@@ -255,6 +329,13 @@ class ExpressionReader(GraphBuilder):
                     break
             for each, part in zip(names, parts, strict=False):
                 self.assign(each, part)
+
+    def _set_attribute(self, owner: Any, name: str, value: Any) -> None:
+        if isinstance(owner, Namespace):
+            owner.attributes[name] = value
+        elif name == "trainable":
+            for layer in self.layers_in(owner):
+                layer.arguments[name] = value
 
     def change(self, target: ast.Subscript, how: Callable[[Any, Any], None]) -> None:
         """Change an element of a list or dictionary; a note where it is not known which."""

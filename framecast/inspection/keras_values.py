@@ -42,13 +42,29 @@ class ModelValue:
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A function that the file defines, with the names that it sees around it."""
+    """A function that the file defines, with the names that it sees around it.
 
-    node: ast.FunctionDef
+    `owner` is the object whose method it is, its first argument.
+    """
+
+    node: ast.FunctionDef | ast.Lambda
     names: ChainMap[str, Any]
+    owner: Namespace | None = None
 
     def __str__(self) -> str:
-        return self.node.name
+        return getattr(self.node, "name", "lambda")
+
+
+@dataclass(frozen=True, eq=False)
+class Namespace:
+    """The attributes of a class that the file defines, of an object, or of an array: its shape."""
+
+    name: str
+    attributes: dict[str, Any]
+    is_class: bool = False
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class GraphBuilder:
@@ -104,6 +120,33 @@ class GraphBuilder:
             outcome = None
         return outcome.outputs if outcome else ()
 
+    def call_function(
+        self, function: Function, positional: list[Any], keywords: dict[str, Any]
+    ) -> Any:
+        """The value of a function that the file defines, which the reader of statements follows."""
+        raise NotImplementedError
+
+    def layers_in(self, value: Any) -> list[Node]:
+        """The layers that a layer or a model consists of."""
+        if isinstance(value, ModelValue):
+            return self.layers_of(value)
+        return [value] if isinstance(value, Node) else []
+
+    def layers_of(self, model: ModelValue) -> list[Node]:
+        """A model's layers in the order of their calls; Keras' Sequential leaves out its Input."""
+        if model.layers is None:
+            return [self.nodes[n] for n in sorted(_ancestors(self.nodes, model.outputs))]
+        layers = [each for layer in model.layers for each in self.layers_in(layer)]
+        return [each for each in layers if each.kind != "InputLayer"]
+
+    def output_of(self, layer: Node) -> Tensor | None:
+        """What a layer has returned where it was called first, if need be by its Sequential."""
+        for model in self.models:
+            if any(each.identity is layer.identity for each in self.layers_of(model)):
+                self.outputs_of(model)
+        calls = (n for n, each in enumerate(self.nodes) if each.identity is layer.identity)
+        return next(map(Tensor, calls), None)
+
     def chain(
         self, layers: Sequence[Any], x: Tensor | None, wrapper: Mapping[str, Any] | None = None
     ) -> Tensor | None:
@@ -116,6 +159,9 @@ class GraphBuilder:
                 x = self.apply(each, [] if x is None else [x], {}, each.line)
             elif isinstance(layer, Tensor):
                 x = layer if x is None else x
+            elif isinstance(layer, Function) and x is not None and wrapper is None:
+                made = self.call_function(layer, [x], {})
+                x = made if isinstance(made, Tensor) else self.add(Node("", str(layer), {}), [x])
             elif x is None:
                 self.notes.append(f"the layer {layer} is not followed")
             else:
@@ -169,10 +215,8 @@ class GraphBuilder:
 
     def graph(self) -> Graph:
         """The largest model that was built, or all layers that were called."""
-        for model in self.models:
-            self.outputs_of(model)
         # What is part of another model is no model to choose
-        whole = [each for each in self.models if each.outputs and not each.is_part]
+        whole = [each for each in self.models if not each.is_part and self.outputs_of(each)]
         # A pasted fragment: no model, only layers and perhaps models that were called
         if not whole:
             used = {tensor.node for node in self.nodes for tensor in node.inputs}

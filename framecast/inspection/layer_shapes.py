@@ -35,7 +35,9 @@ def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerO
             f"gets {len(shapes)} tensors and takes one", "give it one of them, e.g. the output"
         )
     try:
-        return RULES[kind](kind, arguments, shapes if kind in MERGES else shapes[0])
+        outcome = RULES[kind](kind, arguments, shapes if kind in MERGES else shapes[0])
+        is_trained = arguments.get("trainable", True) is not False
+        return outcome if is_trained else replace(outcome, frozen=outcome.parameters)
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         what, _, change = str(error).rpartition("; ")
         # Python's own error: text where a number belongs, or too many numbers
@@ -256,7 +258,8 @@ def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcom
         for each, size in outcome.weights
     )
     outputs += (*forward.outputs[1:], *backward.outputs[1:])
-    return replace(forward, outputs=outputs, weights=weights, macs=forward.macs + backward.macs)
+    macs, frozen = forward.macs + backward.macs, forward.frozen + backward.frozen
+    return replace(forward, outputs=outputs, weights=weights, macs=macs, frozen=frozen)
 
 
 def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOutcome:

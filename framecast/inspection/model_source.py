@@ -305,7 +305,8 @@ def _arguments(layer: dict[str, Any]) -> dict[str, Any]:
     kind, settings = layer["class_name"], layer["config"]
     arguments = dict(parameters_of(kind))
     for name, value in settings.items():
-        if name in arguments or name in ("batch_shape", "batch_input_shape", "batch_size"):
+        kept = ("batch_shape", "batch_input_shape", "batch_size", "trainable")
+        if name in arguments or name in kept:
             arguments[name] = tuple(value) if isinstance(value, list) else value
         if name in ("layer", "backward_layer") and value is not None:
             if value["class_name"] not in SIGNATURES:

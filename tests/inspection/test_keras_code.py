@@ -294,6 +294,154 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        "make = lambda width, k=3: Conv2D(width, k)\nx = make(8)(x)",
+        "make = partial(Conv2D, kernel_size=3)\nx = make(8)(x)",
+        "make = partial(Conv2D, 8)\nx = make(kernel_size=3)(x)",
+        "x = Lambda(lambda t: t[:, 1:-1, 1:-1] + 1)(x)\nx = Conv2D(8, 1)(x)",
+        "model = Sequential([Input((20, 30, 1)), Lambda(lambda t: t), Conv2D(8, 3)])",
+        "model = Sequential()\nmodel.add(layer=Input((20, 30, 1)))\nmodel.add(layer=Conv2D(8, 3))",
+        "settings = {'kernel_size': 3}\nx = Conv2D(**{**settings, 'filters': 8})(x)",
+        "x = Conv2D((width := 8), 3)(x)\nx = Conv2D(width, 1)(x)",
+        "x = Conv2D(8 if 1 < 3 <= 4 else 5, 4 if 3 < 1 < 4 else 3)(x)",
+        "sizes = {name: size for name, size in zip('ab', (4, 8))}\nx = Conv2D(sizes['b'], 3)(x)",
+        "x = Sequential([layer for width in (4, 8) for layer in (Conv2D(width, 2), ReLU())])(x)",
+        "x = Conv2D(8, 3, padding='VALID'.lower())(x)",
+        "clips = np.zeros((9, 20, 30, 1))\nx = Conv2D(8, 3)(Input(clips.shape[1:]))",
+        "_, *sizes = np.random.rand(9, 20, 30, 1).shape\nx = Conv2D(8, 3)(Input(sizes))",
+        "x = squeeze(expand_dims(x, axis=1), axis=1)\nx = Conv2D(8, 3)(x)",
+        "x = squeeze(expand_dims(x, -3), -3)\nx = Conv2D(8, 3)(x)",
+        "given = SimpleNamespace(width=4)\ngiven.width *= 2\nx = Conv2D(given.width, 3)(x)",
+        """
+class Settings:
+    width = 8
+    kernel = (3, 3)
+x = Conv2D(Settings.width, Settings.kernel)(x)
+""",
+        """
+@dataclass
+class Settings:
+    width: int = 4
+    kernel: int = 3
+settings = Settings(width=8)
+x = Conv2D(settings.width, settings.kernel)(x)
+""",
+        """
+class Wide:
+    def __init__(self, width):
+        self.width = width
+    @property
+    def double(self):
+        return 2 * self.width
+    @staticmethod
+    def kernel():
+        return 3
+    @classmethod
+    def small(cls):
+        return cls(4)
+x = Conv2D(Wide.small().double, Wide.kernel())(x)
+""",
+        """
+class Part:
+    def __init__(self, width):
+        self.layer = Conv2D(width, 2)
+    def __call__(self, x):
+        return ReLU()(self.layer(x))
+class Twice(Part):
+    def __init__(self):
+        super().__init__(8)
+        self.last = Conv2D(8, 2)
+    def __call__(self, x):
+        return self.last(super().__call__(x))
+x = Twice()(x)
+""",
+        """
+class Net(keras.Model):
+    def __init__(self, width=8):
+        super().__init__()
+        self.layers_ = [Conv2D(width, 2), Conv2D(width, 2)]
+    def call(self, x, training=False):
+        for layer in self.layers_:
+            x = layer(x)
+        return Dropout(0.5)(x) if training else x
+x = Net()(x)
+""",
+    ],
+)
+def test_functions_classes_and_comprehensions_are_followed(code):
+    report = look(f"x = Input((20, 30, 1))\n{code}")
+    assert report.output[1:] == (18, 28, 8)
+    assert not report.notes and report.works
+
+
+@pytest.mark.parametrize("layer", ["layers[0]", "get_layer('a')", "get_layer(index=0)"])
+def test_a_model_may_begin_with_a_part_of_another(layer):
+    report = look(f"""
+        base = Sequential([Input((20, 30, 1)), Conv2D(8, 3, name='a'), Conv2D(9, 3)])
+        x = ReLU()(ReLU()(base.{layer}.output))
+        model = Model(base.inputs, Conv2D(2, 1)(x))
+    """)
+    assert report.output[1:] == (18, 28, 2)
+    assert report.parameters == 80 + 18
+
+
+NET = """
+class Net(keras.Model):
+    def __init__(self, width=4):
+        super().__init__()
+        self.first = ConvLSTM2D(width, 3, return_sequences=True)
+        self.last = Conv2D(2, 1)
+    def call(self, x):
+        return self.last(self.first(x)[:, -1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("used", "output"),
+    [
+        ("model = Net()\nmodel.build((None, 5, 20, 30, 1))", ("18", "28", "2")),
+        ("model = Net()\nmodel.compile('adam')", ("H - 2", "W - 2", "2")),
+        ("", ("H - 2", "W - 2", "2")),
+    ],
+)
+def test_a_subclassed_model_is_followed_with_its_shape_or_an_open_one(used, output):
+    report = look(NET + used)
+    assert tuple(map(str, report.output[1:])) == output
+    assert str(report.parameters) == ("746" if "build" in used else "144*channels + 602")
+
+
+def test_methods_that_build_a_model_are_followed_though_never_called():
+    report = look("""
+        class Maker:
+            def __init__(self, width=4):
+                self.width = width
+            def make(self):
+                return Sequential([Input((5, 20, 30, 1)), ConvLSTM2D(self.width, 3)])
+    """)
+    assert report.output[1:] == (18, 28, 4)
+
+
+@pytest.mark.parametrize(
+    "freeze",
+    [
+        "",
+        "first.trainable = False",
+        "base.trainable = False\nlast.trainable = True",
+        "for layer in base.layers[:1]: layer.trainable = False",
+    ],
+)
+def test_weights_that_are_not_trained_are_counted_as_in_keras(freeze):
+    report = look(
+        f"first, last = Conv2D(8, 3, trainable={bool(freeze)}), Conv2D(4, 3)\n"
+        f"base = Sequential([Input((20, 30, 1)), first, last])\n{freeze}\n"
+        "model = Sequential([base, TimeDistributed(Dense(2, trainable=False))])"
+    )
+    assert report.parameters == 80 + 292 + 10
+    assert report.frozen == 80 + 10
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         "sizes['a'] = 8", "sizes['a'] *= 2", "sizes.update(a=8)", "sizes.update({'b': 3}, a=8)",
@@ -426,7 +574,15 @@ def test_layers_of_a_loop_over_unknown_sizes_stay_with_a_note():
             "sizes.extend(range(10 ** 12)) is not followed",
         ),
         ("sizes = []\nsizes[pick()] = 3", "line 4: the change of sizes[pick()] is not followed"),
-        ("x = Lambda(lambda t: t[:, -1])(x)", "line 3: Lambda is not followed"),
+        ("x = Lambda(last)(x)", "line 3: Lambda is not followed"),
+        ("y = Model(x, read().output)", "line 3: outputs=read().output is not followed"),
+        ("x = ConvLSTM2D(3, **{**more, 'strides': 2})(x)", "line 3: ConvLSTM2D(3, **{**more, 'st"),
+        ("x = ConvLSTM2D(3, **{read(): 2})(x)", "line 3: ConvLSTM2D(3, **{read(): 2}) is not foll"),
+        (
+            "class Scale(Layer):\n    def build(self, s):\n        self.w = self.add_weight(s)\n"
+            "    def call(self, x):\n        return x * self.w\nx = Scale()(x)",
+            "line 3: class Scale is subclassed code, whose call is not followed",
+        ),
         (
             "x = TimeDistributed(VGG16(weights=None))(x)",
             "line 3: TimeDistributed of VGG16(weights=None) is not followed",
@@ -685,6 +841,12 @@ def test_numbers_and_loops_that_would_take_forever_are_cut_short():
         def again(x):
             return again(Dense(2)(x))
         again(Input((3,)))
+        twice = lambda x: twice(x) + twice(x)
+        twice(1)
+        [0 for a in range(400) for b in range(400) for c in range(400) if a > 400]
+        text = "long"
+        for i in range(400):
+            text = f"{text}{text}"
     """)
     assert len(report.lines) <= 502
     assert "is followed for 500 turns" in " ".join(report.notes)
