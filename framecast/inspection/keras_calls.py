@@ -13,6 +13,7 @@ from framecast.inspection.keras_signatures import (
     MERGES,
     OF_ANY_LAYER,
     SIGNATURES,
+    freezes_weights,
     parameters_of,
 )
 from framecast.inspection.keras_values import (
@@ -274,6 +275,11 @@ class CallReader(ExpressionReader):
         name = str(call.keywords.get("name") or "")
         # Such as input_shape
         common = {word: call.keywords[word] for word in OF_ANY_LAYER & {*call.keywords}}
+        if common.get("trainable") is False and not freezes_weights(kind):
+            del common["trainable"]
+            what = "has trainable=False, which Keras does not hand on to its weights"
+            change = "set its attribute, layer.trainable = False, once it is made"
+            problems.append(Problem(what, change, fatal=False))
         arguments = {**common, **arguments}
         return Node(kind, name, arguments, line=call.node.lineno, problems=tuple(problems))
 

@@ -177,6 +177,14 @@ OLD_NAMES = {
 }
 
 
+def freezes_weights(kind: str) -> bool:
+    """Whether `trainable=False` in a layer's call reaches its weights: not those of inner layers.
+
+    In Keras 3 that is so of ConvLSTM's cell, too; `layer.trainable = False` reaches all of them.
+    """
+    return not kind.startswith(("ConvLSTM", "TimeDistributed", "Bidirectional"))
+
+
 @cache
 def parameters_of(kind: str) -> dict[str, Any]:
     """A layer's arguments by name, in order; `...` for one without a default."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from framecast.errors import SourceError, UsageError
 from framecast.inspection.keras_code import read_code, read_layer, sequential_graph
-from framecast.inspection.keras_signatures import MERGES, SIGNATURES, parameters_of
+from framecast.inspection.keras_signatures import MERGES, SIGNATURES, freezes_weights, parameters_of
 from framecast.inspection.keras_values import GraphBuilder, ModelValue
 from framecast.inspection.model_graph import Graph, Node, Tensor, named_axes
 from framecast.inspection.model_report import ModelReport
@@ -305,8 +305,8 @@ def _arguments(layer: dict[str, Any]) -> dict[str, Any]:
     kind, settings = layer["class_name"], layer["config"]
     arguments = dict(parameters_of(kind))
     for name, value in settings.items():
-        kept = ("batch_shape", "batch_input_shape", "batch_size", "trainable")
-        if name in arguments or name in kept:
+        kept = name in ("batch_shape", "batch_input_shape", "batch_size")
+        if name in arguments or kept or (name == "trainable" and freezes_weights(kind)):
             arguments[name] = tuple(value) if isinstance(value, list) else value
         if name in ("layer", "backward_layer") and value is not None:
             if value["class_name"] not in SIGNATURES:

@@ -12,6 +12,7 @@ import pytest
 from framecast.errors import UsageError
 from framecast.inspection.keras_code import read_code
 from framecast.inspection.keras_signatures import NEUTRAL
+from framecast.inspection.model_source import read_configuration
 from framecast.inspection.model_table import table
 from framecast.inspection.model_walk import inspect_graph
 
@@ -439,6 +440,33 @@ def test_weights_that_are_not_trained_are_counted_as_in_keras(freeze):
     )
     assert report.parameters == 80 + 292 + 10
     assert report.frozen == 80 + 10
+
+
+@pytest.mark.parametrize(
+    ("layer", "frozen"),
+    [
+        ("ConvLSTM2D(2, 3, trainable=False)", False),
+        ("Bidirectional(ConvLSTM2D(2, 3), trainable=False)", False),
+        ("TimeDistributed(Conv2D(2, 3), trainable=False)", False),
+        ("TimeDistributed(Conv2D(2, 3, trainable=False))", True),
+        ("Conv3D(2, 3, trainable=False)", True),
+    ],
+)
+def test_trainable_in_a_call_reaches_the_weights_that_keras_lets_it_reach(layer, frozen):
+    """Compared with Keras' own count, from the code and from a saved file's configuration."""
+    names = ("Bidirectional", "Conv2D", "Conv3D", "ConvLSTM2D", "TimeDistributed")
+    made = eval(layer, {name: getattr(keras.layers, name) for name in names})
+    model = keras.Sequential([keras.Input((4, 8, 8, 3)), made])
+    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    assert (trained == 0) == frozen
+    report = look(f"Sequential([Input((4, 8, 8, 3)), {layer}])")
+    assert report.parameters - report.frozen == trained
+    assert [finding.what.startswith("has trainable=False") for finding in report.findings] == (
+        [] if frozen else [True]
+    )
+    graph = read_configuration(json.loads(model.to_json()), "m")
+    report = inspect_graph(graph)
+    assert report.parameters - report.frozen == trained
 
 
 @pytest.mark.parametrize(
