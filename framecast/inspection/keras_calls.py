@@ -37,6 +37,7 @@ _MAY_BE_SYMBOLS |= {"rate", "stddev"}
 _SET_SHAPES = (
     *("return_sequences", "return_state", "keepdims", "data_format", "axis", "merge_mode"),
     *("padding", "strides", "dilation_rate", "pool_size", "size", "output_padding", "cropping"),
+    "groups",
 )
 
 # Methods of lists and dictionaries that are called as Python does
@@ -55,7 +56,7 @@ _ARRAYS = {"empty", "full", "ones", "random", "zeros"}
 _ARRAYS_BY_AXES = {"rand", "randn"}
 
 # Layers without a rule, recognised by name even when imported without `layers.`
-_LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention", "GroupNormalization"}
+_LAYER_WORDS = {"Lambda", "RNN", "MultiHeadAttention", "Attention"}
 
 
 def _is_unknown(name: str, value: Any) -> bool:

@@ -38,11 +38,12 @@ MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Conca
 # Layers that return their input's shape, of any number of axes and without weights
 UNCHANGED = (
     *("Activation", "AlphaDropout", "Dropout", "ELU", "GaussianDropout", "GaussianNoise"),
-    *("Identity", "LeakyReLU", "Masking", "ReLU", "Rescaling", "Softmax"),
+    *("Identity", "LeakyReLU", "Masking", "ReLU", "Rescaling", "Softmax", "UnitNormalization"),
 )
 
 # The same with or without weights
-NEUTRAL = (*UNCHANGED, "BatchNormalization", "LayerNormalization", "PReLU")
+NORMALIZATIONS = ("BatchNormalization", "GroupNormalization", "LayerNormalization")
+NEUTRAL = (*UNCHANGED, *NORMALIZATIONS, "PReLU")
 
 SIGNATURES: dict[str, str] = {
     **dict.fromkeys(
@@ -83,7 +84,9 @@ SIGNATURES: dict[str, str] = {
     "BatchNormalization": "axis=-1, momentum=0.99, "
     + _NORM.format(moving="moving_mean_initializer='zeros', moving_variance_initializer='ones', ")
     + ", renorm=False, renorm_clipping=None, renorm_momentum=0.99, synchronized=False",
+    "GroupNormalization": "groups=32, axis=-1, " + _NORM.format(moving=""),
     "LayerNormalization": "axis=-1, " + _NORM.format(moving=""),
+    "UnitNormalization": "axis=-1",
     "Dropout": "rate, noise_shape=None, seed=None",
     "SpatialDropout1D": "rate, seed=None",
     "SpatialDropout2D": "rate, data_format=None, seed=None",

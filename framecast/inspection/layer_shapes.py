@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from framecast.inspection.keras_signatures import MERGES, UNCHANGED, parameters_of
+from framecast.inspection.keras_signatures import MERGES, NORMALIZATIONS, UNCHANGED, parameters_of
 from framecast.inspection.kernel_layers import KERNEL_RULES
 from framecast.inspection.layer_outcome import (
     GATES,
@@ -117,6 +117,12 @@ def _normalization(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcom
     _check_range(axes, shape)
     # gamma and beta have one element for each place along the normalised axes
     sizes = tuple(known_channels(shape[axis], "the size of a normalised axis") for axis in axes)
+    groups = -1 if arguments.get("groups", -1) == -1 else count_of(arguments, "groups")
+    if groups != -1 and any(isinstance(size, int) and size % groups for size in sizes):
+        raise LayerMistakeError(
+            f"has groups={groups}, which do not divide the channels ({sizes[0]})",
+            "use groups that divide them, or -1 for one of each channel",
+        )
     scales = [name for flag, name in (("scale", "gamma"), ("center", "beta")) if arguments[flag]]
     # Statistics are counted as parameters and not trained
     moving = ["moving_mean", "moving_variance"] if kind == "BatchNormalization" else []
@@ -306,7 +312,7 @@ def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOut
 RULES: dict[str, Callable[..., LayerOutcome]] = {
     **KERNEL_RULES,
     **dict.fromkeys(GATES, _recurrent),
-    **dict.fromkeys(("BatchNormalization", "LayerNormalization"), _normalization),
+    **dict.fromkeys(NORMALIZATIONS, _normalization),
     **dict.fromkeys((*UNCHANGED, *(f"SpatialDropout{n}D" for n in (1, 2, 3))), _unchanged),
     **dict.fromkeys(MERGES, _merge),
     "PReLU": _prelu,

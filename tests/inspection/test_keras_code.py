@@ -647,6 +647,7 @@ def test_layers_of_a_loop_over_unknown_sizes_stay_with_a_note():
             "x = Conv3DTranspose(3, 2, strides=2, output_padding=[more, 1, 1])(x)",
             "line 3: output_padding=(more, 1, 1) is not followed; the shape of the",
         ),
+        ("x = GroupNormalization(read())(x)", "line 3: groups=read() is not followed; the shape"),
         ("x = ConvLSTM2D(*sizes)(x)", "line 3: ConvLSTM2D(*sizes) is not followed"),
         ("x = ConvLSTM2D(3, **sizes)(x)", "line 3: ConvLSTM2D(3, **sizes) is not followed"),
         ("x = ConvLSTM2D(3, 2, **more)(x)", "line 3: ConvLSTM2D(3, 2, **more) is not followed"),

@@ -94,6 +94,7 @@ def branched_model():
     last = layers.ConvLSTM2D(5, 3, padding="same")(y, initial_state=[h, c])
     summed = layers.add([x, layers.TimeDistributed(layers.Conv2D(5, 3, padding="same"))(y)])
     both = layers.Bidirectional(layers.ConvLSTM2D(3, 2))(summed)
+    last = layers.UnitNormalization()(layers.GroupNormalization(5, scale=False)(last))
     joined = layers.Concatenate()([layers.Flatten()(both), layers.Flatten()(last)])
     answer = keras.Sequential([layers.Dense(7), layers.Dense(4)])(joined)
     return keras.Model(given, answer)
