@@ -159,8 +159,8 @@ def _show_scores(result: TrainingResult) -> None:
     table.add_section()
     table.add_row("mean", *(f"{1000 * mean:.3f}" for mean in (model, *baselines)))
     messages.print(table)
-    minutes = "1 minute" if f"{result.minutes:.1f}" == "1.0" else f"{result.minutes:.1f} minutes"
-    messages.print(f"stopped after {counted(result.steps, 'step')}, {minutes}: {result.reason}")
+    spent = f"{counted(result.steps, 'step')}, {counted(round(result.minutes, 1), 'minute')}"
+    messages.print(f"stopped after {spent}: {result.reason}")
     if result.epoch == 0:
         messages.print(_kept_start(result))
     if result.stage_mse:  # a resumed run of an earlier framecast noted none

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from framecast.runtime.text import listed
 from framecast.video.readers.base import FrameSource
 from framecast.video.scene_detection import find_cuts
 
@@ -37,8 +38,6 @@ def _counted_frames(
 
 
 def _note(name: str, cuts: Sequence[int]) -> str:
-    where = ", ".join(map(str, cuts[:LISTED]))
-    if len(cuts) > LISTED:
-        where += f" and {len(cuts) - LISTED} more"
     frames = "frame" if len(cuts) == 1 else "frames"
-    return f"{name} cuts to another scene at {frames} {where}; no window crosses a cut"
+    where = f"{frames} {listed(cuts, LISTED)}"
+    return f"{name} cuts to another scene at {where}; no window crosses a cut"

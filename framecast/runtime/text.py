@@ -16,12 +16,18 @@ def are(number: int, noun: str) -> str:
     return f"{counted(number, noun)} {'is' if number == 1 else 'are'}"
 
 
+def listed(items: Sequence[object], most: int) -> str:
+    """The first items and how many more there are: "a, b, c and 2 more"."""
+    more = len(items) - most
+    return ", ".join(map(str, items[:most])) + (f" and {more} more" if more > 0 else "")
+
+
 def show_bytes(count: float) -> str:
     """A number of bytes in the largest unit of which it has one or more: "1.5 GB"."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= scale:
             return f"{count / scale:,.1f} {unit}"
-    return f"{count} bytes"
+    return counted(count, "byte")
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:

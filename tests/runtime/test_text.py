@@ -1,4 +1,4 @@
-from framecast.runtime.text import aligned, are, counted, show_bytes
+from framecast.runtime.text import aligned, are, counted, listed, show_bytes
 
 
 def test_numbers_agree_with_their_nouns():
@@ -8,9 +8,15 @@ def test_numbers_agree_with_their_nouns():
     assert [are(number, "frame") for number in (1, 2)] == ["1 frame is", "2 frames are"]
 
 
+def test_long_lists_are_cut():
+    assert [listed("abcd"[:length], 2) for length in range(5)] == [
+        "", "a", "a, b", "a, b and 1 more", "a, b and 2 more",
+    ]  # fmt: skip
+
+
 def test_bytes_are_in_the_largest_unit():
-    assert [show_bytes(count) for count in (7, 1000, 1500, 2.5e6, 3e9, 1.2345e12)] == [
-        "7 bytes", "1.0 kB", "1.5 kB", "2.5 MB", "3.0 GB", "1,234.5 GB",
+    assert [show_bytes(count) for count in (1, 7, 1000, 1500, 2.5e6, 3e9, 1.2345e12)] == [
+        "1 byte", "7 bytes", "1.0 kB", "1.5 kB", "2.5 MB", "3.0 GB", "1,234.5 GB",
     ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from framecast.errors import CorruptSourceError, SourceError
+from framecast.runtime.text import listed
 from framecast.video.pixels import convert_depth
 from framecast.video.readers.base import (
     NOTES_PER_KIND,
@@ -155,11 +156,9 @@ def _common_type(path: Path, files: Sequence[Path], headers: Sequence[ImageHeade
 
 
 def _header_notes(files: Sequence[Path], headers: Sequence[ImageHeader]) -> Iterator[str]:
-    def first(test: Callable[[ImageHeader], bool]) -> str | None:
+    def first(test: Callable[[ImageHeader], bool]) -> str:
         hits = [file.name for file, header in zip(files, headers, strict=True) if test(header)]
-        if not hits:
-            return None
-        return hits[0] if len(hits) == 1 else f"{hits[0]} and {len(hits) - 1} more"
+        return listed(hits, 1)
 
     if names := first(lambda header: header.alpha):
         yield f"{TRANSPARENT_NOTE} ({names})"
@@ -175,13 +174,10 @@ def _header_notes(files: Sequence[Path], headers: Sequence[ImageHeader]) -> Iter
 
 
 def _ignored(listing: Listing) -> Iterator[str]:
-    yield from _listed("copies of other frames, left out", [file.name for file in listing.copies])
-    strays = [*(file.name for file in listing.others), *(f"{d.name}/" for d in listing.folders)]
-    yield from _listed("not frames, ignored", strays)
-
-
-def _listed(what: str, names: Sequence[str]) -> Iterator[str]:
-    if names:
-        more = len(names) - NOTES_PER_KIND
-        shown = ", ".join(names[:NOTES_PER_KIND])
-        yield f"{what}: {shown}" + (f" and {more} more" if more > 0 else "")
+    if copies := [file.name for file in listing.copies]:
+        yield f"copies of other frames, left out: {listed(copies, NOTES_PER_KIND)}"
+    if strays := [
+        *(each.name for each in listing.others),
+        *(f"{d.name}/" for d in listing.folders),
+    ]:
+        yield f"not frames, ignored: {listed(strays, NOTES_PER_KIND)}"
