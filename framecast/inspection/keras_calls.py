@@ -134,9 +134,11 @@ class CallReader(ExpressionReader):
     def new_object(
         self, of: Namespace, positional: list[Any], keywords: dict[str, Any]
     ) -> Namespace:
-        method = of.attributes.get("__init__")
-        # A dataclass has its arguments as attributes
-        given = {} if isinstance(method, Function) else keywords
+        method, given = of.attributes.get("__init__"), {}
+        # A dataclass or named tuple has its arguments as attributes
+        if not isinstance(method, Function):
+            fields = of.attributes.get("__match_args__", ())
+            given = {**dict(zip(fields, positional, strict=False)), **keywords}
         made = Namespace(of.name, {**of.attributes, **given})
         if isinstance(method, Function):
             self.call_function(replace(method, owner=made), positional, keywords)
@@ -195,8 +197,8 @@ class CallReader(ExpressionReader):
             return first
         if name == "partial" and call.positional:
             return self._partial(call.node)
-        if name == "SimpleNamespace":
-            return Namespace(name, call.keywords)
+        if name in ("SimpleNamespace", "namedtuple"):
+            return _namespace(call)
         owner, within = self.names.get("self"), self.names.get("__class__")
         if name == "super" and isinstance(owner, Namespace) and isinstance(within, Namespace):
             return _bound(within, owner)
@@ -343,6 +345,16 @@ class CallReader(ExpressionReader):
             found = [each for n, each in enumerate(layers) if wanted in (n, each.name)]
             return found[0] if found else to_symbol(node)
         return None
+
+
+def _namespace(call: _Call) -> Namespace:
+    """A `SimpleNamespace(rows=3)`, or the class of a `namedtuple("Sizes", "rows columns")`."""
+    if call.name == "SimpleNamespace":
+        return Namespace(call.name, call.keywords)
+    _, fields, *_ = (*call.positional, None, None)
+    names = fields.replace(",", " ").split() if isinstance(fields, str) else fields
+    known = tuple(names) if isinstance(names, list | tuple) else ()
+    return Namespace(call.name, {"__match_args__": known}, is_class=True)
 
 
 def _bound(inherited: Namespace, owner: Namespace) -> Namespace:

@@ -253,6 +253,10 @@ class _Reader(CallReader):
             self.names["__class__"] = Namespace(node.name, {**attributes})
             self.run(node.body)
             attributes |= self.names.maps[0]
+        # As dataclasses name their fields in the order of their arguments
+        declared = [each.target for each in node.body if isinstance(each, ast.AnnAssign)]
+        fields = [target.id for target in declared if isinstance(target, ast.Name)]
+        attributes["__match_args__"] = (*attributes.get("__match_args__", ()), *fields)
         # Weights that no layer has are made by code alone
         own_weights = "add_weight" in ast.unparse(node) or "call" not in attributes
         if bases & {"Model", "Layer", "Sequential", "Module"} and own_weights:

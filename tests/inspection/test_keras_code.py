@@ -329,6 +329,16 @@ settings = Settings(width=8)
 x = Conv2D(settings.width, settings.kernel)(x)
 """,
         """
+@dataclass
+class Sizes:
+    kernel: int
+    width: int = 4
+sizes = Sizes(3, 8)
+x = Conv2D(sizes.width, sizes.kernel)(x)
+""",
+        "sizes = namedtuple('Sizes', 'kernel, width')(3, width=8)\n"
+        "x = Conv2D(sizes.width, sizes.kernel)(x)",
+        """
 class Wide:
     def __init__(self, width):
         self.width = width
