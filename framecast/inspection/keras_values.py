@@ -215,8 +215,12 @@ class GraphBuilder:
 
     def graph(self) -> Graph:
         """The largest model that was built, or all layers that were called."""
+        # Parts are mostly made first, and known as such once the model around them is called
+        for model in reversed(self.models):
+            if not model.is_part:
+                self.outputs_of(model)
         # What is part of another model is no model to choose
-        whole = [each for each in self.models if not each.is_part and self.outputs_of(each)]
+        whole = [each for each in self.models if each.outputs and not each.is_part]
         # A pasted fragment: no model, only layers and perhaps models that were called
         if not whole:
             used = {tensor.node for node in self.nodes for tensor in node.inputs}

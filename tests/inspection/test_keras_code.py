@@ -450,6 +450,7 @@ def test_weights_that_are_not_trained_are_counted_as_in_keras(freeze):
     )
     assert report.parameters == 80 + 292 + 10
     assert report.frozen == 80 + 10
+    assert report.notes == ()
 
 
 @pytest.mark.parametrize(
