@@ -384,6 +384,11 @@ def test_inputs_that_do_not_fit_are_refused(shape, arguments, text):
         make(**arguments)(torch.zeros(shape))
 
 
+def test_one_input_channel_is_one():
+    with pytest.raises(ValueError, match="ConvLSTM2D was made for 1 input channel; received 4;"):
+        make(in_channels=1)(torch.zeros(B, T, 4, H, W))
+
+
 def test_frames_of_whole_numbers_are_refused():
     with pytest.raises(ValueError, match=r"floating-point numbers; received torch.uint8; convert"):
         make()(torch.zeros(B, T, C, H, W, dtype=torch.uint8))

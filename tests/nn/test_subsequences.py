@@ -54,7 +54,7 @@ def test_pieces_fit_the_layer_in_both_data_formats():
         (
             (B, N, C),
             (5,),
-            "pieces of 5 samples every 5 must end with the series; received 24 samples, which "
+            "pieces of length 5 every 5 must end with the series; received 24 samples, which "
             "leave 4 over; leave out the oldest with series[..., 4:, :]",
         ),
         ((B, N, C), (6, 5), "received 24 samples, which leave 3 over"),

@@ -21,6 +21,7 @@ from framecast.nn.convlstm.initializers import INITIALIZERS
 from framecast.nn.convlstm.keras_identifiers import identify, to_snake_case
 from framecast.nn.convlstm.regularizers import REGULARIZERS
 from framecast.nn.convlstm.weights import GateWeights, from_keras_layout, to_keras_layout
+from framecast.runtime.text import counted
 
 Shape = tuple[int | None, ...]
 _Layer = TypeVar("_Layer", bound="KerasMethods")
@@ -181,8 +182,8 @@ class KerasMethods(GateWeights):
         given = [from_keras_layout(torch.as_tensor(np.asarray(weight))) for weight in weights]
         if len(given) != len(own):
             raise ValueError(
-                f"{type(self).__name__} has {len(own)} weights ({', '.join(own)}); received "
-                f"{len(given)}"
+                f"{type(self).__name__} has {counted(len(own), 'weight')} ({', '.join(own)}); "
+                f"received {len(given)}"
             )
         size = self.geometry.kernel_size
         # Only the kernel may be missing, and only its input channels be open.

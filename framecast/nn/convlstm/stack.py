@@ -18,6 +18,7 @@ from framecast.nn.convlstm.argument_checks import check_inputs
 from framecast.nn.convlstm.dropout import NO_DROPOUT, DropoutMasks
 from framecast.nn.convlstm.layer import ConvLSTM, ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from framecast.nn.recurrence.equations import State
+from framecast.runtime.text import counted
 
 _KINDS: dict[int, type[ConvLSTM]] = {1: ConvLSTM1D, 2: ConvLSTM2D, 3: ConvLSTM3D}
 
@@ -76,7 +77,7 @@ class ConvLSTMStack(nn.Module):
     def _check_layer(self, number: int, layer: ConvLSTM, channels: int | None) -> None:
         if channels is not None and layer.in_channels not in (None, channels):
             raise ValueError(
-                f"layer {number} gets {channels} channels; received in_channels="
+                f"layer {number} gets {counted(channels, 'channel')}; received in_channels="
                 f"{layer.in_channels}; leave it out, or give it {channels}"
             )
         if self.return_state and not layer.return_state:

@@ -34,12 +34,12 @@ def subsequences(series_BNC: Tensor, length: int, stride: int | None = None) -> 
     over = (samples - length) % stride
     if samples < length:
         raise ValueError(
-            f"a piece of {length} samples needs a series at least as long; received {samples} "
+            f"a piece of length {length} needs a series at least as long; received {samples} "
             f"samples; use a length of {samples} or less"
         )
     if over:
         raise ValueError(
-            f"pieces of {length} samples every {stride} must end with the series; received "
+            f"pieces of length {length} every {stride} must end with the series; received "
             f"{samples} samples, which leave {over} over; leave out the oldest with "
             f"series[..., {over}:, :], or choose another length or stride"
         )

@@ -13,6 +13,7 @@ from framecast.nn.convlstm.constraints import Constraint, get_constraint
 from framecast.nn.convlstm.initializers import Initializer, get_initializer
 from framecast.nn.convlstm.regularizers import Regularizer, get_regularizer
 from framecast.nn.shapes import ConvGeometry, to_count
+from framecast.runtime.text import counted
 
 _GAINS = ("input_gain", "recurrent_gain", "cell_gain")
 
@@ -142,9 +143,9 @@ class GateWeights(nn.Module):
     def _check_channels(self, found: int | None) -> None:
         if self.in_channels is not None and found not in (None, self.in_channels):
             raise ValueError(
-                f"{type(self).__name__} was made for {self.in_channels} input channels; received "
-                f"{found}; check the order of the axes (data_format is {self.data_format!r}, "
-                "step() takes channels first)"
+                f"{type(self).__name__} was made for {counted(self.in_channels, 'input channel')}; "
+                f"received {found}; check the order of the axes (data_format is "
+                f"{self.data_format!r}, step() takes channels first)"
             )
 
     def _save_to_state_dict(
@@ -167,7 +168,7 @@ class GateWeights(nn.Module):
         if unbuilt and self.in_channels is not None:
             raise ValueError(
                 "the state to be loaded is that of a layer without input weights; received it for "
-                f"one with {self.in_channels} input channels; save after the first call"
+                f"one with {counted(self.in_channels, 'input channel')}; save after the first call"
             )
         if kernel is not None and not unbuilt and self.in_channels is None:
             self.kernel.materialize(tuple(kernel.shape))
