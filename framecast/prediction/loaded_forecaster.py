@@ -68,9 +68,8 @@ class LoadedForecaster(FrameForecaster):
     def forecast_pixels(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
         side = self._side(*context_THWC.shape[:3], horizon)
         if side is None:
-            context_BTCHW = _unit(context_THWC)
+            frames = self.extrapolate(_unit(context_THWC), horizon)
             del context_THWC
-            frames = self.extrapolate(context_BTCHW, horizon)
         else:
             return_freed_memory()
             # Tiles are converted one by one: as float32 a context takes four times its pixels.
@@ -102,14 +101,13 @@ class LoadedForecaster(FrameForecaster):
         elif side is None:
             frames = rollout(self.network, context_BTCHW.to(self.device), horizon)
         else:
-            shape_BCHW = (len(context_BTCHW), *shape_CHW)
-
-            def cut(rows: slice, columns: slice) -> Tensor:
-                return context_BTCHW[..., rows, columns]
-
+            shape_BCHW, cut = (len(context_BTCHW), *shape_CHW), partial(_tile, context_BTCHW)
             frames = tiled_rollout(self.network, cut, shape_BCHW, horizon, side)
-        flat_BC11 = _constant_channels(context_BTCHW)
-        yield from self._checked(frames, context_BTCHW[:, -1], flat_BC11, horizon)
+            del cut
+        # A copy, so that the other frames are freed once the network has read them.
+        last_BCHW, flat_BC11 = context_BTCHW[:, -1].clone(), _constant_channels(context_BTCHW)
+        del context_BTCHW
+        yield from self._checked(frames, last_BCHW, flat_BC11, horizon)
 
     def _checked(
         self, frames: Iterator[Tensor], last_BCHW: Tensor | None, flat_BC11: Tensor, horizon: int
@@ -217,6 +215,10 @@ def _pixels(frame_BCHW: Tensor) -> np.ndarray:
 
 def _cut(pixels_THWC: np.ndarray, rows: slice, columns: slice) -> Tensor:
     return _unit(pixels_THWC[:, rows, columns])
+
+
+def _tile(context_BTCHW: Tensor, rows: slice, columns: slice) -> Tensor:
+    return context_BTCHW[..., rows, columns]
 
 
 def _constant_channels(context_BTCHW: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ def rollout(forecaster: Forecaster, context_BTCHW: Tensor, horizon: int) -> Iter
     forecaster.eval()
     with torch.inference_mode():
         state = forecaster.encode(context_BTCHW)
+    del context_BTCHW
     for _ in range(horizon):
         with torch.inference_mode():
             frame_BCHW, state = forecaster.step(state)
