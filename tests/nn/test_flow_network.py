@@ -121,8 +121,7 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
         hidden, _ = network._recur(state, after.lead_B)
         motion = network._move(state, hidden, after.lead_B)
     grey, last = context[:, :, 0], context[:, -1]
-    wide = lucas_kanade(grey, 5.0, (0, 1, 3))
-    newest = lucas_kanade(grey, 2.5, (0, 1, 3), 2)
+    wide, newest = lucas_kanade(grey, [(5.0, None), (2.5, 2)], (0, 1, 3))
     logs = hindcast(grey, wide, newest).log_errors_B14hw
     # Both estimates and standing still, by their errors over all steps, 1 ahead and 3 ahead
     over_all, near, far = (logs[:, trial] for trial in ((0, 3, 10), (4, 5, 12), (6, 7, 13)))
@@ -278,8 +277,7 @@ def test_hindcasts_are_how_candidates_would_have_done():
 def test_short_contexts_are_tried_as_far_ahead_as_they_reach(frames):
     context, _ = textures((1.5, -0.75))
     grey = context[:, -frames:, 0]
-    withheld = (0, *constants.WITHHELD)
-    wide, newest = lucas_kanade(grey, 5.0, withheld), lucas_kanade(grey, 2.5, withheld, 2)
+    wide, newest = lucas_kanade(grey, [(5.0, None), (2.5, 2)], (0, *constants.WITHHELD))
     logs = hindcast(grey, wide, newest).log_errors_B14hw
     miss = (grey[:, -1:] - grey[:, :1]).square().numpy()  # 3 frames back, or the first
     nearby = ndimage.gaussian_filter(miss, (0, 0, 2, 2), mode="nearest", radius=(0, 0, 6, 6))

@@ -170,8 +170,9 @@ def test_the_state_is_tensors_in_tuples_that_keep_their_shapes(name):
 def test_the_layers_read_every_context_frame(name, place, monkeypatch):
     """Where the estimated motion, which all frames enter, gives nothing away."""
 
-    def at_rest(frames_BTHW, window_sigma, withheld, looked_at):
-        return torch.zeros(len(withheld), len(frames_BTHW), 2, *frames_BTHW.shape[-2:])
+    def at_rest(frames_BTHW, windows, withheld):
+        batch, _, *sizes = frames_BTHW.shape
+        return torch.zeros(len(windows), len(withheld), batch, 2, *sizes)
 
     monkeypatch.setattr("framecast.nn.forecasters.flow.scene.lucas_kanade", at_rest)
     network, context = build(name, std=0.3), clip()

@@ -19,7 +19,7 @@ from tests.support.textures import moving_texture, solid_body_rotation, translat
 
 
 def motion_of(frames_BTHW, window_sigma=5.0):
-    return lucas_kanade(frames_BTHW, window_sigma)[0]
+    return lucas_kanade(frames_BTHW, [(window_sigma, None)])[0, 0]
 
 
 B, C, H, W = 2, 3, 7, 8
@@ -169,13 +169,15 @@ def test_lucas_kanade_believes_newer_pairs_more():
 @pytest.mark.parametrize("looked_at", [None, 2, 3])
 def test_estimates_without_the_newest_frames_are_those_of_the_frames_before(looked_at):
     frames = torch.stack([translating(6, 48, 56, (1.0, -0.5), seed=seed) for seed in (0, 1)])
-    found = lucas_kanade(frames, 2.5, (0, 1, 3, 5), looked_at)
-    assert found.shape == (4, 2, 2, 48, 56)
+    # A second window, wider and of all frames, must not get in the way of the first.
+    found = lucas_kanade(frames, [(2.5, looked_at), (5.0, None)], (0, 1, 3, 5))
+    assert found.shape == (2, 4, 2, 2, 48, 56)
     # Two frames are always seen, so that 5 withheld are 4.
-    for velocity, withheld in zip(found, (0, 1, 3, 4), strict=True):
+    for narrow, wide, withheld in zip(*found, (0, 1, 3, 4), strict=True):
         seen = frames[:, : 6 - withheld]
-        expected = lucas_kanade(seen[:, -(looked_at or 6) :], 2.5)[0]
-        torch.testing.assert_close(velocity, expected, atol=1e-4, rtol=0)
+        expected = motion_of(seen[:, -(looked_at or 6) :], 2.5)
+        torch.testing.assert_close(narrow, expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(wide, motion_of(seen), atol=1e-4, rtol=0)
 
 
 def test_lucas_kanade_gives_each_clip_its_own_motion():

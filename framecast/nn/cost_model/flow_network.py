@@ -109,22 +109,26 @@ def _classical_macs(build: CostBuilder) -> int:
     macs = C * (blurred + _blur_macs(*fine, flow.BLURS[2] / flow.FINE))
     if T == 1:
         return macs
-    newest = min(T, flow.NEWEST + max(flow.WITHHELD))
-    for sigma, frames in zip(flow.WINDOW_SIGMAS, (T, newest), strict=True):
-        macs += _motion_macs(*work, sigma, frames)
+    macs += _motion_macs(*work, T)
     # Each step carried along, and the newest frame as forecast from the furthest before it
     macs += T * blurred + flow.HINDCASTS * _blur_macs(*work, flow.ERROR_SIGMA)
     taken_along = 4 * len(flow.WITHHELD) * _blur_macs(*fine, flow.GAP_SIGMA)
     return macs + taken_along + _blur_macs(*fine, flow.WIDE_SIGMA)
 
 
-def _motion_macs(height: int, width: int, sigma: float, frames: int) -> int:
-    macs, estimates = 0, 1 + len(flow.WITHHELD)
+def _motion_macs(height: int, width: int, frames: int) -> int:
+    withheld = [min(number, frames - 2) for number in (0, *flow.WITHHELD)]
+    looked_at = (frames, flow.NEWEST)
+    pairs = sum(min(frames - number, most) - 1 for number in withheld for most in looked_at)
+    estimates = len(withheld) * len(looked_at)
+    macs = 0
     for level in range(flow.pyramid_levels(height, width)):
         if level:  # half of the level before, blurred
             macs += frames * _blur_macs(height, width, flow.PYRAMID_SIGMA)
             height, width = -(-height // 2), -(-width // 2)
-        macs += estimates * flow.ITERATIONS[level] * 5 * _blur_macs(height, width, sigma)
+        blurred = sum(_blur_macs(height, width, sigma) for sigma in flow.WINDOW_SIGMAS)
+        refined = len(withheld) * blurred + estimates * pairs * height * width
+        macs += flow.ITERATIONS[level] * 5 * refined
     return macs
 
 

@@ -304,17 +304,17 @@ class FlowConvLSTM(Forecaster):
     def _candidates(self, state: FlowState, motion: Motion) -> Candidates:
         """All K candidates of the next frame."""
         scene, scale = state.scene, state.scene.scale
-        first_B2hw, second_B2hw = (places(shift_B2hw) for shift_B2hw in motion.displacements_B2hw)
+        first_Bhw2, second_Bhw2 = (places(shift_B2hw) for shift_B2hw in motion.displacements_B2hw)
 
-        def at_full_size(shift_B2hw: Tensor, places_B2hw: Tensor) -> Tensor:
+        def at_full_size(shift_B2hw: Tensor, places_Bhw2: Tensor) -> Tensor:
             # Pixels at working size become pixels of the frame.
-            return places_B2hw if scale == 1 else places(enlarge(shift_B2hw, scale), scale)
+            return places_Bhw2 if scale == 1 else places(enlarge(shift_B2hw, scale), scale)
 
         # One after another, so that only one of the large grids is in memory at a time.
         carried_BCHW, elsewhere_BCHW = (
-            sample(scene.last_BCHW, at_full_size(shift_B2hw, places_B2hw))
-            for shift_B2hw, places_B2hw in zip(
-                motion.displacements_B2hw, (first_B2hw, second_B2hw), strict=True
+            sample(scene.last_BCHW, at_full_size(shift_B2hw, places_Bhw2))
+            for shift_B2hw, places_Bhw2 in zip(
+                motion.displacements_B2hw, (first_Bhw2, second_Bhw2), strict=True
             )
         )
         own_BCHW = advance(state.frame_BCHW, enlarge(scale * motion.velocities_B2hw[0], scale))
@@ -322,9 +322,9 @@ class FlowConvLSTM(Forecaster):
         small_BChw = (
             shrink(carried_BCHW, scale),
             # One by one, since stacked images would be copied, and their gradients, too.
-            *(sample(image_BChw, first_B2hw) for image_BChw in scene.blurs_BChw),
+            *(sample(image_BChw, first_Bhw2) for image_BChw in scene.blurs_BChw),
             shrink(elsewhere_BCHW, scale),
-            sample(soft_BChw, second_B2hw),
+            sample(soft_BChw, second_Bhw2),
             shrink(own_BCHW, scale),
             scene.last_BChw,
             scene.mean_BChw,

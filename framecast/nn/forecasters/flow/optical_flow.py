@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -104,102 +105,120 @@ def carried_velocity(velocity_B2HW: Tensor, frames_B: Tensor) -> tuple[Tensor, T
 
 
 def places(shift_B2HW: Tensor, factor: float = 1) -> Tensor:
-    """Where `position + factor * shift` is, (B, 2, H, W), from -1 to 1 inside the frame.
+    """Where `position + factor * shift` is, (B, H, W, 2), from -1 to 1 inside the frame.
 
     In few operations: exported graphs hold a hundred of these.
     """
     _, _, H, W = shift_B2HW.shape
     kind = {"dtype": shift_B2HW.dtype, "device": shift_B2HW.device}
     x_W, y_H1 = torch.linspace(-1, 1, W, **kind), torch.linspace(-1, 1, H, **kind).unsqueeze(1)
-    dx_B1HW, dy_B1HW = shift_B2HW.split(1, dim=1)
-    x_B1HW = torch.add(x_W, dx_B1HW, alpha=2 * factor / max(W - 1, 1))
-    y_B1HW = torch.add(y_H1, dy_B1HW, alpha=2 * factor / max(H - 1, 1))
-    return torch.cat((x_B1HW, y_B1HW), dim=1)
+    dx_BHW, dy_BHW = shift_B2HW.unbind(dim=1)
+    x_BHW = torch.add(x_W, dx_BHW, alpha=2 * factor / max(W - 1, 1))
+    y_BHW = torch.add(y_H1, dy_BHW, alpha=2 * factor / max(H - 1, 1))
+    return torch.stack((x_BHW, y_BHW), dim=-1)
 
 
-def sample(image_BCHW: Tensor, places_B2HW: Tensor) -> Tensor:
+def sample(image_BCHW: Tensor, places_BHW2: Tensor) -> Tensor:
     """Interpolate bilinearly at `places`, borders repeated."""
-    grid_BHW2 = places_B2HW.permute(0, 2, 3, 1)
-    return F.grid_sample(image_BCHW, grid_BHW2, padding_mode="border", align_corners=True)
+    return F.grid_sample(image_BCHW, places_BHW2, padding_mode="border", align_corners=True)
 
 
 def lucas_kanade(
     frames_BTHW: Tensor,
-    window_sigma: float,
+    windows: Sequence[tuple[float, int | None]],
     withheld: Sequence[int] = (0,),
-    looked_at: int | None = None,
 ) -> Tensor:
-    """Estimate velocity fields (R, B, 2, H, W) that explain the steps between the given frames.
+    """Estimate velocity fields (E, R, B, 2, H, W) that explain the steps between the given frames.
 
-    `frames_BTHW` are grey frames in [0, 1]; newer pairs weigh more. `window_sigma` is the width in
-    pixels, at every level, of the Gaussian window that a velocity is estimated over: wide windows
-    are sure and coarse, narrow ones follow small things. There is one estimate for each number of
-    newest frames `withheld`, but two frames are always seen; each is of as many frames before as
-    are `looked_at`, or all. One frame alone has no motion: zeros.
+    `frames_BTHW` are grey frames in [0, 1]; newer pairs weigh more. Each of the E `windows` is the
+    width in pixels, at every level, of the Gaussian that a velocity is estimated over (wide ones
+    are sure and coarse, narrow ones follow small things), and the number of newest frames that it
+    looks at, None for all. Of each there is an estimate for each number of frames `withheld`, the
+    newest, but two frames are always seen. One frame alone has no motion: zeros.
     """
-    if looked_at:
-        frames_BTHW = frames_BTHW[:, -looked_at - max(withheld) :]
-    (B, T, H, W), R = frames_BTHW.shape, len(withheld)
+    (B, T, H, W), E, R = frames_BTHW.shape, len(windows), len(withheld)
     if T == 1:
-        return frames_BTHW.new_zeros(R, B, 2, H, W)
-    older, weights_RT = _pairs(T, withheld, min(looked_at or T, T) - 1)
-    kind = {"dtype": frames_BTHW.dtype, "device": frames_BTHW.device}
-    weight_NT11 = torch.tensor(weights_RT, **kind).repeat(B, 1)[..., None, None]
+        return frames_BTHW.new_zeros(E, R, B, 2, H, W)
+    older, owner, weights_NP = _pairs(T, [frames for _, frames in windows], withheld)
     newer = [frame + 1 for frame in older]
+    kind = {"dtype": frames_BTHW.dtype, "device": frames_BTHW.device}
+    weights_BNP = torch.tensor(weights_NP, **kind).repeat(B, 1, 1)
     pyramid = [frames_BTHW]
     for _ in range(pyramid_levels(H, W) - 1):
         # Blurred first: every second pixel alone would alias.
         blurred = gaussian_blur(pyramid[-1], PYRAMID_SIGMA)
         pyramid.append(F.avg_pool2d(blurred, 2, ceil_mode=True, count_include_pad=False))
-    # Estimates are independent of each other: those of a clip stand in the batch, N = B R.
-    velocity_N2HW = pyramid[-1].new_zeros(B * R, 2, *pyramid[-1].shape[-2:])
+    # Estimates are independent of each other: those of a clip stand in the batch, M = B E R.
+    velocity_M2HW = pyramid[-1].new_zeros(B * E * R, 2, *pyramid[-1].shape[-2:])
     for level in reversed(range(len(pyramid))):
         size = pyramid[level].shape[-2:]
-        if velocity_N2HW.shape[-2:] != size:
+        if velocity_M2HW.shape[-2:] != size:
             # A pixel of this level is half a pixel of the coarser one.
-            velocity_N2HW = 2 * F.interpolate(velocity_N2HW, size=size, mode="bilinear")
-        older_NTHW, newer_NTHW = (
-            pyramid[level][:, frames].unflatten(1, (R, -1)).flatten(0, 1)
-            for frames in (older, newer)
-        )
+            velocity_M2HW = 2 * F.interpolate(velocity_M2HW, size=size, mode="bilinear")
+        older_BPHW, newer_BPHW = (pyramid[level][:, frames] for frames in (older, newer))
         for _ in range(ITERATIONS[level]):
-            moments_N5HW = _moments(older_NTHW, newer_NTHW, velocity_N2HW, weight_NT11)
-            velocity_N2HW = velocity_N2HW + _increment(gaussian_blur(moments_N5HW, window_sigma))
-    return velocity_N2HW.unflatten(0, (B, R)).transpose(0, 1)
+            moments_BN5HW = _moments(older_BPHW, newer_BPHW, velocity_M2HW, owner, weights_BNP)
+            smooth_M5HW = _windowed(moments_BN5HW, [sigma for sigma, _ in windows])
+            del moments_BN5HW  # each of these takes as much as 30 frames
+            velocity_M2HW = velocity_M2HW + _increment(smooth_M5HW)
+            del smooth_M5HW
+    return velocity_M2HW.unflatten(0, (B, E, R)).permute(1, 2, 0, 3, 4, 5)
 
 
-def _pairs(T: int, withheld: Sequence[int], pairs: int) -> tuple[list[int], list[list[float]]]:
-    """The older frame of each of the `pairs` that each estimate looks at, one estimate after
-    another; and how much each pair counts, the newest last: 1 in all, 0 before the first frame.
+def _pairs(
+    T: int, looked_at: Sequence[int | None], withheld: Sequence[int]
+) -> tuple[list[int], list[int], list[list[float]]]:
+    """The older frame of each of P pairs, the one of N estimates that looks at it, and how much
+    it counts there: (N, P), 0 in all other estimates and 1 in all.
     """
-    older, weights_RT = [], []
-    for number in withheld:
+    older, owner, weights = [], [], []
+    for estimate, (frames, number) in enumerate(product(looked_at, withheld)):
         newest = T - 2 - min(number, T - 2)
-        frames = range(newest - pairs + 1, newest + 1)
-        weights = [MEMORY ** (newest - frame) if frame >= 0 else 0.0 for frame in frames]
-        older += [max(frame, 0) for frame in frames]
-        weights_RT.append([weight / sum(weights) for weight in weights])
-    return older, weights_RT
+        pairs = range(max(0, newest + 2 - (frames or T)), newest + 1)
+        shares = [MEMORY ** (newest - frame) for frame in pairs]
+        older += pairs
+        owner += [estimate] * len(pairs)
+        weights += [share / sum(shares) for share in shares]
+    counted = [*zip(owner, weights, strict=True)]
+    weights_NP = [
+        [weight if mine == estimate else 0.0 for mine, weight in counted]
+        for estimate in range(owner[-1] + 1)
+    ]
+    return older, owner, weights_NP
 
 
 def _moments(
-    older_BTHW: Tensor, newer_BTHW: Tensor, velocity_B2HW: Tensor, weight_BT11: Tensor
+    older_BPHW: Tensor,
+    newer_BPHW: Tensor,
+    velocity_M2HW: Tensor,
+    owner: Sequence[int],
+    weights_BNP: Tensor,
 ) -> Tensor:
     """Products xx, xy, yy, xt and yt of what frames change along x, y and, moved along, in time:
-    weighted means over all pairs, (B, 5, H, W).
+    weighted means over the pairs of each estimate, (B, N, 5, H, W).
     """
-    places_B2HW = places(velocity_B2HW, -1)
-    moved_BTHW = sample(older_BTHW, places_B2HW)
-    gt = newer_BTHW - moved_BTHW
-    gx, gy = _slopes(moved_BTHW + newer_BTHW)
-    del moved_BTHW  # each of these takes as much as all frames
-    # Weighted once, then summed over pairs: a stack of all five would be copied and read twice.
-    wx, wy = gx * weight_BT11, gy * weight_BT11
-    factors = ((wx, gx), (wx, gy), (wy, gy), (wx, gt), (wy, gt))
-    moments_B5HW = torch.stack([(one * other).sum(dim=1) for one, other in factors], dim=1)
+    places_BNHW2 = places(velocity_M2HW, -1).unflatten(0, weights_BNP.shape[:2])
+    older_Q1HW = older_BPHW.flatten(0, 1).unsqueeze(1)
+    moved_Q1HW = sample(older_Q1HW, places_BNHW2[:, owner].flatten(0, 1))
+    moved_BPHW = moved_Q1HW.view_as(older_BPHW)
+    gt = newer_BPHW - moved_BPHW
+    gx, gy = _slopes(moved_BPHW + newer_BPHW)
+    del moved_Q1HW, moved_BPHW  # each of these takes as much as all frames
+    factors = ((gx, gx), (gx, gy), (gy, gy), (gx, gt), (gy, gt))
+    # One after another: a stack of all five would be copied and read twice.
+    moments = [torch.bmm(weights_BNP, (one * other).flatten(2)) for one, other in factors]
+    moments_BN5HW = torch.stack(moments, dim=2).unflatten(3, older_BPHW.shape[-2:])
+    del gx, gy, gt, factors, moments
     # What came from outside the frame is a repeated border, which says nothing about motion.
-    inside_B1HW = places_B2HW.abs().amax(dim=1, keepdim=True) <= 1
-    return moments_B5HW * inside_B1HW
+    x_BNHW, y_BNHW = places_BNHW2.abs().unbind(dim=-1)
+    return moments_BN5HW.mul_((torch.maximum(x_BNHW, y_BNHW) <= 1).unsqueeze(2))
+
+
+def _windowed(moments_BN5HW: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """Means over the window of each estimate, (B N, 5, H, W); windows have equally many."""
+    parts = moments_BN5HW.flatten(1, 2).chunk(len(sigmas), dim=1)
+    smooth = [gaussian_blur(part, sigma) for part, sigma in zip(parts, sigmas, strict=True)]
+    return torch.cat(smooth, dim=1).view(-1, *moments_BN5HW.shape[2:])
 
 
 def _slopes(sum_BTHW: Tensor) -> tuple[Tensor, Tensor]:

@@ -73,10 +73,8 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
         for frames in (seen_BTCHW.mean(dim=2), seen_BTCHW[:, -1], seen_BTCHW.mean(dim=1))
     )
     grey_BThw, last_BChw = shrink(grey_BTHW, scale), shrink(last_BCHW, scale)
-    wide_RB2hw, newest_RB2hw = (
-        lucas_kanade(grey_BThw, sigma, (0, *WITHHELD), frames)
-        for sigma, frames in zip(WINDOW_SIGMAS, (None, NEWEST), strict=True)
-    )
+    windows = [*zip(WINDOW_SIGMAS, (None, NEWEST), strict=True)]
+    wide_RB2hw, newest_RB2hw = lucas_kanade(grey_BThw, windows, (0, *WITHHELD))
     tried = hindcast(grey_BThw, wide_RB2hw, newest_RB2hw)
     residual_BThw = squash(tried.residual_BThw)
     log_errors_B14hw = tried.log_errors_B14hw
