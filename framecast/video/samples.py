@@ -34,12 +34,18 @@ def rain_frames(frames: int = 108, size: int = 96) -> Iterator[np.ndarray]:
     amplitude = wavelength**0.7
     amplitude /= np.sqrt((amplitude**2).sum() / 2)
     wave = 2 * np.pi / wavelength * np.stack([np.sin(angle), np.cos(angle)])
-    origin_P2 = np.stack(np.mgrid[:size, :size], axis=-1).reshape(-1, 2) - (size - 1) / 2
+    # The flow is affine, so that three points tell where all pixels come from, and each wave is a
+    # wave of the row times one of the column: their sum over all waves is a matrix product.
+    corners_32 = np.array([[0, 0], [1, 0], [0, 1]]) - (size - 1) / 2
+    number_S1 = np.arange(size)[:, None]
     for t in range(frames):
-        field = np.cos(origin_P2 @ wave + (phase + drift * t)) @ amplitude
+        first, below, right = corners_32 @ wave + (phase + drift * t)
+        rows_SM = np.exp(1j * (first + number_S1 * (below - first)))
+        columns_SM = np.exp(1j * number_S1 * (right - first))
+        field = ((rows_SM * amplitude) @ columns_SM.T).real
         intensity = 255 * (1 - np.exp(-np.maximum(field - 0.3, 0) / 1.25))
-        yield np.rint(intensity).astype(np.uint8).reshape(size, size, 1)
-        origin_P2 = _carried_back(origin_P2)
+        yield np.rint(intensity).astype(np.uint8)[..., None]
+        corners_32 = _carried_back(corners_32)
 
 
 def shapes_frames(frames: int = 90, height: int = 88, width: int = 120) -> Iterator[np.ndarray]:
