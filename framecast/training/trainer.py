@@ -53,6 +53,10 @@ of many epochs some are a little better by chance, on windows that follow those 
 FITTING_SHARE, VALIDATION_SHARE = 0.25, 0.08
 """Most of a budget in minutes that the fit of a network's start and one validation may take."""
 
+FITTED_TOGETHER = 2**16
+"""Most pixels, a frame of each window, of the windows that the fit looks at together: on fewer an
+operation takes longer to start than to run, and more are no faster."""
+
 PLAIN = (int, float, bool, str, type(None))
 """Types of the cells of the table."""
 
@@ -162,23 +166,23 @@ class Trainer:
         self._tell(row)
 
     def _fitting_samples(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Contexts and targets that a network's start is fitted on, one window at a time.
+        """Contexts and targets that a network's start is fitted on, a few windows at a time.
 
         As many as a share of the budget allows, in random order so that those are from everywhere.
         """
         windows = list(fitting_windows(self.plan))
         random.Random(self.plan.config.train.seed).shuffle(windows)
-        begun, fitting = time.monotonic(), len(windows)
+        begun, fitted, allowed = time.monotonic(), 0, len(windows)
         seconds = 60 * FITTING_SHARE * (self.plan.config.train.minutes or math.inf)
-        # Fewer pixels than any window has: one window at a time.
-        batches = whole_batches(self.clips, windows, self.plan.window_shape, pixels=1)
-        for number, batch in enumerate(batches):
+        batches = whole_batches(self.clips, windows, self.plan.window_shape, FITTED_TOGETHER)
+        for batch in batches:
             spent = time.monotonic() - begun
-            if number > 0 and spent > seconds:
+            if fitted and spent > seconds:
                 return
-            if number > 0:  # how many the budget allows, at the speed so far
-                fitting = math.ceil(min(len(windows), number * seconds / spent))
-            self._tell(Working("fitting the start", number, fitting))
+            if fitted:  # how many the budget allows, at the speed so far
+                allowed = math.ceil(min(len(windows), fitted * seconds / spent))
+            self._tell(Working("fitting the start", fitted, allowed))
+            fitted += len(batch.target_BTCHW)
             moved = batch.to(self.group.device)
             yield moved.context_BTCHW, moved.target_BTCHW
 
