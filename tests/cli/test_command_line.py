@@ -68,7 +68,7 @@ def here(tmp_path, grey_run, monkeypatch):
 
 
 @settings(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -90,7 +90,7 @@ def inspected(sizes, *words):
 
 
 @given(layer_settings(), st.tuples(SIDE, st.integers(1, 5), SIDE, SIDE, SIDE))
-@settings(max_examples=120, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None)
 def test_shapes_parameters_and_macs_are_the_real_ones(layer, sizes):
     report = inspected(sizes, text(layer))
     (line,) = report.lines

@@ -22,7 +22,7 @@ LAYERS = {
 }
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 DRAWN = settings(
-    max_examples=300,
+    max_examples=150,
     derandomize=True,
     database=None,
     deadline=None,
@@ -204,7 +204,7 @@ def share_masks(ours, theirs, inputs):
             setattr(theirs.cell, f"get_{name}_mask", lambda _, listed=listed: listed)
 
 
-@settings(DRAWN, max_examples=100)
+@settings(DRAWN, max_examples=50)
 @given(case=cases(), rates=st.sampled_from([(0.3, 0.0), (0.0, 0.6), (0.6, 0.3)]))
 def test_dropout_with_the_same_masks(case, rates, record):
     dropout, recurrent = rates

@@ -78,8 +78,8 @@ def test_learns_moving_shapes_far_beyond_persistence_and_beyond_its_own_start(tm
     result = make_trainer(
         tmp_path,
         "model.filters=[16]",
-        "train.epochs=8",
-        "train.steps_per_epoch=30",
+        "train.epochs=4",
+        "train.steps_per_epoch=25",
         "train.lr=0.003",
         clip=moving_shapes(60),
         emit=events.append,
