@@ -56,6 +56,7 @@ class Learner:
             self.average = copy.deepcopy(self.network)
         # Pretrained weights before the first step; empty for other networks.
         self.first: dict[str, Tensor] = {}
+        self.share = CHANGE if self.pretrained else 1.0
         self.optimizer = _OPTIMIZERS[self.settings.optimizer](
             self.network.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay
         )
@@ -156,8 +157,15 @@ class Learner:
         means = dict(self.average.named_parameters())
         with torch.no_grad():
             for name, weight in self.network.named_parameters():
-                kept = self.first[name].lerp(weight, CHANGE) if self.first else weight
+                kept = self.first[name].lerp(weight, self.share) if self.first else weight
                 means[name].lerp_(kept, 1 - decay)
+
+    def keep(self, share: float) -> None:
+        """Keep that share of what fine-tuning changes, also of what it has changed so far."""
+        with torch.no_grad():
+            for name, mean in self.average.named_parameters():
+                mean.copy_(self.first[name].lerp(mean, share / self.share))
+        self.share = share
 
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights, copied to the CPU: those to forecast with."""
@@ -168,6 +176,7 @@ class Learner:
         return {
             "network": _on_cpu(self.network),
             "first": {name: weight.cpu() for name, weight in self.first.items()},
+            "share": self.share,
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
             "precision": self.precision.state(),
@@ -183,6 +192,10 @@ class Learner:
         if {name: w.shape for name, w in first.items()} != {name: w.shape for name, w in wanted}:
             raise ValueError("first: not the weights of this network")
         self.first = {name: weight.to(self.device) for name, weight in first.items()}
+        share = checkpoint.progress.get("share", self.share)
+        if type(share) is not float or not 0 < share <= 1:
+            raise ValueError("share: expected a number above 0, at most 1")
+        self.share = share
         self.average.load_state_dict(checkpoint.weights)
         self.network.load_state_dict(checkpoint.progress["network"])
         moments = checkpoint.progress["optimizer"]["state"]

@@ -217,8 +217,10 @@ class Trainer:
         """Minutes to keep for one more step, its validation, and the preview."""
         validation = self.validation
         preview = PREVIEW_WINDOWS * validation.minutes / len(validation.windows)
+        # After the first epoch of fine-tuning two shares of what it changed are scored.
+        scorings = 2 if self.learner.pretrained and self.counters.epoch == 0 else 1
         # The longest step, not the mean: other programs may slow down the next one as much.
-        return self.longest_step + validation.minutes + preview
+        return self.longest_step + scorings * validation.minutes + preview
 
     def _tell(self, event: Event) -> None:
         if self.group.main:
@@ -237,7 +239,9 @@ class Trainer:
     def _validate(self, train_loss: float | None, stage: str) -> EpochDone:
         """Score the averaged weights, and note whether they are the best."""
         counters = self.counters
-        mse_T = self.validation.mse_per_lead(partial(rollout, self.learner.average))
+        mse_T = self._held_out_mse()
+        if stage == FINE_TUNED and counters.epoch == 1:
+            mse_T = self._with_the_better_share(mse_T)
         mse = mse_T.mean().item()
         counters.stage_mse[stage] = min(mse, counters.stage_mse.get(stage, math.inf))
         lead = LEAD_OVER_START if counters.best_epoch == 0 < counters.epoch else 0
@@ -260,6 +264,21 @@ class Trainer:
         )
         self.rows.append(asdict(row))
         return row
+
+    def _held_out_mse(self) -> Tensor:
+        return self.validation.mse_per_lead(partial(rollout, self.learner.average))
+
+    def _with_the_better_share(self, mse_T: Tensor) -> Tensor:
+        """Go on with all that fine-tuning changes where that is clearly better than the share of it
+        that has `mse_T`; returns the errors of what is gone on with.
+        """
+        share = self.learner.share
+        self.learner.keep(1.0)
+        whole_T = self._held_out_mse()
+        if whole_T.mean() < mse_T.mean() * (1 - LEAD_OVER_START):
+            return whole_T
+        self.learner.keep(share)
+        return mse_T
 
     def _save_and_stop(self) -> NoReturn:
         self._save(improved=False)

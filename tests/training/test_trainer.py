@@ -227,6 +227,7 @@ CHANGES = {
     "unknown counter": lambda state: state["counters"].update(steps=3),
     "weights": lambda state: state["network"].popitem(),
     "first weights": lambda state: state.update(first={"paint.bias": torch.ones(3)}),
+    "share": lambda state: state.update(share=0.0),
     "weight": lambda state: next(iter(state["network"].values())).view(-1)[:1].fill_(math.nan),
     "moment": lambda state: first_moment(state).update(exp_avg=torch.ones(2, 3)),
     "no moment": lambda state: first_moment(state).pop("exp_avg"),
@@ -324,6 +325,29 @@ def test_average_follows_the_weights_with_the_stated_decay(tmp_path, settings, s
     learner._update_average(step)
     for name, weight in learner.average.named_parameters():
         torch.testing.assert_close(weight, before[name] + moved)
+
+
+@pytest.mark.parametrize(("better", "share"), [(0.97, 1.0), (0.99, 0.75)])
+def test_all_that_fine_tuning_changes_is_kept_where_that_is_2_percent_better(
+    tmp_path, better, share
+):
+    settings = ("model.filters=[64, 96]", "train.ema=0", "train.epochs=2")
+    trainer = make_trainer(tmp_path, *settings, "train.steps_per_epoch=1")
+    learner = trainer.learner
+
+    def scored(predictor, work=""):
+        error = 0.3 * 0.8**trainer.counters.epoch
+        return torch.full((4,), error * (better if learner.share == 1 else 1))
+
+    trainer.validation.mse_per_lead = scored
+    result = trainer.train()
+    factor = better if share == 1 else 1
+    assert result.validation_mse_T == pytest.approx([0.3 * 0.8**2 * factor] * 4)
+    assert learner.share == load_checkpoint(trainer.run.last).progress["share"] == share
+    best = load_checkpoint(trainer.run.best).weights
+    for name, weight in learner.network.named_parameters():
+        first = learner.first[name]
+        torch.testing.assert_close(best[name], first + share * (weight - first), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("loss", ["skill", "mse", "mae", "mix"])
