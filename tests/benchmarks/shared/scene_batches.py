@@ -19,7 +19,7 @@ from .synthetic_scenes import SyntheticScenes
 SIDE = 96
 """Side in pixels of the windows that are trained on."""
 
-SYNTHETIC, RADAR = 0.2, 0.22
+SYNTHETIC, RADAR = 0.1, 0.18
 """Share of synthetic windows, and of radar among the real ones."""
 
 CAP, TEMPER = 24, 0.6
@@ -34,7 +34,7 @@ HELD = 0.05
 """Share of windows some of whose frames are repeated in a regular pattern that the context shows
 whole, as where a slow clip was brought to a higher rate."""
 
-SUDDEN, BRIEF = 0.06, 0.4
+SUDDEN, BRIEF = 0.04, 0.4
 """Share of windows in which a part of another one appears at once, as on screens, and how many of
 these vanish again."""
 
@@ -120,9 +120,9 @@ def real_window(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.nd
         window_THW = window_THW[:, :, ::-1]
     if random.random() < 0.5:
         window_THW = window_THW.swapaxes(1, 2)
-    if not radar and random.random() < 0.15:
+    if not radar and random.random() < 0.08:
         window_THW = 1 - window_THW
-    if random.random() < 0.3:  # less contrast; no echo stays black
+    if random.random() < 0.2:  # less contrast; no echo stays black
         contrast = random.uniform(0.5, 1)
         window_THW = window_THW * contrast + (0 if radar else random.uniform(0, 1 - contrast))
         usual_T = usual_T * np.float32(contrast**2)
@@ -162,10 +162,10 @@ def _cut(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.ndarray, 
         kind = names[random.choice(len(names), p=shares / shares.sum())]
         scene = kinds[kind][random.integers(len(kinds[kind]))]
         _, height, width = scene.grey_THW.shape
-        speed = min(int(random.choice((1, 2, 3), p=(0.6, 0.25, 0.15))), scene.frames - 1)
+        speed = min(int(random.choice((1, 2, 3), p=(0.75, 0.17, 0.08))), scene.frames - 1)
         speed = max(1, min(speed, (scene.frames - 1) // (length - 1)))
         start = random.integers(scene.frames - (length - 1) * speed)
-        zoom = np.exp(random.uniform(np.log(0.7), np.log(1.6)))
+        zoom = np.exp(random.uniform(np.log(0.8), np.log(1.3)))
         side = min(round(SIDE * zoom), height, width)
         y, x = random.integers(height - side + 1), random.integers(width - side + 1)
         grey = kind == "radar" or random.random() < 0.6
