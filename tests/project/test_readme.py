@@ -24,7 +24,7 @@ READMES = {
 }
 README, LAYER = READMES["README.md"], READMES["framecast/nn/README.md"]
 SMALL = ["--epochs", "1", "--set", "train.steps_per_epoch=1", "--set", "model.filters=[4]"]
-SMALL += ["--resize", "48"]
+SMALL += ["--resize", "48", "--batch-size", "4"]
 
 
 def blocks(language, text):
