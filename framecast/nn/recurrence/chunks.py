@@ -90,7 +90,9 @@ def packed(x_NCHW: Tensor) -> Tensor:
 
 
 def empty(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """An unwritten tensor (..., C, H, W) in that memory format; of `like`'s dtype by default."""
+    """An unwritten tensor (..., C, H, W) in the memory format of `like`, which has the axes of one
+    batch (N, C, H, W); of its dtype by default.
+    """
     if _memory_format(like) == torch.channels_last:
         *first, channels, height, width = shape
         return like.new_empty((*first, height, width, channels), dtype=dtype).movedim(-1, -3)
@@ -103,6 +105,7 @@ def cell_dtype(x: Tensor) -> torch.dtype:
 
 
 def _memory_format(like: Tensor) -> torch.memory_format:
-    # Tensor cores multiply 16-bit numbers with the channels innermost; 2D frames only.
-    channels_last = like.device.type == "cuda" and like.ndim > 3 and like.dtype.itemsize < 4
+    # Tensor cores and AMX multiply 16-bit numbers with the channels innermost. Frames of one and
+    # three axes have no such format.
+    channels_last = like.ndim == 4 and like.dtype.itemsize < 4
     return torch.channels_last if channels_last else torch.contiguous_format

@@ -50,12 +50,13 @@ def forward(
     batch, steps = x_BTCHW.shape[:2]
     filters = weights.recurrent_kernel.shape[1]
     shape = (batch, filters, *settings.inputs.output_sizes(x_BTCHW.shape[3:]))
-    h_SBFHW = empty((steps if save or settings.return_sequences else 1, *shape), x_BTCHW)
-    c_SBFHW = empty((steps if save else 1, *shape), x_BTCHW, cell_dtype(x_BTCHW))
+    like_BCHW = x_BTCHW[:, 0]
+    h_SBFHW = empty((steps if save or settings.return_sequences else 1, *shape), like_BCHW)
+    c_SBFHW = empty((steps if save else 1, *shape), like_BCHW, cell_dtype(x_BTCHW))
     cut = list(blocks(h_SBFHW[0], steps))
     # Allocated before anything that is freed again, so that memory does not become fragmented.
     gates = [
-        empty((times.stop - times.start, b.stop - b.start, 3 * filters, *shape[2:]), x_BTCHW)
+        empty((times.stop - times.start, b.stop - b.start, 3 * filters, *shape[2:]), like_BCHW)
         for b, parts in cut
         for times in parts
         if save and not settings.recompute
