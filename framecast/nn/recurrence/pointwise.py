@@ -78,18 +78,19 @@ def step_backward(
     weights: Weights,
 ) -> None:
     """Write the gradient of the pre-activations; turn that of c into that of the c before it."""
+    if gates_bKHW.dtype != c_bFHW.dtype:  # converted once: in mixed arithmetic every operation does
+        exact_bGHW = torch.empty_like(d_z_bGHW, dtype=c_bFHW.dtype)
+        given = (gates_bKHW.to(c_bFHW.dtype), c_before, c_bFHW, d_h_bFHW.to(c_bFHW.dtype), d_c_bFHW)
+        step_backward(exact_bGHW, *given, weights)
+        d_z_bGHW.copy_(exact_bGHW)
+        return
     i, f, o = gates_bKHW.chunk(3, 1)
     # Slices of the result serve as scratch memory until their own gradient is written.
     d_i, d_f, d_g, d_o = d_z_bGHW.chunk(4, 1)
     torch.mul(d_h_bFHW, o, out=d_f)
-    if o.dtype != c_bFHW.dtype:
-        tanh = d_i.copy_(_tanh(c_bFHW))
-        torch.mul(d_h_bFHW, tanh, out=d_o)
-        d_c_bFHW.add_(_tanh_backward(d_f, tanh, grad_input=d_f))
-    else:
-        sigma = torch.mul(c_bFHW, -2, out=d_i).sigmoid_()
-        torch.addcmul(d_h_bFHW, d_h_bFHW, sigma, value=-2, out=d_o)
-        d_c_bFHW.add_(_sigmoid_backward(d_f, sigma, grad_input=d_f), alpha=4)
+    sigma = torch.mul(c_bFHW, -2, out=d_i).sigmoid_()
+    torch.addcmul(d_h_bFHW, d_h_bFHW, sigma, value=-2, out=d_o)
+    d_c_bFHW.add_(_sigmoid_backward(d_f, sigma, grad_input=d_f), alpha=4)
     _sigmoid_backward(d_o, o, grad_input=d_o)
     if weights.peephole is not None:
         w_i, w_f, w_o = weights.peepholes(d_z_bGHW.ndim - 2)
