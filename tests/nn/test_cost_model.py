@@ -136,7 +136,7 @@ def test_records_are_the_calls_of_the_networks_modules(model, sizes):
 
 
 @drawn
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=20, derandomize=True, deadline=None)
 def test_every_weight_is_listed_and_counted_once(model, sizes):
     records = forecast_cost(model, **sizes)
     listed = {
@@ -152,7 +152,7 @@ def test_every_weight_is_listed_and_counted_once(model, sizes):
 
 
 @drawn
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=20, derandomize=True, deadline=None)
 def test_multiply_adds_are_half_of_torchs_flops(model, sizes):
     network = build(model, sizes, "meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():

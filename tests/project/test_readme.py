@@ -138,5 +138,5 @@ def test_sentences_can_be_read_in_one_breath(name):
 
 def test_ci_runs_the_test_command_of_the_readme():
     command = re.search(r"<!-- tests -->\n```sh\n(.*?)\n```", README, re.DOTALL).group(1)
-    assert command.endswith("pytest -n 2")
+    assert command.endswith("pytest -n 2 --dist worksteal")
     assert "<!-- tests -->" in (ROOT / ".ci/run").read_text(encoding="utf-8")
