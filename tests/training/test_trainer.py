@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from framecast.config.loading import load_config
-from framecast.data.plan import make_plan
+from framecast.data.plan import fitting_windows, make_plan
 from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.runtime.interrupts import interrupts
@@ -327,6 +327,23 @@ def test_average_follows_the_weights_with_the_stated_decay(tmp_path, settings, s
         torch.testing.assert_close(weight, before[name] + moved)
 
 
+def test_windows_fitted_together_give_the_blend_of_each_for_itself(tmp_path):
+    trainer = make_trainer(tmp_path)
+    network, together = trainer.learner.network, list(trainer._fitting_samples())
+    sizes = [len(target_BTCHW) for _, target_BTCHW in together]
+    assert max(sizes) > 1 and sum(sizes) == len(fitting_windows(trainer.plan))
+    network.calibrate(together)
+    expected = network.blend.clone()
+    assert expected.abs().max() > 0.01
+    alone = [
+        window
+        for batch in together
+        for window in zip(*(part.split(1) for part in batch), strict=True)
+    ]
+    network.calibrate(alone)
+    torch.testing.assert_close(network.blend, expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize(("better", "share"), [(0.97, 1.0), (0.99, 0.75)])
 def test_all_that_fine_tuning_changes_is_kept_where_that_is_2_percent_better(
     tmp_path, better, share
@@ -343,7 +360,10 @@ def test_all_that_fine_tuning_changes_is_kept_where_that_is_2_percent_better(
     result = trainer.train()
     factor = better if share == 1 else 1
     assert result.validation_mse_T == pytest.approx([0.3 * 0.8**2 * factor] * 4)
-    assert learner.share == load_checkpoint(trainer.run.last).progress["share"] == share
+    assert learner.share == share
+    last = load_checkpoint(trainer.run.last)
+    resumed = make_trainer(tmp_path, *settings, run=trainer.run, resumed=last)
+    assert resumed.learner.share == share
     best = load_checkpoint(trainer.run.best).weights
     for name, weight in learner.network.named_parameters():
         first = learner.first[name]
