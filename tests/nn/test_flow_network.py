@@ -122,12 +122,12 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
         motion = network._move(state, hidden, after.lead_B)
     grey, last = context[:, :, 0], context[:, -1]
     wide, newest = lucas_kanade(grey, [(5.0, None), (2.5, 2)], (0, 1, 3))
-    logs = hindcast(grey, wide, newest).log_errors_B14hw
+    logs = hindcast(grey, wide, newest).log_errors_B14HW
     # Both estimates and standing still, by their errors over all steps, 1 ahead and 3 ahead
     over_all, near, far = (logs[:, trial] for trial in ((0, 3, 10), (4, 5, 12), (6, 7, 13)))
 
     def weighed(log_errors, one, two):
-        inverse = F.softmin(5 * F.avg_pool2d(log_errors, 4), dim=1)
+        inverse = F.softmin(5 * log_errors, dim=1)
         share_one, share_two, _ = F.interpolate(inverse, scale_factor=4, mode="bilinear").split(
             1, 1
         )
@@ -137,23 +137,26 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
     second = weighed((over_all + near) / 2, wide[0], newest[0])
     assert (first - second).abs().max() > 0.01
     torch.testing.assert_close(after.scene.velocities_B4hw, torch.cat((first, second), dim=1))
-    soft, blurred = (
+    soft, blurred, wide = (
         torch.from_numpy(
             ndimage.gaussian_filter(last, (0, 0, s, s), mode="nearest", radius=(0, 0, r, r))
         )
-        for s, r in ((1.5, 5), (4.0, 12))
+        for s, r in ((1.5, 5), (4.0, 12), (10.0, 30))
     )
     one, two = motion.displacements_B2hw
     torch.testing.assert_close(after.displacement_B2hw, one)
-    expected = {0: warp(last, one), 1: warp(soft, one), 2: warp(blurred, one)}
-    expected |= {4: warp(last, two), 5: warp(soft, two)}
-    expected |= {7: last, 8: context.mean(dim=1), 9: blurred}
+    # The widest blur is made on the fine grid.
+    inside = (..., slice(8, -8), slice(8, -8))
+    torch.testing.assert_close(
+        found.small_BChw[1][inside], warp(wide, one)[inside], atol=0.02, rtol=0
+    )
+    expected = {0: warp(last, one), 2: warp(last, two), 3: warp(soft, two)}
+    expected |= {5: last, 6: context.mean(dim=1), 7: blurred}
     for place, wanted in expected.items():
         torch.testing.assert_close(found.small_BChw[place], wanted, atol=1e-4, rtol=0)
-    # All of the second trajectory is straight but for its last step, which the layers correct.
+    # The second trajectory is straight but for what the layers change of its last step.
     taken, _ = taken_along(second, after.lead_B)
-    straight = motion.velocities_B2hw[1] + taken
-    torch.testing.assert_close(two, -straight)
+    assert 0.01 < (two + 2 * taken).abs().max() < 1
     # The turn that the layers add is part of the motion: without it the displacement is another.
     unturned = advect(state.displacement_B2hw, first)
     assert (one - unturned).abs().max() > 0.01
@@ -261,16 +264,22 @@ def test_hindcasts_are_how_candidates_would_have_done():
     }
     assert len(misses) == constants.HINDCASTS
     for place, miss in misses.items():
-        squares = miss.square().mean(dim=1).numpy()
-        nearby = ndimage.gaussian_filter(squares, (0, 2, 2), mode="nearest", radius=(0, 6, 6))
-        expected = np.log(nearby + 1e-5)
+        expected = nearby_errors(miss)[:, 0]
         # Along the newest motion nothing arrives at the border that it leaves.
-        inside = (..., slice(16, -16), slice(16, -16)) if place in (5, 7) else ...
-        found_here = found.log_errors_B14hw[:, place]
+        inside = (..., slice(4, -4), slice(4, -4)) if place in (5, 7) else ...
+        found_here = found.log_errors_B14HW[:, place]
         np.testing.assert_allclose(found_here[inside], expected[inside], atol=2e-3)
-    inside = found.log_errors_B14hw[..., 8:-8, 8:-8]
+    inside = found.log_errors_B14HW[..., 2:-2, 2:-2]
     assert (inside[:, 0] < inside[:, 10] - 1).all(), "what moves is forecast better carried along"
     assert (inside[:, 0] < inside[:, 2]).all(), "and sharp"
+
+
+def nearby_errors(misses):
+    """Logs of mean squares of (B, T, h, w) over time and cells of 4 pixels and their neighbours."""
+    cells = F.avg_pool2d(misses.square().mean(dim=1, keepdim=True), 4)
+    radius = (0, 0, 1, 1)
+    nearby = ndimage.gaussian_filter(cells, (0, 0, 0.4, 0.4), mode="nearest", radius=radius)
+    return np.log(nearby + 1e-5)
 
 
 @pytest.mark.parametrize("frames", [2, 3, 4])
@@ -278,27 +287,22 @@ def test_short_contexts_are_tried_as_far_ahead_as_they_reach(frames):
     context, _ = textures((1.5, -0.75))
     grey = context[:, -frames:, 0]
     wide, newest = lucas_kanade(grey, [(5.0, None), (2.5, 2)], (0, *constants.WITHHELD))
-    logs = hindcast(grey, wide, newest).log_errors_B14hw
-    miss = (grey[:, -1:] - grey[:, :1]).square().numpy()  # 3 frames back, or the first
-    nearby = ndimage.gaussian_filter(miss, (0, 0, 2, 2), mode="nearest", radius=(0, 0, 6, 6))
-    np.testing.assert_allclose(logs[:, 13:], np.log(nearby + 1e-5), atol=1e-3)
+    logs = hindcast(grey, wide, newest).log_errors_B14HW
+    miss = grey[:, -1:] - grey[:, :1]  # 3 frames back, or the first
+    np.testing.assert_allclose(logs[:, 13:], nearby_errors(miss), atol=1e-3)
     assert (logs[:, 6].mean() < logs[:, 13].mean() - 1) and torch.isfinite(logs).all()
 
 
-def test_the_blend_and_its_spread_have_the_derivatives_of_the_plain_expression():
+def test_the_blend_has_the_derivatives_of_the_plain_expression():
     torch.manual_seed(0)
     kind = {"dtype": torch.float64, "requires_grad": True}
     weights = torch.rand(2, CANDIDATES, 3, 4, **kind)
     shown = torch.randn(CANDIDATES, 2, 5, 3, 4, **kind)
-    frame, spread = blended(weights, shown.unbind())
+    frame = blended(weights, shown.unbind())
     wanted = torch.einsum("bkhw,kbchw->bchw", weights, shown)
-    apart = (shown - shown[OWN]).abs().mean(dim=(0, 2)).unsqueeze(1)
     torch.testing.assert_close(frame, wanted)
-    torch.testing.assert_close(spread, apart)
-    scale = torch.rand(2, 1, 3, 4, dtype=torch.float64)  # unequal, so that no part can hide
     found, expected = (
-        torch.autograd.grad((f * f + s * scale).sum(), (weights, shown))
-        for f, s in ((frame, spread), (wanted, apart))
+        torch.autograd.grad((f * f).sum(), (weights, shown)) for f in (frame, wanted)
     )
     torch.testing.assert_close(found, expected)
 
@@ -311,7 +315,7 @@ def test_sharp_candidates_are_painted_at_full_size_and_the_rest_enlarged(scale):
     small[list(SHARP)] = F.avg_pool2d(sharp.flatten(0, 1), scale).unflatten(0, sharp.shape[:2])
     found = Candidates(small.unbind(), sharp.unbind())
     weights = torch.rand(2, CANDIDATES, 4, 5)
-    frame = with_detail(blended(weights, found.small_BChw)[0], weights, found, scale)
+    frame = with_detail(blended(weights, found.small_BChw), weights, found, scale)
 
     def enlarged(maps):
         return F.interpolate(maps, scale_factor=scale, mode="bilinear")
@@ -485,4 +489,4 @@ def test_errors_below_the_floor_count_as_none():
     """8-bit noise of half a grey level does not make a still place look uncertain."""
     quiet = torch.rand(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)) / 255
     found = hindcast(quiet, *torch.zeros(2, 3, 1, 2, 16, 16))
-    assert (found.log_errors_B14hw - np.log(candidates.LOG_FLOOR)).abs().max() < 1
+    assert (found.log_errors_B14HW - np.log(candidates.LOG_FLOOR)).abs().max() < 1

@@ -68,7 +68,7 @@ def _step(build: CostBuilder) -> None:
         "carried along both motions, the own forecast moved on, and what stays",
         build.pixels,
         (*axes("BK", B, flow.CANDIDATES), *build.maps("C", C, 1)[1:]),
-        saved=((flow.CANDIDATES + 4) * C + 52) * work + (MOVED * C + 6) * detail,
+        saved=((flow.CANDIDATES - 3) * C + 38) * work + (MOVED * C + 6) * detail,
         workspace=(len(flow.BLURS) + 2) * C * work + 6 * size(build.pixels) // C,
     )
     build.conv("lift", hidden, "E", flow.EMBEDDING * up, kernel=1)
@@ -82,12 +82,12 @@ def _step(build: CostBuilder) -> None:
         "candidates x weights, plus uncertainty x residual; the fit to a clip",
         painted,
         build.pixels,
-        macs=flow.CANDIDATES * flow.HINDCASTS * work,
+        macs=flow.CANDIDATES * flow.HINDCASTS * size(build.maps("C", 1, flow.FINE)),
         parameters=(
             ("confidence", (flow.CANDIDATES, flow.HINDCASTS, 1, 1)),
             ("blend", (flow.LEADS, len(flow.BLENDED))),
         ),
-        saved=(C + 2 * flow.CANDIDATES + 12) * work + len(flow.SHARP) * detail,
+        saved=(C + flow.CANDIDATES + 12) * work + len(flow.SHARP) * detail,
         # Candidates and velocities among it
         workspace=((5 + flow.CANDIDATES) * C + flow.CANDIDATES + 46) * work
         + ((3 + MOVED) * C + len(flow.SHARP)) * detail,
@@ -97,7 +97,7 @@ def _step(build: CostBuilder) -> None:
 
 def _scene(build: CostBuilder) -> int:
     """Elements that all lead times share: last frame, mean, blurs, maps of motion and errors."""
-    return 2 * size(build.pixels) + len(flow.BLURS) * size(build.maps("C", build.C + 7, 1))
+    return 2 * size(build.pixels) + size(build.maps("C", len(flow.BLURS) * build.C + 8, 1))
 
 
 def _classical_macs(build: CostBuilder) -> int:
@@ -111,7 +111,7 @@ def _classical_macs(build: CostBuilder) -> int:
         return macs
     macs += _motion_macs(*work, T)
     # Each step carried along, and the newest frame as forecast from the furthest before it
-    macs += T * blurred + flow.HINDCASTS * _blur_macs(*work, flow.ERROR_SIGMA)
+    macs += T * blurred + flow.HINDCASTS * _blur_macs(*fine, flow.ERROR_SIGMA)
     taken_along = 4 * len(flow.WITHHELD) * _blur_macs(*fine, flow.GAP_SIGMA)
     return macs + taken_along + _blur_macs(*fine, flow.WIDE_SIGMA)
 

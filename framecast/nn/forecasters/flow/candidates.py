@@ -19,7 +19,6 @@ from framecast.nn.forecasters.flow.constants import (
     ERROR_SIGMA,
     FINE,
     HINDCASTS,
-    OWN,
     SHARP,
     WIDE_SIGMA,
     WITHHELD,
@@ -48,15 +47,15 @@ class Hindcast(NamedTuple):
     """How the context would have been forecast: residuals and errors, at working size.
 
     `residual_BThw` is each frame minus its predecessor carried along, `change_BThw` minus its
-    predecessor in place, both 0 for the first frame; `log_errors_B14hw` the logs of mean squared
-    errors nearby, in the order of `HINDCASTS`; `uncertainty_B1hw` the root of the first, from a
-    wider window.
+    predecessor in place, both 0 for the first frame; on the fine grid `log_errors_B14HW` are the
+    logs of mean squared errors nearby, in the order of `HINDCASTS`, and `uncertainty_B1HW` is the
+    root of the first, from a wider window.
     """
 
     residual_BThw: Tensor
     change_BThw: Tensor
-    log_errors_B14hw: Tensor
-    uncertainty_B1hw: Tensor
+    log_errors_B14HW: Tensor
+    uncertainty_B1HW: Tensor
 
 
 def hindcast(grey_BThw: Tensor, wide_RB2hw: Tensor, newest_RB2hw: Tensor) -> Hindcast:
@@ -66,9 +65,9 @@ def hindcast(grey_BThw: Tensor, wide_RB2hw: Tensor, newest_RB2hw: Tensor) -> Hin
     """
     T = grey_BThw.shape[1]
     if T == 1:  # one frame shows no error
-        errors_B14hw = torch.full_like(grey_BThw.expand(-1, HINDCASTS, -1, -1), UNKNOWN)
         still = torch.zeros_like(grey_BThw)
-        return Hindcast(still, still, (errors_B14hw + LOG_FLOOR).log(), errors_B14hw[:, :1].sqrt())
+        errors_B14HW = torch.full_like(shrink(still, FINE).expand(-1, HINDCASTS, -1, -1), UNKNOWN)
+        return Hindcast(still, still, (errors_B14HW + LOG_FLOOR).log(), errors_B14HW[:, :1].sqrt())
     older_BThw, newer_BThw = grey_BThw[:, :-1], grey_BThw[:, 1:]
     carried_BThw = advance(older_BThw, wide_RB2hw[0])
     soft_BThw, blurred_BThw = (gaussian_blur(carried_BThw, sigma) for sigma in BLURS[:2])
@@ -87,12 +86,12 @@ def hindcast(grey_BThw: Tensor, wide_RB2hw: Tensor, newest_RB2hw: Tensor) -> Hin
         miss_BThw.square().mean(1, keepdim=True) for miss_BThw in (*misses, around_BThw)
     ]
     errors = (*over_context[:4], squares_B8hw[:, :6], *over_context[4:], squares_B8hw[:, 6:])
-    log_errors_B14hw = (gaussian_blur(torch.cat(errors, dim=1), ERROR_SIGMA) + LOG_FLOOR).log()
-    # On the coarse grid a window of 12 pixels is 3 cells wide, so the blur is cheap.
-    wide_B1hw = enlarge(gaussian_blur(shrink(errors[0], FINE), WIDE_SIGMA), FINE)
+    errors_B14HW = shrink(torch.cat(errors, dim=1), FINE)
+    log_errors_B14HW = (gaussian_blur(errors_B14HW, ERROR_SIGMA) + LOG_FLOOR).log()
+    uncertainty_B1HW = (gaussian_blur(errors_B14HW[:, :1], WIDE_SIGMA) + 1e-6).sqrt()
     # The first frame has no predecessor: 0 keeps as many maps as frames.
     residual_BThw, change_BThw = (F.pad(misses[i], (0, 0, 0, 0, 1, 0)) for i in (0, 4))
-    return Hindcast(residual_BThw, change_BThw, log_errors_B14hw, (wide_B1hw + 1e-6).sqrt())
+    return Hindcast(residual_BThw, change_BThw, log_errors_B14HW, uncertainty_B1HW)
 
 
 def _extrapolated(
@@ -166,55 +165,38 @@ def with_detail(
     return frame_BCHW
 
 
-def blended(weights_BKhw: Tensor, candidates: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The weighted sum of K candidates (B, C, H, W), and their spread (B, 1, H, W).
-
-    The spread is their mean absolute difference from the network's own forecast, over candidates
-    and channels; `weights_BKhw` are at the candidates' size.
-    """
+def blended(weights_BKhw: Tensor, candidates: Sequence[Tensor]) -> Tensor:
+    """The weighted sum of K candidates (B, C, H, W); weights are at the candidates' size."""
     if torch.is_grad_enabled():
         return _Blend.apply(weights_BKhw, *candidates)
     return _blend(weights_BKhw, candidates)
 
 
-def _blend(weights_BKhw: Tensor, candidates: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    own_BCHW = candidates[OWN]
-    frame_BCHW, apart_BCHW = torch.zeros_like(own_BCHW), torch.zeros_like(own_BCHW)
+def _blend(weights_BKhw: Tensor, candidates: Sequence[Tensor]) -> Tensor:
+    frame_BCHW = torch.zeros_like(candidates[0])
     # One candidate at a time and in place: what is worked on stays in the processor's cache.
     for weight_B1hw, shown_BCHW in zip(weights_BKhw.split(1, dim=1), candidates, strict=True):
         frame_BCHW.addcmul_(weight_B1hw, shown_BCHW)
-        apart_BCHW.add_((shown_BCHW - own_BCHW).abs_())
-    return frame_BCHW, apart_BCHW.mean(dim=1, keepdim=True) / len(candidates)
+    return frame_BCHW
 
 
 class _Blend(torch.autograd.Function):
     """`_blend` with its derivatives written out: autograd's own take three times as long."""
 
     @staticmethod
-    def forward(ctx: Any, weights_BKhw: Tensor, *candidates: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, weights_BKhw: Tensor, *candidates: Tensor) -> Tensor:
         ctx.save_for_backward(weights_BKhw, *candidates)
         return _blend(weights_BKhw, candidates)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, d_frame_BCHW: Tensor, d_spread_B1HW: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, d_frame_BCHW: Tensor) -> tuple[Tensor | None, ...]:
         weights_BKhw, *candidates = ctx.saved_tensors
-        own_BCHW = candidates[OWN]
-        d_apart_B1HW = d_spread_B1HW / (len(candidates) * own_BCHW.shape[1])
         d_weights_BKhw = torch.empty_like(weights_BKhw)
-        d_own_BCHW, scratch_BCHW = torch.zeros_like(own_BCHW), torch.empty_like(own_BCHW)
-        found: list[Tensor | None] = []
         for number, shown_BCHW in enumerate(candidates):
-            torch.mul(shown_BCHW, d_frame_BCHW, out=scratch_BCHW)
-            torch.sum(scratch_BCHW, 1, out=d_weights_BKhw[:, number])
-            torch.sub(shown_BCHW, own_BCHW, out=scratch_BCHW).sign_().mul_(d_apart_B1HW)
-            d_own_BCHW -= scratch_BCHW
-            wanted = ctx.needs_input_grad[1 + number]
-            weight_B1hw = weights_BKhw[:, number : number + 1]
-            found.append(scratch_BCHW.addcmul(weight_B1hw, d_frame_BCHW) if wanted else None)
-        if found[OWN] is not None:
-            found[OWN] += d_own_BCHW
-        return d_weights_BKhw, *found
+            torch.sum(shown_BCHW * d_frame_BCHW, dim=1, out=d_weights_BKhw[:, number])
+        wanted = zip(weights_BKhw.split(1, dim=1), ctx.needs_input_grad[1:], strict=True)
+        return d_weights_BKhw, *(w * d_frame_BCHW if wants else None for w, wants in wanted)
 
 
 def squash(difference: Tensor) -> Tensor:

@@ -22,18 +22,18 @@ NEWEST = 2
 """Frames that the second motion estimate looks at; the first looks at the whole context."""
 
 BLURS = (1.5, 4.0, 10.0)
-"""Gaussian widths in pixels that the last frame is also offered at, carried along."""
+"""Gaussian widths in pixels that the last frame is blurred at."""
 
-ERROR_SIGMA, WIDE_SIGMA = 2.0, 3.0
-"""Gaussian widths of the windows that hindcasts' errors are means over: pixels, fine cells."""
+ERROR_SIGMA, WIDE_SIGMA = 0.4, 3.0
+"""Gaussian widths in fine cells of the windows that hindcasts' errors are means over."""
 
-CARRIED, BLURRED, ELSEWHERE, OWN, LAST, MEAN = 0, 2, 4, 6, 7, 8
+CARRIED, BLURRED, ELSEWHERE, OWN, LAST, MEAN = 0, 1, 2, 4, 5, 6
 """Where some of the candidates stand among all."""
 
-CANDIDATES = 10
-"""The last frame carried along the first motion, sharp and at three blurs, along the second, sharp
-and softened; the network's own last forecast, carried one frame on; and in place the last frame,
-the context's mean and the last frame blurred."""
+CANDIDATES = 8
+"""The last frame carried along the first motion, sharp and at the widest blur, along the second,
+sharp and at the narrowest; the network's own last forecast, carried one frame on; and in place the
+last frame, the context's mean and the last frame blurred."""
 
 SHARP = (CARRIED, ELSEWHERE, OWN, LAST, MEAN)
 """Candidates painted at the frame's own size; blurred ones lose nothing at working size."""
@@ -55,7 +55,7 @@ SURENESS = 5.0
 """Power of their geometric mean by whose inverse motions are weighted. Bates & Granger (1969) take
 1; of 2 to 8, 5 forecast held-out scenes best at early and late lead times together."""
 
-HINDCAST_OF = (0, 1, 2, 2, 3, 1, 0, 10, 11, 2)
+HINDCAST_OF = (0, 2, 3, 1, 0, 10, 11, 2)
 """The hindcast whose error stands for each candidate's, to begin with."""
 
 CONTEXT_MAPS, FORECAST_MAPS = 3, 6

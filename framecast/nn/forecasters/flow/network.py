@@ -66,7 +66,7 @@ from framecast.nn.forecasters.layers import zero_conv
 CONFIDENCE = 1.4
 """What the log-odds of candidates start from, times the log of their hindcasts' errors."""
 
-FIRST_ODDS = (1.0, 1, 0, 0, 1, 0.5, -1, 1, 0, -1)
+FIRST_ODDS = (1.0, 0, 1, 0.5, -1, 1, 0, -1)
 """Log-odds that are added to those: an untrained network is a fair classical forecast."""
 
 LEAD_UNIT = 12.0
@@ -90,13 +90,14 @@ class FlowState(NamedTuple):
 
 
 class Motion(NamedTuple):
-    """Both motions at one lead time: velocities, displacements, and on the fine grid how much of
-    what was seen arrives.
+    """Both motions at one lead time: the first one's velocity, displacements along both, and on the
+    fine grid how much of what was seen arrives along both, and the speed from 0 to 1.
     """
 
-    velocities_B2hw: tuple[Tensor, Tensor]
+    velocity_B2hw: Tensor
     displacements_B2hw: tuple[Tensor, Tensor]
     coverage_B2HW: Tensor
+    speed_B1HW: Tensor
 
 
 class FlowConvLSTM(Forecaster):
@@ -199,33 +200,32 @@ class FlowConvLSTM(Forecaster):
         motion = self._move(state, hidden_BFHW, lead_B)
         candidates = self._candidates(state, motion)
         # Motion is learnt from frames: through what is known of errors no gradient has to flow.
-        moving_B12hw = warp(scene.moving_B12hw, motion.displacements_B2hw[0].detach())
-        residual_B1hw, log_errors_B10hw, uncertainty_B1hw = moving_B12hw.split(
-            (1, MOVING, 1), dim=1
-        )
-        log_errors_B14hw = torch.cat((log_errors_B10hw, scene.log_errors_B4hw), dim=1)
-        maps_B6hw = self._look(scene, candidates, residual_B1hw)
-        # Not `norm`, which takes 10 times as long over a short axis that is not the last.
-        squares_B2hw = motion.velocities_B2hw[0].square()
-        speed_B1hw = (squares_B2hw.sum(dim=1, keepdim=True) + 1e-12).sqrt()
-        slow_B1hw = speed_B1hw / (1 + speed_B1hw)
-        slow_B1HW, log_errors_B14HW = shrink(slow_B1hw, FINE), shrink(log_errors_B14hw, FINE)
-        known = (motion.coverage_B2HW, slow_B1HW, log_errors_B14HW / LOG_UNIT + 1)
+        traced_B2hw = motion.displacements_B2hw[0].detach()
+        residual_B1hw = warp(scene.residual_B1hw, traced_B2hw)
+        moving_B11HW = warp(scene.moving_B11HW, shrink(traced_B2hw, FINE) / FINE)
+        log_errors_B10HW, uncertainty_B1HW = moving_B11HW.split((MOVING, 1), dim=1)
+        log_errors_B14HW = torch.cat((log_errors_B10HW, scene.log_errors_B4HW), dim=1)
+        own_B1hw, others_B4hw = self._compared(scene, candidates)
+        apart_B1hw = others_B4hw.abs().mean(dim=1, keepdim=True)
+        maps_B6hw = torch.cat((own_B1hw - 0.5, squash(others_B4hw), residual_B1hw), dim=1)
+        known = (motion.coverage_B2HW, motion.speed_B1HW, log_errors_B14HW / LOG_UNIT + 1)
         cells = (to_cells(maps_B6hw, FINE), *known)
         lifted_BEHW = to_pixels(self.lift(hidden_BFHW), PATCH // FINE)
         read_BEHW = self.read(channels_last(torch.cat(cells, dim=1)))
         embedded_BEHW = leaky(read_BEHW + lifted_BEHW)
         embedded_BEHW = leaky(self.mix(embedded_BEHW))
-        # Interpolated: painted pixel by pixel, maps are no better and leave the grid of cells in
-        # frames at late lead times.
-        painted_BPhw = enlarge(self.paint(embedded_BEHW).float(), FINE)
+        odds_BKHW, painted_B1HW = self.paint(embedded_BEHW).float().split((CANDIDATES, 1), dim=1)
         # softmax(-c log e) = e^-c / sum: weights by inverse error, the classical combination of
         # forecasts (Bates & Granger 1969), which the painted log-odds then correct.
-        odds_BKhw, painted_B1hw = painted_BPhw.split((CANDIDATES, 1), dim=1)
-        weights_BKhw = torch.softmax(self._odds(odds_BKhw, log_errors_B14hw), dim=1)
-        frame_BChw, spread_B1hw = blended(weights_BKhw, candidates.small_BChw)
+        weights_BKHW = torch.softmax(self._odds(odds_BKHW, log_errors_B14HW), dim=1)
+        # Interpolated: painted pixel by pixel, maps are no better and leave the grid of cells in
+        # frames at late lead times.
+        weights_BKhw, painted_B1hw, uncertainty_B1hw = (
+            enlarge(maps_BMHW, FINE) for maps_BMHW in (weights_BKHW, painted_B1HW, uncertainty_B1HW)
+        )
+        frame_BChw = blended(weights_BKhw, candidates.small_BChw)
         # Where candidates agree and hindcasts were right there is nothing to add.
-        frame_BChw = frame_BChw + painted_B1hw * (uncertainty_B1hw + spread_B1hw)
+        frame_BChw = frame_BChw.addcmul(painted_B1hw, uncertainty_B1hw + apart_B1hw)
         frame_BCHW = with_detail(frame_BChw, weights_BKhw, candidates, scene.scale)
         after = state._replace(
             # Weights that diverge must not: sampling at places that are not finite crashes PyTorch.
@@ -238,15 +238,15 @@ class FlowConvLSTM(Forecaster):
         )
         return frame_BCHW, candidates, after
 
-    def _odds(self, painted_BKhw: Tensor, log_errors_B14hw: Tensor) -> Tensor:
+    def _odds(self, painted_BKHW: Tensor, log_errors_B14HW: Tensor) -> Tensor:
         """Log-odds of the candidates: what is painted less what the hindcasts' errors say."""
-        confidence_BK14 = self.confidence.flatten(1).expand(painted_BKhw.shape[0], -1, -1)
+        confidence_BK14 = self.confidence.flatten(1).expand(painted_BKHW.shape[0], -1, -1)
         # As matrices: a 1 x 1 convolution over so few channels takes three times as long.
-        with as_given(painted_BKhw.device):
+        with as_given(painted_BKHW.device):
             odds_BKN = torch.baddbmm(
-                painted_BKhw.flatten(2), confidence_BK14, log_errors_B14hw.flatten(2), alpha=-1
+                painted_BKHW.flatten(2), confidence_BK14, log_errors_B14HW.flatten(2), alpha=-1
             )
-        return odds_BKN.view_as(painted_BKhw)
+        return odds_BKN.view_as(painted_BKHW)
 
     def _move(self, state: FlowState, hidden_BFHW: Tensor, lead_B: Tensor) -> Motion:
         """Correct both velocities, and find where in the last frame each pixel was.
@@ -255,40 +255,44 @@ class FlowConvLSTM(Forecaster):
         back frame by frame. In the second one things keep their velocities and take them along.
         """
         turned_B8HW = to_pixels(self.turn(hidden_BFHW).float(), PATCH // FINE)
-        turned_B8hw = enlarge(turned_B8HW, FINE)
-        # (B, motion, component, h, w): shares and changes of speed hold for both components.
-        shift_B22hw, share_B21hw, faster_B21hw = (
-            maps_BMhw.unflatten(1, (2, -1)) for maps_BMhw in turned_B8hw.split((4, 2, 2), dim=1)
+        # (B, motion, component, H, W): shares and changes of speed hold for both components.
+        shift_B22HW, share_B21HW, faster_B21HW = (
+            maps_BMHW.unflatten(1, (2, -1)) for maps_BMHW in turned_B8HW.split((4, 2, 2), dim=1)
         )
         first_B2hw, second_B2hw = state.scene.velocities_B4hw.split(2, dim=1)
         with as_given(first_B2hw.device):
             taken_B2hw, arriving_B1HW = taken_along(second_B2hw, lead_B)
-        estimated_B22hw = torch.stack((first_B2hw, taken_B2hw), dim=1)
+        estimated_B22HW = torch.stack((shrink(first_B2hw, FINE), shrink(taken_B2hw, FINE)), dim=1)
         # A correction of this step only: the estimate itself stays, so errors do not add up.
-        velocities_B22hw = (
-            (estimated_B22hw + shift_B22hw)
-            .addcmul(share_B21hw, estimated_B22hw.flip(1) - estimated_B22hw)
-            .addcmul(faster_B21hw, estimated_B22hw)
-        )
-        first_B2hw, second_B2hw = velocities_B22hw.unbind(1)
+        change_B22HW = (
+            shift_B22HW.addcmul(share_B21HW, estimated_B22HW.flip(1) - estimated_B22HW)
+        ).addcmul(faster_B21HW, estimated_B22HW)
+        first_B2hw = first_B2hw + enlarge(change_B22HW[:, 0], FINE)
+        second_B2hw = taken_B2hw + enlarge(change_B22HW[:, 1], FINE)
         traced_B2hw = advect(state.displacement_B2hw, first_B2hw)
         before_B111 = (lead_B - 1).view(-1, 1, 1, 1)
-        straight_B2hw = -(second_B2hw + before_B111 * estimated_B22hw[:, 1])
+        straight_B2hw = -(second_B2hw + before_B111 * taken_B2hw)
         covered_B1HW = shrink(coverage(traced_B2hw), FINE)
+        # Not `norm`, which takes 10 times as long over a short axis that is not the last.
+        squares_B2HW = (estimated_B22HW[:, 0] + change_B22HW[:, 0]).square()
+        speed_B1HW = (squares_B2HW.sum(dim=1, keepdim=True) + 1e-12).sqrt()
         return Motion(
-            (first_B2hw, second_B2hw),
+            first_B2hw,
             (traced_B2hw, straight_B2hw),
             torch.cat((covered_B1HW, arriving_B1HW), dim=1),
+            speed_B1HW / (1 + speed_B1HW),
         )
 
-    def _look(self, scene: Scene, candidates: Candidates, residual_B1hw: Tensor) -> Tensor:
-        """What a frame is painted from: its own last forecast, how others differ, the residual."""
+    def _compared(self, scene: Scene, candidates: Candidates) -> tuple[Tensor, Tensor]:
+        """The network's own last forecast in grey, and how other candidates differ from it: carried
+        along both motions, the last frame and the mean.
+        """
         own_B1hw, carried_B1hw, elsewhere_B1hw = (
             candidates.small_BChw[number].mean(dim=1, keepdim=True)
             for number in (OWN, CARRIED, ELSEWHERE)
         )
         others_B4hw = torch.cat((carried_B1hw, elsewhere_B1hw, scene.still_B2hw), dim=1)
-        return torch.cat((own_B1hw - 0.5, squash(others_B4hw - own_B1hw), residual_B1hw), dim=1)
+        return own_B1hw, others_B4hw - own_B1hw
 
     def _recur(self, state: FlowState, lead_B: Tensor) -> tuple[Tensor, States]:
         """Step all layers on the last forecast; h of all of them on the first one's grid."""
@@ -317,12 +321,11 @@ class FlowConvLSTM(Forecaster):
                 motion.displacements_B2hw, (first_Bhw2, second_Bhw2), strict=True
             )
         )
-        own_BCHW = advance(state.frame_BCHW, enlarge(scale * motion.velocities_B2hw[0], scale))
-        soft_BChw, blurred_BChw, _ = scene.blurs_BChw
+        own_BCHW = advance(state.frame_BCHW, enlarge(scale * motion.velocity_B2hw, scale))
+        soft_BChw, blurred_BChw, wide_BChw = scene.blurs_BChw
         small_BChw = (
             shrink(carried_BCHW, scale),
-            # One by one, since stacked images would be copied, and their gradients, too.
-            *(sample(image_BChw, first_Bhw2) for image_BChw in scene.blurs_BChw),
+            sample(wide_BChw, first_Bhw2),
             shrink(elsewhere_BCHW, scale),
             sample(soft_BChw, second_Bhw2),
             shrink(own_BCHW, scale),

@@ -42,8 +42,9 @@ class Scene(NamedTuple):
     """Features of the context, the same for all lead times.
 
     At full size the last frame and the context's mean; at working size both again, blurs of the
-    former, both in grey, what is carried along (last residual, log errors of candidates that move,
-    uncertainty), log errors of those that stay, both velocities, and hints on the grid.
+    former, both in grey, the last residual and both velocities; on the fine grid what is carried
+    along (log errors of candidates that move, uncertainty) and log errors of those that stay; and
+    hints on the grid.
     """
 
     last_BCHW: Tensor
@@ -52,9 +53,10 @@ class Scene(NamedTuple):
     mean_BChw: Tensor
     blurs_BChw: tuple[Tensor, ...]
     still_B2hw: Tensor
-    moving_B12hw: Tensor
-    log_errors_B4hw: Tensor
+    residual_B1hw: Tensor
     velocities_B4hw: Tensor
+    moving_B11HW: Tensor
+    log_errors_B4HW: Tensor
     velocities_B4XX: Tensor
     log_errors_B14XX: Tensor
     size: tuple[int, int]
@@ -77,19 +79,19 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
     wide_RB2hw, newest_RB2hw = lucas_kanade(grey_BThw, windows, (0, *WITHHELD))
     tried = hindcast(grey_BThw, wide_RB2hw, newest_RB2hw)
     residual_BThw = squash(tried.residual_BThw)
-    log_errors_B14hw = tried.log_errors_B14hw
+    log_errors_B14HW = tried.log_errors_B14HW
     estimates = (wide_RB2hw[0], newest_RB2hw[0])
     # The second motion leaves out the errors 3 ahead: it follows what changed of late.
     velocities_B4hw = torch.cat(
         [
-            _surest(estimates, log_errors_B14hw, trials)
+            _surest(estimates, log_errors_B14HW, trials)
             for trials in (MOTION_TRIALS, MOTION_TRIALS[:2])
         ],
         dim=1,
     )
     still_B2hw = torch.stack((grey_BThw[:, -1], grey_BThw.mean(dim=1)), dim=1)
     cells_B4XX = shrink(velocities_B4hw, PATCH)
-    moving = (residual_BThw[:, -1:], log_errors_B14hw[:, :MOVING], tried.uncertainty_B1hw)
+    moving = (log_errors_B14HW[:, :MOVING], tried.uncertainty_B1HW)
     scene = Scene(
         last_BCHW,
         mean_BCHW,
@@ -97,11 +99,12 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
         shrink(mean_BCHW, scale),
         blurs(last_BChw),
         still_B2hw,
-        torch.cat(moving, dim=1),
-        log_errors_B14hw[:, MOVING:],
+        residual_BThw[:, -1:],
         velocities_B4hw,
+        torch.cat(moving, dim=1),
+        log_errors_B14HW[:, MOVING:],
         cells_B4XX / (1 + cells_B4XX.abs()),
-        shrink(log_errors_B14hw, PATCH) / LOG_UNIT + 1,
+        shrink(log_errors_B14HW, PATCH // FINE) / LOG_UNIT + 1,
         size,
         scale,
     )
@@ -110,12 +113,12 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
 
 
 def _surest(
-    estimates: tuple[Tensor, Tensor], log_errors_B14hw: Tensor, trials: Sequence[tuple[int, ...]]
+    estimates: tuple[Tensor, Tensor], log_errors_B14HW: Tensor, trials: Sequence[tuple[int, ...]]
 ) -> Tensor:
     """Both estimates of a velocity and 0, weighted by a power of their inverse errors in trials."""
-    log_errors_B3hw = torch.stack([log_errors_B14hw[:, tried] for tried in trials]).mean(dim=0)
-    # Errors of single pixels are noisy; a softmax of logs is that of powers.
-    weights_B3HW = torch.softmax(-SURENESS * shrink(log_errors_B3hw, FINE), dim=1)
+    log_errors_B3HW = torch.stack([log_errors_B14HW[:, tried] for tried in trials]).mean(dim=0)
+    # A softmax of logs is that of powers.
+    weights_B3HW = torch.softmax(-SURENESS * log_errors_B3HW, dim=1)
     weights_B3hw = enlarge(weights_B3HW, FINE)
     first_B2hw, second_B2hw = estimates
     return weights_B3hw[:, :1] * first_B2hw + weights_B3hw[:, 1:2] * second_B2hw
