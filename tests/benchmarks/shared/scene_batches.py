@@ -19,7 +19,7 @@ from .synthetic_scenes import SyntheticScenes
 SIDE = 96
 """Side in pixels of the windows that are trained on."""
 
-SYNTHETIC, RADAR = 0.1, 0.18
+SYNTHETIC, RADAR = 0.15, 0.18
 """Share of synthetic windows, and of radar among the real ones."""
 
 CAP, TEMPER = 24, 0.6
