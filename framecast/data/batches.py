@@ -7,7 +7,9 @@ same data.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -93,6 +95,22 @@ def training_batches(
             ],
             shape.context_length,
         )
+
+
+def prefetched(batches: Iterator[Batch], ahead: int = 2) -> Iterator[Batch]:
+    """Yield the same batches in the same order, each made in a thread while others are used.
+
+    At most `ahead` are made before they are asked for.
+    """
+    with ThreadPoolExecutor(1, "batches") as worker:
+        waiting = deque(worker.submit(next, batches, None) for _ in range(ahead))
+        try:
+            while (batch := waiting.popleft().result()) is not None:
+                waiting.append(worker.submit(next, batches, None))
+                yield batch
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def whole_batches(

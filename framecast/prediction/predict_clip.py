@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, pairwise
@@ -18,7 +18,6 @@ import numpy as np
 from framecast.config.schema import DataConfig
 from framecast.errors import OutputError, SourceError, UsageError
 from framecast.prediction.request import PredictionRequest
-from framecast.runtime.prefetching import prefetched
 from framecast.runtime.text import counted
 from framecast.video.comparison_figures import comparison_video
 from framecast.video.frame_times import lead_label, lead_names
@@ -76,10 +75,8 @@ def predict_file(
             stack.enter_context(open_writer(target, overwrite=overwrite, **look))
             for target in targets
         ]
-        # One pass, since frames are computed as they are asked for: each while the one before it
-        # is written, which takes as long at 1080p.
-        frames = stack.enter_context(closing(prefetched(forecast.frames, ahead=1)))
-        for written, frame_HWC in enumerate(frames, 1):
+        # One pass, since frames are computed as they are asked for.
+        for written, frame_HWC in enumerate(forecast.frames, 1):
             for writer in writers:
                 writer.write(frame_HWC)
             tell(name, written, forecast.count)

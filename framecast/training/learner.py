@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from framecast.data.batches import Batch, training_batches
+from framecast.data.batches import Batch, prefetched, training_batches
 from framecast.data.plan import Plan
 from framecast.data.windows import Window
 from framecast.nn.forecasters.registry import build_forecaster
@@ -21,7 +21,6 @@ from framecast.prediction.checkpoint import Checkpoint
 from framecast.prediction.checkpoint_checks import check_tensor
 from framecast.runtime.device import autocast, explained_memory, placed
 from framecast.runtime.distributed import Group, peers_explained
-from framecast.runtime.prefetching import prefetched
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import LOSSES
 from framecast.training.starting_point import CHANGE, load_pretrained, starts_pretrained
@@ -93,7 +92,7 @@ class Learner:
         )
         if self.device.startswith("cuda"):
             batches = map(Batch.pinned, batches)
-        return prefetched(batches, ahead=2)
+        return prefetched(batches)
 
     def go_back(self, weights: Mapping[str, Tensor]) -> None:
         """Load earlier weights into both copies, to start from there."""

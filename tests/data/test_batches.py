@@ -1,6 +1,7 @@
 """Windows as batches: the right pixels, each window once a pass, the same for every resumed run."""
 
 import itertools
+import threading
 from collections import Counter
 
 import numpy as np
@@ -14,11 +15,11 @@ from framecast.data.batches import (
     WindowShape,
     collate,
     frames_of,
+    prefetched,
     training_batches,
     whole_batches,
 )
 from framecast.data.windows import Window
-from framecast.runtime.prefetching import prefetched
 
 C = 3
 SHAPE = WindowShape(context_length=2, horizon=3, frame_step=2)
@@ -159,10 +160,37 @@ def test_the_parts_of_a_batch_are_its_samples():
 
 def test_batches_made_ahead_are_the_same_in_the_same_order():
     kind = {"batch_size": 4, "crop": CROP, "flip": True, "turn": False, "seed": 5}
-    ahead = prefetched(training_batches(CLIPS, WINDOWS, SHAPE, **kind), ahead=2)
+    ahead = prefetched(training_batches(CLIPS, WINDOWS, SHAPE, **kind))
     taken = list(itertools.islice(ahead, 7))
     ahead.close()
     assert all(same(one, other) for one, other in zip(taken, drawn_batches(7), strict=True))
+
+
+def test_no_more_is_made_ahead_than_said_and_its_thread_ends():
+    made, threads = [], threading.active_count()
+
+    def batches():
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    ahead = prefetched(batches(), ahead=2)
+    assert [next(ahead), next(ahead)] == [0, 1]
+    ahead.close()
+    assert len(made) <= 4
+    assert threading.active_count() == threads
+    assert list(prefetched(iter([3, 1, 2]))) == [3, 1, 2]
+
+
+def test_what_goes_wrong_ahead_is_raised_where_it_is_used():
+    def batches():
+        yield 1
+        raise OSError("the disk is gone")
+
+    ahead = prefetched(batches())
+    assert next(ahead) == 1
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(ahead)
 
 
 @given(height=st.integers(1, 9), width=st.integers(1, 9), data=st.data())
