@@ -107,8 +107,8 @@ def carried_velocity(velocity_B2HW: Tensor, frames_B: Tensor) -> tuple[Tensor, T
 def places(shift_B2HW: Tensor, factor: float = 1) -> Tensor:
     """Where `position + factor * shift` is, (B, H, W, 2), from -1 to 1 inside the frame.
 
-    In few operations, since exported graphs hold a hundred of these; x and y stay apart in memory,
-    which sampling reads as fast, as interleaving them takes longer than sampling.
+    In few operations, since exported graphs hold a hundred of these. x and y stay apart in memory:
+    interleaving them would take longer than sampling does.
     """
     _, _, H, W = shift_B2HW.shape
     kind = {"dtype": shift_B2HW.dtype, "device": shift_B2HW.device}
