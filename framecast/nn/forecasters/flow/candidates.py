@@ -7,7 +7,7 @@ columns at working size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -167,36 +167,11 @@ def with_detail(
 
 def blended(weights_BKhw: Tensor, candidates: Sequence[Tensor]) -> Tensor:
     """The weighted sum of K candidates (B, C, H, W); weights are at the candidates' size."""
-    if torch.is_grad_enabled():
-        return _Blend.apply(weights_BKhw, *candidates)
-    return _blend(weights_BKhw, candidates)
-
-
-def _blend(weights_BKhw: Tensor, candidates: Sequence[Tensor]) -> Tensor:
     frame_BCHW = torch.zeros_like(candidates[0])
     # One candidate at a time and in place: what is worked on stays in the processor's cache.
     for weight_B1hw, shown_BCHW in zip(weights_BKhw.split(1, dim=1), candidates, strict=True):
         frame_BCHW.addcmul_(weight_B1hw, shown_BCHW)
     return frame_BCHW
-
-
-class _Blend(torch.autograd.Function):
-    """`_blend` with its derivatives written out: autograd's own take three times as long."""
-
-    @staticmethod
-    def forward(ctx: Any, weights_BKhw: Tensor, *candidates: Tensor) -> Tensor:
-        ctx.save_for_backward(weights_BKhw, *candidates)
-        return _blend(weights_BKhw, candidates)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, d_frame_BCHW: Tensor) -> tuple[Tensor | None, ...]:
-        weights_BKhw, *candidates = ctx.saved_tensors
-        d_weights_BKhw = torch.empty_like(weights_BKhw)
-        for number, shown_BCHW in enumerate(candidates):
-            torch.sum(shown_BCHW * d_frame_BCHW, dim=1, out=d_weights_BKhw[:, number])
-        wanted = zip(weights_BKhw.split(1, dim=1), ctx.needs_input_grad[1:], strict=True)
-        return d_weights_BKhw, *(w * d_frame_BCHW if wants else None for w, wants in wanted)
 
 
 def squash(difference: Tensor) -> Tensor:

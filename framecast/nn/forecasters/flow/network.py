@@ -264,9 +264,9 @@ class FlowConvLSTM(Forecaster):
             taken_B2hw, arriving_B1HW = taken_along(second_B2hw, lead_B)
         estimated_B22HW = torch.stack((shrink(first_B2hw, FINE), shrink(taken_B2hw, FINE)), dim=1)
         # A correction of this step only: the estimate itself stays, so errors do not add up.
-        change_B22HW = (
-            shift_B22HW.addcmul(share_B21HW, estimated_B22HW.flip(1) - estimated_B22HW)
-        ).addcmul(faster_B21HW, estimated_B22HW)
+        apart_B22HW = estimated_B22HW.flip(1) - estimated_B22HW
+        change_B22HW = shift_B22HW.addcmul(share_B21HW, apart_B22HW)
+        change_B22HW = change_B22HW.addcmul(faster_B21HW, estimated_B22HW)
         first_B2hw = first_B2hw + enlarge(change_B22HW[:, 0], FINE)
         second_B2hw = taken_B2hw + enlarge(change_B22HW[:, 1], FINE)
         traced_B2hw = advect(state.displacement_B2hw, first_B2hw)
