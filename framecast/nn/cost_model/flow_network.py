@@ -10,8 +10,8 @@ from framecast.nn.cost_model.builder import CostBuilder
 from framecast.nn.cost_model.tensors import axes, size
 from framecast.nn.forecasters.flow import constants as flow
 
-MOVED = 3
-"""Sharp candidates that are sampled at each lead time; the last frame and the mean stay."""
+MOVED, STAYING = 3, 3
+"""Sharp candidates that are sampled at each lead time, and those of all that stay as they are."""
 
 
 def flow_convlstm(build: CostBuilder) -> None:
@@ -68,8 +68,8 @@ def _step(build: CostBuilder) -> None:
         "carried along both motions, the own forecast moved on, and what stays",
         build.pixels,
         (*axes("BK", B, flow.CANDIDATES), *build.maps("C", C, 1)[1:]),
-        saved=((flow.CANDIDATES - 3) * C + 38) * work + (MOVED * C + 6) * detail,
-        workspace=(len(flow.BLURS) + 2) * C * work + 6 * size(build.pixels) // C,
+        saved=((flow.CANDIDATES - STAYING) * C + 38) * work + (MOVED * C + 6) * detail,
+        workspace=(flow.CANDIDATES - STAYING) * C * work + 6 * size(build.pixels) // C,
     )
     build.conv("lift", hidden, "E", flow.EMBEDDING * up, kernel=1)
     maps = build.maps("E", flow.FORECAST_MAPS * flow.FINE**2 + flow.CONDITIONS, flow.FINE)
