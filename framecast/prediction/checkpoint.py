@@ -10,6 +10,7 @@ import json
 import math
 import textwrap
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from framecast.prediction.model_header import (
 from framecast.runtime.device import explained_memory
 from framecast.runtime.extras import check_installed
 from framecast.runtime.output_files import atomic_write, explained_write
+from framecast.runtime.text import listed
 
 SCORED_BASELINES = {"last frame": "persistence_mse", "optical flow": "flow_mse"}
 """Baselines that are validated together with the network, and their names in `scores`."""
@@ -88,16 +90,28 @@ class Checkpoint:
             )
         size = (self.clip["height"], self.clip["width"])
         network = build_forecaster(self.config.model, self.clip["channels"], size)
-        try:
-            network.load_state_dict(self.weights)
-        except RuntimeError as error:
-            # PyTorch lists every weight that is missing, too many, or of another shape.
-            reason = textwrap.shorten(str(error), 240, placeholder=" ...")
+        # Said here, since PyTorch lists every weight that does not fit.
+        if misfits := _misfits(self.weights, network.state_dict()):
+            # Names come from the file, whoever wrote it.
+            reason = textwrap.shorten(listed(misfits, 2), 240, placeholder=" ...")
             raise CheckpointError(
-                f"the weights do not fit model.name {self.config.model.name} ({reason})",
+                f"the weights do not fit model.name {self.config.model.name}: {reason}",
                 remedy="use the original file, or train again with this framecast",
-            ) from error
+            )
+        network.load_state_dict(self.weights)
         return network.eval()
+
+
+def _misfits(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """What is wrong with each stored weight that is not of the network, missing, or misshapen."""
+    found = [f"{name} is unknown" for name in stored if name not in wanted]
+    for name, weight in wanted.items():
+        if name not in stored:
+            found.append(f"{name} is missing")
+        elif stored[name].shape != weight.shape:
+            shapes = (tuple(each.shape) for each in (stored[name], weight))
+            found.append("{} is {}, not {}".format(name, *shapes))
+    return found
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

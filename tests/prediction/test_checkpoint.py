@@ -392,6 +392,18 @@ def test_weights_of_another_network_are_refused():
     assert len(str(caught.value)) < 400
 
 
+def test_weights_that_do_not_fit_are_named_with_their_shapes():
+    model = random_checkpoint(3)
+    del model.weights["lift.bias"], model.weights["blend"]
+    model.weights["embed.weight"] = torch.zeros(5, 7)
+    expected = r"blend is missing, embed\.weight is \(5, 7\), not \(64, 48, 3, 3\) and 1 more"
+    with pytest.raises(CheckpointError, match=rf"model\.name flow-convlstm: {expected};"):
+        model.forecaster()
+    model.weights["own\n" + 500 * "long"] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match=r"flow-convlstm: own \.\.\.;"):
+        model.forecaster()
+
+
 def test_the_default_network_of_an_earlier_framecast_says_what_to_do():
     weights = {"mix": torch.zeros(24, 18), "lean": torch.zeros(24, 7, 18)}
     with pytest.raises(CheckpointError, match=r"train it again, or leave the model out"):
