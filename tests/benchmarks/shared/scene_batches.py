@@ -19,14 +19,8 @@ from .synthetic_scenes import SyntheticScenes
 SIDE = 96
 """Side in pixels of the windows that are trained on."""
 
-SYNTHETIC, RADAR = 0.2, 0.18
+SYNTHETIC, RADAR = 0.15, 0.18
 """Share of synthetic windows, and of radar among the real ones."""
-
-ANY_WAY_UP = ("fluids", "medical", "microscopy", "radar", "satellite-sky")
-"""Kinds that look alike whichever side is up; others are seldom turned."""
-
-TURNED = 0.1
-"""How often others are turned upside down, and how often rows and columns change places."""
 
 CAP, TEMPER = 24, 0.6
 """Kinds are drawn in proportion to their number of scenes, at most the first, to this power."""
@@ -120,12 +114,11 @@ def real_window(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.nd
         resized = [cv2.resize(frame, (SIDE, SIDE), interpolation=method) for frame in window_THW]
         window_THW = np.stack(resized)
     window_THW = window_THW.astype(np.float32) / 255
-    turned = 0.5 if scene.kind in ANY_WAY_UP else TURNED
-    if random.random() < turned:
+    if random.random() < 0.5:
         window_THW = window_THW[:, ::-1]
     if random.random() < 0.5:
         window_THW = window_THW[:, :, ::-1]
-    if random.random() < turned:
+    if random.random() < 0.5:
         window_THW = window_THW.swapaxes(1, 2)
     if not radar and random.random() < 0.08:
         window_THW = 1 - window_THW

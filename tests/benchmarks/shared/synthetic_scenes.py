@@ -1,4 +1,4 @@
-"""Scenes of our own making, for what real ones are thin in: weather, water, occlusion, displays.
+"""Scenes of our own making, for what real ones are thin in: weather, water, occlusion, particles.
 
 A window is (T, side, side), float32 in [0, 1]; lengths in pixels, speeds in pixels per frame,
 angles in radians. All is drawn from one generator, so a seed gives the same scenes everywhere.
@@ -20,12 +20,12 @@ Motion = tuple[np.ndarray, float, float, float]
 
 
 class SyntheticScenes:
-    """Draws windows of six kinds, some of which fade, flicker, carry noise or are inverted."""
+    """Draws windows of five kinds, some of which fade, flicker, carry noise or are inverted."""
 
     def __init__(self, random: Generator, side: int, frames: int) -> None:
         self.random, self.side, self.frames = random, side, frames
-        self.kinds = (weather, objects, displays, digits, particles, waves)
-        self.shares = (0.2, 0.25, 0.3, 0.1, 0.05, 0.1)
+        self.kinds = (weather, objects, digits, particles, waves)
+        self.shares = (0.35, 0.3, 0.1, 0.1, 0.15)
 
     def window(self) -> np.ndarray:
         r, T = self.random, self.frames
@@ -86,11 +86,9 @@ def objects(r: Generator, side: int, frames: int) -> np.ndarray:
         acceleration = r.normal(0, 0.12, 2) * (r.random() < 0.3)
         stop, hop = r.integers(0, 3 * frames), r.uniform(0, 4) * (r.random() < 0.25)
         beat, phase = r.uniform(0.2, 1.2), r.uniform(0, 2 * np.pi)
-        stray = r.uniform(0.3, 2) * (r.random() < 0.2)
-        stray_T2 = r.normal(0, 1, (frames, 2)).cumsum(axis=0) * stray
         for t in range(frames):
             at = min(t, stop)
-            place = start + velocity * at + acceleration * at * at / 2 + stray_T2[t] - shake_T2[t]
+            place = start + velocity * at + acceleration * at * at / 2 - shake_T2[t]
             place[1] += hop * np.sin(beat * t + phase)
             turned = rotation(-2 * spin * at) * np.exp(zoom * at)
             shift = place - turned @ np.array([size / 2, size / 2])
@@ -99,130 +97,6 @@ def objects(r: Generator, side: int, frames: int) -> np.ndarray:
             drawn = cv2.warpAffine(picture, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
             scene[t] = scene[t] * (1 - alpha) + drawn * alpha
     return np.stack(scene)
-
-
-def displays(r: Generator, side: int, frames: int) -> np.ndarray:
-    """Pages that stay but for parts that are replaced, scrolled, typed, filled, pointed at."""
-    scene_THW = np.repeat(page(r, side)[None], frames, axis=0)
-    for _ in range(r.integers(1, 5)):
-        change = r.choice((replace_part, replace_part, scroll_part, type_line, fill_bar, blink))
-        change(r, scene_THW)
-    if r.random() < 0.6:
-        move_pointer(r, scene_THW)
-    return scene_THW
-
-
-def page(r: Generator, side: int) -> np.ndarray:
-    """Panels and lines of text, mostly dark on bright: (side, side)."""
-    picture = np.full((side, side), r.uniform(0.75, 1), np.float32)
-    for _ in range(r.integers(0, 6)):
-        rows, columns = random_part(r, side)
-        picture[rows, columns] = texture(r, side)[rows, columns] if r.random() < 0.3 else r.random()
-    for _ in range(r.integers(0, 12)):
-        write(r, picture, int(r.integers(1, 20)))
-    return 1 - picture if r.random() < 0.3 else picture
-
-
-def write(r: Generator, picture: np.ndarray, letters: int) -> None:
-    """Write a line of random letters somewhere."""
-    line = "".join(chr(r.integers(ord("A"), ord("z") + 1)) for _ in range(letters))
-    start = tuple(int(place) for place in r.integers(-10, len(picture), 2))
-    scale, width = r.uniform(0.2, 0.7), int(r.integers(1, 3))
-    ink = np.zeros(picture.shape, np.uint8)
-    cv2.putText(ink, line, start, 0, scale, 255, width, cv2.LINE_AA)
-    picture += ink.astype(np.float32) / 255 * (r.random() - picture)
-
-
-def random_part(r: Generator, side: int, smallest: int = 6) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle, small ones as often as large ones."""
-    height, width = np.exp(r.uniform(np.log(smallest), np.log(side), 2)).astype(int)
-    y, x = r.integers(0, side - height + 1), r.integers(0, side - width + 1)
-    return slice(y, y + height), slice(x, x + width)
-
-
-def course(r: Generator, frames: int, longest: int) -> np.ndarray:
-    """How far a change has come (T,), 0 to 1: evenly, eased in and out, or out alone."""
-    start, length = r.integers(-longest, frames), r.integers(1, longest + 1)
-    share_T = np.clip((np.arange(frames) - start) / length, 0, 1)
-    eased = (share_T, share_T**2 * (3 - 2 * share_T), 1 - (1 - share_T) ** 3)
-    return eased[r.integers(3)]
-
-
-def replace_part(r: Generator, scene_THW: np.ndarray) -> None:
-    """Show something else in a rectangle: at once, faded in, or slid in; it may go away again."""
-    frames, side, _ = scene_THW.shape
-    rows, columns = random_part(r, side)
-    new = page(r, side)[rows, columns]
-    share_T = course(r, frames, 1 if r.random() < 0.5 else 8)
-    if r.random() < 0.3:
-        share_T = np.minimum(share_T, 1 - course(r, frames, 8))
-    slides = r.random() < 0.4
-    for part, share in zip(scene_THW[:, rows, columns], share_T, strict=True):
-        if slides:
-            seen = round(share * len(new))
-            part[len(new) - seen :] = new[:seen]
-        else:
-            part[:] += share * (new - part)
-
-
-def scroll_part(r: Generator, scene_THW: np.ndarray) -> None:
-    """Scroll a rectangle over a longer page, along either axis."""
-    frames, side, _ = scene_THW.shape
-    rows, columns = random_part(r, side, side // 3)
-    long = np.concatenate([page(r, side) for _ in range(3)])
-    if r.random() < 0.3:
-        scene_THW, rows, columns = scene_THW.swapaxes(1, 2), columns, rows
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    way_T = course(r, frames, 24) * r.uniform(10, len(long) - height)
-    for part, way in zip(scene_THW[:, rows, columns], way_T, strict=True):
-        lines = np.array([[1, 0, 0], [0, 1, way]], np.float32)
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        part[:] = cv2.warpAffine(long[:, :width], lines, (width, height), flags=flags)
-
-
-def type_line(r: Generator, scene_THW: np.ndarray) -> None:
-    """Write a line letter by letter."""
-    frames, side, _ = scene_THW.shape
-    written = scene_THW[0].copy()
-    write(r, written, 20)
-    pace, start = r.uniform(0.5, 12), r.uniform(-side / 2, side)
-    for t in range(frames):
-        seen = int(np.clip(start + pace * t, 0, side))
-        new = written[:, :seen] != scene_THW[0][:, :seen]
-        scene_THW[t, :, :seen][new] = written[:, :seen][new]
-
-
-def fill_bar(r: Generator, scene_THW: np.ndarray) -> None:
-    """Fill a rectangle from one side."""
-    frames, side, _ = scene_THW.shape
-    rows, columns = random_part(r, side)
-    length, level = columns.stop - columns.start, r.random()
-    for t, share in enumerate(course(r, frames, 60)):
-        scene_THW[t, rows, columns.start : columns.start + round(share * length)] = level
-
-
-def blink(r: Generator, scene_THW: np.ndarray) -> None:
-    """Show a small rectangle every other few frames."""
-    frames, side, _ = scene_THW.shape
-    rows, columns = random_part(r, side // 2, 2)
-    on, off = r.integers(1, 10, 2)
-    seen_T = (np.arange(frames) + r.integers(20)) % (on + off) < on
-    scene_THW[seen_T, rows, columns] = r.random()
-
-
-def move_pointer(r: Generator, scene_THW: np.ndarray) -> None:
-    """Move a small outlined arrow from place to place, with rests."""
-    frames, side, _ = scene_THW.shape
-    arrow = np.array([(0, 0), (0, 9), (3, 7), (7, 7)]) * r.uniform(0.7, 1.8)
-    place, level = r.uniform(0, side, 2), float(r.random() < 0.5)
-    goal, share_T = place, np.zeros(frames)
-    for t in range(frames):
-        if t == 0 or r.random() < 0.12:
-            place, goal = place + share_T[t - 1] * (goal - place), r.uniform(0, side, 2)
-            share_T[t:] = course(r, frames, 12)[: frames - t]
-        shape = np.rint(8 * (arrow + place + share_T[t] * (goal - place))).astype(np.int32)
-        cv2.fillPoly(scene_THW[t], [shape], level, cv2.LINE_AA, 3)
-        cv2.polylines(scene_THW[t], [shape], True, 1 - level, 1, cv2.LINE_AA, 3)
 
 
 def digits(r: Generator, side: int, frames: int) -> np.ndarray:
