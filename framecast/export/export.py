@@ -67,10 +67,11 @@ def _export_models(
     # Everything that can be refused without PyTorch has been by now
     tell("loading PyTorch")
     from framecast.export.model import export_model  # noqa: PLC0415
-    from framecast.prediction.checkpoint import load_checkpoint  # noqa: PLC0415
+    from framecast.prediction.checkpoint import load_checkpoint, named  # noqa: PLC0415
 
     checkpoint = load_checkpoint(source)
-    reports = [export_model(checkpoint, Path(out), request, overwrite, tell) for out in outputs]
+    with named(source):
+        reports = [export_model(checkpoint, Path(out), request, overwrite, tell) for out in outputs]
     known = [report.difference for report in reports if report.difference is not None]
     return ExportReport(
         paths=tuple(path for report in reports for path in report.paths),

@@ -10,7 +10,8 @@ import json
 import math
 import textwrap
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,15 @@ def _misfits(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list
             shapes = (tuple(each.shape) for each in (stored[name], weight))
             found.append("{} is {}, not {}".format(name, *shapes))
     return found
+
+
+@contextmanager
+def named(path: str | Path) -> Iterator[None]:
+    """Put the name of the model file before what is found wrong with its contents later."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy) from error
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from framecast.config.argument_types import as_path
-from framecast.errors import CheckpointError, UsageError
+from framecast.errors import UsageError
 from framecast.nn.cost_model.memory import fitting_tile
 from framecast.nn.forecasters.grid import SMALLEST_TILE
 from framecast.prediction.baselines import BASELINES
-from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
+from framecast.prediction.checkpoint import Checkpoint, load_checkpoint, named
 from framecast.prediction.frame_forecaster import FrameForecaster
 from framecast.prediction.model_files import PRETRAINED
 from framecast.prediction.probability_matching import matched
@@ -196,12 +196,10 @@ def load_forecaster(
     Raises CheckpointError when the path is none of these.
     """
     checkpoint = load_checkpoint(as_path(path))
-    try:
-        # The pretrained network shares its weights between the channels of a frame.
-        any_channels = str(path) == PRETRAINED
+    # The pretrained network shares its weights between the channels of a frame.
+    any_channels = str(path) == PRETRAINED
+    with named(path):
         return LoadedForecaster(checkpoint, device, tile, match, any_channels=any_channels)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error.message}", remedy=error.remedy) from error
 
 
 def _unit(pixels_THWC: np.ndarray) -> Tensor:

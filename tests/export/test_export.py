@@ -175,6 +175,17 @@ def test_options_that_do_not_fit_what_is_exported_are_refused(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_model_whose_weights_do_not_fit_is_named(tmp_path):
+    model = make_checkpoint()
+    model.weights["own"] = torch.zeros(1)
+    save_checkpoint(tmp_path / "odd.pt", model)
+    with pytest.raises(
+        CheckpointError, match=rf"^{tmp_path}/odd\.pt: the weights do not .* own is"
+    ):
+        export(tmp_path / "odd.pt", [tmp_path / "out.safetensors"], Request())
+    assert [path.name for path in tmp_path.iterdir()] == ["odd.pt"]
+
+
 def test_several_outputs_are_checked_before_the_first_is_written(tmp_path, clip):
     outputs = [tmp_path / name for name in ("a.npy", "b.gif", "c.png")]
     report = export(clip, outputs, Request(fps=5))
