@@ -7,6 +7,7 @@ columns at working size.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -181,15 +182,27 @@ def squash(difference: Tensor) -> Tensor:
 
 def shrink(maps_BCHW: Tensor, factor: int) -> Tensor:
     """Means over squares of `factor` pixels a side."""
-    return maps_BCHW if factor == 1 else F.avg_pool2d(maps_BCHW, factor)
+    if factor == 1:
+        return maps_BCHW
+    if is_traced() or torch.is_grad_enabled() or maps_BCHW.device.type != "cpu":
+        return F.avg_pool2d(maps_BCHW, factor)
+    # Row by row, then column by column: an eighth of the time, but slower backward.
+    rows = reduce(torch.add, (maps_BCHW[..., first::factor, :] for first in range(factor)))
+    sums = reduce(torch.add, (rows[..., first::factor] for first in range(factor)))
+    return sums.div_(factor**2)
 
 
 def enlarge(maps_BCHW: Tensor, factor: int) -> Tensor:
     """Interpolate bilinearly to `factor` pixels for one along each side."""
     if factor == 1:
         return maps_BCHW
-    if is_traced() or maps_BCHW.device.type != "cpu" or max(maps_BCHW.shape[-2:]) > SMALL:
+    if is_traced() or maps_BCHW.device.type != "cpu":
         return F.interpolate(maps_BCHW, scale_factor=factor, mode="bilinear")
+    if max(maps_BCHW.shape[-2:]) > SMALL:
+        # As images of one channel: of three channels, PyTorch copies its input and output, too.
+        maps_M1HW = maps_BCHW.flatten(0, 1).unsqueeze(1)
+        enlarged_M1HW = F.interpolate(maps_M1HW, scale_factor=factor, mode="bilinear")
+        return enlarged_M1HW.view(*maps_BCHW.shape[:2], *enlarged_M1HW.shape[2:])
     # Rows times maps times columns takes a fifth of the time, forward and backward.
     with as_given(maps_BCHW.device):
         rows, columns = (
