@@ -21,7 +21,7 @@ from framecast.errors import SourceError, UsageError
 from framecast.evaluation.report import MODEL
 from framecast.prediction.baselines import BASELINES
 from framecast.video.readers.open import open_source
-from tests.benchmarks import commands, contest, moving_mnist, networks
+from tests.benchmarks import contest, moving_mnist, networks
 from tests.benchmarks.layer import ratios, time_table
 from tests.benchmarks.moving_mnist import read_digits, sequences, trajectories
 from tests.benchmarks.shared import pysteps_methods as methods
@@ -287,14 +287,6 @@ def test_runs_take_turns_and_the_first_round_does_not_count():
     found = interleaved(runs, 2, lambda: next(clock), least=0)
     assert calls == list("ababab")
     assert found == {"a": [2, 2], "b": [2, 2]}
-
-
-def test_commands_are_costed():
-    cost = commands.run(["-c", "x = bytearray(b'1') * 80_000_000"])
-    assert 80 < cost.peak_mb < 130
-    assert commands.run(["-c", "raise SystemExit(3)"], allowed=3).peak_mb < 40
-    with pytest.raises(SystemExit, match="no such luck"):
-        commands.run(["-c", "raise SystemExit('no such luck')"])
 
 
 def test_both_sides_of_every_ratio_of_the_networks_run():
