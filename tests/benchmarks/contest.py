@@ -11,32 +11,37 @@ training adds to it. With a scale in dBZ and pysteps installed, so is its S-PROG
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from framecast.cli.progress import Display
 from framecast.config.brightness_scale import read_scale
 from framecast.config.loading import load_config
-from framecast.data.scene_breaks import split_scenes
-from framecast.data.windows import plan_windows, spread
 from framecast.errors import SourceError
 from framecast.evaluation.evaluate import evaluate_task
 from framecast.evaluation.report import Report
 from framecast.evaluation.request import EvaluationRequest
-from framecast.evaluation.task import plan_evaluation
+from framecast.evaluation.task import open_task
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.loaded_forecaster import load_forecaster
 from framecast.prediction.rollout import Predictor
 from framecast.training.pipeline import prepare, train
 from framecast.video.frame_size import parse_size
-from framecast.video.readers.open import open_source
+from framecast.video.pixels import resize
+from framecast.video.readers.base import Color
+from framecast.video.readers.open import open_sources
 
-from .shared.clips import Clip, late_part, read_clips
 from .shared.output import command_line, count, run, table, write_json
 from .shared.pysteps_methods import pysteps_methods
 from .shared.scenes import CONTEXT, HORIZON
+
+TRAINING_SHARE = 0.7
+"""Share of a clip's frames, from its beginning, that training may see."""
 
 TASK = (f"data.context_length={CONTEXT}", f"data.horizon={HORIZON}")
 """The only settings of a training that are not default."""
@@ -85,6 +90,56 @@ def benchmark(options: argparse.Namespace) -> None:
     print(table(["clip", "mean (MSE x 1000)", *names], rows), *summaries, sep="\n")
 
 
+class Clip(NamedTuple):
+    """A clip as arrays (T, H, W, C) in two files: `early`, the frames before the cut, and `late`,
+    those after it and as many before as a context has, whose past is known when one forecasts.
+    """
+
+    name: str
+    early: Path
+    late: Path
+
+
+def read_clips(
+    paths: Sequence[Path], folder: Path, color: Color, size: tuple[int, int] | None = None
+) -> list[Clip]:
+    """Decode clips once into `folder`; `size` (H, W) scales all of them, None keeps their own.
+
+    Raises SourceError for gaps between frames, which windows would span, for clips too short for a
+    window after the cut, and what reading raises.
+    """
+    sources = open_sources(paths, color=color)
+    for source in sources:
+        info = source.info
+        if info.breaks:
+            raise SourceError(
+                f"{info.path}: frame {info.breaks[0]} does not follow the one before it",
+                remedy="give clips without gaps in their numbering",
+            )
+        if info.frames - first_unseen(info.frames) < HORIZON:
+            raise SourceError(
+                f"{info.path}: has {info.frames} frames, of which the last "
+                f"{1 - TRAINING_SHARE:.0%} hold no {HORIZON} in a row",
+                remedy=f"give a clip of {math.ceil(HORIZON / (1 - TRAINING_SHARE))} frames or more",
+            )
+    clips = []
+    for number, source in enumerate(sources):
+        height, width = size or (source.info.height, source.info.width)
+        frames_THWC = np.stack([resize(frame_HWC, height, width) for frame_HWC in source.read()])
+        path, cut = source.info.path.absolute(), first_unseen(len(frames_THWC))
+        name = path.name if path.is_dir() else path.stem
+        early, late = (folder / f"{name}.{number}.{part}.npy" for part in ("early", "late"))
+        np.save(early, frames_THWC[:cut])
+        np.save(late, frames_THWC[cut - CONTEXT :])
+        clips.append(Clip(name, early, late))
+    return clips
+
+
+def first_unseen(frames: int) -> int:
+    """The first frame after the share that training may see."""
+    return math.ceil(TRAINING_SHARE * frames)
+
+
 def models(
     options: argparse.Namespace, clips: Sequence[Clip]
 ) -> Iterator[tuple[Path, Sequence[Clip]]]:
@@ -111,23 +166,15 @@ def score_clip(
 
     Raises SourceError when no window fits between the cuts, and what reading raises.
     """
-    forecaster, source = load_forecaster(model), open_source(clip.whole)
-    if forecaster.config.data.scene_cuts:
-        split_scenes([source])
-    part, breaks = late_part(clip.frames), source.info.breaks
-    found = tuple(plan_windows(part, 0, CONTEXT + HORIZON, 1, breaks))
-    if not found:
-        raise SourceError(
-            f"{clip.name}: no {CONTEXT + HORIZON} frames to score lie between its scene cuts",
-            remedy="give another clip, or --set data.scene_cuts=false",
-        )
     thresholds = (options.threshold,) if options.threshold else ()
     request = EvaluationRequest(
-        horizon=HORIZON, windows=0, thresholds=thresholds, scale=options.scale
+        horizon=HORIZON,
+        stride=1,
+        windows=options.windows,
+        thresholds=thresholds,
+        scale=options.scale,
     )
-    task = plan_evaluation(forecaster, [source], request)
-    task = replace(task, found=found, windows=spread(found, options.windows))
-    return evaluate_task(task, baselines)
+    return evaluate_task(open_task(model, [clip.late], request), baselines)
 
 
 def _shown(report: Report, name: str, metric: str) -> str:

@@ -31,8 +31,7 @@ ORDER = 2
 LEAST_ECHO_DB = 0.1
 """How far above black, in dB, a pixel counts as rain."""
 
-Field = np.ndarray
-Nowcast = Callable[[Field, int], Field]
+Nowcast = Callable[[np.ndarray, int], np.ndarray]
 """dBZ (Tc, H, W) and a horizon in, dBZ (horizon, H, W) out; not finite where nothing is known."""
 
 
@@ -58,32 +57,18 @@ def as_predictor(nowcast: Nowcast, scale: Scale) -> Predictor:
     """A nowcast as what scores frames expects; where nothing is known there is no echo."""
 
     def predictor(context_BTCHW: Tensor, horizon: int) -> Iterator[Tensor]:
-        context_BTHW = context_BTCHW[:, :, 0].double().cpu().numpy()
-        future_BTHW = np.stack([_forecast(nowcast, scale, c, horizon) for c in context_BTHW])
-        for lead in range(horizon):
-            yield torch.from_numpy(future_BTHW[:, lead, None]).float()
+        dbz_BTHW = scale.value(context_BTCHW[:, :, 0].double().cpu().numpy())
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found_BTHW = np.stack([nowcast(dbz_THW, horizon) for dbz_THW in dbz_BTHW])
+        found_BTHW = np.where(np.isfinite(found_BTHW), found_BTHW, scale.black)
+        pixels_BTHW = torch.from_numpy(scale.pixel(found_BTHW).clip(0, 1)).float()
+        yield from pixels_BTHW.unsqueeze(2).unbind(dim=1)
 
     return predictor
 
 
-def _forecast(nowcast: Nowcast, scale: Scale, context_THW: Field, horizon: int) -> Field:
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found_THW = nowcast(to_dbz(context_THW, scale), horizon)
-    return to_pixels(np.where(np.isfinite(found_THW), found_THW, scale.black), scale)
-
-
-def to_dbz(pixels: Field, scale: Scale) -> Field:
-    """Pixels in 0..1 as dBZ."""
-    return scale.black + (scale.white - scale.black) * pixels
-
-
-def to_pixels(dbz: Field, scale: Scale) -> Field:
-    """dBZ as pixels in 0..1, clipped to them."""
-    return np.clip((dbz - scale.black) / (scale.white - scale.black), 0, 1)
-
-
-def sprog(dbz_THW: Field, horizon: int, black: float, matching: str | None) -> Field:
+def sprog(dbz_THW: np.ndarray, horizon: int, black: float, matching: str | None) -> np.ndarray:
     """S-PROG (Seed, 2003): scales that lose their memory are smoothed away.
 
     `matching` gives rain its observed mean again, which raises its CSI; without it, its MSE is the
