@@ -1,13 +1,13 @@
-"""Kills trainings at the worst moments and resumes each once: is anything lost, torn or left over?
+"""Kills trainings at the worst moments and resumes them: is anything lost, torn or left over?
 
     python -m tests.benchmarks.soak --kills 200
 
 Each kill is a SIGKILL right before a file operation: opening for writing, making or removing a
-folder, renaming, deleting. They are spread over all operations of a run and of the resume of one
-that was killed midway. After each, one command: resume where there is a run folder, else the
-training once more. Then everything must be as if nothing had happened. Weights of best.pt and
-last.pt are compared to the bit, the table but for its minutes, the settings and the names of all
-files; nothing more may be in the folder of the runs nor in that for temporary files.
+folder, renaming, deleting. One is spread over all operations of a run, the next falls on any of the
+command after it: resume where there is a run folder, else the training once more. That command is
+given again, and then everything must be as if nothing had happened. Weights of best.pt and last.pt
+are compared to the bit, the table but for its minutes, the settings and the names of all files;
+nothing more may be in the folder of the runs nor in that for temporary files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import csv
 import json
 import os
+import random
 import shutil
 import signal
 import sys
@@ -58,22 +59,15 @@ HANG = 1800
 class Place:
     """A folder for one case: the clip, the runs, temporary files."""
 
-    def __init__(self, folder: Path, origin: Place | None = None) -> None:
-        """Make the folder, with the runs of another one where it begins with those."""
+    def __init__(self, folder: Path) -> None:
         self.clip, self.runs, self.temporary = (folder / n for n in ("clip.npy", "runs", "tmp"))
-        if origin is None:
-            self.runs.mkdir(parents=True)
-        else:
-            shutil.copytree(origin.runs, self.runs)
+        self.run = self.runs / "train-1"
+        self.runs.mkdir(parents=True)
         self.temporary.mkdir()
         rng = np.random.default_rng(0)
         still_HW = rng.integers(0, 200, (12, 16))
         frames = [np.roll(still_HW, n, axis=1) + 3 * n for n in range(14)]
         np.save(self.clip, np.array(frames, dtype=np.uint8))
-
-    @property
-    def run(self) -> Path:
-        return self.runs / "train-1"
 
     def command(self) -> list[str]:
         """Resume where there is a run, else begin."""
@@ -129,23 +123,18 @@ def kill_before(operation: int) -> Callable[[int], None]:
     return before
 
 
-def counted_operations(place: Place) -> int:
-    """File operations of an undisturbed command."""
-    operations = Value("i")  # memory that the child shares
-    outcome = run(place, lambda number: setattr(operations, "value", number))
+def faults(place: Place, kills: tuple[int, int], whole: dict[str, Any]) -> list[str]:
+    """Kill two commands, give a third; what is not as it should be then."""
+    for operation in kills:
+        outcome = run(place, kill_before(operation))
+        if outcome.code != -signal.SIGKILL:  # it had fewer operations
+            break
+    else:
+        if any(".part" in name for name in _names(place.runs)):
+            time.sleep(YOUNG)  # younger leftovers might belong to a process that is just starting
+        outcome = run(place)
     if outcome.code != 0:
-        raise RuntimeError(outcome.err)
-    return operations.value
-
-
-def recovered(place: Place, whole: dict[str, Any]) -> list[str]:
-    """Give the one command after a kill; what is not as it should be then."""
-    leftovers = [n for n in _names(place.runs) if ".part" in n]
-    if leftovers:
-        time.sleep(YOUNG)  # younger ones might belong to a process that is just starting
-    outcome = run(place)
-    if outcome.code != 0:
-        return [f"the command after the kill failed: {outcome.err}"]
+        return [f"the command after a kill failed: {outcome.err}"]
     found = place.contents()
     return [
         f"{key} differs" + (f": {found[key]}" if key in ("names", "tmp", "table") else "")
@@ -163,30 +152,25 @@ def _same(one: Any, other: Any) -> bool:
 def main() -> int:
     """Run the soak; the exit code is 1 when there is a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=200, help="at most (default 200)")
-    kills, faults = parser.parse_args().kills, 0
+    parser.add_argument("--kills", type=int, default=200, help="of runs, at most (default 200)")
+    most, bad = parser.parse_args().kills, 0
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
-        folder = Path(name)
-        reference, midway = Place(folder / "whole"), Place(folder / "midway")
-        operations = counted_operations(reference)
-        whole = reference.contents()
-        run(midway, kill_before(operations // 2))
-        resumed = counted_operations(Place(folder / "copy", midway))
-        print(f"{operations} file operations of a run, {resumed} of a resume")
-        before = [(None, n + 1) for n in range(operations)]
-        before += [(midway, n + 1) for n in range(resumed)]
-        spread = np.linspace(0, len(before) - 1, min(kills, len(before)), dtype=int)
-        chosen = [before[at] for at in spread]
-        for number, (origin, operation) in enumerate(chosen):
-            place = Place(folder / f"case-{number}", origin)
-            run(place, kill_before(operation))
-            if problems := recovered(place, whole):
-                faults += 1
-                what = f"killed before operation {operation} of a {'resume' if origin else 'run'}"
-                print(f"{what}: {'; '.join(problems)}", flush=True)
+        reference, operations = Place(Path(name, "whole")), Value("i")  # which the child shares
+        outcome = run(reference, lambda number: setattr(operations, "value", number))
+        if outcome.code != 0:
+            raise RuntimeError(outcome.err)
+        whole, last = reference.contents(), operations.value
+        print(f"{last} file operations of a run")
+        chosen = np.linspace(1, last, min(most, last), dtype=int).tolist()
+        for operation in chosen:
+            kills = (operation, random.Random(operation).randint(1, last))
+            place = Place(Path(name, f"case-{operation}"))
+            if problems := faults(place, kills, whole):
+                bad += 1
+                print(f"killed before operations {kills}: {'; '.join(problems)}", flush=True)
             shutil.rmtree(place.runs.parent)
-    print(f"{len(chosen)} kills, {faults} faults")
-    return 1 if faults else 0
+    print(f"{len(chosen)} kills, {bad} faults")
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":
