@@ -18,7 +18,6 @@ from torch import Tensor
 
 from framecast.config.schema import ModelConfig
 from framecast.data.batches import Batch
-from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.baselines import optical_flow
@@ -26,8 +25,9 @@ from framecast.prediction.loaded_forecaster import load_forecaster
 from framecast.prediction.rollout import rollout
 from framecast.training.losses import skill_loss
 from framecast.video.frame_size import target_size
+from tests.support.textures import translating
 
-from .shared.layers import OURS, SHAPES, bare_convolutions, build
+from .layer import SHAPES, Shape, bare_convolutions, our_layer
 from .shared.output import command_line, table, write_json
 from .shared.scenes import CONTEXT, HORIZON
 from .shared.timing import Run, interleaved, median_milliseconds
@@ -40,11 +40,9 @@ Pair = tuple[Run, Run]
 
 
 def texture(batch: int, frames: int, height: int, width: int) -> Tensor:
-    """A smooth picture that moves by 3 columns and 2 rows a frame, (B, T, 3, H, W)."""
-    coarse = torch.rand(batch, 3, height // 8, width // 8)
-    picture = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
-    moved = [torch.roll(picture, (2 * t, 3 * t), (2, 3)) for t in range(frames)]
-    return torch.stack(moved, dim=1)
+    """A picture that moves by 3 columns and 2 rows a frame, (B, T, 3, H, W)."""
+    seen_THW = translating(frames, height, width, (3.0, 2.0))
+    return seen_THW[None, :, None].expand(batch, -1, 3, -1, -1).contiguous()
 
 
 def training_step(network: Forecaster, batch: Batch, bfloat16: bool) -> None:
@@ -55,8 +53,9 @@ def training_step(network: Forecaster, batch: Batch, bfloat16: bool) -> None:
     loss.backward()
 
 
-def layer_step(layer: ConvLSTM2D, convolutions: list[tuple[torch.nn.Module, Tensor]]) -> Pair:
-    """A step of the layer, and the convolutions of its input and its state."""
+def layer_step(shape: Shape) -> Pair:
+    """A step of a layer, and the convolutions of its input and its state."""
+    layer, convolutions = our_layer(shape), bare_convolutions(shape)
     (_, x_BCHW), (_, h_BFHW) = convolutions
     state = (h_BFHW, torch.rand_like(h_BFHW))
     no_grad = torch.no_grad()
@@ -84,10 +83,9 @@ def pairs(windows: int, side: int, frame: tuple[int, int]) -> dict[str, Pair]:
         lambda: list(rollout(forecaster.network, context, HORIZON)),
         lambda: list(optical_flow(context, HORIZON)),
     )
-    for channels, filters, kernel, size, _, _ in SHAPES:
-        layer = build(OURS, (channels, filters, kernel, size, 1, 1))
-        name = f"layer.step of {channels}, {filters}, {kernel}, {size} / bare convolutions"
-        found[name] = layer_step(layer, bare_convolutions((channels, filters, kernel, size, 1, 1)))
+    for shape in SHAPES:
+        name = f"layer.step of {', '.join(map(str, shape[:4]))} / bare convolutions"
+        found[name] = layer_step(Shape(*shape[:4]))
     return found
 
 

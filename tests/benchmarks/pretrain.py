@@ -16,9 +16,12 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+import subprocess
 import tempfile
 import time
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,11 +32,11 @@ from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
 from framecast.prediction.rollout import rollout
+from framecast.runtime.output_files import atomic_write
 
-from .shared.provenance import provenance
 from .shared.scene_batches import SIDE, SceneBatches
-from .shared.scene_scores import score_scenes, summary, table
-from .shared.scenes import CONTEXT, HORIZON, long_enough, read_scenes, split_scenes
+from .shared.scene_scores import score_scenes, score_table, summary
+from .shared.scenes import CONTEXT, HORIZON, LENGTH, Scene, read_scenes, split_scenes
 
 EASY, EASY_SIDE, EASY_HORIZON = 0.85, 64, 8
 """Share of the budget with smaller crops, their side in pixels, and the lead times that these
@@ -45,9 +48,12 @@ WARM_UP, LAST_LR = 100, 0.02
 DECAY, CLIP = 0.998, 1.0
 """Of the averaged weights, at most; largest norm of a gradient."""
 
-LAYER_DECAY = 0.1
-"""Weight decay of the ConvLSTM2D layers, a hundred times that of others: where their weights are
-large, gates stand at 0 or 1 and learn nothing more."""
+DECAY_OF_WEIGHTS, DECAY_IN_LAYERS = 1e-3, 0.1
+"""Weight decay, and that of the ConvLSTM2D layers: where their weights are large, gates stand at 0
+or 1 and learn nothing more."""
+
+SAVED = ("network", "average", "optimizer")
+"""What a run resumes from, besides its step and time."""
 
 EACH, FIRST = 0.2, 0.2
 """How much every lead time counts for itself, and the first, next to the error of all together."""
@@ -59,6 +65,17 @@ in scores, and in each of them windows by their errors."""
 
 SAVE_SECONDS = 180
 
+PREFACE = """# Where the pretrained weights come from
+
+`flow-convlstm.pt` holds the weights that framecast predicts with when no model is given, and that
+`framecast train` starts from. They were learnt by
+
+    python -m tests.benchmarks.pretrain --data FOLDER
+
+from the scenes below and from synthetic ones (`tests/benchmarks/shared/synthetic_scenes.py`).
+Scenes held out by group were used for the scores alone.
+"""
+
 
 class Pretraining:
     """The network, its running average, the optimizer, and how much of the budget is used."""
@@ -67,51 +84,37 @@ class Pretraining:
         self.options, self.work = options, options.work
         self.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(options.seed)
-        self.config = load_config(
-            None, [f"data.context_length={CONTEXT}", f"data.horizon={HORIZON}"]
-        )
+        lengths = [f"data.context_length={CONTEXT}", f"data.horizon={HORIZON}"]
+        self.config = load_config(None, [*lengths, f"train.seed={options.seed}"])
         network = build_forecaster(self.config.model, 1, (SIDE, SIDE)).to(self.device)
         self.network = network.to(memory_format=torch.channels_last).train()
         # The blend is for what is fitted to one clip; here it would only repeat the weights.
         self.network.blend.requires_grad_(False)
         self.average = copy.deepcopy(self.network)
-        learnt = {
-            name: weight for name, weight in self.network.named_parameters() if weight.requires_grad
-        }
-        layers = [weight for name, weight in learnt.items() if name.startswith("stack.")]
-        others = [weight for name, weight in learnt.items() if not name.startswith("stack.")]
+        learnt = [(name, w) for name, w in self.network.named_parameters() if w.requires_grad]
         groups = [
-            {"params": others, "weight_decay": 1e-3},
-            {"params": layers, "weight_decay": LAYER_DECAY},
+            {
+                "params": [w for name, w in learnt if name.startswith("stack.") is in_layers],
+                "weight_decay": decay,
+            }
+            for in_layers, decay in ((False, DECAY_OF_WEIGHTS), (True, DECAY_IN_LAYERS))
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98))
         self.step, self.seconds = 0, 0.0
         scenes = read_scenes(options.data, self.work / "frames")
-        self.training, self.held_out = map(long_enough, split_scenes(scenes))
+        training, self.held_out = split_scenes(scenes)
+        self.training = [scene for scene in training if scene.frames >= LENGTH]
+        self.state_file = self.work / "state.pt"
         if options.resume and self.state_file.exists():
-            self.restore(torch.load(self.state_file, map_location=self.device, weights_only=True))
-
-    @property
-    def state_file(self) -> Path:
-        return self.work / "state.pt"
-
-    def restore(self, state: dict) -> None:
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
+            state = torch.load(self.state_file, map_location=self.device, weights_only=True)
+            for name in SAVED:
+                getattr(self, name).load_state_dict(state[name])
+            self.step, self.seconds = state["step"], state["seconds"]
 
     def save(self) -> None:
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        temporary = self.state_file.with_suffix(".part")
-        torch.save(state, temporary)
-        temporary.replace(self.state_file)
+        state = {name: getattr(self, name).state_dict() for name in SAVED}
+        with atomic_write(self.state_file) as path:
+            torch.save({**state, "step": self.step, "seconds": self.seconds}, path)
 
     @property
     def progress(self) -> float:
@@ -181,13 +184,10 @@ class Pretraining:
     def validate(self) -> None:
         """Score the averaged weights on scenes held out by group, and write the model."""
         network = copy.deepcopy(self.average).cpu().float()
-
-        def predictor(context_BTCHW: Tensor, horizon: int) -> object:
-            return rollout(network, context_BTCHW, horizon)
-
+        predictor = partial(rollout, network)
         scores = score_scenes(predictor, self.held_out, self.options.windows)
-        self.say(f"held-out scenes after step {self.step}\n{table(scores)}")
-        self.write(network, table(scores), summary(scores))
+        self.say(f"held-out scenes after step {self.step}\n{score_table(scores)}")
+        self.write(network, score_table(scores), summary(scores))
 
     def write(self, network: Forecaster, scores: str, found: dict[str, float]) -> None:
         half = {
@@ -195,8 +195,7 @@ class Pretraining:
             for name, weight in network.state_dict().items()
         }
         clip = {"channels": 3, "height": 144, "width": 256}
-        config = replace(self.config, train=replace(self.config.train, seed=self.options.seed))
-        model = Checkpoint(config, clip, half, found, trained_on=())
+        model = Checkpoint(self.config, clip, half, found, trained_on=())
         save_checkpoint(self.work / "flow-convlstm.pt", model)
         facts = {
             "steps": f"{self.step} of {self.options.batch_size} windows",
@@ -224,6 +223,27 @@ def relative_error(frames_BTCHW: Tensor, target_BTCHW: Tensor, usual_BT: Tensor)
     together_B = (mse_BT.mean(dim=1) / usual_BT.mean(dim=1)).log1p()
     shares = (1 - EACH - FIRST) * together_B + EACH * each_BT.mean(dim=1) + FIRST * each_BT[:, 0]
     return shares.mean()
+
+
+def provenance(facts: Mapping[str, str], scores: str, scenes: Sequence[Scene]) -> str:
+    """The text that stands next to the weights, in Markdown: commit, facts, scores, sources."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    facts = {"commit": commit or "unknown", **facts}
+    sources: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for scene in scenes:
+        sources[scene.source, scene.licence].append(scene.name)
+    lines = [
+        PREFACE,
+        *(f"- {name}: {value}" for name, value in facts.items()),
+        "\nMSE relative to the better of last frame and optical flow, held-out scenes:\n",
+        scores,
+        "\n## Sources and terms\n",
+        "Nothing of these is part of framecast; CC BY asks for this attribution.\n",
+    ]
+    for (source, licence), names in sorted(sources.items()):
+        lines.append(f"- {source}: {licence}; scenes {', '.join(sorted(names))}")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

@@ -10,15 +10,15 @@ scenes; the share of scenes where it is worse than that.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.loaded_forecaster import load_forecaster
 
-from .shared.scene_scores import score_scenes, summary, table
-from .shared.scenes import long_enough, read_scenes, split_scenes
+from .shared.output import write_json
+from .shared.scene_scores import score_scenes, score_table, summary
+from .shared.scenes import read_scenes, split_scenes
 
 
 def main() -> None:
@@ -44,16 +44,16 @@ def benchmark(options: argparse.Namespace, scratch: Path) -> None:
     predictor = baseline or load_forecaster(options.model).extrapolate
     scenes = read_scenes(options.data, scratch)
     chosen = scenes if options.every_scene else split_scenes(scenes)[1]
-    scores = score_scenes(predictor, long_enough(chosen), options.windows)
-    print(table(scores))
+    scores = score_scenes(predictor, chosen, options.windows)
+    print(score_table(scores))
     if options.json:
         rows = [
             {"name": score.scene.name, "kind": score.scene.kind, "mse": score.mse_T.tolist()}
             | {"last_frame": score.last_T.tolist(), "optical_flow": score.flow_T.tolist()}
             for score in scores
         ]
-        found = {"model": options.model, "summary": summary(scores), "scenes": rows}
-        options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        record = {"model": options.model, "summary": summary(scores), "scenes": rows}
+        write_json(options.json, record)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,9 @@ from framecast.prediction.baselines import BASELINES
 from framecast.video.readers.open import open_source
 from tests.benchmarks import contest, moving_mnist, networks
 from tests.benchmarks.contest import read_clips
-from tests.benchmarks.layer import ratios, time_table
+from tests.benchmarks.layer import LAYERS, LOOP, OURS, ratios, time_table
 from tests.benchmarks.moving_mnist import read_digits, sequences, trajectories
 from tests.benchmarks.shared import pysteps_methods as methods
-from tests.benchmarks.shared.layers import LAYERS, LOOP, OURS
 from tests.benchmarks.shared.output import count
 from tests.benchmarks.shared.timing import interleaved
 from tests.support.media import smooth_clip, write_folder, write_video

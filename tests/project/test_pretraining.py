@@ -13,7 +13,7 @@ from framecast.prediction.loaded_forecaster import LoadedForecaster
 from tests.benchmarks import pretrain, scenes
 from tests.benchmarks.pretrain import Pretraining, relative_error
 from tests.benchmarks.shared.scene_batches import SceneBatches, appear, changes, usual_changes
-from tests.benchmarks.shared.scene_scores import score_scenes, summary, table
+from tests.benchmarks.shared.scene_scores import score_scenes, score_table, summary
 from tests.benchmarks.shared.scenes import Scene, read_scenes, split_scenes, windows
 from tests.benchmarks.shared.synthetic_scenes import SyntheticScenes
 from tests.support.textures import translating
@@ -167,7 +167,7 @@ def test_scores_are_relative_to_the_better_baseline(folder, tmp_path):
     everywhere = [score.relative() for score in scores]
     assert found["relative_mse"] == pytest.approx(np.prod(everywhere) ** (1 / 6))
     assert found["worse"] == np.mean(np.array(everywhere) > 1) > 0.5
-    assert table(scores).splitlines()[-1].split()[:2] == ["all", "6"]
+    assert score_table(scores).splitlines()[-1].split(" | ")[:2] == ["| all", "6"]
 
 
 def test_the_loss_weighs_logs_of_errors_relative_to_what_is_usual_in_a_scene():
@@ -234,8 +234,8 @@ def test_scenes_are_scored_from_the_command_line(folder, tmp_path, monkeypatch, 
     monkeypatch.setattr("sys.argv", [*arguments, "--json", str(tmp_path / "found.json")])
     scenes.main()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["kind", "scenes", "all", "leads", "lead", "1", "worse", "on"]
-    assert lines[-1].split()[:2] == ["all", "2"]
+    assert lines[0] == "| kind | scenes | all leads | lead 1 | worse on |"
+    assert lines[-1].startswith("| all | 2 | ")
     assert '"model": "optical flow"' in (tmp_path / "found.json").read_text()
 
 

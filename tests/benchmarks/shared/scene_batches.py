@@ -13,7 +13,7 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .scenes import CONTEXT, HORIZON, Scene
+from .scenes import CONTEXT, HORIZON, LENGTH, Scene
 from .synthetic_scenes import SyntheticScenes
 
 SIDE = 96
@@ -51,7 +51,7 @@ class SceneBatches(Dataset):
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng((self.seed, step))
-        synthetic = SyntheticScenes(random, SIDE, CONTEXT + HORIZON)
+        synthetic = SyntheticScenes(random, SIDE, LENGTH)
         kinds = _by_kind(self.scenes)
 
         def window() -> tuple[np.ndarray, np.ndarray]:
@@ -157,21 +157,20 @@ def _cut(random: Generator, kinds: dict[str, list[Scene]]) -> tuple[np.ndarray, 
     is_radar = np.array([name == "radar" for name in names])
     if is_radar.any() and not is_radar.all():
         shares = np.where(is_radar, RADAR, (1 - RADAR) * shares / shares[~is_radar].sum())
-    length = CONTEXT + HORIZON
     for _ in range(6):
         kind = names[random.choice(len(names), p=shares / shares.sum())]
         scene = kinds[kind][random.integers(len(kinds[kind]))]
         _, height, width = scene.grey_THW.shape
         speed = min(int(random.choice((1, 2, 3), p=(0.75, 0.17, 0.08))), scene.frames - 1)
-        speed = max(1, min(speed, (scene.frames - 1) // (length - 1)))
-        start = random.integers(scene.frames - (length - 1) * speed)
+        speed = max(1, min(speed, (scene.frames - 1) // (LENGTH - 1)))
+        start = random.integers(scene.frames - (LENGTH - 1) * speed)
         zoom = np.exp(random.uniform(np.log(0.8), np.log(1.3)))
         side = min(round(SIDE * zoom), height, width)
         y, x = random.integers(height - side + 1), random.integers(width - side + 1)
         grey = kind == "radar" or random.random() < 0.6
         # One colour alone looks different from grey, and moves alike.
         frames = scene.grey_THW if grey else scene.rgb_THWC[..., random.integers(3)]
-        time = slice(start, start + (length - 1) * speed + 1, speed)
+        time = slice(start, start + (LENGTH - 1) * speed + 1, speed)
         window_THW = np.ascontiguousarray(frames[time, y : y + side, x : x + side])
         reversed_ = kind != "radar" and random.random() < 0.1
         window_THW = window_THW[::-1] if reversed_ else window_THW

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from framecast.prediction.baselines import optical_flow, persistence
 from framecast.prediction.rollout import Predictor
 
+from .output import table
 from .scenes import CONTEXT, HORIZON, Scene, windows
 
 ROUNDING = 1 / 12 / 255**2
@@ -35,17 +36,11 @@ class SceneScore:
         return float((mse + ROUNDING) / (min(last, flow) + ROUNDING))
 
 
-def score_scenes(
-    predictor: Predictor,
-    scenes: Iterable[Scene],
-    count: int,
-    on_scene: Callable[[Scene], None] = lambda _: None,
-) -> list[SceneScore]:
+def score_scenes(predictor: Predictor, scenes: Iterable[Scene], count: int) -> list[SceneScore]:
     """Score at most `count` windows of each scene; scenes without one are left out."""
     scores = []
     for scene in scenes:
         contests = [_errors(predictor, window_THW) for window_THW in windows(scene, count)]
-        on_scene(scene)
         if contests:
             scores.append(SceneScore(scene, *np.mean(contests, axis=0)))
     return scores
@@ -74,15 +69,12 @@ def summary(scores: Sequence[SceneScore]) -> dict[str, float]:
     }
 
 
-def table(scores: Sequence[SceneScore]) -> str:
+def score_table(scores: Sequence[SceneScore]) -> str:
     """The summary of every kind, and of all scenes."""
     kinds = sorted({score.scene.kind for score in scores})
-    rows = [(kind, [score for score in scores if score.scene.kind == kind]) for kind in kinds]
-    lines = [f"{'kind':<16}{'scenes':>7}{'all leads':>11}{'lead 1':>9}{'worse on':>10}"]
-    for name, members in (*rows, ("all", scores)):
-        found = summary(members)
-        lines.append(
-            f"{name:<16}{found['scenes']:>7}{found['relative_mse']:>11.3f}"
-            f"{found['relative_mse_lead_1']:>9.3f}{100 * found['worse']:>8.0f} %"
-        )
-    return "\n".join(lines)
+    by_kind = {kind: [score for score in scores if score.scene.kind == kind] for kind in kinds}
+    rows = []
+    for name, members in {**by_kind, "all": scores}.items():
+        count, *means, worse = summary(members).values()
+        rows.append([name, count, *(f"{mean:.3f}" for mean in means), f"{worse:.0%}"])
+    return table(["kind", "scenes", "all leads", "lead 1", "worse on"], rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from framecast.errors import SourceError
 from framecast.video.readers.open import open_source
 
 CONTEXT, HORIZON = 6, 12
-"""Frames that are seen, and frames that are forecast."""
+LENGTH = CONTEXT + HORIZON
+"""Frames that are seen, frames that are forecast, and both: a window."""
 
 HELD_OUT = 0.2
 """Share of each kind's scenes, at least, that training never sees."""
@@ -102,13 +103,8 @@ def split_scenes(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Scene]]:
 
 def windows(scene: Scene, count: int) -> Iterator[np.ndarray]:
     """At most `count` windows spread evenly over a scene, float32 grey (T, H, W) in [0, 1]."""
-    length = CONTEXT + HORIZON
-    if scene.frames < length:
+    if scene.frames < LENGTH:
         return
-    places = np.linspace(0, scene.frames - length, min(count, scene.frames - length + 1))
+    places = np.linspace(0, scene.frames - LENGTH, min(count, scene.frames - LENGTH + 1))
     for start in sorted({round(float(place)) for place in places}):
-        yield scene.grey_THW[start : start + length].astype(np.float32) / 255
-
-
-def long_enough(scenes: Iterable[Scene]) -> list[Scene]:
-    return [scene for scene in scenes if scene.frames >= CONTEXT + HORIZON]
+        yield scene.grey_THW[start : start + LENGTH].astype(np.float32) / 255
