@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -20,11 +21,13 @@ from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.runtime.device import autocast, placed
 
 from .shared.output import command_line, table, write_json
-from .shared.timing import Run, interleaved, median_milliseconds
 
 THREADS = 2
 OURS, LOOP, KERAS, BARE = "framecast", "plain loop", "Keras on torch", "bare convolutions"
 KINDS = {"training step": True, "inference": False}
+
+
+Run = Callable[[], object]
 
 
 class Shape(NamedTuple):
@@ -140,6 +143,31 @@ def competitors(shape: Shape, device: str, precision: str, training: bool) -> di
             state()
 
     return {name: step(layer, x_BTCHW) for name, layer in layers.items()} | {BARE: bare}
+
+
+def interleaved(
+    runs: Mapping[str, Run],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    least: float = 0,
+) -> dict[str, list[float]]:
+    """Seconds of each run in every round, after one round that does not count.
+
+    Runs shorter than `least` seconds are repeated until that time has passed.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds + 1):
+        for name, run in runs.items():
+            started, count = clock(), 0
+            while count == 0 or clock() - started < least:
+                run()
+                count += 1
+            seconds[name].append((clock() - started) / count)
+    return {name: found[1:] for name, found in seconds.items()}
+
+
+def median_milliseconds(seconds: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: 1000 * statistics.median(found) for name, found in seconds.items()}
 
 
 def ratios(row: Mapping[str, float]) -> tuple[float, float]:

@@ -27,10 +27,17 @@ from framecast.training.losses import skill_loss
 from framecast.video.frame_size import target_size
 from tests.support.textures import translating
 
-from .layer import SHAPES, Shape, bare_convolutions, our_layer
+from .layer import (
+    SHAPES,
+    Run,
+    Shape,
+    bare_convolutions,
+    interleaved,
+    median_milliseconds,
+    our_layer,
+)
 from .shared.output import command_line, table, write_json
 from .shared.scenes import CONTEXT, HORIZON
-from .shared.timing import Run, interleaved, median_milliseconds
 
 SHORTEST = 0.2
 """Seconds: shorter runs are repeated."""

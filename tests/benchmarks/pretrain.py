@@ -34,8 +34,8 @@ from framecast.prediction.checkpoint import Checkpoint, save_checkpoint
 from framecast.prediction.rollout import rollout
 from framecast.runtime.output_files import atomic_write
 
+from .scenes import score_scenes, score_table, summary
 from .shared.scene_batches import SIDE, SceneBatches
-from .shared.scene_scores import score_scenes, score_table, summary
 from .shared.scenes import CONTEXT, HORIZON, LENGTH, Scene, read_scenes, split_scenes
 
 EASY, EASY_SIDE, EASY_HORIZON = 0.85, 64, 8
@@ -246,7 +246,7 @@ def provenance(facts: Mapping[str, str], scores: str, scenes: Sequence[Scene]) -
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.pretrain")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="scenes")
     parser.add_argument("--hours", type=float, default=2.0, help="of training (default 2)")
@@ -269,7 +269,11 @@ def main() -> None:
     parser.add_argument(
         "--bfloat16", action=argparse.BooleanOptionalAction, default=True, help="autocast"
     )
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = command_line().parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     Pretraining(options).run()
 

@@ -13,26 +13,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from framecast.cli.main import main
-from framecast.config.brightness_scale import read_scale
-from framecast.errors import SourceError, UsageError
+from framecast.errors import SourceError
 from framecast.evaluation.report import MODEL
 from framecast.prediction.baselines import BASELINES
 from framecast.video.readers.open import open_source
 from tests.benchmarks import contest, moving_mnist, networks
 from tests.benchmarks.contest import read_clips
-from tests.benchmarks.layer import LAYERS, LOOP, OURS, ratios, time_table
+from tests.benchmarks.layer import LAYERS, LOOP, OURS, interleaved, ratios, time_table
 from tests.benchmarks.moving_mnist import read_digits, sequences, trajectories
-from tests.benchmarks.shared import pysteps_methods as methods
 from tests.benchmarks.shared.output import count
-from tests.benchmarks.shared.timing import interleaved
 from tests.support.media import smooth_clip, write_folder, write_video
 
 ROOT = Path(__file__).parents[2]
 FRAMES, H, W = 60, 17, 26
-SCALE = read_scale("-10..60 dBZ")
 RADAR = ["--scale=-10..60 dBZ", "--threshold=20 dBZ"]
 SMALL = ["--set=model.filters=[3]", "--set=model.patch=4", "--set=train.epochs=1"]
 SMALL += ["--set=train.steps_per_epoch=1", "--set=train.batch_size=2", "--set=train.device=cpu"]
@@ -83,46 +78,22 @@ def test_videos_are_scaled_before_anything_else(tmp_path):
     assert np.load(clip.early).shape == (42, H, W, 3)
 
 
-def test_clips_that_cannot_be_scored_are_refused(tmp_path):
+def test_clips_that_cannot_be_scored_are_refused_in_one_line(tmp_path, monkeypatch, capsys):
     frames_THW = smooth_clip(FRAMES, H, W)[..., 0]
     write_folder(tmp_path / "gap/one", frames_THW)
     (tmp_path / "gap/one/frame7.png").unlink()
     with pytest.raises(SourceError, match="frame 7 does not follow the one before it"):
         read_clips([tmp_path / "gap"], tmp_path, "gray")
     write_folder(tmp_path / "short/one", frames_THW[:38])
-    with pytest.raises(SourceError, match="has 38 frames, of which the last 30% hold no 12 in a"):
-        read_clips([tmp_path / "short"], tmp_path, "gray")
-
-
-def test_a_nowcast_is_asked_in_dbz_and_unknown_pixels_have_no_echo():
-    context_BTCHW = torch.rand(2, 5, 1, 7, 8, generator=torch.Generator().manual_seed(0))
-    asked = []
-
-    def nowcast(dbz_THW, horizon):
-        asked.append(dbz_THW)
-        future_THW = np.stack([dbz_THW[-1] + 7 * lead for lead in range(horizon)])
-        future_THW[1, 2, 3] = np.nan
-        return future_THW
-
-    frames = list(methods.as_predictor(nowcast, SCALE)(context_BTCHW, 3))
-    assert [tuple(frame.shape) for frame in frames] == [(2, 1, 7, 8)] * 3
-    last_BCHW = context_BTCHW[:, -1]
-    np.testing.assert_allclose(asked[1], 70 * context_BTCHW[1, :, 0].double() - 10)
-    torch.testing.assert_close(frames[0], last_BCHW)
-    expected_BCHW = (last_BCHW + 0.1).clamp(max=1)
-    expected_BCHW[:, :, 2, 3] = 0
-    torch.testing.assert_close(frames[1], expected_BCHW)
-
-
-def test_missing_pysteps_is_reported_and_it_needs_dbz(monkeypatch):
-    monkeypatch.setattr(methods, "find_spec", lambda name: None)
-    assert methods.pysteps_methods(SCALE) == {}
-    with pytest.raises(UsageError, match="need pixels in dBZ, the scale is in mm/h"):
-        methods.pysteps_methods(read_scale("0.1..100 mm/h log"))
+    with pytest.raises(SystemExit) as caught:
+        call(contest, monkeypatch, tmp_path / "short", "--color=rgb", f"--size={H}x{W}")
+    assert caught.value.code == 3
+    said = capsys.readouterr().err
+    assert "has 38 frames, of which the last 30% hold no 12 in a row; " in said
+    assert said.count("\n") == 1
 
 
 def test_radar_trains_and_scores_what_plain_numpy_says(events, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(methods, "find_spec", lambda name: None)
     flags = ["--windows=3", "--minutes=1", "--output", tmp_path, *SMALL]
     call(contest, monkeypatch, events, *RADAR, *flags)
     north, south = json.loads((tmp_path / "contest.json").read_text())["clips"]
@@ -145,30 +116,6 @@ def test_radar_trains_and_scores_what_plain_numpy_says(events, tmp_path, monkeyp
     call(contest, monkeypatch, events, *RADAR, *arguments)
     del north["scores"]["pretrained"]
     assert json.loads((again / "contest.json").read_text())["clips"][0]["scores"] == north["scores"]
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_no_window_scored_crosses_a_cut_unless_cuts_are_left_alone(tmp_path, monkeypatch, known):
-    clip_THWC = smooth_clip(100, H, W) // 4
-    clip_THWC[75:] += 190
-    np.save(tmp_path / "clip.npy", clip_THWC)
-    flags = ["--color=rgb", f"--size={H}x{W}", "--windows=99", "--output", tmp_path, *SMALL]
-    flags += ["--set", f"data.scene_cuts={known}".lower()]
-    call(contest, monkeypatch, tmp_path / "clip.npy", *flags)
-    clip = json.loads((tmp_path / "contest.json").read_text())["clips"][0]
-    # Targets lie in the last 30 frames, contexts may begin 6 before; windows are of 18.
-    assert starts(clip) == [s for s in range(19) if not known or s >= 75 - 64]
-
-
-def test_a_clip_cut_too_often_to_score_is_one_line(tmp_path, monkeypatch, capsys):
-    clip_THWC = smooth_clip(100, H, W) // 4
-    clip_THWC[75:88] += 190
-    np.save(tmp_path / "clip.npy", clip_THWC)
-    flags = ["--color=gray", f"--size={H}x{W}", "--output", tmp_path, *SMALL]
-    with pytest.raises(SystemExit) as caught:
-        call(contest, monkeypatch, tmp_path / "clip.npy", *flags)
-    assert caught.value.code == 3
-    assert "a window of 18 frames in a row" in capsys.readouterr().err
 
 
 def test_counts_are_above_zero():

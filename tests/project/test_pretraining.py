@@ -12,8 +12,8 @@ from framecast.prediction.checkpoint import load_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from tests.benchmarks import pretrain, scenes
 from tests.benchmarks.pretrain import Pretraining, relative_error
+from tests.benchmarks.scenes import score_scenes, score_table, summary
 from tests.benchmarks.shared.scene_batches import SceneBatches, appear, changes, usual_changes
-from tests.benchmarks.shared.scene_scores import score_scenes, score_table, summary
 from tests.benchmarks.shared.scenes import Scene, read_scenes, split_scenes, windows
 from tests.benchmarks.shared.synthetic_scenes import SyntheticScenes
 from tests.support.textures import translating
@@ -183,23 +183,10 @@ def test_the_loss_weighs_logs_of_errors_relative_to_what_is_usual_in_a_scene():
     assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
-def options(folder, work, **changed):
-    given = {
-        "data": folder,
-        "work": work,
-        "hours": 1.0,
-        "steps": 4,
-        "resume": False,
-        "batch_size": 2,
-        "lr": 1e-3,
-        "seed": 3,
-        "device": "cpu",
-        "workers": 0,
-        "validations": 1,
-        "windows": 1,
-        "bfloat16": False,
-    }
-    return Namespace(**{**given, **changed})
+def options(folder, work, *more):
+    given = ["--data", folder, "--work", work, "--steps=4", "--batch-size=2", "--lr=1e-3"]
+    given += ["--seed=3", "--device=cpu", "--validations=1", "--windows=1", "--no-bfloat16", *more]
+    return pretrain.command_line().parse_args([*map(str, given)])
 
 
 def test_a_run_resumes_to_the_step_and_writes_what_is_shipped(folder, tmp_path):
@@ -210,7 +197,7 @@ def test_a_run_resumes_to_the_step_and_writes_what_is_shipped(folder, tmp_path):
     for _ in range(2):
         first.learn(*next(batches))
     first.save()
-    second = Pretraining(options(folder, tmp_path / "parts", resume=True))
+    second = Pretraining(options(folder, tmp_path / "parts", "--resume"))
     assert second.step == 2
     second.run()
     for name, weight in whole.average.state_dict().items():

@@ -114,14 +114,12 @@ def digits(r: Generator, side: int, frames: int) -> np.ndarray:
     return bouncing(r, patches, side, frames)
 
 
-def bouncing(
-    r: Generator, patches: Sequence[np.ndarray], side: int, frames: int, fastest: float = 5.0
-) -> np.ndarray:
+def bouncing(r: Generator, patches: Sequence[np.ndarray], side: int, frames: int) -> np.ndarray:
     """Patches that move straight on and bounce off the borders; the brightest is seen."""
     scene_THW = np.zeros((frames, side, side), np.float32)
     for patch in patches:
         room, velocity = side - len(patch), r.normal(size=2)
-        velocity *= r.uniform(0.5, fastest) / (np.hypot(*velocity) + 1e-6)
+        velocity *= r.uniform(0.5, 5) / (np.hypot(*velocity) + 1e-6)
         start = r.uniform(0, room, 2)
         for t in range(frames):
             place = (start + velocity * t) % (2 * room)
