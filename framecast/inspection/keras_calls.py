@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from framecast.inspection.keras_expressions import LONGEST_LIST, ExpressionReader, length, pure_call
+from framecast.inspection.keras_expressions import (
+    LONGEST_LIST,
+    UNKNOWN,
+    ExpressionReader,
+    pure_call,
+)
 from framecast.inspection.keras_signatures import (
-    ALIASES,
+    KINDS,
     MERGES,
     OF_ANY_LAYER,
-    SIGNATURES,
     freezes_weights,
     parameters_of,
 )
@@ -40,14 +45,6 @@ _SET_SHAPES = (
     "groups",
 )
 
-# Methods of lists and dictionaries that are called as Python does
-CHANGING_METHODS = {
-    *("append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault"),
-    *("sort", "update"),
-}
-_METHODS = CHANGING_METHODS | {"copy", "count", "get", "index", "items", "keys", "values"}
-_TEXT_METHODS = {"capitalize", "endswith", "lower", "split", "startswith", "strip", "upper"}
-
 # Functions that add an axis of 1 or drop one, by what stands for it in an index
 _AXIS_CALLS = {"expand_dims": None, "squeeze": 0}
 
@@ -69,12 +66,20 @@ def _is_unknown(name: str, value: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Call:
-    """A call of a function by its name, with the values of its arguments."""
+    """A call of a function by its name, "" for a value of another kind, with its arguments."""
 
     name: str
     positional: list[Any]
     keywords: dict[str, Any]
     node: ast.Call
+
+    @property
+    def first(self) -> Any:
+        return next(iter(self.positional), None)
+
+    def unknown(self, name: str = "") -> Node:
+        """The layer that stands for a call which is not followed."""
+        return Node("", name or self.name, {}, line=self.node.lineno)
 
 
 class CallReader(ExpressionReader):
@@ -87,49 +92,49 @@ class CallReader(ExpressionReader):
         self.layers = 0
 
     def call(self, node: ast.Call) -> Any:
-        owner = self.value(node.func.value) if isinstance(node.func, ast.Attribute) else None
-        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-        if isinstance(owner, ModelValue):
-            return self._model_method(node, owner)
-        of_list = isinstance(owner, list | dict) and method in _METHODS
-        if of_list or (isinstance(owner, str) and method in _TEXT_METHODS):
-            return self._method(node, owner)
-        positional, keywords = self._arguments(node)
-        inherited = isinstance(owner, Namespace) and method not in owner.attributes
-        if inherited and method == "build" and positional:  # a subclassed model's, with a shape
-            x = self.add(Node("InputLayer", "", {"batch_shape": positional[0]}), [])
-            return self._call_object(owner, [x], {}, node)
-        return self._call_value(self.value(node.func), positional, keywords, node)
-
-    def _call_value(
-        self, function: Any, positional: list[Any], keywords: dict[str, Any], node: ast.Call
-    ) -> Any:
-        if isinstance(function, Node):
-            return self.apply(function, positional, keywords, node.lineno)
-        if isinstance(function, Function):
-            return self.call_function(function, positional, keywords)
-        if isinstance(function, Namespace):
-            return self._call_object(function, positional, keywords, node)
-        if isinstance(function, ModelValue):
-            tensors = tensors_in(positional)
-            can_be_called = tensors and (function.layers is not None or function.outputs)
-            return self.apply_model(function, tensors) if can_be_called else to_symbol(node)
+        called, owner = node.func, None
+        if isinstance(called, ast.Attribute):
+            owner = self.value(called.value)
+            function = self.attribute(called, owner)
+        else:
+            function = self.value(called)
         # keras.layers.X, layers.X, tf.keras.layers.X and X are the same
         name = str(function).rpartition(".")[2] if isinstance(function, Symbol) else ""
-        return self._call_by_name(_Call(name, positional, keywords, node))
+        call = _Call(name, *self._arguments(node), node)
+        if isinstance(owner, ModelValue):
+            return self._model_method(owner, call)
+        if callable(function):
+            return self._method(function, owner, call)
+        # A subclassed model's own method, which takes a shape
+        if isinstance(owner, Namespace) and name == "build" and call.positional:
+            x = self.add(Node("InputLayer", "", {"batch_shape": call.first}), [])
+            return self._call_object(owner, replace(call, positional=[x], keywords={}))
+        return self._call_by_name(call) if name else self._call_value(function, call)
 
-    def _call_object(
-        self, called: Namespace, positional: list[Any], keywords: dict[str, Any], node: ast.Call
-    ) -> Any:
+    def _call_value(self, function: Any, call: _Call) -> Any:
+        """A call of a layer, a model, or a function or class of the file."""
+        if isinstance(function, Node):
+            return self.apply(function, call.positional, call.keywords, call.node.lineno)
+        if isinstance(function, Function):
+            return self.call_function(function, call.positional, call.keywords)
+        if isinstance(function, Namespace):
+            return self._call_object(function, call)
+        tensors = tensors_in(call.positional)
+        if isinstance(function, ModelValue) and tensors:
+            outputs = self.call_model(function, tensors)
+            return outputs if len(outputs) > 1 else outputs[0]
+        return self._call_by_name(call)
+
+    def _call_object(self, called: Namespace, call: _Call) -> Any:
         """A new object of a class, or the result of an object that is called as a layer is."""
         if called.is_class:
-            return self.new_object(called, positional, keywords)
+            return self.new_object(called, call.positional, call.keywords)
         method = called.attributes.get("call", called.attributes.get("__call__"))
         if isinstance(method, Function):
-            return self.call_function(replace(method, owner=called), positional, keywords)
-        tensors = tensors_in(positional)
-        unknown = Node("", called.name, {}, line=node.lineno)
-        return self.add(unknown, tensors) if tensors else to_symbol(node)
+            bound = replace(method, owner=called)
+            return self.call_function(bound, call.positional, call.keywords)
+        tensors = tensors_in(call.positional)
+        return self.add(call.unknown(called.name), tensors) if tensors else to_symbol(call.node)
 
     def new_object(
         self, of: Namespace, positional: list[Any], keywords: dict[str, Any]
@@ -157,42 +162,41 @@ class CallReader(ExpressionReader):
                 positional.append(OpenAxes(ast.unparse(keyword.value)))
         return positional, keywords
 
-    def _method(self, node: ast.Call, owner: list[Any] | dict[Any, Any] | str) -> Any:
+    def _method(self, method: Callable[..., Any], owner: Any, call: _Call) -> Any:
         """A method of a list, dictionary or text; a symbol for arguments that it does not take."""
-        name, (values, keywords) = node.func.attr, self._arguments(node)
+        name = method.__name__
         try:
-            if name == "extend" and len(owner) + length(values[0]) > LONGEST_LIST:
+            if name == "extend" and len(owner) + len(call.first) > LONGEST_LIST:
                 raise ValueError
-            found = getattr(owner, name)(*values, **keywords)
+            found = method(*call.positional, **call.keywords)
         except (AttributeError, LookupError, TypeError, ValueError):
-            self.note(node, f"{to_symbol(node)} is not followed")
-            return to_symbol(node)
+            self.note(call.node, f"{to_symbol(call.node)} is not followed")
+            return to_symbol(call.node)
         return list(found) if name in ("items", "keys", "values") else found
 
     def _call_by_name(self, call: _Call) -> Any:
         """A call of a layer, a model, or a function that shapes depend on."""
-        name, kind = call.name, ALIASES.get(call.name, call.name)
-        if kind in SIGNATURES:
+        name = call.name
+        if kind := KINDS.get(name):
             if any(isinstance(each, OpenAxes) for each in call.positional):  # *sizes, **settings
-                layer = Node("", ast.unparse(call.node), {}, line=call.node.lineno)
+                layer = call.unknown(ast.unparse(call.node))
             else:
                 layer = self._around_model(kind, call) or self._layer(kind, call)
             return self.add(layer, []) if name == "Input" else layer
         if name.capitalize() in MERGES and (merged := self._merged(call)) is not None:
             return merged
         if name == "Sequential":
-            layers = call.keywords.get("layers") or next(iter(call.positional), None)
-            return self._sequential(layers or [], call.node)
+            return self._sequential(call)
         if name == "Model":
             return self._functional(call)
         if name == "set_image_data_format" and call.positional:
-            self.data_format = call.positional[0]
+            self.data_format = call.first
             return None
         return self._other_call(call)
 
     def _other_call(self, call: _Call) -> Any:
         """Functions of Python, NumPy and Keras that make no layer but decide on shapes."""
-        name, first = call.name, next(iter(call.positional), None)
+        name, first = call.name, call.first
         if name == "Lambda" and isinstance(first, Function):
             return first
         if name == "partial" and call.positional:
@@ -236,25 +240,22 @@ class CallReader(ExpressionReader):
 
     def _unknown_call(self, call: _Call) -> Any:
         """A builtin, a function on tensors or a layer that is not followed, or a symbol."""
-        if not any(isinstance(each, Symbol | Tensor) for each in call.positional):
+        if not any(isinstance(each, UNKNOWN) for each in call.positional):
             try:
-                return pure_call(call.name, call.positional)
+                return pure_call(call.name, call.positional, call.keywords)
             except LookupError:
                 pass
-        name, line = call.name, call.node.lineno
-        tensors = tensors_in([call.positional, [*call.keywords.values()]])
-        if tensors and name in ("shape", "int_shape"):
-            return self.shape_of(tensors[0]) or to_symbol(call.node)
-        if tensors:
-            unknown = Node("", name or ast.unparse(call.node.func), {}, line=line)
-            return self.add(_axis_call(call) or unknown, tensors)
+        name, path = call.name, ast.unparse(call.node.func)
+        if tensors := tensors_in([call.positional, [*call.keywords.values()]]):
+            if name in ("shape", "int_shape"):
+                return self.shape_of(tensors[0]) or to_symbol(call.node)
+            return self.add(_axis_call(call) or call.unknown(name or path), tensors)
         if name == "dict" and not call.positional:
             return call.keywords
         if name in PENALTIES:
             return Penalty(name, call.positional, call.keywords)
-        path = ast.unparse(call.node.func)
         is_layer = name in _LAYER_WORDS or re.search(r"(^|\.)layers\.[A-Z]\w*$", path)
-        return Node("", name, {}, line=line) if is_layer else to_symbol(call.node)
+        return call.unknown() if is_layer else to_symbol(call.node)
 
     def _layer(self, kind: str, call: _Call) -> Node:
         self.layers += 1
@@ -288,7 +289,7 @@ class CallReader(ExpressionReader):
 
     def _around_model(self, kind: str, call: _Call) -> ModelValue | Node | None:
         """A wrapper around more than a layer: a model, or what is not followed; else None."""
-        inner = [*call.positional, call.keywords.get("layer")][0]
+        inner = call.keywords.get("layer", call.first)
         if kind == "TimeDistributed" and isinstance(inner, ModelValue):
             inner.is_part = True
             given = {name: value for name, value in call.keywords.items() if name != "layer"}
@@ -296,8 +297,7 @@ class CallReader(ExpressionReader):
         unknown = isinstance(inner, Symbol) or (isinstance(inner, Node) and not inner.kind)
         if kind not in ("TimeDistributed", "Bidirectional") or not unknown:
             return None
-        name = inner.name if isinstance(inner, Node) else str(inner)
-        return Node("", f"{kind} of {name}", {}, line=call.node.lineno)
+        return call.unknown(f"{kind} of {inner}")
 
     def _wrapped(self, value: Any, problems: list[Problem]) -> Any:
         """The layer inside a wrapper as its kind and arguments; `...` if it is not a layer."""
@@ -307,11 +307,12 @@ class CallReader(ExpressionReader):
         problems += value.problems
         return value.kind, value.arguments
 
-    def _sequential(self, layers: Any, node: ast.Call) -> ModelValue:
+    def _sequential(self, call: _Call) -> ModelValue:
+        layers = call.keywords.get("layers", call.first) or []
         if not isinstance(layers, list | tuple):
-            self.note(node, f"the layers {layers} are not followed")
+            self.note(call.node, f"the layers {layers} are not followed")
             layers = []
-        model = ModelValue(list(layers), line=node.lineno)
+        model = ModelValue(list(layers), line=call.node.lineno)
         self.models.append(model)
         return model
 
@@ -329,21 +330,17 @@ class CallReader(ExpressionReader):
         self.models.append(model)
         return model
 
-    def _model_method(self, node: ast.Call, model: ModelValue) -> Any:
-        method = node.func.attr
-        given = [*node.args, *(keyword.value for keyword in node.keywords)]
-        if method == "add" and model.layers is not None and given:
-            layer = self.value(given[0])
+    def _model_method(self, model: ModelValue, call: _Call) -> Any:
+        given = next(iter([*call.positional, *call.keywords.values()]), None)
+        if call.name == "add" and model.layers is not None and given is not None:
             # model.add(Input(...)) adds the Input itself
-            is_input = isinstance(layer, Tensor)
-            model.layers.append(self.remove(layer) if is_input else layer)
-        elif method == "pop" and model.layers:
+            model.layers.append(self.remove(given) if isinstance(given, Tensor) else given)
+        elif call.name == "pop" and model.layers:
             model.layers.pop()
-        elif method == "get_layer" and given:
-            wanted = self.value(given[0])
-            layers = self.layers_of(model)
-            found = [each for n, each in enumerate(layers) if wanted in (n, each.name)]
-            return found[0] if found else to_symbol(node)
+        elif call.name == "get_layer" and given is not None:
+            layers = enumerate(self.layers_of(model))
+            found = (each for number, each in layers if given in (number, each.name))
+            return next(found, to_symbol(call.node))
         return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 from collections import ChainMap
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
+from framecast.inspection.keras_signatures import KINDS
 from framecast.inspection.keras_values import (
     Function,
     GraphBuilder,
@@ -35,7 +36,7 @@ LONGEST_LIST = 10_000
 # Larger values are no sizes, and evaluating them could fill memory: they become symbols
 _LARGEST_NUMBER = 10**18
 
-_OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
+_OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -52,8 +53,25 @@ _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.NotEq: operator.ne,
     ast.In: lambda one, others: one in others,
     ast.NotIn: lambda one, others: one not in others,
+    ast.Is: operator.is_,
+    ast.IsNot: operator.is_not,
+    ast.Not: operator.not_,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
 }
+# Values that are neither true nor false, and through which no loop goes
+UNKNOWN = Symbol | Tensor
 _TENSOR_OPERATORS = {ast.Add: "Add", ast.Sub: "Subtract", ast.Mult: "Multiply"}
+# Methods of lists and dictionaries that change them
+CHANGING_METHODS = {
+    *("append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault"),
+    *("sort", "update"),
+}
+# These and methods of texts are called as Python does
+METHODS = CHANGING_METHODS | {
+    *("copy", "count", "get", "index", "items", "keys", "values"),
+    *("capitalize", "endswith", "lower", "split", "startswith", "strip", "upper"),
+}
 # Builtins that have no effect but their result
 _BUILTINS = (range, enumerate, zip, reversed, sorted, len, min, max, sum, abs, round, any, all)
 _MATHS = (math.ceil, math.floor, math.log2, math.prod, math.sqrt)
@@ -75,16 +93,18 @@ class ExpressionReader(GraphBuilder):
             ast.Tuple: lambda node: tuple(self.items(node.elts)),
             ast.List: lambda node: self.items(node.elts),
             ast.Dict: self._dictionary,
-            ast.UnaryOp: self._unary,
+            ast.Slice: self._slice,
+            ast.UnaryOp: lambda node: self.operate(node, node.op, node.operand),
             ast.BinOp: lambda node: self.operate(node, node.op, node.left, node.right),
             ast.Compare: self._compare,
             ast.BoolOp: self._logic,
             ast.IfExp: self._conditional,
             ast.Subscript: self._subscript,
-            ast.Attribute: self._attribute,
+            ast.Attribute: lambda node: self.attribute(node, self.value(node.value)),
             ast.Call: self.call,
             ast.NamedExpr: self._named,
             ast.JoinedStr: self._text,
+            ast.FormattedValue: self._formatted,
             ast.Lambda: lambda node: Function(node, self.names),
             ast.ListComp: self._comprehension,
             ast.GeneratorExp: self._comprehension,
@@ -102,18 +122,18 @@ class ExpressionReader(GraphBuilder):
 
     def value(self, node: ast.expr) -> Any:
         """The value of an expression: a constant, a tensor, a layer, or a symbol."""
-        # Anything else is its own source text
         follow = self.expressions.get(type(node), to_symbol)
-        return follow(node)
-
-    def _dictionary(self, node: ast.Dict) -> Any:
-        found: dict[Any, Any] = {}
         try:
-            for key, value in zip(node.keys, node.values, strict=True):
-                # {**settings, "filters": 8} has no key for the first part
-                found |= self.value(value) if key is None else {self.value(key): self.value(value)}
-        except (TypeError, ValueError):
+            return follow(node)
+        # What Python would refuse, or cannot be done with symbols, is its own source text
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return to_symbol(node)
+
+    def _dictionary(self, node: ast.Dict) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            # {**settings, "filters": 8} has no key for the first part
+            found |= self.value(value) if key is None else {self.value(key): self.value(value)}
         return found
 
     def _named(self, node: ast.NamedExpr) -> Any:
@@ -122,41 +142,22 @@ class ExpressionReader(GraphBuilder):
         return value
 
     def _text(self, node: ast.JoinedStr) -> Any:
-        """An f-string of known texts and integers; those with a format stay as they are written."""
-        parts = [getattr(part, "format_spec", None) or self._part(part) for part in node.values]
+        """An f-string of known texts and integers."""
+        parts = self.items(node.values)
         known = all(isinstance(part, str | int) for part in parts)
         text = "".join(map(str, parts)) if known else ""
         return text if known and len(text) <= LONGEST_LIST else to_symbol(node)
 
-    def _part(self, part: ast.expr) -> Any:
-        return self.value(part.value if isinstance(part, ast.FormattedValue) else part)
-
-    def _unary(self, node: ast.UnaryOp) -> Any:
-        value = self.value(node.operand)
-        if isinstance(value, Tensor):
-            return value
-        if isinstance(node.op, ast.USub) and isinstance(value, int | float | Symbol):
-            return value * -1
-        if isinstance(node.op, ast.Not) and not isinstance(value, Symbol):
-            return not value
-        return to_symbol(node)
+    def _formatted(self, node: ast.FormattedValue) -> Any:
+        return to_symbol(node) if node.format_spec else self.value(node.value)
 
     def _compare(self, node: ast.Compare) -> Any:
         # 1 < n < 5 compares each two
         sides = [node.left, *node.comparators]
         found = [
-            self._compare_two(node, *each) for each in zip(node.ops, sides, sides[1:], strict=False)
+            self.operate(node, *each) for each in zip(node.ops, sides, sides[1:], strict=False)
         ]
-        unknown = next((each for each in found if isinstance(each, Symbol | Tensor)), None)
-        return all(found) if unknown is None else unknown
-
-    def _compare_two(
-        self, node: ast.Compare, op: ast.cmpop, left: ast.expr, right: ast.expr
-    ) -> Any:
-        one = self.value(left)
-        if isinstance(op, ast.Is | ast.IsNot) and not isinstance(one, Symbol):
-            return (one is self.value(right)) == isinstance(op, ast.Is)
-        return self.operate(node, op, left, right)
+        return next((each for each in found if isinstance(each, UNKNOWN)), all(found))
 
     def _logic(self, node: ast.BoolOp) -> Any:
         values = [self.value(each) for each in node.values]
@@ -188,30 +189,24 @@ class ExpressionReader(GraphBuilder):
     def _comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> Any:
         is_dictionary = isinstance(node, ast.DictComp)
         element = ast.Tuple([node.key, node.value]) if is_dictionary else node.elt
-        try:
-            with self.scope(self.names):
-                values = list(self._elements(node.generators, element, iter(range(LONGEST_LIST))))
-            return dict(values) if is_dictionary else values
-        except (LookupError, TypeError):
-            return to_symbol(node)
+        with self.scope(self.names):
+            values = list(self._elements(node.generators, element, iter(range(LONGEST_LIST))))
+        return dict(values) if is_dictionary else values
 
     def _elements(
         self, loops: Sequence[ast.comprehension], element: ast.expr, left: Iterator[int]
     ) -> Iterator[Any]:
         """The elements that nested loops make, in as many turns as are `left` for all of them.
 
-        Raises LookupError where they cannot be followed.
+        Raises LookupError or TypeError where they cannot be followed.
         """
         if not loops:
             yield self.value(element)
             return
-        turns = self.value(loops[0].iter)
-        if isinstance(turns, Symbol | Tensor) or not hasattr(turns, "__iter__"):
-            raise LookupError
-        for number, turn in enumerate(turns):
+        for number, turn in enumerate(self.value(loops[0].iter)):
             self.assign(loops[0].target, turn)
             tests = [self.value(test) for test in loops[0].ifs]
-            unknown = any(isinstance(test, Symbol | Tensor) for test in tests)
+            unknown = any(isinstance(test, UNKNOWN) for test in tests)
             if unknown or number >= LONGEST_LOOP or next(left, None) is None:
                 raise LookupError
             if all(tests):
@@ -230,40 +225,30 @@ class ExpressionReader(GraphBuilder):
     def name(self, name: str, value: Any) -> None:
         self.declared.get(name, self.names)[name] = value
 
-    def operate(self, node: ast.expr, op: ast.AST, left: ast.expr, right: ast.expr) -> Any:
+    def operate(self, node: ast.expr, op: ast.AST, *operands: ast.expr) -> Any:
         """Apply an operator: two tensors become a layer, numbers a number."""
-        one, other = self.value(left), self.value(right)
-        if isinstance(op, ast.cmpop) and any(
-            isinstance(each, Symbol) for each in flat([one, other])
-        ):
+        values = [self.value(each) for each in operands]
+        is_test = isinstance(op, ast.cmpop | ast.Not)
+        if is_test and any(isinstance(each, Symbol) for each in flat(values)):
             return to_symbol(node)
-        tensors = [each for each in (one, other) if isinstance(each, Tensor)]
-        if len(tensors) == 2:
-            kind = _TENSOR_OPERATORS.get(type(op), "")
-            name, arguments = "" if kind else str(to_symbol(node)), {"operator": True}
-            return self.add(Node(kind, name, arguments, line=node.lineno), tensors)
-        # A tensor with a number keeps its shape
-        if tensors:
+        tensors = [each for each in values if isinstance(each, Tensor)]
+        if not tensors or isinstance(op, ast.Is | ast.IsNot):
+            if _is_too_large(op, values):
+                return to_symbol(node)
+            result = _OPERATORS[type(op)](*values)
+            too_long = isinstance(result, str | list | tuple) and len(result) > LONGEST_LIST
+            return to_symbol(node) if too_long else result
+        # A tensor with a sign or a number keeps its shape
+        if len(tensors) == 1:
             return tensors[0]
-        if _is_too_large(op, one, other):
-            return to_symbol(node)
-        try:
-            return _OPERATORS[type(op)](one, other)
-        except (TypeError, KeyError, ArithmeticError, AttributeError, ValueError):
-            return to_symbol(node)
+        kind = _TENSOR_OPERATORS.get(type(op), "")
+        name, arguments = "" if kind else str(to_symbol(node)), {"operator": True}
+        return self.add(Node(kind, name, arguments, line=node.lineno), tensors)
 
     def _subscript(self, node: ast.Subscript) -> Any:
-        value = self.value(node.value)
-        if isinstance(value, Tensor):
-            return self._tensor_subscript(node, value)
-        try:
-            return value[self._index(node.slice)]
-        except (LookupError, TypeError, ValueError):
-            return to_symbol(node)
-
-    def _tensor_subscript(self, node: ast.Subscript, value: Tensor) -> Tensor:
-        """One of the tensors that a layer returned, or a part of one: `x[:, -1]`."""
-        index = self._index(node.slice)
+        value, index = self.value(node.value), self.value(node.slice)
+        if not isinstance(value, Tensor):
+            return value[index]
         # y[0] of a layer with return_state is its output, of a tensor its first sample
         whole = isinstance(index, int) and value.index is None
         if whole and self.nodes[value.node].returned > 1:
@@ -275,32 +260,32 @@ class ExpressionReader(GraphBuilder):
         kind, arguments = ("GetItem", {"index": parts}) if known else ("", {})
         return self.add(Node(kind, name, arguments, line=node.lineno), [value])
 
-    def _index(self, node: ast.expr) -> Any:
-        if isinstance(node, ast.Tuple):
-            return tuple(self._index(each) for each in node.elts)
-        if not isinstance(node, ast.Slice):
-            return self.value(node)
+    def _slice(self, node: ast.Slice) -> Any:
         bounds = (node.lower, node.upper, node.step)
         values = [None if part is None else self.value(part) for part in bounds]
         known = all(value is None or isinstance(value, int) for value in values)
         return slice(*values) if known else to_symbol(node)
 
-    def _attribute(self, node: ast.Attribute) -> Any:
-        value = self.value(node.value)
-        if isinstance(value, Tensor) and node.attr == "shape":
-            return self.shape_of(value) or to_symbol(node)
-        # Feature extractors: Model(base.input, base.layers[-2].output)
-        if isinstance(value, ModelValue) and node.attr in ("output", "outputs"):
-            tensors = self.outputs_of(value)
-            return tensors[0] if tensors else to_symbol(node)
-        if isinstance(value, ModelValue) and node.attr in ("input", "layers"):
-            found = value.inputs[:1] if node.attr == "input" else [self.layers_of(value)]
-            return found[0] if found else to_symbol(node)
-        if isinstance(value, Node) and node.attr == "output":
-            return self.output_of(value) or to_symbol(node)
-        if isinstance(value, Namespace) and node.attr in value.attributes:
-            return self._member(value, value.attributes[node.attr])
-        return Symbol(node.attr) if node.attr in {**SIGNATURES, **ALIASES} else to_symbol(node)
+    def attribute(self, node: ast.Attribute, owner: Any) -> Any:
+        """An attribute of a value that is known: a part, a shape, a method; or a symbol."""
+        name, found = node.attr, None
+        if isinstance(owner, Namespace) and name in owner.attributes:
+            return self._member(owner, owner.attributes[name])
+        if isinstance(owner, list | dict | str) and name in METHODS:
+            return getattr(owner, name)
+        if name in KINDS:
+            return Symbol(name)
+        if isinstance(owner, Tensor) and name == "shape":
+            found = self.shape_of(owner)
+        elif isinstance(owner, Node) and name == "output":
+            found = self.output_of(owner)
+        # Feature extractors: Model(base.inputs, base.layers[-2].output)
+        elif isinstance(owner, ModelValue) and name == "layers":
+            found = self.layers_of(owner)
+        elif isinstance(owner, ModelValue) and name.rstrip("s") in ("input", "output"):
+            ends = self.outputs_of(owner) if name.startswith("output") else owner.inputs
+            found = ends[0] if len(ends) == 1 and not name.endswith("s") else list(ends) or None
+        return to_symbol(node) if found is None else found
 
     def _member(self, owner: Namespace, value: Any) -> Any:
         """An attribute's value; a method of an object with that object, a property as it is now."""
@@ -339,7 +324,7 @@ class ExpressionReader(GraphBuilder):
 
     def change(self, target: ast.Subscript, how: Callable[[Any, Any], None]) -> None:
         """Change an element of a list or dictionary; a note where it is not known which."""
-        owner, index = self.value(target.value), self._index(target.slice)
+        owner, index = self.value(target.value), self.value(target.slice)
         try:
             if isinstance(owner, list | dict):
                 how(owner, index)
@@ -356,35 +341,38 @@ class ExpressionReader(GraphBuilder):
         return [Symbol(f"{value}[{number}]") for number in range(count)]
 
 
-def _is_too_large(op: ast.AST, one: Any, other: Any) -> bool:
+def _is_too_large(op: ast.AST, values: Sequence[Any]) -> bool:
     """Whether the operation would fill memory or take forever."""
+    first, last = values[0], values[-1]
+    if _has_large_number(values):
+        return True
     if isinstance(op, ast.Pow):
-        return not (isinstance(other, int | float) and abs(other) <= 64)
-    if isinstance(op, ast.Mult | ast.Add):
-        lengths = [len(each) for each in (one, other) if isinstance(each, str | list | tuple)]
-        times = [each for each in (one, other) if isinstance(each, int)]
-        if lengths:
-            return sum(lengths) * max(times, default=1) > LONGEST_LIST
-    return any(isinstance(each, int) and abs(each) > _LARGEST_NUMBER for each in (one, other))
+        return not (isinstance(last, int | float) and abs(last) <= 64)
+    if isinstance(op, ast.Mod) and isinstance(first, str):  # "%1000000000d" % n
+        return re.search(r"[\d*]", first) is not None
+    if isinstance(op, ast.Mult):
+        lengths = [len(each) for each in values if isinstance(each, str | list | tuple)]
+        times = [each for each in values if isinstance(each, int)]
+        return sum(lengths) * max(times, default=1) > LONGEST_LIST
+    return False
 
 
-def pure_call(name: str, positional: Sequence[Any]) -> Any:
+def _has_large_number(values: Sequence[Any]) -> bool:
+    return any(isinstance(each, int) and abs(each) > _LARGEST_NUMBER for each in values)
+
+
+def pure_call(name: str, positional: Sequence[Any], keywords: dict[str, Any]) -> Any:
     """Call a builtin function with known values; LookupError if it is not one of `_PURE`."""
-    lengths = [length(each) for each in positional if hasattr(each, "__len__")]
-    if name not in _PURE or max(lengths, default=0) > LONGEST_LIST:
+    lengths = [len(each) for each in positional if hasattr(each, "__len__")]
+    too_long = max(lengths, default=0) > LONGEST_LIST
+    # round(5, -10**18) would take forever
+    digits = positional[1:] if name == "round" else ()
+    if name not in _PURE or digits or too_long or _has_large_number(flat(positional)):
         raise LookupError(name)
     try:
-        result = _PURE[name](*positional)
-        if name in ("enumerate", "zip", "reversed"):
-            return list(islice(result, LONGEST_LIST))
-        return result
+        result = _PURE[name](*positional, **keywords)
+        # Iterators could be used up once only
+        is_iterator = hasattr(result, "__next__")
+        return list(islice(result, LONGEST_LIST)) if is_iterator else result
     except (TypeError, ValueError, OverflowError):
         raise LookupError(name) from None
-
-
-def length(value: Any) -> int:
-    """The number of elements; of a range longer than any index, one more than is followed."""
-    try:
-        return len(value)
-    except OverflowError:
-        return LONGEST_LIST + 1

@@ -26,12 +26,15 @@ _RNN_WEIGHTS = _weights("kernel", "recurrent", "bias")
 _LSTM_WEIGHTS = _weights("kernel", "recurrent", "bias", forget=True)
 _CONV = "kernel_size, strides=1, padding='valid', data_format=None, dilation_rate=1"
 _SEQUENCES = "return_sequences=False, return_state=False, go_backwards=False, stateful=False"
+_GATES = "activation='tanh', recurrent_activation='sigmoid'"
+_DROPOUT = "dropout=0.0, recurrent_dropout=0.0"
+_POOL = "strides=None, padding='valid', data_format=None"
+_LORA = "lora_rank=None, lora_alpha=None, quantization_config=None"
 _NORM = (
     "epsilon=0.001, center=True, scale=True, beta_initializer='zeros', gamma_initializer='ones', "
     "{moving}beta_regularizer=None, gamma_regularizer=None, beta_constraint=None, "
     "gamma_constraint=None"
 )
-_RANKS = (1, 2, 3)
 
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
 
@@ -45,85 +48,68 @@ UNCHANGED = (
 NORMALIZATIONS = ("BatchNormalization", "GroupNormalization", "LayerNormalization")
 NEUTRAL = (*UNCHANGED, *NORMALIZATIONS, "PReLU")
 
-SIGNATURES: dict[str, str] = {
-    **dict.fromkeys(
-        [f"Conv{n}D" for n in _RANKS],
-        f"filters, {_CONV}, groups=1, activation=None, use_bias=True, {_DENSE_WEIGHTS}",
+# By the kinds of layers that have them
+_ARGUMENTS = {
+    "Conv1D Conv2D Conv3D": (
+        f"filters, {_CONV}, groups=1, activation=None, use_bias=True, {_DENSE_WEIGHTS}"
     ),
-    **dict.fromkeys(
-        ["Conv1DTranspose", "Conv2DTranspose"],
+    "Conv1DTranspose Conv2DTranspose": (
         "filters, kernel_size, strides=1, padding='valid', output_padding=None, data_format=None, "
-        f"dilation_rate=1, activation=None, use_bias=True, {_DENSE_WEIGHTS}",
+        f"dilation_rate=1, activation=None, use_bias=True, {_DENSE_WEIGHTS}"
     ),
     "Conv3DTranspose": (
         "filters, kernel_size, strides=1, padding='valid', data_format=None, output_padding=None, "
         f"dilation_rate=1, activation=None, use_bias=True, {_DENSE_WEIGHTS}"
     ),
-    **dict.fromkeys(
-        ["SeparableConv1D", "SeparableConv2D"],
+    "SeparableConv1D SeparableConv2D": (
         f"filters, {_CONV}, depth_multiplier=1, activation=None, use_bias=True, "
-        + _weights("depthwise", "pointwise", "bias"),
+        + _weights("depthwise", "pointwise", "bias")
     ),
-    **dict.fromkeys(
-        ["DepthwiseConv1D", "DepthwiseConv2D"],
+    "DepthwiseConv1D DepthwiseConv2D": (
         "kernel_size, strides=1, padding='valid', depth_multiplier=1, data_format=None, "
-        "dilation_rate=1, activation=None, use_bias=True, " + _weights("depthwise", "bias"),
+        "dilation_rate=1, activation=None, use_bias=True, " + _weights("depthwise", "bias")
     ),
-    **dict.fromkeys(
-        [f"MaxPooling{n}D" for n in _RANKS],
-        "pool_size=2, strides=None, padding='valid', data_format=None",
-    ),
-    **dict.fromkeys(
-        [f"AveragePooling{n}D" for n in _RANKS],
-        "pool_size, strides=None, padding='valid', data_format=None",
-    ),
-    **dict.fromkeys(
-        [f"Global{how}Pooling{n}D" for how in ("Max", "Average") for n in _RANKS],
-        "data_format=None, keepdims=False",
+    "MaxPooling1D MaxPooling2D MaxPooling3D": f"pool_size=2, {_POOL}",
+    "AveragePooling1D AveragePooling2D AveragePooling3D": f"pool_size, {_POOL}",
+    "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D "
+    "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D": (
+        "data_format=None, keepdims=False"
     ),
     "BatchNormalization": "axis=-1, momentum=0.99, "
     + _NORM.format(moving="moving_mean_initializer='zeros', moving_variance_initializer='ones', ")
     + ", renorm=False, renorm_clipping=None, renorm_momentum=0.99, synchronized=False",
     "GroupNormalization": "groups=32, axis=-1, " + _NORM.format(moving=""),
     "LayerNormalization": "axis=-1, " + _NORM.format(moving=""),
-    "UnitNormalization": "axis=-1",
-    "Dropout": "rate, noise_shape=None, seed=None",
-    "SpatialDropout1D": "rate, seed=None",
-    "SpatialDropout2D": "rate, data_format=None, seed=None",
-    "SpatialDropout3D": "rate, data_format=None, seed=None",
+    "UnitNormalization Softmax Concatenate": "axis=-1",
+    "Dropout AlphaDropout": "rate, noise_shape=None, seed=None",
+    "SpatialDropout1D GaussianDropout": "rate, seed=None",
+    "SpatialDropout2D SpatialDropout3D": "rate, data_format=None, seed=None",
     "GaussianNoise": "stddev, seed=None",
-    "GaussianDropout": "rate, seed=None",
-    "AlphaDropout": "rate, noise_shape=None, seed=None",
     "Activation": "activation",
     "ReLU": "max_value=None, negative_slope=0.0, threshold=0.0",
     "LeakyReLU": "negative_slope=0.3",
     "PReLU": "alpha_initializer='Zeros', alpha_regularizer=None, alpha_constraint=None, "
     "shared_axes=None",
     "ELU": "alpha=1.0",
-    "Softmax": "axis=-1",
     "Rescaling": "scale, offset=0.0",
     "Masking": "mask_value=0.0",
-    "Identity": "",
+    "Identity Add Subtract Multiply Average Maximum Minimum": "",
     "Flatten": "data_format=None",
     "Reshape": "target_shape",
     "Permute": "dims",
-    "Dense": f"units, activation=None, use_bias=True, {_DENSE_WEIGHTS}, lora_rank=None, "
-    "lora_alpha=None, quantization_config=None",
+    "Dense": f"units, activation=None, use_bias=True, {_DENSE_WEIGHTS}, {_LORA}",
     "Embedding": "input_dim, output_dim, embeddings_initializer='uniform', "
-    "embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False, weights=None, "
-    "lora_rank=None, lora_alpha=None, quantization_config=None",
-    "LSTM": "units, activation='tanh', recurrent_activation='sigmoid', use_bias=True, "
-    f"{_LSTM_WEIGHTS}, dropout=0.0, recurrent_dropout=0.0, seed=None, {_SEQUENCES}, "
-    "unroll=False, use_cudnn='auto'",
-    "GRU": "units, activation='tanh', recurrent_activation='sigmoid', use_bias=True, "
-    f"{_RNN_WEIGHTS}, dropout=0.0, recurrent_dropout=0.0, seed=None, {_SEQUENCES}, "
-    "unroll=False, reset_after=True, use_cudnn='auto'",
-    "SimpleRNN": f"units, activation='tanh', use_bias=True, {_RNN_WEIGHTS}, dropout=0.0, "
-    f"recurrent_dropout=0.0, {_SEQUENCES}, unroll=False, seed=None",
-    **dict.fromkeys(
-        [f"ConvLSTM{n}D" for n in _RANKS],
-        f"filters, {_CONV}, activation='tanh', recurrent_activation='sigmoid', use_bias=True, "
-        f"{_LSTM_WEIGHTS}, dropout=0.0, recurrent_dropout=0.0, seed=None, {_SEQUENCES}",
+    f"embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False, weights=None, "
+    f"{_LORA}",
+    "LSTM": f"units, {_GATES}, use_bias=True, {_LSTM_WEIGHTS}, {_DROPOUT}, seed=None, "
+    f"{_SEQUENCES}, unroll=False, use_cudnn='auto'",
+    "GRU": f"units, {_GATES}, use_bias=True, {_RNN_WEIGHTS}, {_DROPOUT}, seed=None, "
+    f"{_SEQUENCES}, unroll=False, reset_after=True, use_cudnn='auto'",
+    "SimpleRNN": f"units, activation='tanh', use_bias=True, {_RNN_WEIGHTS}, {_DROPOUT}, "
+    f"{_SEQUENCES}, unroll=False, seed=None",
+    "ConvLSTM1D ConvLSTM2D ConvLSTM3D": (
+        f"filters, {_CONV}, {_GATES}, use_bias=True, {_LSTM_WEIGHTS}, {_DROPOUT}, seed=None, "
+        f"{_SEQUENCES}"
     ),
     "RepeatVector": "n",
     "TimeDistributed": "layer",
@@ -131,25 +117,33 @@ SIGNATURES: dict[str, str] = {
     "UpSampling1D": "size=2",
     "UpSampling2D": "size=2, data_format=None, interpolation='nearest'",
     "UpSampling3D": "size=2, data_format=None",
-    **{f"ZeroPadding{n}D": "padding=1, data_format=None" for n in _RANKS},
+    "ZeroPadding1D ZeroPadding2D ZeroPadding3D": "padding=1, data_format=None",
     "Cropping1D": "cropping=(1, 1)",
     "Cropping2D": "cropping=((0, 0), (0, 0)), data_format=None",
     "Cropping3D": "cropping=((1, 1), (1, 1), (1, 1)), data_format=None",
-    **dict.fromkeys(MERGES, ""),
-    "Concatenate": "axis=-1",
     "InputLayer": "shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, "
     "batch_shape=None, input_tensor=None, optional=False",
 }
+SIGNATURES = {kind: text for kinds, text in _ARGUMENTS.items() for kind in kinds.split()}
 
-# Other names of the same classes, old ones of Keras 1 included
-ALIASES = {
+_OTHER_NAMES = {
+    "MaxPool{}": "MaxPooling{}",
+    "AvgPool{}": "AveragePooling{}",
+    "GlobalMaxPool{}": "GlobalMaxPooling{}",
+    "GlobalAvgPool{}": "GlobalAveragePooling{}",
+    "Convolution{}": "Conv{}",
+    "Convolution{}Transpose": "Conv{}Transpose",
+}
+
+# The kind of layer that a name stands for: its own, another one, or an old one of Keras 1
+KINDS = {
+    **{kind: kind for kind in SIGNATURES},
+    **{
+        other.format(f"{n}D"): kind.format(f"{n}D")
+        for other, kind in _OTHER_NAMES.items()
+        for n in (1, 2, 3)
+    },
     "Input": "InputLayer",
-    **{f"MaxPool{n}D": f"MaxPooling{n}D" for n in _RANKS},
-    **{f"AvgPool{n}D": f"AveragePooling{n}D" for n in _RANKS},
-    **{f"GlobalMaxPool{n}D": f"GlobalMaxPooling{n}D" for n in _RANKS},
-    **{f"GlobalAvgPool{n}D": f"GlobalAveragePooling{n}D" for n in _RANKS},
-    **{f"Convolution{n}D": f"Conv{n}D" for n in _RANKS},
-    **{f"Convolution{n}DTranspose": f"Conv{n}DTranspose" for n in _RANKS},
     "Deconvolution2D": "Conv2DTranspose",
     "SeparableConvolution2D": "SeparableConv2D",
     "LSTMConv2D": "ConvLSTM2D",

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from framecast.inspection.keras_calls import CHANGING_METHODS, CallReader
-from framecast.inspection.keras_expressions import LONGEST_LOOP
-from framecast.inspection.keras_signatures import ALIASES, SIGNATURES
+from framecast.inspection.keras_calls import CallReader
+from framecast.inspection.keras_expressions import CHANGING_METHODS, LONGEST_LOOP, UNKNOWN
+from framecast.inspection.keras_signatures import KINDS
 from framecast.inspection.keras_values import Function, ModelValue, Namespace, flat, to_symbol
 from framecast.inspection.model_graph import Node, Tensor
 from framecast.inspection.sizes import Symbol
@@ -140,10 +140,8 @@ class StatementReader(CallReader):
             self.assign(target, value)
 
     def _augmented(self, node: ast.AugAssign) -> None:
-        before, value = (
-            self.value(node.target),
-            self.operate(node, node.op, node.target, node.value),
-        )
+        added = ast.BinOp(node.target, node.op, node.value)
+        before, value = self.value(node.target), self.value(ast.copy_location(added, node))
         # A list stays the same one, which may have other names
         if isinstance(before, list) and isinstance(value, list):
             before[:] = value
@@ -173,7 +171,7 @@ class StatementReader(CallReader):
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         # `from keras.layers import ConvLSTM2D as Recurrent`; plain imports need no name
         for alias in node.names:
-            if alias.asname and alias.name in {**SIGNATURES, **ALIASES}:
+            if alias.asname and alias.name in KINDS:
                 self.name(alias.asname, Symbol(alias.name))
 
     def _class(self, node: ast.ClassDef) -> None:
@@ -199,7 +197,7 @@ class StatementReader(CallReader):
     def _for(self, node: ast.For) -> None:
         turns = self.value(node.iter)
         with self._quiet_where_nothing_is_built():
-            if isinstance(turns, Symbol | Tensor) or not hasattr(turns, "__iter__"):
+            if not hasattr(turns, "__iter__"):
                 self.note(node, f"the loop over {ast.unparse(node.iter)} is followed only once")
                 self._loop(node, [Symbol(ast.unparse(node.target))])
                 self._forget(node)
@@ -209,12 +207,12 @@ class StatementReader(CallReader):
     def _while(self, node: ast.While) -> None:
         with self._quiet_where_nothing_is_built():
             self._loop(node, self._turns(node))
-        if isinstance(self.value(node.test), Symbol | Tensor):
+        if isinstance(self.value(node.test), UNKNOWN):
             self.note(node, "the while loop is not followed any further")
             self._forget(node)
 
     def _turns(self, node: ast.While) -> Iterator[None]:
-        while not isinstance(test := self.value(node.test), Symbol | Tensor) and test:
+        while not isinstance(test := self.value(node.test), UNKNOWN) and test:
             yield
 
     def _loop(self, node: ast.For | ast.While, turns: Iterable[Any]) -> None:
@@ -254,7 +252,7 @@ class StatementReader(CallReader):
         # if __name__ == "__main__": the file is inspected as a script
         if ast.unparse(node.test).startswith("__name__"):
             test = True
-        if isinstance(test, Symbol | Tensor):
+        if isinstance(test, UNKNOWN):
             self.note(node, f"{ast.unparse(node.test)} is unknown; taken as true")
             test = True
         self.run(node.body if test else node.orelse)
@@ -265,7 +263,7 @@ class StatementReader(CallReader):
             fits = self._fits(case.pattern, subject)
             if fits is True and case.guard is not None:
                 fits = self.value(case.guard)
-            if isinstance(fits, Symbol | Tensor):
+            if isinstance(fits, UNKNOWN):
                 what = f"match {ast.unparse(node.subject)}: case {ast.unparse(case.pattern)}"
                 self.note(case.pattern, f"{what} is unknown; taken as true")
             if fits:
@@ -287,7 +285,7 @@ class StatementReader(CallReader):
             value = pattern.value
         elif isinstance(pattern, ast.MatchValue):
             value = self.value(pattern.value)
-        is_known = not isinstance(value, Symbol) and not isinstance(subject, Symbol | Tensor)
+        is_known = not isinstance(value, Symbol) and not isinstance(subject, UNKNOWN)
         return subject == value if is_known else to_symbol(pattern)
 
     def call_function(

@@ -25,7 +25,7 @@ from framecast.inspection.sizes import Shape, Symbol
 from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
 
-@dataclass
+@dataclass(repr=False)
 class ModelValue:
     """A Sequential under construction, or a functional model; `is_part`: of another model.
 
@@ -39,8 +39,11 @@ class ModelValue:
     is_part: bool = False
     wrapper: Mapping[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        return "a model"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Function:
     """A function that the file defines, with the names that it sees around it.
 
@@ -51,11 +54,11 @@ class Function:
     names: ChainMap[str, Any]
     owner: Namespace | None = None
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return getattr(self.node, "name", "lambda")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Namespace:
     """The attributes of a class that the file defines, of an object, or of an array: its shape."""
 
@@ -63,7 +66,7 @@ class Namespace:
     attributes: dict[str, Any]
     is_class: bool = False
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.name
 
 
@@ -153,7 +156,7 @@ class GraphBuilder:
         """Call layers one after another, in every step where there is a `wrapper`."""
         for layer in layers:
             if isinstance(layer, ModelValue):
-                x = self._through(layer, x, wrapper)
+                x = next(iter(self.call_model(layer, [] if x is None else [x], wrapper)), None)
             elif isinstance(layer, Node):
                 each = layer if wrapper is None else over_time(layer, wrapper)
                 x = self.apply(each, [] if x is None else [x], {}, each.line)
@@ -168,28 +171,23 @@ class GraphBuilder:
                 x = self.add(Node("", str(layer), {}), [x])
         return x
 
-    def _through(
-        self, model: ModelValue, x: Tensor | None, wrapper: Mapping[str, Any] | None = None
-    ) -> Tensor | None:
-        """Call a model that is part of another one."""
+    def call_model(
+        self,
+        model: ModelValue,
+        given: Sequence[Tensor],
+        wrapper: Mapping[str, Any] | None = None,
+    ) -> list[Tensor]:
+        """The outputs of a model that is part of another one; without tensors, on its own Input."""
         model.is_part = True
         wrapper = model.wrapper if wrapper is None else wrapper
-        if model.layers is not None:
-            layers = model.layers
-            # Its own Input is what it is called on, or has the shape of a single step
-            if x is not None or wrapper is not None:
-                layers = [each for each in layers if getattr(each, "kind", "") != "InputLayer"]
-            return self.chain(layers, x, wrapper)
-        outputs = model.outputs if x is None else self._replay(model, [x], wrapper)
-        return next(iter(outputs), None)
-
-    def apply_model(self, model: ModelValue, given: Sequence[Tensor]) -> Tensor | list[Tensor]:
-        """Call a model on tensors; the result is a list where it has several outputs."""
-        if model.layers is not None:
-            return self._through(model, given[0])
-        model.is_part = True
-        outputs = self._replay(model, given, model.wrapper)
-        return outputs if len(outputs) > 1 else outputs[0]
+        if model.layers is None:
+            return self._replay(model, given, wrapper) if given else [*model.outputs]
+        layers = model.layers
+        # Its own Input is what it is called on, or has the shape of a single step
+        if given or wrapper is not None:
+            layers = [each for each in layers if getattr(each, "kind", "") != "InputLayer"]
+        end = self.chain(layers, next(iter(given), None), wrapper)
+        return [] if end is None else [end]
 
     def _replay(
         self, model: ModelValue, given: Sequence[Tensor], wrapper: Mapping[str, Any] | None

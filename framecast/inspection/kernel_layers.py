@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from framecast.inspection.layer_outcome import (
+    SIDES,
     Arguments,
     Frame,
-    KernelWindow,
     LayerMistakeError,
     LayerOutcome,
     Problem,
@@ -37,10 +37,6 @@ def geometry_of(kind: str, arguments: Arguments, kernel: str = "kernel_size") ->
     )
 
 
-# Names of the axes of a frame
-_SIDES = {1: ("steps",), 2: ("rows", "columns"), 3: ("depth", "rows", "columns")}
-
-
 def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict[str, Any]]:
     """Sizes after a kernel, and the fields of the LayerOutcome that explain them."""
     # valid: a kernel of d(k - 1) + 1 fits into L samples L - d(k - 1) times; same: L times
@@ -52,10 +48,10 @@ def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict
         raise LayerMistakeError(
             f"collapses to nothing: its kernel covers {covered} and its input is {given}",
             f"give it {covered} or more, set padding='same', or use a smaller kernel",
-            window=KernelWindow(geometry.spans, geometry.strides),
+            kernel=geometry,
         )
     # Shown by --verbose, so that a size can be checked by hand
-    names = _SIDES[len(sides)]
+    names = SIDES[len(sides)]
     formulas = tuple(
         f"{name}: {_formula(*axis)} = {side}"
         for name, axis, side in zip(names, axes, sides, strict=True)
@@ -74,7 +70,7 @@ def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict
         "padding": padding,
         "formulas": formulas,
         "warnings": warnings,
-        "window": KernelWindow(geometry.spans, geometry.strides),
+        "kernel": geometry,
     }
 
 
@@ -87,7 +83,7 @@ def _formula(size: Size, lost: int, stride: int) -> str:
 
 def _by_axes(found: Sequence[Any]) -> Iterator[tuple[Any, str]]:
     """Each finding but None once, with the names of all axes that have it."""
-    names = _SIDES[len(found)]
+    names = SIDES[len(found)]
     for each in dict.fromkeys(found):
         alike = (name for name, other in zip(names, found, strict=True) if other == each)
         if each is not None:
@@ -276,7 +272,7 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     if arguments.get("layer_norm"):
         weights |= {"input_gain": (gates,), "recurrent_gain": (gates,)}
         weights |= {"cell_gain": (filters,), "cell_shift": (filters,)}
-    details["window"] = KernelWindow(geometry.spans, geometry.strides, state_kernel)
+    details["state_kernel"] = state_kernel
     # A fused sequence skips the convolution of the first step's state, which is zeros
     later = steps - 1 if is_fused(arguments) else steps
     macs = product(sides) * (steps * product(kernel) + later * product(recurrent))

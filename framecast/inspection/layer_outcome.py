@@ -8,7 +8,7 @@ from typing import Any
 from framecast.inspection.sizes import Shape, Size, Symbol, is_none, product
 from framecast.inspection.sizes import show_shape as show
 from framecast.nn.convlstm.argument_checks import to_data_format
-from framecast.nn.shapes import to_count
+from framecast.nn.shapes import ConvGeometry, to_count
 
 Arguments = dict[str, Any]
 WeightShapes = tuple[tuple[str, Shape], ...]
@@ -17,15 +17,15 @@ WeightShapes = tuple[tuple[str, Shape], ...]
 class LayerMistakeError(Exception):
     """An input that a layer cannot work with: what happens and why, and the change that fixes it.
 
-    `wanted_rank` is the number of axes the layer needs if it gets another one, `window` its kernel
-    if that is larger than its input.
+    `wanted_rank` is the number of axes the layer needs if it gets another one, `kernel` its own if
+    that is larger than its input.
     """
 
     def __init__(
-        self, what: str, change: str, *, wanted_rank: int = 0, window: KernelWindow | None = None
+        self, what: str, change: str, *, wanted_rank: int = 0, kernel: ConvGeometry | None = None
     ) -> None:
         super().__init__(what)
-        self.what, self.change, self.wanted_rank, self.window = what, change, wanted_rank, window
+        self.what, self.change, self.wanted_rank, self.kernel = what, change, wanted_rank, kernel
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,12 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class KernelWindow:
-    """A kernel that moves over the axes of a frame, by which the receptive field grows.
-
-    `spans` are the pixels that it covers, dilation included; `recurrent` is the kernel of a state.
-    """
-
-    spans: tuple[int, ...]
-    strides: tuple[int, ...]
-    recurrent: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
 class LayerOutcome:
     """The result of a layer: `outputs`, its `weights`, of which `frozen` elements are not trained.
 
-    `macs` are the multiply-adds of one sample; `padding` and `formulas` explain the sizes.
+    `macs` are the multiply-adds of one sample; `padding` and `formulas` explain the sizes. The
+    receptive field grows by the `kernel` that moves over a frame, and in each step by the
+    `state_kernel`.
     """
 
     outputs: tuple[Shape, ...]
@@ -71,7 +61,8 @@ class LayerOutcome:
     macs: Size = 0
     padding: str = ""
     formulas: tuple[str, ...] = ()
-    window: KernelWindow | None = None
+    kernel: ConvGeometry | None = None
+    state_kernel: tuple[int, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -84,31 +75,29 @@ def rank_of(kind: str) -> int:
     return next((int(letter) for letter in kind if letter in "123"), 0)
 
 
-def wanted_axes(kind: str, arguments: Arguments) -> int:
-    """How many axes a layer's input needs, the batch included; 0 if any number will do."""
+def axes_of(kind: str, arguments: Arguments) -> tuple[str, ...]:
+    """Names of the axes of a layer's input, the batch first; none if any number will do."""
     # Of a wrapper they follow from the layer inside, which is `...` where none was given
     if isinstance(inner := arguments.get("layer"), tuple):
-        axes = wanted_axes(*inner)
-        return axes + 1 if kind == "TimeDistributed" and axes else axes
-    if kind.startswith("ConvLSTM"):
-        return rank_of(kind) + 3
-    if kind in ("LSTM", "GRU", "SimpleRNN", "SpatialDropout1D"):
-        return 3
+        axes = axes_of(*inner)
+        return ("batch", "time", *axes[1:]) if axes and kind == "TimeDistributed" else axes
+    if kind in GATES:
+        return ("batch", "time", "features")
     if kind == "RepeatVector":
-        return 2
-    return rank_of(kind) + 2 if rank_of(kind) else 0
+        return ("batch", "features")
+    time = ("time",) if kind.startswith("ConvLSTM") else ()
+    return ("batch", *time, *SIDES[rank_of(kind)], "channels") if rank_of(kind) else ()
 
 
 def check_axes(kind: str, arguments: Arguments, shape: Shape) -> None:
     """Refuse the wrong number of axes, and an order of axes that does not exist."""
     to_data_format(arguments.get("data_format"))
-    wanted = wanted_axes(kind, arguments)
-    if wanted and len(shape) != wanted:
-        axes = _AXES.get(kind) or _AXES[f"{wanted - 2}D"]
+    axes = axes_of(kind, arguments)
+    if axes and len(shape) != len(axes):
         raise LayerMistakeError(
-            f"needs {wanted} axes, {axes}, and gets {len(shape)}: {show(shape)}",
+            f"needs {len(axes)} axes, ({', '.join(axes)}), and gets {len(shape)}: {show(shape)}",
             "give it such a tensor",
-            wanted_rank=wanted,
+            wanted_rank=len(axes),
         )
 
 
@@ -158,14 +147,5 @@ def count_of(arguments: Arguments, name: str = "filters") -> Size:
 # Matrices that a recurrent layer has side by side in one kernel
 GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
 
-# Axes of a layer's input in Keras' order
-_AXES = {
-    "1D": "(batch, steps, channels)",
-    "2D": "(batch, rows, columns, channels)",
-    "3D": "(batch, depth, rows, columns, channels)",
-    "0D": "(batch, features)",
-    **dict.fromkeys(GATES, "(batch, time, features)"),
-    "ConvLSTM1D": "(batch, time, steps, channels)",
-    "ConvLSTM2D": "(batch, time, rows, columns, channels)",
-    "ConvLSTM3D": "(batch, time, depth, rows, columns, channels)",
-}
+# Names of the axes of a frame
+SIDES = {1: ("steps",), 2: ("rows", "columns"), 3: ("depth", "rows", "columns")}

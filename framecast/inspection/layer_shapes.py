@@ -17,11 +17,11 @@ from framecast.inspection.layer_outcome import (
     Arguments,
     LayerMistakeError,
     LayerOutcome,
+    axes_of,
     bias_of,
     check_axes,
     count_of,
     known_channels,
-    wanted_axes,
 )
 from framecast.inspection.model_graph import Node
 from framecast.inspection.sizes import Shape, Size, Symbol, is_known, is_none, product, quotient
@@ -224,7 +224,7 @@ def _time_distributed(kind: str, arguments: Arguments, shape: Shape) -> LayerOut
             f"needs a time axis, 3 axes or more, and gets {show(shape)}",
             "drop TimeDistributed, or set return_sequences=True in the layer before",
         )
-    wanted = wanted_axes(inner_kind, inner_arguments)
+    wanted = len(axes_of(inner_kind, inner_arguments))
     if wanted and len(shape) != wanted + 1:
         raise LayerMistakeError(
             f"applies {inner_kind} to each time step, {wanted} axes, so it needs {wanted + 1}, "

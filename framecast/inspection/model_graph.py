@@ -7,20 +7,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from framecast.inspection.keras_signatures import MERGES
-from framecast.inspection.layer_outcome import GATES, Problem, wanted_axes
+from framecast.inspection.layer_outcome import GATES, Problem, axes_of
 from framecast.inspection.sizes import Size, Symbol
 from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tensor:
     """An output of a node: the node's number and which of its outputs; None for all it returns."""
 
     node: int
     index: int | None = None
 
+    def __repr__(self) -> str:
+        return "a tensor"
 
-@dataclass
+
+@dataclass(repr=False)
 class Node:
     """A layer in a model: its kind and arguments, the tensors it reads, its line of code.
 
@@ -36,12 +39,15 @@ class Node:
     states: tuple[Tensor, ...] = ()
     line: int | None = None
     problems: tuple[Problem, ...] = ()
-    identity: object = field(default_factory=object, repr=False, compare=False)
+    identity: object = field(default_factory=object, compare=False)
+
+    def __repr__(self) -> str:
+        return self.name or self.kind
 
     @property
     def wanted_axes(self) -> int:
         """Axes that the input needs, the batch included; 0 if any number will do."""
-        return wanted_axes(self.kind, self.arguments)
+        return len(axes_of(self.kind, self.arguments))
 
     @property
     def inner_kind(self) -> str:
@@ -101,13 +107,13 @@ class Graph:
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OpenAxes:
     """An unknown number of unknown sizes in a shape: `*x_train.shape[2:]`."""
 
     text: str
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"*{self.text}"
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 
 from framecast.inspection.keras_signatures import NEUTRAL
 from framecast.inspection.layer_outcome import (
-    KernelWindow,
     LayerMistakeError,
     LayerOutcome,
     Problem,
@@ -19,6 +18,7 @@ from framecast.inspection.model_graph import RECURRENT, Node, state_count
 from framecast.inspection.model_report import LayerLine
 from framecast.inspection.sizes import Shape, Symbol, is_known, is_none
 from framecast.inspection.sizes import show_shape as show
+from framecast.nn.shapes import ConvGeometry
 from framecast.runtime.text import counted
 
 # Frames have at most this many channels: grey, grey and alpha, RGB, RGB and alpha
@@ -46,7 +46,7 @@ def remedy(
     if mistake.wanted_rank and len(shapes) == 1:
         return _axes_remedy(nodes, lines, number, shapes[0], mistake.wanted_rank)
     change = mistake.change
-    if mistake.window and (smallest := _smallest_input(nodes, lines, number, mistake.window)):
+    if mistake.kernel and (smallest := _smallest_input(nodes, lines, number, mistake.kernel)):
         change = (
             f"feed frames of {smallest} or larger, set padding='same' in {place(node)}, or use "
             "a smaller kernel"
@@ -138,24 +138,25 @@ def returns_sequences(node: Node) -> bool:
 
 
 def _smallest_input(
-    nodes: Sequence[Node], lines: Sequence[LayerLine], number: int, window: KernelWindow
+    nodes: Sequence[Node], lines: Sequence[LayerLine], number: int, kernel: ConvGeometry
 ) -> str | None:
     """The smallest input, `13 x 13`, for which this layer and all before it return something.
 
     None if layers before it change sizes in other ways than kernels do.
     """
-    needed = window.spans
-    for before in _before(nodes, number):
-        node, outcome = nodes[before], lines[before].outcome
-        if outcome is None or outcome.window is None:
+    needed = kernel.spans
+    for each in _before(nodes, number):
+        node, outcome = nodes[each], lines[each].outcome
+        if outcome is None or outcome.kernel is None:
             resizes = rank_of(node.inner_kind) and "Dropout" not in node.inner_kind
             if resizes or node.moves_pixels:
                 return None
             continue
-        if len(outcome.window.spans) != len(needed):
+        before = outcome.kernel
+        if len(before.spans) != len(needed):
             return None
-        spans = outcome.window.spans if outcome.padding == "valid" else (1,) * len(needed)
-        axes = zip(needed, outcome.window.strides, spans, strict=True)
+        spans = before.spans if before.padding == "valid" else (1,) * len(needed)
+        axes = zip(needed, before.strides, spans, strict=True)
         # n outputs need (n - 1) strides and one kernel
         needed = tuple((count - 1) * stride + span for count, stride, span in axes)
     return " x ".join(map(str, needed))

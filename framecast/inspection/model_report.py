@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framecast.inspection.layer_outcome import KernelWindow, LayerOutcome, Problem
+from framecast.inspection.layer_outcome import LayerOutcome, Problem
 from framecast.inspection.model_graph import Node
 from framecast.inspection.sizes import Shape, Size
 from framecast.nn.shapes import FLOAT_BYTES
@@ -36,12 +36,12 @@ class View:
         fields = ([getattr(view, name) for view in known] for name in ("sees", "reaches", "apart"))
         return cls(*(tuple(map(max, *each, each[0])) for each in fields))
 
-    def through(self, window: KernelWindow) -> View:
-        """The field after one more layer; of a window over more axes the last ones count."""
+    def through(self, outcome: LayerOutcome) -> View:
+        """The field after one more layer with a kernel; of more axes the last ones count."""
         # A Conv3D after ConvLSTM2D slides over time first: rows and columns are the last two
         rank = len(self.sees)
-        spans, strides = window.spans[-rank:], window.strides[-rank:]
-        kernel = window.recurrent[-rank:] or (1,) * rank
+        spans, strides = outcome.kernel.spans[-rank:], outcome.kernel.strides[-rank:]
+        kernel = outcome.state_kernel[-rank:] or (1,) * rank
         # Steps between neighbours multiply, fields grow by (kernel - 1) steps
         apart = tuple(step * stride for step, stride in zip(self.apart, strides, strict=True))
         return View(

@@ -246,7 +246,8 @@ def _value(layer: dict[str, Any], build: GraphBuilder) -> Node | ModelValue:
 def _called(build: GraphBuilder, value: Node | ModelValue, inputs: list[Tensor]) -> Any:
     """One call of a layer or model: a tensor, or the list of those that a model returns."""
     if isinstance(value, ModelValue):
-        return build.apply_model(value, inputs)
+        outputs = build.call_model(value, inputs)
+        return outputs if len(outputs) > 1 else outputs[0]
     # An operation with a number, such as x * 2, keeps the shape
     if value.kind in MERGES and len(inputs) == 1:
         value = replace(value, kind="Identity", arguments={})

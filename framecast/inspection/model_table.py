@@ -57,7 +57,7 @@ def _cells(line: LayerLine) -> tuple[str, ...]:
     node = line.node
     name = node.name if node.kind in ("", "InputLayer") else _with_kind(node.name, node.kind)
     sees = ""
-    if line.view and line.outcome and (line.outcome.window or line.view.sees):
+    if line.view and line.outcome and (line.outcome.kernel or line.view.sees):
         sees = " x ".join(map(str, line.view.sees))
         if any(line.view.reaches):
             sees += f", +{' x '.join(map(str, line.view.reaches))} per earlier frame"

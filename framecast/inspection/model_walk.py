@@ -189,15 +189,15 @@ class _Walk:
         if outcome is None or node.moves_pixels:
             return None
         # Dropout, normalisation and other layers without a kernel see one pixel
-        if outcome.window is None:
+        if outcome.kernel is None:
             return before
         # The first kernel decides how many sides a frame has: a view starts from a single pixel
-        rank = len(outcome.window.spans)
+        rank = len(outcome.kernel.spans)
         if before is None:
             if node.inputs and self.lines[node.inputs[0].node].node.kind != "InputLayer":
                 return None
             before = View((1,) * rank, (0,) * rank, (1,) * rank)
-        return before.through(outcome.window) if len(before.sees) <= rank else None
+        return before.through(outcome) if len(before.sees) <= rank else None
 
 
 def _open_shape(given: Sequence[Any], wanted: int) -> Shape:

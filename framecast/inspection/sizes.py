@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Symbol:
     """scale * base + offset with an unknown base, simplified as far as is easy to read.
 
@@ -20,7 +20,7 @@ class Symbol:
     offset: int = 0
     is_none: bool = field(default=False, compare=False)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         text = self.base if self.scale == 1 else f"{self.scale}*{_grouped(self.base)}"
         sign = "+" if self.offset > 0 else "-"
         return f"{text} {sign} {abs(self.offset)}" if self.offset else text
@@ -36,7 +36,10 @@ class Symbol:
         return Symbol(" + ".join(parts), 1, offset, is_none)
 
     def __sub__(self, other: Size) -> Size:
-        return self + other * -1
+        return self + -other
+
+    def __neg__(self) -> Size:
+        return self * -1
 
     def __mul__(self, other: Size) -> Size:
         if isinstance(other, int):

@@ -285,7 +285,9 @@ def test_functions_see_the_names_where_they_were_written(code):
         "math.ceil(7.5)", "math.prod((2, 4))", "2 ** int(math.log2(9))",
         "({'a': 3} | {'a': 8})['a']", "sorted([8, 3])[1]", "8 if any([0, width]) else 3",
         "8 if 'b' not in 'a' and 3 in (3, 4) else 3",
-        "int(8.5)", "8 if width == 4 and given is None else 3", "(*[3], 8)[1]",
+        "int(8.5)", "8 if width == 4 and given is None else 3", "(*[3], 8)[1]", "+8", "round(8.4)",
+        "[n for n, _ in enumerate((3, 5), start=7)][1]", "sorted([3, 8], reverse=True)[0]",
+        "min([], default=8)", "{'conv_8': 8}['conv_%d' % (2 * width)]",
     ],
 )  # fmt: skip
 def test_expressions_have_the_values_that_python_gives_them(filters):
@@ -386,11 +388,29 @@ def test_functions_classes_and_comprehensions_are_followed(code):
     assert not report.notes and report.works
 
 
-@pytest.mark.parametrize("layer", ["layers[0]", "get_layer('a')", "get_layer(index=0)"])
-def test_a_model_may_begin_with_a_part_of_another(layer):
+def test_an_object_whose_method_is_called_is_made_once():
+    report = look("""
+        class Encoder:
+            def __init__(self, x):
+                self.x = Conv2D(8, 2)(x)
+            def deepen(self):
+                return Conv2D(3, 2)(self.x)
+        x = Encoder(Input((20, 30, 1))).deepen()
+    """)
+    assert [line.output[1:] for line in report.lines] == [(20, 30, 1), (19, 29, 8), (18, 28, 3)]
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["layers[0].output", "get_layer('a').output", "get_layer(index=0).output", "outputs[1]"],
+)
+def test_a_model_may_begin_with_a_part_of_another(part):
     report = look(f"""
         base = Sequential([Input((20, 30, 1)), Conv2D(8, 3, name='a'), Conv2D(9, 3)])
-        x = ReLU()(ReLU()(base.{layer}.output))
+        if {"outputs" in part}:
+            given = Input((20, 30, 1))
+            base = Model(given, [ReLU()(given), Conv2D(8, 3)(given)])
+        x = ReLU()(ReLU()(base.{part}))
         model = Model(base.inputs, Conv2D(2, 1)(x))
     """)
     assert report.output[1:] == (18, 28, 2)
@@ -887,6 +907,12 @@ def test_numbers_and_loops_that_would_take_forever_are_cut_short():
         text = "long"
         for i in range(400):
             text = f"{text}{text}"
+            text = "%s%s" % (text, text)
+        "%9999999999d" % 3
+        round(5, -10 ** 18)
+        side = 3
+        for i in range(40):
+            side = side ** 60
     """)
     assert len(report.lines) <= 502
     assert "is followed for 500 turns" in " ".join(report.notes)
