@@ -5,7 +5,7 @@ python -m tests.benchmarks.contest radar/ --scale "-10..60 dBZ" --threshold "20 
 
 A model is trained on the first 70 % of all clips and scored on windows whose targets lie in the
 last 30 %; with --each every clip has its own model. The pretrained model is scored, too: what
-training adds to it.
+training adds to it. With a scale in dBZ and pysteps installed, so is its S-PROG.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from framecast.cli.progress import Display
+from framecast.config.brightness_scale import read_scale
 from framecast.config.loading import load_config
 from framecast.errors import SourceError
 from framecast.evaluation.evaluate import evaluate_task
@@ -36,6 +37,7 @@ from framecast.video.readers.base import Color
 from framecast.video.readers.open import open_sources
 
 from .shared.output import command_line, count, run, table, write_json
+from .shared.pysteps_methods import pysteps_methods
 from .shared.scenes import CONTEXT, HORIZON
 
 TRAINING_SHARE = 0.7
@@ -68,6 +70,8 @@ def benchmark(options: argparse.Namespace) -> None:
     baselines = dict(BASELINES)
     if not options.model:
         baselines["pretrained"] = load_forecaster("pretrained").extrapolate
+    if options.scale:
+        baselines |= pysteps_methods(read_scale(options.scale))
     size = parse_size(options.size, "--size: expected HEIGHTxWIDTH") if options.size else None
     metrics = ["mse", f"csi {options.threshold}"] if options.threshold else ["mse"]
     record, rows, summaries = [], [], []

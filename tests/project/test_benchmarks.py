@@ -13,9 +13,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from framecast.cli.main import main
-from framecast.errors import SourceError
+from framecast.config.brightness_scale import read_scale
+from framecast.errors import SourceError, UsageError
 from framecast.evaluation.report import MODEL
 from framecast.prediction.baselines import BASELINES
 from framecast.video.readers.open import open_source
@@ -23,11 +25,13 @@ from tests.benchmarks import contest, moving_mnist, networks
 from tests.benchmarks.contest import read_clips
 from tests.benchmarks.layer import LAYERS, LOOP, OURS, interleaved, ratios, time_table
 from tests.benchmarks.moving_mnist import read_digits, sequences, trajectories
+from tests.benchmarks.shared import pysteps_methods as methods
 from tests.benchmarks.shared.output import count
 from tests.support.media import smooth_clip, write_folder, write_video
 
 ROOT = Path(__file__).parents[2]
 FRAMES, H, W = 60, 17, 26
+SCALE = read_scale("-10..60 dBZ")
 RADAR = ["--scale=-10..60 dBZ", "--threshold=20 dBZ"]
 SMALL = ["--set=model.filters=[3]", "--set=model.patch=4", "--set=train.epochs=1"]
 SMALL += ["--set=train.steps_per_epoch=1", "--set=train.batch_size=2", "--set=train.device=cpu"]
@@ -93,7 +97,35 @@ def test_clips_that_cannot_be_scored_are_refused_in_one_line(tmp_path, monkeypat
     assert said.count("\n") == 1
 
 
+def test_a_nowcast_is_asked_in_dbz_and_unknown_pixels_have_no_echo():
+    context_BTCHW = torch.rand(2, 5, 1, 7, 8, generator=torch.Generator().manual_seed(0))
+    asked = []
+
+    def nowcast(dbz_THW, horizon):
+        asked.append(dbz_THW)
+        future_THW = np.stack([dbz_THW[-1] + 7 * lead for lead in range(horizon)])
+        future_THW[1, 2, 3] = np.nan
+        return future_THW
+
+    frames = list(methods.as_predictor(nowcast, SCALE)(context_BTCHW, 3))
+    assert [tuple(frame.shape) for frame in frames] == [(2, 1, 7, 8)] * 3
+    last_BCHW = context_BTCHW[:, -1]
+    np.testing.assert_allclose(asked[1], 70 * context_BTCHW[1, :, 0].double() - 10)
+    torch.testing.assert_close(frames[0], last_BCHW)
+    expected_BCHW = (last_BCHW + 0.1).clamp(max=1)
+    expected_BCHW[:, :, 2, 3] = 0
+    torch.testing.assert_close(frames[1], expected_BCHW)
+
+
+def test_missing_pysteps_is_left_out_and_it_needs_dbz(monkeypatch):
+    monkeypatch.setattr(methods, "find_spec", lambda name: None)
+    assert methods.pysteps_methods(SCALE) == {}
+    with pytest.raises(UsageError, match="need pixels in dBZ, the scale is in mm/h"):
+        methods.pysteps_methods(read_scale("0.1..100 mm/h log"))
+
+
 def test_radar_trains_and_scores_what_plain_numpy_says(events, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(methods, "find_spec", lambda name: None)
     flags = ["--windows=3", "--minutes=1", "--output", tmp_path, *SMALL]
     call(contest, monkeypatch, events, *RADAR, *flags)
     north, south = json.loads((tmp_path / "contest.json").read_text())["clips"]
