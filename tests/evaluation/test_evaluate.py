@@ -30,7 +30,7 @@ from framecast.prediction.checkpoint import save_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster, load_forecaster
 from framecast.prediction.predict_clip import open_clip
 from framecast.prediction.request import PredictionRequest
-from framecast.video.readers.base import FrameSource, SourceInfo
+from framecast.video.readers.base import FrameSource, ReadOptions, SourceInfo
 from framecast.video.readers.open import open_source, open_sources
 from framecast.video.value_range import full_range
 from tests.support.models import random_checkpoint
@@ -49,6 +49,7 @@ class NumberedSource(FrameSource):
     """Frames that hold their number; counts what is decoded and how many are alive at once."""
 
     def __init__(self, frames, height=6, width=9):
+        super().__init__(Path("numbered"), ReadOptions())
         self.info = SourceInfo(
             path=Path("numbered"),
             kind="array",

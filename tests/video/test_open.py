@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image
 
 from framecast.errors import SourceError, UsageError
@@ -208,26 +209,47 @@ def test_an_heic_picture_is_named_whatever_it_is_called(tmp_path):
     assert "it is an HEIC picture, whatever its name; convert it" in problem(tmp_path)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+# By EXIF's orientation, which TIFF has, too.
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("depth", [8, 16])
 def test_cameras_say_which_side_is_up(tmp_path, clip, orientation, depth):
-    turned = {
-        1: lambda a: a,
-        2: lambda a: a[:, ::-1],
-        3: lambda a: a[::-1, ::-1],
-        4: lambda a: a[::-1],
-        5: lambda a: a.swapaxes(0, 1),
-        6: lambda a: np.rot90(a, -1),
-        7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-        8: lambda a: np.rot90(a, 1),
-    }[orientation]
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     stored = clip[0, :, :, 0] if depth == 8 else clip[0, :, :, 0].astype(np.uint16) * 257
+    expected = UPRIGHT[orientation](stored)
     Image.fromarray(stored).save(tmp_path / "0.png", exif=exif)
-    np.testing.assert_array_equal(read_all(open_source(tmp_path))[0, :, :, 0], turned(stored))
-    decoded = decode_image((tmp_path / "0.png").read_bytes())
-    np.testing.assert_array_equal(decoded[:, :, 0], turned(stored))
+    np.testing.assert_array_equal(read_all(open_source(tmp_path))[0, :, :, 0], expected)
+    decoded = decode_image((tmp_path / "0.png").read_bytes(), "0.png")
+    np.testing.assert_array_equal(decoded[:, :, 0], expected)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("depth", [8, 16])
+def test_tiffs_say_which_side_is_up(tmp_path, clip, orientation, depth, compression):
+    stored = clip if depth == 8 else clip.astype(np.uint16) * 257
+    options = {
+        "photometric": "rgb",
+        "compression": compression,
+        "extratags": [(ExifTags.Base.Orientation, "H", 1, orientation, False)],
+    }
+    tifffile.imwrite(tmp_path / "0.tif", stored[0], **options)
+    tifffile.imwrite(tmp_path / "stack.tif", stored, **options)
+    expected = [UPRIGHT[orientation](frame) for frame in stored]
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / "0.tif*")), expected[:1])
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / "stack.tif")), expected)
 
 
 @pytest.mark.parametrize(

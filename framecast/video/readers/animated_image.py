@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from framecast.errors import SourceError
 from framecast.video.readers.base import (
+    READ_ERRORS,
     TRANSPARENT_NOTE,
     CutShortError,
     FrameSource,
     ReadOptions,
-    SourceInfo,
     check_memory,
-    choose_channels,
-    kept_note,
     looks_grey,
     on_black,
+    reason,
 )
-from framecast.video.readers.image_file import READ_ERRORS, DamagedImageError, opened_image
+from framecast.video.readers.image_file import DamagedImageError, opened_image
 
 # What browsers make of delays of 10 ms and less, which early programs wrote for "fast".
 BROWSER_DELAY_MS = 100
 
-
 GIF_STARTS = (b"GIF87a", b"GIF89a")
-
-
-@dataclass(frozen=True)
-class _Contents:
-    """Delay of each frame and kind of pixels, found by decoding the whole file once."""
-
-    delays_ms: tuple[float, ...]
-    transparent: bool
-    grey: bool
-    problem: str
 
 
 class AnimatedSource(FrameSource):
@@ -51,77 +38,57 @@ class AnimatedSource(FrameSource):
         Raises SourceError when it is no image, CorruptSourceError when it is cut short and
         `keep_readable` is not set.
         """
-        self._path = path
+        super().__init__(path, options)
         try:
             with opened_image(path) as image:
-                format_name = image.format
-                height, width = image.height, image.width
-                check_memory(path, 4 * height * width)  # composed as RGBA
+                is_gif, size = image.format == "GIF", (image.height, image.width)
+                check_memory(path, 4 * image.height * image.width)  # composed as RGBA
         except DamagedImageError as error:
             with path.open("rb") as file:
                 if file.read(6) in GIF_STARTS:
                     raise CutShortError(path, 0, "the file ends in its header") from error
             found = str(error).removeprefix("it ")
             raise SourceError(f"{path}: {found}", remedy="check what the file is") from error
-        contents = _scan(path)
-        frames = len(contents.delays_ms)
-        if frames == 0 or (contents.problem and not options.keep_readable):
-            raise CutShortError(path, frames, contents.problem or "it holds no frame")
-        notes = []
-        if format_name == "GIF":
-            notes.append("palette pictures (GIF holds at most 256 colours a frame)")
-        if contents.problem:
-            notes.append(kept_note(path, frames, contents.problem))
-        if contents.transparent:
-            notes.append(TRANSPARENT_NOTE)
-        if contents.grey and options.color == "auto":
-            notes.append("read as grey, as all its frames are")
-        self.info = SourceInfo(
-            path=path,
-            kind="gif",
-            frames=frames,
-            height=height,
-            width=width,
-            channels=choose_channels(options.color, 1 if contents.grey else 3),
-            stored_channels=1 if contents.grey else 3,
-            fps=_frame_rate(contents.delays_ms, notes),
-            notes=tuple(notes),
-        )
-        self._settle_range(options.range)
+        if is_gif:
+            self._notes.append("palette pictures (GIF holds at most 256 colours a frame)")
+        delays_ms, transparent, grey = self._scan()
+        if transparent:
+            self._notes.append(TRANSPARENT_NOTE)
+        if grey and options.color == "auto":
+            self._notes.append("read as grey, as all its frames are")
+        fps = _frame_rate(delays_ms, self._notes)
+        self._describe("gif", len(delays_ms), (*size, 1 if grey else 3), np.uint8, fps=fps)
+        self._settle_range()
+
+    def _scan(self) -> tuple[list[float], bool, bool]:
+        """The delays of the readable frames, whether one is transparent, whether all are grey."""
+        delays_ms: list[float] = []
+        transparent, grey, problem = False, True, ""
+        try:
+            for pixels, delay in _composed(self._path):
+                delays_ms.append(delay if delay > 10 else BROWSER_DELAY_MS)
+                transparent = transparent or bool((pixels[:, :, 3] < 255).any())
+                grey = grey and looks_grey(on_black(pixels))
+        except READ_ERRORS as error:
+            problem = reason(error)
+        problem = _missing_end(self._path) or problem
+        self._leave_out(len(delays_ms), problem or ("" if delays_ms else "it holds no frame"))
+        return delays_ms, transparent, grey
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
-        number = numbers.start
-        try:
-            for number, (pixels, _) in enumerate(_composed(self._path)):
-                if number in numbers:
-                    yield on_black(pixels)
-                if number == numbers[-1]:
-                    return
-        except READ_ERRORS as error:
-            raise CutShortError(self._path, number + 1, str(error)) from error
+        for number, (pixels, _) in enumerate(_composed(self._path)):
+            if number in numbers:
+                yield on_black(pixels)
+            if number == numbers[-1]:
+                return
 
 
 def _composed(path: Path) -> Iterator[tuple[np.ndarray, float]]:
     """Yield each frame as RGBA (H, W, 4) with its delay in milliseconds."""
-    import imageio.v3 as iio  # noqa: PLC0415  (other sources need not wait for it)
-
-    with iio.imopen(path, "r", plugin="pillow") as file:
-        # Not by file.read(index=...), which takes the first palette's transparent index for all.
-        for number, pixels in enumerate(file.iter(mode="RGBA")):
-            yield pixels, float(file.metadata(index=number).get("duration") or 0)
-
-
-def _scan(path: Path) -> _Contents:
-    delays: list[float] = []
-    transparent, grey, problem = False, True, ""
-    try:
-        for pixels, delay in _composed(path):
-            delays.append(delay if delay > 10 else BROWSER_DELAY_MS)
-            transparent = transparent or bool((pixels[:, :, 3] < 255).any())
-            grey = grey and looks_grey(on_black(pixels))
-    except READ_ERRORS as error:
-        problem = _missing_end(path) or str(error).rstrip(".") or "its data are damaged"
-    return _Contents(tuple(delays), transparent, grey, problem or _missing_end(path))
+    with Image.open(path) as image:
+        for frame in ImageSequence.Iterator(image):
+            # Decoded first: of a WebP the delay is known only then.
+            yield np.array(frame.convert("RGBA")), float(frame.info.get("duration") or 0)
 
 
 def _missing_end(path: Path) -> str:
@@ -136,15 +103,15 @@ def _missing_end(path: Path) -> str:
 def count_pictures(path: Path) -> int:
     """Number of pictures in an image file; 1 if it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             # The first picture of an APNG may be for programs that know no animations.
             spare = bool(getattr(image, "default_image", False))
             return int(getattr(image, "n_frames", 1)) - spare
-    except READ_ERRORS:
+    except (DamagedImageError, SourceError):
         return 1
 
 
-def _frame_rate(delays_ms: tuple[float, ...], notes: list[str]) -> float:
+def _frame_rate(delays_ms: list[float], notes: list[str]) -> float:
     """Return the frames per second of the most common delay."""
     usual = statistics.median_low(delays_ms)  # one that occurs, not a mean of two
     if len(set(delays_ms)) > 1:

@@ -11,25 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from framecast.errors import InputError, SourceError, UsageError
-from framecast.runtime.text import counted
+from framecast.errors import SourceError, UsageError
 from framecast.video.readers.array_axes import Layout, given_axes, inferred_axes
 from framecast.video.readers.base import (
     TRANSPARENT_NOTE,
-    CutShortError,
     FrameSource,
     ReadOptions,
-    SourceInfo,
-    check_finite,
     check_frames,
     check_memory,
-    choose_channels,
-    kept_note,
+    explained,
     on_black,
-    readable_start,
 )
-from framecast.video.readers.stored_arrays import READ_ERRORS, StoredArray, find_arrays
-from framecast.video.value_range import full_range
+from framecast.video.readers.stored_arrays import StoredArray, find_arrays
 
 
 class ArraySource(FrameSource):
@@ -43,9 +36,8 @@ class ArraySource(FrameSource):
         Raises SourceError for another layout or type, UsageError for axes that do not fit,
         CorruptSourceError for a file cut short.
         """
-        self._path = path
-        notes: list[str] = []
-        self._arrays = find_arrays(path, options.variable, notes)
+        super().__init__(path, options)
+        self._arrays = find_arrays(path, options.variable, self._notes)
         packing = self._arrays[0].packing
         self._has_missing = packing is not None and bool(packing.missing)
         self._layouts = [_layout(array, options.axes) for array in self._arrays]
@@ -54,34 +46,26 @@ class ArraySource(FrameSource):
             check_memory(path, frame * array.dtype.itemsize)
         lengths = [layout.size("N") * layout.size("T") for layout in self._layouts]
         self._starts = np.cumsum([0, *lengths])
-        frames = self._held(options.keep_readable, notes)
-        check_frames(path, frames)  # HDF5 stores nothing of what nobody has written
-        if options.keep_readable:
-            frames, problem = readable_start(self._decode(range(frames)))
-            if problem:
-                notes.append(kept_note(path, frames, problem))
-        first = self._layouts[0]
+        held = self._held()
+        check_frames(path, held)  # HDF5 stores nothing of what nobody has written
+        frames = self._readable(int(self._starts[-1]), held)
         breaks = [
             int(start) + clip * layout.size("T")
             for start, layout in zip(self._starts[:-1], self._layouts, strict=True)
             for clip in range(layout.size("N"))
         ]
-        notes += _layout_notes(self._arrays, self._layouts)
-        if first.size("C") == 4:
-            notes.append(TRANSPARENT_NOTE)
-        self.info = SourceInfo(
-            path=path,
-            kind="array",
-            frames=frames,
-            height=first.size("H"),
-            width=first.size("W"),
-            channels=choose_channels(options.color, 1 if first.size("C") == 1 else 3),
-            stored_channels=1 if first.size("C") == 1 else 3,
-            values=full_range(self._arrays[0].dtype),
+        self._notes += _layout_notes(self._arrays, self._layouts)
+        height, width, channels = (self._layouts[0].size(axis) for axis in "HWC")
+        if channels == 4:
+            self._notes.append(TRANSPARENT_NOTE)
+        self._describe(
+            "array",
+            frames,
+            (height, width, min(channels, 3)),
+            self._arrays[0].dtype,
             breaks=tuple(start for start in breaks if 0 < start < frames),
-            notes=tuple(notes),
         )
-        self._settle_range(options.range)
+        self._settle_range()
 
     def _shown(self, frame: np.ndarray) -> np.ndarray:
         if not self._has_missing or not np.isnan(frame).any():
@@ -93,42 +77,28 @@ class ArraySource(FrameSource):
         return np.nan_to_num(frame, nan=self.info.values.low)
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
-        number = numbers.start
-        try:
-            with ExitStack() as stack:
-                opened: dict[int, Any] = {}
-                for number in numbers:
-                    index = int(np.searchsorted(self._starts, number, side="right")) - 1
-                    if index not in opened:
-                        opened[index] = self._arrays[index].open(stack)
-                    layout = self._layouts[index]
-                    clip, time = divmod(number - int(self._starts[index]), layout.size("T"))
-                    frame = layout.take(opened[index], clip, time)
-                    frame = frame.astype(frame.dtype.newbyteorder("="), copy=False)
-                    if not self._has_missing:
-                        check_finite(self._path, number, frame)
-                    yield on_black(frame) if frame.shape[2] == 4 else frame
-        except InputError:  # has its own words
-            raise
-        except READ_ERRORS as error:
-            raise CutShortError(self._path, number, str(error)) from error
+        with ExitStack() as stack:
+            opened: dict[int, Any] = {}
+            for number in numbers:
+                index = int(np.searchsorted(self._starts, number, side="right")) - 1
+                if index not in opened:
+                    opened[index] = self._arrays[index].open(stack)
+                layout = self._layouts[index]
+                clip, time = divmod(number - int(self._starts[index]), layout.size("T"))
+                frame = layout.take(opened[index], clip, time)
+                frame = frame.astype(frame.dtype.newbyteorder("="), copy=False)
+                yield on_black(frame) if frame.shape[2] == 4 else frame
 
-    def _held(self, keep_readable: bool, notes: list[str]) -> int:
-        """Frames that the file holds; CutShortError when it announces more, unless they may go."""
-        announced = int(self._starts[-1])
+    def _held(self) -> int:
+        """Frames whose bytes the file holds."""
         array, layout = self._arrays[0], self._layouts[0]
         rows = array.rows_held()
         if rows == array.shape[0]:
-            return announced
+            return int(self._starts[-1])
         # Whole frames end where the bytes do only if clips or time are the first axis.
-        held = rows * (layout.size("T") if layout.axes[0] == "N" else 1)
-        held = held if layout.axes[0] == "N" or layout.size("N") == 1 else 0
-        if not (keep_readable and held):
-            raise CutShortError(
-                self._path, held, f"the file ends here, but announces {counted(announced, 'frame')}"
-            )
-        notes.append(kept_note(self._path, held, f"{announced} frames are announced"))
-        return held
+        if layout.axes[0] == "N":
+            return rows * layout.size("T")
+        return rows if layout.size("N") == 1 else 0
 
 
 def _layout(array: StoredArray, axes: str) -> Layout:
@@ -141,21 +111,18 @@ def _layout(array: StoredArray, axes: str) -> Layout:
             ) from error
     rest = (slice(None),) * (len(array.shape) - 2)
     opened: list[Any] = []  # most shapes tell their axes without a look inside
-    try:
-        with ExitStack() as stack:
+    remedy = "save frames as (T, H, W) or (T, H, W, C), or say what is what with --axes"
 
-            def look(at: tuple[int, int]) -> np.ndarray:
-                opened.extend([] if opened else [array.open(stack)])
-                return np.asarray(opened[0][(*at, *rest)])
+    def refused(error: Exception) -> SourceError:
+        return SourceError(f"{array.path}: {error}", remedy=remedy)
 
-            return Layout(inferred_axes(array.shape, look), array.shape)
-    except InputError:  # has its own words
-        raise
-    except READ_ERRORS as error:
-        raise SourceError(
-            f"{array.path}: {error}",
-            remedy="save frames as (T, H, W) or (T, H, W, C), or say what is what with --axes",
-        ) from error
+    with explained(array.path, refused), ExitStack() as stack:
+
+        def look(at: tuple[int, int]) -> np.ndarray:
+            opened.extend([] if opened else [array.open(stack)])
+            return np.asarray(opened[0][(*at, *rest)])
+
+        return Layout(inferred_axes(array.shape, look), array.shape)
 
 
 def _layout_notes(arrays: Sequence[StoredArray], layouts: Sequence[Layout]) -> Iterator[str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import statistics
+import struct
+import tokenize
 import warnings
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -18,9 +23,9 @@ from typing import Any, Literal
 import numpy as np
 
 from framecast.config.argument_types import check_fields
-from framecast.errors import CorruptSourceError, SourceError
+from framecast.errors import CorruptSourceError, InputError, SourceError
 from framecast.runtime.memory import machine_memory
-from framecast.runtime.text import show_bytes
+from framecast.runtime.text import counted, show_bytes
 from framecast.video.pixels import convert_color
 from framecast.video.value_range import ValueRange, full_range, guess_range, is_visible, read_range
 
@@ -35,6 +40,13 @@ Color = Literal["auto", "gray", "rgb"]
 # Frames, evenly spread, whose values tell the range of a clip; of files that need no decoding all
 # frames, up to this many bytes.
 RANGE_PROBES, PROBED_BYTES = 64, 2**28
+
+# Exceptions of Pillow, tifffile, NumPy, zipfile and h5py, depending on where a file is broken.
+READ_ERRORS = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, RuntimeError, struct.error, zlib.error, lzma.LZMAError),
+    *(zipfile.BadZipFile, tokenize.TokenError),
+)
 
 
 @dataclass(frozen=True)
@@ -116,11 +128,17 @@ class FrameSource(ABC):
     info: SourceInfo
     _stated: StatedRange | None = None
     _said_beyond = False
+    # Whether values may be missing, which `_shown` fills; elsewhere NaN is an error.
+    _has_missing = False
+
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        self._path, self._options = path, options
+        self._notes: list[str] = []
 
     @property
     def files(self) -> Sequence[Path]:
         """What is read: in a folder of images one file for each frame, else the clip's file."""
-        return (self.info.path,)
+        return (self._path,)
 
     def read(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
         """Yield frames start, start + step, ... below stop as pixels (H, W, C) of `info.dtype`.
@@ -137,7 +155,7 @@ class FrameSource(ABC):
     def _pixels(self, numbers: range) -> Iterator[np.ndarray]:
         if not numbers:
             return
-        for number, frame in zip(numbers, self._decode(numbers), strict=True):
+        for number, frame in zip(numbers, self._frames(numbers), strict=True):
             self._check_size(number, frame)
             frame, values = self._shown(frame), self.info.values  # noqa: PLW2901
             # Once is enough: the frames after it often do the same.
@@ -158,7 +176,7 @@ class FrameSource(ABC):
         Where the clip is read in other colours than it has, the values of `read`, scaled back.
         """
         values = self.info.values
-        for number, frame in enumerate(self._decode(range(self.info.frames))):
+        for number, frame in enumerate(self._frames(range(self.info.frames))):
             self._check_size(number, frame)
             frame = self._shown(frame)  # noqa: PLW2901
             if frame.shape[2] != self.info.channels:
@@ -209,13 +227,61 @@ class FrameSource(ABC):
         stated = self._stated and (self._stated.low, self._stated.high)
         return guess_range(info.values.dtype, self._probes(range(0, info.frames, step)), stated)
 
-    def _settle_range(self, setting: str) -> None:
+    def _describe(
+        self,
+        kind: Literal["folder", "video", "gif", "array", "stack"],
+        frames: int,
+        shape: tuple[int, int, int],
+        dtype: np.typing.DTypeLike,
+        **known: Any,
+    ) -> None:
+        """Make `info` of frames (H, W, 1 or 3 as stored); `known` are further fields of it."""
+        height, width, stored = shape
+        wanted = {"auto": stored, "gray": 1, "rgb": 3}[self._options.color]
+        self.info = SourceInfo(
+            path=self._path,
+            kind=kind,
+            frames=frames,
+            height=height,
+            width=width,
+            channels=wanted,
+            stored_channels=stored,
+            values=full_range(dtype),
+            notes=tuple(self._notes),
+            **known,
+        )
+
+    def _readable(self, announced: int, held: int) -> int:
+        """How many of the frames that a file announces can be used, where its bytes hold `held`."""
+        problem = ""
+        if held < announced:
+            problem = f"the file ends here, but announces {counted(announced, 'frame')}"
+        if self._options.keep_readable:
+            held, damage = readable_start(self._frames(range(held)))
+            problem = damage or problem
+        self._leave_out(held, problem)
+        return held
+
+    def _leave_out(self, frames: int, problem: str) -> None:
+        """Note that only the first frames are used; CutShortError where that is not asked for.
+
+        `problem` says why, and is empty where all of them can be.
+        """
+        if not problem:
+            return
+        if not (self._options.keep_readable and frames):
+            raise CutShortError(self._path, frames, problem)
+        name = self._path.name
+        said = f"{name} stops being readable at frame {frames} ({problem}); the rest is left out"
+        self._notes.append(said)
+
+    def _settle_range(self) -> None:
         """Give the clip the range that is set, or that its values have; call when `info` is there.
 
         8-bit integers use their whole range; decoders give 10-bit video as whole 16 bits, too.
         """
         stored = self.info.values.dtype
-        values = read_range(setting, stored)
+        values = read_range(self._options.range, stored)
         if values is None and stored == "uint8" and self.info.kind != "array":
             return
         self.set_range(values or self._guessed_range())
@@ -226,7 +292,17 @@ class FrameSource(ABC):
     def _probes(self, numbers: range) -> Iterator[np.ndarray]:
         """The numbered frames up to the first that cannot be read, which `read` will report."""
         with suppress(SourceError):
-            yield from self._decode(numbers)
+            yield from self._frames(numbers)
+
+    def _frames(self, numbers: range) -> Iterator[np.ndarray]:
+        """Yield the numbered frames as stored; SourceError names the first that cannot be had."""
+        number, files = numbers.start, self.files
+        with explained(self._path, lambda error: CutShortError(self._path, number, reason(error))):
+            for frame in self._decode(numbers):
+                if not self._has_missing:
+                    check_finite(files[min(number, len(files) - 1)], number, frame)
+                yield frame
+                number += numbers.step
 
     def _shown(self, frame: np.ndarray) -> np.ndarray:
         """A stored frame with something to show where values are missing."""
@@ -243,8 +319,9 @@ class FrameSource(ABC):
 
     @abstractmethod
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
-        """Yield the numbered frames as stored, (H, W, 1 or 3) of `info.values.dtype`, or raise at
-        the first that cannot be had.
+        """Yield the numbered frames as stored, (H, W, 1 or 3) of `info.values.dtype`.
+
+        Raises one of READ_ERRORS or a SourceError at the first that cannot be had.
         """
 
 
@@ -260,13 +337,6 @@ def _range_note(values: ValueRange) -> str:
 def show_size(shape: tuple[int, ...]) -> str:
     """Write the height and width of a frame as "432x768"."""
     return f"{shape[0]}x{shape[1]}"
-
-
-def choose_channels(color: Color, stored: int) -> Literal[1, 3]:
-    """Return the channels a clip is read with: what is asked for, or as stored with "auto"."""
-    if color == "auto":
-        return 1 if stored == 1 else 3
-    return 1 if color == "gray" else 3
 
 
 def looks_grey(frame: np.ndarray) -> bool:
@@ -350,6 +420,27 @@ def unreadable(path: Path, error: OSError) -> SourceError:
     return SourceError(f"{path}: cannot be read ({found})", remedy="check the path and its disk")
 
 
+@contextmanager
+def explained(path: Path, explain: Callable[[Exception], Exception]) -> Iterator[None]:
+    """Raise what libraries raise at damaged files as the one error that `explain` returns.
+
+    SourceError for a file that may not be read, whatever kind it is of.
+    """
+    try:
+        yield
+    except InputError:  # has its own words
+        raise
+    except (PermissionError, FileNotFoundError) as error:
+        raise unreadable(path, error) from error
+    except READ_ERRORS as error:
+        raise explain(error) from error
+
+
+def reason(error: Exception) -> str:
+    """What a library says of a damaged file, as a part of a sentence."""
+    return str(error).rstrip(".") or type(error).__name__
+
+
 def readable_start(
     frames: Iterator[Any], on_frame: Callable[[Any], object] = lambda frame: None
 ) -> tuple[int, str]:
@@ -365,11 +456,6 @@ def readable_start(
             raise
         return count, error.reason if isinstance(error, CutShortError) else str(error.__cause__)
     return count, ""
-
-
-def kept_note(path: Path, frames: int, reason: str) -> str:
-    """Return the note for a clip of which only the readable start is used."""
-    return f"{path.name} stops being readable at frame {frames} ({reason}); the rest is left out"
 
 
 NOTES_PER_KIND = 3

@@ -9,23 +9,27 @@ from __future__ import annotations
 import io
 import logging
 import re
-import struct
 import warnings
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
 import tifffile
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from framecast.errors import InputError, SourceError
+from framecast.errors import SourceError
 from framecast.runtime.memory import machine_memory
-from framecast.video.readers.base import StatedRange, check_memory, on_black, unreadable
+from framecast.video.readers.base import (
+    StatedRange,
+    check_memory,
+    explained,
+    on_black,
+    reason,
+)
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
@@ -37,14 +41,6 @@ HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b
 
 # Memory that decoding takes at most: several copies, of 8 bytes in the deepest formats.
 BYTES_A_PIXEL = 32
-
-# Exceptions of Pillow and tifffile, depending on where a file is broken.
-READ_ERRORS = (
-    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
-    *(struct.error, zlib.error, ZeroDivisionError, OverflowError, RuntimeError),
-    tifffile.TiffFileError,
-    Image.DecompressionBombError,
-)
 
 # Their own output on the terminal only repeats their errors.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -81,9 +77,7 @@ def read_header(path: Path) -> ImageHeader:
     is too large for this machine's memory.
     """
     with opened_image(path) as image:
-        with path.open("rb") as file:
-            head = file.read(25)
-        dtype, stated = _stored_dtype(image, head), None
+        dtype, stated = _stored_dtype(image), None
         if image.format == "TIFF":
             dtype, stated = _tiff_values(path)
         channels = 1 if _is_grey(image) else 3
@@ -109,53 +103,40 @@ def read_pixels(path: Path, header: ImageHeader) -> np.ndarray:
     """
     with opened_image(path) as image:
         if image.format == "TIFF" and header.dtype != "uint8":
-            return read_tiff_page(path, 0)
-        return _decoded(image, header.dtype, header.channels, path.read_bytes)
+            with tifffile.TiffFile(path) as file:
+                return tiff_pixels(path, file.pages[0], 0)
+        return _decoded(image, header.dtype, header.channels)
 
 
-def decode_image(data: bytes) -> np.ndarray:
+def decode_image(data: bytes, name: str) -> np.ndarray:
     """Decode the bytes of a PNG, JPEG or PNM to (H, W, 1 or 3), uint8 or uint16, as a file's are.
 
-    Raises DamagedImageError.
+    `name` says where they come from. Raises as `read_pixels` does.
     """
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            channels = 1 if _is_grey(image) else 3
-            return _decoded(image, _stored_dtype(image, data[:25]), channels, lambda: data)
-    except InputError:  # has its own words
-        raise
-    except UnidentifiedImageError as error:
-        raise DamagedImageError("it is not an image") from error
-    except READ_ERRORS as error:
-        raise DamagedImageError(str(error).rstrip(".") or type(error).__name__) from error
+    with opened_image(Path(name), data) as image:
+        return _decoded(image, _stored_dtype(image), 1 if _is_grey(image) else 3)
 
 
-def _decoded(
-    image: Image.Image, dtype: str, channels: int, read: Callable[[], bytes]
-) -> np.ndarray:
-    """The pixels of an open image, turned upright; `read` gives the bytes of its file."""
+def _decoded(image: Image.Image, dtype: str, channels: int) -> np.ndarray:
+    """The pixels of an open image, turned upright."""
+    orientation = _orientation(image)
     if dtype == "uint8":
-        return _shown_pixels(image, channels)
-    if image.mode in DEEP_GREY_MODES:
+        values = _shown_pixels(image, channels)
+    elif image.mode in DEEP_GREY_MODES:
         values = np.asarray(image).astype(dtype)[:, :, None]
     else:
-        values = _deep_color(read(), channels)
+        white = _highest_of_pnm(image)
+        values = _deep_color(image.fp, channels)
         if image.format == "PPM":  # which OpenCV leaves as stored, and Pillow scales when grey
-            values = (values * (65535 / _highest_of_pnm(image))).round().astype(np.uint16)
-    return _turned(values, _orientation(image))
-
-
-def read_tiff_page(path: Path, page: int) -> np.ndarray:
-    """Decode one page of a TIFF to (H, W, 1 or 3) of its own type, alpha on black.
-
-    Planar pages, white-is-zero and palettes become what is shown. Raises DamagedImageError.
-    """
-    with _damage_explained(path), tifffile.TiffFile(path) as file:
-        return tiff_pixels(path, file.pages[page], page)
+            values = (values * (65535 / white)).round().astype(np.uint16)
+    return _turned(values, orientation)
 
 
 def tiff_pixels(path: Path, page: tifffile.TiffPage, number: int) -> np.ndarray:
-    """Decode an open page of a TIFF; see `read_tiff_page`."""
+    """Decode page `number` of an open TIFF to (H, W, 1 or 3) of its own type, alpha on black.
+
+    Planar pages, white-is-zero and palettes become what is shown, turned as a tag says.
+    """
     key = page.keyframe  # which all pages of a stack are like; of a single page itself
     photometric = key.photometric
     check_memory(path, key.size * (key.dtype.itemsize if key.dtype else 1))
@@ -179,6 +160,7 @@ def tiff_pixels(path: Path, page: tifffile.TiffPage, number: int) -> np.ndarray:
         values = _page_by_opencv(path, number, key)
     if values.dtype.kind not in "biuf":
         raise SourceError(f"{path}: holds {values.dtype} values", remedy="save real numbers")
+    values = _turned(values, key.tags.valueof("Orientation", 1))
     if photometric == tifffile.PHOTOMETRIC.PALETTE:
         return (np.moveaxis(key.colormap, 0, -1)[values.astype(np.uint16)] >> 8).astype(np.uint8)
     values = values.astype(values.dtype.newbyteorder("="))
@@ -235,26 +217,16 @@ def _page_by_opencv(path: Path, number: int, page: tifffile.TiffPage) -> np.ndar
 
 
 @contextmanager
-def opened_image(path: Path) -> Iterator[Image.Image]:
-    """Open an image with Pillow; what it raises for damage becomes a DamagedImageError."""
-    with _damage_explained(path), Image.open(path) as image:
-        yield image
-
-
-@contextmanager
-def _damage_explained(path: Path) -> Iterator[None]:
+def opened_image(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
+    """Open an image, or the `data` of one, with Pillow; damage becomes a DamagedImageError."""
     try:
-        yield
-    except InputError:  # has its own words
-        raise
-    except UnidentifiedImageError as error:
-        try:
-            reason = _not_an_image(path)
-        except OSError as denied:
-            raise unreadable(path, denied) from error
-        raise DamagedImageError(reason) from error
-    except (PermissionError, FileNotFoundError) as error:
-        raise unreadable(path, error) from error
+        with (
+            explained(path, lambda error: DamagedImageError(reason(error))),
+            # Not by its name: Pillow 13 maps turned TIFFs wrongly into memory.
+            path.open("rb") if data is None else io.BytesIO(data) as file,
+            _identified(file) as image,
+        ):
+            yield image
     except Image.DecompressionBombError as error:
         if announced := re.search(r"[0-9]+", str(error)):
             check_memory(path, 4 * int(announced[0]))  # composed as RGBA
@@ -263,22 +235,23 @@ def _damage_explained(path: Path) -> Iterator[None]:
         raise SourceError(
             f"{path}: does not fit into this machine's memory", remedy="give smaller frames"
         ) from error
-    except READ_ERRORS as error:
-        raise DamagedImageError(str(error).rstrip(".") or type(error).__name__) from error
 
 
-def _not_an_image(path: Path) -> str:
-    with path.open("rb") as file:
+def _identified(file: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError as error:
+        file.seek(0)
         head = file.read(12)
-    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
-        return "it is an HEIC picture, whatever its name; convert it to PNG or JPEG"
-    return "it is not an image" if head else "it is empty"
+        problem = "it is not an image" if head else "it is empty"
+        if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+            problem = "it is an HEIC picture, whatever its name; convert it to PNG or JPEG"
+        raise DamagedImageError(problem) from error
 
 
 def _shown_pixels(image: Image.Image, channels: int) -> np.ndarray:
-    """An 8-bit image of any of Pillow's modes as (H, W, channels), turned, alpha on black."""
+    """An 8-bit image of any of Pillow's modes as (H, W, channels), alpha on black."""
     image.load()
-    image = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
     if image.mode in ALPHA_MODES or "transparency" in image.info:
         pixels = on_black(np.array(image.convert("RGBA")))
         return pixels[:, :, :channels]
@@ -339,15 +312,15 @@ def stated_range(file: tifffile.TiffFile) -> StatedRange | None:
     return None
 
 
-def _stored_dtype(image: Image.Image, head: bytes) -> str:
-    """The type of the file's samples, whatever Pillow makes of them; `head` are its first bytes."""
+def _stored_dtype(image: Image.Image) -> str:
+    """The type of the file's samples, whatever Pillow makes of them."""
     if image.mode in ("I", "F"):
         # Pillow widens 16-bit greys of some formats to 32 bits.
         return "float32" if image.mode == "F" else "int32" if image.format == "BMP" else "uint16"
     if image.mode in DEEP_GREY_MODES:
         return "uint16"
-    if image.format == "PNG":
-        return "uint16" if head[24:25] == b"\x10" else "uint8"  # the bit depth in IHDR
+    if image.format == "PNG":  # Pillow's name for how the pixels are stored, such as RGB;16B
+        return "uint16" if image.tile and "16" in image.tile[0][3] else "uint8"
     return "uint16" if _highest_of_pnm(image) > 255 else "uint8"
 
 
@@ -357,9 +330,10 @@ def _highest_of_pnm(image: Image.Image) -> int:
     return options[1] if isinstance(options, tuple) and len(options) > 1 else 255
 
 
-def _deep_color(data: bytes, channels: int) -> np.ndarray:
+def _deep_color(file: BinaryIO, channels: int) -> np.ndarray:
     """Decode a 16-bit PNG or PPM by OpenCV to (H, W, channels), alpha on black."""
-    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    file.seek(0)
+    stored = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype != np.uint16:
         raise DamagedImageError("its 16-bit pixels cannot be decoded")
     stored = stored if stored.ndim == 3 else stored[:, :, None]

@@ -16,9 +16,6 @@ from framecast.video.readers.base import (
     TRANSPARENT_NOTE,
     FrameSource,
     ReadOptions,
-    SourceInfo,
-    check_finite,
-    choose_channels,
     shorten,
     show_size,
 )
@@ -31,7 +28,6 @@ from framecast.video.readers.image_file import (
     read_header,
     read_pixels,
 )
-from framecast.video.value_range import full_range
 
 
 class FolderSource(FrameSource):
@@ -42,36 +38,34 @@ class FolderSource(FrameSource):
 
         keep_readable decodes every file once and leaves the damaged ones out, each a break.
         """
+        super().__init__(path, options)
         files, headers, damaged = _read_headers(path, listing, options.keep_readable)
-        height, width = _common_size(path, files, headers)
-        order = order_names([file.name for file in files])
-        breaks = {gap.index for gap in (*order.gaps, *damaged) if 0 < gap.index < len(files)}
-        stored = _common_type(path, files, headers)
         self._files, self._headers = files, headers
-        self.info = SourceInfo(
-            path=path,
-            kind="folder",
-            frames=len(files),
-            height=height,
-            width=width,
-            channels=choose_channels(options.color, max(header.channels for header in headers)),
-            stored_channels=max(header.channels for header in headers),
-            values=full_range(stored),
-            moments=frame_times([file.name for file in files]),
+        # Grey files among colour ones become colour, so that all frames have one shape.
+        self._channels = max(header.channels for header in headers)
+        names = [file.name for file in files]
+        order = order_names(names)
+        breaks = {gap.index for gap in (*order.gaps, *damaged) if 0 < gap.index < len(files)}
+        self._notes = [
+            *shorten([gap.sentence for gap in order.gaps], "gaps"),
+            *shorten([gap.sentence for gap in damaged], "damaged files"),
+            *filter(None, [order.note]),
+            *_header_notes(files, headers),
+            *_ignored(listing),
+        ]
+        self._describe(
+            "folder",
+            len(files),
+            (*_common_size(path, files, headers), self._channels),
+            _common_type(path, files, headers),
+            moments=frame_times(names),
             breaks=tuple(sorted(breaks)),
-            notes=(
-                *shorten([gap.sentence for gap in order.gaps], "gaps"),
-                *shorten([gap.sentence for gap in damaged], "damaged files"),
-                *filter(None, [order.note]),
-                *_header_notes(files, headers),
-                *_ignored(listing),
-            ),
         )
         stated = {header.stated for header in headers}
         self._stated = next(iter(stated)) if len(stated) == 1 else None
         # Of 8 and 16 bits together each is scaled from its own whole range.
         if len({header.dtype for header in headers}) == 1:
-            self._settle_range(options.range)
+            self._settle_range()
 
     @property
     def files(self) -> Sequence[Path]:
@@ -79,17 +73,14 @@ class FolderSource(FrameSource):
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
         stored = self.info.values.dtype
-        # Grey files among colour ones become colour here, so that all frames have one shape.
-        channels = max(header.channels for header in self._headers)
         for number in numbers:
             file, header = self._files[number], self._headers[number]
             try:
                 frame = read_pixels(file, header)
             except DamagedImageError as error:
                 raise _damaged(file, number, error) from error
-            check_finite(file, number, frame)
-            if frame.shape[2] != channels:
-                frame = np.repeat(frame, channels, axis=2)
+            if frame.shape[2] != self._channels:
+                frame = np.repeat(frame, self._channels, axis=2)
             yield frame if frame.dtype == stored else convert_depth(frame, stored)
 
 

@@ -63,10 +63,6 @@ class Feed:
     look: Mapping[str, Any] = field(default_factory=dict)
 
 
-class _DamagedError(Exception):
-    """A frame that the stream ends in, or that is broken; str() is the reason."""
-
-
 def is_live(source: str) -> bool:
     """Return whether a source's name means standard input, a camera or a network stream."""
     return source == STANDARD_INPUT or source.startswith(CAMERA) or bool(URL.match(source))
@@ -206,8 +202,8 @@ def _images(file: BinaryIO) -> Iterator[np.ndarray]:
             data = _read_image(file, number)
             if not data:
                 return
-            frame = decode_image(data)
-        except (_DamagedError, DamagedImageError) as error:
+            frame = decode_image(data, "standard input")
+        except DamagedImageError as error:
             raise CorruptSourceError(
                 f"standard input: frame {number} cannot be read ({error})",
                 remedy="check the program that sends it",
@@ -238,7 +234,9 @@ def _read_image(file: BinaryIO, number: int) -> bytes:
 def _exactly(file: BinaryIO, length: int) -> bytes:
     data = file.read(length) if length <= IMAGE_LIMIT else b""
     if len(data) < length:
-        raise _DamagedError("the stream ends in it" if length <= IMAGE_LIMIT else "it is damaged")
+        raise DamagedImageError(
+            "the stream ends in it" if length <= IMAGE_LIMIT else "it is damaged"
+        )
     return data
 
 
@@ -258,7 +256,7 @@ def _read_jpeg(file: BinaryIO) -> bytes:
     head = _exactly(file, 2)
     while True:
         if head[0] != MARKER:
-            raise _DamagedError("it is damaged")
+            raise DamagedImageError("it is damaged")
         data += head
         if head[1] == JPEG_END:
             return bytes(data)
@@ -308,7 +306,7 @@ def _read_pnm(file: BinaryIO, start: bytes) -> bytes:
     try:
         image = PpmImageFile(head)  # reads no further than its header
     except (SyntaxError, ValueError) as error:
-        raise _DamagedError("it is damaged") from error
+        raise DamagedImageError("it is damaged") from error
     highest = image.tile[0][3][1] if isinstance(image.tile[0][3], tuple) else 255
     deep = highest > 255 or image.mode == "I"
     samples = image.width * image.height * (1 if start == b"P5" else 3)

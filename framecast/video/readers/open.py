@@ -98,18 +98,18 @@ def expand_lists(paths: Sequence[str | Path]) -> list[str]:
         file = Path(path[len(LIST_MARK) :])
         try:
             if file.stat().st_size > LONGEST_LIST or not file.is_file():
-                raise SourceError(f"{file}: is no list of clips", remedy="write a path a line")
-            lines = file.read_text(encoding="utf-8-sig").splitlines()  # Windows writes a mark
+                raise ValueError("too long for a list, or a folder")
+            text = file.read_text(encoding="utf-8-sig")  # Windows writes a mark
+            if "\0" in text:
+                raise ValueError("no text")
         except OSError as error:
             raise unreadable(file, error) from error
-        except UnicodeDecodeError as error:
+        except ValueError as error:
             raise SourceError(
                 f"{file}: is no list of clips", remedy="write a path a line"
             ) from error
-        named = [line.strip() for line in lines]
+        named = [line.strip() for line in text.splitlines()]
         named = [line for line in named if line and not line.startswith("#")]
-        if any("\0" in line for line in named):
-            raise SourceError(f"{file}: is no list of clips", remedy="write a path a line")
         expanded += [str(file.parent / Path(line).expanduser()) for line in named]
     return expanded
 

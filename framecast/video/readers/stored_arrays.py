@@ -6,12 +6,8 @@ refused from their header; nothing is ever unpickled.
 
 from __future__ import annotations
 
-import lzma
 import math
-import struct
-import tokenize
 import zipfile
-import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,17 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy_format
 
-from framecast.errors import InputError, SourceError, UsageError
+from framecast.errors import SourceError, UsageError
 from framecast.runtime.extras import check_installed
-from framecast.video.readers.base import check_memory, check_part, unreadable
-
-# Exceptions of NumPy, zipfile and h5py, depending on where a file is broken.
-READ_ERRORS = (
-    *(OSError, ValueError, EOFError, SyntaxError, TypeError, IndexError, KeyError, OverflowError),
-    # zipfile raises these for unknown methods, and for members that are encrypted.
-    *(NotImplementedError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError),
-)
+from framecast.video.readers.base import check_memory, check_part, explained
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".nc"})
 
@@ -136,7 +124,13 @@ class _ArchivedArray:
 def find_arrays(path: Path, variable: str | None, notes: list[str]) -> list[StoredArray]:
     """The arrays of a file that are read, all of one frame size and type."""
     suffix = path.suffix.lower()
-    try:
+
+    def refused(error: Exception) -> SourceError:
+        kind = {".npy": "NumPy array", ".npz": "NumPy archive"}.get(suffix, "HDF5 file")
+        found = f"is no readable {kind} ({error})" if path.stat().st_size else "is empty"
+        return SourceError(f"{path}: {found}", remedy="copy it again or save it again")
+
+    with explained(path, refused):
         if suffix in HDF5_SUFFIXES:
             arrays = _hdf5_arrays(path)
         elif suffix == ".npz":
@@ -144,14 +138,6 @@ def find_arrays(path: Path, variable: str | None, notes: list[str]) -> list[Stor
         else:
             with path.open("rb") as file:
                 arrays = [_npy_header(file, path, "")]
-    except InputError:  # has its own words
-        raise
-    except (PermissionError, FileNotFoundError) as error:
-        raise unreadable(path, error) from error
-    except READ_ERRORS as error:
-        kind = {".npy": "NumPy array", ".npz": "NumPy archive"}.get(suffix, "HDF5 file")
-        found = f"is no readable {kind} ({error})" if path.stat().st_size else "is empty"
-        raise SourceError(f"{path}: {found}", remedy="copy it again or save it again") from error
     named = {array.name: array for array in arrays}
     if variable is not None:
         if variable not in named:

@@ -12,24 +12,18 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
-from framecast.errors import InputError, SourceError
-from framecast.runtime.text import are, counted
+from framecast.errors import SourceError
+from framecast.runtime.text import are
 from framecast.video.readers.base import (
-    CutShortError,
+    READ_ERRORS,
     FrameSource,
     ReadOptions,
-    SourceInfo,
-    check_finite,
     check_frames,
     check_memory,
     check_part,
-    choose_channels,
-    kept_note,
-    readable_start,
-    unreadable,
+    explained,
 )
-from framecast.video.readers.image_file import READ_ERRORS, stated_range, tiff_pixels
-from framecast.video.value_range import full_range
+from framecast.video.readers.image_file import stated_range, tiff_pixels
 
 # Letters of tifffile for axes that can be time: time, depth, image, other, order, channel.
 TIME_AXES = "TZIQRC"
@@ -68,59 +62,28 @@ class TiffStackSource(FrameSource):
         Raises SourceError for no TIFF or for axes that are no clip's, CorruptSourceError when it is
         cut short and `keep_readable` is not set.
         """
-        self._path = path
-        notes: list[str] = []
-        try:
-            with tifffile.TiffFile(path) as file:
-                self._layout = _layout(path, file, notes)
-                page = file.series[0].keyframe
-                check_memory(path, math.prod(page.shape) * file.series[0].dtype.itemsize)
-                held = _frames_held(path, file, self._layout)
-                fps, self._stated = _rate(file), stated_range(file)
-        except InputError:  # has its own words
-            raise
-        except (PermissionError, FileNotFoundError) as error:
-            raise unreadable(path, error) from error
-        except READ_ERRORS as error:
+        super().__init__(path, options)
+
+        def refused(error: Exception) -> SourceError:
             problem = f"{path}: is no readable TIFF ({error})"
-            raise SourceError(problem, remedy="copy or download it again") from error
-        frames = self._layout.frames
-        if held < frames and not (options.keep_readable and held):
-            raise CutShortError(
-                path, held, f"the file ends here, but announces {counted(frames, 'frame')}"
-            )
-        if options.keep_readable:
-            held, problem = readable_start(self._decode(range(held)))
-            if held < frames:
-                notes.append(kept_note(path, held, problem or f"{frames} frames are announced"))
-        first = next(self._decode(range(1)))
-        self.info = SourceInfo(
-            path=path,
-            kind="stack",
-            frames=held,
-            height=first.shape[0],
-            width=first.shape[1],
-            channels=choose_channels(options.color, first.shape[2]),
-            stored_channels=first.shape[2],
-            values=full_range(first.dtype),
-            fps=fps,
-            notes=tuple(notes),
-        )
-        self._settle_range(options.range)
+            return SourceError(problem, remedy="copy or download it again")
+
+        with explained(path, refused), tifffile.TiffFile(path) as file:
+            self._layout = _layout(path, file, self._notes)
+            page = file.series[0].keyframe
+            check_memory(path, math.prod(page.shape) * file.series[0].dtype.itemsize)
+            held = _frames_held(path, file, self._layout)
+            fps, self._stated = _rate(file), stated_range(file)
+        frames = self._readable(self._layout.frames, held)
+        first = next(self._frames(range(1)))
+        self._describe("stack", frames, first.shape, first.dtype, fps=fps)
+        self._settle_range()
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
-        number = numbers.start
-        try:
-            with tifffile.TiffFile(self._path) as file:
-                pages = _pages(file)
-                for number in numbers:
-                    frame = self._frame(file, pages, number)
-                    check_finite(self._path, number, frame)
-                    yield frame
-        except InputError:  # has its own words
-            raise
-        except READ_ERRORS as error:
-            raise CutShortError(self._path, number, str(error)) from error
+        with tifffile.TiffFile(self._path) as file:
+            pages = _pages(file)
+            for number in numbers:
+                yield self._frame(file, pages, number)
 
     def _frame(
         self, file: tifffile.TiffFile, pages: Sequence[tifffile.TiffPage], number: int

@@ -23,10 +23,7 @@ from framecast.video.readers.base import (
     CutShortError,
     FrameSource,
     ReadOptions,
-    SourceInfo,
     check_memory,
-    choose_channels,
-    kept_note,
     looks_grey,
     on_black,
     readable_start,
@@ -39,7 +36,6 @@ from framecast.video.readers.video_packets import (
     missing_frames,
     scan_packets,
 )
-from framecast.video.value_range import full_range
 
 # FFmpeg's demuxers that may open a file; text, images and playlists (which name other files) are
 # none of them, whatever the file is called.
@@ -71,8 +67,7 @@ class VideoSource(FrameSource):
         keep_readable decodes the whole video once to find where it stops being readable.
         Raises SourceError when it is no video, CorruptSourceError when it is cut short.
         """
-        self._path = path
-        notes: list[str] = []
+        super().__init__(path, options)
         with _open(path) as container:
             stream = container.streams.video[0]
             scan = scan_packets(container, stream)
@@ -86,42 +81,37 @@ class VideoSource(FrameSource):
             aspect = stream.sample_aspect_ratio or Fraction(1)
         self._times, self._keyframes = scan.times, scan.keyframes if seekable else ()
         self._starts_late = scan.exact and scan.lost_start > 0
-        frames, exact, times = self._count(scan, options.keep_readable, notes)
+        frames, exact, times = self._count(scan)
         first = next(self._decoded(0), None)
         if first is None:
             raise CutShortError(path, 0, "no frame can be decoded")
         picture = UprightPixels(self._format)(first)
-        notes += [*_picture_notes(first, aspect), *_start_notes(scan)]
+        self._notes += [*_picture_notes(first, aspect), *_start_notes(scan)]
         if not exact:
-            notes.append("the number of frames is the container's word; decoding may find fewer")
+            self._notes.append(
+                "the number of frames is the container's word; decoding may find fewer"
+            )
         grey = self._format.startswith("gray")
         if options.color == "auto" and not grey:
-            grey = self._looks_grey(picture, frames, notes)
+            grey = self._looks_grey(picture, frames)
         holes, uneven = missing_frames(times)
-        notes += _time_notes(holes, uneven)
-        turned = first.rotation % 180 != 0
-        self.info = SourceInfo(
-            path=path,
-            kind="video",
-            frames=frames,
+        self._notes += _time_notes(holes, uneven)
+        self._describe(
+            "video",
+            frames,
+            (*picture.shape[:2], 1 if grey else 3),
+            picture.dtype,
             exact=exact,
-            height=picture.shape[0],
-            width=picture.shape[1],
-            channels=choose_channels(options.color, 1 if grey else 3),
-            stored_channels=1 if grey else 3,
-            values=full_range(picture.dtype),
             fps=scan.fps,
             breaks=tuple(hole for hole in holes if hole < frames),
-            notes=tuple(notes),
-            pixel_aspect=1 / aspect if turned else aspect,
+            pixel_aspect=1 / aspect if first.rotation % 180 != 0 else aspect,
         )
         if self.info.dtype == "uint8":
-            self._settle_range(options.range)
+            self._settle_range()
 
-    def _count(
-        self, scan: PacketScan, keep_readable: bool, notes: list[str]
-    ) -> tuple[int, bool, Sequence[int]]:
+    def _count(self, scan: PacketScan) -> tuple[int, bool, Sequence[int]]:
         """How many frames there are, whether that is sure, and their times where known."""
+        keep_readable = self._options.keep_readable
         if scan.exact and not keep_readable:
             return scan.frames, True, scan.times
         if scan.frames > DECODED_COUNT_LIMIT and not keep_readable:
@@ -129,12 +119,11 @@ class VideoSource(FrameSource):
         times: list[int | None] = []
         decoded = self._decoded(0)
         if keep_readable:
-            count, reason = readable_start(decoded, lambda frame: times.append(frame.pts))
-            problem = scan.problem or reason
+            count, damage = readable_start(decoded, lambda frame: times.append(frame.pts))
+            problem = scan.problem or damage
             if not problem and scan.exact and count < scan.frames:
                 problem = f"{scan.frames} frames are announced"
-            if problem:
-                notes.append(kept_note(self._path, count, problem))
+            self._leave_out(count, problem)
         else:
             times.extend(frame.pts for frame in decoded)
         rising = None not in times and all(a < b for a, b in pairwise(times))
@@ -194,7 +183,7 @@ class VideoSource(FrameSource):
             return None
         return number, itertools.chain([head], frames)
 
-    def _looks_grey(self, first: np.ndarray, frames: int, notes: list[str]) -> bool:
+    def _looks_grey(self, first: np.ndarray, frames: int) -> bool:
         """Probe frames across the video, or its start where seeking is not exact."""
         if not looks_grey(first):
             return False
@@ -203,7 +192,7 @@ class VideoSource(FrameSource):
         for number in picked:
             if not all(looks_grey(frame) for frame in self._decode(range(number, number + 1))):
                 return False
-        notes.append(f"read as grey: no colour in {counted(len(picked), 'frame')} looked at")
+        self._notes.append(f"read as grey: no colour in {counted(len(picked), 'frame')} looked at")
         return True
 
 
