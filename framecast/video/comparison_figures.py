@@ -11,13 +11,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from framecast.video.frame_style import INK, PAPER, rgb
 from framecast.video.frame_times import lead_label
-from framecast.video.pixels import convert_depth
 
-BACKGROUND = (17, 19, 24)
 EMPTY = (25, 28, 35)  # a panel that has nothing to show yet
 BORDER = (52, 57, 68)
-TEXT = (236, 238, 242)
 DIM_TEXT = (146, 153, 168)
 
 ERROR_SCALE = 0.5  # share of the value range at which the error colours end
@@ -74,12 +72,12 @@ def comparison_frame(panels: Sequence[Panel | tuple[str, np.ndarray | None]]) ->
     margin = gap = cell.font
     right = 2 * margin + len(panels) * (cell.column + gap) - gap
     bottom = line + cell.height + margin
-    canvas = Image.new("RGB", (right + right % 2, bottom + bottom % 2), BACKGROUND)
+    canvas = Image.new("RGB", (right + right % 2, bottom + bottom % 2), PAPER)
     draw = ImageDraw.Draw(canvas)
     for index, panel in enumerate(panels):
         left = margin + index * (cell.column + gap)
         empty = panel.frame is None
-        _write_title(draw, panel, (left, line // 2), cell, DIM_TEXT if empty else TEXT)
+        _write_title(draw, panel, (left, line // 2), cell, DIM_TEXT if empty else INK)
         _paste(canvas, panel.frame, (left, line), cell)
     return np.asarray(canvas)
 
@@ -195,14 +193,14 @@ def _draw_strip(
     lefts[1:] = [left + 2 * gap for left in lefts[1:]]  # the future stands apart from the input
     tops = [line + row * (cell.height + gap) for row in range(len(rows))]
     size = lefts[-1] + cell.column + margin, tops[-1] + cell.height + margin
-    canvas = Image.new("RGB", size, BACKGROUND)
+    canvas = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(canvas)
     for left, title in zip(lefts, ["input", *leads], strict=True):
         _write_title(draw, Panel(title, None), (left, line // 2), cell, DIM_TEXT)
     _paste(canvas, last, (lefts[0], tops[0]), cell)
     for top, (label, frames) in zip(tops, rows, strict=True):
         middle = top + cell.height // 2
-        _write_title(draw, label._replace(scale=None), (margin, middle), labels, TEXT)
+        _write_title(draw, label._replace(scale=None), (margin, middle), labels, INK)
         if label.scale is not None:
             _draw_legend(draw, label.scale, (margin, middle + line), labels, align_right=False)
         for left, frame in zip(lefts[1:], frames, strict=True):
@@ -229,10 +227,8 @@ def _paste(
         # Enlarged pixels stay squares: what the network saw is what is shown.
         enlarged = cell.width >= frame.shape[1]
         method = cv2.INTER_NEAREST if enlarged else cv2.INTER_AREA
-        pixels = cv2.resize(
-            convert_depth(frame, np.uint8), (cell.width, cell.height), interpolation=method
-        )
-        picture = Image.fromarray(pixels).convert("RGB")
+        size = (cell.width, cell.height)
+        picture = Image.fromarray(cv2.resize(rgb(frame), size, interpolation=method))
     canvas.paste(picture, (left, top, left + cell.width, top + cell.height))
     outline = (left - 1, top - 1, left + cell.width, top + cell.height)
     ImageDraw.Draw(canvas).rectangle(outline, outline=BORDER)

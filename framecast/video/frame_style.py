@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from framecast.config.brightness_scale import Scale
 from framecast.errors import UsageError
-from framecast.video.pixels import convert_depth
+from framecast.video.pixels import convert_color, convert_depth
 
 RADAR = "radar"
 RADAR_FIRST, RADAR_STEP = 5.0, 5.0  # dBZ
@@ -126,8 +126,7 @@ def _matplotlib_table(name: str) -> np.ndarray:
 
 def rgb(frame_HWC: np.ndarray) -> np.ndarray:
     """A frame as RGB uint8."""
-    frame_HWC = convert_depth(frame_HWC, np.uint8)
-    return np.repeat(frame_HWC, 3, axis=2) if frame_HWC.shape[2] == 1 else frame_HWC
+    return convert_color(convert_depth(frame_HWC, np.uint8), 3)
 
 
 def under_label(frame_HWC: np.ndarray, text: str) -> np.ndarray:

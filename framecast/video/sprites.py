@@ -6,11 +6,11 @@ import io
 from base64 import b64encode
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from framecast.video.frame_style import rgb
+from framecast.video.pixels import resize
 
 # Pixels that a WebP picture may be high, a little less than its limit of 16,383.
 TALLEST = 16000
@@ -26,11 +26,8 @@ def sprite(frames_THWC: Sequence[np.ndarray], side: int) -> str:
     """
     height, width = frames_THWC[0].shape[:2]
     factor = min(1, side / max(height, width), TALLEST / (height * len(frames_THWC)))
-    size = max(1, int(width * factor)), max(1, int(height * factor))
-    small = [
-        frame if factor == 1 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-        for frame in map(rgb, frames_THWC)
-    ]
+    size = max(1, int(height * factor)), max(1, int(width * factor))
+    small = [resize(rgb(frame), *size) for frame in frames_THWC]
     # Lossless WebP is small for few pixels and for drawings, lossy for photographs.
     exact = factor == 1 and max(size) <= 128
     written = io.BytesIO()

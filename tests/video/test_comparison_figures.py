@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from framecast.video.comparison_figures import (
-    BACKGROUND,
     EMPTY,
-    TEXT,
     Panel,
     comparison_frame,
     comparison_video,
     contact_strip,
     error_frame,
 )
+from framecast.video.frame_style import INK, PAPER
 from framecast.video.frame_times import lead_label
 
 
@@ -70,7 +69,7 @@ def test_small_panels_are_enlarged_by_a_whole_number_and_stay_in_order():
     assert len({box[0] for box in boxes}) == 1
     assert boxes[0][1] < boxes[1][1] - 176
     assert boxes[1][1] < boxes[2][1] - 176
-    assert tuple(picture[0, 0]) == BACKGROUND
+    assert tuple(picture[0, 0]) == PAPER
     assert picture.shape[0] % 2 == picture.shape[1] % 2 == 0
 
 
@@ -115,7 +114,7 @@ def test_titles_are_drawn_above_the_frame_and_cut_to_their_column():
     assert len(changed) > 50
     assert changed[:, 0].max() < top
     assert left - 1 <= changed[:, 1].min() < left + 6
-    assert area(short, TEXT) is not None
+    assert area(short, INK) is not None
     long = comparison_frame(
         [("a very long title that has no room here at all", flat(9)), ("", flat(9))]
     )

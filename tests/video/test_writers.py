@@ -6,6 +6,7 @@ import errno
 import io
 import resource
 import struct
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -72,6 +73,17 @@ def written(path: Path, frames: np.ndarray, **how):
         for frame in frames:
             writer.write(frame)
     return writer
+
+
+@contextmanager
+def limited_files(nbytes: int):
+    """Let no file grow beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_gif_keeps_grey_pixels_exactly(tmp_path):
@@ -394,13 +406,8 @@ def test_wrong_frames_are_refused(tmp_path, frame, text):
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_file_that_cannot_grow_is_an_output_error(tmp_path, name):
     noise = np.random.default_rng(4).integers(0, 256, (9, 64, 64, 3), dtype=np.uint8)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        with pytest.raises(OutputError) as raised:
-            write_frames(tmp_path / name, noise, fps=10)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with limited_files(4096), pytest.raises(OutputError) as raised:
+        write_frames(tmp_path / name, noise, fps=10)
     assert str(tmp_path / name) in str(raised.value)
     assert "File too large" in str(raised.value)
     assert entries(tmp_path) == []
@@ -529,6 +536,17 @@ def test_netcdf_holds_the_values_of_every_frame(tmp_path, channels):
         assert (file.dimensions["time"].isunlimited(), frames.frames_per_second) == (True, 12.5)
         found = frames[:].reshape(pixels_THWC.shape)
     np.testing.assert_allclose(found, pixels_THWC / 65535 * 70 - 10, rtol=0, atol=1e-5)
+
+
+def test_a_netcdf_that_cannot_grow_is_an_output_error(tmp_path):
+    pytest.importorskip("netCDF4")
+    noise = np.random.default_rng(4).integers(0, 256, (9, 64, 64, 3), dtype=np.uint8)
+    with (
+        limited_files(4096),
+        pytest.raises(OutputError, match=r"a\.nc: cannot write the NetCDF \("),
+    ):
+        write_frames(tmp_path / "a.nc", noise, fps=10)
+    assert entries(tmp_path) == []
 
 
 def test_netcdf_without_its_package_says_what_to_install(tmp_path, monkeypatch):

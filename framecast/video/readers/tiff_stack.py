@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,28 +30,6 @@ TIME_AXES = "TZIQRC"
 AXIS_NAMES = {"Z": "depth (Z)", "C": "channels (C)", "T": "time (T)"}
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Where frames lie: the axis that is time among those before a page's own, and channels."""
-
-    lead: tuple[int, ...]
-    time: int
-    channel: int | None
-
-    @property
-    def frames(self) -> int:
-        return self.lead[self.time]
-
-    def pages(self, frame: int) -> Iterator[int]:
-        """Numbers of the pages that make one frame: one, or one for each channel."""
-        place = [0] * len(self.lead)
-        place[self.time] = frame
-        for channel in range(1 if self.channel is None else self.lead[self.channel]):
-            if self.channel is not None:
-                place[self.channel] = channel
-            yield int(np.ravel_multi_index(place, self.lead))
-
-
 class TiffStackSource(FrameSource):
     """The pages of a TIFF along its time axis; any frame costs one page."""
 
@@ -69,12 +46,12 @@ class TiffStackSource(FrameSource):
             return SourceError(problem, remedy="copy or download it again")
 
         with explained(path, refused), tifffile.TiffFile(path) as file:
-            self._layout = _layout(path, file, self._notes)
+            self._pages_TC = _layout(path, file, self._notes)
             page = file.series[0].keyframe
             check_memory(path, math.prod(page.shape) * file.series[0].dtype.itemsize)
-            held = _frames_held(path, file, self._layout)
+            held = _frames_held(path, file, self._pages_TC)
             fps, self._stated = _rate(file), stated_range(file)
-        frames = self._readable(self._layout.frames, held)
+        frames = self._readable(len(self._pages_TC), held)
         first = next(self._frames(range(1)))
         self._describe("stack", frames, first.shape, first.dtype, fps=fps)
         self._settle_range()
@@ -88,18 +65,17 @@ class TiffStackSource(FrameSource):
     def _frame(
         self, file: tifffile.TiffFile, pages: Sequence[tifffile.TiffPage], number: int
     ) -> np.ndarray:
-        wanted = [*self._layout.pages(number)]
-        if len(pages) < math.prod(self._layout.lead):
+        wanted = self._pages_TC[number].tolist()
+        if len(pages) < self._pages_TC.size:
             # ImageJ writes one page for all of a large stack, whose pixels follow one another.
             series = file.series[0]
             stored = np.dtype(series.dtype).newbyteorder(file.byteorder)
             shape = (max(wanted) + 1, *pages[0].shape[-2:])
             mapped = np.memmap(self._path, stored, "r", series.dataoffset, shape)
-            parts = [np.array(mapped[page])[:, :, None] for page in wanted]
-            parts = [part.astype(stored.newbyteorder("=")) for part in parts]
+            parts = [mapped[page][:, :, None].astype(stored.newbyteorder("=")) for page in wanted]
         else:
             parts = [tiff_pixels(self._path, pages[page], page) for page in wanted]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+        return np.concatenate(parts, axis=2)
 
 
 def count_frames(path: Path) -> int:
@@ -183,15 +159,16 @@ def _imagej_frames(file: tifffile.TiffFile) -> int:
     return told.get("images", 1) if held > 1 else 1
 
 
-def _layout(path: Path, file: tifffile.TiffFile, notes: list[str]) -> _Layout:
+def _layout(path: Path, file: tifffile.TiffFile, notes: list[str]) -> np.ndarray:
+    """Numbers (T, C) of the pages that make each frame: one, or one for each channel."""
     series = file.series[0]
     if _is_one_page(series):  # pages written one by one, without metadata that relates them
         if (frames := _imagej_frames(file)) > 1:
-            return _Layout((frames,), 0, None)
+            return np.arange(frames)[:, None]
         alike = _alike(file)
         if others := len(file.pages) - len(alike):
             notes.append(f"{are(others, 'page')} of another size and left out")
-        return _Layout((len(alike),), 0, None)
+        return np.arange(len(alike))[:, None]
     if len(file.series) > 1:
         named = f" ({series.name})" if series.name else ""
         notes.append(f"of {len(file.series)} series only the first{named} is read")
@@ -212,25 +189,27 @@ def _layout(path: Path, file: tifffile.TiffFile, notes: list[str]) -> _Layout:
         notes.append(f"{AXIS_NAMES[time]} is taken for time, as there is no time axis")
     if channel:
         notes.append("its channels are taken for red, green and blue")
-    place = lead_axes.index(channel) if channel else None
-    return _Layout(lead, lead_axes.index(time), place)
+    # All other axes have length 1.
+    order = [lead_axes.index(axis) for axis in (time, channel) if axis]
+    numbers = np.arange(math.prod(lead)).reshape(lead)
+    return np.moveaxis(numbers, order, range(len(order))).reshape(sizes[time], -1)
 
 
-def _frames_held(path: Path, file: tifffile.TiffFile, layout: _Layout) -> int:
+def _frames_held(path: Path, file: tifffile.TiffFile, pages_TC: np.ndarray) -> int:
     """Number of frames that the bytes of the file hold."""
     pages, size = _pages(file), path.stat().st_size
-    if len(pages) < math.prod(layout.lead):
+    if len(pages) < pages_TC.size:
         series = file.series[0]
         page_bytes = np.dtype(series.dtype).itemsize * math.prod(pages[0].shape[-2:])
-        return min(layout.frames, (size - series.dataoffset) // page_bytes)
-    for frame in range(layout.frames):
-        for page in layout.pages(frame):
+        return min(len(pages_TC), (size - series.dataoffset) // page_bytes)
+    for frame, wanted in enumerate(pages_TC.tolist()):
+        for page in wanted:
             if pages[page] is None:  # announced by OME-XML alone
                 return frame
             ends = zip(pages[page].dataoffsets, pages[page].databytecounts, strict=True)
             if any(offset + count > size for offset, count in ends):
                 return frame
-    return layout.frames
+    return len(pages_TC)
 
 
 def _rate(file: tifffile.TiffFile) -> float | None:

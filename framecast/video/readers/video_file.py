@@ -141,7 +141,7 @@ class VideoSource(FrameSource):
     def _decoded(self, start: int) -> Iterator[av.VideoFrame]:
         """Yield frame `start` and those after it; CorruptSourceError where decoding fails."""
         with ExitStack() as files:
-            number, frames = self._sought(files, start) or (0, _all_frames(self._path, files))
+            number, frames = self._sought(files, start)
             try:
                 for frame in frames:
                     if number == 0 and self._comes_too_early(frame):
@@ -161,26 +161,26 @@ class VideoSource(FrameSource):
         # A recording of a running broadcast: decoders show what they guess before a key frame.
         return not self._times and frame.is_corrupt and not frame.key_frame
 
-    def _sought(self, files: ExitStack, start: int) -> tuple[int, Iterator[av.VideoFrame]] | None:
+    def _sought(self, files: ExitStack, start: int) -> tuple[int, Iterator[av.VideoFrame]]:
         """Frames from a key frame at or before `start` on, with the first one's number.
 
-        None where reading has to begin at the start: MPEG streams have no index, so that seeking
-        may lead past `start`.
+        From the very start where seeking leads past `start`: MPEG streams have no index.
         """
-        keyframe = max((k for k in self._keyframes if k <= start), default=0)
-        if keyframe == 0:
-            return None
         container = files.enter_context(_open(self._path))
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        container.seek(self._times[keyframe], stream=stream)
+        keyframe = max((k for k in self._keyframes if k <= start), default=0)
+        if keyframe > 0:
+            container.seek(self._times[keyframe], stream=stream)
         frames = _frames(container, stream)
+        if keyframe == 0:
+            return 0, frames
         try:
             head = next(frames)
             number = self._times.index(head.pts, 0, start + 1)
         except (StopIteration, ValueError, av.FFmpegError):
             self._keyframes = ()
-            return None
+            return self._sought(files, start)
         return number, itertools.chain([head], frames)
 
     def _looks_grey(self, first: np.ndarray, frames: int) -> bool:
@@ -242,13 +242,6 @@ class UprightPixels:
             source, *(graph.add("format", step) for step in steps), graph.add("buffersink")
         ).configure()
         return graph
-
-
-def _all_frames(path: Path, files: ExitStack) -> Iterator[av.VideoFrame]:
-    container = files.enter_context(_open(path))
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    return _frames(container, stream)
 
 
 def _frames(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:

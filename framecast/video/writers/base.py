@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -52,6 +52,8 @@ class FrameWriter(ABC):
     keeps_aspect: ClassVar[bool] = False
     # What its library raises, besides OSError, where the disk refuses to write.
     failures: ClassVar[tuple[type[Exception], ...]] = ()
+    # What `_open` opens, where all frames go into one file.
+    _file: Any = None
 
     def __init__(self, path: Path, *, look: Look, overwrite: bool) -> None:
         self.path, self.fps, self.look, self.overwrite = path, look.fps, look, overwrite
@@ -136,8 +138,16 @@ class FrameWriter(ABC):
     def _append(self, frame: np.ndarray) -> None:
         """Write one checked frame."""
 
-    def _finish(self) -> None:  # noqa: B027  (PNG frames are whole as they come)
-        """Write what is still pending."""
+    def _finish(self) -> None:
+        """Write what is still pending, and close what is open."""
+        if self._file is not None:
+            self._file.close()
 
-    def _close(self) -> None:  # noqa: B027  (not every format holds a file open)
-        """Close what is open, after success and failure alike; raises nothing."""
+    def _close(self) -> None:
+        """Close what is still open after a failure; raises nothing.
+
+        Closing writes what a full disk refused before, and that error is the one to report.
+        """
+        with suppress(OSError, *self.failures):
+            if self._file is not None:
+                self._file.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
@@ -34,7 +33,6 @@ class _ContainerWriter(FrameWriter):
     failures = (av.FFmpegError,)
     container: ClassVar[str]
     codec: ClassVar[str]
-    _container: av.container.OutputContainer | None = None
     _stream: av.VideoStream
 
     def _open_stream(
@@ -47,27 +45,19 @@ class _ContainerWriter(FrameWriter):
         container_options: dict[str, str] | None = None,
     ) -> None:
         """Start the file and its stream of frames of `size` (H, W) in the format `pixels`."""
-        self._container = av.open(
-            str(temporary), "w", format=self.container, options=container_options
-        )
-        self._stream = self._container.add_stream(self.codec, rate=rate, options=codec_options)
+        self._file = av.open(str(temporary), "w", format=self.container, options=container_options)
+        self._stream = self._file.add_stream(self.codec, rate=rate, options=codec_options)
         self._stream.height, self._stream.width = size
         self._stream.pix_fmt = pixels
         self._stream.codec_context.time_base = 1 / rate
 
     def _encode(self, frame: np.ndarray, tick: int) -> None:
         picture = _picture(frame, tick, self._stream.codec_context.time_base)
-        self._container.mux(self._stream.encode(picture))
+        self._file.mux(self._stream.encode(picture))
 
     def _finish(self) -> None:
-        self._container.mux(self._stream.encode(None))
-        # Writes the index, and its error is the file's: the second close does nothing.
-        self._container.close()
-
-    def _close(self) -> None:
-        if self._container is not None:
-            with contextlib.suppress(OSError, av.FFmpegError):
-                self._container.close()
+        self._file.mux(self._stream.encode(None))
+        super()._finish()
 
     def _note_depth(self, first: np.ndarray) -> None:
         if first.dtype == np.uint16:
@@ -104,7 +94,7 @@ class GifWriter(_ContainerWriter):
         if self._palette is None:
             self._encode(eight, tick)
         else:
-            self._container.mux(self._stream.encode(self._palette.reduce(eight, tick)))
+            self._file.mux(self._stream.encode(self._palette.reduce(eight, tick)))
 
 
 class WebpWriter(_ContainerWriter):
@@ -133,9 +123,7 @@ class ApngWriter(_ContainerWriter):
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         rate = Fraction(self.fps).limit_denominator(EXACT_RATES)
-        colors = "gray" if first.shape[2] == 1 else "rgb"
-        depth = {("gray", 1): "gray", ("gray", 2): "gray16be", ("rgb", 1): "rgb24"}
-        pixels = depth.get((colors, first.itemsize), "rgb48be")
+        pixels = _pixel_format(first).replace("le", "be")
         options = {"plays": "0", "final_delay": str(1 / rate)}
         self._open_stream(temporary, first.shape[:2], pixels, rate, container_options=options)
 
@@ -193,11 +181,15 @@ class WebmWriter(_VideoWriter):
     codec, codec_title, codec_options = "libvpx-vp9", "VP9", VP9
 
 
-def _picture(frame: np.ndarray, pts: int, time_base: Fraction) -> av.VideoFrame:
+def _pixel_format(frame: np.ndarray) -> str:
+    """FFmpeg's name for the pixels of a frame of 1, 3 or 4 (with opacity) channels."""
     deep = frame.dtype == np.uint16
     formats = {1: "gray16le" if deep else "gray", 3: "rgb48le" if deep else "rgb24", 4: "bgra"}
-    channels = frame.shape[2]
-    pixels = np.ascontiguousarray(frame[..., 0] if channels == 1 else frame)
-    picture = av.VideoFrame.from_ndarray(pixels, format=formats[channels])
+    return formats[frame.shape[2]]
+
+
+def _picture(frame: np.ndarray, pts: int, time_base: Fraction) -> av.VideoFrame:
+    pixels = np.ascontiguousarray(frame[..., 0] if frame.shape[2] == 1 else frame)
+    picture = av.VideoFrame.from_ndarray(pixels, format=_pixel_format(frame))
     picture.pts, picture.time_base = pts, time_base
     return picture

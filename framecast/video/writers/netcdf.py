@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +15,7 @@ class NetcdfWriter(FrameWriter):
     """Variable `frames` (time, y, x) or (time, y, x, channel), compressed, in the source's type."""
 
     kind, stores, keeps_values = "NetCDF", NUMBERS - {"bool", "float16"}, True
-    _file: Any = None
+    failures = (RuntimeError,)
 
     def _check_target(self) -> None:
         check_installed("netCDF4", "netcdf", f"{self.path}: writing it")
@@ -34,11 +32,3 @@ class NetcdfWriter(FrameWriter):
 
     def _append(self, frame: np.ndarray) -> None:
         self._variable[self.frames] = frame if frame.shape[2] == 3 else frame[..., 0]
-
-    def _close(self) -> None:
-        if self._file is not None and self._file.isopen():
-            with suppress(OSError, RuntimeError):
-                self._file.close()
-
-    def _finish(self) -> None:
-        self._file.close()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -15,7 +13,6 @@ class NpyWriter(FrameWriter):
     """NumPy array (T, H, W, C), values as the source has them."""
 
     kind, stores, keeps_values = "NPY", NUMBERS, True
-    _file: BinaryIO | None = None
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         self._file = temporary.open("xb")
@@ -27,7 +24,7 @@ class NpyWriter(FrameWriter):
     def _finish(self) -> None:
         self._file.seek(0)
         self._write_header()
-        self._file.close()
+        super()._finish()
 
     def _write_header(self) -> None:
         # NumPy pads the header for any length of the first axis: it can be rewritten in place.
@@ -35,9 +32,3 @@ class NpyWriter(FrameWriter):
         descr = np.lib.format.dtype_to_descr(dtype)
         header = {"descr": descr, "fortran_order": False, "shape": (self.frames, *shape)}
         np.lib.format.write_array_header_1_0(self._file, header)
-
-    def _close(self) -> None:
-        if self._file is not None:
-            # Closing flushes what a full disk refused before; that error is the one to report.
-            with contextlib.suppress(OSError):
-                self._file.close()

@@ -31,21 +31,18 @@ class PngWriter(FrameWriter):
 
     def _check_target(self) -> None:
         with explained_write(self.path, self.kind):
-            self._check_folder()
-
-    def _check_folder(self) -> None:
-        if self.path.is_dir():
-            entries = list(self.path.iterdir())
-            if entries and not self.overwrite:
-                raise exists_already(self.path)
-            foreign = [entry.name for entry in entries if not _is_frame_file(entry)]
-            if foreign:
-                problem = f"{self.path} holds {min(foreign)}, which is no frame of framecast"
-                raise OutputError(problem, remedy="choose an empty or a new folder")
-        elif self.path.exists():
-            problem = f"{self.path} is a file, PNG frames need a folder"
-            raise OutputError(problem, remedy="choose another name")
-        check_parent(self.path)
+            if self.path.is_dir():
+                entries = list(self.path.iterdir())
+                if entries and not self.overwrite:
+                    raise exists_already(self.path)
+                foreign = [entry.name for entry in entries if not _is_frame_file(entry)]
+                if foreign:
+                    problem = f"{self.path} holds {min(foreign)}, which is no frame of framecast"
+                    raise OutputError(problem, remedy="choose an empty or a new folder")
+            elif self.path.exists():
+                problem = f"{self.path} is a file, PNG frames need a folder"
+                raise OutputError(problem, remedy="choose another name")
+            check_parent(self.path)
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         temporary.mkdir()

@@ -14,7 +14,6 @@ class TiffWriter(FrameWriter):
     """TIFF stack (T, H, W) or (T, H, W, 3), values as the source has them."""
 
     kind, stores, keeps_values = "TIFF", NUMBERS - {"bool"}, True
-    _file: tifffile.TiffWriter | None = None
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         self._path = temporary
@@ -37,9 +36,6 @@ class TiffWriter(FrameWriter):
                 file.write(bytes(frame.nbytes))
             raise
 
-    def _finish(self) -> None:
-        self._file.close()
-
     def _close(self) -> None:
-        if self._file is not None and not self._file.filehandle.closed:
+        if self._file is not None:  # without the pages that closing the writer would add
             self._file.filehandle.close()
