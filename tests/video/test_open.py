@@ -171,6 +171,24 @@ def test_a_glob_of_videos_is_a_clip_each(tmp_path, clip):
     assert "no*.mp4: matches nothing" in problem(f"{tmp_path}/no*.mp4")
 
 
+def test_a_glob_follows_the_order_of_numbers_as_folders_do(tmp_path, clip):
+    for number in (1, 2, 10):
+        np.save(tmp_path / f"v{number}.npy", clip)
+        np.save(write_folder(tmp_path / f"f{number}", []) / "w.npy", clip)
+    assert names(open_sources([f"{tmp_path}/*.npy"])) == ["v1.npy", "v2.npy", "v10.npy"]
+    inner = [source.info.path.parent.name for source in open_sources([f"{tmp_path}/f*/*.npy"])]
+    assert inner == ["f1", "f2", "f10"]
+
+
+def test_a_glob_of_all_that_a_folder_holds_is_like_the_folder(tmp_path, clip):
+    write_folder(tmp_path, clip)
+    write_folder(tmp_path / "masks", clip[:3])
+    for given in (tmp_path, tmp_path / "*"):
+        source = open_source(given)
+        assert (source.info.path, source.info.frames) == (tmp_path, T)
+        assert source.info.notes == ("not frames, ignored: masks/",)
+
+
 def test_a_text_file_lists_clips(tmp_path, clip):
     write_folder(tmp_path / "f", clip)
     write_video(tmp_path / "a.mp4", clip)

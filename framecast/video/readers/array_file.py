@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,17 +111,16 @@ def _layout(array: StoredArray, axes: str) -> Layout:
                 f"{array.path}: {error}", remedy="leave --axes out to infer them"
             ) from error
     rest = (slice(None),) * (len(array.shape) - 2)
-    opened: list[Any] = []  # most shapes tell their axes without a look inside
     remedy = "save frames as (T, H, W) or (T, H, W, C), or say what is what with --axes"
 
     def refused(error: Exception) -> SourceError:
         return SourceError(f"{array.path}: {error}", remedy=remedy)
 
     with explained(array.path, refused), ExitStack() as stack:
+        opened = cache(lambda: array.open(stack))  # most shapes tell their axes without
 
         def look(at: tuple[int, int]) -> np.ndarray:
-            opened.extend([] if opened else [array.open(stack)])
-            return np.asarray(opened[0][(*at, *rest)])
+            return np.asarray(opened()[(*at, *rest)])
 
         return Layout(inferred_axes(array.shape, look), array.shape)
 

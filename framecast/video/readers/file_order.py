@@ -144,16 +144,11 @@ def _runs(members: list[Name]) -> Iterator[tuple[list[Name], list[int]]]:
     one before where that is a time and the last its milliseconds. Yields each run with the fields
     that count in it; none where nothing does.
     """
-    members = [
-        Name(m.name, m.texts, fields) for m, fields in zip(members, as_read(members), strict=True)
-    ]
+    members = as_read(members)
     varying = _varying(members)
-    views = [i for i in varying if VIEW.search(members[0].fields[i].label)]
+    views = [i for i in varying if VIEW.search(members[0].texts[i])]
     others = [i for i in varying if i not in views]
-    if views and others:
-        labels, varying = views, others
-    else:
-        labels = []
+    labels, varying = (views, others) if others else ([], varying)
     counters = _counters(members, varying)
     labels += [i for i in varying if i not in counters]
     distinct = len({tuple(m.fields[i].value for i in labels) for m in members})

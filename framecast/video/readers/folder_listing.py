@@ -71,19 +71,24 @@ def list_folder(path: Path, pages: Callable[[Path], int] | None = None) -> Listi
     the folder has several are clips. Raises SourceError when the folder cannot be read.
     """
     try:
-        entries = sorted(path.iterdir(), key=lambda entry: natural_key(entry.name))
+        entries = list(path.iterdir())
     except OSError as error:
         raise unreadable(path, error) from error
     return sort_entries(path, entries, pages)
 
 
+def by_name(path: Path) -> tuple[tuple[str | int, ...], str]:
+    """Return a sort key by which clip2 comes before clip10."""
+    return natural_key(str(path))
+
+
 def sort_entries(
     path: Path, entries: Sequence[Path], pages: Callable[[Path], int] | None = None
 ) -> Listing:
-    """Sort entries of the folder `path` by what they are, as `list_folder` does."""
+    """Sort some entries of the folder `path` by what they are, as `list_folder` does with all."""
     groups: dict[str, list[Path]] = {"images": [], "clips": [], "folders": [], "others": []}
     paged: dict[str, bool] = {}
-    for entry in entries:
+    for entry in sorted(entries, key=by_name):
         if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_NAMES:
             continue
         suffix = entry.suffix.lower()

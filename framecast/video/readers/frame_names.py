@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -51,7 +51,6 @@ class Field:
     text: str
     value: Fraction
     is_moment: bool = False
-    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
 def frame_times(names: Sequence[str]) -> tuple[datetime, ...]:
     """The date and time in each name, where all have one and most steps are alike; else nothing."""
     found = [MOMENT.search(PurePath(name).stem.casefold()) for name in names]
-    moments = [_field(match, "") for match in found if match]
+    moments = [_field(match) for match in found if match]
     seconds = [moment.value for moment in moments if moment.is_moment]
     rising = all(before < after for before, after in pairwise(seconds))
     if len(seconds) < len(names) or not rising or evenness(seconds) < STEADY:
@@ -90,31 +89,32 @@ def parse_name(name: str) -> Name:
         if number and (number.start(), -number.end()) < (match.start(), -match.end()):
             match = number  # a plain number stands before the date
         texts.append(stem[place : match.start()])
-        fields.append(_field(match, texts[-1]))
+        fields.append(_field(match))
         place = match.end()
     return Name(name, (*texts, stem[place:], suffix), tuple(fields))
 
 
-def _field(match: re.Match[str], label: str) -> Field:
+def _field(match: re.Match[str]) -> Field:
     parts = match.groupdict()
     if not parts:
-        return Field(match[0], Fraction(match[0]), label=label)
+        return Field(match[0], Fraction(match[0]))
     try:
         names = ("year", "month", "day", "hour", "minute", "second")
         moment = datetime(*(int(parts[name] or 0) for name in names))  # type: ignore[arg-type]
     except ValueError:  # the 31st of a month that has 30 days: a number like others
-        return Field(match[0], Fraction(re.sub(r"[^0-9]", "", match[0])), label=label)
+        return Field(match[0], Fraction(re.sub(r"[^0-9]", "", match[0])))
     seconds = Fraction(int((moment - EPOCH).total_seconds()))
     fraction = (parts["fraction"] or "0").lstrip(".")
     # Exact fractions: float64 cannot tell nanoseconds of today apart.
     seconds += Fraction(int(fraction), 10 ** len(fraction))
-    return Field(match[0], seconds, is_moment=True, label=label)
+    return Field(match[0], seconds, is_moment=True)
 
 
-def as_read(members: Sequence[Name]) -> Iterator[tuple[Field, ...]]:
-    """Each member's fields with the reading of every column by which most steps are alike."""
-    columns = [*zip(*(member.fields for member in members), strict=True)]
-    return zip(*map(_read_column, columns), strict=True) if columns else iter([()] * len(members))
+def as_read(members: Sequence[Name]) -> list[Name]:
+    """A series with the reading of every column of numbers by which most steps are alike."""
+    columns = [_read_column(fields) for fields in zip(*(m.fields for m in members), strict=True)]
+    rows = zip(*columns, strict=True) if columns else [()] * len(members)
+    return [replace(member, fields=row) for member, row in zip(members, rows, strict=True)]
 
 
 def _read_column(fields: Sequence[Field]) -> list[Field]:

@@ -25,6 +25,7 @@ from framecast.video.readers.folder_listing import (
     TIFF_SUFFIXES,
     VIDEO_SUFFIXES,
     Listing,
+    by_name,
     list_folder,
     sort_entries,
 )
@@ -34,6 +35,9 @@ from framecast.video.readers.tiff_stack import TiffStackSource, count_frames
 from framecast.video.value_range import joined_range
 
 LIST_MARK = "@"
+
+# Paths of clips; of folders of images with what is in them.
+Clips = list[tuple[Path, Listing | None]]
 
 # Bytes of a list of clips at most.
 LONGEST_LIST = 10_000_000
@@ -114,7 +118,7 @@ def expand_lists(paths: Sequence[str | Path]) -> list[str]:
     return expanded
 
 
-def _find_clips(text: str) -> list[tuple[Path, Listing | None]]:
+def _find_clips(text: str) -> Clips:
     """Return the clips that a path stands for, at least one; folders with what is in them."""
     path = Path(text)
     try:
@@ -143,7 +147,7 @@ def _find_clips(text: str) -> list[tuple[Path, Listing | None]]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """The paths that a quoted glob stands for, sorted; none where it is no glob."""
+    """The paths that a quoted glob stands for; none where it is no glob."""
     parts = Path(pattern).parts
     fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     if fixed == len(parts):
@@ -151,7 +155,7 @@ def _matches(pattern: str) -> list[Path]:
     above = Path(*parts[:fixed])
     try:
         # Not by glob.glob, whose ** follows links, for ever where they lead round in circles.
-        found = sorted(above.glob("/".join(parts[fixed:])))
+        found = list(above.glob("/".join(parts[fixed:])))
     except ValueError:  # such as **.png
         return []
     return [
@@ -161,19 +165,13 @@ def _matches(pattern: str) -> list[Path]:
     ]
 
 
-def _matched_clips(text: str, matches: list[Path]) -> list[tuple[Path, Listing | None]]:
+def _matched_clips(text: str, matches: list[Path]) -> Clips:
     """The clips that a glob stands for: images of one folder are the frames of one clip."""
-    folders = {match.parent for match in matches}
-    clips: list[tuple[Path, Listing | None]] = []
+    clips: Clips = []
     seen: set[str] = set()
-    for folder in sorted(folders):
+    for folder in sorted({match.parent for match in matches}, key=by_name):
         files = [match for match in matches if match.parent == folder]
-        listing = sort_entries(folder, files, _pictures)
-        if listing.images:
-            clips.append((folder, listing))
-        for inner in listing.folders:
-            clips += _expand(inner, seen)
-        clips += [(clip, None) for clip in listing.clips]
+        clips += _listed_clips(folder, sort_entries(folder, files, _pictures), seen)
     if not clips:
         raise SourceError(f"{text}: matches no frames or clips", remedy="check the pattern")
     return clips
@@ -197,18 +195,22 @@ def _check_setting(text: str) -> None:
                 )
 
 
-def _expand(folder: Path, seen: set[str]) -> list[tuple[Path, Listing | None]]:
+def _expand(folder: Path, seen: set[str]) -> Clips:
     """Return the clips below a folder; what links lead to twice is looked into once."""
     place = os.path.realpath(folder)
     if place in seen:
         return []
     seen.add(place)
-    listing = list_folder(folder, _pictures)
+    return _listed_clips(folder, list_folder(folder, _pictures), seen)
+
+
+def _listed_clips(folder: Path, listing: Listing, seen: set[str]) -> Clips:
+    """The clips of a folder's entries: its images are one, whatever folders lie among them."""
     if listing.images:
         return [(folder, listing)]
-    clips: list[tuple[Path, Listing | None]] = [(clip, None) for clip in listing.clips]
+    clips: Clips = [(clip, None) for clip in listing.clips]
     for inner in listing.folders:
-        clips.extend(_expand(inner, seen))
+        clips += _expand(inner, seen)
     return clips
 
 

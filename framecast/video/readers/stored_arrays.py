@@ -139,26 +139,33 @@ def find_arrays(path: Path, variable: str | None, notes: list[str]) -> list[Stor
             with path.open("rb") as file:
                 arrays = [_npy_header(file, path, "")]
     named = {array.name: array for array in arrays}
+    if variable is not None and variable not in named:
+        raise UsageError(
+            f"{path}: has no array {variable!r}", remedy=f"use one of {', '.join(named)}"
+        )
     if variable is not None:
-        if variable not in named:
-            raise UsageError(
-                f"{path}: has no array {variable!r}", remedy=f"use one of {', '.join(named)}"
-            )
-        return [_checked(named[variable])]
-    if len(arrays) == 1:
-        return [_checked(arrays[0])]
+        arrays = [named[variable]]
+    elif len(arrays) != 1:
+        arrays = _clips_among(path, arrays, notes)
+    for array in arrays:
+        _check_type(array)
+    return arrays
+
+
+def _clips_among(path: Path, arrays: list[StoredArray], notes: list[str]) -> list[StoredArray]:
+    """Those of several arrays that can be clips; of HDF5 there must be only one."""
     clips = [
         a for a in arrays if 3 <= len(a.shape) <= 5 and a.dtype.kind in "biuf" and 0 not in a.shape
     ]
     shown = ", ".join(f"{a.name} {a.shape}" for a in arrays) or "nothing"
-    if not clips or (suffix in HDF5_SUFFIXES and len(clips) > 1):
+    if not clips or (path.suffix.lower() in HDF5_SUFFIXES and len(clips) > 1):
         raise SourceError(
             f"{path}: expected one array of frames, found {shown}",
             remedy="name one with --variable" if clips else "save an array (T, H, W)",
         )
     if len(clips) < len(arrays):
         notes.append(f"of several arrays, {', '.join(clip.name for clip in clips)} is read")
-    return [_checked(clip) for clip in clips]
+    return clips
 
 
 def _npy_header(file: BinaryIO, path: Path, name: str) -> StoredArray:
@@ -231,7 +238,8 @@ def _packing(found: Any) -> tuple[Packing | None, np.dtype]:
     return Packing(scale, offset, missing), np.dtype(np.float32 if small else np.float64)
 
 
-def _checked(array: StoredArray) -> StoredArray:
+def _check_type(array: StoredArray) -> None:
+    """Raise SourceError for an array that holds no numbers of frames."""
     if array.dtype.hasobject:
         raise SourceError(
             f"{array.path}: holds Python objects, which are not read as they could run code",
@@ -250,4 +258,3 @@ def _checked(array: StoredArray) -> StoredArray:
         raise SourceError(
             f"{array.path}: the array is empty, shape {array.shape}", remedy="save frames"
         )
-    return array
