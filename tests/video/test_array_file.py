@@ -65,6 +65,7 @@ def test_floats_become_16_bit_pixels(path, dtype):
     )
 
 
+@pytest.mark.filterwarnings("error")
 def test_rounding_beyond_the_range_is_forgiven(path):
     clip = np.array([-5e-7, 1 + 5e-7]).reshape(1, 1, 2)
     assert read_all(open_source(save(path, clip))).ravel().tolist() == [0, 65535]

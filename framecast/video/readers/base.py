@@ -161,7 +161,8 @@ class FrameSource(ABC):
             # Once is enough: the frames after it often do the same.
             if not (values.is_whole_type or self._said_beyond):
                 low, high = float(frame.min()), float(frame.max())
-                if low < values.low or high > values.high:
+                half = (values.high - values.low) / 2**17  # of a pixel's step: no pixel shows it
+                if low < values.low - half or high > values.high + half:
                     self._said_beyond = True
                     warnings.warn(
                         f"{self.info.path}: frame {number} holds values from {low:.6g} to "
