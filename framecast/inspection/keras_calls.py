@@ -33,6 +33,7 @@ from framecast.inspection.layer_arguments import PENALTIES, Penalty, bind, value
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Node, OpenAxes, Tensor
 from framecast.inspection.sizes import Symbol, show_shape
+from framecast.nn.convlstm.keras_names import ACTIVATION_NAMES
 
 # Arguments that may stay unknown: shapes have a symbol in them, or do not depend on them
 _MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output_dim", "layer"}
@@ -249,9 +250,9 @@ class CallReader(ExpressionReader):
         if tensors := tensors_in([call.positional, [*call.keywords.values()]]):
             if name in ("shape", "int_shape"):
                 return self.shape_of(tensors[0]) or to_symbol(call.node)
+            if name in ACTIVATION_NAMES and len(tensors) == 1:
+                return self.add(Node("Activation", name, {"activation": name}), tensors)
             return self.add(_axis_call(call) or call.unknown(name or path), tensors)
-        if name == "dict" and not call.positional:
-            return call.keywords
         if name in PENALTIES:
             return Penalty(name, call.positional, call.keywords)
         is_layer = name in _LAYER_WORDS or re.search(r"(^|\.)layers\.[A-Z]\w*$", path)

@@ -75,7 +75,7 @@ METHODS = CHANGING_METHODS | {
 # Builtins that have no effect but their result
 _BUILTINS = (range, enumerate, zip, reversed, sorted, len, min, max, sum, abs, round, any, all)
 _MATHS = (math.ceil, math.floor, math.log2, math.prod, math.sqrt)
-_PURE = {each.__name__: each for each in (*_BUILTINS, *_MATHS, int, str, bool, tuple, list)}
+_PURE = {each.__name__: each for each in (*_BUILTINS, *_MATHS, int, str, bool, tuple, list, dict)}
 
 
 class ExpressionReader(GraphBuilder):
@@ -250,9 +250,8 @@ class ExpressionReader(GraphBuilder):
         if not isinstance(value, Tensor):
             return value[index]
         # y[0] of a layer with return_state is its output, of a tensor its first sample
-        whole = isinstance(index, int) and value.index is None
-        if whole and self.nodes[value.node].returned > 1:
-            return Tensor(value.node, index)
+        if isinstance(index, int | slice) and len(together := self.parts_of(value)) > 1:
+            return together[index]
         parts = index if isinstance(index, tuple) else (index,)
         # `x[:, n]` with an unknown n is followed no further
         known = all(isinstance(part, int | slice) or part in (None, ...) for part in parts)
@@ -283,7 +282,8 @@ class ExpressionReader(GraphBuilder):
         elif isinstance(owner, ModelValue) and name == "layers":
             found = self.layers_of(owner)
         elif isinstance(owner, ModelValue) and name.rstrip("s") in ("input", "output"):
-            ends = self.outputs_of(owner) if name.startswith("output") else owner.inputs
+            given = name.startswith("input")
+            ends = self.inputs_of(owner) if given else self.outputs_of(owner)
             found = ends[0] if len(ends) == 1 and not name.endswith("s") else list(ends) or None
         return to_symbol(node) if found is None else found
 

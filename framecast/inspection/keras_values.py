@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from framecast.inspection.keras_signatures import MERGES
 from framecast.inspection.layer_outcome import LayerMistakeError
 from framecast.inspection.layer_shapes import outcome_of
 from framecast.inspection.model_graph import (
@@ -96,9 +97,17 @@ class GraphBuilder:
 
     def add(self, layer: Node, inputs: Sequence[Tensor], states: Sequence[Tensor] = ()) -> Tensor:
         """Append a node for a layer that reads these tensors."""
+        # What a layer with states or directions returns is a list to merge
+        if layer.kind in MERGES:
+            inputs = [each for tensor in inputs for each in self.parts_of(tensor)]
         name = layer.name or to_snake_case(layer.kind)
         self.nodes.append(replace(layer, name=name, inputs=tuple(inputs), states=tuple(states)))
         return Tensor(len(self.nodes) - 1)
+
+    def parts_of(self, tensor: Tensor) -> list[Tensor]:
+        """All tensors that a layer has returned together, or the one that is given."""
+        count = self.nodes[tensor.node].returned if tensor.index is None else 1
+        return [tensor] if count == 1 else [Tensor(tensor.node, n) for n in range(count)]
 
     def remove(self, tensor: Tensor) -> Node:
         """Take back the node that was added last, which returned this tensor."""
@@ -210,6 +219,13 @@ class GraphBuilder:
             end = self.chain(model.layers, None)
             model.outputs = () if end is None else (end,)
         return model.outputs
+
+    def inputs_of(self, model: ModelValue) -> tuple[Tensor, ...]:
+        """A model's Inputs, which a Sequential has among its layers."""
+        if model.layers is None:
+            return model.inputs
+        nodes = sorted(_ancestors(self.nodes, self.outputs_of(model)))
+        return tuple(Tensor(n) for n in nodes if self.nodes[n].kind == "InputLayer")
 
     def graph(self) -> Graph:
         """The largest model that was built, or all layers that were called."""

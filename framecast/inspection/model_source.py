@@ -21,13 +21,15 @@ from framecast.inspection.model_graph import Graph, Node, Tensor, named_axes
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_walk import inspect_graph
 from framecast.inspection.sizes import Shape, Symbol
+from framecast.nn.convlstm.keras_identifiers import to_snake_case
+from framecast.nn.convlstm.keras_names import ACTIVATION_NAMES
 
 # Classes of whole models, which may stand inside of others; Sequential is the first
 MODELS = ("Sequential", "Functional", "Model")
 
 # Of functions, `keras.ops`, those that are the same as the layer of that name; others have other
 # arguments, such as Reshape, or do something else, such as Average
-_SAME_AS_LAYERS = ("Add", "Concatenate", "Maximum", "Minimum", "Multiply", "Softmax", "Subtract")
+_SAME_AS_LAYERS = ("Add", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract")
 
 EXAMPLE_INPUT = "--input 8,10,64,64,1"
 # Bytes; no model's code has more
@@ -238,9 +240,12 @@ def _value(layer: dict[str, Any], build: GraphBuilder) -> Node | ModelValue:
         return _model(layer, build)
     if kind == "TimeDistributed" and settings["layer"]["class_name"] in MODELS:
         return replace(_model(settings["layer"], build), wrapper={"name": _name(layer)})
-    is_layer = ".ops." not in (layer.get("module") or "") or kind in _SAME_AS_LAYERS
-    known = kind if kind in SIGNATURES and is_layer else ""
-    return Node(known, str(settings.get("name", kind)), _arguments(layer) if known else {})
+    name = str(settings.get("name", kind))
+    is_function = ".ops." in (layer.get("module") or "")
+    if is_function and to_snake_case(kind) in ACTIVATION_NAMES:
+        return Node("Activation", name, {"activation": to_snake_case(kind)})
+    known = kind in SIGNATURES and (not is_function or kind in _SAME_AS_LAYERS)
+    return Node(kind, name, _arguments(layer)) if known else Node("", name, {})
 
 
 def _called(build: GraphBuilder, value: Node | ModelValue, inputs: list[Tensor]) -> Any:

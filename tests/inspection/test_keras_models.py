@@ -275,6 +275,44 @@ def test_a_damaged_configuration_is_reported_or_refused_in_a_sentence(change):
         assert json.dumps(report.to_dict())
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = keras.ops.relu(layers.Conv2D(3, 2)(given))\nx = keras.activations.tanh(x)",
+        "frame = keras.ops.softmax(layers.Conv2D(3, 2)(given))\nx = layers.Flatten()(frame)",
+        """
+part = keras.Sequential([keras.Input((9, 8, 2)), layers.Conv2D(3, 2, name="a"), layers.ReLU()])
+features = keras.Model(part.inputs, part.get_layer("a").output)
+both = keras.Model(features.input, [features.output, layers.ReLU()(features.output)])
+x = layers.Concatenate(axis=1)(both(given))
+""",
+        """
+steps = layers.Reshape((9, 16))(given)
+both = layers.Bidirectional(layers.GRU(3), merge_mode=None)(steps)
+x = layers.Concatenate()(both)
+""",
+        """
+states = layers.LSTM(3, return_state=True)(layers.Reshape((9, 16))(given))[1:]
+x = layers.LSTM(3)(layers.Reshape((3, 48))(given), initial_state=states)
+""",
+        """
+both = dict(filters=3, kernel_size=2)
+x = layers.Conv2D(**dict(both, filters=5))(given)
+""",
+    ],
+    ids=["functions", "softmax", "parts", "directions", "states", "dict"],
+)
+def test_code_and_its_file_have_the_shapes_and_parameters_that_keras_gives_them(code):
+    code = f"given = keras.Input((9, 8, 2))\n{code}\nmodel = keras.Model(given, x)"
+    exec(code, names := {"keras": keras, "layers": layers})
+    model = names["model"]
+    for graph in (read_code(code, "m"), read_configuration(json.loads(model.to_json()), "m")):
+        report = inspect_graph(graph)
+        assert report.findings == ()
+        assert report.output[1:] == model.output_shape[1:]
+        assert report.parameters == model.count_params()
+
+
 def test_a_layer_called_twice_and_a_product_with_a_number_are_counted_as_keras_does():
     given, dense = keras.Input((5, 7)), keras.layers.Dense(7)
     model = keras.Model(given, dense(2 * given) + dense(given))
