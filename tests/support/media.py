@@ -37,14 +37,22 @@ def write_video(path, clip, codec="libx264", *, pixels="yuv420p", layout="rgb24"
     """Encode at 12.5 fps with B-frames and a key frame every 4, which puts seeking to the test."""
     options = {"crf": "1", "bf": "2"} if codec == "libx264" else {}
     movflags = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
-    with av.open(str(path), "w", options=movflags) as container:
-        stream = container.add_stream(codec, rate=Fraction(25, 2), options=options)
-        stream.height, stream.width = clip.shape[1:3]
+    pictures = [av.VideoFrame.from_ndarray(frame, format=layout) for frame in clip]
+    how = {"rate": Fraction(25, 2), "options": options, "gop_size": 4}
+    return mux(path, pictures, codec, pixels, container=movflags, **how)
+
+
+def mux(path, pictures, codec, pixels, *, rate=10, options=None, container=None, **settings):
+    """Encode PyAV's pictures in a pixel format; `settings` are attributes of the encoder."""
+    with av.open(str(path), "w", options=container or {}) as file:
+        stream = file.add_stream(codec, rate=rate, options=options or {})
+        stream.height, stream.width = pictures[0].height, pictures[0].width
         stream.pix_fmt = pixels
-        stream.gop_size = 4
-        for frame in clip:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format=layout)))
-        container.mux(stream.encode())
+        for name, value in settings.items():
+            setattr(stream.codec_context, name, value)
+        for picture in pictures:
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode())
     return path
 
 

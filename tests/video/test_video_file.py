@@ -11,7 +11,7 @@ import pytest
 from framecast.errors import CorruptSourceError
 from framecast.video.readers import video_file
 from framecast.video.readers.open import open_source
-from tests.support.media import H, T, W, problem, read_all, smooth_clip, write_video
+from tests.support.media import H, T, W, mux, problem, read_all, smooth_clip, write_video
 
 
 def decode_with_opencv(path):
@@ -134,16 +134,11 @@ def test_16_bit_grey_video_keeps_its_bits(tmp_path):
 
 def write_at(path, ticks, rate=25, clock=25):
     """Encode a frame at each of `ticks` of 1/clock s, with a key frame first and B-frames."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate)
-        stream.height, stream.width, stream.pix_fmt = H, W, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, clock)
-        for frame, tick in zip(smooth_clip(len(ticks)), ticks, strict=True):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture.pts, picture.time_base = tick, Fraction(1, clock)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
-    return path
+    pictures = []
+    for frame, tick in zip(smooth_clip(len(ticks)), ticks, strict=True):
+        pictures.append(av.VideoFrame.from_ndarray(frame, format="rgb24"))
+        pictures[-1].pts, pictures[-1].time_base = tick, Fraction(1, clock)
+    return mux(path, pictures, "libx264", "yuv420p", rate=rate, time_base=Fraction(1, clock))
 
 
 def test_a_hole_in_time_is_a_break_and_the_rate_stays_the_usual_one(tmp_path):
@@ -279,14 +274,9 @@ def test_a_count_that_is_only_announced_says_so(tmp_path, monkeypatch):
 def test_colours_of_two_bytes_are_right_in_either_order(tmp_path, layout):
     levels = 31 if "555" in layout else 63
     path = tmp_path / "a.mov"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("rawvideo", rate=10)
-        stream.height, stream.width, stream.pix_fmt = H, W, layout
-        frame = av.VideoFrame.from_ndarray(np.full((H, W, 3), (255, 130, 0), np.uint8))
-        stored = frame.reformat(format=layout.replace("be", "le"))
-        for packet in stream.encode(stored.reformat(format=layout)):
-            container.mux(packet)
-        container.mux(stream.encode())
+    frame = av.VideoFrame.from_ndarray(np.full((H, W, 3), (255, 130, 0), np.uint8))
+    stored = frame.reformat(format=layout.replace("be", "le"))
+    mux(path, [stored.reformat(format=layout)], "rawvideo", layout)
     red, green, blue = read_all(open_source(path))[0, 5, 5]
     assert (red, blue) == (255, 0)
     assert abs(int(green) - 130) <= 255 / levels
@@ -297,13 +287,8 @@ def palette_video(path):
     palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 4, axis=1)
     palette[:, 0] = 255
     ramps = (np.arange(H * W).reshape(H, W) + 9 * np.arange(12)[:, None, None]) % 256
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("rawvideo", rate=10)
-        stream.width, stream.height, stream.pix_fmt = W, H, "pal8"
-        for ramp in ramps.astype(np.uint8):
-            frame = av.VideoFrame.from_ndarray((ramp, palette), format="pal8")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    stored = [(ramp, palette) for ramp in ramps.astype(np.uint8)]
+    mux(path, [av.VideoFrame.from_ndarray(s, format="pal8") for s in stored], "rawvideo", "pal8")
     return ramps
 
 
@@ -316,15 +301,10 @@ def test_a_palette_is_known_in_the_middle_too(tmp_path):
 def test_ten_bits_of_odd_width_keep_their_colours(tmp_path):
     path, height, width = tmp_path / "a.mkv", 31, 45
     colour = (64800, 1200, 30000)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=10)
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p10le"
-        frame = av.VideoFrame.from_ndarray(
-            np.full((height, width, 3), colour, np.uint16), format="rgb48le"
-        )
-        for _ in range(3):
-            container.mux(stream.encode(frame.reformat(format="yuv420p10le")))
-        container.mux(stream.encode())
+    colours = np.full((height, width, 3), colour, np.uint16)
+    frame = av.VideoFrame.from_ndarray(colours, format="rgb48le")
+    pictures = [frame.reformat(format="yuv420p10le") for _ in range(3)]
+    mux(path, pictures, "ffv1", "yuv420p10le")
     found = read_all(open_source(path)).astype(int)
     assert np.abs(found - colour).max() < 400  # of 65535: four levels of 10 bits
 
@@ -397,15 +377,9 @@ def test_everyday_names_of_videos_are_known(tmp_path, suffix):
     codec = {"wmv": "wmv2", "ogv": "libtheora", "mpeg": "mpeg2video", "flv": "flv"}
     if suffix == "ogv" and "libtheora" not in av.codecs_available:
         codec["ogv"] = "libvpx"
-    frames = smooth_clip(6, 64, 96)
-    path = tmp_path / f"a.{suffix}"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec.get(suffix, "libx264"), rate=25)
-        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    source = open_source(path)
+    pictures = [av.VideoFrame.from_ndarray(f, format="rgb24") for f in smooth_clip(6, 64, 96)]
+    codec = codec.get(suffix, "libx264")
+    source = open_source(mux(tmp_path / f"a.{suffix}", pictures, codec, "yuv420p", rate=25))
     assert source.info.frames == len(read_all(source)) == 6
     assert source.info.fps == pytest.approx(25, rel=0.02)
 
@@ -416,14 +390,12 @@ def test_the_opacity_of_a_webm_counts(tmp_path, codec):
     opacity[:, 32:] = 255
     picture = np.full((48, 64, 4), 200, np.uint8)
     picture[..., 3] = opacity
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=10, options={"auto-alt-ref": "0", "crf": "4"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva420p"
-        for number in range(6):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format="yuva420p")
-            frame.pts = number
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    pictures = []
+    for number in range(6):
+        frame = av.VideoFrame.from_ndarray(picture, format="rgba")
+        pictures.append(frame.reformat(format="yuva420p"))
+        pictures[-1].pts = number
+    mux(path, pictures, codec, "yuva420p", options={"auto-alt-ref": "0", "crf": "4"})
     source = open_source(path, color="rgb")
     assert "transparent pixels are shown on black" in source.info.notes
     frames = read_all(source)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache
@@ -28,8 +27,6 @@ from framecast.video.readers.stored_arrays import StoredArray, find_arrays
 
 class ArraySource(FrameSource):
     """Frames of one array or of several, of which each may hold many clips."""
-
-    _said_missing = False
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
         """Read the headers, and a few frames; keep_readable reads everything once.
@@ -67,15 +64,6 @@ class ArraySource(FrameSource):
             breaks=tuple(start for start in breaks if 0 < start < frames),
         )
         self._settle_range()
-
-    def _shown(self, frame: np.ndarray) -> np.ndarray:
-        if not self._has_missing or not np.isnan(frame).any():
-            return frame
-        if not self._said_missing:
-            self._said_missing = True
-            note = f"{self._path}: missing values are read as black ({self.info.values.low:.6g})"
-            warnings.warn(note, stacklevel=2)
-        return np.nan_to_num(frame, nan=self.info.values.low)
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
         with ExitStack() as stack:

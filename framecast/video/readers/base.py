@@ -127,9 +127,9 @@ class FrameSource(ABC):
 
     info: SourceInfo
     _stated: StatedRange | None = None
-    _said_beyond = False
-    # Whether values may be missing, which `_shown` fills; elsewhere NaN is an error.
+    # Whether values may be missing, which become black; elsewhere NaN is an error.
     _has_missing = False
+    _said_missing = _said_beyond = False
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
         self._path, self._options = path, options
@@ -153,11 +153,8 @@ class FrameSource(ABC):
         return self._pixels(range(start, stop, step))
 
     def _pixels(self, numbers: range) -> Iterator[np.ndarray]:
-        if not numbers:
-            return
-        for number, frame in zip(numbers, self._frames(numbers), strict=True):
-            self._check_size(number, frame)
-            frame, values = self._shown(frame), self.info.values  # noqa: PLW2901
+        values = self.info.values
+        for number, frame in self._stored(numbers):
             # Once is enough: the frames after it often do the same.
             if not (values.is_whole_type or self._said_beyond):
                 low, high = float(frame.min()), float(frame.max())
@@ -176,14 +173,11 @@ class FrameSource(ABC):
 
         Where the clip is read in other colours than it has, the values of `read`, scaled back.
         """
-        values = self.info.values
-        for number, frame in enumerate(self._frames(range(self.info.frames))):
-            self._check_size(number, frame)
-            frame = self._shown(frame)  # noqa: PLW2901
-            if frame.shape[2] != self.info.channels:
-                frame = values.to_values(  # noqa: PLW2901
-                    convert_color(values.to_pixels(frame), self.info.channels)
-                )
+        values, channels = self.info.values, self.info.channels
+        for _, frame in self._stored(range(self.info.frames)):
+            if frame.shape[2] != channels:
+                pixels = convert_color(values.to_pixels(frame), channels)
+                frame = values.to_values(pixels)  # noqa: PLW2901
             yield np.ascontiguousarray(frame)
 
     def break_at(self, indices: Iterable[int], note: str) -> None:
@@ -297,6 +291,8 @@ class FrameSource(ABC):
 
     def _frames(self, numbers: range) -> Iterator[np.ndarray]:
         """Yield the numbered frames as stored; SourceError names the first that cannot be had."""
+        if not numbers:
+            return
         number, files = numbers.start, self.files
         with explained(self._path, lambda error: CutShortError(self._path, number, reason(error))):
             for frame in self._decode(numbers):
@@ -305,9 +301,18 @@ class FrameSource(ABC):
                 yield frame
                 number += numbers.step
 
-    def _shown(self, frame: np.ndarray) -> np.ndarray:
-        """A stored frame with something to show where values are missing."""
-        return frame
+    def _stored(self, numbers: range) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each number with its frame, all of the clip's size, missing values black."""
+        black = self.info.values.low
+        for number, frame in zip(numbers, self._frames(numbers), strict=True):
+            self._check_size(number, frame)
+            if self._has_missing and np.isnan(frame).any():
+                if not self._said_missing:
+                    self._said_missing = True
+                    note = f"{self.info.path}: missing values are read as black ({black:.6g})"
+                    warnings.warn(note, stacklevel=2)
+                frame = np.nan_to_num(frame, nan=black)  # noqa: PLW2901
+            yield number, frame
 
     def _check_size(self, number: int, frame: np.ndarray) -> None:
         size = (self.info.height, self.info.width)
