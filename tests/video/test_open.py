@@ -270,6 +270,17 @@ def test_tiffs_say_which_side_is_up(tmp_path, clip, orientation, depth, compress
     np.testing.assert_array_equal(read_all(open_source(tmp_path / "stack.tif")), expected)
 
 
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("depth", [8, 16])
+def test_tiffs_that_libtiff_decodes_are_turned_once(tmp_path, clip, orientation, depth):
+    stored = clip[..., 0] if depth == 8 else clip[..., 0].astype(np.uint16) * 257
+    pictures = [Image.fromarray(frame) for frame in stored]
+    options = {"compression": "tiff_lzw", "tiffinfo": {274: orientation}}
+    pictures[0].save(tmp_path / "a.tif", save_all=True, append_images=pictures[1:], **options)
+    expected = [UPRIGHT[orientation](frame) for frame in stored]
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / "a.tif"))[..., 0], expected)
+
+
 @pytest.mark.parametrize(
     ("matrix", "turned"),
     [

@@ -34,8 +34,10 @@ from framecast.video.readers.base import (
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
-# Formats whose orientation tag is in the header; Pillow turns TIFFs by itself.
+# Formats whose orientation tag is in the header; Pillow and OpenCV turn TIFFs by themselves.
 EXIF_FORMATS = frozenset({"JPEG", "MPO", "WEBP", "PNG"})
+# Orientations that swap rows and columns.
+SIDEWAYS = (5, 6, 7, 8)
 
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 
@@ -83,7 +85,7 @@ def read_header(path: Path) -> ImageHeader:
         channels = 1 if _is_grey(image) else 3
         check_memory(path, image.height * image.width * channels * np.dtype(dtype).itemsize)
         height, width = image.height, image.width
-        if _orientation(image) >= 5:  # 5 to 8 swap rows and columns
+        if _orientation(image) in SIDEWAYS:
             height, width = width, height
         return ImageHeader(
             height=height,
@@ -151,6 +153,7 @@ def tiff_pixels(path: Path, page: tifffile.TiffPage, number: int) -> np.ndarray:
         values = page.asarray()
         if key.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3:
             values = np.moveaxis(values, 0, -1)
+        values = _turned(values, key.tags.valueof("Orientation", 1))
     except (ValueError, ImportError, NotImplementedError) as error:  # by the kind of compression
         if isinstance(error, ValueError) and "imagecodecs" not in str(error):
             raise
@@ -160,7 +163,6 @@ def tiff_pixels(path: Path, page: tifffile.TiffPage, number: int) -> np.ndarray:
         values = _page_by_opencv(path, number, key)
     if values.dtype.kind not in "biuf":
         raise SourceError(f"{path}: holds {values.dtype} values", remedy="save real numbers")
-    values = _turned(values, key.tags.valueof("Orientation", 1))
     if photometric == tifffile.PHOTOMETRIC.PALETTE:
         return (np.moveaxis(key.colormap, 0, -1)[values.astype(np.uint16)] >> 8).astype(np.uint8)
     values = values.astype(values.dtype.newbyteorder("="))
@@ -204,7 +206,7 @@ def _page_by_pillow(path: Path, page: int) -> np.ndarray:
 
 def _page_by_opencv(path: Path, number: int, page: tifffile.TiffPage) -> np.ndarray:
     done, pages = cv2.imreadmulti(str(path), start=number, count=1, flags=cv2.IMREAD_UNCHANGED)
-    if not done or pages[0].shape[:2] != (page.imagelength, page.imagewidth):
+    if not done or sorted(pages[0].shape[:2]) != sorted((page.imagelength, page.imagewidth)):
         raise SourceError(
             f"{path}: its compression ({page.compression.name}, {page.bitspersample} bits) is not "
             "known",
@@ -262,7 +264,7 @@ def _shown_pixels(image: Image.Image, channels: int) -> np.ndarray:
 
 def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
     """Apply an EXIF orientation (EXIF 2.3, tag 274): mirrors and quarter turns."""
-    if orientation >= 5:
+    if orientation in SIDEWAYS:
         values = values.swapaxes(0, 1)
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1
@@ -270,12 +272,11 @@ def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 (as stored) to 8."""
+    """Return the EXIF orientation, of which 1 is as stored."""
     # Of a PNG only a tag in front of the pixels counts: looking for others would decode them.
     if image.format not in EXIF_FORMATS or (image.format == "PNG" and "exif" not in image.info):
         return 1
-    found = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return found if found in range(1, 9) else 1
+    return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 def _is_grey(image: Image.Image) -> bool:
