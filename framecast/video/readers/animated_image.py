@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from framecast.errors import SourceError
 from framecast.video.readers.base import (
@@ -85,10 +85,12 @@ class AnimatedSource(FrameSource):
 
 def _composed(path: Path) -> Iterator[tuple[np.ndarray, float]]:
     """Yield each frame as RGBA (H, W, 4) with its delay in milliseconds."""
-    with Image.open(path) as image:
-        for frame in ImageSequence.Iterator(image):
-            # Decoded first: of a WebP the delay is known only then.
-            yield np.array(frame.convert("RGBA")), float(frame.info.get("duration") or 0)
+    import imageio.v3 as iio  # noqa: PLC0415  (other sources need not wait for it)
+
+    with iio.imopen(path, "r", plugin="pillow") as file:
+        # Not by file.read(index=...), which takes the first palette's transparent index for all.
+        for number, pixels in enumerate(file.iter(mode="RGBA")):
+            yield pixels, float(file.metadata(index=number).get("duration") or 0)
 
 
 def _missing_end(path: Path) -> str:
