@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from framecast.errors import SourceError
 from framecast.video.readers.base import (
