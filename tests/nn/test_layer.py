@@ -4,6 +4,7 @@ import copy
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -374,6 +375,7 @@ def test_arguments_that_mean_nothing_are_refused(arguments, text):
         ((B, C, H, W), {}, r"takes 5 axes \(batch, time, channels, .*return_sequences=True"),
         ((B, H, W), {}, r"takes 5 axes .*received shape \(2, 7, 8\)"),
         ((B, 0, C, H, W), {}, r"at least one time step; received shape \(2, 0, 3, 7, 8\)"),
+        ((B, T, C, 0, W), {}, r"one pixel and one channel; received shape \(2, 5, 3, 0, 8\)"),
         ((B, T, H, W, C), {}, r"made for 3 input channels; received 7; check the order of the ax"),
         ((B, T, C, 2, W), {"padding": "valid"}, r"size of \(3, 3\) or more.*received \(2, 8\); us"),
     ],
@@ -382,6 +384,39 @@ def test_arguments_that_mean_nothing_are_refused(arguments, text):
 def test_inputs_that_do_not_fit_are_refused(shape, arguments, text):
     with pytest.raises(ValueError, match=text):
         make(**arguments)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(4 * F, C, 5, 5), (4 * F, C), (3 * F, C, 3, 3), (4 * F,), ()])
+def test_an_empty_layer_refuses_a_kernel_of_another_size(shape):
+    layer, state = ConvLSTM2D(F, 3), make().state_dict()
+    with pytest.raises(RuntimeError, match="size mismatch for kernel"):
+        layer.load_state_dict({**state, "kernel": torch.zeros(shape)})
+
+
+@pytest.mark.parametrize("kind", ["reversed", "big-endian", "read-only"])
+@pytest.mark.filterwarnings("error")
+def test_arrays_that_pytorch_does_not_take_are_copied(kind):
+    array = frames(4).numpy().astype(np.float64)
+    if kind == "reversed":
+        array = np.ascontiguousarray(array[..., ::-1])[..., ::-1]
+    elif kind == "big-endian":
+        array = array.astype(">f8")
+    array.setflags(write=kind != "read-only")
+    layer = make()
+    torch.testing.assert_close(layer(array), layer(frames(4)))
+
+
+@pytest.mark.parametrize("given", [None, "frames.npy", np.array([{}])])
+def test_what_holds_no_numbers_is_refused(given):
+    with pytest.raises(ValueError, match="expected a tensor, or an array of numbers; received"):
+        make()(given)
+
+
+def test_an_empty_layer_is_not_built_for_no_channels():
+    layer = ConvLSTM2D(F, 3)
+    with pytest.raises(ValueError, match="one pixel and one channel; received shape"):
+        layer(torch.zeros(B, T, H, W, 0))
+    assert layer.in_channels is None
 
 
 def test_one_input_channel_is_one():

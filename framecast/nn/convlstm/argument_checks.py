@@ -85,12 +85,20 @@ def check_shape(
 def check_inputs(
     layer: str, inputs: Tensor, data_format: str, rank: int, time_axes: int = 1
 ) -> None:
-    """Refuse inputs with the wrong number of axes, no steps, or no floating-point numbers."""
+    """Refuse inputs with the wrong number of axes, an empty one, or no floating-point numbers.
+
+    Only the batch may be empty.
+    """
     check_shape(layer, inputs.shape, data_format, rank, time_axes)
     if time_axes and inputs.shape[1] == 0:
         raise ValueError(
             f"{layer} needs at least one time step; received shape {tuple(inputs.shape)}; give it "
             "a clip of one frame or more"
+        )
+    if 0 in inputs.shape[1:]:
+        raise ValueError(
+            f"{layer} needs at least one pixel and one channel; received shape "
+            f"{tuple(inputs.shape)}; give it frames that are not empty"
         )
     if not inputs.is_floating_point():
         raise ValueError(

@@ -74,13 +74,28 @@ def to_dtype(value: object) -> torch.dtype | None:
 def as_tensor(values: Any, like: Tensor) -> Tensor:
     """Tensors as they are; NumPy arrays and lists of numbers with the device and dtype of `like`.
 
-    Arrays of integers keep their type.
+    Arrays of integers keep their type. ValueError for what holds no numbers.
     """
     if isinstance(values, Tensor):
         return values
-    tensor = torch.as_tensor(np.asarray(values), device=like.device)
+    tensor = torch.from_numpy(native_array(values)).to(like.device)
     # NumPy's floats are float64 by default, which the weights seldom are.
     return tensor.to(like.dtype) if tensor.is_floating_point() else tensor
+
+
+def native_array(values: Any) -> np.ndarray:
+    """A copy that PyTorch takes of any array of numbers, or of lists of them.
+
+    PyTorch takes no negative strides and no foreign byte order, and warns of arrays that are not
+    writable, such as those of a file. ValueError for what holds no numbers.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "biufc":
+        raise ValueError(
+            f"expected a tensor, or an array of numbers; received {type(values).__name__} of "
+            f"{array.dtype}; convert it with torch.as_tensor or numpy.asarray"
+        )
+    return np.array(array, array.dtype.newbyteorder("="), order="C")
 
 
 def _keras_shape(shape: Sequence[int]) -> tuple[int, ...]:
@@ -179,7 +194,7 @@ class KerasMethods(GateWeights):
         ValueError for another number of arrays or other shapes; then nothing has changed.
         """
         own = dict(self.named_parameters())
-        given = [from_keras_layout(torch.as_tensor(np.asarray(weight))) for weight in weights]
+        given = [from_keras_layout(as_tensor(weight, self.recurrent_kernel)) for weight in weights]
         if len(given) != len(own):
             raise ValueError(
                 f"{type(self).__name__} has {counted(len(own), 'weight')} ({', '.join(own)}); "

@@ -171,7 +171,9 @@ class GateWeights(nn.Module):
                 f"one with {counted(self.in_channels, 'input channel')}; save after the first call"
             )
         if kernel is not None and not unbuilt and self.in_channels is None:
-            self.kernel.materialize(tuple(kernel.shape))
+            # Only the input channels are open: PyTorch refuses a kernel of another size itself.
+            channels = kernel.shape[min(1, kernel.ndim - 1)] if kernel.ndim else 1
+            self.kernel.materialize((4 * self.filters, channels, *self.geometry.kernel_size))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def apply_constraints(self) -> None:
