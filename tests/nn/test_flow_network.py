@@ -12,7 +12,7 @@ from framecast.nn.forecasters.flow import blend_regression, candidates, constant
 from framecast.nn.forecasters.flow import network as network_module
 from framecast.nn.forecasters.flow.blend_regression import BlendRegression
 from framecast.nn.forecasters.flow.candidates import (
-    Candidates,
+    at_full_size,
     blended,
     enlarge,
     hindcast,
@@ -21,7 +21,6 @@ from framecast.nn.forecasters.flow.candidates import (
     taken_along,
     to_cells,
     to_pixels,
-    with_detail,
 )
 from framecast.nn.forecasters.flow.constants import (
     BLENDED,
@@ -147,13 +146,11 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
     torch.testing.assert_close(after.displacement_B2hw, one)
     # The widest blur is made on the fine grid.
     inside = (..., slice(8, -8), slice(8, -8))
-    torch.testing.assert_close(
-        found.small_BChw[1][inside], warp(wide, one)[inside], atol=0.02, rtol=0
-    )
+    torch.testing.assert_close(found[1][inside], warp(wide, one)[inside], atol=0.02, rtol=0)
     expected = {0: warp(last, one), 2: warp(last, two), 3: warp(soft, two)}
     expected |= {5: last, 6: context.mean(dim=1), 7: blurred}
     for place, wanted in expected.items():
-        torch.testing.assert_close(found.small_BChw[place], wanted, atol=1e-4, rtol=0)
+        torch.testing.assert_close(found[place], wanted, atol=1e-4, rtol=0)
     # All of the second trajectory is straight but for its last step, which the layers correct.
     taken, _ = taken_along(second, after.lead_B)
     with torch.no_grad():
@@ -167,7 +164,7 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
     unturned = advect(state.displacement_B2hw, first)
     assert (one - unturned).abs().max() > 0.01
     # Its own forecast is the frame before, moved by as much as the trajectory grew.
-    assert (found.small_BChw[OWN] - state.frame_BCHW).abs().max() > 0.01
+    assert (found[OWN] - state.frame_BCHW).abs().max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -308,7 +305,7 @@ def test_what_is_painted_counts_as_much_as_candidates_differ_and_were_wrong():
         plain, found, after = network._forecast(state)
         network.paint.bias[-1] = 0.5
         painted, _, _ = network._forecast(state)
-    own, *others = (found.small_BChw[n].mean(dim=1, keepdim=True) for n in (OWN, 0, 2, 5, 6))
+    own, *others = (found[n].mean(dim=1, keepdim=True) for n in (OWN, 0, 2, 5, 6))
     apart = torch.stack([(other - own).abs() for other in others]).mean(dim=0)
     displacement = F.avg_pool2d(after.displacement_B2hw, 4) / 4
     wrong = warp(after.scene.moving_B11HW[:, -1:], displacement)
@@ -317,33 +314,24 @@ def test_what_is_painted_counts_as_much_as_candidates_differ_and_were_wrong():
     torch.testing.assert_close(painted - plain, expected.expand_as(plain), atol=1e-5, rtol=0)
 
 
-def test_the_blend_is_the_weighted_sum_of_the_candidates():
-    torch.manual_seed(0)
-    weights, shown = torch.rand(2, CANDIDATES, 3, 4), torch.randn(CANDIDATES, 2, 5, 3, 4)
-    expected = torch.einsum("bkhw,kbchw->bchw", weights, shown)
-    torch.testing.assert_close(blended(weights, shown.unbind()), expected)
-
-
 @pytest.mark.parametrize("scale", [1, 3])
-def test_sharp_candidates_are_painted_at_full_size_and_the_rest_enlarged(scale):
+def test_the_blend_is_a_weighted_sum_of_sharp_candidates_and_of_others_enlarged(scale):
     torch.manual_seed(0)
-    sharp = torch.rand(len(SHARP), 2, 3, 4 * scale, 5 * scale)
-    small = torch.rand(CANDIDATES, 2, 3, 4, 5)
-    small[list(SHARP)] = F.avg_pool2d(sharp.flatten(0, 1), scale).unflatten(0, sharp.shape[:2])
-    found = Candidates(small.unbind(), sharp.unbind())
-    weights = torch.rand(2, CANDIDATES, 4, 5)
-    frame = with_detail(blended(weights, found.small_BChw), weights, found, scale)
+    weights, added = torch.rand(2, CANDIDATES, 4, 5), torch.rand(2, 1, 4, 5)
 
     def enlarged(maps):
         return F.interpolate(maps, scale_factor=scale, mode="bilinear")
 
+    factors = [scale if number in SHARP else 1 for number in range(CANDIDATES)]
+    shown = [torch.rand(2, 3, 4 * factor, 5 * factor) for factor in factors]
+    each = weights.split(1, dim=1)
     blurred = [number for number in range(CANDIDATES) if number not in SHARP]
-    expected = enlarged(sum(weights[:, n : n + 1] * small[n] for n in blurred))
-    for number, image in zip(SHARP, sharp, strict=True):
-        expected = expected + enlarged(weights[:, number : number + 1]) * image
-        torch.testing.assert_close(found.at_full_size(number, scale), image)
-    torch.testing.assert_close(frame, expected)
-    torch.testing.assert_close(found.at_full_size(blurred[0], scale), enlarged(small[blurred[0]]))
+    expected = enlarged(added + sum(each[number] * shown[number] for number in blurred))
+    expected = expected + sum(enlarged(each[number]) * shown[number] for number in SHARP)
+    torch.testing.assert_close(blended(weights, shown, added, scale), expected)
+    for number, image in enumerate(shown):
+        wanted = image if number in SHARP else enlarged(image)
+        torch.testing.assert_close(at_full_size(shown, number, scale), wanted)
 
 
 def test_cells_are_those_of_pixel_unshuffle_and_back():
@@ -404,7 +392,7 @@ def test_the_last_context_frames_blur_is_reachable_by_the_blend_alone():
             state = network.encode(context)
             frame, _ = network.step(state)
             _, found, _ = network._forecast(state)
-        torch.testing.assert_close(frame, found.small_BChw[place][..., :48, :56])
+        torch.testing.assert_close(frame, found[place][..., :48, :56])
 
 
 def test_each_lead_time_has_its_blend_and_later_ones_the_last():

@@ -69,29 +69,29 @@ def hindcast(grey_BThw: Tensor, wide_RB2hw: Tensor, newest_RB2hw: Tensor) -> Hin
         still = torch.zeros_like(grey_BThw)
         errors_B14HW = torch.full_like(shrink(still, FINE).expand(-1, HINDCASTS, -1, -1), UNKNOWN)
         return Hindcast(still, still, (errors_B14HW + LOG_FLOOR).log(), errors_B14HW[:, :1].sqrt())
-    older_BThw, newer_BThw = grey_BThw[:, :-1], grey_BThw[:, 1:]
-    carried_BThw = advance(older_BThw, wide_RB2hw[0])
-    soft_BThw, blurred_BThw = (gaussian_blur(carried_BThw, sigma) for sigma in BLURS[:2])
-    tried = (carried_BThw, soft_BThw, blurred_BThw, advance(older_BThw, newest_RB2hw[0]))
-    misses = [newer_BThw - frames_BThw for frames_BThw in (*tried, older_BThw)]
+    older_BThw, newer_BThw, last_B1hw = grey_BThw[:, :-1], grey_BThw[:, 1:], grey_BThw[:, -1:]
+    carried_BThw, crossed_BThw = (advance(older_BThw, r[0]) for r in (wide_RB2hw, newest_RB2hw))
     near, far = (
         _extrapolated(grey_BThw, *motions, min(number, T - 1))
         for *motions, number in zip(wide_RB2hw[1:], newest_RB2hw[1:], WITHHELD, strict=True)
     )
-    far_soft_B1hw, far_blurred_B1hw = (gaussian_blur(far[0], sigma) for sigma in BLURS[:2])
-    unseen = (*near[:2], *far[:2], far_blurred_B1hw, far_soft_B1hw, near[2], far[2])
-    missed_B8hw = grey_BThw[:, -1:] - torch.cat(unseen, dim=1)
-    squares_B8hw = missed_B8hw.square()
-    around_BThw = grey_BThw - grey_BThw.mean(dim=1, keepdim=True)
-    over_context = [
-        miss_BThw.square().mean(1, keepdim=True) for miss_BThw in (*misses, around_BThw)
+    misses = [
+        newer_BThw - carried_BThw,
+        *(newer_BThw - gaussian_blur(carried_BThw, sigma) for sigma in BLURS[:2]),
+        newer_BThw - crossed_BThw,
+        *(last_B1hw - frame_B1hw for frame_B1hw in (*near[:2], *far[:2])),
+        *(last_B1hw - gaussian_blur(far[0], sigma) for sigma in reversed(BLURS[:2])),
+        newer_BThw - older_BThw,
+        grey_BThw - grey_BThw.mean(dim=1, keepdim=True),
+        last_B1hw - near[2],
+        last_B1hw - far[2],
     ]
-    errors = (*over_context[:4], squares_B8hw[:, :6], *over_context[4:], squares_B8hw[:, 6:])
+    errors = [miss_BThw.square().mean(dim=1, keepdim=True) for miss_BThw in misses]
     errors_B14HW = shrink(torch.cat(errors, dim=1), FINE)
     log_errors_B14HW = (gaussian_blur(errors_B14HW, ERROR_SIGMA) + LOG_FLOOR).log()
     uncertainty_B1HW = (gaussian_blur(errors_B14HW[:, :1], WIDE_SIGMA) + 1e-6).sqrt()
     # The first frame has no predecessor: 0 keeps as many maps as frames.
-    residual_BThw, change_BThw = (F.pad(misses[i], (0, 0, 0, 0, 1, 0)) for i in (0, 4))
+    residual_BThw, change_BThw = (F.pad(misses[i], (0, 0, 0, 0, 1, 0)) for i in (0, 10))
     return Hindcast(residual_BThw, change_BThw, log_errors_B14HW, uncertainty_B1HW)
 
 
@@ -124,21 +124,6 @@ def taken_along(velocity_B2hw: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor
     return carried_B2hw + detail_B2hw, arriving_B1HW
 
 
-class Candidates(NamedTuple):
-    """All K candidates of a frame at working size, (B, C, h, w), and those of `SHARP` at full size,
-    (B, C, H, W), which are the same tensors where one is the other.
-    """
-
-    small_BChw: tuple[Tensor, ...]
-    sharp_BCHW: tuple[Tensor, ...]
-
-    def at_full_size(self, number: int, scale: int) -> Tensor:
-        """One of them, (B, C, H, W)."""
-        if number in SHARP:
-            return self.sharp_BCHW[SHARP.index(number)]
-        return enlarge(self.small_BChw[number], scale)
-
-
 def blurs(image_BChw: Tensor) -> tuple[Tensor, ...]:
     """An image (B, C, h, w) blurred by each width of `BLURS`."""
     soft_BChw, blurred_BChw = (gaussian_blur(image_BChw, sigma) for sigma in BLURS[:2])
@@ -147,31 +132,26 @@ def blurs(image_BChw: Tensor) -> tuple[Tensor, ...]:
     return soft_BChw, blurred_BChw, wide_BChw
 
 
-def with_detail(
-    frame_BChw: Tensor, weights_BKhw: Tensor, candidates: Candidates, scale: int
+def at_full_size(candidates: Sequence[Tensor], number: int, scale: int) -> Tensor:
+    """One of K candidates, those of `SHARP` (B, C, H, W), others (B, C, h, w): (B, C, H, W)."""
+    return candidates[number] if number in SHARP else enlarge(candidates[number], scale)
+
+
+def blended(
+    weights_BKhw: Tensor, candidates: Sequence[Tensor], added_B1hw: Tensor, scale: int
 ) -> Tensor:
-    """A frame blended at working size, its sharp candidates replaced by those at full size."""
-    if scale == 1:
-        return frame_BChw
-    weights_BShw = weights_BKhw[:, SHARP]
-    for weight_B1hw, number in zip(weights_BShw.split(1, dim=1), SHARP, strict=True):
-        frame_BChw = frame_BChw.addcmul(weight_B1hw, candidates.small_BChw[number], value=-1)
-    frame_BCHW = enlarge(frame_BChw, scale)
-    weights_BSHW = enlarge(weights_BShw, scale)
-    for weight_B1HW, image_BCHW in zip(
-        weights_BSHW.split(1, dim=1), candidates.sharp_BCHW, strict=True
-    ):
-        # In place: a copy of a large frame takes longer than the product.
-        frame_BCHW.addcmul_(weight_B1HW, image_BCHW)
-    return frame_BCHW
-
-
-def blended(weights_BKhw: Tensor, candidates: Sequence[Tensor]) -> Tensor:
-    """The weighted sum of K candidates (B, C, H, W); weights are at the candidates' size."""
-    frame_BCHW = torch.zeros_like(candidates[0])
+    """The weighted sum of K candidates, as `at_full_size` takes them, plus what is added to all
+    channels: (B, C, H, W).
+    """
+    weights = weights_BKhw.split(1, dim=1)
+    blurred = [number for number in range(len(weights)) if number not in SHARP]
+    frame_BChw = added_B1hw.repeat(1, candidates[0].shape[1], 1, 1)
     # One candidate at a time and in place: what is worked on stays in the processor's cache.
-    for weight_B1hw, shown_BCHW in zip(weights_BKhw.split(1, dim=1), candidates, strict=True):
-        frame_BCHW.addcmul_(weight_B1hw, shown_BCHW)
+    for number in blurred:
+        frame_BChw.addcmul_(weights[number], candidates[number])
+    frame_BCHW = enlarge(frame_BChw, scale)
+    for number in SHARP:
+        frame_BCHW.addcmul_(enlarge(weights[number], scale), candidates[number])
     return frame_BCHW
 
 

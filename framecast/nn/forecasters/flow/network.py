@@ -7,7 +7,7 @@ cell, X channels and F filters on the layers' grids of 8 x 8, 16 x 16, ... pixel
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ from framecast.nn.convlstm.stack import ConvLSTMStack, States
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.flow.blend_regression import BlendRegression
 from framecast.nn.forecasters.flow.candidates import (
-    Candidates,
+    at_full_size,
     blended,
     enlarge,
     shrink,
@@ -28,7 +28,6 @@ from framecast.nn.forecasters.flow.candidates import (
     taken_along,
     to_cells,
     to_pixels,
-    with_detail,
 )
 from framecast.nn.forecasters.flow.constants import (
     BLENDED,
@@ -179,7 +178,7 @@ class FlowConvLSTM(Forecaster):
         # The forecast has what the weights leave over.
         moved_BCHW = frame_BCHW * (1 - weights_BJ.sum(dim=1)).view(-1, 1, 1, 1)
         for weight_B, number in zip(weights_BJ.unbind(dim=1), BLENDED, strict=True):
-            image_BCHW = candidates.at_full_size(number, state.scene.scale)
+            image_BCHW = at_full_size(candidates, number, state.scene.scale)
             # In place: each copy of a 1080p frame takes 25 MB.
             moved_BCHW.addcmul_(weight_B.view(-1, 1, 1, 1), image_BCHW)
         # What padding added is cut off; the state keeps the frame before the blend, as trained.
@@ -193,7 +192,7 @@ class FlowConvLSTM(Forecaster):
             (scene.velocities_B4XX, lead_B1XX, covered_B2XX, scene.log_errors_B14XX), dim=1
         )
 
-    def _forecast(self, state: FlowState) -> tuple[Tensor, Candidates, FlowState]:
+    def _forecast(self, state: FlowState) -> tuple[Tensor, tuple[Tensor, ...], FlowState]:
         """The next frame before the fitted blend, its candidates, and the state after it."""
         scene, lead_B = state.scene, state.lead_B + 1
         hidden_BFHW, layers = self._recur(state, lead_B)
@@ -223,10 +222,9 @@ class FlowConvLSTM(Forecaster):
         weights_BKhw, painted_B1hw, uncertainty_B1hw = (
             enlarge(maps_BMHW, FINE) for maps_BMHW in (weights_BKHW, painted_B1HW, uncertainty_B1HW)
         )
-        frame_BChw = blended(weights_BKhw, candidates.small_BChw)
         # Where candidates agree and hindcasts were right there is nothing to add.
-        frame_BChw = frame_BChw.addcmul(painted_B1hw, uncertainty_B1hw + apart_B1hw)
-        frame_BCHW = with_detail(frame_BChw, weights_BKhw, candidates, scene.scale)
+        added_B1hw = painted_B1hw * (uncertainty_B1hw + apart_B1hw)
+        frame_BCHW = blended(weights_BKhw, candidates, added_B1hw, scene.scale)
         after = state._replace(
             # Weights that diverge must not: sampling at places that are not finite crashes PyTorch.
             frame_BCHW=frame_BCHW.clamp(-1, 2),
@@ -283,16 +281,15 @@ class FlowConvLSTM(Forecaster):
             speed_B1HW / (1 + speed_B1HW),
         )
 
-    def _compared(self, scene: Scene, candidates: Candidates) -> tuple[Tensor, Tensor]:
+    def _compared(self, scene: Scene, candidates: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The network's own last forecast in grey, and how other candidates differ from it: carried
         along both motions, the last frame and the mean.
         """
-        own_B1hw, carried_B1hw, elsewhere_B1hw = (
-            candidates.small_BChw[number].mean(dim=1, keepdim=True)
+        own_B1hw, *moved = (
+            shrink(candidates[number].mean(dim=1, keepdim=True), scene.scale)
             for number in (OWN, CARRIED, ELSEWHERE)
         )
-        others_B4hw = torch.cat((carried_B1hw, elsewhere_B1hw, scene.still_B2hw), dim=1)
-        return own_B1hw, others_B4hw - own_B1hw
+        return own_B1hw, torch.cat((*moved, scene.still_B2hw), dim=1) - own_B1hw
 
     def _recur(self, state: FlowState, lead_B: Tensor) -> tuple[Tensor, States]:
         """Step all layers on the last forecast; h of all of them on the first one's grid."""
@@ -305,36 +302,28 @@ class FlowConvLSTM(Forecaster):
         hidden = [enlarge(h_BFHW.float(), 2**depth) for depth, (h_BFHW, _) in enumerate(layers)]
         return torch.cat(hidden, dim=1), layers
 
-    def _candidates(self, state: FlowState, motion: Motion) -> Candidates:
-        """All K candidates of the next frame."""
+    def _candidates(self, state: FlowState, motion: Motion) -> tuple[Tensor, ...]:
+        """All K candidates of the next frame: those of `SHARP` at full, others at working size."""
         scene, scale = state.scene, state.scene.scale
-        first_Bhw2, second_Bhw2 = (places(shift_B2hw) for shift_B2hw in motion.displacements_B2hw)
-
-        def at_full_size(shift_B2hw: Tensor, places_Bhw2: Tensor) -> Tensor:
-            # Pixels at working size become pixels of the frame.
-            return places_Bhw2 if scale == 1 else places(enlarge(shift_B2hw, scale), scale)
-
-        # One after another, so that only one of the large grids is in memory at a time.
-        carried_BCHW, elsewhere_BCHW = (
-            sample(scene.last_BCHW, at_full_size(shift_B2hw, places_Bhw2))
-            for shift_B2hw, places_Bhw2 in zip(
-                motion.displacements_B2hw, (first_Bhw2, second_Bhw2), strict=True
+        soft_BChw, blurred_BChw, wide_BChw = scene.blurs_BChw
+        carried, elsewhere = (
+            self._carried(scene, blur_BChw, shift_B2hw)
+            for blur_BChw, shift_B2hw in zip(
+                (wide_BChw, soft_BChw), motion.displacements_B2hw, strict=True
             )
         )
         own_BCHW = advance(state.frame_BCHW, enlarge(scale * motion.velocity_B2hw, scale))
-        soft_BChw, blurred_BChw, wide_BChw = scene.blurs_BChw
-        small_BChw = (
-            shrink(carried_BCHW, scale),
-            sample(wide_BChw, first_Bhw2),
-            shrink(elsewhere_BCHW, scale),
-            sample(soft_BChw, second_Bhw2),
-            shrink(own_BCHW, scale),
-            scene.last_BChw,
-            scene.mean_BChw,
-            blurred_BChw,
-        )
-        sharp_BCHW = (carried_BCHW, elsewhere_BCHW, own_BCHW, scene.last_BCHW, scene.mean_BCHW)
-        return Candidates(small_BChw, sharp_BCHW)
+        still = (scene.last_BCHW, scene.mean_BCHW, blurred_BChw)
+        return (*carried, *elsewhere, own_BCHW, *still)
+
+    def _carried(
+        self, scene: Scene, blur_BChw: Tensor, shift_B2hw: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The last frame, (B, C, H, W), and a blur of it, along a displacement."""
+        places_Bhw2, scale = places(shift_B2hw), scene.scale
+        # Pixels at working size become pixels of the frame.
+        large_BHW2 = places_Bhw2 if scale == 1 else places(enlarge(shift_B2hw, scale), scale)
+        return sample(scene.last_BCHW, large_BHW2), sample(blur_BChw, places_Bhw2)
 
     @torch.no_grad()
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -346,7 +335,7 @@ class FlowConvLSTM(Forecaster):
             for lead, target_BCHW in enumerate(target_BTCHW[:, :LEADS].unbind(dim=1)):
                 frame_BCHW, candidates, state = self._forecast(state)
                 scale = state.scene.scale
-                blended_with = (candidates.at_full_size(number, scale) for number in BLENDED)
+                blended_with = (at_full_size(candidates, number, scale) for number in BLENDED)
                 terms = (*blended_with, frame_BCHW)
                 terms_BJCHW = torch.stack(terms, dim=1)[..., :height, :width]
                 regression.add(lead, terms_BJCHW, target_BCHW)

@@ -41,16 +41,13 @@ LOG_UNIT = 8.0
 class Scene(NamedTuple):
     """Features of the context, the same for all lead times.
 
-    At full size the last frame and the context's mean; at working size both again, blurs of the
-    former, both in grey, the last residual and both velocities; on the fine grid what is carried
-    along (log errors of candidates that move, uncertainty) and log errors of those that stay; and
-    hints on the grid.
+    At full size the last frame and the context's mean; at working size blurs of the former, both in
+    grey, the last residual and both velocities; on the fine grid what is carried along (log errors
+    of candidates that move, uncertainty) and log errors of those that stay; and hints on the grid.
     """
 
     last_BCHW: Tensor
     mean_BCHW: Tensor
-    last_BChw: Tensor
-    mean_BChw: Tensor
     blurs_BChw: tuple[Tensor, ...]
     still_B2hw: Tensor
     residual_B1hw: Tensor
@@ -74,7 +71,7 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
         F.pad(frames, margin, mode="replicate")
         for frames in (seen_BTCHW.mean(dim=2), seen_BTCHW[:, -1], seen_BTCHW.mean(dim=1))
     )
-    grey_BThw, last_BChw = shrink(grey_BTHW, scale), shrink(last_BCHW, scale)
+    grey_BThw = shrink(grey_BTHW, scale)
     windows = [*zip(WINDOW_SIGMAS, (None, NEWEST), strict=True)]
     wide_RB2hw, newest_RB2hw = lucas_kanade(grey_BThw, windows, (0, *WITHHELD))
     tried = hindcast(grey_BThw, wide_RB2hw, newest_RB2hw)
@@ -95,9 +92,7 @@ def survey(seen_BTCHW: Tensor, layers: int) -> tuple[Scene, Tensor]:
     scene = Scene(
         last_BCHW,
         mean_BCHW,
-        last_BChw,
-        shrink(mean_BCHW, scale),
-        blurs(last_BChw),
+        blurs(shrink(last_BCHW, scale)),
         still_B2hw,
         residual_BThw[:, -1:],
         velocities_B4hw,
