@@ -187,6 +187,8 @@ def memory_cases():
             yield ModelConfig(name, (24, 40), 3, patch, (10, 14)), shape
         for shape, kernel in zip(WIDE, (5, 3), strict=True):
             yield ModelConfig(name, (64, 64), kernel, 4, (64,)), shape
+    # Large enough to be worked on at half its size
+    yield ModelConfig("flow-convlstm", (24, 40)), (1, 2, 3, 480, 500)
 
 
 def sizes_of(shape, horizon):

@@ -10,8 +10,8 @@ from framecast.nn.cost_model.builder import CostBuilder
 from framecast.nn.cost_model.tensors import axes, size
 from framecast.nn.forecasters.flow import constants as flow
 
-MOVED, STAYING = 3, 3
-"""Sharp candidates that are sampled at each lead time, and those of all that stay as they are."""
+MOVED, SOFT = 3, 2
+"""Candidates that are sampled at each lead time: sharp ones at full size, blurs at working size."""
 
 
 def flow_convlstm(build: CostBuilder) -> None:
@@ -44,8 +44,7 @@ def _encode(build: CostBuilder) -> None:
 def _step(build: CostBuilder) -> None:
     B, C, filters, work = build.B, build.C, build.model.filters, size(build.maps("C", 1, 1))
     build.begin_steps()
-    # Elements of a channel where frames worked on at a reduced size are painted at their own
-    detail = size(build.pixels) // C if build.scale > 1 else 0
+    full = size(build.pixels) // C
     build.held += _scene(build)
     read = build.maps("E", flow.EMBEDDING + flow.FINE**2, flow.FINE)
     cells = build.conv(
@@ -68,8 +67,8 @@ def _step(build: CostBuilder) -> None:
         "carried along both motions, the own forecast moved on, and what stays",
         build.pixels,
         (*axes("BK", B, flow.CANDIDATES), *build.maps("C", C, 1)[1:]),
-        saved=((flow.CANDIDATES - STAYING) * C + 38) * work + (MOVED * C + 6) * detail,
-        workspace=(flow.CANDIDATES - STAYING) * C * work + 6 * size(build.pixels) // C,
+        saved=(SOFT * C + 32) * work + (MOVED * C + 6) * full,
+        workspace=SOFT * C * work + (MOVED * C + 6) * full,
     )
     build.conv("lift", hidden, "E", flow.EMBEDDING * up, kernel=1)
     maps = build.maps("E", flow.FORECAST_MAPS * flow.FINE**2 + flow.CONDITIONS, flow.FINE)
@@ -87,10 +86,9 @@ def _step(build: CostBuilder) -> None:
             ("confidence", (flow.CANDIDATES, flow.HINDCASTS, 1, 1)),
             ("blend", (flow.LEADS, len(flow.BLENDED))),
         ),
-        saved=(C + flow.CANDIDATES + 12) * work + len(flow.SHARP) * detail,
+        saved=(C + flow.CANDIDATES + 12) * work + len(flow.SHARP) * full,
         # Candidates and velocities among it
-        workspace=((5 + flow.CANDIDATES) * C + flow.CANDIDATES + 46) * work
-        + ((3 + MOVED) * C + len(flow.SHARP)) * detail,
+        workspace=((SOFT + 5) * C + flow.CANDIDATES + 45) * work + (2 * MOVED * C + 1) * full,
     )
     build.add("frame", "padding cropped off", build.pixels, build.image)
 
