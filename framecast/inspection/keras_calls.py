@@ -31,7 +31,7 @@ from framecast.inspection.keras_values import (
 )
 from framecast.inspection.layer_arguments import PENALTIES, Penalty, bind, value_problems
 from framecast.inspection.layer_outcome import Problem
-from framecast.inspection.model_graph import Node, OpenAxes, Tensor
+from framecast.inspection.model_graph import Node, OpenAxes, Tensor, input_shape_of
 from framecast.inspection.sizes import Symbol, show_shape
 from framecast.nn.convlstm.keras_names import ACTIVATION_NAMES
 
@@ -78,6 +78,11 @@ class _Call:
     def first(self) -> Any:
         return next(iter(self.positional), None)
 
+    @property
+    def given(self) -> Any:
+        """The only argument, by its place or by its name."""
+        return next(iter([*self.positional, *self.keywords.values()]), None)
+
     def unknown(self, name: str = "") -> Node:
         """The layer that stands for a call which is not followed."""
         return Node("", name or self.name, {}, line=self.node.lineno)
@@ -107,8 +112,8 @@ class CallReader(ExpressionReader):
         if callable(function):
             return self._method(function, owner, call)
         # A subclassed model's own method, which takes a shape
-        if isinstance(owner, Namespace) and name == "build" and call.positional:
-            x = self.add(Node("InputLayer", "", {"batch_shape": call.first}), [])
+        if isinstance(owner, Namespace) and name == "build" and call.given:
+            x = self.add(Node("InputLayer", "", {"batch_shape": call.given}), [])
             return self._call_object(owner, replace(call, positional=[x], keywords={}))
         return self._call_by_name(call) if name else self._call_value(function, call)
 
@@ -319,23 +324,24 @@ class CallReader(ExpressionReader):
 
     def _functional(self, call: _Call) -> ModelValue:
         # Model(x, y), Model(inputs=x, outputs=y), and Keras 1's Model(input=x, output=y)
-        given, keywords = [*call.positional, None, None], call.keywords
-        ends = [
-            keywords.get(f"{name}s", keywords.get(name, given[number]))
-            for number, name in enumerate(("input", "output"))
-        ]
-        inputs, outputs = (tuple(tensors_in(end)) for end in ends)
-        if isinstance(ends[1], Symbol):
-            self.note(call.node, f"outputs={ends[1]} is not followed")
-        model = ModelValue(None, outputs, inputs, call.node.lineno)
+        given = {**dict(zip(("input", "output"), call.positional, strict=False)), **call.keywords}
+        inputs, outputs = (given.get(f"{name}s", given.get(name)) for name in ("input", "output"))
+        if isinstance(outputs, Symbol):
+            self.note(call.node, f"outputs={outputs} is not followed")
+        ends = (tuple(tensors_in(each)) for each in (outputs, inputs))
+        model = ModelValue(None, *ends, call.node.lineno)
         self.models.append(model)
         return model
 
     def _model_method(self, model: ModelValue, call: _Call) -> Any:
-        given = next(iter([*call.positional, *call.keywords.values()]), None)
+        given = call.given
         if call.name == "add" and model.layers is not None and given is not None:
             # model.add(Input(...)) adds the Input itself
             model.layers.append(self.remove(given) if isinstance(given, Tensor) else given)
+        elif call.name == "build" and model.layers and given is not None:
+            first = model.layers[0]
+            if isinstance(first, Node) and input_shape_of(first) is None:
+                model.layers.insert(0, Node("InputLayer", "", {"batch_shape": given}))
         elif call.name == "pop" and model.layers:
             model.layers.pop()
         elif call.name == "get_layer" and given is not None:

@@ -16,6 +16,10 @@ from framecast.errors import UsageError
 from framecast.inspection.keras_statements import StatementReader, StrayError
 from framecast.inspection.model_graph import Graph, Node, Tensor
 
+# Fences and a notebook's commands: `%time`, `!ls`, `files = !ls`, `?model` and `model?`; but not
+# `% n` or `!= n`, with which a line of Python may begin
+_NO_PYTHON = re.compile(r"\s*(```|(\w+ *= *)?(%%?[a-z]|!(?!=))|\?|[\w.]+\?+\s*$)")
+
 
 def read_code(text: str, title: str) -> Graph:
     """Follow a file's code to the model it builds; UsageError for what is not Python or no model.
@@ -77,5 +81,4 @@ def _cleaned(text: str) -> str:
     if any(line.lstrip().startswith(">>> ") for line in lines):
         prompted = (re.match(r"\s*(?:>>>|\.\.\.) ?(.*)", line) for line in lines)
         return "\n".join(match[1] for match in prompted if match)
-    plain = ("" if re.match(r"\s*(```|[%!])", line) else line for line in lines)
-    return "\n".join(plain)
+    return "\n".join("" if _NO_PYTHON.match(line) else line for line in lines)

@@ -30,6 +30,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "constraint": (*CONSTRAINT_NAMES,),
 }
 
+_NUMBERS = {
+    **dict.fromkeys(("dropout", "recurrent_dropout", "rate"), to_rate),
+    **dict.fromkeys(("stddev", "negative_slope", "threshold"), to_factor),
+}
+
 # Of UpSampling2D, `ops.image.resize` in Keras
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
 
@@ -131,14 +136,12 @@ def value_problems(kind: str, arguments: Mapping[str, Any]) -> list[Problem]:
         if value is ... or isinstance(value, Symbol):  # missing, or not followed
             continue
         try:
-            if name in ("dropout", "recurrent_dropout", "rate"):
-                to_rate(value, name)
+            if check := _NUMBERS.get(name):
+                check(value, name)
             elif name == "layer_norm":
                 to_layer_norm(value, arguments["filters"])
             elif name == "seed":
                 to_seed(value)
-            elif name in ("stddev", "negative_slope", "threshold"):
-                to_factor(value, name)
             elif name == "interpolation" and str(value).lower() not in _INTERPOLATIONS:
                 rule = f"interpolation must be one of {', '.join(_INTERPOLATIONS)}"
                 raise ValueError(f"{rule}; received {value!r}; use interpolation='nearest'")

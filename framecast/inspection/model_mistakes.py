@@ -345,15 +345,16 @@ def target_problems(
         if len(target) == 2:
             change = "put Flatten or GlobalAveragePooling before the last layer"
         elif producer is not None and abs(len(target) - len(output)) == 1:
-            wanted, steps, frames = (
-                (True, "every step", "one frame")
-                if len(target) > len(output)
-                else (False, "only the last step", "every frame")
-            )
-            change = (
-                f"set return_sequences={wanted} in {place(nodes[producer])} to return {steps}, or "
-                f"use {frames} as the target"
-            )
+            sequences = returns_sequences(nodes[producer])
+            steps, frames = "every step", "one frame"
+            if sequences:
+                steps, frames = "only the last step", "every frame"
+            # Steps too many or too few, and not an axis of another meaning
+            if sequences == (len(target) < len(output)):
+                change = (
+                    f"set return_sequences={not sequences} in {place(nodes[producer])} to return "
+                    f"{steps}, or use {frames} as the target"
+                )
         yield Problem(f"{what}: {len(output)} axes and {len(target)}", change)
         return
     for axis, (one, other) in enumerate(zip(output[1:], target[1:], strict=True), start=1):

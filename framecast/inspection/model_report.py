@@ -11,7 +11,7 @@ from typing import Any
 
 from framecast.inspection.layer_outcome import LayerOutcome, Problem
 from framecast.inspection.model_graph import Node
-from framecast.inspection.sizes import Shape, Size
+from framecast.inspection.sizes import Shape, Size, Symbol
 from framecast.nn.shapes import FLOAT_BYTES
 
 
@@ -88,8 +88,8 @@ class LayerLine:
             "inputs": [_plain(shape) for shape in self.inputs],
             "outputs": [_plain(shape) for shape in outcome.outputs] if outcome else None,
             "weights": {name: _plain(shape) for name, shape in outcome.weights} if outcome else {},
-            "parameters": _plain_size(self.parameters),
-            "macs_per_sample": _plain_size(outcome.macs) if outcome else None,
+            "parameters": _plain(self.parameters),
+            "macs_per_sample": _plain(outcome.macs) if outcome else None,
             "padding": outcome.padding if outcome else "",
             "formulas": list(outcome.formulas) if outcome else [],
             "receptive_field": (
@@ -140,9 +140,9 @@ class ModelReport:
         return {
             "works": self.works,
             "layers": [line.to_dict() for line in self.lines],
-            "parameters": _plain_size(self.parameters),
-            "trainable_parameters": _plain_size(self.parameters - self.frozen),
-            "macs_per_sample": _plain_size(self.macs),
+            "parameters": _plain(self.parameters),
+            "trainable_parameters": _plain(self.parameters - self.frozen),
+            "macs_per_sample": _plain(self.macs),
             "training_bytes": self.training_bytes,
             "mistakes": [_problem_dict(each) for each in self.findings if each.fatal],
             "warnings": [_problem_dict(each) for each in self.findings if not each.fatal],
@@ -154,9 +154,8 @@ def _problem_dict(problem: Problem) -> dict[str, Any]:
     return {name: getattr(problem, name) for name in ("layer", "line", "what", "change")}
 
 
-def _plain_size(size: Size) -> int | str:
-    return size if isinstance(size, int) else str(size)
-
-
-def _plain(shape: Shape | None) -> list[int | str] | None:
-    return None if shape is None else [_plain_size(size) for size in shape]
+def _plain(value: Size | Shape | None) -> int | str | list[int | str] | None:
+    """A size or shape for JSON, with text for what is not known."""
+    if isinstance(value, tuple):
+        return [_plain(size) for size in value]
+    return str(value) if isinstance(value, Symbol) else value

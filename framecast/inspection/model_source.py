@@ -31,6 +31,9 @@ MODELS = ("Sequential", "Functional", "Model")
 # arguments, such as Reshape, or do something else, such as Average
 _SAME_AS_LAYERS = ("Add", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract")
 
+# What files raise that are not as Keras or Jupyter writes them, too deep ones included
+_DAMAGED = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 EXAMPLE_INPUT = "--input 8,10,64,64,1"
 # Bytes; no model's code has more
 LARGEST_CODE = 4 * 2**20
@@ -84,13 +87,14 @@ def read_model(target: Path) -> Graph:
     SourceError for files that are missing or no model, UsageError for code that cannot be followed.
     """
     if str(target) == "-":
-        return read_code(sys.stdin.read(LARGEST_CODE), "standard input")
+        text = sys.stdin.read(LARGEST_CODE).removeprefix("\ufeff")
+        return read_code(text, "standard input")
     try:
         if target.suffix.lower() == ".keras":
             # A .keras file is a zip; its weights are not needed
             with zipfile.ZipFile(target) as archive:
                 return read_configuration(json.loads(archive.read("config.json")), str(target))
-        text = target.read_text(encoding="utf-8")
+        text = target.read_text(encoding="utf-8-sig")
         if target.suffix.lower() == ".json":
             return read_configuration(json.loads(text), str(target))
         if target.suffix.lower() == ".ipynb":  # a notebook's code, cell after cell
@@ -105,7 +109,7 @@ def read_model(target: Path) -> Graph:
             f"{target}: is a folder, not a model",
             remedy="inspect frames without --input and --layer",
         ) from None
-    except (OSError, zipfile.BadZipFile, LookupError, TypeError, ValueError) as error:
+    except (OSError, zipfile.BadZipFile, *_DAMAGED) as error:
         saved = target.suffix.lower() in (".keras", ".json")
         raise SourceError(
             f"{target}: cannot be read as a Keras model: {error}",
@@ -187,7 +191,7 @@ def read_configuration(config: dict[str, Any], title: str) -> Graph:
         model = _model(config, build)
         build.models.append(model)
         graph = build.graph()
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError):
+    except _DAMAGED:
         raise SourceError(
             f"{title}: not the configuration of a Sequential or functional model",
             remedy="a subclassed model's layers are in its code: give the .py file",

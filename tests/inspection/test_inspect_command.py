@@ -160,13 +160,21 @@ def test_a_notebook_is_its_code_cell_after_cell(run, tmp_path):
         {"cell_type": "code", "source": ["%matplotlib inline\n", "model = Sequential([\n"]},
     ]
     first, *rest = CODE.strip().splitlines(keepends=True)
-    cells[1]["source"] = ["%matplotlib inline\n", first, *rest]
+    commands = ["%matplotlib inline\n", "files = !ls\n", "Sequential?\n", "?Sequential\n"]
+    cells[1]["source"] = [*commands, first, *rest]
     path = tmp_path / "model.ipynb"
     path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
     code, out, _ = run("inspect-shapes", path)
     assert (code, out.splitlines()[0]) == (0, "7,472 parameters, 7,456 of them trained")
     path.write_text('{"cells": 3}', encoding="utf-8")
     assert run("inspect-shapes", path)[0] == 3
+
+
+def test_code_may_begin_with_a_byte_order_mark(run, model, monkeypatch):
+    model.write_text(f"\ufeff{CODE}", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"\ufeff{CODE}"))
+    assert run("inspect-shapes", model) == run("inspect-shapes", "-")
+    assert run("inspect-shapes", model)[0] == 0
 
 
 def test_files_that_cannot_be_read_are_refused(run, tmp_path, model):

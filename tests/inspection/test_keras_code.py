@@ -311,6 +311,7 @@ def test_expressions_have_the_values_that_python_gives_them(filters):
         "sizes = {name: size for name, size in zip('ab', (4, 8))}\nx = Conv2D(sizes['b'], 3)(x)",
         "x = Sequential([layer for width in (4, 8) for layer in (Conv2D(width, 2), ReLU())])(x)",
         "x = Conv2D(8, 3, padding='VALID'.lower())(x)",
+        "x = Conv2D(8, 3, name='a%d'\n% 3)(x)\nx = Conv2D(8 if 3\n!= 4 else 3, 1)(x)",
         "clips = np.zeros((9, 20, 30, 1))\nx = Conv2D(8, 3)(Input(clips.shape[1:]))",
         "_, *sizes = np.random.rand(9, 20, 30, 1).shape\nx = Conv2D(8, 3)(Input(sizes))",
         "x = squeeze(expand_dims(x, axis=1), axis=1)\nx = Conv2D(8, 3)(x)",
@@ -432,6 +433,7 @@ class Net(keras.Model):
     ("used", "output"),
     [
         ("model = Net()\nmodel.build((None, 5, 20, 30, 1))", ("18", "28", "2")),
+        ("model = Net()\nmodel.build(input_shape=(None, 5, 20, 30, 1))", ("18", "28", "2")),
         ("model = Net()\nmodel.compile('adam')", ("H - 2", "W - 2", "2")),
         ("", ("H - 2", "W - 2", "2")),
     ],
@@ -440,6 +442,12 @@ def test_a_subclassed_model_is_followed_with_its_shape_or_an_open_one(used, outp
     report = look(NET + used)
     assert tuple(map(str, report.output[1:])) == output
     assert str(report.parameters) == ("746" if "build" in used else "144*channels + 602")
+
+
+@pytest.mark.parametrize("shape", ["(None, 9, 8, 2)", "input_shape=(None, 9, 8, 2)"])
+def test_a_sequential_may_be_given_its_shape_when_it_is_built(shape):
+    report = look(f"model = Sequential([Conv2D(4, 3), ReLU()])\nmodel.build({shape})")
+    assert (report.output[1:], report.parameters, report.notes) == ((7, 6, 4), 76, ())
 
 
 def test_methods_that_build_a_model_are_followed_though_never_called():

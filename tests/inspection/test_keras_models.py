@@ -237,6 +237,7 @@ def test_files_that_are_no_model_are_explained(tmp_path):
     for name, content, remedy in (
         ("a.keras", "no zip", r"save it once more with model\.save"),
         ("a.json", "{", r"save it once more with model\.save"),
+        ("deep.json", "[" * 100_000, r"save it once more with model\.save"),
         (
             "b.json",
             "[1]",

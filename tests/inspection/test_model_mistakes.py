@@ -183,6 +183,11 @@ STOPS = {
         "step",
         {"target": "1,64,64,8"},
     ),
+    "target that lacks another axis than time": (
+        f"ConvLSTM2D(8, 3, padding='same', {CLIP})",
+        "4 axes and 3; give the target the shape of the output",
+        {"target": "1,64,64"},
+    ),
     # keras-team/keras#6351, "expected dense_2 to have 3 dimensions, but got ... (11, 2)"
     "target of one answer": (
         f"{LAST}, Dense(2)",
