@@ -8,10 +8,11 @@ import av
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from framecast.errors import OutputError
 from framecast.video import samples
+from tests.support.media import read_with_pillow
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
 
@@ -27,11 +28,6 @@ def read_folder(folder: Path) -> np.ndarray:
     return np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))])
 
 
-def read_gif(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.stack([np.asarray(page.convert("RGB")) for page in ImageSequence.Iterator(image)])
-
-
 def read_mp4(path: Path) -> np.ndarray:
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
@@ -45,11 +41,10 @@ def test_committed_rain_is_what_is_written(fresh):
 
 
 def test_committed_pendulum_is_what_is_written(fresh):
-    committed = read_gif(SAMPLES / "pendulum.gif")
+    committed, delays = read_with_pillow(SAMPLES / "pendulum.gif")
     assert committed.shape == (60, 75, 101, 3)
-    assert np.array_equal(committed, read_gif(fresh / "pendulum.gif"))
-    with Image.open(SAMPLES / "pendulum.gif") as image:
-        assert {page.info["duration"] for page in ImageSequence.Iterator(image)} == {50}
+    assert np.array_equal(committed, read_with_pillow(fresh / "pendulum.gif")[0])
+    assert {*delays} == {50}
 
 
 def test_committed_shapes_are_what_is_written(fresh):

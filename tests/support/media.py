@@ -1,13 +1,14 @@
 """Small clips written by the tests, and the result of reading one."""
 
 import io
+import struct
 from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from framecast.errors import SourceError
 from framecast.video.readers.open import open_sources
@@ -54,6 +55,35 @@ def mux(path, pictures, codec, pixels, *, rate=10, options=None, container=None,
             file.mux(stream.encode(picture))
         file.mux(stream.encode())
     return path
+
+
+def read_with_opencv(path):
+    """All frames of a video (T, H, W, 3), as OpenCV decodes them."""
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while (read := capture.read())[0]:
+        frames.append(read[1][..., ::-1])
+    capture.release()
+    return np.stack(frames)
+
+
+def read_with_pillow(path):
+    """All frames of an animated picture (T, H, W, 3), as Pillow composes it, and their delays."""
+    with Image.open(path) as image:
+        pages = [
+            (np.asarray(page.convert("RGB")), page.info["duration"])
+            for page in ImageSequence.Iterator(image)
+        ]
+    return np.stack([pixels for pixels, _ in pages]), [delay for _, delay in pages]
+
+
+def mp4_boxes(data):
+    """Name -> (start, end) of the top-level boxes of an MP4's bytes, in their order."""
+    found, position = {}, 0
+    while position < len(data):
+        size, name = struct.unpack_from(">I4s", data, position)
+        found[name.decode()] = (position, position + size)
+        position += size
+    return found
 
 
 def read_all(source, *span):

@@ -4,22 +4,24 @@ import struct
 from fractions import Fraction
 
 import av
-import cv2
 import numpy as np
 import pytest
 
 from framecast.errors import CorruptSourceError
 from framecast.video.readers import video_file
 from framecast.video.readers.open import open_source
-from tests.support.media import H, T, W, mux, problem, read_all, smooth_clip, write_video
-
-
-def decode_with_opencv(path):
-    capture = cv2.VideoCapture(str(path))
-    frames = []
-    while (read := capture.read())[0]:
-        frames.append(read[1][:, :, ::-1])
-    return np.stack(frames)
+from tests.support.media import (
+    H,
+    T,
+    W,
+    mp4_boxes,
+    mux,
+    problem,
+    read_all,
+    read_with_opencv,
+    smooth_clip,
+    write_video,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_containers_and_codecs(tmp_path, suffix, codec):
     assert (info.fps, info.stored_channels) == (12.5, 3)
     assert not [note for note in info.notes if "bits" in note]
     frames = read_all(source)
-    reference = decode_with_opencv(path)
+    reference = read_with_opencv(path)
     assert reference.shape == frames.shape
     assert np.abs(frames.astype(int) - reference).max() <= 2  # rounding of YUV to RGB
     nearest = [np.abs(clip.astype(int) - frame).mean(axis=(1, 2, 3)).argmin() for frame in frames]
@@ -97,7 +99,7 @@ def test_rotation_is_honoured(tmp_path, turn, quarters):
     assert (source.info.height, source.info.width) == (W, H)
     frames = read_all(source)
     np.testing.assert_array_equal(frames, np.rot90(flat, quarters, axes=(1, 2)))
-    assert np.abs(frames.astype(int) - decode_with_opencv(path)).max() <= 2
+    assert np.abs(frames.astype(int) - read_with_opencv(path)).max() <= 2
 
 
 def test_grey_content_is_found_and_colour_may_be_asked_for(tmp_path):
@@ -161,22 +163,12 @@ def test_the_rate_comes_from_the_frames_not_from_the_header(tmp_path, suffix):
     assert (info.breaks, info.notes) == ((), ())
 
 
-def boxes(data):
-    """Return name -> (start, end) of an MP4's top-level boxes."""
-    found, position = {}, 0
-    while position < len(data):
-        size = int.from_bytes(data[position : position + 4], "big")
-        found[data[position + 4 : position + 8].decode()] = (position, position + size)
-        position += size
-    return found
-
-
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9])
 def test_mp4_cut_in_its_frames(tmp_path, share):
     path = write_video(tmp_path / "cut.mp4", smooth_clip(30, 64, 96))
     data = path.read_bytes()
-    start, end = boxes(data)["mdat"]
-    assert boxes(data)["moov"][0] < start
+    start, end = mp4_boxes(data)["mdat"]
+    assert mp4_boxes(data)["moov"][0] < start
     path.write_bytes(data[: start + 8 + int(share * (end - start - 8))])
     text = problem(path, CorruptSourceError)
     assert f"{path}: frame " in text
@@ -195,7 +187,7 @@ def test_mp4_cut_in_its_frames(tmp_path, share):
 def test_mp4_cut_in_its_index(tmp_path, share):
     path = write_video(tmp_path / "cut.mp4", smooth_clip())
     data = path.read_bytes()
-    start, end = boxes(data)["moov"]
+    start, end = mp4_boxes(data)["moov"]
     path.write_bytes(data[: start + int(share * (end - start))])
     assert f"{path}: frame 0 cannot be read (" in problem(path, CorruptSourceError)
 
@@ -203,7 +195,7 @@ def test_mp4_cut_in_its_index(tmp_path, share):
 def test_damage_in_the_middle_names_the_frame(tmp_path):
     path = write_video(tmp_path / "hole.mp4", smooth_clip(30, 64, 96))
     data = bytearray(path.read_bytes())
-    start, end = boxes(data)["mdat"]
+    start, end = mp4_boxes(data)["mdat"]
     middle = (start + end) // 2
     data[middle : middle + 3000] = bytes(3000)
     path.write_bytes(data)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import resource
-import struct
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -15,13 +14,14 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from framecast.errors import OutputError, ResourceError, UsageError
 from framecast.video.readers.open import open_source
 from framecast.video.value_range import ValueRange
 from framecast.video.writers.open import open_writer, write_frames
 from framecast.video.writers.png import write_picture
+from tests.support.media import mp4_boxes, read_with_opencv, read_with_pillow
 
 
 def moving_waves(frames: int, height: int, width: int, channels: int, dtype=np.uint8) -> np.ndarray:
@@ -29,34 +29,6 @@ def moving_waves(frames: int, height: int, width: int, channels: int, dtype=np.u
     t, y, x, c = np.ogrid[:frames, :height, :width, :channels]
     unit = 0.5 + 0.25 * np.sin(x / 17 + t / 3 + 2 * c) + 0.25 * np.cos(y / 13 - c)
     return np.round(unit * np.iinfo(dtype).max).astype(dtype)
-
-
-def read_gif(path: Path) -> tuple[np.ndarray, list[int]]:
-    with Image.open(path) as image:
-        pages = [
-            (np.asarray(page.convert("RGB")), page.info["duration"])
-            for page in ImageSequence.Iterator(image)
-        ]
-    return np.stack([pixels for pixels, _ in pages]), [duration for _, duration in pages]
-
-
-def read_video(path: Path) -> np.ndarray:
-    capture = cv2.VideoCapture(str(path))
-    frames = []
-    while (read := capture.read())[0]:
-        frames.append(read[1][..., ::-1])
-    capture.release()
-    return np.stack(frames)
-
-
-def atoms(path: Path) -> list[str]:
-    """Names of the top-level boxes of an MP4 file, in order."""
-    data, position, names = path.read_bytes(), 0, []
-    while position < len(data):
-        size, name = struct.unpack_from(">I4s", data, position)
-        names.append(name.decode())
-        position += size
-    return names
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -89,7 +61,7 @@ def limited_files(nbytes: int):
 def test_gif_keeps_grey_pixels_exactly(tmp_path):
     frames = np.random.default_rng(1).integers(0, 256, (5, 75, 101, 1), dtype=np.uint8)
     path = write_frames(tmp_path / "grey.gif", frames, fps=10)
-    pixels, durations = read_gif(path)
+    pixels, durations = read_with_pillow(path)
     assert np.array_equal(pixels, np.repeat(frames, 3, axis=3))
     assert durations == [100] * 5
     with Image.open(path) as image:
@@ -103,7 +75,7 @@ def test_gif_keeps_a_few_colours_and_dithers_many(tmp_path):
     many = moving_waves(4, 75, 101, 3)
     for name, order in (("few", [few]), ("both", [few, many]), ("many", [many])):
         frames = np.stack(order, axis=1).reshape(-1, 75, 101, 3)
-        pixels, _ = read_gif(write_frames(tmp_path / f"{name}.gif", frames, fps=10))
+        pixels, _ = read_with_pillow(write_frames(tmp_path / f"{name}.gif", frames, fps=10))
         apart = difference(pixels, frames).reshape(4, len(order), -1)
         for number, clip in enumerate(order):
             assert apart[:, number].max() <= 1 if clip is few else apart[:, number].mean() < 8
@@ -116,7 +88,7 @@ def test_gif_keeps_a_few_colours_and_dithers_many(tmp_path):
 def test_gif_keeps_identical_consecutive_frames(tmp_path, channels):
     waves = moving_waves(3, 30, 41, channels)
     frames = waves[[0, 0, 0, 1, 1, 2, 2, 2]]
-    pixels, durations = read_gif(write_frames(tmp_path / "held.gif", frames, fps=5))
+    pixels, durations = read_with_pillow(write_frames(tmp_path / "held.gif", frames, fps=5))
     assert len(pixels) == 8
     assert durations == [200] * 8
     assert difference(pixels, np.broadcast_to(frames, pixels.shape)).mean() < 8
@@ -128,7 +100,7 @@ def test_gif_of_one_colour_frame_and_of_constant_frames(tmp_path):
     one = write_frames(tmp_path / "one.gif", moving_waves(1, 7, 8, 3), fps=5)
     assert Image.open(one).n_frames == 1
     constant = write_frames(tmp_path / "flat.gif", np.full((6, 7, 8, 3), 90, np.uint8), fps=5)
-    pixels, _ = read_gif(constant)
+    pixels, _ = read_with_pillow(constant)
     assert pixels.shape == (6, 7, 8, 3)
     assert difference(pixels, np.array(90)).max() <= 1
 
@@ -136,7 +108,7 @@ def test_gif_of_one_colour_frame_and_of_constant_frames(tmp_path):
 def test_gif_delays_do_not_drift(tmp_path):
     frames = moving_waves(25, 9, 11, 1)
     writer = written(tmp_path / "twelve.gif", frames, fps=12)
-    _, durations = read_gif(writer.path)
+    _, durations = read_with_pillow(writer.path)
     assert set(durations) == {80, 90}
     assert abs(sum(durations) - 25_000 / 12) <= 10
     assert writer.notes == []
@@ -144,7 +116,7 @@ def test_gif_delays_do_not_drift(tmp_path):
 
 def test_gif_faster_than_browsers_play_is_slowed_with_a_note(tmp_path):
     writer = written(tmp_path / "fast.gif", moving_waves(4, 9, 11, 1), fps=120)
-    assert read_gif(writer.path)[1] == [20] * 4
+    assert read_with_pillow(writer.path)[1] == [20] * 4
     assert writer.notes == ["a GIF plays at most 50 frames/s: slowed from 120"]
 
 
@@ -158,7 +130,7 @@ def test_videos_keep_count_rate_and_pixels(tmp_path, name, codec, channels):
         assert stream.codec_context.codec.canonical_name == codec
         assert stream.codec_context.pix_fmt == "yuv420p"
         assert stream.average_rate == Fraction(30000, 1001)
-    pixels = read_video(path)
+    pixels = read_with_opencv(path)
     assert pixels.shape == (20, 76, 102, 3)
     error = difference(pixels, np.broadcast_to(frames, pixels.shape))
     assert error.mean() < 2.5
@@ -168,7 +140,7 @@ def test_videos_keep_count_rate_and_pixels(tmp_path, name, codec, channels):
 
 def test_an_mp4_says_how_many_frames_it_has_before_they_come(tmp_path):
     path = write_frames(tmp_path / "clip.mp4", moving_waves(20, 76, 102, 1), fps=10)
-    order = atoms(path)
+    order = [*mp4_boxes(path.read_bytes())]
     assert order.index("moov") < order.index("mdat")
     with av.open(str(path)) as container:
         assert container.streams.video[0].frames == 20
@@ -179,7 +151,7 @@ def test_an_mp4_says_how_many_frames_it_has_before_they_come(tmp_path):
 def test_videos_keep_flat_colours(tmp_path, name, colour):
     frames = np.tile(np.array(colour, np.uint8), (3, 16, 32, 1))
     path = write_frames(tmp_path / name, frames, fps=12.5)
-    assert difference(read_video(path), frames).max() <= 4
+    assert difference(read_with_opencv(path), frames).max() <= 4
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             assert difference(frame.to_ndarray(format="rgb24"), frames[0]).max() <= 4
@@ -191,7 +163,7 @@ def test_videos_pad_odd_sizes_by_edge_pixels_with_a_note(tmp_path, name, codec):
     frames = moving_waves(6, 75, 101, 1)
     writer = written(tmp_path / name, frames)
     assert writer.notes == [f"{codec} needs even sizes: padded to 76 x 102 (H x W)"]
-    pixels = read_video(writer.path)
+    pixels = read_with_opencv(writer.path)
     assert pixels.shape == (6, 76, 102, 3)
     expected = np.pad(frames, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="edge")
     assert difference(pixels, expected).mean() < 1.5
@@ -242,7 +214,7 @@ def test_sixteen_bits_are_scaled_with_a_note(tmp_path, name):
     kind = name[5:]
     assert writer.notes == [f"{kind} holds 8 bits: the 16-bit frames were scaled down"]
     animated = kind in ("GIF", "WebP")
-    pixels = read_animation(writer.path) if animated else read_video(writer.path)
+    pixels = read_with_pillow(writer.path)[0] if animated else read_with_opencv(writer.path)
     assert difference(pixels, np.array(round(40_000 * 255 / 65535))).max() <= (not animated)
 
 
@@ -285,12 +257,12 @@ def test_overwriting_replaces_the_whole_earlier_result(tmp_path, name):
     frames = moving_waves(2, 7, 8, 1)
     target = write_frames(tmp_path / name, frames, fps=10, overwrite=True)
     read = {
-        ".gif": lambda: read_gif(target)[0],
-        ".mp4": lambda: read_video(target),
-        ".webm": lambda: read_video(target),
+        ".gif": lambda: read_with_pillow(target)[0],
+        ".mp4": lambda: read_with_opencv(target),
+        ".webm": lambda: read_with_opencv(target),
         ".npy": lambda: np.load(target),
-        ".webp": lambda: read_animation(target),
-        ".apng": lambda: read_animation(target),
+        ".webp": lambda: read_with_pillow(target)[0],
+        ".apng": lambda: read_with_pillow(target)[0],
         ".tif": lambda: tifffile.imread(target),
         "": lambda: np.stack([cv2.imread(str(p)) for p in sorted(target.iterdir())]),
     }
@@ -449,18 +421,14 @@ def test_the_slowest_and_the_fastest_rate_are_taken(tmp_path, fps):
     assert entries(tmp_path) == ["a.npy"]
 
 
-def read_animation(path):
-    """Every frame of a WebP or APNG as Pillow composes it, (T, H, W, 3)."""
-    with Image.open(path) as image:
-        return np.stack([np.asarray(f.convert("RGB")) for f in ImageSequence.Iterator(image)])
-
-
 @pytest.mark.parametrize("suffix", ["webp", "apng"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_animated_pictures_keep_every_pixel_and_the_rate(tmp_path, suffix, channels):
     frames = moving_waves(6, 13, 17, channels)
     path = write_frames(tmp_path / f"a.{suffix}", frames, fps=12.5)
-    np.testing.assert_array_equal(read_animation(path), np.broadcast_to(frames, (6, 13, 17, 3)))
+    np.testing.assert_array_equal(
+        read_with_pillow(path)[0], np.broadcast_to(frames, (6, 13, 17, 3))
+    )
     source = open_source(path)
     assert (source.info.frames, source.info.fps) == (6, 12.5)
     assert source.info.channels == channels
