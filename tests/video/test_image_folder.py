@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from framecast.errors import CorruptSourceError
@@ -262,14 +263,17 @@ def test_opening_decodes_nothing(tmp_path, clip):
         read_all(source)
 
 
-def test_floats_keep_their_values(tmp_path):
-    clip = np.random.default_rng(0).uniform(-3, 41, (4, H, W)).astype(np.float32)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
+def test_values_of_any_type_stay_as_they_are(tmp_path, dtype):
+    clip = np.random.default_rng(0).uniform(-3, 41, (4, H, W)).astype(dtype)
     clip[0, 0, :2] = -3, 41
     for number, frame in enumerate(clip):
-        Image.fromarray(frame).save(tmp_path / f"{number}.tif")
+        tifffile.imwrite(tmp_path / f"{number}.tif", frame)
     source = open_source(tmp_path)
     assert (source.info.values.low, source.info.values.high) == (-3, 41)
-    assert "float32 values are taken to range from -3 (black) to 41 (white)" in source.info.notes[0]
+    assert (
+        f"{dtype} values are taken to range from -3 (black) to 41 (white)" in source.info.notes[0]
+    )
     np.testing.assert_array_equal(np.stack(list(source.read_values()))[..., 0], clip)
     expected = np.rint((clip.astype(float) + 3) / 44 * 65535)
     assert np.abs(read_all(source)[..., 0] - expected).max() <= 1

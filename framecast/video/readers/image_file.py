@@ -11,7 +11,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -36,6 +36,9 @@ DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 # Formats whose orientation tag is in the header; Pillow and OpenCV turn TIFFs by themselves.
 EXIF_FORMATS = frozenset({"JPEG", "MPO", "WEBP", "PNG"})
+# Byte orders, of classic TIFF and of BigTIFF.
+TIFF_STARTS = frozenset({b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"})
+TIFF_ALPHA = ((tifffile.EXTRASAMPLE.ASSOCALPHA,), (tifffile.EXTRASAMPLE.UNASSALPHA,))
 # Orientations that swap rows and columns.
 SIDEWAYS = (5, 6, 7, 8)
 
@@ -70,6 +73,8 @@ class ImageHeader:
     alpha: bool
     pages: int
     stated: StatedRange | None = None
+    # Whether tifffile reads it, not Pillow.
+    is_deep_tiff: bool = False
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -78,10 +83,10 @@ def read_header(path: Path) -> ImageHeader:
     Raises DamagedImageError when it is no readable image, SourceError when it may not be read, or
     is too large for this machine's memory.
     """
+    if header := _deep_tiff_header(path):
+        return header
     with opened_image(path) as image:
-        dtype, stated = _stored_dtype(image), None
-        if image.format == "TIFF":
-            dtype, stated = _tiff_values(path)
+        dtype = _stored_dtype(image)
         channels = 1 if _is_grey(image) else 3
         check_memory(path, image.height * image.width * channels * np.dtype(dtype).itemsize)
         height, width = image.height, image.width
@@ -94,7 +99,6 @@ def read_header(path: Path) -> ImageHeader:
             dtype=dtype,
             alpha=image.mode in ALPHA_MODES or "transparency" in image.info,
             pages=int(getattr(image, "n_frames", 1)),
-            stated=stated,
         )
 
 
@@ -103,10 +107,10 @@ def read_pixels(path: Path, header: ImageHeader) -> np.ndarray:
 
     Raises DamagedImageError when the file is cut short, SourceError when it may not be read.
     """
+    if header.is_deep_tiff:
+        with _damage_explained(path), tifffile.TiffFile(path) as file:
+            return tiff_pixels(path, file.pages[0], 0)
     with opened_image(path) as image:
-        if image.format == "TIFF" and header.dtype != "uint8":
-            with tifffile.TiffFile(path) as file:
-                return tiff_pixels(path, file.pages[0], 0)
         return _decoded(image, header.dtype, header.channels)
 
 
@@ -223,7 +227,7 @@ def opened_image(path: Path, data: bytes | None = None) -> Iterator[Image.Image]
     """Open an image, or the `data` of one, with Pillow; damage becomes a DamagedImageError."""
     try:
         with (
-            explained(path, lambda error: DamagedImageError(reason(error))),
+            _damage_explained(path),
             # Not by its name: Pillow 13 maps turned TIFFs wrongly into memory.
             path.open("rb") if data is None else io.BytesIO(data) as file,
             _identified(file) as image,
@@ -237,6 +241,10 @@ def opened_image(path: Path, data: bytes | None = None) -> Iterator[Image.Image]
         raise SourceError(
             f"{path}: does not fit into this machine's memory", remedy="give smaller frames"
         ) from error
+
+
+def _damage_explained(path: Path) -> AbstractContextManager[None]:
+    return explained(path, lambda error: DamagedImageError(reason(error)))
 
 
 def _identified(file: BinaryIO) -> Image.Image:
@@ -286,14 +294,34 @@ def _is_grey(image: Image.Image) -> bool:
     return image.mode in GREY_MODES
 
 
-def _tiff_values(path: Path) -> tuple[str, StatedRange | None]:
-    """The type of a TIFF's samples, and the range that it says of them."""
-    with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
-        small = page.dtype is not None and page.bitspersample <= 8 and page.sampleformat == 1
-        if small or page.dtype is None:
-            return "uint8", None
-        return page.dtype.newbyteorder("=").name, stated_range(file)
+def _deep_tiff_header(path: Path) -> ImageHeader | None:
+    """The header of a TIFF whose samples are others than bytes; None for all other files.
+
+    Not by Pillow, which knows no floats of 64 bits, for one.
+    """
+    with _damage_explained(path):
+        with path.open("rb") as start:
+            if start.read(4) not in TIFF_STARTS:
+                return None
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            if page.dtype is None or (page.bitspersample <= 8 and page.sampleformat == 1):
+                return None
+            height, width = page.imagelength, page.imagewidth
+            if page.tags.valueof("Orientation", 1) in SIDEWAYS:
+                height, width = width, height
+            check_memory(path, page.size * page.dtype.itemsize)
+            color = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.PALETTE)
+            return ImageHeader(
+                height=height,
+                width=width,
+                channels=3 if page.photometric in color else 1,
+                dtype=page.dtype.newbyteorder("=").name,
+                alpha=page.extrasamples[:1] in TIFF_ALPHA,
+                pages=len(file.pages),
+                stated=stated_range(file),
+                is_deep_tiff=True,
+            )
 
 
 def stated_range(file: tifffile.TiffFile) -> StatedRange | None:
