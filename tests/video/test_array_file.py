@@ -264,6 +264,17 @@ def test_packed_variables_are_read_as_the_values_they_stand_for(tmp_path, dtype)
     assert pixels[3, 6, 5, 0] == source.info.values.to_pixels(expected[3, 6, 5])
 
 
+def test_a_missing_value_that_the_type_cannot_hold_is_no_other_value(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    numbers = MOVING[..., 0].copy()
+    numbers[3, 2] = -9999 % 256
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["rain"] = numbers
+        file["rain"].attrs["missing_value"] = -9999.0
+    found = np.stack([*open_source(tmp_path / "a.nc").read_values()])[..., 0]
+    np.testing.assert_array_equal(found, numbers)
+
+
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
 def test_numpy_headers_of_every_version(tmp_path, suffix, version):

@@ -142,6 +142,10 @@ def test_planes_and_times_together_are_refused(tmp_path):
         {"imagej": True, "metadata": {"axes": "TYX", "fps": 7.5}},
         {"imagej": True, "metadata": {"axes": "TYX", "finterval": 1 / 7.5}},
         {"ome": True, "metadata": {"axes": "TYX", "TimeIncrement": 1 / 7.5}},
+        *(
+            {"ome": True, "metadata": {"axes": "TYX", "TimeIncrement": t, "TimeIncrementUnit": u}}
+            for t, u in ((1e3 / 7.5, "ms"), (1e6 / 7.5, "µs"), (1 / 7.5 / 3600, "h"))
+        ),
     ],
 )
 def test_the_rate_is_the_microscopes(tmp_path, options):

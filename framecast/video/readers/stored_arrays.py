@@ -233,6 +233,9 @@ def _packing(found: Any) -> tuple[Packing | None, np.dtype]:
     missing = tuple(
         float(v) for name in ("_FillValue", "missing_value") for v in attributes.get(name, ())
     )
+    if found.dtype.kind in "iu":  # -9999 in bytes would be another number
+        bounds = np.iinfo(found.dtype)
+        missing = tuple(value for value in missing if bounds.min <= value <= bounds.max)
     # float32 holds integers of 16 bits exactly, as xarray has it.
     small = found.dtype.itemsize <= (4 if found.dtype.kind == "f" else 2)
     return Packing(scale, offset, missing), np.dtype(np.float32 if small else np.float64)

@@ -27,6 +27,9 @@ from framecast.video.readers.image_file import stated_range, tiff_pixels
 # Letters of tifffile for axes that can be time: time, depth, image, other, order, channel.
 TIME_AXES = "TZIQRC"
 
+# Units of time in OME-XML, in seconds.
+OME_SECONDS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400}
+
 AXIS_NAMES = {"Z": "depth (Z)", "C": "channels (C)", "T": "time (T)"}
 
 
@@ -222,7 +225,7 @@ def _rate(file: tifffile.TiffFile) -> float | None:
         text = file.ome_metadata or ""
         if found := re.search(r'TimeIncrement="([0-9.eE+-]+)"', text):
             unit = re.search(r'TimeIncrementUnit="(\w+)"', text)
-            interval = float(found[1]) * {"ms": 1e-3, "min": 60}.get(unit[1] if unit else "s", 1)
+            interval = float(found[1]) * OME_SECONDS.get(unit[1] if unit else "s", 1)
     # ImageJ writes one of the two, according to how the stack was made.
     if fps > 0:
         return fps
