@@ -1,6 +1,6 @@
 """Mistakes that stop a model and likely ones, each with the change that fixes it.
 
-Every function here looks at nodes in the order of their calls and returns Problems.
+Functions that are given `lines` look at the layers before a node, which have been worked out.
 """
 
 from __future__ import annotations
@@ -35,18 +35,13 @@ def place(node: Node) -> str:
 
 
 def remedy(
-    nodes: Sequence[Node],
-    lines: Sequence[LayerLine],
-    number: int,
-    shapes: Sequence[Shape],
-    mistake: LayerMistakeError,
+    lines: Sequence[LayerLine], node: Node, shapes: Sequence[Shape], mistake: LayerMistakeError
 ) -> tuple[str, Shape | None]:
     """The change that fixes a mistake, and the input's shape after it, None if it is unknown."""
-    node = nodes[number]
     if mistake.wanted_rank and len(shapes) == 1:
-        return _axes_remedy(nodes, lines, number, shapes[0], mistake.wanted_rank)
+        return _axes_remedy(lines, node, shapes[0], mistake.wanted_rank)
     change = mistake.change
-    if mistake.kernel and (smallest := _smallest_input(nodes, lines, number, mistake.kernel)):
+    if mistake.kernel and (smallest := _smallest_input(lines, node, mistake.kernel)):
         change = (
             f"feed frames of {smallest} or larger, set padding='same' in {place(node)}, or use "
             "a smaller kernel"
@@ -55,13 +50,13 @@ def remedy(
 
 
 def _axes_remedy(
-    nodes: Sequence[Node], lines: Sequence[LayerLine], number: int, shape: Shape, wanted: int
+    lines: Sequence[LayerLine], node: Node, shape: Shape, wanted: int
 ) -> tuple[str, Shape | None]:
     """The change that gives a layer as many axes as it needs."""
-    node, producer = nodes[number], recurrent_before(nodes, number)
+    producer = recurrent_before(lines, node)
     if producer is not None:
-        name, sequences = place(nodes[producer]), returns_sequences(nodes[producer])
-        before = lines[producer].inputs[0]
+        name, sequences = place(producer.node), returns_sequences(producer.node)
+        before = producer.inputs[0]
         # One axis short, and the layer before dropped time: that is the axis
         if len(shape) == wanted - 1 and not sequences and before is not None:
             return (
@@ -113,19 +108,20 @@ def _missing_axis(shape: Shape) -> tuple[str, Shape | None]:
     return f"add the axis of {axis}, shape={show(wanted)}, and {data}", (batch, *wanted)
 
 
-def _before(nodes: Sequence[Node], number: int) -> Iterator[int]:
-    """The nodes before a node along its first inputs, the nearest first."""
-    while nodes[number].inputs:
-        number = nodes[number].inputs[0].node
-        yield number
+def _before(lines: Sequence[LayerLine], node: Node) -> Iterator[LayerLine]:
+    """The layers before a node along its first inputs, the nearest first."""
+    while node.inputs:
+        line = lines[node.inputs[0].node]
+        yield line
+        node = line.node
 
 
-def recurrent_before(nodes: Sequence[Node], number: int) -> int | None:
+def recurrent_before(lines: Sequence[LayerLine], node: Node) -> LayerLine | None:
     """The recurrent layer that decided on the time axis of a node's input."""
-    for before in _before(nodes, number):
-        if nodes[before].kind in (*RECURRENT, "Bidirectional"):
-            return before
-        if nodes[before].kind in ("Flatten", "Reshape", "RepeatVector", "Permute", "GetItem"):
+    for line in _before(lines, node):
+        if line.node.kind in (*RECURRENT, "Bidirectional"):
+            return line
+        if line.node.kind in ("Flatten", "Reshape", "RepeatVector", "Permute", "GetItem"):
             break
     return None
 
@@ -137,19 +133,16 @@ def returns_sequences(node: Node) -> bool:
     return bool(arguments.get("return_sequences"))
 
 
-def _smallest_input(
-    nodes: Sequence[Node], lines: Sequence[LayerLine], number: int, kernel: ConvGeometry
-) -> str | None:
+def _smallest_input(lines: Sequence[LayerLine], node: Node, kernel: ConvGeometry) -> str | None:
     """The smallest input, `13 x 13`, for which this layer and all before it return something.
 
     None if layers before it change sizes in other ways than kernels do.
     """
     needed = kernel.spans
-    for each in _before(nodes, number):
-        node, outcome = nodes[each], lines[each].outcome
+    for line in _before(lines, node):
+        outcome, inner = line.outcome, line.node.inner_kind
         if outcome is None or outcome.kernel is None:
-            resizes = rank_of(node.inner_kind) and "Dropout" not in node.inner_kind
-            if resizes or node.moves_pixels:
+            if line.node.moves_pixels or (rank_of(inner) and "Dropout" not in inner):
                 return None
             continue
         before = outcome.kernel
@@ -199,32 +192,31 @@ def _agree(one: Shape, other: Shape) -> bool:
     return len(one) == len(other) and all(same)
 
 
-def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> Iterator[Problem]:
+def likely_mistakes(
+    lines: Sequence[LayerLine], node: Node, shape: Shape | None
+) -> Iterator[Problem]:
     """Likely mistakes of a model that works: the order of axes, and an unwanted time axis."""
     if shape is None:
         return
-    node = nodes[number]
     data_format = node.arguments.get("data_format") or "channels_last"
-    before = _format_before(nodes, number)
+    before = _format_before(lines, node)
     if rank_of(node.kind) and before not in (None, data_format):
         change = f"set data_format={before!r} in {place(node)}"
         yield Problem(f"reads {data_format} and is given {before}", change, fatal=False)
     # With a wrong number of axes the order cannot be judged
     is_frame = len(shape) == node.wanted_axes and "Conv" in node.kind
-    is_first = all(nodes[each].kind in ("InputLayer", *NEUTRAL) for each in _before(nodes, number))
+    is_first = all(each.node.kind in ("InputLayer", *NEUTRAL) for each in _before(lines, node))
     if is_frame and is_first:
         yield from _order_problems(node, shape, data_format)
-    producer = recurrent_before(nodes, number)
-    if producer is None or len(shape) < 3:
+    line = recurrent_before(lines, node)
+    if line is None or len(shape) < 3:
         return
-    if node.kind == "Flatten" and returns_sequences(nodes[producer]) and shape[1] != 1:
+    if node.kind == "Flatten" and returns_sequences(line.node) and shape[1] != 1:
         what = (
-            f"flattens all {shape[1]} time steps together, since {nodes[producer].name} returns "
+            f"flattens all {shape[1]} time steps together, since {line.node.name} returns "
             "sequences: each step gets its own weights"
         )
-        change = (
-            f"set return_sequences=False in {place(nodes[producer])} if you want only the last step"
-        )
+        change = f"set return_sequences=False in {place(line.node)} if you want only the last step"
         yield Problem(what, change, fatal=False)
     if node.kind == "Dense" and len(shape) > 3:
         output = (*shape[:-1], node.arguments["units"])
@@ -235,14 +227,14 @@ def likely_mistakes(nodes: Sequence[Node], number: int, shape: Shape | None) -> 
         yield Problem(what, change, fatal=False)
 
 
-def _format_before(nodes: Sequence[Node], number: int) -> str | None:
+def _format_before(lines: Sequence[LayerLine], node: Node) -> str | None:
     """The order of axes that the layer before returned, if that is a layer over frames."""
-    for before in _before(nodes, number):
-        kind = nodes[before].kind
+    for line in _before(lines, node):
+        kind, arguments = line.node.kind, line.node.arguments
         if kind in ("Flatten", "Reshape", "Permute", "GetItem", "Dense", "", "TimeDistributed"):
             break
-        if rank_of(kind) and "data_format" in nodes[before].arguments:
-            return nodes[before].arguments["data_format"] or "channels_last"
+        if rank_of(kind) and "data_format" in arguments:
+            return arguments["data_format"] or "channels_last"
     return None
 
 
@@ -335,24 +327,24 @@ def batch_problems(line: LayerLine, samples: int | None) -> Iterator[Problem]:
 
 
 def target_problems(
-    nodes: Sequence[Node], last: int, output: Shape, target: Shape
+    lines: Sequence[LayerLine], last: LayerLine, output: Shape, target: Shape
 ) -> Iterator[Problem]:
     """Outputs that a loss cannot compare with the target."""
     what = f"returns {show(output)}, and the target is {show(target)}"
-    producer = last if nodes[last].kind in RECURRENT else recurrent_before(nodes, last)
+    line = last if last.node.kind in RECURRENT else recurrent_before(lines, last.node)
     if len(target) != len(output):
         change = "give the target the shape of the output"
         if len(target) == 2:
             change = "put Flatten or GlobalAveragePooling before the last layer"
-        elif producer is not None and abs(len(target) - len(output)) == 1:
-            sequences = returns_sequences(nodes[producer])
+        elif line is not None and abs(len(target) - len(output)) == 1:
+            sequences = returns_sequences(line.node)
             steps, frames = "every step", "one frame"
             if sequences:
                 steps, frames = "only the last step", "every frame"
             # Steps too many or too few, and not an axis of another meaning
             if sequences == (len(target) < len(output)):
                 change = (
-                    f"set return_sequences={not sequences} in {place(nodes[producer])} to return "
+                    f"set return_sequences={not sequences} in {place(line.node)} to return "
                     f"{steps}, or use {frames} as the target"
                 )
         yield Problem(f"{what}: {len(output)} axes and {len(target)}", change)

@@ -40,8 +40,8 @@ def inspect_graph(
     for line in walk.lines:
         walk.find(line.node, mistakes.batch_problems(line, samples))
     if target is not None and output is not None:
-        last = graph.outputs[0].node
-        walk.find(graph.nodes[last], mistakes.target_problems(graph.nodes, last, output, target))
+        last = walk.lines[graph.outputs[0].node]
+        walk.find(last.node, mistakes.target_problems(walk.lines, last, output, target))
     notes = (*graph.notes, *walk.notes)
     return ModelReport(tuple(walk.lines), output, tuple(walk.findings), notes)
 
@@ -71,7 +71,7 @@ class _Walk:
             outcome = LayerOutcome((shapes[0],)) if shapes[0] is not None else None
             self.lines.append(LayerLine(node, (), outcome, None, elements_of(node, outcome, [])))
             return
-        outcome, shapes = self._outcome(number, shapes)
+        outcome, shapes = self._outcome(node, shapes)
         # A layer that is called twice has one set of weights
         if outcome and node.identity in self.called:
             outcome = replace(outcome, weights=(), frozen=0)
@@ -80,8 +80,8 @@ class _Walk:
             self.find(node, outcome.warnings)
             states = [self.shape_of(tensor) for tensor in node.states]
             self.find(node, mistakes.state_problems(node, outcome, states))
-        self.find(node, mistakes.likely_mistakes(self.nodes, number, shapes[0]))
-        view, elements = self._view(number, outcome), elements_of(node, outcome, shapes)
+        self.find(node, mistakes.likely_mistakes(self.lines, node, shapes[0]))
+        view, elements = self._view(node, outcome), elements_of(node, outcome, shapes)
         self.lines.append(LayerLine(node, tuple(shapes), outcome, view, elements))
 
     def find(self, node: Node, problems: Iterable[Problem]) -> None:
@@ -160,10 +160,9 @@ class _Walk:
         return nodes[number]
 
     def _outcome(
-        self, number: int, shapes: list[Shape | None]
+        self, node: Node, shapes: list[Shape | None]
     ) -> tuple[LayerOutcome | None, list[Shape | None]]:
         """A layer's result and its inputs, with the likeliest fix if it cannot work with them."""
-        node = self.nodes[number]
         if not node.kind:
             at = f"line {node.line}: " if node.line else ""
             self.notes.append(
@@ -172,7 +171,7 @@ class _Walk:
         try:
             return outcome_of(node, shapes), shapes
         except LayerMistakeError as mistake:
-            change, assumed = mistakes.remedy(self.nodes, self.lines, number, shapes, mistake)
+            change, assumed = mistakes.remedy(self.lines, node, shapes, mistake)
             suffix = " (assumed below)" if assumed else ""
             self.find(node, [Problem(mistake.what, f"{change}{suffix}")])
         if assumed is None:
@@ -182,8 +181,7 @@ class _Walk:
         except LayerMistakeError:
             return None, shapes
 
-    def _view(self, number: int, outcome: LayerOutcome | None) -> View | None:
-        node = self.nodes[number]
+    def _view(self, node: Node, outcome: LayerOutcome | None) -> View | None:
         views = [self.lines[tensor.node].view for tensor in node.inputs]
         before = View.widest(views)
         if outcome is None or node.moves_pixels:
