@@ -16,10 +16,8 @@ from framecast.inspection.model_graph import (
     RECURRENT,
     Graph,
     Node,
-    OpenAxes,
     Tensor,
-    input_shape_of,
-    named_axes,
+    declared_shape,
     over_time,
 )
 from framecast.inspection.sizes import Shape, Symbol
@@ -122,9 +120,8 @@ class GraphBuilder:
 
     def _results_of(self, node: Node) -> tuple[Shape, ...]:
         if node.kind == "InputLayer":
-            given = input_shape_of(node)
-            opened = given is None or any(isinstance(size, OpenAxes) for size in given)
-            return () if opened else (named_axes(given),)
+            shape = declared_shape(node)
+            return () if shape is None else (shape,)
         shapes = [self.shape_of(each) for each in node.inputs]
         try:
             outcome = outcome_of(node, shapes) if shapes else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from framecast.inspection.keras_signatures import MERGES
 from framecast.inspection.layer_outcome import GATES, Problem, axes_of
-from framecast.inspection.sizes import Size, Symbol
+from framecast.inspection.sizes import Shape, Size, Symbol
 from framecast.nn.convlstm.keras_identifiers import to_snake_case
 
 
@@ -141,6 +141,14 @@ def input_shape_of(node: Node) -> tuple[Any, ...] | None:
         length = arguments.get("input_length", 0)
         return (batch, *(() if length == 0 else (length,)), arguments["input_dim"])
     return None
+
+
+def declared_shape(node: Node) -> Shape | None:
+    """The same with symbols for what is None; None where the number of axes is open."""
+    given = input_shape_of(node)
+    if given is None or any(isinstance(size, OpenAxes) for size in given):
+        return None
+    return named_axes(given)
 
 
 def named_axes(sizes: Sequence[Any]) -> tuple[Size | OpenAxes, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from framecast.inspection.diagram import Box
 from framecast.inspection.model_report import LayerLine, ModelReport
-from framecast.inspection.sizes import Shape, product, show_count
+from framecast.inspection.sizes import Shape, product, show_count, show_millions
 from framecast.inspection.sizes import show_shape as show
 from framecast.nn.shapes import FLOAT_BYTES
 from framecast.runtime.text import aligned, show_bytes
@@ -30,7 +30,7 @@ def sums(report: ModelReport) -> Iterator[str]:
     yield f"{show_count(report.parameters)} parameters{frozen}"
     macs = report.macs
     if isinstance(macs, int):
-        yield f"{_short(macs)} multiply-adds for one sample"
+        yield f"{show_millions(macs)} multiply-adds for one sample"
     if report.training_bytes is not None:
         batch = report.lines[0].inputs or ((report.lines[0].output),)
         size = batch[0][0] if batch and batch[0] else 1
@@ -97,10 +97,3 @@ def _orders(shape: Shape | None) -> str:
     lead = 1 if len(shape) == 4 else 2
     moved = (*shape[:lead], shape[-1], *shape[lead:-1])
     return f"{show(shape)}, channels first {show(moved)}"
-
-
-def _short(count: int) -> str:
-    for word, scale in (("billion", 10**9), ("million", 10**6)):
-        if count >= scale:
-            return f"{count / scale:,.2f} {word}"
-    return f"{count:,}"

@@ -20,6 +20,7 @@ from framecast.inspection.model_graph import (
     OpenAxes,
     Problem,
     Tensor,
+    declared_shape,
     input_shape_of,
     named_axes,
 )
@@ -123,9 +124,8 @@ class _Walk:
         given, first = input_shape_of(node), self._first_reader(number)
         wanted = first.wanted_axes
         # A shape declared in the code wins over what the first layer needs
-        opened = given is None or any(isinstance(size, OpenAxes) for size in given)
-        if not opened:
-            return self._declared(node, first, named_axes(given))
+        if (declared := declared_shape(node)) is not None:
+            return self._declared(node, first, declared)
         if self.fed is not None:
             return self.fed
         texts = [size.text for size in given or () if isinstance(size, OpenAxes)]

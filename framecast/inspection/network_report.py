@@ -14,6 +14,7 @@ from framecast.config.loading import Config, load_config
 from framecast.data.plan import Plan, common_channels, make_plan, resolve_batch, training_crop
 from framecast.data.windows import LONGEST_AUTO_HORIZON, window_span
 from framecast.errors import ResourceError, SourceError, UsageError
+from framecast.inspection.sizes import show_millions
 from framecast.inspection.tensor_table import Inspection, TensorSection
 from framecast.nn.cost_model.memory import check_weight_memory
 from framecast.nn.cost_model.network import forecast_cost
@@ -315,15 +316,15 @@ def _line(name: str, operation: str, output: Axes, source: Axes = (), **fields: 
 
 
 def _figures(training: Totals, prediction: Totals, batch: int) -> tuple[tuple[str, int, str], ...]:
-    def macs(sums: Totals) -> str:
-        return f"{sums.macs / 1e9:,.2f} billion multiply-adds"
-
+    trained, predicted = (
+        f"{show_millions(each.macs)} multiply-adds" for each in (training, prediction)
+    )
     found = {
         "parameters": (training.parameters, f"{training.parameters:,} parameters"),
         "weight_bytes": (training.weight_bytes, "{} of weights"),
         "training_macs": (
             training.macs,
-            f"{macs(training)} in convolutions and dense layers of one training forward pass "
+            f"{trained} in convolutions and dense layers of one training forward pass "
             f"({counted(batch, 'window')})",
         ),
         "training_activation_bytes": (
@@ -334,7 +335,7 @@ def _figures(training: Totals, prediction: Totals, batch: int) -> tuple[tuple[st
             training.optimizer_bytes,
             "{} for weights, gradients, optimizer and averaged weights",
         ),
-        "prediction_macs": (prediction.macs, f"{macs(prediction)} to predict one clip"),
+        "prediction_macs": (prediction.macs, f"{predicted} to predict one clip"),
         "prediction_bytes": (
             prediction.prediction_bytes,
             "about {} of tensors at most while predicting, float32, weights and PyTorch's own "

@@ -109,6 +109,14 @@ def show_count(count: Size) -> str:
     return f"{count:,}" if isinstance(count, int) else str(count)
 
 
+def show_millions(count: int) -> str:
+    """A large number in words: `3.38 billion`, `12.50 million`, `9,000`."""
+    for word, scale in (("billion", 10**9), ("million", 10**6)):
+        if count >= scale:
+            return f"{count / scale:,.2f} {word}"
+    return f"{count:,}"
+
+
 def _grouped(text: str) -> str:
     """The text, in parentheses if it is a sum."""
     # Blanks inside of parentheses belong to sums that are grouped already

@@ -131,6 +131,15 @@ def test_settings_alone_assume_a_size_and_say_so(tmp_path):
     assert given.notes == ()
 
 
+def test_small_networks_have_a_cost_that_is_not_rounded_to_nothing():
+    inspection = inspect_target(None, None, ["model.name=fc-lstm"], "7x5")
+    macs = inspection.to_dict()["figures"]["prediction_macs"]
+    assert 1e6 < macs < 1e7
+    assert f"{macs / 1e6:.2f} million multiply-adds to predict one clip" in {
+        sentence for _, _, sentence in inspection.figures
+    }
+
+
 def test_both_channel_orders_hold_the_same_axes_everywhere(clip):
     for section in inspect_target(clip, None, SETTINGS).sections:
         for line in section.lines:
