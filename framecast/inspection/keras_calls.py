@@ -15,6 +15,7 @@ from framecast.inspection.keras_expressions import (
     pure_call,
 )
 from framecast.inspection.keras_signatures import (
+    ELEMENTWISE,
     KINDS,
     MERGES,
     OF_ANY_LAYER,
@@ -33,7 +34,6 @@ from framecast.inspection.layer_arguments import PENALTIES, Penalty, bind, value
 from framecast.inspection.layer_outcome import Problem
 from framecast.inspection.model_graph import Node, OpenAxes, Tensor, input_shape_of
 from framecast.inspection.sizes import Symbol, show_shape
-from framecast.nn.convlstm.keras_names import ACTIVATION_NAMES
 
 # Arguments that may stay unknown: shapes have a symbol in them, or do not depend on them
 _MAY_BE_SYMBOLS = {"filters", "units", "target_shape", "n", "input_dim", "output_dim", "layer"}
@@ -47,7 +47,11 @@ _SET_SHAPES = (
 )
 
 # Functions that add an axis of 1 or drop one, by what stands for it in an index
-_AXIS_CALLS = {"expand_dims": None, "squeeze": 0}
+_REDUCTIONS = ("max", "mean", "min", "prod", "sum")
+_AXIS_CALLS = {
+    **{"expand_dims": None, "squeeze": 0},
+    **dict.fromkeys((*_REDUCTIONS, *(f"reduce_{name}" for name in _REDUCTIONS)), 0),
+}
 
 # NumPy's functions that make arrays, of a shape or of a number for each axis
 _ARRAYS = {"empty", "full", "ones", "random", "zeros"}
@@ -255,7 +259,7 @@ class CallReader(ExpressionReader):
         if tensors := tensors_in([call.positional, [*call.keywords.values()]]):
             if name in ("shape", "int_shape"):
                 return self.shape_of(tensors[0]) or to_symbol(call.node)
-            if name in ACTIVATION_NAMES and len(tensors) == 1:
+            if name in ELEMENTWISE and len(tensors) == 1:
                 return self.add(Node("Activation", name, {"activation": name}), tensors)
             return self.add(_axis_call(call) or call.unknown(name or path), tensors)
         if name in PENALTIES:
@@ -371,9 +375,10 @@ def _bound(inherited: Namespace, owner: Namespace) -> Namespace:
 
 
 def _axis_call(call: _Call) -> Node | None:
-    """`expand_dims` and `squeeze` as the index that does the same, x[:, None] or x[..., 0]."""
+    """`expand_dims` or `mean` over an axis as an index with that effect, x[:, None] or x[:, 0]."""
     axis = call.keywords.get("axis", [*call.positional, None, None][1])
-    if call.name not in _AXIS_CALLS or not isinstance(axis, int):
+    keeps = {"keepdims", "keep_dims"} & {*call.keywords}
+    if call.name not in _AXIS_CALLS or not isinstance(axis, int) or keeps:
         return None
     whole, part = slice(None), _AXIS_CALLS[call.name]
     index = (*[whole] * axis, part) if axis >= 0 else (..., part, *[whole] * (-axis - 1))

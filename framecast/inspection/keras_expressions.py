@@ -92,6 +92,7 @@ class ExpressionReader(GraphBuilder):
             ast.Name: lambda node: self.names.get(node.id, Symbol(node.id)),
             ast.Tuple: lambda node: tuple(self.items(node.elts)),
             ast.List: lambda node: self.items(node.elts),
+            ast.Set: lambda node: set(self.items(node.elts)),
             ast.Dict: self._dictionary,
             ast.Slice: self._slice,
             ast.UnaryOp: lambda node: self.operate(node, node.op, node.operand),

@@ -9,6 +9,8 @@ import ast
 from functools import cache
 from typing import Any
 
+from framecast.nn.convlstm.keras_names import ACTIVATION_NAMES
+
 # Initializers that are not Keras' usual one, glorot_uniform
 _STARTS = {"recurrent": "orthogonal", "bias": "zeros"}
 
@@ -125,6 +127,12 @@ _ARGUMENTS = {
     "batch_shape=None, input_tensor=None, optional=False",
 }
 SIGNATURES = {kind: text for kinds, text in _ARGUMENTS.items() for kind in kinds.split()}
+
+# Functions that keep the shape of a tensor
+ELEMENTWISE = {
+    *ACTIVATION_NAMES,
+    *("abs", "absolute", "cast", "clip", "exp", "log", "sign", "sqrt", "square", "stop_gradient"),
+}
 
 _OTHER_NAMES = {
     "MaxPool{}": "MaxPooling{}",

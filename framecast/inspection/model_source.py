@@ -15,14 +15,19 @@ from typing import Any
 
 from framecast.errors import SourceError, UsageError
 from framecast.inspection.keras_code import read_code, read_layer, sequential_graph
-from framecast.inspection.keras_signatures import MERGES, SIGNATURES, freezes_weights, parameters_of
+from framecast.inspection.keras_signatures import (
+    ELEMENTWISE,
+    MERGES,
+    SIGNATURES,
+    freezes_weights,
+    parameters_of,
+)
 from framecast.inspection.keras_values import GraphBuilder, ModelValue
 from framecast.inspection.model_graph import Graph, Node, Tensor, named_axes
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_walk import inspect_graph
 from framecast.inspection.sizes import Shape, Symbol
 from framecast.nn.convlstm.keras_identifiers import to_snake_case
-from framecast.nn.convlstm.keras_names import ACTIVATION_NAMES
 
 # Classes of whole models, which may stand inside of others; Sequential is the first
 MODELS = ("Sequential", "Functional", "Model")
@@ -246,7 +251,7 @@ def _value(layer: dict[str, Any], build: GraphBuilder) -> Node | ModelValue:
         return replace(_model(settings["layer"], build), wrapper={"name": _name(layer)})
     name = str(settings.get("name", kind))
     is_function = ".ops." in (layer.get("module") or "")
-    if is_function and to_snake_case(kind) in ACTIVATION_NAMES:
+    if is_function and to_snake_case(kind) in ELEMENTWISE:
         return Node("Activation", name, {"activation": to_snake_case(kind)})
     known = kind in SIGNATURES and (not is_function or kind in _SAME_AS_LAYERS)
     return Node(kind, name, _arguments(layer)) if known else Node("", name, {})

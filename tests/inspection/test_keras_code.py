@@ -287,7 +287,7 @@ def test_functions_see_the_names_where_they_were_written(code):
         "8 if 'b' not in 'a' and 3 in (3, 4) else 3",
         "int(8.5)", "8 if width == 4 and given is None else 3", "(*[3], 8)[1]", "+8", "round(8.4)",
         "[n for n, _ in enumerate((3, 5), start=7)][1]", "sorted([3, 8], reverse=True)[0]",
-        "min([], default=8)", "{'conv_8': 8}['conv_%d' % (2 * width)]",
+        "min([], default=8)", "max({3, 8})", "{'conv_8': 8}['conv_%d' % (2 * width)]",
     ],
 )  # fmt: skip
 def test_expressions_have_the_values_that_python_gives_them(filters):
@@ -654,7 +654,8 @@ def test_layers_of_a_loop_over_unknown_sizes_stay_with_a_note():
             "x = TimeDistributed(VGG16(weights=None))(x)",
             "line 3: TimeDistributed of VGG16(weights=None) is not followed",
         ),
-        ("x = tf.reduce_mean(x, axis=1)", "line 3: reduce_mean is not followed"),
+        ("x = tf.reduce_mean(x, axis=1, keepdims=True)", "line 3: reduce_mean is not followed"),
+        ("x = tf.reduce_mean(x, [1, 2])", "line 3: reduce_mean is not followed"),
         ("x = x[:, step()]", "line 3: [:, step()] is not followed"),
         ("x = ConvLSTM2D(3, 2, strides=pick())(x)", "line 3: strides=pick() is not followed"),
         ("if deep:\n    x = ConvLSTM2D(3, 2)(x)", "line 3: deep is unknown"),

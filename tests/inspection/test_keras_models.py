@@ -280,6 +280,7 @@ def test_a_damaged_configuration_is_reported_or_refused_in_a_sentence(change):
     "code",
     [
         "x = keras.ops.relu(layers.Conv2D(3, 2)(given))\nx = keras.activations.tanh(x)",
+        "x = keras.ops.sqrt(keras.ops.abs(layers.Conv2D(3, 2)(given)))",
         "frame = keras.ops.softmax(layers.Conv2D(3, 2)(given))\nx = layers.Flatten()(frame)",
         """
 part = keras.Sequential([keras.Input((9, 8, 2)), layers.Conv2D(3, 2, name="a"), layers.ReLU()])
@@ -301,7 +302,7 @@ both = dict(filters=3, kernel_size=2)
 x = layers.Conv2D(**dict(both, filters=5))(given)
 """,
     ],
-    ids=["functions", "softmax", "parts", "directions", "states", "dict"],
+    ids=["functions", "arithmetic", "softmax", "parts", "directions", "states", "dict"],
 )
 def test_code_and_its_file_have_the_shapes_and_parameters_that_keras_gives_them(code):
     code = f"given = keras.Input((9, 8, 2))\n{code}\nmodel = keras.Model(given, x)"
@@ -312,6 +313,14 @@ def test_code_and_its_file_have_the_shapes_and_parameters_that_keras_gives_them(
         assert report.findings == ()
         assert report.output[1:] == model.output_shape[1:]
         assert report.parameters == model.count_params()
+
+
+@pytest.mark.parametrize("function", ["mean(x, axis=1)", "sum(x, -2)", "max(x, axis=-1)"])
+def test_a_reduction_drops_its_axis_as_in_keras(function):
+    code = f"x = keras.Input((9, 8, 2))\ny = keras.ops.{function}"
+    exec(code, names := {"keras": keras})
+    report = inspect_graph(read_code(code, "m"))
+    assert (report.output[1:], report.notes) == (names["y"].shape[1:], ())
 
 
 def test_a_layer_called_twice_and_a_product_with_a_number_are_counted_as_keras_does():
