@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from framecast.export.formats import Export
@@ -26,27 +27,27 @@ ROLLOUTS = {
         "from onnxruntime import InferenceSession as load",
         """\
 given = {{"context": context, "horizon": np.array({horizon})}}
-future = load("{name}").run(["frames"], given)[0][0]
+future = load({name}).run(["frames"], given)[0][0]
 """,
     ),
     ".pt2": (
         "import torch",
         """\
-network = torch.export.load("{name}").module()
+network = torch.export.load({name}).module()
 future = network(torch.from_numpy(context))[0].detach()
 """,
     ),
     ".torchscript": (
         "import torch",
         """\
-network = torch.jit.load("{name}")
+network = torch.jit.load({name})
 future = network(torch.from_numpy(context), {horizon})[0].detach()
 """,
     ),
     ".safetensors": (
         "import torch\nfrom framecast import load_forecaster",
         """\
-network = load_forecaster("{name}").network
+network = load_forecaster({name}).network
 future = network(torch.from_numpy(context), {horizon})[0].detach()
 """,
     ),
@@ -55,7 +56,7 @@ future = network(torch.from_numpy(context), {horizon})[0].detach()
 STEPS = (
     "from onnxruntime import InferenceSession as load",
     """\
-encode, step = load("{encode}"), load("{step}")
+encode, step = load({encode}), load({step})
 names = [value.name for value in step.get_inputs()]
 states, future = encode.run(None, {{"context": context}}), []
 for lead in range({horizon}):
@@ -74,7 +75,12 @@ def snippet(path: Path, export: Export) -> str:
         length=export.context_BTCHW.shape[1],
         channels=export.context_BTCHW.shape[2],
         horizon=export.horizon,
-        name=path.name,
-        encode=parts["encode"].name,
-        step=parts["step"].name,
+        name=_quoted(path),
+        encode=_quoted(parts["encode"]),
+        step=_quoted(parts["step"]),
     )
+
+
+def _quoted(path: Path) -> str:
+    """A file's name as Python reads it, whatever is in it; JSON's text is Python's, too."""
+    return json.dumps(path.name, ensure_ascii=False)

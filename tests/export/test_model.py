@@ -265,7 +265,7 @@ def test_torchscript_gives_pytorchs_frames_and_refuses_other_sizes(
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        *(("m.onnx", False), ("m.onnx", True), ("m.torchscript", False)),
+        *(("m.onnx", False), ('12" {\\d}.onnx', True), ('12" {\\d}.torchscript', False)),
         pytest.param("m.pt2", False, marks=pytest.mark.slow),
     ],
 )
