@@ -63,8 +63,6 @@ USUAL, FLOOR = 0.5, 1e-6
 counts, and what is added to that everywhere (0.3 grey levels, squared). So scenes count alike, as
 in scores, and in each of them windows by their errors."""
 
-SAVE_SECONDS = 180
-
 PREFACE = """# Where the pretrained weights come from
 
 `flow-convlstm.pt` holds the weights that framecast predicts with when no model is given, and that
@@ -128,10 +126,9 @@ class Pretraining:
         batches = SceneBatches(tuple(self.training), self.options.batch_size, self.options.seed)
         ready = batches.from_step(self.step, self.options.workers)
         validations = self.options.validations
-        due = math.floor(self.progress * validations) + 1
-        last = saved = time.monotonic()
-        losses: list[Tensor] = []
+        last, losses = time.monotonic(), []
         while self.progress < 1:
+            done = int(self.progress * validations)
             batch = (part.to(self.device, non_blocking=True) for part in next(ready))
             losses.append(self.learn(*batch))
             now = time.monotonic()
@@ -139,13 +136,11 @@ class Pretraining:
             if self.step % 50 == 0:
                 loss = torch.stack(losses).mean().item()
                 self.say(f"step {self.step}, {self.seconds / 60:.1f} minutes: loss {loss:.4f}")
-                losses = []
-            if now - saved > SAVE_SECONDS:
                 self.save()
-                saved = now
-            if self.progress * validations >= due and self.progress < 1:
+                losses = []
+            if done < int(self.progress * validations) < validations:
                 self.validate()
-                due, last = due + 1, time.monotonic()
+                last = time.monotonic()
         self.save()
         self.validate()
 
