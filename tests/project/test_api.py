@@ -2,7 +2,7 @@
 
 import json
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -17,17 +17,16 @@ from tests.support.tiny_runs import CONTEXT, HORIZON
 SCRIPT = Path(__file__).with_name("notebook.py")
 
 
-def test_the_notebook_runs_from_top_to_bottom(tmp_path):
+def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     np.save(tmp_path / "clip.npy", smooth_clip(24, 18, 26)[..., 1])
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path)], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Clip((24, 18, 26, 1) uint8, 10 frames/s)" in done.stdout
-    assert "Clip((4, 18, 26, 1) uint8, 10 frames/s) Clip((6, 18, 26) float32" in done.stdout
-    assert "lead  framecast  last frame  optical flow" in done.stdout
-    assert "MSE x 1000" in done.stdout
-    assert done.stdout.endswith("(4, 18, 26, 1)\n")
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(tmp_path)])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    out = capsys.readouterr().out
+    assert "Clip((24, 18, 26, 1) uint8, 10 frames/s)" in out
+    assert "Clip((4, 18, 26, 1) uint8, 10 frames/s) Clip((6, 18, 26) float32" in out
+    assert "lead  framecast  last frame  optical flow" in out
+    assert "MSE x 1000" in out
+    assert out.endswith("(4, 18, 26, 1)\n")
     assert framecast.read(tmp_path / "future.gif").frames.shape[0] == 4
     assert "<title>framecast: clip.npy</title>" in (tmp_path / "report.html").read_text()
 
