@@ -24,7 +24,8 @@ READMES = {
 }
 README, LAYER = READMES["README.md"], READMES["framecast/nn/README.md"]
 SMALL = ["--epochs", "1", "--set", "train.steps_per_epoch=1", "--set", "model.filters=[4]"]
-SMALL += ["--resize", "48", "--batch-size", "4"]
+SMALL += ["--resize", "32", "--batch-size", "4"]
+SHORT = ["--horizon", "3"]
 
 
 def blocks(language, text):
@@ -42,7 +43,7 @@ def framecast_commands(text):
 
 
 def shortened(words):
-    """The same command with a budget of one step, or a short horizon: a test has no minutes."""
+    """The same command with a budget of one step and a short horizon: a test has no minutes."""
     words = list(words)
     if words[:2] == ["export", "runs/train-1"]:
         return [*words, "--horizon", "1", "--context-length", "2", "--size", "24x16"]
@@ -51,17 +52,20 @@ def shortened(words):
     if "--minutes" in words:
         place = words.index("--minutes")
         del words[place : place + 2]
-    return [*words, *(["--epochs", "2"] if "--resume" in words else SMALL)]
+    if "--resume" in words:
+        return [*words, "--epochs", "2"]
+    return [*words, *SMALL, *([] if "--horizon" in words else SHORT)]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder as a user has it after the first command of the README."""
+    """A folder as a user has it after the first command of the README, with a quick network."""
     folder = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "sample_data", folder / "sample_data")
     shutil.copy(ROOT / "framecast.yaml.example", folder)
     sample, runs = folder / "sample_data/rain", folder / "runs"
-    assert main(["train", str(sample), "--runs", str(runs), "--quiet", *SMALL]) == 0
+    flags = ["--model", "convlstm", *SMALL, *SHORT]
+    assert main(["train", str(sample), "--runs", str(runs), "--quiet", *flags]) == 0
     return folder
 
 
