@@ -114,7 +114,7 @@ class CallReader(ExpressionReader):
         if isinstance(owner, ModelValue):
             return self._model_method(owner, call)
         if callable(function):
-            return self._method(function, owner, call)
+            return self._method(function, call)
         # A subclassed model's own method, which takes a shape
         if isinstance(owner, Namespace) and name == "build" and call.given:
             x = self.add(Node("InputLayer", "", {"batch_shape": call.given}), [])
@@ -149,14 +149,13 @@ class CallReader(ExpressionReader):
     def new_object(
         self, of: Namespace, positional: list[Any], keywords: dict[str, Any]
     ) -> Namespace:
-        method, given = of.attributes.get("__init__"), {}
-        # A dataclass or named tuple has its arguments as attributes
-        if not isinstance(method, Function):
-            fields = of.attributes.get("__match_args__", ())
-            given = {**dict(zip(fields, positional, strict=False)), **keywords}
-        made = Namespace(of.name, {**of.attributes, **given})
+        made = Namespace(of.name, {**of.attributes})
+        method = made.attributes.get("__init__")
         if isinstance(method, Function):
             self.call_function(replace(method, owner=made), positional, keywords)
+        else:  # a dataclass or named tuple has its arguments as attributes
+            fields = made.attributes.get("__match_args__", ())
+            made.attributes.update(zip(fields, positional, strict=False), **keywords)
         return made
 
     def _arguments(self, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
@@ -172,11 +171,11 @@ class CallReader(ExpressionReader):
                 positional.append(OpenAxes(ast.unparse(keyword.value)))
         return positional, keywords
 
-    def _method(self, method: Callable[..., Any], owner: Any, call: _Call) -> Any:
+    def _method(self, method: Callable[..., Any], call: _Call) -> Any:
         """A method of a list, dictionary or text; a symbol for arguments that it does not take."""
         name = method.__name__
         try:
-            if name == "extend" and len(owner) + len(call.first) > LONGEST_LIST:
+            if name == "extend" and len(method.__self__) + len(call.first) > LONGEST_LIST:
                 raise ValueError
             found = method(*call.positional, **call.keywords)
         except (AttributeError, LookupError, TypeError, ValueError):
@@ -242,11 +241,7 @@ class CallReader(ExpressionReader):
             return self.apply(layer, given[:1], {}, line)
         if not tensors or len(given) != 2 or kind in ("Average", "Concatenate"):
             return None
-        # With a number the shape stays
-        both = len(tensors) == 2
-        return (
-            self.add(Node(kind, "", {"operator": True}, line=line), tensors) if both else tensors[0]
-        )
+        return self.combine(kind, tensors, call.node)
 
     def _unknown_call(self, call: _Call) -> Any:
         """A builtin, a function on tensors or a layer that is not followed, or a symbol."""

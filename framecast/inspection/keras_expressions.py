@@ -239,12 +239,14 @@ class ExpressionReader(GraphBuilder):
             result = _OPERATORS[type(op)](*values)
             too_long = isinstance(result, str | list | tuple) and len(result) > LONGEST_LIST
             return to_symbol(node) if too_long else result
-        # A tensor with a sign or a number keeps its shape
+        return self.combine(_TENSOR_OPERATORS.get(type(op), ""), tensors, node)
+
+    def combine(self, kind: str, tensors: Sequence[Tensor], node: ast.expr) -> Tensor:
+        """Two tensors as a layer; a tensor with a sign or a number keeps its shape."""
         if len(tensors) == 1:
             return tensors[0]
-        kind = _TENSOR_OPERATORS.get(type(op), "")
-        name, arguments = "" if kind else str(to_symbol(node)), {"operator": True}
-        return self.add(Node(kind, name, arguments, line=node.lineno), tensors)
+        name = "" if kind else str(to_symbol(node))
+        return self.add(Node(kind, name, {"operator": True}, line=node.lineno), tensors)
 
     def _subscript(self, node: ast.Subscript) -> Any:
         value, index = self.value(node.value), self.value(node.slice)

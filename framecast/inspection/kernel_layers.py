@@ -160,19 +160,18 @@ def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     # Every channel has its own kernels: C in, C x depth_multiplier out
     multiplied = channels * multiplier
     sides, details = _slide(kind, frame, geometry)
-    kernel = (*geometry.kernel_size, channels, multiplier)
-    macs = product(sides) * product(kernel)
-    if kind.startswith("Depthwise"):
-        weights = (("kernel", kernel), *bias_of(arguments, multiplied))
-        return LayerOutcome((frame.shape(sides, multiplied),), weights, macs=macs, **details)
-    filters = count_of(arguments)
-    # A second, 1x1 convolution combines the channels
-    pointwise = (*(1,) * len(sides), multiplied, filters)
-    weights = (("depthwise_kernel", kernel), ("pointwise_kernel", pointwise))
+    kernel, returned = (*geometry.kernel_size, channels, multiplier), multiplied
+    weights, macs = {"kernel": kernel}, product(sides) * product(kernel)
+    if kind.startswith("Separable"):
+        # A second, 1x1 convolution combines the channels
+        returned = count_of(arguments)
+        pointwise = (*(1,) * len(sides), multiplied, returned)
+        weights = {"depthwise_kernel": kernel, "pointwise_kernel": pointwise}
+        macs += product(sides) * product(pointwise)
     return LayerOutcome(
-        (frame.shape(sides, filters),),
-        (*weights, *bias_of(arguments, filters)),
-        macs=macs + product(sides) * product(pointwise),
+        (frame.shape(sides, returned),),
+        (*weights.items(), *bias_of(arguments, returned)),
+        macs=macs,
         **details,
     )
 
