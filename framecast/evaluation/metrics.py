@@ -176,7 +176,9 @@ class _Contingency(Metric):
     terms = 3
 
     def __init__(self, horizon: int, threshold: float, label: str) -> None:
-        definition = f"{self.formula}, pixels > {label}, counts summed over windows first"
+        # Not "above": where white stands for less than black, brighter pixels have lower values.
+        event = f"pixels brighter than {label}"
+        definition = f"{self.formula}, {event}, counts summed over windows first"
         super().__init__(
             horizon, f"{self.short} {label}", f"{self.short.upper()} {label}", definition
         )
@@ -226,8 +228,8 @@ class FractionsSkill(Metric):
     def __init__(self, horizon: int, threshold: float, label: str, side: int) -> None:
         name = f"{label} {side} px"
         definition = (
-            f"1 - sum (f - o)^2 / sum (f^2 + o^2), f and o the shares of pixels >= {label} "
-            f"in squares of {side} x {side} pixels"
+            "1 - sum (f - o)^2 / sum (f^2 + o^2), f and o the shares of pixels as bright as "
+            f"{label} or brighter in squares of {side} x {side} pixels"
         )
         super().__init__(horizon, f"fss {name}", f"FSS {name}", definition)
         self.threshold, self.side = threshold, side

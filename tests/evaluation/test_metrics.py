@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
+from framecast.config.brightness_scale import read_scale
 from framecast.config.loading import load_config
 from framecast.data.plan import make_plan
 from framecast.errors import UsageError
@@ -25,7 +27,7 @@ from framecast.evaluation.metrics import (
 )
 from framecast.evaluation.protocols import make_metrics
 from framecast.evaluation.request import PROTOCOLS
-from framecast.evaluation.thresholds import Threshold
+from framecast.evaluation.thresholds import Threshold, read_threshold
 from framecast.runtime.distributed import Group
 from framecast.training.validation import Validation
 from framecast.video.readers.open import open_source
@@ -184,6 +186,17 @@ def test_events_are_counted_as_pysteps_counts_them(threshold):
     for side in SCALES:
         metric = updated(FractionsSkill(1, threshold, "t", side), *pairs)
         assert metric.compute().item() == pytest.approx(expected[f"fss {side}"], rel=1e-9)
+
+
+def test_where_white_is_cold_events_are_what_is_colder_and_said_to_be():
+    threshold = read_threshold("-40 C", read_scale("40..-60 C"))
+    colder, warmer = (torch.full((1, 1, 2, 3), pixel) for pixel in (0.81, 0.79))  # -41 and -39
+    for metric in make_metrics("nowcast", 1, [threshold])[2:]:
+        metric.update(1, colder, warmer)
+        # Observed nowhere, forecast everywhere
+        wanted = {"csi": 0, "pod": math.nan, "far": 1, "fss": 0}[metric.name[:3]]
+        np.testing.assert_equal(metric.compute().item(), wanted)
+        assert re.search("pixels (brighter than -40 C|as bright as -40 C or b)", metric.definition)
 
 
 def test_counts_are_summed_before_the_ratio():
