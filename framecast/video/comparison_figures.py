@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from framecast.video.frame_style import INK, PAPER, rgb
+from framecast.video.frame_style import INK, PAPER, letters, rgb
 from framecast.video.frame_times import lead_label
 
 EMPTY = (25, 28, 35)  # a panel that has nothing to show yet
@@ -243,7 +242,7 @@ def _write_title(
 ) -> None:
     """Title at the left, detail or legend at the right, both centred on the anchor's height."""
     left, middle = anchor
-    font = _font(cell.font)
+    font = letters(cell.font)
     room = cell.column
     if panel.scale is not None:
         room -= _draw_legend(draw, panel.scale, anchor, cell, align_right=True)
@@ -262,7 +261,7 @@ def _draw_legend(
     align_right: bool,
 ) -> int:
     """Bar of the error colours between 0 and `scale`; returns the width it takes."""
-    font = _font(round(cell.font * 0.85))
+    font = letters(round(cell.font * 0.85))
     length, gap = 3 * cell.font, cell.font // 3
     zero, end = round(font.getlength("0")), round(font.getlength(f"{scale:g}"))
     total = zero + length + end + 2 * gap
@@ -287,8 +286,3 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, room: int) -> str:
     while text and font.getlength(text + "…") > room:
         text = text[:-1]
     return text.rstrip() + "…"
-
-
-@lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)

@@ -124,6 +124,12 @@ def _matplotlib_table(name: str) -> np.ndarray:
     return mpl.colormaps[name](np.arange(256) / 255, bytes=True)[:, :3].copy()
 
 
+@lru_cache
+def letters(size: int) -> ImageFont.FreeTypeFont:
+    """The font of what is written on frames and figures, of a size in pixels."""
+    return ImageFont.load_default(size)
+
+
 def rgb(frame_HWC: np.ndarray) -> np.ndarray:
     """A frame as RGB uint8."""
     return convert_color(convert_depth(frame_HWC, np.uint8), 3)
@@ -134,7 +140,7 @@ def under_label(frame_HWC: np.ndarray, text: str) -> np.ndarray:
     width = frame_HWC.shape[1]
     size = min(20, max(9, width // 16))
     line = Image.new("RGB", (width, 2 * size), PAPER)
-    font = ImageFont.load_default(size)
+    font = letters(size)
     ImageDraw.Draw(line).text((size // 2, size), text, INK, font, anchor="lm")
     return np.concatenate((np.asarray(line), rgb(frame_HWC)), axis=0)
 
@@ -142,7 +148,7 @@ def under_label(frame_HWC: np.ndarray, text: str) -> np.ndarray:
 def draw_legend(name: str, scale: Scale, height: int) -> np.ndarray:
     """The colours from black (bottom) to white (top) with values in the scale's unit: RGB."""
     size = min(14, max(8, height // 16))
-    font = ImageFont.load_default(size)
+    font = letters(size)
     ends = sorted((scale.black, scale.white))
     if name == RADAR:
         classes = np.arange(RADAR_FIRST, ends[1], RADAR_STEP)
