@@ -105,7 +105,7 @@ def _layout(array: StoredArray, axes: str) -> Layout:
         return SourceError(f"{array.path}: {error}", remedy=remedy)
 
     with explained(array.path, refused), ExitStack() as stack:
-        opened = cache(lambda: array.open(stack))  # most shapes tell their axes without
+        opened = cache(lambda: array.open(stack))  # most shapes tell their axes unopened
 
         def look(at: tuple[int, int]) -> np.ndarray:
             return np.asarray(opened()[(*at, *rest)])
