@@ -13,9 +13,10 @@ from pathlib import Path
 
 _REFUSED = re.compile(
     "can't allocate memory|not enough memory|out of memory|could not create a (primitive|memory)$"
-    "|Insufficient memory"
+    "|Insufficient memory|failed to map segment from shared object$"
 )
-"""How PyTorch says it on Unix, on Windows, on MPS and CUDA, and from oneDNN; and OpenCV."""
+"""How PyTorch says it on Unix, on Windows, on MPS and CUDA, and from oneDNN; OpenCV; and what
+loads libraries on Linux."""
 
 M_MMAP_THRESHOLD = -3
 """Number of the parameter in glibc's malloc.h."""

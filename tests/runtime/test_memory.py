@@ -53,3 +53,11 @@ def test_a_system_that_tells_nothing_gives_none(monkeypatch):
     monkeypatch.setattr(memory, "_group_limits", lambda root: iter(()))
     monkeypatch.delattr(os, "sysconf")
     assert memory.machine_memory() is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"), [("", True), (": Operation not permitted", False)], ids=str
+)
+def test_a_library_that_finds_no_room_lacks_memory(reason, expected):
+    error = ImportError(f"libtorch_cpu.so: failed to map segment from shared object{reason}")
+    assert memory.lacks_memory(error) == expected
