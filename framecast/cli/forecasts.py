@@ -16,7 +16,7 @@ from framecast.prediction.model_header import check_early
 from framecast.prediction.predict_clip import name_outputs, predict_file
 from framecast.prediction.predict_stream import nowcast_file
 from framecast.prediction.request import PredictionRequest
-from framecast.runtime.output_files import check_inputs
+from framecast.runtime.output_files import check_distinct, check_inputs
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.live import is_live
 from framecast.video.readers.open import expand_lists
@@ -60,6 +60,7 @@ def check(
     opened = check_early(chosen, alone, **{name: getattr(request, name) for name in reading})
     targets = name_outputs(named, outputs, kind, overwrite)
     for files in targets:
+        check_distinct(files)
         for file in files:
             check_inputs(Path(file), [chosen, *map(Path, named)])
             # Of several sources names are made here, and are free

@@ -8,8 +8,9 @@ from pathlib import Path
 from framecast.config.brightness_scale import read_scale
 from framecast.evaluation.report import Report
 from framecast.evaluation.task import Task
-from framecast.runtime.output_files import check_target, write_whole
+from framecast.runtime.output_files import check_distinct, check_target, write_whole
 from framecast.video.frame_style import RADAR, FrameStyle
+from framecast.video.frame_times import check_step
 
 CSV, PAGE = "CSV file", "HTML page"
 
@@ -20,7 +21,7 @@ class ReportFiles:
 
     Frames on the page are painted in `colormap`, its lead times are minutes with `step_minutes`.
     Raises OutputError for a target that cannot be written, or exists and `overwrite` is not set,
-    UsageError for an unknown colour map.
+    UsageError for two targets that are one, an unknown colour map and minutes of no length.
     """
 
     csv: Path | None = None
@@ -30,11 +31,13 @@ class ReportFiles:
     step_minutes: float | None = None
 
     def __post_init__(self) -> None:
+        check_distinct(self.paths)
         for path, kind in ((self.csv, CSV), (self.page, PAGE)):
             if path is not None:
                 check_target(path, kind, self.overwrite)
         if self.colormap not in (None, RADAR):  # radar needs the model's scale, which comes later
             FrameStyle(self.colormap)
+        check_step(self.step_minutes)
 
     @property
     def paths(self) -> tuple[Path, ...]:

@@ -10,7 +10,7 @@ from framecast.export.frames import export_frames
 from framecast.export.request import ExportReport, ExportRequest
 from framecast.prediction.model_files import names_model
 from framecast.prediction.model_header import check_early
-from framecast.runtime.output_files import check_target
+from framecast.runtime.output_files import check_distinct, check_target
 from framecast.video.readers.open import open_source
 
 # Of the files that hold a model; `formats` has what writes them
@@ -35,8 +35,7 @@ def export(
     much of it is done, and the total. Raises UsageError for a request that does not fit what is
     exported, and what `load_checkpoint`, `export_model`, `open_source` and `export_frames` raise.
     """
-    if len({*map(str, outputs)}) < len(outputs):
-        raise UsageError("an output is named twice", remedy="name each once with -o")
+    check_distinct(outputs)
     others = [out for out in outputs if Path(out).suffix.lower() not in EXPORTED_SUFFIXES]
     if others and (len(others) < len(outputs) or names_model(source)):
         raise UsageError(

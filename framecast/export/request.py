@@ -7,6 +7,7 @@ from pathlib import Path
 
 from framecast.config.argument_types import check_fields
 from framecast.video.frame_size import parse_size
+from framecast.video.frame_times import check_step
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class ExportRequest:
     Of a model `horizon`, `context_length`, `size` ("HxW"), `step`, which writes `encode` and `step`
     for ONNX, and `half`, weights in half precision. Of frames `fps`, `enlarge`, the factor of both
     sides, `colormap`, `labels`, `step_minutes` and `value_scale` as in `FrameStyle`, and for how
-    they are read `axes`, `variable` and `keep_readable`.
+    they are read `axes`, `variable` and `keep_readable`. Raises UsageError for values that mean
+    nothing.
     """
 
     horizon: int | None = None
@@ -36,6 +38,7 @@ class ExportRequest:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_step(self.step_minutes)
 
     @property
     def frame_size(self) -> tuple[int, int] | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from framecast.errors import UsageError
@@ -23,17 +25,56 @@ def names_model(path: Path) -> bool:
         text == PRETRAINED
         or path.suffix.lower() in MODEL_SUFFIXES
         or os.path.lexists(path / "best.pt")  # never raises, unlike Path.exists
+        or bool(runs_in(path))
+    )
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The runs in a folder of runs, easily given in the place of one; none next to frames."""
+    with suppress(OSError), os.scandir(folder) as found:
+        entries = list(found)
+        folders = [Path(entry) for entry in entries if entry.is_dir()]
+        runs = sorted(path for path in folders if os.path.lexists(path / "best.pt"))
+        if runs and not any(_frame_suffix(Path(entry)) for entry in entries):
+            return runs
+    return []
+
+
+def _frame_suffix(path: Path) -> bool:
+    from framecast.video.readers.folder_listing import (  # noqa: PLC0415  (slow to load)
+        CLIP_SUFFIXES,
+        IMAGE_SUFFIXES,
+    )
+
+    return path.suffix.lower() in CLIP_SUFFIXES | IMAGE_SUFFIXES
+
+
+def _names_frames(path: Path) -> bool:
+    """Whether a path is that of frames by its name, or a folder."""
+    from framecast.video.readers.live import is_live  # noqa: PLC0415  (slow to load)
+    from framecast.video.readers.open import LIST_MARK  # noqa: PLC0415  (slow to load)
+
+    text = str(path)
+    return (
+        os.path.isdir(path)  # noqa: PTH112  (never raises)
+        or _frame_suffix(path)
+        or text.startswith(LIST_MARK)
+        or is_live(text)
+        or glob.has_magic(text)
     )
 
 
 def split_model(paths: Sequence[Path], model: Path | None = None) -> tuple[Path, list[Path]]:
     """Tell the model from the frames: `model` or else the first path; neither: the pretrained one.
 
-    Raises UsageError when no frames are left.
+    Of several paths the first is a model unless its name is one of frames: a mistyped name must not
+    leave the forecast to the pretrained model. Raises UsageError when no frames are left.
     """
     sources = list(paths)
-    if model is None and sources and names_model(sources[0]):
-        model = sources.pop(0)
+    if model is None and sources:
+        first, *others = sources
+        if names_model(first) or (others and not _names_frames(first)):
+            model, sources = first, others
     if not sources:
         raise UsageError("no frames given", remedy=f"add a source, e.g. {model or ''} clip.mp4")
     return model or Path(PRETRAINED), sources

@@ -16,7 +16,7 @@ from typing import Any
 
 from framecast.config.loading import Config, from_dict
 from framecast.errors import CheckpointError, ConfigError, ResourceError
-from framecast.prediction.model_files import PRETRAINED, PRETRAINED_FILE
+from framecast.prediction.model_files import PRETRAINED, PRETRAINED_FILE, runs_in
 from framecast.runtime.memory import machine_memory
 from framecast.runtime.text import show_bytes
 from framecast.video.readers.base import FrameSource
@@ -90,9 +90,11 @@ def find_file(path: Path) -> Path:
             f"{path}: cannot be read ({error.strerror})", remedy="check the path"
         ) from error
     if missing:
+        runs = runs_in(path)
+        remedy = "give a .pt file or a run folder that `framecast train` wrote"
         raise CheckpointError(
             f"{path}: no model here" if folder else f"{path}: no such file",
-            remedy="give a .pt file or a run folder that `framecast train` wrote",
+            remedy=f"give one of its runs, such as {runs[-1]}" if runs else remedy,
         )
     return file
 

@@ -203,8 +203,10 @@ def _free_name(stem: str, ending: str) -> str:
 
 
 def _shortened(name: str) -> str:
-    """A name with room left for what is put after it; a character cut in two is left out."""
-    return os.fsencode(name)[:NAME_BYTES].decode(errors="ignore")
+    """A name with room left for what is put after it; none of its characters is cut in two."""
+    while len(os.fsencode(name)) > NAME_BYTES:
+        name = name[:-1]
+    return name
 
 
 def _clip_name(source: str | Path) -> str:

@@ -9,9 +9,13 @@ from framecast.config.argument_types import check_fields
 from framecast.config.brightness_scale import read_scale
 from framecast.config.schema import DataConfig
 from framecast.errors import UsageError
+from framecast.video.frame_times import check_step
 
 if TYPE_CHECKING:
     from framecast.video.frame_style import FrameStyle
+
+LONGEST_HORIZON = 1_000_000
+"""Frames that can be asked for at most: a day of video; their names alone take 0.1 GB."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,16 @@ class PredictionRequest:
             raise UsageError(
                 f"--horizon {self.horizon}: nothing to predict", remedy="use 1 or more"
             )
+        if self.horizon is not None and self.horizon > LONGEST_HORIZON:
+            raise UsageError(
+                f"--horizon {self.horizon}: more frames than can be predicted at once",
+                remedy=f"use {LONGEST_HORIZON:,} or less",
+            )
         if self.start is not None and self.start < 0:
             raise UsageError(
                 f"--start {self.start}: frames are counted from 0", remedy="use 0 or more"
             )
+        check_step(self.step_minutes)
         if self.stream and self.compare:
             raise UsageError(
                 "--compare needs frames that a stream has not seen yet", remedy="leave out --stream"

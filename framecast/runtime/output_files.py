@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from framecast.errors import FramecastError, OutputError, ResourceError
+from framecast.errors import FramecastError, OutputError, ResourceError, UsageError
 from framecast.runtime.folder_lock import lock_folder, unlock_folder
 
 NEW, OLD = "new", "old"
@@ -165,6 +165,13 @@ def check_inputs(target: Path, inputs: Iterable[Path]) -> None:
         if same or real in source.parents:
             problem = f"{target} {'is' if same else 'holds'} an input of this command"
             raise OutputError(problem, remedy="choose another name")
+
+
+def check_distinct(targets: Iterable[str | Path]) -> None:
+    """Raise UsageError where two targets are one file, also in another spelling or by a link."""
+    real = [os.path.realpath(target) for target in targets]
+    if len({*real}) < len(real):
+        raise UsageError("an output is named twice", remedy="name each output once")
 
 
 def check_parent(path: Path) -> None:

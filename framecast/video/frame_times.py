@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+
+from framecast.errors import UsageError
+
+
+def check_step(minutes: float | None) -> None:
+    """Raise UsageError for minutes between two frames that are no length of time."""
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise UsageError(
+            f"--step-minutes {minutes:g}: no time between two frames", remedy="use more than 0"
+        )
 
 
 def lead_label(lead: float, step_minutes: float | None = None, fps: float | None = None) -> str:
@@ -26,12 +38,13 @@ def lead_names(
     """Names for files of frames: `frame_20260928_1605`, `lead_0015min` or `lead_0003`.
 
     `leads` and `step_minutes` are as in `lead_label`; `seen` is when the last frame seen was taken.
-    Frames that were seen are numbered, `input_0001`, where no time is known. Sorted by name they
-    are in order of time.
+    Frames that were seen are numbered, `input_0001`, where no time is known, or it is beyond the
+    calendar. Sorted by name they are in order of time.
     """
     if seen is not None and step_minutes is not None:
-        step = timedelta(minutes=step_minutes)
-        return moment_names([seen + lead * step for lead in leads])
+        with suppress(OverflowError):  # the calendar ends with the year 9999
+            step = timedelta(minutes=step_minutes)
+            return moment_names([seen + lead * step for lead in leads])
     factor, unit = (1.0, "") if step_minutes is None else time_unit(step_minutes)
     # All with decimals or none, else 2.5 would be sorted before 2.
     decimals = 0 if factor == int(factor) else 2

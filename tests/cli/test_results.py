@@ -1,6 +1,8 @@
 """What predict and export write: several formats, free names, values of the source; notes."""
 
 import io
+import os
+import shutil
 import warnings
 
 import numpy as np
@@ -52,6 +54,16 @@ def test_the_longest_name_of_a_clip_still_names_its_prediction(run, grey_run, he
     code, out, err = run("predict", grey_run, folder)
     assert (code, "Traceback" in err) == (0, False)
     assert out.strip() == f"{'y' * 200}-prediction.gif"
+
+
+def test_names_that_are_no_utf_8_name_their_predictions(run, clips, grey_run, here):
+    names = [os.fsdecode(name) for name in (b"\xe4\xff.npy", b"\xe5.npy")]
+    for name in names:
+        shutil.copy(clips / "grey.npy", name)
+    code, _, err = run("predict", grey_run, *names)
+    assert code == 0, err
+    found = {os.fsencode(path.name) for path in here.glob("*.gif")}
+    assert found == {b"\xe4\xff-prediction.gif", b"\xe5-prediction.gif"}
 
 
 def test_a_grey_model_takes_the_brightness_of_a_colour_clip(run, clips, grey_run, here):

@@ -140,9 +140,9 @@ def find_arrays(path: Path, variable: str | None, notes: list[str]) -> list[Stor
                 arrays = [_npy_header(file, path, "")]
     named = {array.name: array for array in arrays}
     if variable is not None and variable not in named:
-        raise UsageError(
-            f"{path}: has no array {variable!r}", remedy=f"use one of {', '.join(named)}"
-        )
+        names = ", ".join(filter(None, named))  # the array of an .npy file has none
+        remedy = f"use one of {names}" if names else "leave --variable out"
+        raise UsageError(f"{path}: has no array {variable!r}", remedy=remedy)
     if variable is not None:
         arrays = [named[variable]]
     elif len(arrays) != 1:
