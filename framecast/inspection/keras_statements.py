@@ -253,8 +253,10 @@ class StatementReader(CallReader):
         if ast.unparse(node.test).startswith("__name__"):
             test = True
         if isinstance(test, UNKNOWN):
-            self.note(node, f"{ast.unparse(node.test)} is unknown; taken as true")
-            test = True
+            # Arguments that are checked are right
+            test = not isinstance(node.body[-1], ast.Raise)
+            if test:
+                self.note(node, f"{ast.unparse(node.test)} is unknown; taken as true")
         self.run(node.body if test else node.orelse)
 
     def _match(self, node: ast.Match) -> None:

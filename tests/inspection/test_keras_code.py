@@ -290,6 +290,12 @@ def build(filters=4):
     return block(x)
 build()
 """,
+        """
+if kind not in known():
+    raise ValueError(kind)
+else:
+    x = Conv2D(8, 3)(x)
+""",
         "make = lambda width, k=3: Conv2D(width, k)\nx = make(8)(x)",
         "make = partial(Conv2D, kernel_size=3)\nx = make(8)(x)",
         "make = partial(Conv2D, 8)\nx = make(kernel_size=3)(x)",
