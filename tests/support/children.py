@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -24,6 +25,14 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+def without_progress(err: str) -> list[str]:
+    """The lines of standard error but for those that tell slow machines what is being done.
+
+    A pipe is told every two seconds: "loading PyTorch: 2 s", "forecasting: 2, 1.8/s, 1 s".
+    """
+    return [line for line in err.splitlines() if not re.search(r": .*[0-9] s$", line)]
 
 
 def run_child(call: Callable[[], int], folder: Path, seconds: float) -> Outcome:
