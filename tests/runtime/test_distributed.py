@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch.distributed import TCPStore
 
+from framecast.cli.main import main
 from framecast.errors import ResourceError, UsageError
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group, _own_device
+from tests.support.children import run_child
 from tests.support.tiny_runs import TINY
 
 BATCH = 5
@@ -23,18 +26,21 @@ LIMIT = 120
 # As users start it: Python taking PyTorch's groups apart on its way out aborts now and then
 COMMAND = "from framecast.cli.main import program; program()"
 FLAGS = [flag for flag in TINY if not flag.startswith(("--batch-size", "--epochs", "--quiet"))]
+# Where the network does not matter, one that starts at once
+PLAIN = [*FLAGS, "--set=model.name=convlstm"]
 
 
 @pytest.fixture
 def torchrun():
-    """Start two processes `where` torchrun is told to, that run the command line or other `code`.
+    """Start two processes with torchrun that run the command line or other `code`.
 
     Whatever still runs after LIMIT seconds, or after the test, is ended by torchrun.
     """
     started = []
 
-    def start(*arguments, where=("--standalone", "--nproc-per-node=2"), code=COMMAND):
-        starter = [sys.executable, "-m", "torch.distributed.run", *where]
+    def start(*arguments, code=COMMAND):
+        starter = [sys.executable, "-m", "torch.distributed.run"]
+        starter += ["--standalone", "--nproc-per-node=2"]
         process = subprocess.Popen(
             [*starter, "--no-python", sys.executable, "-c", code, *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -54,34 +60,51 @@ def torchrun():
         process.communicate()
 
 
+def forked(folder, *arguments):
+    """What came of two forked processes that run the command line as torchrun starts them.
+
+    Forked, because what a new process imports takes longer than all that is tested here. This
+    process keeps the address where they meet, as torchrun does.
+    """
+    meeting = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+
+    def call(rank):
+        os.environ.update(
+            RANK=str(rank),
+            LOCAL_RANK="0",  # as on two machines
+            WORLD_SIZE="2",
+            MASTER_ADDR="localhost",
+            MASTER_PORT=str(meeting.port),
+            TORCHELASTIC_USE_AGENT_STORE="True",
+        )
+        return main([*map(str, arguments)])
+
+    places = [folder / f"process-{rank}" for rank in range(2)]
+    for place in places:
+        place.mkdir(parents=True)
+    with ThreadPoolExecutor(2) as pool:
+        return [*pool.map(lambda rank: run_child(lambda: call(rank), places[rank], LIMIT), (0, 1))]
+
+
 def rows(run):
     with (run / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
 
 
-def test_two_processes_equal_one_on_the_same_batches_also_when_resumed(
-    run, clips, tmp_path, torchrun
-):
+def test_two_processes_equal_one_on_the_same_batches_also_when_resumed(run, clips, tmp_path):
     """Five windows a step: shares of two and three, which have to count by their number."""
     common = ["train", clips / "color.mp4", *FLAGS, "--batch-size", BATCH]
     one = tmp_path / "one/train-1"
     assert run(*common, "--epochs", 1, "--runs", tmp_path / "one")[0] == 0
     assert run("train", "--resume", one, "--epochs", 2)[0] == 0
-    first = torchrun(*common, "--epochs", 1, "--runs", tmp_path / "two")
-    out, err = first.communicate()
-    assert first.returncode == 0, err
     two = tmp_path / "two/train-1"
-    assert out.splitlines() == [str(two / "best.pt"), str(two / "preview.gif")]
-    assert err.count("windows of ") == err.count("\n    1 ") == 1
-    # As two machines would: a torchrun on each, which meet at an address. This process keeps it: if
-    # one of the two does and ends first, the other waits 5 minutes for an answer.
-    meeting = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-    where = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-id=1", "--rdzv-backend=c10d"]
-    where += [f"--rdzv-endpoint=localhost:{meeting.port}", "--rdzv-conf=is_host=0"]
-    resume = ["train", "--resume", two, "--epochs", 2]
-    for machine in [torchrun(*resume, where=where) for _ in range(2)]:
-        _, err = machine.communicate()
-        assert machine.returncode == 0, err
+    ends = forked(tmp_path / "first", *common, "--epochs", 1, "--runs", tmp_path / "two")
+    assert [end.code for end in ends] == [0, 0], ends
+    assert ends[0].out.splitlines() == [str(two / "best.pt"), str(two / "preview.gif")]
+    assert ends[0].err.count("windows of ") == ends[0].err.count("\n    1 ") == 1
+    assert ends[1].out == ends[1].err == ""
+    ends = forked(tmp_path / "second", "train", "--resume", two, "--epochs", 2)
+    assert [end.code for end in ends] == [0, 0], ends
     assert [path.name for path in (tmp_path / "two").iterdir()] == ["train-1"]
 
     # Neither run got better than it started, so that both still have what they started from.
@@ -104,7 +127,7 @@ def test_two_processes_equal_one_on_the_same_batches_also_when_resumed(
 
 def test_two_processes_score_as_one_and_one_of_them_speaks(run, clips, tmp_path, torchrun):
     """An odd number of windows, in parts that share frames: every figure, the summary, a file."""
-    assert run("train", clips / "color.mp4", *FLAGS, "--epochs", 1, "--runs", tmp_path)[0] == 0
+    assert run("train", clips / "color.mp4", *PLAIN, "--epochs", 1, "--runs", tmp_path)[0] == 0
     command = ["evaluate", tmp_path / "train-1", clips / "color.mp4", "--include-training"]
     command += ["--windows", 5, "--threshold", 0.4]
     code, expected, _ = run(*command, "--json")
@@ -135,7 +158,7 @@ def assert_alike(one, two):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_stopping_torchrun_saves_once_and_stops_both(clips, tmp_path, torchrun, number):
-    process = torchrun("train", clips / "grey.npy", *FLAGS, "--batch-size", 2, "--runs", tmp_path)
+    process = torchrun("train", clips / "grey.npy", *PLAIN, "--batch-size", 2, "--runs", tmp_path)
     seen = []
     while not (line := process.stderr.readline()).startswith("    1 "):
         assert line, seen
@@ -163,7 +186,7 @@ def test_an_error_in_one_process_ends_the_other_too(clips, tmp_path, torchrun):
         "program()"
     )
     flags = ["--batch-size", 2, "--runs", tmp_path]
-    process = torchrun("train", clips / "grey.npy", *FLAGS, *flags, code=code)
+    process = torchrun("train", clips / "grey.npy", *PLAIN, *flags, code=code)
     _, err = process.communicate()
     assert process.returncode == 1
     assert "error: out of memory\n" in err
