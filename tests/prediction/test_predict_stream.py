@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 import weakref
 
@@ -19,7 +17,7 @@ from framecast.prediction.request import PredictionRequest as Request
 from framecast.video.readers.live import _images
 from framecast.video.readers.open import open_source
 from framecast.video.scene_detection import NEIGHBOURS
-from tests.support.children import without_progress
+from tests.support.children import forked_program, without_progress
 from tests.support.media import encoded
 from tests.support.models import random_checkpoint
 from tests.support.tiny_runs import CONTEXT, FRAMES, HEIGHT, WIDTH
@@ -152,18 +150,9 @@ def test_a_video_keeps_its_rate_whatever_the_models_frame_step(run, clips, color
     assert (info.frames, info.fps, info.channels) == (FRAMES - 1, 12.5, 3)
 
 
-def following(model, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "framecast", "predict", str(model), *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
 def test_a_frame_into_the_pipe_a_forecast_out_of_it(clips, grey_run):
     frames = np.load(clips / "grey.npy")
-    process = following(grey_run, "-", "--stream", "-o", "-")
+    process = forked_program("predict", grey_run, "-", "--stream", "-o", "-")
     out = _images(process.stdout)
     expected = loaded_forecaster.load_forecaster(grey_run)
     process.stdin.write(encoded(frames[0], "png"))
@@ -184,7 +173,7 @@ def test_a_frame_into_the_pipe_a_forecast_out_of_it(clips, grey_run):
 def test_ctrl_c_ends_a_live_stream_with_a_whole_file(clips, grey_run, tmp_path):
     frames = np.load(clips / "grey.npy")
     target = tmp_path / "live.npy"
-    process = following(grey_run, "-", "--stream", "-o", target, "--fps", 5)
+    process = forked_program("predict", grey_run, "-", "--stream", "-o", target, "--fps", 5)
     with process:
         process.stdin.write(b"".join(encoded(frame, "png") for frame in frames[:4]))
         process.stdin.flush()
@@ -235,7 +224,7 @@ def test_a_second_ctrl_c_does_not_wait():
 def test_a_stream_that_breaks_keeps_what_was_forecast(clips, grey_run, tmp_path):
     frames = np.load(clips / "grey.npy")
     target = tmp_path / "out.npy"
-    process = following(grey_run, "-", "--stream", "-o", target)
+    process = forked_program("predict", grey_run, "-", "--stream", "-o", target)
     data = b"".join(encoded(frame, "png") for frame in frames[:5])
     _, err = process.communicate(data[:-9], timeout=300)
     assert process.returncode == 3
@@ -248,7 +237,7 @@ def test_a_stream_that_breaks_keeps_what_was_forecast(clips, grey_run, tmp_path)
 
 def test_a_reader_that_goes_is_one_line(clips, grey_run):
     frames = np.load(clips / "grey.npy")
-    process = following(grey_run, "-", "--stream", "-o", "-")
+    process = forked_program("predict", grey_run, "-", "--stream", "-o", "-")
     process.stdout.close()
     process.stdout = None
     data = b"".join(encoded(frame, "png") for frame in frames[:3])
@@ -260,7 +249,7 @@ def test_a_reader_that_goes_is_one_line(clips, grey_run):
 
 def test_deep_frames_stay_deep_through_the_pipe(clips, grey_run):
     deep = np.load(clips / "grey.npy").astype(np.uint16) * 257
-    process = following(grey_run, "-", "--stream", "-o", "-")
+    process = forked_program("predict", grey_run, "-", "--stream", "-o", "-")
     data = b"".join(cv2.imencode(".png", frame)[1].tobytes() for frame in deep[:2])
     out, _ = process.communicate(data, timeout=300)
     (forecast,) = [cv2.imdecode(np.frombuffer(out, np.uint8), cv2.IMREAD_UNCHANGED)]

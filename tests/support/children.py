@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from framecast.cli.main import program
 
 HANGS = {signal.SIGPROF: signal.ITIMER_PROF, signal.SIGALRM: signal.ITIMER_REAL}
 """Signals that end a child that computes for too long, or waits for too long."""
@@ -46,6 +49,29 @@ def run_child(call: Callable[[], int], folder: Path, seconds: float) -> Outcome:
     for path in outputs:
         path.unlink()
     return Outcome(os.waitstatus_to_exitcode(status), *texts)
+
+
+def forked_program(*arguments: object) -> subprocess.Popen[bytes]:
+    """The command line in a forked process, with pipes as its standard streams.
+
+    A new interpreter would first import PyTorch, for longer than most tests take.
+    """
+
+    def become_program() -> None:
+        os.closerange(3, 4096)  # so that Popen, which waits for this, takes the program as started
+        sys.stdin, sys.stdout, sys.stderr = (
+            os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww")
+        )
+        sys.argv = ["framecast", *map(str, arguments)]
+        program()  # never returns
+
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable],
+        preexec_fn=become_program,  # noqa: PLW1509
+        restore_signals=False,  # as an interpreter has them: a pipe without a reader is an error
+        **pipes,
+    )
 
 
 def _become_child(
