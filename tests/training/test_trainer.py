@@ -25,7 +25,7 @@ TINY = (
     "data.context_length=3",
     "data.horizon=4",
     "train.batch_size=3",
-    "train.steps_per_epoch=5",
+    "train.steps_per_epoch=2",
     "train.minutes=none",
     "train.device=cpu",
 )
@@ -78,9 +78,9 @@ def test_learns_moving_shapes_far_beyond_persistence_and_beyond_its_own_start(tm
     result = make_trainer(
         tmp_path,
         "model.filters=[16]",
-        "train.epochs=4",
+        "train.epochs=2",
         "train.steps_per_epoch=25",
-        "train.lr=0.003",
+        "train.lr=0.01",
         clip=moving_shapes(60),
         emit=events.append,
     ).train()
@@ -121,7 +121,8 @@ def test_reported_errors_are_those_of_the_saved_model_and_of_repeating_the_last_
 
 def test_best_is_the_lowest_validation_error_and_metrics_hold_every_epoch(tmp_path):
     events = []
-    trainer = make_trainer(tmp_path, "train.epochs=3", "train.lr=0.02", emit=events.append)
+    settings = ("train.epochs=3", "train.steps_per_epoch=5", "train.lr=0.02")
+    trainer = make_trainer(tmp_path, *settings, emit=events.append)
     result = trainer.train()
     rows = list(csv.DictReader(trainer.run.metrics.open()))
     assert [int(row["epoch"]) for row in rows] == [0, 1, 2, 3]
@@ -135,12 +136,13 @@ def test_best_is_the_lowest_validation_error_and_metrics_hold_every_epoch(tmp_pa
 
 @pytest.mark.parametrize(
     ("last_step", "filters"),
-    [(10, "[6]"), (8, "[64,96]")],
+    [(4, "[6]"), (3, "[64,96]")],
     ids=["at an epoch's end", "pretrained, within an epoch"],
 )
 def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, last_step, filters):
     settings = ("train.epochs=3", f"model.filters={filters}")
-    whole = make_trainer(tmp_path / "a", *settings)
+    clip = moving_shapes(24)  # 11 windows, so that the second pass over them begins in step 4
+    whole = make_trainer(tmp_path / "a", *settings, clip=clip)
     assert whole.learner.pretrained == (filters != "[6]")
     whole.train()
 
@@ -148,21 +150,21 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, last_
         if isinstance(event, StepDone) and event.step == last_step:
             os.kill(os.getpid(), signal.SIGINT)
 
-    cut = make_trainer(tmp_path / "b", *settings, emit=stop_in_epoch_two)
+    cut = make_trainer(tmp_path / "b", *settings, clip=clip, emit=stop_in_epoch_two)
     with pytest.raises(InterruptedRunError, match=f"stopped after step {last_step},") as stopped:
         cut.train()
     assert f"framecast train --resume {cut.run.path}" in str(stopped.value)
 
     resumed = load_checkpoint(cut.run.last)
-    make_trainer(tmp_path / "b", *settings, run=cut.run, resumed=resumed).train()
+    make_trainer(tmp_path / "b", *settings, clip=clip, run=cut.run, resumed=resumed).train()
     for one, other in ((whole.run.last, cut.run.last), (whole.run.best, cut.run.best)):
         expected, found = load_checkpoint(one), load_checkpoint(other)
         for name, tensor in expected.weights.items():
             assert torch.equal(tensor, found.weights[name]), name
-    assert load_checkpoint(cut.run.last).progress["counters"]["step"] == 15
+    assert load_checkpoint(cut.run.last).progress["counters"]["step"] == 6
     steps = [int(row["step"]) for row in csv.DictReader(cut.run.metrics.open())]
     starts = [0, 0] if whole.learner.pretrained else [0]  # scored before and after the fit
-    assert steps == [*starts, 5, 10, 15]
+    assert steps == [*starts, 2, 4, 6]
 
 
 def test_an_interrupt_before_the_first_step_can_be_resumed_too(tmp_path):
@@ -180,7 +182,7 @@ def test_an_interrupt_before_the_first_step_can_be_resumed_too(tmp_path):
     expected, found = load_checkpoint(whole.run.last), load_checkpoint(cut.run.last)
     assert all(torch.equal(found.weights[name], expected.weights[name]) for name in found.weights)
     steps = [int(row["step"]) for row in csv.DictReader(cut.run.metrics.open())]
-    assert steps == [0, 5]
+    assert steps == [0, 2]
 
 
 def test_same_seed_same_model_other_seed_another(tmp_path):
@@ -201,7 +203,7 @@ def test_a_finished_run_can_be_extended(tmp_path):
         tmp_path, "train.epochs=2", run=first.run, resumed=load_checkpoint(first.run.last)
     )
     result = again.train()
-    assert result.steps == 10
+    assert result.steps == 4
     assert result.reason == "2 epochs are done"
 
 
@@ -251,16 +253,16 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_best(tmp_path):
     trainer = make_trainer(tmp_path, "train.epochs=2")
     healthy = trainer.learner.network.forward
     trainer.learner.network.forward = lambda context, horizon: (
-        healthy(context, horizon) * (math.nan if trainer.counters.step == 7 else 1)
+        healthy(context, horizon) * (math.nan if trainer.counters.step == 3 else 1)
     )
-    with pytest.raises(DivergedError, match="no longer finite at step 8") as stopped:
+    with pytest.raises(DivergedError, match="no longer finite at step 4") as stopped:
         trainer.train()
     assert "smaller --lr" in str(stopped.value)
     assert all(torch.isfinite(weight).all() for weight in trainer.learner.network.parameters())
     last = load_checkpoint(trainer.run.last)
     for weights in (last.weights, last.progress["network"]):
         assert all(torch.isfinite(weight).all() for weight in weights.values())
-    assert last.progress["counters"]["step"] == 5
+    assert last.progress["counters"]["step"] == 2
     assert load_checkpoint(trainer.run.best).scores["validation_mse"] > 0
 
 
