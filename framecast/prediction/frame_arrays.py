@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -72,8 +73,8 @@ def to_pixels(frames: np.ndarray, value_range: tuple[float, float] | None) -> np
             f"value_range must be two numbers; received {value_range!r}", remedy="give (low, high)"
         ) from error
     least, most = float(frames.min()), float(frames.max())
-    # NaN fails every comparison, and so ends up here as well.
-    if not (low < high and low <= least and most <= high):
+    # NaN fails every comparison, and so ends up here as well; an endless range has no steps.
+    if not (0 < high - low < math.inf and low <= least and most <= high):
         raise UsageError(
             f"float frames must lie in value_range {low:g} to {high:g}; received values from "
             f"{least:g} to {most:g}",

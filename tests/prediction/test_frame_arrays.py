@@ -59,6 +59,7 @@ def test_floats_keep_their_range_and_type():
         (np.array([0.0, np.nan]), None, "received values from nan to nan"),
         (np.array([0.0, 1.0]), (3, 3), "value_range 3 to 3"),
         (np.array([0.0, 1.0]), (0, 1, 2), r"received \(0, 1, 2\); give \(low, high\)"),
+        (np.array([0.0, 1.0]), (0, np.inf), r"value_range 0 to inf; received values from 0 to 1"),
         (np.array([0.0, 1.0]), ("a", 1), r"value_range must be two numbers"),
         (np.array([1], np.int64), None, "received int64; convert them"),
         (np.array([1], np.uint8), (0, 9), "value_range is for floats; received uint8"),
