@@ -13,6 +13,7 @@ import numpy as np
 from framecast.config.loading import Config
 from framecast.errors import CheckpointError, UsageError
 from framecast.prediction.frame_arrays import as_clips, from_pixels, to_pixels
+from framecast.prediction.request import LONGEST_HORIZON
 from framecast.runtime.text import counted
 from framecast.video.frame_size import target_size
 from framecast.video.pixels import from_unit, resize
@@ -93,6 +94,11 @@ class FrameForecaster(ABC):
     def _check_context(self, context_THWC: np.ndarray, horizon: int) -> None:
         if not isinstance(horizon, Integral) or horizon < 1:
             raise UsageError(f"horizon {horizon}: nothing to predict", remedy="use 1 or more")
+        if horizon > LONGEST_HORIZON:
+            raise UsageError(
+                f"horizon {horizon}: more frames than can be predicted at once",
+                remedy=f"use {LONGEST_HORIZON:,} or less",
+            )
         if context_THWC.ndim != 4 or context_THWC.size == 0:
             raise UsageError(
                 f"context must be (T, H, W, C), none of them 0; received shape {context_THWC.shape}"

@@ -164,6 +164,7 @@ def test_the_context_given_is_not_changed():
     ("context", "horizon", "error", "words"),
     [
         (pixels(T, H, W, C), 0, UsageError, "horizon 0: nothing to predict; use 1 or more"),
+        (pixels(T, H, W, C), 10**12, UsageError, "horizon 1000000000000: more frames than can"),
         (pixels(T, H, W, 1), 2, CheckpointError, r"3 channels.* have 1; convert .*--color rgb"),
         (pixels(H, W), 2, ValueError, r"\(T, H, W, C\).*received shape \(7, 8\)"),
         (pixels(0, H, W, C), 2, ValueError, r"received shape \(0, 7, 8, 3\)"),
