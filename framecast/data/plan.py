@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from framecast.video.readers.base import SourceInfo
 
 
-# Pixels per time step in a batch of automatic size.
+# Pixels per time step in what is scored together.
 BATCH_PIXELS = 3 * 224 * 224
+
+# The same in a training batch of automatic size: on a CPU a few minutes are a few dozen steps, and
+# three times as many steps with a third of the windows learn more from a clip.
+STEP_PIXELS = 224 * 224
 
 # Held-out windows scored after every epoch, evenly spread: as many as hold the pixels of this many
 # batches, but no fewer and no more than these.
@@ -34,7 +38,7 @@ FITTING_WINDOWS, FITTING_PIXELS = (6, 96), 48 * 256 * 256
 FULL_SIZE_MINUTES, SMALLEST_AUTO_SIDE = 5.0, 96
 
 # Bounds of an automatic epoch, which otherwise shows the pixels that the training windows hold.
-STEPS_PER_EPOCH = (20, 100)
+STEPS_PER_EPOCH = (50, 300)
 
 
 @dataclass(frozen=True)
@@ -180,10 +184,10 @@ def training_crop(sizes: Sequence[tuple[int, int]], side: int) -> tuple[int, int
 
 
 def resolve_batch(setting: int | Literal["auto"], crop: tuple[int, int]) -> int:
-    """Windows in a batch; "auto": 2 to 16, so that it shows about BATCH_PIXELS."""
+    """Windows in a batch; "auto": 2 to 16, so that it shows about STEP_PIXELS."""
     if setting != "auto":
         return setting
-    return min(max(BATCH_PIXELS // (crop[0] * crop[1]), 2), 16)
+    return min(max(STEP_PIXELS // (crop[0] * crop[1]), 2), 16)
 
 
 def common_channels(infos: Sequence[SourceInfo], color: str) -> int:

@@ -35,8 +35,8 @@ def test_every_auto_of_a_run_is_filled_in():
     made = plan(info())
     assert made.config.data.horizon == 12
     assert made.config.data.split == "time"
-    assert made.config.train.batch_size == made.batch_size == 10
-    assert made.config.train.steps_per_epoch == made.steps_per_epoch == 20
+    assert made.config.train.batch_size == made.batch_size == 3
+    assert made.config.train.steps_per_epoch == made.steps_per_epoch == 50
     assert made.crop == (90, 160)
     assert made.sizes == ((90, 160),)
     assert made.channels == 3
@@ -97,7 +97,7 @@ def test_crops_are_squares_that_fit_every_clip(sizes, side, crop):
 
 @pytest.mark.parametrize(
     ("crop", "batch"),
-    [((224, 224), 3), ((256, 256), 2), ((999, 999), 2), ((90, 128), 13), ((64, 64), 16)],
+    [((224, 224), 2), ((999, 999), 2), ((128, 128), 3), ((90, 128), 4), ((48, 48), 16)],
 )
 def test_automatic_batches_show_about_as_many_pixels(crop, batch):
     assert resolve_batch("auto", crop) == batch
@@ -107,9 +107,9 @@ def test_automatic_batches_show_about_as_many_pixels(crop, batch):
 @pytest.mark.parametrize(
     ("frames", "height", "width", "steps"),
     [
-        (60, 90, 160, 20),  # 28 windows of one crop: at least 20 steps
-        (1000, 128, 128, 82),  # 733 windows of one crop, 9 a step
-        (1000, 224, 225, 100),  # two crops a window: at most 100 steps
+        (60, 90, 160, 50),  # 28 windows of one crop: at least 50 steps
+        (1000, 128, 128, 245),  # 733 windows of one crop, 3 a step
+        (1000, 224, 225, 300),  # two crops a window: at most 300 steps
     ],
 )
 def test_an_automatic_epoch_shows_the_training_frames_once(frames, height, width, steps):

@@ -127,7 +127,7 @@ def test_settings_alone_assume_a_size_and_say_so(tmp_path):
     assert len(inspection.notes) == 3
     assert "64 x 64 pixels assumed" in inspection.notes[0]
     given = inspect_target(path, None, ["data.horizon=2"], "48x72", 3)
-    assert shape(lines_of(given)["training", "target"]) == (16, 2, 3, 48, 72)
+    assert shape(lines_of(given)["training", "target"]) == (14, 2, 3, 48, 72)
     assert given.notes == ()
 
 
