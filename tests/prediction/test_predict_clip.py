@@ -93,7 +93,7 @@ def test_frames_are_made_when_they_are_asked_for():
     step = forecaster.network.step
     forecaster.network.step = lambda state: (steps.append(1), step(state))[1]
     context = pixels(T, H, W, C)
-    frames = forecaster.stream(context, 10**9)
+    frames = forecaster.stream(context, 10**6)
     assert steps == []
     first = list(itertools.islice(frames, 3))
     assert len(steps) == 3
