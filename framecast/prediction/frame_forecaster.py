@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from framecast.config.loading import Config
 from framecast.errors import CheckpointError, UsageError
 from framecast.prediction.frame_arrays import as_clips, from_pixels, to_pixels
-from framecast.prediction.request import LONGEST_HORIZON
+from framecast.prediction.request import check_horizon
 from framecast.runtime.text import counted
 from framecast.video.frame_size import target_size
 from framecast.video.pixels import from_unit, resize
@@ -92,13 +91,7 @@ class FrameForecaster(ABC):
         return channels == self.channels or (self.any_channels and channels in (1, 3))
 
     def _check_context(self, context_THWC: np.ndarray, horizon: int) -> None:
-        if not isinstance(horizon, Integral) or horizon < 1:
-            raise UsageError(f"horizon {horizon}: nothing to predict", remedy="use 1 or more")
-        if horizon > LONGEST_HORIZON:
-            raise UsageError(
-                f"horizon {horizon}: more frames than can be predicted at once",
-                remedy=f"use {LONGEST_HORIZON:,} or less",
-            )
+        check_horizon(horizon)
         if context_THWC.ndim != 4 or context_THWC.size == 0:
             raise UsageError(
                 f"context must be (T, H, W, C), none of them 0; received shape {context_THWC.shape}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Literal
 
 from framecast.config.argument_types import check_fields
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 
 LONGEST_HORIZON = 1_000_000
 """Frames that can be asked for at most: a day of video; their names alone take 0.1 GB."""
+
+
+def check_horizon(horizon: int, name: str = "horizon") -> None:
+    """Raise UsageError for a horizon that is no number of frames that can be asked for."""
+    if not isinstance(horizon, Integral) or horizon < 1:
+        raise UsageError(f"{name} {horizon}: nothing to predict", remedy="use 1 or more")
+    if horizon > LONGEST_HORIZON:
+        raise UsageError(
+            f"{name} {horizon}: more frames than can be predicted at once",
+            remedy=f"use {LONGEST_HORIZON:,} or less",
+        )
 
 
 @dataclass(frozen=True)
@@ -48,15 +60,8 @@ class PredictionRequest:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.horizon is not None and self.horizon < 1:
-            raise UsageError(
-                f"--horizon {self.horizon}: nothing to predict", remedy="use 1 or more"
-            )
-        if self.horizon is not None and self.horizon > LONGEST_HORIZON:
-            raise UsageError(
-                f"--horizon {self.horizon}: more frames than can be predicted at once",
-                remedy=f"use {LONGEST_HORIZON:,} or less",
-            )
+        if self.horizon is not None:
+            check_horizon(self.horizon, "--horizon")
         if self.start is not None and self.start < 0:
             raise UsageError(
                 f"--start {self.start}: frames are counted from 0", remedy="use 0 or more"
