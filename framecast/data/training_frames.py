@@ -14,7 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from framecast.data.windows import Window
-from framecast.video.readers.base import FrameSource, unreadable
+from framecast.video.readers.base import FrameSource
+from framecast.video.readers.frame_checks import unreadable
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from framecast.errors import CheckpointError, ConfigError, UsageError
 from framecast.prediction.frame_forecaster import FrameForecaster
 from framecast.prediction.onnx_network import OnnxNetwork
 from framecast.video.pixels import to_unit
-from framecast.video.readers.base import show_size
+from framecast.video.readers.frame_checks import show_size
 
 CPU = ("auto", "cpu")
 

@@ -17,6 +17,7 @@ from framecast.video.readers.open import open_source, open_sources
 
 T, H, W = 3, 6, 9
 FRAMES = np.random.default_rng(0).integers(0, 256, (T, H, W, 3), dtype=np.uint8)
+MEMORY = "framecast.video.readers.frame_checks.machine_memory"
 
 
 def read_or_refuse(path):
@@ -78,7 +79,7 @@ def test_archives_that_are_encrypted_or_packed_unknown_are_refused(tmp_path, fla
 
 
 def test_a_gif_whose_screen_exceeds_memory_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr("framecast.video.readers.base.machine_memory", lambda: 10**9)
+    monkeypatch.setattr(MEMORY, lambda: 10**9)
     images = [Image.fromarray(frame) for frame in FRAMES]
     images[0].save(file := io.BytesIO(), "gif", save_all=True, append_images=images[1:])
     data = bytearray(file.getvalue())
@@ -91,10 +92,10 @@ def test_a_gif_whose_screen_exceeds_memory_is_refused_before_it_is_decoded(tmp_p
 
 def test_frames_of_an_array_that_exceed_memory_are_refused(tmp_path, monkeypatch):
     np.save(tmp_path / "clip.npy", FRAMES)
-    monkeypatch.setattr("framecast.video.readers.base.machine_memory", lambda: H * W * 3 * 8 - 1)
+    monkeypatch.setattr(MEMORY, lambda: H * W * 3 * 8 - 1)
     with pytest.raises(SourceError, match="of pixels, this machine has"):
         open_source(tmp_path / "clip.npy")
-    monkeypatch.setattr("framecast.video.readers.base.machine_memory", lambda: H * W * 3 * 8)
+    monkeypatch.setattr(MEMORY, lambda: H * W * 3 * 8)
     assert open_source(tmp_path / "clip.npy").info.frames == T
 
 
@@ -150,7 +151,7 @@ def valid(kind):
 @given(data=st.data())
 def test_damage_anywhere_ends_in_frames_or_one_sentence(tmp_path, monkeypatch, kind, data):
     """At any place of a file: other bytes, bytes that are gone, bytes that come twice."""
-    monkeypatch.setattr("framecast.video.readers.base.machine_memory", lambda: 10**9)
+    monkeypatch.setattr(MEMORY, lambda: 10**9)
     content = valid(kind)
     at = data.draw(st.integers(0, len(content)) | st.integers(0, 60))
     removed, added = data.draw(st.integers(0, 20)), data.draw(st.binary(max_size=20))

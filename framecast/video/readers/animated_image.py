@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from framecast.errors import SourceError
-from framecast.video.readers.base import (
+from framecast.video.readers.base import FrameSource, ReadOptions
+from framecast.video.readers.frame_checks import (
     READ_ERRORS,
     TRANSPARENT_NOTE,
     CutShortError,
-    FrameSource,
-    ReadOptions,
     check_memory,
     looks_grey,
     on_black,

@@ -13,10 +13,9 @@ import numpy as np
 
 from framecast.errors import SourceError, UsageError
 from framecast.video.readers.array_axes import Layout, given_axes, inferred_axes
-from framecast.video.readers.base import (
+from framecast.video.readers.base import FrameSource, ReadOptions
+from framecast.video.readers.frame_checks import (
     TRANSPARENT_NOTE,
-    FrameSource,
-    ReadOptions,
     check_frames,
     check_memory,
     explained,

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framecast.errors import SourceError
-from framecast.video.readers.base import unreadable
 from framecast.video.readers.file_order import order_names
+from framecast.video.readers.frame_checks import unreadable
 from framecast.video.readers.frame_names import natural_key
 
 STILL_SUFFIXES = frozenset(

@@ -23,13 +23,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from framecast.errors import SourceError
 from framecast.runtime.memory import machine_memory
-from framecast.video.readers.base import (
-    StatedRange,
-    check_memory,
-    explained,
-    on_black,
-    reason,
-)
+from framecast.video.readers.base import StatedRange
+from framecast.video.readers.frame_checks import check_memory, explained, on_black, reason
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})

@@ -11,16 +11,15 @@ import numpy as np
 from framecast.errors import CorruptSourceError, SourceError
 from framecast.runtime.text import listed
 from framecast.video.pixels import convert_depth
-from framecast.video.readers.base import (
+from framecast.video.readers.base import FrameSource, ReadOptions
+from framecast.video.readers.file_order import Gap, order_names
+from framecast.video.readers.folder_listing import Listing
+from framecast.video.readers.frame_checks import (
     NOTES_PER_KIND,
     TRANSPARENT_NOTE,
-    FrameSource,
-    ReadOptions,
     shorten,
     show_size,
 )
-from framecast.video.readers.file_order import Gap, order_names
-from framecast.video.readers.folder_listing import Listing
 from framecast.video.readers.frame_names import frame_times
 from framecast.video.readers.image_file import (
     DamagedImageError,

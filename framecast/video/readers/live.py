@@ -22,7 +22,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 from framecast.errors import CorruptSourceError, SourceError, UsageError
 from framecast.runtime.text import counted
 from framecast.video.pixels import convert_color, convert_depth
-from framecast.video.readers.base import show_size
+from framecast.video.readers.frame_checks import show_size
 from framecast.video.readers.image_file import DamagedImageError, decode_image
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
 from framecast.errors import SourceError, UsageError
 from framecast.video.readers.animated_image import AnimatedSource, count_pictures
 from framecast.video.readers.array_file import ArraySource
-from framecast.video.readers.base import CutShortError, FrameSource, ReadOptions, unreadable
+from framecast.video.readers.base import FrameSource, ReadOptions
 from framecast.video.readers.folder_listing import (
     ARRAY_SUFFIXES,
     CLIP_SUFFIXES,
@@ -29,6 +29,7 @@ from framecast.video.readers.folder_listing import (
     list_folder,
     sort_entries,
 )
+from framecast.video.readers.frame_checks import CutShortError, unreadable
 from framecast.video.readers.image_file import DamagedImageError, read_header
 from framecast.video.readers.image_folder import FolderSource
 from framecast.video.readers.tiff_stack import TiffStackSource, count_frames

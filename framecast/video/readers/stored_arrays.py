@@ -19,7 +19,7 @@ from numpy.lib import format as npy_format
 
 from framecast.errors import SourceError, UsageError
 from framecast.runtime.extras import check_installed
-from framecast.video.readers.base import check_memory, check_part, explained
+from framecast.video.readers.frame_checks import check_memory, check_part, explained
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".nc"})
 

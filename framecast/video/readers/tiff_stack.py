@@ -13,10 +13,9 @@ import tifffile
 
 from framecast.errors import SourceError
 from framecast.runtime.text import are
-from framecast.video.readers.base import (
+from framecast.video.readers.base import FrameSource, ReadOptions
+from framecast.video.readers.frame_checks import (
     READ_ERRORS,
-    FrameSource,
-    ReadOptions,
     check_frames,
     check_memory,
     check_part,

@@ -18,11 +18,10 @@ from av.video.stream import VideoStream
 
 from framecast.errors import SourceError
 from framecast.runtime.text import are, counted
-from framecast.video.readers.base import (
+from framecast.video.readers.base import FrameSource, ReadOptions
+from framecast.video.readers.frame_checks import (
     TRANSPARENT_NOTE,
     CutShortError,
-    FrameSource,
-    ReadOptions,
     check_memory,
     looks_grey,
     on_black,
