@@ -307,6 +307,23 @@ def second_order(layer, tensors):
 
 
 @pytest.mark.parametrize("taken", [fuses, cuts_tiles], ids=["direct", "in tiles"])
+@pytest.mark.parametrize("name", ["plain", "recompute"])
+def test_gradients_of_many_weights_at_once_are_those_of_each(monkeypatch, name, taken):
+    taken(monkeypatch)
+    layer = make(**VARIANTS[name])
+    sources = [*inputs_of(layer), *layer.parameters()]
+    h_BTFHW, *_ = layer(sources[0], tuple(sources[1:3]))
+    weights_MBTFHW = torch.randn(4, *h_BTFHW.shape, dtype=DOUBLE)
+    together = torch.autograd.grad(
+        h_BTFHW, sources, weights_MBTFHW, is_grads_batched=True, retain_graph=True
+    )
+    for number, weights_BTFHW in enumerate(weights_MBTFHW):
+        expected = torch.autograd.grad(h_BTFHW, sources, weights_BTFHW, retain_graph=True)
+        for found, gradient in zip(together, expected, strict=True):
+            torch.testing.assert_close(found[number], gradient, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("taken", [fuses, cuts_tiles], ids=["direct", "in tiles"])
 @pytest.mark.parametrize("state", [True, False], ids=["from a state", "from zeros"])
 @pytest.mark.parametrize("name", IN_TILES)
 def test_gradients_of_gradients_are_those_of_the_loop(monkeypatch, name, state, taken):

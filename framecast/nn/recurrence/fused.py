@@ -101,7 +101,9 @@ class _FusedRecurrence(torch.autograd.Function):
         all_saved = list(ctx.saved_tensors)
         tensors, h_TBFHW, saved = all_saved[:7], all_saved[7], all_saved[8:]
         wanted = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():  # create_graph=True: these gradients are differentiated again
+        # With create_graph=True these gradients are differentiated again; with is_grads_batched=True
+        # vmap runs this for many of them at once, which writes into no tensor made before.
+        if torch.is_grad_enabled() or any(_batched(d) for d in received if d is not None):
             return None, *_backward_by_autograd(ctx.settings, tensors, wanted, received)
         # Unless the graph is retained, gates are freed one by one as soon as they have been used.
         ctx.maybe_clear_saved_tensors()
@@ -115,6 +117,11 @@ class _FusedRecurrence(torch.autograd.Function):
             return None, *backward.run(tensors[1:3], received)
 
 
+def _batched(gradient: Tensor) -> bool:
+    """Whether `torch.autograd.grad` was called with is_grads_batched; no public way to ask."""
+    return torch._C._functorch.is_legacy_batchedtensor(gradient)
+
+
 def _backward_by_autograd(
     settings: SequenceSettings,
     tensors: Sequence[Tensor | None],
@@ -122,16 +129,18 @@ def _backward_by_autograd(
     received: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """The same gradients from a loop of autograd's own operations, differentiable in turn."""
-    # Views, since one tensor may have been given in two places, each with its own gradient.
-    views = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
-    with as_given(tensors[0].device):
+    again = torch.is_grad_enabled()
+    with torch.enable_grad(), as_given(tensors[0].device):
+        # Views, since one tensor may have been given in two places, each with its own gradient.
+        views = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
         outputs = _loop(settings, *views)
     pairs = [(y, d) for y, d in zip(outputs, received, strict=True) if d is not None]
     sources = [view for view, want in zip(views, wanted, strict=True) if want]
     if not pairs:
         return [None] * len(views)
     ys, ds = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(ys, sources, ds, create_graph=True, materialize_grads=True))
+    gradients = torch.autograd.grad(ys, sources, ds, create_graph=again, materialize_grads=True)
+    found = iter(gradients)
     return [next(found) if want else None for want in wanted]
 
 
