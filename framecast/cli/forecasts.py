@@ -56,7 +56,7 @@ def check(
         request.check_source(source)
     # Of several sources the others are still predicted where one is wrong.
     alone = [] if len(named) > 1 else [source for source in named if not is_live(source)]
-    reading = ("color", "axes", "variable", "keep_readable")
+    reading = ("color", "axes", "variable", "range", "keep_readable")
     opened = check_early(chosen, alone, **{name: getattr(request, name) for name in reading})
     targets = name_outputs(named, outputs, kind, overwrite)
     for files in targets:

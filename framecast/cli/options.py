@@ -62,6 +62,11 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
             "Order of an array's axes, such as TNHW; default: as trained, else inferred.",
         ),
         "variable": ("NAME", "Array to read from a file of several."),
+        "range": (
+            "LOW..HIGH",
+            "Stored values of black and white, or full: the range of the type; default: as "
+            "trained, else from the values found.",
+        ),
         "keep_readable": (None, "Use what is readable of damaged clips."),
     },
     "Forecast": {

@@ -12,7 +12,7 @@ from framecast.errors import UsageError
 PROTOCOLS = {
     "pixel": "means over pixels of frames in 0..1",
     "openstl": "sums over the pixels of a frame and SSIM with data range 2, as OpenSTL reports",
-    "nowcast": "errors over pixels, and events above thresholds, as pysteps counts them",
+    "nowcast": "errors over pixels, and events beyond thresholds, as pysteps counts them",
 }
 
 

@@ -18,7 +18,7 @@ EXPORTED_SUFFIXES = (".onnx", ".pt2", ".torchscript", ".safetensors")
 
 # Fields of a request by what they are about
 OF_MODELS = ("horizon", "context_length", "size", "step", "half")
-OF_READING = ("axes", "variable", "keep_readable")
+OF_READING = ("axes", "variable", "range", "keep_readable")
 OF_FRAMES = ("fps", "enlarge", "colormap", "labels", "step_minutes", "value_scale")
 
 

@@ -63,7 +63,7 @@ def export_model(
         check_target(target, "model", overwrite)
     tell("forecasting with PyTorch, to compare with")
     with explained_memory("use a smaller --size"):
-        contexts = list(_contexts(export, file_format))
+        contexts = list(_contexts(export))
         expected = [_frames(export.network, context, export.horizon) for context in contexts]
     with (
         explained_write(path, "model"),
@@ -176,15 +176,18 @@ def _sides(network: Forecaster, size: tuple[int, int]) -> tuple[tuple[int, int],
     return moved(-1), moved(1)
 
 
-def _contexts(export: Export, file_format: ModelFormat) -> Iterator[Tensor]:
+def _contexts(export: Export) -> Iterator[Tensor]:
     """Contexts of each checked batch size, the last of another frame size where that fits."""
     *shape, height, width = export.context_BTCHW.shape[1:]
-    largest = export.sides[1]
     # Not the batch that was traced: a size that became a constant shows
     for batch in CHECKED_BATCHES:
         yield moving_blobs(batch, *shape, height, width, seed=batch)
-    other = (height + OTHER_SIZE[0], width + OTHER_SIZE[1])
-    if export.free_size and all(side <= most for side, most in zip(other, largest, strict=True)):
+    # Larger where the file holds for that, else smaller
+    other = tuple(
+        side + more if side + more <= most else max(side - more, least)
+        for side, more, least, most in zip((height, width), OTHER_SIZE, *export.sides, strict=True)
+    )
+    if other != (height, width):
         yield moving_blobs(CHECKED_BATCHES[0], *shape, *other)
 
 

@@ -17,8 +17,8 @@ class ExportRequest:
     Of a model `horizon`, `context_length`, `size` ("HxW"), `step`, which writes `encode` and `step`
     for ONNX, and `half`, weights in half precision. Of frames `fps`, `enlarge`, the factor of both
     sides, `colormap`, `labels`, `step_minutes` and `value_scale` as in `FrameStyle`, and for how
-    they are read `axes`, `variable` and `keep_readable`. Raises UsageError for values that mean
-    nothing.
+    they are read `axes`, `variable`, `range` and `keep_readable`. Raises UsageError for values that
+    mean nothing.
     """
 
     horizon: int | None = None
@@ -34,6 +34,7 @@ class ExportRequest:
     value_scale: str | None = None
     axes: str | None = None
     variable: str | None = None
+    range: str | None = None
     keep_readable: bool = False
 
     def __post_init__(self) -> None:

@@ -126,11 +126,13 @@ def open_clip(
 ) -> FrameSource:
     """Open a clip in the model's colours and range; a grey model takes the luma of colours."""
     options = read_options(forecaster.config.data) | {"keep_readable": request.keep_readable}
-    for name in ("axes", "variable"):
+    for name in ("axes", "variable", "range"):
         options[name] = getattr(request, name) or options[name]
     options["color"] = request.color or forecaster.color
     source = opened or open_source(path, **options)
-    fit_to_model(forecaster, source, options["range"], request.color)
+    # A range that the user sets holds, whatever the clip's values are.
+    set_range = "auto" if request.range else options["range"]
+    fit_to_model(forecaster, source, set_range, request.color)
     return source
 
 

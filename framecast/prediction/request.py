@@ -19,6 +19,10 @@ LONGEST_HORIZON = 1_000_000
 """Frames that can be asked for at most: a day of video; their names alone take 0.1 GB."""
 
 
+OF_FILES = ("start", "axes", "variable", "range", "keep_readable")
+"""Fields of a request that say how files are read, which live sources are not."""
+
+
 def check_horizon(horizon: int, name: str = "horizon") -> None:
     """Raise UsageError for a horizon that is no number of frames that can be asked for."""
     if not isinstance(horizon, Integral) or horizon < 1:
@@ -38,9 +42,9 @@ class PredictionRequest:
     the clip's last frames, or with `compare` the last whose future is known. `fps` None: the clip's
     own. `color` converts the frames before anything else; `keep_readable` accepts damaged clips.
     `stream` asks for a forecast after every frame; `size` (HxW) says that standard input is raw
-    frames; `axes` and `variable` say how an array file is read. `colormap`, `labels`, the minutes
-    between two frames and what pixels stand for ("-10..60 dBZ") say how frames are painted. Raises
-    UsageError for values that mean nothing.
+    frames; `axes` and `variable` say how an array file is read, `range` which stored values are
+    black and white. `colormap`, `labels`, the minutes between two frames and what pixels stand for
+    ("-10..60 dBZ") say how frames are painted. Raises UsageError for values that mean nothing.
     """
 
     horizon: int | None = None
@@ -53,6 +57,7 @@ class PredictionRequest:
     size: str | None = None
     axes: str | None = None
     variable: str | None = None
+    range: str | None = None
     colormap: str | None = None
     labels: bool = False
     step_minutes: float | None = None
@@ -99,10 +104,11 @@ class PredictionRequest:
         live = is_live(source)
         if live and not self.stream:
             raise UsageError(f"{source}: has no last frames to start from", remedy="add --stream")
-        if live and (self.start is not None or self.keep_readable):
-            raise UsageError(
-                f"{source}: --start and --keep-readable are for files", remedy="leave them out"
-            )
+        for name in OF_FILES if live else ():
+            if getattr(self, name) not in (None, False):
+                raise UsageError(
+                    f"{source}: --{name.replace('_', '-')} is for files", remedy="leave it out"
+                )
         if self.size is not None and source != STANDARD_INPUT:
             raise UsageError(
                 f"--size is for raw frames on standard input, {source} has a size of its own",

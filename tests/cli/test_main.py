@@ -30,8 +30,8 @@ OPTIONS = {
     "--patience --preset --quiet --range --resize --resume --runs --seed --set --tensorboard "
     "--variable -q sources",
     "predict": "--axes --color --colormap --compare --device --format --fps --horizon "
-    "--keep-readable --labels --match --model --output --overwrite --size --start --step-minutes "
-    "--stream --tile --value-scale --variable -o paths",
+    "--keep-readable --labels --match --model --output --overwrite --range --size --start "
+    "--step-minutes --stream --tile --value-scale --variable -o paths",
     "inspect-shapes": "--channels --config --diagram --input --json --layer --model --overwrite "
     "--samples "
     "--set --size --target --verbose target",
@@ -39,8 +39,8 @@ OPTIONS = {
     "--keep-readable --match --minutes --model --overwrite --protocol --report --scale "
     "--step-minutes --stride --threshold --windows paths",
     "export": "--axes --colormap --context-length --fps --half --horizon --keep-readable --labels "
-    "--model --output --overwrite --scale --size --step --step-minutes --value-scale --variable "
-    "-o source",
+    "--model --output --overwrite --range --scale --size --step --step-minutes --value-scale "
+    "--variable -o source",
     "demo": "--minutes --samples folder",
     "models": "",
     "doctor": "",

@@ -320,7 +320,7 @@ def test_the_table_ends_with_the_summary_and_says_what_is_measured(run, clips, g
     assert (code, out) == (0, "")
     for word in " ".join((MODEL, *BASELINES)).split():  # titles break between words
         assert word in err
-    assert "protocol nowcast: errors over pixels, and events above thresholds" in err
+    assert "protocol nowcast: errors over pixels, and events beyond thresholds" in err
     assert "csi 0.5: hits / (hits + misses + false alarms), pixels brighter than 0.5" in err
     assert err.splitlines()[-1].split()[0] in ("better", "no", "worse")
 

@@ -213,3 +213,14 @@ def test_an_array_is_read_as_its_axes_are_named(tmp_path, clip):
     np.save(tmp_path / "b.npy", np.moveaxis(frames, 0, 2))
     export(tmp_path / "b.npy", [tmp_path / "c.npy"], Request(axes="HWTC"))
     np.testing.assert_array_equal(np.load(tmp_path / "c.npy"), frames)
+
+
+def test_an_array_is_painted_in_the_range_given(tmp_path):
+    values = np.arange(5 * 4 * 6, dtype=np.int16).reshape(5, 4, 6) * 20
+    np.save(tmp_path / "a.npy", values)
+    export(tmp_path / "a.npy", [tmp_path / "b"], Request(range="200..1220"))
+    frames = np.stack(
+        [cv2.imread(path, cv2.IMREAD_UNCHANGED) for path in sorted((tmp_path / "b").iterdir())]
+    )
+    expected = np.clip((values - 200) / 1020, 0, 1)
+    np.testing.assert_allclose(frames / np.iinfo(frames.dtype).max, expected, atol=1e-4)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -21,7 +22,13 @@ from framecast.errors import (
     UsageError,
 )
 from framecast.export import formats
-from framecast.export.model import _sides, export_model, moving_blobs
+from framecast.export.model import (
+    CHECKED_BATCHES,
+    _contexts,
+    _sides,
+    export_model,
+    moving_blobs,
+)
 from framecast.export.request import ExportRequest
 from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
@@ -475,3 +482,18 @@ def test_sizes_are_a_rectangle_in_which_the_graph_is_the_same():
             assert network.graph_of(height, width) == traced, (height, width)
     assert network.graph_of(low - 1, left) != traced
     assert network.graph_of(high, right + 1) != traced
+
+
+@pytest.mark.parametrize(
+    ("sides", "other"),
+    [
+        (((10, 10), (40, 60)), (25, 33)),
+        (((10, 10), (24, 60)), (15, 33)),
+        (((18, 29), (20, 31)), (18, 29)),
+        (((20, 30), (20, 30)), None),
+    ],
+)
+def test_a_second_size_is_checked_larger_or_smaller_where_the_file_holds_for_one(sides, other):
+    export = SimpleNamespace(context_BTCHW=torch.zeros(2, 3, 1, 20, 30), sides=sides)
+    sizes = [tuple(context_BTCHW.shape[-2:]) for context_BTCHW in _contexts(export)]
+    assert sizes == [*[(20, 30)] * len(CHECKED_BATCHES), *([other] if other else [])]

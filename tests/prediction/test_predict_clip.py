@@ -15,7 +15,7 @@ import framecast
 from framecast.errors import CheckpointError, SourceError, UsageError
 from framecast.prediction.checkpoint import save_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
-from framecast.prediction.predict_clip import forecast_source, predict_file
+from framecast.prediction.predict_clip import forecast_source, open_clip, predict_file
 from framecast.prediction.request import PredictionRequest as Request
 from framecast.video.frame_style import color_table
 from framecast.video.readers.open import open_source
@@ -436,3 +436,16 @@ def test_a_constant_clip_stays_what_it_is_to_the_bit(dtype, level, tile):
     context = np.full((T, 40, 90, C), value, dtype)
     future = LoadedForecaster(checkpoint, "cpu", tile=tile).predict(context, 8)
     assert set(np.unique(future)) == {value}
+
+
+def test_a_range_that_is_asked_for_holds_whatever_the_models_is(tmp_path):
+    values = np.arange(20 * 16 * 24, dtype=np.int16).reshape(20, 16, 24) % 990
+    np.save(tmp_path / "a.npy", values)
+    for model_range in ("auto", "0..4095", "-9000..-8000"):
+        checkpoint = random_checkpoint(1, f"data.range={model_range}")
+        forecaster = LoadedForecaster(checkpoint, "cpu")
+        source = open_clip(forecaster, tmp_path / "a.npy", Request(range="100..900"))
+        assert source.info.values.text == "100..900"
+        (frame_HWC,) = source.read(7, 8)
+        expected = np.clip((values[7] - 100.0) / 800, 0, 1)
+        np.testing.assert_allclose(frame_HWC[..., 0] / 65535, expected, atol=1e-4)

@@ -58,7 +58,7 @@ def test_floats_become_16_bit_pixels(path, dtype):
     assert source.info.dtype == "uint16"
     assert source.info.notes == (
         f"{np.dtype(dtype)} values are taken to range from 0 (black) to 1 (white); "
-        "data.range sets another range",
+        "--range sets another range",
     )
     np.testing.assert_array_equal(
         read_all(source)[..., 0], np.rint(clip.astype(np.float64) * 65535)

@@ -101,8 +101,8 @@ class _FusedRecurrence(torch.autograd.Function):
         all_saved = list(ctx.saved_tensors)
         tensors, h_TBFHW, saved = all_saved[:7], all_saved[7], all_saved[8:]
         wanted = ctx.needs_input_grad[1:]
-        # With create_graph=True these gradients are differentiated again; with is_grads_batched=True
-        # vmap runs this for many of them at once, which writes into no tensor made before.
+        # These gradients are differentiated again with create_graph=True; many are made at once
+        # with is_grads_batched=True, when none of them can be added to an ordinary tensor in place.
         if torch.is_grad_enabled() or any(_batched(d) for d in received if d is not None):
             return None, *_backward_by_autograd(ctx.settings, tensors, wanted, received)
         # Unless the graph is retained, gates are freed one by one as soon as they have been used.

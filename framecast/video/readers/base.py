@@ -313,5 +313,5 @@ def _range_note(values: ValueRange) -> str:
         return ""
     return (
         f"{values.dtype} values are taken to range from {values.low:.6g} (black) to "
-        f"{values.high:.6g} (white); data.range sets another range"
+        f"{values.high:.6g} (white); --range sets another range"
     )
