@@ -10,7 +10,7 @@ from framecast.prediction.model_files import PRETRAINED_FILE
 CHANGE = 0.75
 """Share of what fine-tuning changes in pretrained weights that is kept: a part of the way back to
 where they started forecasts later frames better (Wortsman et al. 2022, arXiv:2109.01903). All is
-kept where the first epoch's held-out error is clearly lower with it, as with much to learn from."""
+kept from the epoch on whose held-out error is clearly lower with it, as with much to learn from."""
 
 
 def starts_pretrained(config: Config) -> bool:

@@ -217,8 +217,8 @@ class Trainer:
         """Minutes to keep for one more step, its validation, and the preview."""
         validation = self.validation
         preview = PREVIEW_WINDOWS * validation.minutes / len(validation.windows)
-        # After the first epoch of fine-tuning two shares of what it changed are scored.
-        scorings = 2 if self.learner.pretrained and self.counters.epoch == 0 else 1
+        # While a share of what fine-tuning changes is kept, all of it is scored, too.
+        scorings = 2 if self.learner.share < 1 else 1
         # The longest step, not the mean: other programs may slow down the next one as much.
         return self.longest_step + scorings * validation.minutes + preview
 
@@ -240,7 +240,7 @@ class Trainer:
         """Score the averaged weights, and note whether they are the best."""
         counters = self.counters
         mse_T = self._held_out_mse()
-        if stage == FINE_TUNED and counters.epoch == 1:
+        if stage == FINE_TUNED and self.learner.share < 1:
             mse_T = self._with_the_better_share(mse_T)
         mse = mse_T.mean().item()
         counters.stage_mse[stage] = min(mse, counters.stage_mse.get(stage, math.inf))

@@ -346,8 +346,10 @@ def test_windows_fitted_together_give_the_blend_of_each_for_itself(tmp_path):
     torch.testing.assert_close(network.blend, expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(("better", "share"), [(0.97, 1.0), (0.99, 0.75)])
-def test_all_that_fine_tuning_changes_is_kept_where_that_is_2_percent_better(
+@pytest.mark.parametrize(
+    ("better", "share"), [((0.97, 0.97), 1.0), ((1.1, 0.97), 1.0), ((0.99, 0.99), 0.75)]
+)
+def test_all_that_fine_tuning_changes_is_kept_from_where_that_is_2_percent_better(
     tmp_path, better, share
 ):
     settings = ("model.filters=[64, 96]", "train.ema=0", "train.epochs=2")
@@ -355,12 +357,13 @@ def test_all_that_fine_tuning_changes_is_kept_where_that_is_2_percent_better(
     learner = trainer.learner
 
     def scored(predictor, work=""):
-        error = 0.3 * 0.8**trainer.counters.epoch
-        return torch.full((4,), error * (better if learner.share == 1 else 1))
+        epoch = trainer.counters.epoch
+        error = 0.3 * 0.8**epoch
+        return torch.full((4,), error * (better[epoch - 1] if learner.share == 1 else 1))
 
     trainer.validation.mse_per_lead = scored
     result = trainer.train()
-    factor = better if share == 1 else 1
+    factor = better[-1] if share == 1 else 1
     assert result.validation_mse_T == pytest.approx([0.3 * 0.8**2 * factor] * 4)
     assert learner.share == share
     last = load_checkpoint(trainer.run.last)
@@ -369,7 +372,9 @@ def test_all_that_fine_tuning_changes_is_kept_where_that_is_2_percent_better(
     best = load_checkpoint(trainer.run.best).weights
     for name, weight in learner.network.named_parameters():
         first = learner.first[name]
-        torch.testing.assert_close(best[name], first + share * (weight - first), rtol=0, atol=1e-7)
+        kept = first + share * (weight - first)
+        # Two roundings of float32: to all of the change and, where it is not kept, back.
+        torch.testing.assert_close(best[name], kept, rtol=2**-22, atol=1e-7)
 
 
 @pytest.mark.parametrize("loss", ["skill", "mse", "mae", "mix"])
