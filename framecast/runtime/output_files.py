@@ -19,7 +19,8 @@ NEW, OLD = "new", "old"
 
 WRITTEN = {
     *(".gif", ".mp4", ".webm", ".webp", ".apng", ".png", ".npy", ".tif", ".tiff", ".nc", ".npz"),
-    *(".onnx", ".pt2", ".torchscript", ".pt", ".csv", ".html", ".json", ".yaml"),
+    *(".onnx", ".pt2", ".torchscript", ".safetensors", ".pt"),
+    *(".csv", ".html", ".json", ".yaml"),
     *(".svg", ".pdf"),
 }
 """Suffixes of the files that framecast writes, and so may replace."""

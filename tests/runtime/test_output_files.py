@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from framecast.errors import OutputError, ResourceError
+from framecast.export.export import EXPORTED_SUFFIXES
 from framecast.runtime import output_files
 from framecast.runtime.output_files import (
     atomic_write,
@@ -16,6 +17,7 @@ from framecast.runtime.output_files import (
     workplace,
     write_whole,
 )
+from framecast.video.writers.open import WRITERS
 
 
 def entries(folder):
@@ -216,6 +218,12 @@ def test_only_kinds_that_framecast_writes_are_replaced(tmp_path):
         check_target(tmp_path / name, "CSV file", True)
         with pytest.raises(OutputError, match="exists already"):
             check_target(tmp_path / name, "CSV file", False)
+
+
+def test_every_kind_that_framecast_writes_is_replaced(tmp_path):
+    for suffix in {*EXPORTED_SUFFIXES, *WRITERS, ".csv", ".html", ".json", ".yaml", ".svg"} - {""}:
+        (tmp_path / f"a{suffix}").write_text("earlier")
+        check_target(tmp_path / f"a{suffix}", "file", True)
 
 
 def test_a_target_in_no_folder_is_refused(tmp_path):
