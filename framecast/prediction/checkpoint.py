@@ -157,7 +157,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     than this framecast.
     """
     file = find_file(path)
-    if file.suffix == ".safetensors":
+    if file.suffix.lower() == ".safetensors":
         contents = _load_safetensors(file)
     else:
         check_file(file)

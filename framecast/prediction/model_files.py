@@ -15,6 +15,9 @@ PRETRAINED = "pretrained"
 
 MODEL_SUFFIXES = (".pt", ".safetensors", ".onnx")
 
+GRAPH_SUFFIXES = (".onnx", ".pt2", ".torchscript")
+"""Of exported files that hold what a network does, not its settings as a training has them."""
+
 PRETRAINED_FILE = Path(__file__).parent / "pretrained" / "flow-convlstm.pt"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from framecast.config.loading import Config, from_dict
 from framecast.errors import CheckpointError, ConfigError, ResourceError
-from framecast.prediction.model_files import PRETRAINED, PRETRAINED_FILE, runs_in
+from framecast.prediction.model_files import GRAPH_SUFFIXES, PRETRAINED, PRETRAINED_FILE, runs_in
 from framecast.runtime.memory import machine_memory
 from framecast.runtime.text import show_bytes
 from framecast.video.readers.base import FrameSource
@@ -60,7 +60,8 @@ def read_header(model: Path) -> ModelHeader | None:
     None for files of another kind than `framecast train` writes: only loading them tells more.
     Raises CheckpointError as loading the model would, for what can be told without its weights.
     """
-    if model.suffix == ".onnx":  # two files where it is stepped; onnxruntime reads it at once
+    # Two files where it is stepped, and onnxruntime reads it at once
+    if model.suffix.lower() == ".onnx":
         return None
     file = find_file(model)
     if file.suffix.lower() != ".pt":
@@ -135,7 +136,13 @@ def check_file(file: Path) -> None:
 
 
 def damaged(file: Path) -> CheckpointError:
-    """Return the error for a file that cannot be read as a model."""
+    """Return the error for a file that cannot be read as a model with its weights and settings."""
+    if file.suffix.lower() in GRAPH_SUFFIXES:
+        use = "only `predict` runs" if file.suffix.lower() == ".onnx" else "is for other programs"
+        return CheckpointError(
+            f"{file}: an exported graph, which {use}",
+            remedy="give the .pt file or run folder that it was exported from",
+        )
     return CheckpointError(
         f"{file}: damaged, or not a model", remedy="give a .pt file that `framecast train` wrote"
     )

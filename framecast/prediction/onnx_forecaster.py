@@ -73,7 +73,7 @@ def open_forecaster(
 
     Raises UsageError for what an exported file cannot do, and what `load_forecaster` raises.
     """
-    if path.suffix != ".onnx":
+    if path.suffix.lower() != ".onnx":
         from framecast.prediction.loaded_forecaster import load_forecaster  # noqa: PLC0415  (torch)
 
         return load_forecaster(path, device, tile, match)

@@ -36,10 +36,25 @@ def test_a_header_of_absurd_size_is_not_read(model, monkeypatch):
         read_header(model)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "model.bin"])
+@pytest.mark.parametrize("name", ["model.onnx", "model.ONNX", "model.safetensors", "model.bin"])
 def test_other_kinds_of_files_tell_more_when_they_are_loaded(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK")
     assert read_header(tmp_path / name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("a.onnx", "only `predict` runs"),
+        ("a.ONNX", "only `predict` runs"),
+        ("a.pt2", "is for other programs"),
+        ("a.torchscript", "is for other programs"),
+    ],
+)
+def test_exported_graphs_are_not_called_damaged(tmp_path, name, use):
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=f"{name}: an exported graph, which {use}; give the"):
+        load_checkpoint(tmp_path / name)
 
 
 def test_what_is_refused_when_loaded_is_refused_early(model):
