@@ -237,6 +237,12 @@ def _export_notes(
         batches = " and ".join(map(str, CHECKED_BATCHES))
         half = ", weights in half precision" if export.half else ""
         yield f"differs from PyTorch by at most {difference:.1e} at batch sizes {batches}{half}"
+    fallback = export.checkpoint.fallback
+    if fallback is not None and file_format.traced:
+        yield (
+            f"the network did not beat the {fallback} on the held-out frames of its training; the "
+            f"file holds the network all the same, where `predict` with the run uses the {fallback}"
+        )
     if repeats:
         yield (
             "this network repeats the last frame, as untrained ones do, so that its export was "

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -203,6 +204,15 @@ def test_half_precision_halves_the_file_and_its_error_is_told(tmp_path, suffix):
         f"differs from PyTorch by at most {half.difference:.1e} at batch sizes 1 and 3, "
         "weights in half precision"
     ]
+
+
+def test_a_network_that_does_not_make_the_forecasts_is_exported_with_a_note(tmp_path):
+    lost = {"validation_mse": 0.2, "persistence_mse": 0.3, "flow_mse": 0.1}
+    checkpoint = replace(make_checkpoint("flow-convlstm", 8, 1), scores=lost)
+    note = "the file holds the network all the same, where `predict` with the run uses the optical"
+    assert note in export_model(checkpoint, tmp_path / "a.torchscript").notes[-1]
+    # This one is read with its scores.
+    assert "did not beat" not in str(export_model(checkpoint, tmp_path / "a.safetensors").notes)
 
 
 def test_safetensors_are_a_model_again(tmp_path):
