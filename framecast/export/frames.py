@@ -73,6 +73,8 @@ def _writer(
         output,
         fps=request.fps if request.fps is not None else info.fps or DEFAULT_FPS,
         overwrite=overwrite,
+        # What is only scaled goes through pixels, which the writer turns back into values.
+        values=info.values if _keeps_values(request) and not _style(request).plain else None,
         pixel_aspect=info.pixel_aspect,
         names=moment_names(info.moments),
     )
@@ -87,8 +89,8 @@ def _write(
     """Write all frames, read them again, and return notes on them."""
     info = source.info
     # Files for data get the values that the clip's own file has, where nothing is painted.
-    unpainted = _style(request).plain and not request.labels
-    exact = unpainted and writer.keeps_values and info.values.dtype in writer.stores
+    kept = _keeps_values(request) and _style(request).plain
+    exact = kept and writer.keeps_values and info.values.dtype in writer.stores
     with writer:
         for frame_HWC in source.read_values() if exact else _shown(source, request):
             writer.write(frame_HWC)
@@ -97,7 +99,7 @@ def _write(
     if exact:
         again = _read_values_back(writer.path, source, writer.frames)
     elif str(writer.path) != STANDARD_OUTPUT:
-        again = _read_back(writer.path, _shown(source, request), writer.frames)
+        again = _read_back(writer, _shown(source, request))
     else:
         return writer.notes
     return [*writer.notes, again]
@@ -106,6 +108,11 @@ def _write(
 def _style(request: ExportRequest) -> FrameStyle:
     enlarge = 1.0 if request.enlarge is None else request.enlarge
     return FrameStyle(request.colormap, read_scale(request.value_scale), enlarge)
+
+
+def _keeps_values(request: ExportRequest) -> bool:
+    """Whether nothing is painted, so that files for data have values of the source's type."""
+    return request.colormap is None and not request.labels
 
 
 def _shown(source: FrameSource, request: ExportRequest) -> Iterator[np.ndarray]:
@@ -155,9 +162,12 @@ def _read_values_back(path: Path, source: FrameSource, frames: int) -> str:
     return f"read back: {counted(frames, 'frame')}, all exact"
 
 
-def _read_back(path: Path, written: Iterator[np.ndarray], frames: int) -> str:
+def _read_back(writer: FrameWriter, written: Iterator[np.ndarray]) -> str:
     """Compare a file with the frames that were written; returns how near it is in words."""
+    path, frames = writer.path, writer.frames
     source, squares = open_source(path, color="rgb"), 0.0
+    if writer.gives_back:  # pixels of the file's values, which may fit another range now
+        source.set_range(writer.look.values)
     if source.info.frames != frames:
         raise ExportMismatchError(
             f"{path}: of {counted(frames, 'frame')} written {source.info.frames} can be read back",

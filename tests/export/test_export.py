@@ -50,6 +50,23 @@ def test_a_run_folder_is_exported_with_its_options(tmp_path, run_folder):
     assert torch.jit.load(path)(waves(2, height=16, width=24)).shape == (2, 4, 1, 16, 24)
 
 
+@pytest.mark.parametrize(("name", "black", "white"), [("uint16", 0, 4095), ("float32", -3, 60)])
+@pytest.mark.parametrize("suffix", ["npy", "tif"])
+def test_scaled_frames_keep_type_and_values(tmp_path, name, black, white, suffix):
+    clip_THW = np.linspace(black, white, 5 * 9 * 11).reshape(5, 9, 11).astype(name)
+    np.save(tmp_path / "clip.npy", clip_THW)
+    for factor in (2, 0.5):
+        path = tmp_path / f"{factor}.{suffix}"
+        export(tmp_path / "clip.npy", [path], Request(enlarge=factor))
+        found_THWC = np.stack(list(open_source(path).read_values()))
+        assert found_THWC.dtype == name
+        if factor == 2:
+            expected_THW = clip_THW.repeat(2, axis=1).repeat(2, axis=2)
+            np.testing.assert_allclose(found_THWC[..., 0], expected_THW, atol=(white - black) / 6e4)
+        else:
+            assert found_THWC.mean() == pytest.approx(clip_THW.mean(), rel=0.05)
+
+
 @pytest.mark.parametrize("target", ["out.npy", "out/"])
 def test_frames_are_converted_exactly(tmp_path, clip, target):
     report = export(clip, [f"{tmp_path}/{target}"], Request())

@@ -76,7 +76,7 @@ class FrameWriter(ABC):
         """
         if self._temporary is None:
             raise RuntimeError("write() belongs inside the writer's `with` block")
-        if self._gives_back(self.look.values):
+        if self.gives_back:
             frame_HWC = self.look.values.to_values(frame_HWC)
         self._check_frame(frame_HWC)
         with explained_write(self.path, self.kind, *self.failures):
@@ -115,7 +115,10 @@ class FrameWriter(ABC):
         if like != self._like:
             raise ValueError(f"frame {self.frames} is {like}, the ones before are {self._like}")
 
-    def _gives_back(self, values: ValueRange | None) -> bool:
+    @property
+    def gives_back(self) -> bool:
+        """Whether pixels are written as values of the source's type and range."""
+        values = self.look.values
         return values is not None and self.keeps_values and values.dtype in self.stores
 
     def _note_look(self) -> None:
