@@ -117,6 +117,12 @@ def test_grey_gifs_are_read_as_grey(tmp_path):
         ((2, 2, 2), 50.0, None),
         ((5, 2, 2, 2), 50.0, "frame delays vary from 20 to 50 ms; played back at 20 ms"),
         ((0, 0, 0), 10.0, None),
+        # As 24 frames per second are written; the last one is held.
+        (
+            (4, 4, 4, 4, 4, 5, 200),
+            24.0,
+            "frame delays vary from 40 to 2000 ms; played back at 41.67 ms",
+        ),
     ],
 )
 def test_delays(tmp_path, delays, fps, note):

@@ -120,6 +120,17 @@ def test_gif_faster_than_browsers_play_is_slowed_with_a_note(tmp_path):
     assert writer.notes == ["a GIF plays at most 50 frames/s: slowed from 120"]
 
 
+@pytest.mark.parametrize("name", ["a WebP", "an APNG"])
+def test_no_delay_is_one_that_browsers_take_for_a_tenth_of_a_second(tmp_path, name):
+    suffix = name.split()[1].lower()
+    writer = written(tmp_path / f"fast.{suffix}", moving_waves(19, 9, 11, 1), fps=120)
+    assert min(read_with_pillow(writer.path)[1]) > 10
+    assert open_source(writer.path).info.fps == pytest.approx(90, 1e-3)
+    assert writer.notes == [f"{name} plays at most 90 frames/s: slowed from 120"]
+    exact = written(tmp_path / f"exact.{suffix}", moving_waves(19, 9, 11, 1), fps=90)
+    assert exact.notes == []
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("name", "codec"), [("clip.mp4", "h264"), ("clip.webm", "vp9")])
 def test_videos_keep_count_rate_and_pixels(tmp_path, name, codec, channels):

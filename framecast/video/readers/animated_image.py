@@ -24,6 +24,9 @@ from framecast.video.readers.image_file import DamagedImageError, opened_image
 # What browsers make of delays of 10 ms and less, which early programs wrote for "fast".
 BROWSER_DELAY_MS = 100
 
+# Delays are whole multiples of this in a GIF; in other kinds of one millisecond.
+GIF_TICK_MS = 10
+
 GIF_STARTS = (b"GIF87a", b"GIF89a")
 
 
@@ -54,7 +57,7 @@ class AnimatedSource(FrameSource):
             self._notes.append(TRANSPARENT_NOTE)
         if grey and options.color == "auto":
             self._notes.append("read as grey, as all its frames are")
-        fps = _frame_rate(delays_ms, self._notes)
+        fps = _frame_rate(delays_ms, GIF_TICK_MS if is_gif else 1, self._notes)
         self._describe("gif", len(delays_ms), (*size, 1 if grey else 3), np.uint8, fps=fps)
         self._settle_range()
 
@@ -111,10 +114,14 @@ def count_pictures(path: Path) -> int:
         return 1
 
 
-def _frame_rate(delays_ms: list[float], notes: list[str]) -> float:
-    """Return the frames per second of the most common delay."""
-    usual = statistics.median_low(delays_ms)  # one that occurs, not a mean of two
+def _frame_rate(delays_ms: list[float], tick_ms: int, notes: list[str]) -> float:
+    """Return the frames per second of the most common delay, which may be rounded to ticks.
+
+    A rate between two ticks is written as delays of both by turns: their mean is meant.
+    """
+    middle = statistics.median_low(delays_ms)  # one that occurs, not a mean of two
+    usual = statistics.fmean(delay for delay in delays_ms if abs(delay - middle) <= tick_ms)
     if len(set(delays_ms)) > 1:
         shown = f"{min(delays_ms):g} to {max(delays_ms):g} ms"
-        notes.append(f"frame delays vary from {shown}; played back at {usual:g} ms")
+        notes.append(f"frame delays vary from {shown}; played back at {usual:.4g} ms")
     return round(1000 / usual, 6)

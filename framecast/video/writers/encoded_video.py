@@ -15,8 +15,6 @@ from framecast.video.writers.gif_palette import GIF_TICK, PaletteReducer
 
 WEBP_TICK = Fraction(1, 1000)  # seconds
 
-GIF_SHORTEST = 2  # browsers play a delay of one tick as ten
-
 # Visually lossless. With this preset x264 takes half the time, for files a tenth larger.
 H264 = {"crf": "16", "preset": "veryfast"}
 VP9 = {"crf": "20", "b": "0", "cpu-used": "4"}
@@ -33,7 +31,17 @@ class _ContainerWriter(FrameWriter):
     failures = (av.FFmpegError,)
     container: ClassVar[str]
     codec: ClassVar[str]
+    # Frames per second at most: browsers take a tenth of a second for delays of 10 ms and less.
+    fastest: ClassVar[int | None] = None
     _stream: av.VideoStream
+
+    def _played_rate(self) -> float:
+        """The frames per second that players keep to, with a note where that is not `fps`."""
+        if self.fastest is None or self.fps <= self.fastest:
+            return self.fps
+        kind = f"{'an' if self.kind == 'APNG' else 'a'} {self.kind}"
+        self.notes.append(f"{kind} plays at most {self.fastest} frames/s: slowed from {self.fps:g}")
+        return self.fastest
 
     def _open_stream(
         self,
@@ -68,18 +76,14 @@ class GifWriter(_ContainerWriter):
     """Animated GIF, looping for ever; grey frames exactly, colours from a palette per frame.
 
     Delays are whole 10 ms steps, chosen so that the error does not add up; rates above 50 per
-    second are slowed to 50, because browsers play shorter delays far too slowly.
+    second are slowed to 50.
     """
 
-    kind, container, codec = "GIF", "gif", "gif"
+    kind, container, codec, fastest = "GIF", "gif", "gif", 50
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         self._note_depth(first)
-        self._ticks = 1 / (self.fps * GIF_TICK)
-        if self._ticks < GIF_SHORTEST:
-            fastest = 1 / (GIF_SHORTEST * GIF_TICK)
-            self.notes.append(f"a GIF plays at most {fastest} frames/s: slowed from {self.fps:g}")
-            self._ticks = GIF_SHORTEST
+        self._ticks = 1 / (self._played_rate() * GIF_TICK)
         height, width, channels = first.shape
         # Without final_delay the muxer gives the last frame a single tick.
         options = {"final_delay": str(round(self._ticks)), "loop": "0"}
@@ -98,12 +102,13 @@ class GifWriter(_ContainerWriter):
 
 
 class WebpWriter(_ContainerWriter):
-    """Animated WebP, lossless and looping for ever; delays are whole milliseconds."""
+    """Animated WebP, lossless and looping for ever; delays are whole milliseconds, 11 or more."""
 
-    kind, container, codec = "WebP", "webp", "libwebp_anim"
+    kind, container, codec, fastest = "WebP", "webp", "libwebp_anim", 90
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         self._note_depth(first)
+        self._ticks = 1 / (self._played_rate() * WEBP_TICK)
         self._open_stream(
             temporary, first.shape[:2], "bgra", 1 / WEBP_TICK, {"lossless": "1"}, {"loop": "0"}
         )
@@ -113,16 +118,16 @@ class WebpWriter(_ContainerWriter):
         eight = np.broadcast_to(convert_depth(frame, np.uint8), (*frame.shape[:2], 3))
         opaque = np.full((*frame.shape[:2], 1), 255, np.uint8)
         bgra = np.concatenate([eight[..., ::-1], opaque], axis=2)
-        self._encode(bgra, round(self.frames / (self.fps * WEBP_TICK)))
+        self._encode(bgra, round(self.frames * self._ticks))
 
 
 class ApngWriter(_ContainerWriter):
     """Animated PNG, exact in 8 and 16 bits and looping for ever."""
 
-    kind, container, codec = "APNG", "apng", "apng"
+    kind, container, codec, fastest = "APNG", "apng", "apng", 90
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
-        rate = Fraction(self.fps).limit_denominator(EXACT_RATES)
+        rate = Fraction(self._played_rate()).limit_denominator(EXACT_RATES)
         pixels = _pixel_format(first).replace("le", "be")
         options = {"plays": "0", "final_delay": str(1 / rate)}
         self._open_stream(temporary, first.shape[:2], pixels, rate, container_options=options)
