@@ -330,7 +330,7 @@ def _needs(data: DataConfig, start: int, future: int) -> str:
     parts = [f"{start} before the start"] if start else []
     parts.append(f"{data.context_length} of context")
     parts += [f"{future} of truth"] if future else []
-    step = f", every {data.frame_step}th" if data.frame_step > 1 else ""
+    step = f", {data.frame_step} frames apart" if data.frame_step > 1 else ""
     return " + ".join(parts) + step
 
 

@@ -334,7 +334,7 @@ def test_notes_say_what_was_assumed(clip):
             Request(compare=True, horizon=26),
             "30 frames, 31 are needed .* 26 of truth",
         ),
-        (("data.frame_step=8",), Request(), "30 frames, 33 are needed .* every 8th"),
+        (("data.frame_step=8",), Request(), "30 frames, 33 are needed .* 8 frames apart"),
     ],
 )
 def test_a_clip_that_is_too_short_says_by_how_much(clip, settings, request_, words):
