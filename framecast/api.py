@@ -154,12 +154,13 @@ class Evaluation:
         from framecast.runtime.output_files import check_target, write_whole  # noqa: PLC0415
 
         path = Path(path)
+        kind = path.suffix.lower()
         kinds = {".html": "page", ".csv": "csv"}
-        if path.suffix == ".json":
+        if kind == ".json":
             check_target(path, "JSON file", overwrite)
             write_whole(path, self.to_json(), "JSON file", overwrite)
-        elif path.suffix in kinds:
-            files = ReportFiles(**{kinds[path.suffix]: path}, overwrite=overwrite)
+        elif kind in kinds:
+            files = ReportFiles(**{kinds[kind]: path}, overwrite=overwrite)
             files.write(self.report, self._task)
         else:
             raise UsageError(f"{path}: no report is of this kind", remedy="use .html, .csv, .json")
