@@ -11,7 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from framecast.cli.options import Exported, ModelAndSources, Overrides, Sources, Target
+from framecast.cli.options import (
+    Exported,
+    ModelAndClips,
+    ModelAndSources,
+    Overrides,
+    Sources,
+    Target,
+)
 from framecast.cli.signatures import with_options
 from framecast.config.presets import find_preset, presets
 from framecast.errors import UsageError
@@ -92,7 +99,7 @@ def train(
 
 @with_options
 def predict(
-    paths: ModelAndSources,
+    paths: ModelAndClips,
     model: Path | None = None,
     output: list[str] | None = None,
     *,

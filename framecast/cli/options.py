@@ -25,7 +25,8 @@ Overrides = list[tuple[str, object, str]]
 # Columns for a word and its text, of 80; zsh gets quotes and a command around them
 COMPLETION_ROOM = 56
 
-CLIP_KINDS = "frame folders, videos, GIFs, TIFF stacks, arrays, @lists, or folders of them."
+ONE_CLIP = "frame folders, videos, GIFs, TIFF stacks, arrays, @lists"
+CLIP_KINDS = f"{ONE_CLIP}, or folders of them."
 RESULT_KINDS = ".gif, .mp4, .webm, .webp, .apng, .npy, .tif or .nc file, or a folder for PNGs"
 
 PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
@@ -210,15 +211,20 @@ Sources = Annotated[
     list[Path] | None,
     typer.Argument(metavar="SOURCE", help=f"Clips: {CLIP_KINDS}", show_default=False),
 ]
-ModelAndSources = Annotated[
-    list[Path],
-    typer.Argument(
+
+
+def _after_model(kinds: str) -> Any:
+    """The argument for frames of these kinds, before which a model may be named."""
+    return typer.Argument(
         metavar="[MODEL] SOURCE",
-        help=f"A model file or run folder, none: the pretrained model; then {CLIP_KINDS}",
+        help=f"A model file or run folder, none: the pretrained model; then {kinds}",
         show_default=False,
         autocompletion=complete_run,
-    ),
-]
+    )
+
+
+ModelAndSources = Annotated[list[Path], _after_model(CLIP_KINDS)]
+ModelAndClips = Annotated[list[Path], _after_model(f"{ONE_CLIP}.")]
 Target = Annotated[
     Path | None,
     typer.Argument(
