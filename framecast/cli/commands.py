@@ -173,6 +173,7 @@ def evaluate(
             task = open_task(
                 chosen, sources, request, color, keep_readable, group.device, match, display.count
             )
+            files.check(task)
             if group.main:
                 show_network(task.forecaster)
             display.show("scoring windows", 0, len(task.windows))

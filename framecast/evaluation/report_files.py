@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from framecast.config.brightness_scale import read_scale
+from framecast.errors import UsageError
 from framecast.evaluation.report import Report
 from framecast.evaluation.task import Task
 from framecast.runtime.output_files import check_distinct, check_target, write_whole
@@ -21,7 +24,8 @@ class ReportFiles:
 
     Frames on the page are painted in `colormap`, its lead times are minutes with `step_minutes`.
     Raises OutputError for a target that cannot be written, or exists and `overwrite` is not set,
-    UsageError for two targets that are one, an unknown colour map and minutes of no length.
+    UsageError for two targets that are one, a page that is not named .html, what is for a page
+    without one, an unknown colour map and minutes of no length.
     """
 
     csv: Path | None = None
@@ -35,6 +39,15 @@ class ReportFiles:
         for path, kind in ((self.csv, CSV), (self.page, PAGE)):
             if path is not None:
                 check_target(path, kind, self.overwrite)
+        if self.page is not None and self.page.suffix.lower() != ".html":
+            raise UsageError(f"{self.page}: is no name of a page", remedy="end it in .html")
+        of_page = {"colormap": self.colormap, "step-minutes": self.step_minutes}
+        for name, value in of_page.items():
+            if value is not None and self.page is None:
+                raise UsageError(
+                    f"--{name} is for the page that --report writes",
+                    remedy="add --report report.html, or leave it out",
+                )
         if self.colormap not in (None, RADAR):  # radar needs the model's scale, which comes later
             FrameStyle(self.colormap)
         check_step(self.step_minutes)
@@ -43,6 +56,14 @@ class ReportFiles:
     def paths(self) -> tuple[Path, ...]:
         return tuple(path for path in (self.csv, self.page) if path is not None)
 
+    def check(self, task: Task) -> None:
+        """Raise UsageError for a colour map that does not fit what is about to be scored."""
+        self._style(task).paint(np.zeros((1, 1, task.channels), np.uint8))
+
+    def _style(self, task: Task) -> FrameStyle:
+        scale = read_scale(task.request.scale or task.forecaster.config.data.scale)
+        return FrameStyle(self.colormap, scale)
+
     def write(self, report: Report, task: Task) -> None:
         """Write each file whole, or not at all."""
         if self.csv is not None:
@@ -50,6 +71,5 @@ class ReportFiles:
         if self.page is not None:
             from framecast.evaluation.html_report import render  # noqa: PLC0415  (loads a template)
 
-            scale = read_scale(task.request.scale or task.forecaster.config.data.scale)
-            page = render(report, task, FrameStyle(self.colormap, scale), self.step_minutes)
+            page = render(report, task, self._style(task), self.step_minutes)
             write_whole(self.page, page, PAGE, self.overwrite)

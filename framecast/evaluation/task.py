@@ -136,16 +136,20 @@ def _windows_to_score(
 ) -> tuple[Window, ...]:
     """All windows that may be scored, in order of clip and time; SourceError if there is none."""
     span = window_span(shape.context_length, shape.horizon, shape.frame_step)
-    # Windows lie inside one part each, so that none spans a gap, a cut or a frame trained on.
-    windows: list[Window] = []
-    for number, (source, clip) in enumerate(zip(sources, known, strict=True)):
-        info = source.info
-        for part in untrained_parts(info.frames, () if include_training else clip.trained):
-            windows += plan_windows(part, number, span, stride, info.breaks)
-    if windows:
+
+    def planned(with_trained: bool) -> tuple[Window, ...]:
+        # Windows lie inside one part each, so that none spans a gap, a cut or a frame trained on.
+        windows: list[Window] = []
+        for number, (source, clip) in enumerate(zip(sources, known, strict=True)):
+            info = source.info
+            for part in untrained_parts(info.frames, () if with_trained else clip.trained):
+                windows += plan_windows(part, number, span, stride, info.breaks)
         return tuple(windows)
+
+    if windows := planned(include_training):
+        return windows
     first, needs = sources[0].info.path, f"a window of {span} frames"
-    if any(clip.trained for clip in known) and not include_training:
+    if planned(with_trained=True):
         raise SourceError(
             f"{first}: the model was trained on it, and {needs} does not fit into the frames that "
             "are left",

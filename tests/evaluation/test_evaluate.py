@@ -313,6 +313,30 @@ def test_a_clip_without_a_held_out_window_is_refused(run, clips, grey_run, tmp_p
         "it has not seen, or "
         "score it anyway with --include-training\n"
     )
+    # Scoring it anyway would not help.
+    code, _, err = run("evaluate", grey_run, clips / "grey.npy", "--horizon", 500)
+    assert code == 3
+    assert f"a window of {CONTEXT + 500} frames in a row" in err
+    assert err.endswith("give a longer clip or a smaller --horizon\n")
+
+
+@pytest.mark.parametrize(
+    ("clip", "flags", "words"),
+    [
+        ("grey.npy", "--colormap magma", "--colormap is for the page that --report writes; add"),
+        ("grey.npy", "--step-minutes 5", "--step-minutes is for the page that --report writes"),
+        ("grey.npy", "--report page.pdf", "page.pdf: is no name of a page; end it in .html"),
+        ("grey.npy", "--report a.html --colormap radar", "what pixels mean in dBZ is not known"),
+        ("color.mp4", "--report a.html --colormap magma", "is for grey frames, these are in col"),
+    ],
+)
+def test_what_a_page_cannot_show_is_refused_before_windows_are_scored(
+    run, clips, grey_run, color_run, monkeypatch, clip, flags, words
+):
+    monkeypatch.setattr("framecast.evaluation.evaluate.evaluate_task", None)
+    model = grey_run if clip == "grey.npy" else color_run
+    code, _, err = run("evaluate", model, clips / clip, "--include-training", *flags.split())
+    assert (code, words in err) == (2, True), err
 
 
 def test_the_table_ends_with_the_summary_and_says_what_is_measured(run, clips, grey_run):
