@@ -105,15 +105,18 @@ def assert_metadata(found, name, patch, channels):
     assert expected.items() <= dict(found).items()
 
 
-def run_onnx(path, context_BTCHW, horizon=HORIZON):
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def in_onnxruntime(path):
+    """A session, of which the making takes longer than what is run in it here."""
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def run_onnx(session, context_BTCHW, horizon=HORIZON):
     given = {"context": context_BTCHW.numpy(), "horizon": np.array(horizon)}
     return session.run(["frames"], given)[0]
 
 
-def assert_other_sizes_are_refused(path, channels, **horizon):
+def assert_other_sizes_are_refused(session, channels, **horizon):
     """By ONNX Runtime alone, where the graph does not hold for them; the smallest is computed."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     least, most = json.loads(session.get_modelmeta().custom_metadata_map["sides"])
     assert (least, most[0]) == ([9, 9], 24)
 
@@ -134,16 +137,16 @@ def test_onnx_gives_pytorchs_frames_at_any_size_and_horizon(tmp_path, capfd, nam
     assert capfd.readouterr() == ("", "")
     assert report.paths == (path,)
     assert report.difference < 1e-4
-    sizes = SIZES
+    sizes, session = SIZES, in_onnxruntime(path)
     if name == "flow-convlstm":
-        assert_other_sizes_are_refused(path, channels, horizon=np.array(HORIZON))
+        assert_other_sizes_are_refused(session, channels, horizon=np.array(HORIZON))
         sizes = [*SIZES, (1, 24, 11)]  # as many rows as the graph holds for
     assert list(tmp_path.iterdir()) == [path]
     for batch, height, width in sizes:
         for horizon in (HORIZON, HORIZON + 3):
             context_BTCHW = waves(batch, channels=channels, height=height, width=width)
             expected = in_pytorch(checkpoint, context_BTCHW, horizon)
-            found = run_onnx(path, context_BTCHW, horizon)
+            found = run_onnx(session, context_BTCHW, horizon)
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
@@ -162,7 +165,7 @@ def test_a_stepped_network_gives_its_states_back(tmp_path, name, patch, channels
     report = export_model(checkpoint, tmp_path / "m.onnx", ExportRequest(step=True))
     assert report.paths == (tmp_path / "m.encode.onnx", tmp_path / "m.step.onnx")
     assert sorted(tmp_path.iterdir()) == sorted(report.paths)
-    encode, step = (onnxruntime.InferenceSession(str(path)) for path in report.paths)
+    encode, step = map(in_onnxruntime, report.paths)
     names = [value.name for value in step.get_inputs()]
     assert [value.name for value in encode.get_outputs()] == names
     assert [value.name for value in step.get_outputs()] == [
@@ -170,7 +173,7 @@ def test_a_stepped_network_gives_its_states_back(tmp_path, name, patch, channels
         *(f"next_{name}" for name in names),
     ]
     if name == "flow-convlstm":
-        assert_other_sizes_are_refused(report.paths[0], channels)
+        assert_other_sizes_are_refused(encode, channels)
     for batch, height, width in SIZES[: 1 if (name, patch, channels) in TIED else 2]:
         context_BTCHW = waves(batch, channels=channels, height=height, width=width)
         states = encode.run(None, {"context": context_BTCHW.numpy()})
@@ -462,7 +465,9 @@ def test_without_onnxruntime_the_report_says_that_nothing_was_checked(tmp_path, 
     assert report.notes[1].startswith("not checked against PyTorch: onnxruntime is not installed")
     assert 'pip install "framecast[export]"' in report.notes[1]
     expected = in_pytorch(checkpoint, waves(2))
-    np.testing.assert_allclose(run_onnx(path, waves(2)), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(
+        run_onnx(in_onnxruntime(path), waves(2)), expected, rtol=0, atol=1e-4
+    )
 
 
 def test_blobs_are_smooth_moving_and_different_from_each_other():
