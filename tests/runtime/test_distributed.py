@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -18,11 +19,13 @@ from framecast.errors import ResourceError, UsageError
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group, _own_device
+from framecast.training.trainer import Trainer
 from tests.support.children import run_child
 from tests.support.tiny_runs import TINY
 
 BATCH = 5
-LIMIT = 120
+LIMIT, COMPUTED = 120, 30
+"""Seconds that torchrun may take, and that a forked process may compute."""
 # As users start it: Python taking PyTorch's groups apart on its way out aborts now and then
 COMMAND = "from framecast.cli.main import program; program()"
 FLAGS = [flag for flag in TINY if not flag.startswith(("--batch-size", "--epochs", "--quiet"))]
@@ -30,31 +33,25 @@ FLAGS = [flag for flag in TINY if not flag.startswith(("--batch-size", "--epochs
 PLAIN = [*FLAGS, "--set=model.name=convlstm"]
 
 
-@pytest.fixture
-def torchrun():
-    """Start two processes with torchrun that run the command line or other `code`.
+@contextmanager
+def torchrun(*arguments):
+    """Two processes started with torchrun that run the command line.
 
     Whatever still runs after LIMIT seconds, or after the test, is ended by torchrun.
     """
-    started = []
-
-    def start(*arguments, code=COMMAND):
-        starter = [sys.executable, "-m", "torch.distributed.run"]
-        starter += ["--standalone", "--nproc-per-node=2"]
-        process = subprocess.Popen(
-            [*starter, "--no-python", sys.executable, "-c", code, *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        end = threading.Timer(LIMIT, process.terminate)
-        end.start()
-        started.append((process, end))
-        return process
-
-    yield start
-    for process, end in started:
+    starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    process = subprocess.Popen(
+        [*starter, "--no-python", sys.executable, "-c", COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    end = threading.Timer(LIMIT, process.terminate)
+    end.start()
+    try:
+        yield process
+    finally:
         end.cancel()
         process.terminate()
         process.communicate()
@@ -83,7 +80,9 @@ def forked(folder, *arguments):
     for place in places:
         place.mkdir(parents=True)
     with ThreadPoolExecutor(2) as pool:
-        return [*pool.map(lambda rank: run_child(lambda: call(rank), places[rank], LIMIT), (0, 1))]
+        return [
+            *pool.map(lambda rank: run_child(lambda: call(rank), places[rank], COMPUTED), (0, 1))
+        ]
 
 
 def rows(run):
@@ -125,17 +124,17 @@ def test_two_processes_equal_one_on_the_same_batches_also_when_resumed(run, clip
                 assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4), name
 
 
-def test_two_processes_score_as_one_and_one_of_them_speaks(run, clips, tmp_path, torchrun):
+def test_two_processes_score_as_one_and_one_of_them_speaks(run, clips, tmp_path):
     """An odd number of windows, in parts that share frames: every figure, the summary, a file."""
     assert run("train", clips / "color.mp4", *PLAIN, "--epochs", 1, "--runs", tmp_path)[0] == 0
     command = ["evaluate", tmp_path / "train-1", clips / "color.mp4", "--include-training"]
     command += ["--windows", 5, "--threshold", 0.4]
     code, expected, _ = run(*command, "--json")
     assert code == 0
-    process = torchrun(*command, "--json", "--csv", tmp_path / "two.csv")
-    found, err = process.communicate()
-    assert process.returncode == 0, err
-    *document, path = found.splitlines()
+    ends = forked(tmp_path / "two", *command, "--json", "--csv", tmp_path / "two.csv")
+    assert [end.code for end in ends] == [0, 0], ends
+    assert ends[1].out == ends[1].err == ""
+    *document, path = ends[0].out.splitlines()
     assert path == str(tmp_path / "two.csv")
     one, two = json.loads(expected), json.loads("\n".join(document))
     assert len(one["windows"]) == 5
@@ -156,41 +155,55 @@ def assert_alike(one, two):
         assert two == (pytest.approx(one, rel=1e-9) if isinstance(one, float) else one)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_stopping_torchrun_saves_once_and_stops_both(clips, tmp_path, torchrun, number):
-    process = torchrun("train", clips / "grey.npy", *PLAIN, "--batch-size", 2, "--runs", tmp_path)
-    seen = []
-    while not (line := process.stderr.readline()).startswith("    1 "):
-        assert line, seen
-        seen.append(line)
-    process.send_signal(number)
-    _, err = process.communicate()
+def test_ctrl_c_at_torchrun_saves_once_and_stops_both(clips, tmp_path):
+    flags = [*PLAIN, "--batch-size", 2, "--runs", tmp_path]
+    with torchrun("train", clips / "grey.npy", *flags) as process:
+        seen = []
+        while not (line := process.stderr.readline()).startswith("    1 "):
+            assert line, seen
+            seen.append(line)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
     assert process.returncode == 1
     assert err.count("error: stopped after step ") == 1
     stopped = load_checkpoint(tmp_path / "train-1/last.pt").progress["counters"]["step"]
     assert f"error: stopped after step {stopped}, " in err
 
 
-def test_an_error_in_one_process_ends_the_other_too(clips, tmp_path, torchrun):
-    code = (
-        "import os\n"
-        "from framecast.cli.main import program\n"
-        "from framecast.errors import ResourceError\n"
-        "from framecast.training.trainer import Trainer\n"
-        "step = Trainer._step\n"
-        "def failing(self, batch):\n"
-        "    if self.group.rank == 1 and self.counters.step == 1:\n"
-        "        raise ResourceError('out of memory')\n"
-        "    return step(self, batch)\n"
-        "Trainer._step = failing\n"
-        "program()"
-    )
-    flags = ["--batch-size", 2, "--runs", tmp_path]
-    process = torchrun("train", clips / "grey.npy", *PLAIN, *flags, code=code)
-    _, err = process.communicate()
-    assert process.returncode == 1
-    assert "error: out of memory\n" in err
-    assert err.count("error: ") <= 2
+def forked_training(clips, folder, monkeypatch, before_step):
+    """What came of two processes that train and call a function of the trainer ahead of steps."""
+    step = Trainer._step
+
+    def watched(self, batch):
+        before_step(self)
+        step(self, batch)
+
+    monkeypatch.setattr(Trainer, "_step", watched)
+    flags = [*PLAIN, "--batch-size", 2, "--runs", folder]
+    return forked(folder, "train", clips / "grey.npy", *flags)
+
+
+def test_a_signal_to_one_process_saves_once_and_stops_both(clips, tmp_path, monkeypatch):
+    def terminate(trainer):
+        if trainer.group.rank == 1 and trainer.counters.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    ends = forked_training(clips, tmp_path, monkeypatch, terminate)
+    assert [end.code for end in ends] == [130, 130], ends
+    assert ends[0].err.count("error: stopped after step 3, ") == 1
+    assert ends[1].err == ""
+    assert load_checkpoint(tmp_path / "train-1/last.pt").progress["counters"]["step"] == 3
+
+
+def test_an_error_in_one_process_ends_the_other_too(clips, tmp_path, monkeypatch):
+    def fail(trainer):
+        if trainer.group.rank == 1 and trainer.counters.step == 1:
+            raise ResourceError("out of memory")
+
+    ends = forked_training(clips, tmp_path, monkeypatch, fail)
+    assert [end.code for end in ends] == [9, 9], ends
+    assert ends[0].err.splitlines()[-1].startswith("error: another process of this command stopped")
+    assert ends[1].err == "error: out of memory\n"
     assert load_checkpoint(tmp_path / "train-1/last.pt").progress["counters"]["step"] == 0
 
 
