@@ -31,15 +31,19 @@ from typing import Any
 # One thread: children are forked, and threads of a pool do not live on in them.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import matplotlib.figure
 import numpy as np
 import torch
-import torch._dynamo  # loaded by the first optimizer of a process, here once for all children
+import torch._dynamo
 
 from framecast.cli.main import main as framecast
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.runtime.output_files import YOUNG
-from framecast.training import pipeline  # noqa: F401  (loaded once for all children)
+from framecast.training import pipeline
 from tests.support.children import Outcome, run_child
+
+LOADED = (pipeline, matplotlib.figure, torch._dynamo)
+"""What a training loads on its way, here once for all children; an optimizer loads the last."""
 
 FLAGS = (
     *("--epochs=3", "--context-length=2", "--horizon=2", "--batch-size=2", "--device=cpu"),
