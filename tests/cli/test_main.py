@@ -6,8 +6,7 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from framecast.cli import main
 from framecast.config.loading import load_config
 from framecast.prediction import loaded_forecaster
 from framecast.video.readers.open import open_source
+from tests.support.children import forked_program
 from tests.support.tiny_runs import CONTEXT, FRAMES, HEIGHT, HORIZON, TINY, WIDTH
 
 ROOT = Path(__file__).parents[2]
@@ -285,20 +285,18 @@ def epochs(folder):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_a_stopped_training_is_saved_and_says_how_to_go_on(run, clips, tmp_path, number):
+def test_a_stopped_training_is_saved_and_says_how_to_go_on(
+    run, clips, tmp_path, monkeypatch, number
+):
     runs, scratch = tmp_path / "my runs", tmp_path / "scratch"
     scratch.mkdir()
     flags = [flag for flag in TINY if not flag.startswith(("--epochs", "--quiet"))]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "framecast", "train", clips / "grey.npy", "--runs", runs, *flags],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TMPDIR": str(scratch)},
-    )
-    while not (line := process.stderr.readline()).startswith("    1 "):
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    process = forked_program("train", clips / "grey.npy", "--runs", runs, *flags)
+    while not (line := process.stderr.readline()).startswith(b"    1 "):
         assert line, "training ended by itself"
     process.send_signal(number)
-    rest = process.communicate()[1].splitlines()
+    rest = process.communicate()[1].decode().splitlines()
     assert process.returncode == 130
     assert [*scratch.glob("*framecast*")] == []  # PyTorch makes a folder of its own here
     command = shlex.split(rest[-1].partition("; continue with: ")[2])
