@@ -20,13 +20,13 @@ def target_size(height: int, width: int, setting: str) -> tuple[int, int]:
         return height, width
     if setting == "auto":
         setting = str(AUTO_LONGEST_SIDE)
-    if re.fullmatch("[1-9][0-9]{1,4}", setting):
+    if re.fullmatch("[2-9]|[1-9][0-9]{1,4}", setting):
         longest, most = max(height, width), int(setting)
         if longest <= most:
             return height, width
-        scale = most / longest
+        scale = (most - most % 2) / longest  # the longest side is even and no longer than `most`
         return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
-    return parse_size(setting, "data.resize: expected auto, none, SIDE or HEIGHTxWIDTH")
+    return parse_size(setting, "data.resize: expected auto, none, SIDE (2 or more) or HEIGHTxWIDTH")
 
 
 def parse_size(text: str, rule: str) -> tuple[int, int]:
