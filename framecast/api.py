@@ -363,8 +363,8 @@ def _setting(name: str, value: Any) -> tuple[str, Any, str]:
     for section in (DataConfig, ModelConfig, TrainConfig):
         for spec in specs(section):
             if name in (spec.name, spec.dotted):
-                listed = list(value) if isinstance(value, tuple) else value
-                return spec.dotted, listed, given
+                plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+                return spec.dotted, list(plain) if isinstance(plain, tuple) else plain, given
     return name, value, given
 
 

@@ -154,8 +154,8 @@ class FieldSpec:
             return value
         if kind in (bool, type(None)) and kind in self.kinds:
             return value
-        if kind is str and str in self.kinds and re.fullmatch(self.rule.pattern, value):
-            return value
+        if kind in (str, int) and str in self.kinds and re.fullmatch(self.rule.pattern, str(value)):
+            return str(value)  # a number from Python, such as the SIDE of data.resize
         if kind in (list, tuple) and tuple in self.kinds and value:
             if all(type(item) is int and self._in_range(item) for item in value):
                 return tuple(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,8 @@ class LoadedForecaster(FrameForecaster):
         self.network = placed(checkpoint.forecaster(), self.device)
         self.trained_on, self.fallback = checkpoint.trained_on, checkpoint.fallback
         self.tile, self.match = tile, match
-        if not 0 <= match <= 1:
-            raise UsageError(f"--match {match:g}: out of range", remedy="use 0 to 1")
+        if not isinstance(match, Real) or not 0 <= match <= 1:
+            raise UsageError(f"--match {match}: out of range", remedy="use 0 to 1")
         if tile is not None:
             self._check_tile(tile)
 

@@ -125,6 +125,11 @@ def test_a_clip_is_written_and_read_again_as_it_was(tmp_path):
             ValueError,
             "one size",
         ),
+        (
+            lambda run, clip: framecast.load_forecaster(run, match="a"),
+            ValueError,
+            "--match a: out of range",
+        ),
         (lambda run, clip: framecast.train(None), ValueError, "expected paths; received NoneType"),
         (lambda run, clip: framecast.train("x", minutes="a"), ConfigError, "^minutes='a': train.m"),
     ],
@@ -133,6 +138,15 @@ def test_wrong_input_is_a_value_error_with_what_to_do(grey_run, clips, call, err
     with pytest.raises(error, match=text) as caught:
         call(grey_run, np.load(clips / "grey.npy").astype(np.float64) / 255)
     assert "has no attribute" not in str(caught.value)
+
+
+def test_settings_are_taken_as_numpy_and_python_have_them(clips, tmp_path):
+    settings = {"epochs": np.int64(1), "filters": np.array([2, 3]), "kernel_size": (3, 1)}
+    settings |= {"steps_per_epoch": 1, "horizon": 1, "model": "convlstm", "resize": 20}
+    trained = framecast.train(clips / "grey.npy", runs=tmp_path, **settings)
+    config = framecast.load_forecaster(trained.folder).config
+    assert (config.model.filters, config.model.kernel_size) == ((2, 3), (3, 1))
+    assert (config.train.epochs, config.data.resize) == (1, "20")
 
 
 def test_the_pretrained_model_predicts_grey_and_colour_arrays_at_once():
