@@ -62,7 +62,7 @@ def inspect_target(
     if given or channels:
         raise UsageError(
             f"--size and --channels stand in for frames, and {target} is given",
-            remedy="use --resize and --color through --set data.resize=... and data.color=...",
+            remedy="use --set data.resize=... and --set data.color=...",
         )
     from framecast.video.readers.open import (  # noqa: PLC0415  (readers are slow to load)
         open_sources,

@@ -251,3 +251,11 @@ def test_wrong_calls_are_refused(clip, tmp_path):
         inspect_target(tmp_path / "none")
     with pytest.raises(SourceError, match="one is grey and two is in colour"):
         inspect_clips([info(path=Path("one")), info(path=Path("two"), channels=3)], Config())
+
+
+def test_what_an_error_suggests_for_grey_and_colour_clips_helps(run, clips, tmp_path):
+    for name in ("grey.npy", "color.mp4"):
+        (tmp_path / name).symlink_to(clips / name)
+    code, _, err = run("inspect-shapes", tmp_path)
+    assert (code, "--set data.color=gray or" in err) == (3, True), err
+    assert run("inspect-shapes", tmp_path, "--set", "data.color=gray")[0] == 0
