@@ -160,7 +160,8 @@ class ModelConfig(Section):
     # Powers of two: the stem halves the resolution with each convolution
     patch: Literal[1, 2, 4, 8, 16] = setting(
         8,
-        "Side in pixels of one cell of the network's grid; always 4 in shi2015, unused by fc-lstm.",
+        "Side in pixels of one cell of the network's grid; always 8 in flow-convlstm and 4 in "
+        "shi2015, unused by fc-lstm.",
     )
     units: tuple[int, ...] = setting(
         (256,), "Units of cnn-lstm and fc-lstm, one LSTM layer for each number.", at_least=1
