@@ -8,7 +8,7 @@ with. Recurrent states carried on for longer would drift away from it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import repeat
 from pathlib import Path
@@ -32,23 +32,31 @@ if TYPE_CHECKING:  # an exported model is predicted with without torch
 
 
 def nowcast(
-    forecaster: FrameForecaster, frames_THWC: Iterable[np.ndarray], horizon: int = 1
+    forecaster: FrameForecaster,
+    frames_THWC: Iterable[np.ndarray],
+    horizon: int = 1,
+    breaks: Container[int] = (),
 ) -> Iterator[np.ndarray]:
     """After each frame (H, W, C), yield the forecast (H, W, C) `horizon` steps ahead.
 
     A step is the model's `data.frame_step` frames. The first step's frames have no forecast, since
     a forecast needs two frames that far apart. Until a whole context has come, it is shorter, as it
-    is after a cut to another scene. Holds little more than one context, however many frames come.
+    is after a cut to another scene and from each frame on that `breaks` names, before which some
+    are missing. Holds little more than one context, however many frames come.
     """
     data = forecaster.config.data
     span = (data.context_length - 1) * data.frame_step + 1
     # Cuts are detected from the frames around them, so some from before the context are kept.
     newest: deque[np.ndarray] = deque(maxlen=span + NEIGHBOURS)
-    for frame_HWC in frames_THWC:
+    needed = min(1, data.context_length - 1)  # a model of one context frame needs no step
+    for number, frame_HWC in enumerate(frames_THWC):
+        if number in breaks:
+            newest.clear()
+            needed = 0  # a clip's forecasts stay one a frame
         newest.append(frame_HWC)
         last = len(newest) - 1
         steps = min(data.context_length - 1, last // data.frame_step)
-        if steps < min(1, data.context_length - 1):  # a model of one context frame needs no step
+        if steps < needed:
             continue
         first = last - steps * data.frame_step
         scene = newest_scene(newest, first) if data.scene_cuts else first
@@ -83,7 +91,7 @@ def nowcast_file(
             for target in targets
         ]
         try:
-            frames = nowcast(forecaster, stop.before(feed.frames), horizon)
+            frames = nowcast(forecaster, stop.before(feed.frames), horizon, feed.breaks)
             if request.paints:
                 data = forecaster.config.data
                 text = lead_label(horizon, request.model_step(data))
@@ -117,7 +125,8 @@ def open_feed(forecaster: FrameForecaster, source: Path, request: PredictionRequ
     """
     if is_live(str(source)):
         size = request.size and parse_size(request.size, "--size: expected HEIGHTxWIDTH")
-        return open_live(str(source), forecaster.channels, size or None)
+        channels = {None: forecaster.channels, "gray": 1, "rgb": 3}[request.color]
+        return open_live(str(source), channels, size or None)
     clip = open_clip(forecaster, source, request)
     info, start = clip.info, request.start or 0
     if start >= info.frames:
@@ -127,7 +136,9 @@ def open_feed(forecaster: FrameForecaster, source: Path, request: PredictionRequ
         )
     notes = (*info.notes, *model_notes(forecaster, info, request.horizon or 1))
     look = shown_as(clip, request)
-    return Feed(info.path.name, clip.read(start), info.fps, info.frames - start, notes, look)
+    breaks = frozenset(number - start for number in info.breaks if number > start)
+    left = info.frames - start
+    return Feed(info.path.name, clip.read(start), info.fps, left, notes, look, breaks)
 
 
 class Stop:

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 import weakref
+from io import BytesIO, TextIOWrapper
 
 import cv2
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 from framecast.prediction import loaded_forecaster
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.prediction.predict_clip import forecast_source
-from framecast.prediction.predict_stream import Stop, nowcast
+from framecast.prediction.predict_stream import Stop, nowcast, open_feed
 from framecast.prediction.request import PredictionRequest as Request
 from framecast.video.readers.live import _images
 from framecast.video.readers.open import open_source
 from framecast.video.scene_detection import NEIGHBOURS
+from framecast.video.writers.png import write_picture
 from tests.support.children import forked_program, without_progress
 from tests.support.media import encoded
 from tests.support.models import random_checkpoint
@@ -98,11 +100,19 @@ def test_no_more_frames_are_held_than_a_context_those_beside_it_and_the_newest(h
 class Telling:
     """Stands in for a forecaster: answers with the numbers that its context shows."""
 
+    channels, color, fallback_note = C, "rgb", None
+
     def __init__(self, *settings):
         self.config = random_checkpoint(C, *settings).config
 
     def stream(self, context_THWC, horizon):
         yield context_THWC[:, 0, 0, 0] % 100
+
+    def check_channels(self, info):
+        assert info.channels == C
+
+    def tile_side(self, *size):
+        return None
 
 
 @pytest.mark.parametrize("step", [1, 2])
@@ -123,6 +133,33 @@ def test_behind_a_cut_the_context_begins_anew_as_it_does_for_predict(tmp_path, c
     assert len(found) == 20 - step
     uncut = Telling(f"data.frame_step={step}", "data.scene_cuts=false")
     assert all(len(c) == TC for c in [*nowcast(uncut, clip.read())][TC * step :])
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_no_context_reaches_back_over_missing_frames(tmp_path, step):
+    numbers = [n for n in range(21) if n not in (0, 9, 18)]
+    for n in numbers:
+        write_picture(tmp_path / f"{n:02}.png", np.full((H, W, C), n, np.uint8))
+    clip = open_source(tmp_path, color="rgb")
+    forecaster = Telling(f"data.frame_step={step}", "data.scene_cuts=false")
+    for start in (0, 3):
+        feed = open_feed(forecaster, tmp_path, Request(stream=True, start=start, color="rgb"))
+        found = [c.tolist() for c in nowcast(forecaster, feed.frames, 1, feed.breaks)]
+        assert [context[-1] for context in found] == numbers[start + step :]
+        for newest, context in enumerate(found, start=start + step):
+            first = newest - (TC - 1) * step
+            if first >= start:
+                (seen,) = forecast_source(forecaster, clip, Request(start=first, horizon=1)).frames
+                assert context == seen.tolist()
+    assert found[-1] == [20] if step == 2 else [19, 20]
+
+
+@pytest.mark.parametrize(("color", "channels"), [(None, 3), ("gray", 1), ("rgb", 3)])
+def test_live_frames_are_read_in_the_colours_asked_for(monkeypatch, color, channels):
+    frames = pixels(4, H, W, channels)
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(frames.tobytes())))
+    request = Request(stream=True, size=f"{H}x{W}", color=color)
+    np.testing.assert_array_equal(list(open_feed(Telling(), "-", request).frames), frames)
 
 
 def test_stream_and_predict_agree_on_the_command_line(run, clips, grey_run, tmp_path):

@@ -52,7 +52,8 @@ class Feed:
     """`frames` (H, W, C), uint8 or uint16, all of the first one's size and type, one at a time.
 
     `fps` in frames per second and `total` in frames, each None where nobody knows; `look` is what
-    `open_writer` is told so that results keep values and pixel aspect of a file.
+    `open_writer` is told so that results keep values and pixel aspect of a file, `breaks` the
+    numbers of frames before which others are missing.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Feed:
     total: int | None = None
     notes: tuple[str, ...] = ()
     look: Mapping[str, Any] = field(default_factory=dict)
+    breaks: frozenset[int] = frozenset()
 
 
 def is_live(source: str) -> bool:
@@ -191,7 +193,7 @@ def _raw_frames(file: BinaryIO, shape: tuple[int, int, int]) -> Iterator[np.ndar
             raise CorruptSourceError(
                 f"standard input: ends after {len(data)} of the {length} bytes of frame {number}",
                 remedy=f"send raw frames of {shape[0]}x{shape[1]} (height x width), "
-                f"{counted(shape[2], 'byte')} a pixel, or give another --size",
+                f"{counted(shape[2], 'byte')} a pixel, or give another --size or --color",
             )
         yield np.frombuffer(data, np.uint8).reshape(shape)
 
