@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from framecast.data.windows import Window
 from framecast.evaluation.skill import Skill, block_length, compare, ranges
@@ -113,6 +112,8 @@ def test_windows_that_nearly_all_predict_the_same_frames_have_no_interval():
 
 
 def test_the_interval_of_independent_windows_is_scipys_bootstrap():
+    from scipy import stats  # noqa: PLC0415  (slow to load, for this test alone)
+
     flow = errors(60, 10.0, wobble=0.2)
     model = errors(60, 8.0, wobble=0.3, seed=1)
     found = compare(model, {"optical flow": flow}, apart(60), COVERED).overall

@@ -34,9 +34,9 @@ MAY_IMPORT = {
 """For each wing, the other wings that it may import."""
 
 
-def imports(path):
+def imports(tree):
     """Modules of the package that a file imports, wherever in it, `if TYPE_CHECKING` included."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("framecast"):
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
@@ -45,19 +45,28 @@ def imports(path):
             yield from (alias.name for alias in node.names if alias.name.startswith("framecast"))
 
 
-GRAPH = {name: set(imports(path)) for name, path in MODULES.items()}
+@pytest.fixture(scope="module")
+def trees():
+    """The syntax trees of all modules; not made where tests are only collected."""
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+@pytest.fixture(scope="module")
+def graph(trees):
+    """Which modules of the package each one imports."""
+    return {name: set(imports(tree)) for name, tree in trees.items()}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
-def test_arrows_point_downwards(name):
+def test_arrows_point_downwards(graph, name):
     wing = name.split(".")[1]
-    wings = {target.split(".")[1] for target in GRAPH[name] if "." in target}
+    wings = {target.split(".")[1] for target in graph[name] if "." in target}
     assert wings - {wing} <= set(MAY_IMPORT[wing].split())
-    assert "framecast" not in GRAPH[name], "the public names are for users, not for the house"
+    assert "framecast" not in graph[name], "the public names are for users, not for the house"
 
 
-def test_there_is_no_circle():
-    left = {name: targets & set(MODULES) for name, targets in GRAPH.items()}
+def test_there_is_no_circle(graph):
+    left = {name: targets & set(MODULES) for name, targets in graph.items()}
     while free := {name for name, targets in left.items() if not targets & set(left)}:
         left = {name: targets for name, targets in left.items() if name not in free}
     assert not left
@@ -90,10 +99,10 @@ def test_files_named_for_a_change_are_there():
     assert [name for name in named if not (PACKAGE / name).is_file()] == []
 
 
-def test_functions_fit_on_a_screen():
+def test_functions_fit_on_a_screen(trees):
     """Bodies of at most 60 lines: signatures of commands and of Keras' layers are longer."""
-    for path in MODULES.values():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 length = node.end_lineno - node.body[0].lineno + 1
-                assert length <= 60, f"{path}:{node.lineno} {node.name}"
+                assert length <= 60, f"{MODULES[name]}:{node.lineno} {node.name}"
