@@ -215,7 +215,8 @@ def _clip_name(source: str | Path) -> str:
     """A folder's name, a file's name without its suffix, or what a live source is called."""
     if is_live(str(source)):
         return live_name(str(source))
-    path = Path(source).resolve()  # "." has no name
+    # Not resolved: "." has no name, but a link has its own
+    path = Path(os.path.abspath(source))  # noqa: PTH100
     name = path.name if os.path.isdir(path) else path.stem  # noqa: PTH112  (never raises)
     return re.sub(r"[*?\[\]]+", "", name).strip("-_. ") or path.parent.name  # of a quoted glob
 

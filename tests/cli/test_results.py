@@ -42,6 +42,13 @@ def test_a_clip_is_opened_once(run, clips, color_run, here, monkeypatch):
     assert opened == [clips / "color.mp4"]
 
 
+def test_predictions_are_named_as_the_links_that_were_given(run, clips, grey_run, here):
+    for name in ("north", "south"):
+        (here / name).symlink_to(clips / "grey")
+    code, out, _ = run("predict", grey_run, "north", "./south/.", "-o", "out")
+    assert (code, out.split()) == (0, ["out/north-prediction.gif", "out/south-prediction.gif"])
+
+
 def test_a_name_that_exists_gets_a_number_unless_it_was_given(run, clips, grey_run, here):
     names = [run("predict", grey_run, clips / "grey.npy")[1].strip() for _ in range(3)]
     assert names == ["grey-prediction.gif", "grey-prediction-2.gif", "grey-prediction-3.gif"]
