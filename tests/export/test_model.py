@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from framecast.errors import (
     OutputError,
     UsageError,
 )
-from framecast.export import formats
+from framecast.export import formats, onnx_graphs
 from framecast.export.model import (
     CHECKED_BATCHES,
     _contexts,
@@ -105,6 +106,25 @@ def assert_metadata(found, name, patch, channels):
     assert expected.items() <= dict(found).items()
 
 
+@pytest.fixture(scope="module")
+def traced():
+    """The graphs of networks that were traced so far."""
+    return {}
+
+
+@pytest.fixture
+def trace_once(monkeypatch, traced, name):
+    """Trace a network for one kind of file only, since that takes longer than all else."""
+    trace = onnx_graphs.step_models
+
+    def step_models(graphs, free_size):
+        if name not in traced:
+            traced[name] = trace(graphs, free_size)
+        return deepcopy(traced[name])  # what is written is made of them in place
+
+    monkeypatch.setattr(onnx_graphs, "step_models", step_models)
+
+
 def in_onnxruntime(path):
     """A session, of which the making takes longer than what is run in it here."""
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -130,6 +150,7 @@ def assert_other_sizes_are_refused(session, channels, **horizon):
             run(*size)
 
 
+@pytest.mark.usefixtures("trace_once")
 @pytest.mark.parametrize(("name", "patch", "channels"), NETWORKS)
 def test_onnx_gives_pytorchs_frames_at_any_size_and_horizon(tmp_path, capfd, name, patch, channels):
     checkpoint, path = make_checkpoint(name, patch, channels), tmp_path / "model.onnx"
@@ -159,6 +180,7 @@ def test_onnx_gives_pytorchs_frames_at_any_size_and_horizon(tmp_path, capfd, nam
     assert PACKAGE not in path.read_bytes(), "carries paths of the machine it was made on"
 
 
+@pytest.mark.usefixtures("trace_once")
 @pytest.mark.parametrize(("name", "patch", "channels"), [*NETWORKS, *TIED])
 def test_a_stepped_network_gives_its_states_back(tmp_path, name, patch, channels):
     checkpoint = make_checkpoint(name, patch, channels)
