@@ -140,7 +140,7 @@ def _kept_start(result: TrainingResult) -> str:
     trained = [result.stage_mse.get(stage, start) for stage in (FINE_TUNED, TRAINED)]
     if min(trained) < start:
         return (
-            "the fine-tuned model is less than 2 % better than its start on held-out frames, "
+            "the fine-tuned model is less than 1 % better than its start on held-out frames, "
             "which may be chance, so the start is kept"
         )
     return "the fine-tuned model did not beat its start on held-out frames, so the start is kept"

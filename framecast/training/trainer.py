@@ -46,7 +46,7 @@ from framecast.training.run_folder import RunWriter
 from framecast.training.schedule import Schedule
 from framecast.training.validation import Validation
 
-LEAD_OVER_START = 0.02
+LEAD_OVER_START = 0.01
 """Share by which an epoch's held-out error has to be below the start's before it counts as better:
 of many epochs some are a little better by chance, on windows that follow those trained on."""
 

@@ -82,7 +82,7 @@ def training_curves(rows: Sequence[Mapping[str, str]]) -> Figure:
         level = 1000 * float(rows[-1][column])
         above.axhline(level, color=color, linestyle=stroke, linewidth=1.6, label=name)
     above.plot(epochs, held_out, color=MODEL_COLOR, linewidth=2.2, marker="o", ms=3, label="model")
-    # A start is replaced only by an epoch that is 2 % better, so the lowest need not be the one.
+    # A start is replaced only by an epoch that is 1 % better, so the lowest need not be the one.
     better = [place for place, row in enumerate(rows) if row.get("improved") == "True"]
     kept = better[-1] if better else min(range(len(rows)), key=held_out.__getitem__)
     above.plot(

@@ -37,7 +37,7 @@ def test_epoch_lines_fit_80_columns(capfd):
 @pytest.mark.parametrize(
     ("trained", "steps", "words"),
     [
-        (0.0215, 1, "is less than 2 % better than its start"),
+        (0.0215, 1, "is less than 1 % better than its start"),
         (0.022, 1, "did not beat its start"),
         (0.022, 0, "the budget held no step of fine-tuning"),
     ],
