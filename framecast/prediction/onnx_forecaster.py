@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,11 @@ class OnnxForecaster(FrameForecaster):
         self.network = OnnxNetwork(path)
         texts = self.network.metadata
         try:
-            self.config = from_dict(json.loads(texts["config"]))
+            trained = from_dict(json.loads(texts["config"]))
             self.channels, self.length = int(texts["channels"]), int(texts["context_length"])
+            # Both can be set for the export, as they were not in training.
+            own = {"context_length": self.length, "horizon": int(texts["horizon"])}
+            self.config = replace(trained, data=replace(trained.data, **own))
             # [rows, columns] between which the traced graph holds; export looked for them.
             self.smallest, self.largest = json.loads(texts["sides"])
         except (KeyError, ValueError, ConfigError) as error:

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+import framecast
 from framecast.errors import UsageError
 from framecast.export.model import export_model
 from framecast.export.request import ExportRequest
@@ -60,6 +61,17 @@ def test_the_command_predicts_and_streams_without_torch(exported, tmp_path):
         )
         assert (done.returncode, done.stdout) == (0, f"{name}\n"), done.stderr
         assert open_source(tmp_path / name).info.frames == frames
+
+
+def test_a_clip_is_predicted_with_the_context_and_horizon_of_the_export(checkpoint, tmp_path):
+    path, noise = tmp_path / "model.onnx", np.random.default_rng(2)
+    clip_THWC = noise.integers(0, 65536, (9, 20, 26, 1), dtype=np.uint16)
+    export_model(checkpoint, path, ExportRequest(context_length=7, horizon=3))
+    np.save(tmp_path / "clip.npy", clip_THWC)
+    found_THWC = framecast.predict(tmp_path / "clip.npy", path).frames
+    forecaster = OnnxForecaster(path)
+    np.testing.assert_array_equal(found_THWC, forecaster.predict(clip_THWC[-7:], 3))
+    assert not np.array_equal(found_THWC, forecaster.predict(clip_THWC[-5:], 3))
 
 
 def test_a_short_context_is_filled_with_its_oldest_frame(exported):
