@@ -29,6 +29,13 @@ def first(data_format):
     return [{**layer, "data_format": data_format} for layer in SETTINGS], inputs
 
 
+def test_numpy_arrays_are_taken_as_by_the_layers():
+    settings, inputs = first("channels_last")
+    stack = stack_of(settings)
+    found = stack(inputs.double().numpy())
+    torch.testing.assert_close(found, stack(inputs), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("sequences", [False, True])
 def test_a_stack_is_its_layers_one_after_another(data_format, sequences):

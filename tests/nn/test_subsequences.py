@@ -21,6 +21,11 @@ def test_pieces_without_overlap_are_a_reshape_and_flatten_is_the_inverse():
     assert torch.equal(pieces.flatten(1, 2), series())
 
 
+def test_numpy_arrays_are_taken_as_by_the_layers():
+    pieces = subsequences(series().double().numpy()[:, ::-1], 4)
+    assert torch.equal(pieces, series().flip(1).reshape(B, 6, 4, C))
+
+
 @pytest.mark.parametrize(("length", "stride"), [(6, 3), (5, 1), (8, 4), (4, 5), (24, 7), (7, 17)])
 def test_piece_t_starts_at_t_strides(length, stride):
     pieces = subsequences(series(), length, stride)

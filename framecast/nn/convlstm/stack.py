@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from framecast.nn.convlstm.argument_checks import check_inputs
 from framecast.nn.convlstm.dropout import NO_DROPOUT, DropoutMasks
+from framecast.nn.convlstm.keras_methods import as_tensor
 from framecast.nn.convlstm.layer import ConvLSTM, ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from framecast.nn.recurrence.equations import State
 from framecast.runtime.text import counted
@@ -124,6 +125,7 @@ class ConvLSTMStack(nn.Module):
         ValueError for shapes that do not fit, with the number of the layer.
         """
         first = self.layers[0]
+        inputs = as_tensor(inputs, first.recurrent_kernel)
         check_inputs(type(self).__name__, inputs, first.data_format, first.rank)
         initial_states = self._one_each(initial_states, "initial_states")
         outputs, states = [], []

@@ -6,8 +6,10 @@ variables.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from framecast.nn.convlstm.keras_methods import as_tensor
 from framecast.nn.shapes import to_count
 
 
@@ -17,11 +19,13 @@ def subsequences(series_BNC: Tensor, length: int, stride: int | None = None) -> 
     The layer steps from piece to piece and convolves along the samples inside each. `series_BNC`
     may be one series (N,C), which makes a batch of 1; `length` is S; `stride` is the distance in
     samples between the starts of two pieces, None is `length`. T is (N - length) / stride + 1. The
-    result is a view. A layer with data_format="channels_first" takes `pieces.movedim(-1, 2)`.
-    ValueError for series that are too short or would leave samples over.
+    result is a view, of a NumPy array that of a copy. A layer with data_format="channels_first"
+    takes `pieces.movedim(-1, 2)`. ValueError for series that are too short or would leave samples
+    over.
     """
     length = to_count(length, "length")
     stride = to_count(length if stride is None else stride, "stride")
+    series_BNC = as_tensor(series_BNC, torch.empty(0))
     if series_BNC.ndim not in (2, 3):
         remedy = "add the axis of variables with unsqueeze(-1)" if series_BNC.ndim == 1 else ""
         raise ValueError(
