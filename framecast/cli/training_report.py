@@ -8,7 +8,7 @@ from rich.text import Text
 
 from framecast.cli.console import messages, one_line, open_table, show_notes, show_result
 from framecast.runtime.text import counted, show_bytes
-from framecast.training.events import FINE_TUNED, TRAINED
+from framecast.training.events import FINE_TUNED, START, TRAINED
 
 if TYPE_CHECKING:
     from framecast.data.plan import Plan
@@ -137,13 +137,13 @@ def _kept_start(result: TrainingResult) -> str:
     if result.steps == 0:
         return "the budget held no step of fine-tuning, so the start is kept"
     start = sum(result.validation_mse_T) / len(result.validation_mse_T)
-    trained = [result.stage_mse.get(stage, start) for stage in (FINE_TUNED, TRAINED)]
-    if min(trained) < start:
+    stage = TRAINED if START in result.stage_mse else FINE_TUNED
+    if result.stage_mse.get(stage, start) < start:
         return (
-            "the fine-tuned model is less than 1 % better than its start on held-out frames, "
+            f"the {stage} model is less than 1 % better than its start on held-out frames, "
             "which may be chance, so the start is kept"
         )
-    return "the fine-tuned model did not beat its start on held-out frames, so the start is kept"
+    return f"the {stage} model did not beat its start on held-out frames, so the start is kept"
 
 
 def _show_scores(result: TrainingResult) -> None:

@@ -1,5 +1,7 @@
 """What training says of itself: words for errors, epoch lines that fit a terminal."""
 
+from dataclasses import replace
+
 import pytest
 
 from framecast.cli import training_report
@@ -37,14 +39,14 @@ def test_epoch_lines_fit_80_columns(capfd):
 @pytest.mark.parametrize(
     ("trained", "steps", "words"),
     [
-        (0.0215, 1, "is less than 1 % better than its start"),
-        (0.022, 1, "did not beat its start"),
+        (0.0215, 1, "the {} model is less than 1 % better than its start"),
+        (0.022, 1, "the {} model did not beat its start"),
         (0.022, 0, "the budget held no step of fine-tuning"),
     ],
 )
 def test_a_start_that_is_kept_is_explained_by_the_figures(trained, steps, words):
     mse_T = (0.0200, 0.0232)
-    result = TrainingResult(
+    figures = TrainingResult(
         epoch=0,
         steps=steps,
         minutes=1.0,
@@ -55,4 +57,6 @@ def test_a_start_that_is_kept_is_explained_by_the_figures(trained, steps, words)
         persistence_mse_T=mse_T,
         flow_mse_T=mse_T,
     )
-    assert words in training_report._kept_start(result)
+    assert words.format("fine-tuned") in training_report._kept_start(figures)
+    from_scratch = replace(figures, kept="start", stage_mse={"start": 0.0216, "trained": trained})
+    assert words.format("trained") in training_report._kept_start(from_scratch)
