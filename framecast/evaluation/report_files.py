@@ -41,6 +41,7 @@ class ReportFiles:
                 check_target(path, kind, self.overwrite)
         if self.page is not None and self.page.suffix.lower() != ".html":
             raise UsageError(f"{self.page}: is no name of a page", remedy="end it in .html")
+        check_step(self.step_minutes)
         of_page = {"colormap": self.colormap, "step-minutes": self.step_minutes}
         for name, value in of_page.items():
             if value is not None and self.page is None:
@@ -50,7 +51,6 @@ class ReportFiles:
                 )
         if self.colormap not in (None, RADAR):  # radar needs the model's scale, which comes later
             FrameStyle(self.colormap)
-        check_step(self.step_minutes)
 
     @property
     def paths(self) -> tuple[Path, ...]:
