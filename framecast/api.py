@@ -294,8 +294,9 @@ def evaluate(
     """Compare a model with the baselines on frames it was not trained on.
 
     `options` are those of `EvaluationRequest`: `horizon`, `stride`, `windows`, `minutes` (counted
-    from the call), `protocol`, `thresholds`, `scale`, `include_training`. Raises what `framecast
-    evaluate` reports as an error.
+    from the call), `protocol`, `thresholds`, `scale`, `include_training`, and of how clips are read
+    `color`, `axes`, `variable`, `range` and `keep_readable`. Raises what `framecast evaluate`
+    reports as an error.
     """
     from framecast.evaluation.evaluate import evaluate_task  # noqa: PLC0415
     from framecast.evaluation.request import EvaluationRequest  # noqa: PLC0415

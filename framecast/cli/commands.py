@@ -136,9 +136,7 @@ def evaluate(
     report: Path | None = None,
     colormap: str | None = None,
     step_minutes: float | None = None,
-    color: Literal["gray", "rgb"] | None = None,
     device: str = "auto",
-    keep_readable: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Compare a model with classical forecasts on frames it was not trained on.
@@ -157,12 +155,13 @@ def evaluate(
     from framecast.evaluation.task import open_task
     from framecast.prediction.model_files import split_model
     from framecast.prediction.model_header import check_early
+    from framecast.prediction.request import asked_reading
 
     files = ReportFiles(csv, report, overwrite, colormap, step_minutes)
     chosen, sources = split_model(paths, model)
     for path in files.paths:
         check_inputs(path, [chosen, *sources])
-    check_early(chosen, sources, color=color, keep_readable=keep_readable)
+    check_early(chosen, sources, **asked_reading(request))
     with Display(quiet=not is_main_process()) as display:
         display.show(LOADING)
         from framecast.evaluation.evaluate import evaluate_task
@@ -170,9 +169,7 @@ def evaluate(
     with joined(device) as group:
         with Display(quiet=not group.main) as display:
             display.show("loading the model")
-            task = open_task(
-                chosen, sources, request, color, keep_readable, group.device, match, display.count
-            )
+            task = open_task(chosen, sources, request, group.device, match, display.count)
             files.check(task)
             if group.main:
                 show_network(task.forecaster)

@@ -15,7 +15,7 @@ from framecast.prediction.model_files import pretrained_notes, split_model
 from framecast.prediction.model_header import check_early
 from framecast.prediction.predict_clip import name_outputs, predict_file
 from framecast.prediction.predict_stream import nowcast_file
-from framecast.prediction.request import PredictionRequest
+from framecast.prediction.request import PredictionRequest, asked_reading
 from framecast.runtime.output_files import check_distinct, check_inputs
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.live import is_live
@@ -56,8 +56,7 @@ def check(
         request.check_source(source)
     # Of several sources the others are still predicted where one is wrong.
     alone = [] if len(named) > 1 else [source for source in named if not is_live(source)]
-    reading = ("color", "axes", "variable", "range", "keep_readable")
-    opened = check_early(chosen, alone, **{name: getattr(request, name) for name in reading})
+    opened = check_early(chosen, alone, **asked_reading(request))
     targets = name_outputs(named, outputs, kind, overwrite)
     for files in targets:
         check_distinct(files)

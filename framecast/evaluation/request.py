@@ -23,8 +23,9 @@ class EvaluationRequest:
     `horizon` in frames and `stride` between window starts, None: as trained. At most `windows`
     windows, evenly spread, 0: all; with `minutes` only as many of them as fit. `thresholds` are
     written like `20 dBZ`, `0.4` or `109/255`, `scale` like `-10..60 dBZ`; None: the one the model
-    was trained with. `include_training` scores frames the model was trained on too. Raises
-    UsageError for values that mean nothing.
+    was trained with. `include_training` scores frames the model was trained on too. `color`,
+    `axes`, `variable`, `range` and `keep_readable` say how clips are read. Raises UsageError for
+    values that mean nothing.
     """
 
     horizon: int | None = None
@@ -35,6 +36,11 @@ class EvaluationRequest:
     thresholds: tuple[str, ...] = ()
     scale: str | None = None
     include_training: bool = False
+    color: Literal["gray", "rgb"] | None = None
+    axes: str | None = None
+    variable: str | None = None
+    range: str | None = None
+    keep_readable: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)

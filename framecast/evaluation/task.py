@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from framecast.config.brightness_scale import read_scale
 from framecast.data.plan import common_channels
@@ -15,10 +15,11 @@ from framecast.data.windows import Window, WindowShape, plan_windows, spread, wi
 from framecast.errors import SourceError, UsageError
 from framecast.evaluation.request import EvaluationRequest
 from framecast.evaluation.thresholds import Threshold, default_thresholds, read_threshold
-from framecast.prediction.predict_clip import fit_to_model
+from framecast.prediction.predict_clip import fit_to_model, model_reading
+from framecast.prediction.request import asked_reading
 from framecast.video.frame_size import target_size
 from framecast.video.readers.base import FrameSource
-from framecast.video.readers.open import open_sources, read_options
+from framecast.video.readers.open import open_sources
 
 if TYPE_CHECKING:
     from framecast.prediction.loaded_forecaster import LoadedForecaster
@@ -54,13 +55,11 @@ def open_task(
     model: Path,
     paths: Sequence[Path],
     request: EvaluationRequest,
-    color: Literal["gray", "rgb"] | None = None,
-    keep_readable: bool = False,
     device: str = "auto",
     match: float = 0.0,
     on_frame: Callable[[str, int], None] = lambda name, total: None,
 ) -> Task:
-    """Load a model, open clips, look for cuts and plan; `color` None: as trained.
+    """Load a model, open clips, look for cuts and plan.
 
     `on_frame` is called for every frame looked at for cuts, with what is done and their number.
     """
@@ -68,13 +67,11 @@ def open_task(
     from framecast.prediction.loaded_forecaster import load_forecaster  # noqa: PLC0415
 
     forecaster = load_forecaster(model, device, match=match)
-    data = forecaster.config.data
-    options = read_options(data) | {"keep_readable": keep_readable}
-    options["color"] = color or forecaster.color
-    sources = open_sources(paths, **options)
+    asked = asked_reading(request)
+    sources = open_sources(paths, **model_reading(forecaster, asked))
     for source in sources:
-        fit_to_model(forecaster, source, options["range"], color)
-    if data.scene_cuts:
+        fit_to_model(forecaster, source, asked)
+    if forecaster.config.data.scene_cuts:
         split_scenes(sources, on_frame)
     return replace(plan_evaluation(forecaster, sources, request), model=model)
 

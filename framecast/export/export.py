@@ -10,6 +10,7 @@ from framecast.export.frames import export_frames
 from framecast.export.request import ExportReport, ExportRequest
 from framecast.prediction.model_files import names_model
 from framecast.prediction.model_header import check_early
+from framecast.prediction.request import asked_reading
 from framecast.runtime.output_files import check_distinct, check_target
 from framecast.video.readers.open import open_source
 
@@ -18,7 +19,6 @@ EXPORTED_SUFFIXES = (".onnx", ".pt2", ".torchscript", ".safetensors")
 
 # Fields of a request by what they are about
 OF_MODELS = ("horizon", "context_length", "size", "step", "half")
-OF_READING = ("axes", "variable", "range", "keep_readable")
 OF_FRAMES = ("fps", "enlarge", "colormap", "labels", "step_minutes", "value_scale")
 
 
@@ -45,8 +45,7 @@ def export(
     if not others:
         return _export_models(source, outputs, request, overwrite, tell)
     _refuse(request, OF_MODELS, f"is for models, {source} is not one")
-    reading = {name: getattr(request, name) for name in OF_READING if getattr(request, name)}
-    clip = open_source(source, **reading)
+    clip = open_source(source, **asked_reading(request))
     return export_frames(clip, outputs, request, overwrite, tell)
 
 
@@ -57,7 +56,7 @@ def _export_models(
     overwrite: bool,
     tell: Callable[..., None],
 ) -> ExportReport:
-    _refuse(request, OF_FRAMES + OF_READING, "is for frames, not for models")
+    _refuse(request, (*OF_FRAMES, *asked_reading(request)), "is for frames, not for models")
     _ = request.frame_size  # a wrong one is refused before PyTorch is loaded
     check_early(source)
     if not request.step:  # which writes files of other names

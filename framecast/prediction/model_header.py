@@ -46,12 +46,11 @@ def check_early(
     `open_sources` raises.
     """
     header = read_header(model)
-    given = {name: value for name, value in options.items() if value}
     # Damaged clips would be read to their end, twice; other models say nothing before they run.
-    if header is None or not sources or "keep_readable" in given:
+    if header is None or not sources or "keep_readable" in options:
         return []
     color = "auto" if str(model) == PRETRAINED else "gray" if header.channels == 1 else "rgb"
-    return open_sources(sources, **(read_options(header.config.data) | {"color": color} | given))
+    return open_sources(sources, **(read_options(header.config.data) | {"color": color} | options))
 
 
 def read_header(model: Path) -> ModelHeader | None:

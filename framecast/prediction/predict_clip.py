@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ import numpy as np
 
 from framecast.config.schema import DataConfig
 from framecast.errors import OutputError, SourceError, UsageError
-from framecast.prediction.request import PredictionRequest
+from framecast.prediction.request import PredictionRequest, asked_reading
 from framecast.runtime.text import counted
 from framecast.video.comparison_figures import comparison_video
 from framecast.video.frame_times import lead_label, lead_names
@@ -125,29 +125,31 @@ def open_clip(
     opened: FrameSource | None = None,
 ) -> FrameSource:
     """Open a clip in the model's colours and range; a grey model takes the luma of colours."""
-    options = read_options(forecaster.config.data) | {"keep_readable": request.keep_readable}
-    for name in ("axes", "variable", "range"):
-        options[name] = getattr(request, name) or options[name]
-    options["color"] = request.color or forecaster.color
-    source = opened or open_source(path, **options)
-    # A range that the user sets holds, whatever the clip's values are.
-    set_range = "auto" if request.range else options["range"]
-    fit_to_model(forecaster, source, set_range, request.color)
+    asked = asked_reading(request)
+    source = opened or open_source(path, **model_reading(forecaster, asked))
+    fit_to_model(forecaster, source, asked)
     return source
 
 
+def model_reading(forecaster: FrameForecaster, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `open_source` for a model: as it was trained but for what is asked for."""
+    own = {"color": forecaster.color, "keep_readable": False}
+    return read_options(forecaster.config.data) | own | asked
+
+
 def fit_to_model(
-    forecaster: FrameForecaster, source: FrameSource, set_range: str, color: str | None = None
+    forecaster: FrameForecaster, source: FrameSource, asked: Mapping[str, Any]
 ) -> None:
     """Say how a clip is read for a model; give it its own range where the model's does not fit.
 
-    `set_range` is the range that it was opened with, `color` what the user asks for. Raises
-    CheckpointError when its channels are not the model's.
+    `asked` is what the user asked of how it is read. Raises CheckpointError when its channels are
+    not the model's.
     """
-    if set_range != "auto":
-        source.fit_range()  # a clip of another sensor has its own range
+    # A clip of another sensor has its own range; one that the user sets holds.
+    if "range" not in asked and forecaster.config.data.range != "auto":
+        source.fit_range()
     forecaster.check_channels(source.info)
-    if color is None and source.info.stored_channels not in (0, source.info.channels):
+    if "color" not in asked and source.info.stored_channels not in (0, source.info.channels):
         said = "grey: the brightness of its colours" if forecaster.channels == 1 else "RGB"
         source.add_note(f"{source.info.path.name} is read as {said}, as the model was trained")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from framecast.config.argument_types import check_fields
 from framecast.config.brightness_scale import read_scale
@@ -21,6 +21,15 @@ LONGEST_HORIZON = 1_000_000
 
 OF_FILES = ("start", "axes", "variable", "range", "keep_readable")
 """Fields of a request that say how files are read, which live sources are not."""
+
+
+READING = ("color", "axes", "variable", "range", "keep_readable")
+"""Fields of requests that say how files are read, in place of what the model was trained with."""
+
+
+def asked_reading(request: object) -> dict[str, Any]:
+    """What a request asks of how files are read, as options of `open_source`."""
+    return {name: value for name in READING if (value := getattr(request, name, None))}
 
 
 def check_horizon(horizon: int, name: str = "horizon") -> None:

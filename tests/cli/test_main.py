@@ -35,9 +35,9 @@ OPTIONS = {
     "inspect-shapes": "--channels --config --diagram --input --json --layer --model --overwrite "
     "--samples "
     "--set --size --target --verbose target",
-    "evaluate": "--color --colormap --csv --device --horizon --include-training --json "
-    "--keep-readable --match --minutes --model --overwrite --protocol --report --scale "
-    "--step-minutes --stride --threshold --windows paths",
+    "evaluate": "--axes --color --colormap --csv --device --horizon --include-training --json "
+    "--keep-readable --match --minutes --model --overwrite --protocol --range --report --scale "
+    "--step-minutes --stride --threshold --variable --windows paths",
     "export": "--axes --colormap --context-length --fps --half --horizon --keep-readable --labels "
     "--model --output --overwrite --range --scale --size --step --step-minutes --value-scale "
     "--variable -o source",

@@ -433,3 +433,17 @@ def test_clips_are_read_as_prediction_reads_them(tmp_path):
     assert predicted[-1] == (
         "a.npy is read as grey: the brightness of its colours, as the model was trained"
     )
+
+
+def test_clips_are_read_as_asked_for(tmp_path):
+    save_checkpoint(tmp_path / "a.pt", random_checkpoint(1, "data.range=0..1000"))
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.integers(0, 900, (15, 17, 13), dtype=np.int16) for name in ("u", "v")}
+    np.savez(tmp_path / "a.npz", **arrays)
+    request = EvaluationRequest(axes="HWT", variable="v", range="-100..1500")
+    (source,) = open_task(tmp_path / "a.pt", [tmp_path / "a.npz"], request, device="cpu").sources
+    assert (source.info.frames, source.info.height, source.info.width) == (13, 15, 17)
+    assert source.info.values.text == "-100..1500"
+    (frame_HWC,) = source.read(4, 5)
+    expected = (arrays["v"][..., 4] + 100.0) / 1600
+    np.testing.assert_allclose(frame_HWC[..., 0] / 65535, expected, atol=1e-4)
