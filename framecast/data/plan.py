@@ -198,6 +198,7 @@ def common_channels(infos: Sequence[SourceInfo], color: str) -> int:
     if len(kinds) > 1:
         raise SourceError(
             f"{kinds[1].path} is grey and {kinds[3].path} is in colour",
-            remedy="choose one for all with --set data.color=gray or data.color=rgb",
+            remedy="choose one for all with --color gray or --color rgb "
+            "(inspect-shapes: --set data.color=gray or rgb)",
         )
     return next(iter(kinds))

@@ -270,7 +270,8 @@ WRONG = {
         "holds images (frame0.png) next to clips (color.mp4) ... put the images and the clips "
         "into folders of their own", mixed_kinds),
     "grey and colour clips": ("train {array} {clips}/color.mp4 {tiny}", SOURCE,
-        "grey.npy is grey and ... choose one for all with --set data.color=gray or data.color=rgb"),
+        "grey.npy is grey and ... choose one for all with --color gray or --color rgb "
+        "(inspect-shapes: --set data.color=gray or rgb)"),
     "the same clip twice": ("train {array} {array} {tiny}", SOURCE,
         "grey.npy: is given twice; name each clip once"),
     "NaN": ("train {made} {tiny}", SOURCE,

@@ -131,7 +131,7 @@ def test_large_frames_are_shrunk():
 
 @pytest.mark.parametrize(
     ("minutes", "size"),
-    [("none", (432, 768)), (5, (432, 768)), (1, (192, 344)), (0.2, (86, 154)), (0.01, (54, 96))],
+    [("none", (432, 768)), (5, (432, 768)), (1, (192, 342)), (0.2, (86, 154)), (0.01, (54, 96))],
 )
 def test_a_small_budget_works_at_a_smaller_size_and_says_so(minutes, size):
     made = plan(info(60, 1080, 1920), train__minutes=minutes)
