@@ -8,14 +8,14 @@ from pathlib import Path
 from framecast.errors import UsageError
 from framecast.export.frames import export_frames
 from framecast.export.request import ExportReport, ExportRequest
-from framecast.prediction.model_files import names_model
+from framecast.prediction.model_files import GRAPH_SUFFIXES, names_model
 from framecast.prediction.model_header import check_early
 from framecast.prediction.request import asked_reading
 from framecast.runtime.output_files import check_distinct, check_target
 from framecast.video.readers.open import open_source
 
 # Of the files that hold a model; `formats` has what writes them
-EXPORTED_SUFFIXES = (".onnx", ".pt2", ".torchscript", ".safetensors")
+EXPORTED_SUFFIXES = (*GRAPH_SUFFIXES, ".safetensors")
 
 # Fields of a request by what they are about
 OF_MODELS = ("horizon", "context_length", "size", "step", "half")

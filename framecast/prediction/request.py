@@ -19,12 +19,11 @@ LONGEST_HORIZON = 1_000_000
 """Frames that can be asked for at most: a day of video; their names alone take 0.1 GB."""
 
 
-OF_FILES = ("start", "axes", "variable", "range", "keep_readable")
-"""Fields of a request that say how files are read, which live sources are not."""
+OF_FILES = ("axes", "variable", "range", "keep_readable")
+"""Fields of requests that say how files are read, which live sources are not."""
 
-
-READING = ("color", "axes", "variable", "range", "keep_readable")
-"""Fields of requests that say how files are read, in place of what the model was trained with."""
+READING = ("color", *OF_FILES)
+"""Fields of requests that say how frames are read, in place of what the model was trained with."""
 
 
 def asked_reading(request: object) -> dict[str, Any]:
@@ -113,7 +112,7 @@ class PredictionRequest:
         live = is_live(source)
         if live and not self.stream:
             raise UsageError(f"{source}: has no last frames to start from", remedy="add --stream")
-        for name in OF_FILES if live else ():
+        for name in ("start", *OF_FILES) if live else ():
             if getattr(self, name) not in (None, False):
                 raise UsageError(
                     f"{source}: --{name.replace('_', '-')} is for files", remedy="leave it out"

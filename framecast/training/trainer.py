@@ -48,7 +48,8 @@ from framecast.training.validation import Validation
 
 LEAD_OVER_START = 0.01
 """Share by which an epoch's held-out error has to be below the start's before it counts as better:
-of many epochs some are a little better by chance, on windows that follow those trained on."""
+of many epochs some are a little better by chance, on windows that follow those trained on. The
+same for all of what fine-tuning changes in place of a share of it."""
 
 FITTING_SHARE, VALIDATION_SHARE = 0.25, 0.08
 """Most of a budget in minutes that the fit of a network's start and one validation may take."""
