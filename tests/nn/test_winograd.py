@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from framecast.nn.recurrence import cost
 from framecast.nn.recurrence.cost import (
     SIDE,
     Tiles,
@@ -128,6 +129,7 @@ CHOICES = {
     "few filters": ((64, 64), 16, 16, 4, 10, SAME, False),
     "few filters of 5": ((64, 64), 16, 16, 4, 10, {"kernel_size": 5}, False),
     "32 filters of 5": ((24, 24), 32, 32, 4, 10, {"kernel_size": 5}, True),
+    "128 filters of 5": ((16, 16), 128, 128, 16, 10, {"kernel_size": 5}, True),
     "one channel": ((64, 64), 1, 64, 4, 10, {"kernel_size": 5}, True),
     "tiles half empty": ((9, 9), 64, 64, 16, 10, SAME, False),
     "kernels of 7": ((64, 64), 64, 64, 4, 10, {"kernel_size": 7}, False),
@@ -138,9 +140,21 @@ CHOICES = {
 }
 
 
+DIRECT_IF_HALVED = {
+    "the default's layers",
+    "the same for long",
+    "32 filters of 5",
+    "one channel",
+}
+"""Those of CHOICES that go the other way where matrix products have half the width."""
+
+
+@pytest.mark.parametrize("halved", [False, True])
 @pytest.mark.parametrize("name", CHOICES)
-def test_the_way_is_chosen_by_what_it_costs(name):
+def test_the_way_is_chosen_by_what_it_costs(name, halved, monkeypatch):
+    monkeypatch.setattr(cost, "halves_matrix_products", lambda: halved)
     sizes, channels, filters, batch, steps, arguments, wanted = CHOICES[name]
+    wanted = wanted and not (halved and name in DIRECT_IF_HALVED)
     inputs = ConvGeometry.parse(2, **arguments)
     state = ConvGeometry.parse(2, kernel_size=arguments["kernel_size"])
     found = tiles_of(inputs, state, sizes, channels, filters, batch=batch, steps=steps)
