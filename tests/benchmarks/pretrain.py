@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from framecast.config.loading import load_config
 from framecast.nn.forecasters.base import Forecaster
@@ -50,7 +50,8 @@ DECAY, CLIP = 0.998, 1.0
 
 DECAY_OF_WEIGHTS, DECAY_IN_LAYERS = 1e-3, 0.1
 """Weight decay, and that of the ConvLSTM2D layers: where their weights are large, gates stand at 0
-or 1 and learn nothing more."""
+or 1 and learn nothing more. Biases don't decay: a forget gate's would fall to 0, where each step
+forgets half of what the layer knows."""
 
 SAVED = ("network", "average", "optimizer")
 """What a run resumes from, besides its step and time."""
@@ -89,15 +90,9 @@ class Pretraining:
         # The blend is for what is fitted to one clip; here it would only repeat the weights.
         self.network.blend.requires_grad_(False)
         self.average = copy.deepcopy(self.network)
-        learnt = [(name, w) for name, w in self.network.named_parameters() if w.requires_grad]
-        groups = [
-            {
-                "params": [w for name, w in learnt if name.startswith("stack.") is in_layers],
-                "weight_decay": decay,
-            }
-            for in_layers, decay in ((False, DECAY_OF_WEIGHTS), (True, DECAY_IN_LAYERS))
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(
+            decay_groups(self.network), lr=options.lr, betas=(0.9, 0.98)
+        )
         self.step, self.seconds = 0, 0.0
         scenes = read_scenes(options.data, self.work / "frames")
         training, self.held_out = split_scenes(scenes)
@@ -205,6 +200,16 @@ class Pretraining:
         print(text, flush=True)
         with (self.work / "log.txt").open("a", encoding="utf-8") as log:
             log.write(f"{text}\n")
+
+
+def decay_groups(network: nn.Module) -> list[dict[str, object]]:
+    """The parameters that are learnt, by their weight decay, as an optimizer takes them."""
+    groups: dict[float, list[nn.Parameter]] = defaultdict(list)
+    for name, weight in network.named_parameters():
+        if weight.requires_grad:
+            of_weights = DECAY_IN_LAYERS if name.startswith("stack.") else DECAY_OF_WEIGHTS
+            groups[0.0 if name.endswith("bias") else of_weights].append(weight)
+    return [{"params": weights, "weight_decay": decay} for decay, weights in groups.items()]
 
 
 def relative_error(frames_BTCHW: Tensor, target_BTCHW: Tensor, usual_BT: Tensor) -> Tensor:

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.prediction.baselines import persistence
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from tests.benchmarks import pretrain, scenes
-from tests.benchmarks.pretrain import Pretraining, relative_error
+from tests.benchmarks.pretrain import Pretraining, decay_groups, relative_error
 from tests.benchmarks.scenes import score_scenes, score_table, summary
 from tests.benchmarks.shared.scene_batches import SceneBatches, appear, changes, usual_changes
 from tests.benchmarks.shared.scenes import Scene, read_scenes, split_scenes, windows
@@ -86,6 +87,17 @@ def test_windows_are_spread_over_a_scene():
     assert [window.shape for window in found] == [(18, 8, 8)] * 3
     assert not list(windows(scene("a", frames=17), 3))
     assert len(list(windows(scene("a", frames=19), 3))) == 2
+
+
+def test_layers_decay_most_and_biases_not_at_all():
+    network = torch.nn.ModuleDict(
+        {"stack": ConvLSTM2D(2, 3, in_channels=4), "embed": torch.nn.Conv2d(3, 5, 1)}
+    )
+    network["embed"].weight.requires_grad_(False)
+    network["mix"] = torch.nn.Conv2d(5, 6, 1)
+    found = {group["weight_decay"]: len(group["params"]) for group in decay_groups(network)}
+    # Kernel and recurrent kernel; the mixing weights; three biases.
+    assert found == {pretrain.DECAY_IN_LAYERS: 2, pretrain.DECAY_OF_WEIGHTS: 1, 0.0: 3}
 
 
 def test_a_batch_is_a_function_of_seed_and_step(folder, tmp_path):
