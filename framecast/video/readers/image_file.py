@@ -126,7 +126,7 @@ def _decoded(image: Image.Image, dtype: str, channels: int) -> np.ndarray:
     elif image.mode in DEEP_GREY_MODES:
         values = np.asarray(image).astype(dtype)[:, :, None]
     else:
-        white = _highest_of_pnm(image)
+        white = highest_of_pnm(image)
         values = _deep_color(image.fp, channels)
         if image.format == "PPM":  # which OpenCV leaves as stored, and Pillow scales when grey
             values = (values * (65535 / white)).round().astype(np.uint16)
@@ -177,10 +177,8 @@ def _colors(path: Path, page: tifffile.TiffPage, values: np.ndarray) -> np.ndarr
     """The grey or RGB channels of a page; further samples are alpha, if the file says so."""
     channels = 3 if page.photometric == tifffile.PHOTOMETRIC.RGB else 1
     found = values.shape[2]
-    if found < channels:
-        raise SourceError(f"{path}: has {found} channels", remedy="save grey or RGB frames")
     extra = page.extrasamples[:1] if found > channels else ()
-    if found > channels and not extra and channels == 1:
+    if found < channels or (channels == 1 and found > 1 and not extra):
         raise SourceError(f"{path}: has {found} channels", remedy="save grey or RGB frames")
     if extra == (tifffile.EXTRASAMPLE.UNASSALPHA,):
         return on_black(values[:, :, : channels + 1])
@@ -345,10 +343,10 @@ def _stored_dtype(image: Image.Image) -> str:
         return "uint16"
     if image.format == "PNG":  # Pillow's name for how the pixels are stored, such as RGB;16B
         return "uint16" if image.tile and "16" in image.tile[0][3] else "uint8"
-    return "uint16" if _highest_of_pnm(image) > 255 else "uint8"
+    return "uint16" if highest_of_pnm(image) > 255 else "uint8"
 
 
-def _highest_of_pnm(image: Image.Image) -> int:
+def highest_of_pnm(image: Image.Image) -> int:
     """The value that stands for white in a PPM; 255 in other formats."""
     options = image.tile[0][3] if image.format == "PPM" and image.tile else None
     return options[1] if isinstance(options, tuple) and len(options) > 1 else 255

@@ -23,7 +23,7 @@ from framecast.errors import CorruptSourceError, SourceError, UsageError
 from framecast.runtime.text import counted
 from framecast.video.pixels import convert_color, convert_depth
 from framecast.video.readers.frame_checks import show_size
-from framecast.video.readers.image_file import DamagedImageError, decode_image
+from framecast.video.readers.image_file import DamagedImageError, decode_image, highest_of_pnm
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -139,11 +139,7 @@ def _open_camera(source: str, channels: int) -> Feed:
     number = source.removeprefix(CAMERA)
     if not re.fullmatch(r"[0-9]{1,3}", number):
         raise UsageError(f"{source}: cameras have numbers", remedy="write it like camera:0")
-    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        capture = cv2.VideoCapture(int(number))
-    finally:
-        cv2.utils.logging.setLogLevel(before)
+    capture = cv2.VideoCapture(int(number))
     if not capture.isOpened():
         raise SourceError(
             f"{source}: there is no such camera, or another program uses it",
@@ -309,7 +305,6 @@ def _read_pnm(file: BinaryIO, start: bytes) -> bytes:
         image = PpmImageFile(head)  # reads no further than its header
     except (SyntaxError, ValueError) as error:
         raise DamagedImageError("it is damaged") from error
-    highest = image.tile[0][3][1] if isinstance(image.tile[0][3], tuple) else 255
-    deep = highest > 255 or image.mode == "I"
+    deep = highest_of_pnm(image) > 255 or image.mode == "I"
     samples = image.width * image.height * (1 if start == b"P5" else 3)
     return head.data[len(start) :] + _exactly(file, samples * (2 if deep else 1))
