@@ -54,10 +54,6 @@ class ClipLength:
     frames: int
     breaks: tuple[int, ...] = ()
 
-    def __post_init__(self) -> None:
-        if self.frames < 0:
-            raise ValueError(f"a clip has 0 frames or more, got {self.frames}")
-
     @property
     def longest_run(self) -> int:
         """The most frames in a row without a break."""
@@ -130,11 +126,9 @@ def split_by_clip(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Draw the clips held out for validation; both sides get at least one, in ascending order.
 
-    The same numbers give the same clips on every machine and Python version.
-    Raises ValueError for fewer than two clips.
+    `clips` are two or more. The same numbers give the same clips on every machine and Python
+    version.
     """
-    if clips < 2:
-        raise ValueError(f"a split by clip needs two clips or more, got {clips}")
     held_out = min(max(_rounded(clips * validation_fraction), 1), clips - 1)
     # Only random() is promised to stay the same from one Python version to the next.
     generator = random.Random(seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from framecast.errors import UsageError
 from framecast.evaluation.metrics import (
     CriticalSuccess,
     Detection,
@@ -17,7 +16,6 @@ from framecast.evaluation.metrics import (
     PeakSignalToNoise,
     StructuralSimilarity,
 )
-from framecast.evaluation.request import PROTOCOLS
 from framecast.evaluation.thresholds import Threshold
 
 # Sides in pixels of the squares of the fractions skill score
@@ -27,12 +25,7 @@ FSS_SIDES = (2, 8, 32)
 def make_metrics(
     protocol: str, horizon: int, thresholds: Sequence[Threshold] = ()
 ) -> tuple[Metric, ...]:
-    """Fresh accumulators of a protocol, plus CSI, POD, FAR and FSS of each threshold.
-
-    Raises UsageError for a protocol of another name.
-    """
-    if protocol not in PROTOCOLS:
-        raise UsageError(f"protocol {protocol}: unknown", remedy=f"use {', '.join(PROTOCOLS)}")
+    """Fresh accumulators of a protocol, plus CSI, POD, FAR and FSS of each threshold."""
     errors: dict[str, tuple[Metric, ...]] = {
         "pixel": (
             MeanSquaredError(horizon),

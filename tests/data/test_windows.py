@@ -97,8 +97,6 @@ def test_split_by_clip_draws_by_seed():
     # The eight numbers of random.Random(7) are smallest at places 6 and 3.
     assert split_by_clip(8, 0.25, 7) == ((0, 1, 2, 4, 5, 7), (3, 6))
     assert len({split_by_clip(8, 0.25, seed) for seed in range(20)}) > 5
-    with pytest.raises(ValueError, match="two clips or more, got 1"):
-        split_by_clip(1, 0.25, 0)
 
 
 @given(
@@ -136,8 +134,6 @@ def test_longest_run():
     assert ClipLength(30, (13, 20)).longest_run == 13
     assert ClipLength(30).longest_run == 30
     assert ClipLength(0).longest_run == 0
-    with pytest.raises(ValueError, match="got -1"):
-        ClipLength(-1)
 
 
 @pytest.mark.parametrize(

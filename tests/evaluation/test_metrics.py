@@ -13,7 +13,6 @@ from skimage.metrics import structural_similarity
 from framecast.config.brightness_scale import read_scale
 from framecast.config.loading import load_config
 from framecast.data.plan import make_plan
-from framecast.errors import UsageError
 from framecast.evaluation.metrics import (
     CriticalSuccess,
     Detection,
@@ -246,5 +245,3 @@ def test_every_metric_has_its_own_name_and_a_definition():
         assert len({metric.name for metric in metrics}) == len(metrics)
         assert all(len(metric.definition) > 20 for metric in metrics)
     assert "csi 20 dBZ" in {metric.name for metric in metrics}
-    with pytest.raises(UsageError, match="protocol pixels: unknown; use pixel, openstl, nowcast"):
-        make_metrics("pixels", 1)
