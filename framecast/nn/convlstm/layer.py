@@ -156,9 +156,8 @@ class ConvLSTM(ConvLSTMCell):
             self._carried_h_BFHW, self._carried_c_BFHW = h_BFHW.detach(), c_BFHW.detach()
         results = (output, h_BFHW, c_BFHW) if self.return_state else (output,)
         output, *states = map(self._from_channels_first, results)
-        if (
-            self.activity_regularizer is not None
-        ):  # of every tensor returned, per sample, as in Keras
+        if self.activity_regularizer is not None:
+            # Of every tensor returned, per sample, as in Keras
             penalties = [
                 self.activity_regularizer(result) / max(1, len(result))
                 for result in (output, *states)
@@ -291,3 +290,9 @@ class ConvLSTM3D(ConvLSTM):
     def zero_state(self, batch: int, depth: int, height: int, width: int, like: Tensor) -> State:
         """Zeros for h and c, each (B,F,D',H',W'), for inputs of that size, like `like` in dtype."""
         return self._zeros(batch, self.geometry.output_sizes((depth, height, width)), like)
+
+
+# The layers by Keras' names
+LAYERS: dict[str, type[ConvLSTM]] = {
+    kind.__name__: kind for kind in (ConvLSTM1D, ConvLSTM2D, ConvLSTM3D)
+}

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from framecast.nn.convlstm.argument_checks import check_inputs
 from framecast.nn.convlstm.dropout import NO_DROPOUT, DropoutMasks
 from framecast.nn.convlstm.keras_methods import as_tensor
-from framecast.nn.convlstm.layer import ConvLSTM, ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
+from framecast.nn.convlstm.layer import LAYERS, ConvLSTM
 from framecast.nn.recurrence.equations import State
 from framecast.runtime.text import counted
 
-_KINDS: dict[int, type[ConvLSTM]] = {1: ConvLSTM1D, 2: ConvLSTM2D, 3: ConvLSTM3D}
+_KINDS = {kind.rank: kind for kind in LAYERS.values()}
 
 _ARGUMENTS = tuple(inspect.signature(ConvLSTM).parameters)
 _EXAMPLE = '{"filters": 8, "kernel_size": 3}'

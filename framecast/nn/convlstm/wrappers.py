@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from framecast.nn.convlstm.argument_checks import to_data_format
 from framecast.nn.convlstm.keras_methods import Shape, as_tensor, to_name
-from framecast.nn.convlstm.layer import ConvLSTM, ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
+from framecast.nn.convlstm.layer import LAYERS, ConvLSTM
 
 _MERGES: Mapping[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "concat": lambda y, back, axis: torch.cat([y, back], axis),
@@ -23,7 +23,6 @@ _MERGES: Mapping[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "ave": lambda y, back, axis: (y + back) / 2,
     "mul": lambda y, back, axis: y * back,
 }
-_CLASSES = {kind.__name__: kind for kind in (ConvLSTM1D, ConvLSTM2D, ConvLSTM3D)}
 
 
 class Bidirectional(nn.Module):
@@ -163,15 +162,15 @@ class Bidirectional(nn.Module):
     def get_config(self) -> dict[str, Any]:
         """Arguments that make this wrapper again, as Keras' own takes them, too."""
         config = {
-            f"{'' if direction == 'forward' else 'backward_'}layer": {
+            argument: {
                 "module": "keras.layers",
                 "class_name": type(layer).__name__,
                 "config": layer.get_config(),
                 "registered_name": None,
             }
-            for direction, layer in (
-                ("forward", self.forward_layer),
-                ("backward", self.backward_layer),
+            for argument, layer in (
+                ("layer", self.forward_layer),
+                ("backward_layer", self.backward_layer),
             )
         }
         return {"name": self.name, "merge_mode": self.merge_mode, **config}
@@ -180,9 +179,7 @@ class Bidirectional(nn.Module):
     def from_config(cls, config: Mapping[str, Any]) -> Bidirectional:
         """Make a wrapper from what `get_config` gave, here or in Keras."""
         layers = {
-            argument: _CLASSES[config[argument]["class_name"]].from_config(
-                config[argument]["config"]
-            )
+            argument: LAYERS[config[argument]["class_name"]].from_config(config[argument]["config"])
             for argument in ("layer", "backward_layer")
             if config.get(argument) is not None
         }

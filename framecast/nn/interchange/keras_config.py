@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,9 @@ from framecast.nn.convlstm.constraints import get_constraint
 from framecast.nn.convlstm.initializers import get_initializer
 from framecast.nn.convlstm.keras_identifiers import to_snake_case
 from framecast.nn.convlstm.keras_methods import OWN_ARGUMENTS
-from framecast.nn.convlstm.layer import ConvLSTM, ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
+from framecast.nn.convlstm.layer import LAYERS, ConvLSTM
 from framecast.nn.convlstm.regularizers import get_regularizer
 
-LAYERS: Mapping[str, type[ConvLSTM]] = {
-    "ConvLSTM1D": ConvLSTM1D,
-    "ConvLSTM2D": ConvLSTM2D,
-    "ConvLSTM3D": ConvLSTM3D,
-}
 _ARGUMENTS = {
     name
     for name in inspect.signature(ConvLSTM).parameters
@@ -67,16 +62,14 @@ class _Place:
         return _Place((*self.names, name), path, self.top or name)
 
 
-def find_layers(config: dict[str, Any], notes: list[str]) -> Iterator[ConfiguredLayer]:
+def find_layers(
+    model: dict[str, Any], notes: list[str], place: _Place = _Place()
+) -> Iterator[ConfiguredLayer]:
     """Find the ConvLSTM layers of a model, also in models and wrappers inside it, in their order.
 
     Layers that cannot be loaded are added to `notes`. Raises KeyError, TypeError and the like if it
-    is not the configuration of a model.
+    is not the configuration of a model. `place` is where the model lies in another one.
     """
-    yield from _in_model(config, _Place(), notes)
-
-
-def _in_model(model: dict[str, Any], place: _Place, notes: list[str]) -> Iterator[ConfiguredLayer]:
     inner = model["config"]
     # Early Keras 2 wrote a Sequential as a bare list of its layers.
     layers = inner if isinstance(inner, list) else inner["layers"]
@@ -110,7 +103,7 @@ def _in_layer(layer: dict[str, Any], place: _Place, notes: list[str]) -> Iterato
     if class_name in LAYERS and known and isinstance(config, dict):
         yield ConfiguredLayer(key, place.path, place.top, class_name, config)
     elif isinstance(config, list) or isinstance(config.get("layers"), list):
-        yield from _in_model(layer, place, notes)
+        yield from find_layers(layer, notes, place)
     elif class_name == "TimeDistributed" and known:  # weights lie under "layer"
         inner = config["layer"]
         yield from _in_layer(inner, place.inside(inner["config"]["name"], "layer"), notes)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from framecast.errors import CheckpointError, OutputError, UsageError
-from framecast.nn.convlstm.layer import ConvLSTM
+from framecast.nn.convlstm.layer import LAYERS, ConvLSTM
 from framecast.nn.convlstm.weights import from_keras_layout, to_keras_layout
 from framecast.nn.interchange.keras_config import (
-    LAYERS,
     ConfiguredLayer,
     check_exportable,
     find_layers,
@@ -78,15 +78,14 @@ def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM]:
     return layers
 
 
-def _is_subclassed(file: KerasFile) -> bool:
-    config = file.config or {}
+def _is_subclassed(config: dict[str, Any]) -> bool:
     inner = config.get("config")
     return isinstance(inner, dict) and "layers" not in inner and "class_name" in config
 
 
 def _configured_layers(file: KerasFile, notes: list[str]) -> list[ConfiguredLayer]:
-    config = file.config or {}
-    if _is_subclassed(file):
+    config = file.config
+    if _is_subclassed(config):
         names = ", ".join(repr(stored.path) for stored in file.layers) or "none"
         raise CheckpointError(
             f"{file.path}: a subclassed model ({config['class_name']}), whose layers are made by "
@@ -178,7 +177,7 @@ def save_keras_weights(
 
 def _place(file: KerasFile, name: str, layer: ConvLSTM) -> StoredLayer:
     """Where a model's file stores the layer of that name."""
-    listed = file.config is not None and not _is_subclassed(file)
+    listed = file.config is not None and not _is_subclassed(file.config)
     configured = _configured_layers(file, []) if listed else []
     places = [_find_configured(file, found) for found in configured if found.key == name]
     places = places or _named(file.layers, name)
