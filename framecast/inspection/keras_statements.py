@@ -35,20 +35,16 @@ class _TooLongError(StrayError):
     """Code that would take too long to follow."""
 
 
-class _LoopError(StrayError):
-    """`continue`, or `break` if it `leaves` the loop."""
+class _BreakError(StrayError):
+    """`break`."""
 
-    def __init__(self, *, leaves: bool) -> None:
-        super().__init__()
-        self.leaves = leaves
+
+class _ContinueError(StrayError):
+    """`continue`."""
 
 
 class _ReturnError(StrayError):
-    """Carries the value of a `return` out of a function that is followed."""
-
-    def __init__(self, value: Any) -> None:
-        super().__init__()
-        self.value = value
+    """Carries the value of a `return`, its argument, out of a function that is followed."""
 
 
 class StatementReader(CallReader):
@@ -166,7 +162,7 @@ class StatementReader(CallReader):
         raise _ReturnError(None if node.value is None else self.value(node.value))
 
     def _leave(self, node: ast.Break | ast.Continue) -> None:
-        raise _LoopError(leaves=isinstance(node, ast.Break))
+        raise _BreakError if isinstance(node, ast.Break) else _ContinueError
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         # `from keras.layers import ConvLSTM2D as Recurrent`; plain imports need no name
@@ -225,9 +221,10 @@ class StatementReader(CallReader):
                 self.assign(node.target, turn)
             try:
                 self.run(node.body)
-            except _LoopError as end:
-                if end.leaves:
-                    break
+            except _ContinueError:
+                continue
+            except _BreakError:
+                break
         else:
             self.run(node.orelse)
 
@@ -307,7 +304,7 @@ class StatementReader(CallReader):
                     return self.value(function.node.body)
                 self.run(function.node.body)
         except _ReturnError as returned:
-            return returned.value
+            return returned.args[0]
         finally:
             self.depth -= 1
         return None
