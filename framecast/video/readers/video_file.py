@@ -307,15 +307,13 @@ def _open(path: Path) -> InputContainer:
             raise CutShortError(path, 0, "the file is cut short: its index is missing") from error
         found = "is not a video file" if head else "is empty"
         raise SourceError(f"{path}: {found}", remedy="check what the file is") from error
-    if not container.streams.video:
-        container.close()
-        raise SourceError(f"{path}: has no video stream", remedy="give a file with pictures")
-    if container.streams.video[0].codec_context is None:
+    codec = container.streams.video[0].codec_context if container.streams.video else None
+    if codec is None:
         container.close()
         raise SourceError(
-            f"{path}: its video codec is unknown to FFmpeg", remedy="convert it to H.264 MP4"
+            f"{path}: has no video stream that FFmpeg knows",
+            remedy="give a file with pictures, or convert it to H.264 MP4",
         )
-    codec = container.streams.video[0].codec_context
     if head[:4] == PNG_START:
         codec.options = {"err_detect": "crccheck+explode"}  # damage would go unnoticed
     check_memory(path, 3 * codec.width * codec.height)
