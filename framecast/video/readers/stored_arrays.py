@@ -62,12 +62,10 @@ class StoredArray:
             return found if self.packing is None else _Unpacked(found, self)
         if suffix == ".npz":
             return _ArchivedArray(self, stack)
-        shape = (*self.shape[:-1], -1) if self.fortran else (-1, *self.shape[1:])
-        held = (self.path.stat().st_size - self.offset) // self.dtype.itemsize
-        whole = held - held % math.prod(self.shape[1:])
         # Of a file that is cut short only its whole rows can be shaped.
-        flat = np.memmap(self.path, self.dtype, "r", self.offset, min(whole, math.prod(self.shape)))
-        return flat.reshape(shape, order="F" if self.fortran else "C")
+        shape = (self.rows_held(), *self.shape[1:])
+        order = "F" if self.fortran else "C"
+        return np.memmap(self.path, self.dtype, "r", self.offset, shape, order)
 
     def rows_held(self) -> int:
         """Number of entries of the first axis that the bytes of an .npy hold."""
