@@ -105,7 +105,9 @@ class ExpressionReader(GraphBuilder):
             ast.Call: self.call,
             ast.NamedExpr: self._named,
             ast.JoinedStr: self._text,
-            ast.FormattedValue: self._formatted,
+            ast.FormattedValue: lambda node: (
+                to_symbol(node) if node.format_spec else self.value(node.value)
+            ),
             ast.Lambda: lambda node: Function(node, self.names),
             ast.ListComp: self._comprehension,
             ast.GeneratorExp: self._comprehension,
@@ -148,9 +150,6 @@ class ExpressionReader(GraphBuilder):
         known = all(isinstance(part, str | int) for part in parts)
         text = "".join(map(str, parts)) if known else ""
         return text if known and len(text) <= LONGEST_LIST else to_symbol(node)
-
-    def _formatted(self, node: ast.FormattedValue) -> Any:
-        return to_symbol(node) if node.format_spec else self.value(node.value)
 
     def _compare(self, node: ast.Compare) -> Any:
         # 1 < n < 5 compares each two

@@ -61,7 +61,7 @@ class StatementReader(CallReader):
             ast.AugAssign: self._augmented,
             ast.Delete: self._delete,
             ast.Expr: lambda node: self.value(node.value),
-            ast.FunctionDef: self._function,
+            ast.FunctionDef: lambda node: self.name(node.name, Function(node, self.names)),
             ast.ClassDef: self._class,
             ast.Return: self._return,
             ast.Import: self._import,
@@ -148,9 +148,6 @@ class StatementReader(CallReader):
         for target in node.targets:
             if isinstance(target, ast.Subscript):
                 self.change(target, operator.delitem)
-
-    def _function(self, node: ast.FunctionDef) -> None:
-        self.name(node.name, Function(node, self.names))
 
     def _declare(self, node: ast.Global | ast.Nonlocal) -> None:
         *_, file = self.names.maps
