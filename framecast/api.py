@@ -355,17 +355,15 @@ def _paths(paths: Any) -> list[Path]:
 
 def _setting(name: str, value: Any) -> tuple[str, Any, str]:
     """A setting by its full name, its value, and what an error calls it; ConfigError if unknown."""
-    from framecast.config.fields import specs  # noqa: PLC0415
-    from framecast.config.schema import DataConfig, ModelConfig, TrainConfig  # noqa: PLC0415
+    from framecast.config.loading import fields  # noqa: PLC0415
 
     given = f"{name}={value!r:.60}"
     if name == "model":
         return "model.name", value, given
-    for section in (DataConfig, ModelConfig, TrainConfig):
-        for spec in specs(section):
-            if name in (spec.name, spec.dotted):
-                plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
-                return spec.dotted, list(plain) if isinstance(plain, tuple) else plain, given
+    for spec in fields():
+        if name in (spec.name, spec.dotted):
+            plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+            return spec.dotted, list(plain) if isinstance(plain, tuple) else plain, given
     return name, value, given
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from framecast.config.schema import ModelConfig
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, axes, lengths, size
-from framecast.nn.forecasters.grid import padding_unit, paint_side, patch_of, scale_of, stem_widths
+from framecast.nn.forecasters.flow.constants import working_scale
+from framecast.nn.forecasters.grid import padding_unit, paint_side, patch_of, stem_widths
 from framecast.nn.recurrence.cost import block_of, live_elements, saved_elements, tiles_of
 from framecast.nn.shapes import FLOAT_BYTES, ConvGeometry
 from framecast.runtime.text import counted
@@ -33,7 +34,9 @@ class CostBuilder:
         self, model: ModelConfig, B: int, T: int, Th: int, C: int, frame: tuple[int, int]
     ) -> None:
         self.model, self.B, self.T, self.Th, self.C, self.frame = model, B, T, Th, C, frame
-        self.scale, unit = scale_of(model, *frame), padding_unit(model, *frame)
+        # Pixels of a frame, along each side, that are one at the size the network works at
+        self.scale = working_scale(*frame) if model.traits.halves_grid else 1
+        unit = padding_unit(model, *frame)
         # Whole cells of the coarsest grid cover the frame; what lies beyond it is padding
         self.padded = tuple(-(-side // unit) * unit for side in frame)
         self.phase = "encode"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from framecast.config.schema import ModelConfig
-from framecast.nn.forecasters.flow.constants import coarsest_cell, working_scale
+from framecast.nn.forecasters.flow.constants import coarsest_cell
 
 # Tiles start at multiples of it, in pixels: whole cells of every patch (1 to 16) and of image
 # pyramids of up to five halvings, so that a tile has the same cells as the whole frame
@@ -50,11 +50,6 @@ def tile_spans(length: int, side: int) -> tuple[tuple[int, int], ...]:
     last = -(-(length - side) // TILE_UNIT) * TILE_UNIT
     starts = [*range(0, last, side - tile_overlap(side)), last]
     return tuple((start, min(start + side, length)) for start in starts)
-
-
-def scale_of(model: ModelConfig, height: int, width: int) -> int:
-    """Pixels of a frame, along each side, that are one at the size a network works at."""
-    return working_scale(height, width) if model.traits.halves_grid else 1
 
 
 def padding_unit(model: ModelConfig, height: int, width: int) -> int:

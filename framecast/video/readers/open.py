@@ -10,8 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from framecast.config.fields import specs
-from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
+from framecast.config import loading
+from framecast.config.schema import DataConfig
 from framecast.errors import SourceError, UsageError
 from framecast.video.readers.animated_image import AnimatedSource, count_pictures
 from framecast.video.readers.array_file import ArraySource
@@ -186,14 +186,13 @@ def _pictures(path: Path) -> int:
 def _check_setting(text: str) -> None:
     """Raise UsageError for "epochs=10" typed where a source is expected, and name the flag."""
     name, sign, value = text.partition("=")
-    for section in (DataConfig, ModelConfig, TrainConfig):
-        for setting in specs(section):
-            if sign and name.lstrip("-").replace("-", "_") in (setting.name, setting.dotted):
-                raise UsageError(
-                    f"{text}: is no source but a setting",
-                    remedy=f"write --{setting.name.replace('_', '-')} {value}, "
-                    f"or --set {setting.dotted}={value}",
-                )
+    for setting in loading.fields():
+        if sign and name.lstrip("-").replace("-", "_") in (setting.name, setting.dotted):
+            raise UsageError(
+                f"{text}: is no source but a setting",
+                remedy=f"write --{setting.name.replace('_', '-')} {value}, "
+                f"or --set {setting.dotted}={value}",
+            )
 
 
 def _expand(folder: Path, seen: set[str]) -> Clips:
