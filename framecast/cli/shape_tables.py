@@ -9,7 +9,7 @@ from rich.text import Text
 
 from framecast.cli.console import one_line, results, show_json, show_line, show_notes, show_warnings
 from framecast.errors import FramecastError
-from framecast.inspection.diagram import Box, check_diagram, draw
+from framecast.inspection.diagram import Box, draw
 from framecast.inspection.model_report import ModelReport
 from framecast.inspection.model_table import boxes, sums, table
 from framecast.inspection.tensor_table import Inspection, details, row
@@ -24,8 +24,7 @@ def show_model_report(
 ) -> None:
     """Print a model's layers, or one JSON document; FramecastError where it cannot work."""
     if diagram is not None:
-        check_diagram(diagram, overwrite)
-        draw(boxes(report), next(sums(report)), diagram)
+        draw(boxes(report), next(sums(report)), diagram, overwrite)
     if as_json:
         show_json(report.to_dict())
     else:
@@ -47,10 +46,9 @@ def show_inspection(
 ) -> None:
     """Print the tensors from file to forecast, a line each, or one JSON document."""
     if diagram is not None:
-        check_diagram(diagram, overwrite)
         layers = [line for section in report.sections for line in section.lines]
         drawn = [Box(*row(line)[:3]) for line in layers]
-        draw(drawn, report.figures[0][2], diagram)
+        draw(drawn, report.figures[0][2], diagram, overwrite)
     if as_json:
         show_json(report.to_dict())
         return

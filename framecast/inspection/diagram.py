@@ -32,17 +32,16 @@ class Box:
     inputs: tuple[int, ...] | None = None
 
 
-def check_diagram(path: Path, overwrite: bool) -> None:
-    """Raise OutputError for an unknown format, or a file that exists."""
+def draw(boxes: Sequence[Box], title: str, path: Path, overwrite: bool) -> None:
+    """Write the boxes, in columns of equal height.
+
+    Raises OutputError for an unknown format, and a file that exists or cannot be written.
+    """
     if path.suffix.lower() not in FORMATS:
         raise OutputError(
             f"{path}: diagrams are drawn as {', '.join(FORMATS)}", remedy="use e.g. shapes.svg"
         )
     check_target(path, "diagram", overwrite)
-
-
-def draw(boxes: Sequence[Box], title: str, path: Path) -> None:
-    """Write the boxes, in columns of equal height; raises OutputError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (slow to load)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -72,7 +71,7 @@ def draw(boxes: Sequence[Box], title: str, path: Path) -> None:
     # Into memory first, so that an error leaves no half a file
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:].lower(), dpi=150)
-    write_whole(path, content.getvalue(), "diagram")
+    write_whole(path, content.getvalue(), "diagram", overwrite)
 
 
 def _draw_box(axes: object, box: Box, left: float, top: float) -> None:

@@ -106,7 +106,7 @@ class FrameSource(ABC):
     _stated: StatedRange | None = None
     # Whether values may be missing, which become black; elsewhere NaN is an error.
     _has_missing = False
-    _said_missing = _said_beyond = False
+    _said_beyond = False
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
         self._path, self._options = path, options
@@ -284,10 +284,9 @@ class FrameSource(ABC):
         for number, frame in zip(numbers, self._frames(numbers), strict=True):
             self._check_size(number, frame)
             if self._has_missing and np.isnan(frame).any():
-                if not self._said_missing:
-                    self._said_missing = True
-                    note = f"{self.info.path}: missing values are read as black ({black:.6g})"
-                    warnings.warn(note, stacklevel=2)
+                # The same words for each frame, which Python says once.
+                note = f"{self.info.path}: missing values are read as black ({black:.6g})"
+                warnings.warn(note, stacklevel=2)
                 frame = np.nan_to_num(frame, nan=black)  # noqa: PLW2901
             yield number, frame
 
