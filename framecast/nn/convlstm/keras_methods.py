@@ -140,28 +140,22 @@ class KerasMethods(GateWeights):
             "dtype": str(self.recurrent_kernel.dtype).removeprefix("torch."),
         }
         for argument in inspect.signature(type(self)).parameters:
-            if argument in OWN_ARGUMENTS:
-                if value := self._own(argument):
-                    config[argument] = value
-            elif argument not in _NOT_CONFIGURED:
-                value = self._held(argument)
-                kind = argument.rpartition("_")[2]
-                if kind in _REGISTRIES:
-                    value = identify(kind, value, _REGISTRIES[kind])
+            if argument in _NOT_CONFIGURED:
+                continue
+            value, kind = self._held(argument), argument.rpartition("_")[2]
+            if kind in _REGISTRIES:
+                value = identify(kind, value, _REGISTRIES[kind])
+            if value or argument not in OWN_ARGUMENTS:
                 config[argument] = value
         return config
 
-    def _own(self, argument: str) -> Any:
-        """An argument that Keras does not have, None or False where it changes nothing."""
+    def _held(self, argument: str) -> Any:
+        """What a constructor's argument was resolved to."""
         if argument == "peephole":
             return self.peephole is not None
         if argument == "recurrent_kernel_size":
             size = self.state_geometry.kernel_size
             return None if size == self.geometry.kernel_size else size
-        return getattr(self, argument)
-
-    def _held(self, argument: str) -> Any:
-        """What a constructor's argument was resolved to."""
         if hasattr(self.geometry, argument):  # kernel_size, strides, padding, dilation_rate
             return getattr(self.geometry, argument)
         weight, _, kind = argument.rpartition("_")
