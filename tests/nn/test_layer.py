@@ -374,8 +374,8 @@ def test_arguments_that_mean_nothing_are_refused(arguments, text):
     [
         ((B, C, H, W), {}, r"takes 5 axes \(batch, time, channels, .*return_sequences=True"),
         ((B, H, W), {}, r"takes 5 axes .*received shape \(2, 7, 8\)"),
-        ((B, 0, C, H, W), {}, r"at least one time step; received shape \(2, 0, 3, 7, 8\)"),
-        ((B, T, C, 0, W), {}, r"one pixel and one channel; received shape \(2, 5, 3, 0, 8\)"),
+        ((B, 0, C, H, W), {}, r"every axis after the batch; received shape \(2, 0, 3, 7, 8\)"),
+        ((B, T, C, 0, W), {}, r"every axis after the batch; received shape \(2, 5, 3, 0, 8\)"),
         ((B, T, H, W, C), {}, r"made for 3 input channels; received 7; check the order of the ax"),
         ((B, T, C, 2, W), {"padding": "valid"}, r"size of \(3, 3\) or more.*received \(2, 8\); us"),
     ],
@@ -414,7 +414,7 @@ def test_what_holds_no_numbers_is_refused(given):
 
 def test_an_empty_layer_is_not_built_for_no_channels():
     layer = ConvLSTM2D(F, 3)
-    with pytest.raises(ValueError, match="one pixel and one channel; received shape"):
+    with pytest.raises(ValueError, match="every axis after the batch; received shape"):
         layer(torch.zeros(B, T, H, W, 0))
     assert layer.in_channels is None
 

@@ -90,15 +90,10 @@ def check_inputs(
     Only the batch may be empty.
     """
     check_shape(layer, inputs.shape, data_format, rank, time_axes)
-    if time_axes and inputs.shape[1] == 0:
-        raise ValueError(
-            f"{layer} needs at least one time step; received shape {tuple(inputs.shape)}; give it "
-            "a clip of one frame or more"
-        )
     if 0 in inputs.shape[1:]:
         raise ValueError(
-            f"{layer} needs at least one pixel and one channel; received shape "
-            f"{tuple(inputs.shape)}; give it frames that are not empty"
+            f"{layer} needs one or more along every axis after the batch; received shape "
+            f"{tuple(inputs.shape)}; give it one frame or more, none of them empty"
         )
     if not inputs.is_floating_point():
         raise ValueError(
