@@ -11,7 +11,7 @@ from framecast.cli.console import show_error, show_network, show_notes, show_res
 from framecast.cli.progress import Display
 from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError
 from framecast.prediction.frame_forecaster import FrameForecaster
-from framecast.prediction.model_files import pretrained_notes, split_model
+from framecast.prediction.model_files import PRETRAINED, split_model
 from framecast.prediction.model_header import check_early
 from framecast.prediction.predict_clip import name_outputs, predict_file
 from framecast.prediction.predict_stream import nowcast_file
@@ -21,6 +21,8 @@ from framecast.video.readers.base import FrameSource
 from framecast.video.readers.live import is_live
 from framecast.video.readers.open import expand_lists
 from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, open_writer
+
+OF_PRETRAINED = "forecast by the pretrained model; `framecast train` adapts it to clips like yours"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def predict_all(forecaster: FrameForecaster, asked: Asked) -> None:
     Raises PartialFailureError in the end where some of several sources failed.
     """
     failures = []
-    first = pretrained_notes(asked.model)
+    is_first = True
     for source, files in asked.sources:
         try:
             notes = _predict(forecaster, source, files, asked)
@@ -95,9 +97,11 @@ def predict_all(forecaster: FrameForecaster, asked: Asked) -> None:
             show_error(error)
             failures.append(source)
             continue
-        if first is not None:  # printed with the first forecast, so that an error stays one line
+        if is_first:  # printed with the first forecast, so that an error stays one line
             show_network(forecaster)
-            notes, first = (*first, *notes), None
+            if str(asked.model) == PRETRAINED:
+                show_notes([OF_PRETRAINED])
+            is_first = False
         show_notes(notes)
         for file in files:
             if file != STANDARD_OUTPUT:  # which holds the frames themselves

@@ -81,10 +81,3 @@ def split_model(paths: Sequence[Path], model: Path | None = None) -> tuple[Path,
     if not sources:
         raise UsageError("no frames given", remedy=f"add a source, e.g. {model or ''} clip.mp4")
     return model or Path(PRETRAINED), sources
-
-
-def pretrained_notes(model: Path) -> tuple[str, ...]:
-    """Notes on a forecast by the pretrained model; none on one by the user's own."""
-    if str(model) != PRETRAINED:
-        return ()
-    return ("forecast by the pretrained model; `framecast train` adapts it to clips like yours",)
