@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from framecast.nn.convlstm.activations import ACTIVATIONS, get_activation
-from framecast.nn.convlstm.constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm, get_constraint
+from framecast.nn.convlstm.constraints import CONSTRAINTS, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from framecast.nn.convlstm.initializers import INITIALIZERS, VarianceScaling, get_initializer
+from framecast.nn.convlstm.keras_identifiers import resolve
 from framecast.nn.convlstm.layer import ConvLSTM2D
-from framecast.nn.convlstm.regularizers import L1, L1L2, L2, get_regularizer
+from framecast.nn.convlstm.regularizers import L1, L1L2, L2, REGULARIZERS
 from framecast.nn.convlstm.weights import to_keras_layout
 
 OURS_ALONE = {"hard_sigmoid_keras2"}
@@ -124,7 +125,8 @@ PENALTIES = [
 
 @pytest.mark.parametrize("name", ["l1", "l2", "l1l2", "L1", "L2", "L1L2"])
 def test_a_penalty_by_name_has_the_factors_of_keras(name):
-    ours, config = get_regularizer(name, "a"), keras.regularizers.get(name).get_config()
+    ours = resolve("regularizer", name, REGULARIZERS)
+    config = keras.regularizers.get(name).get_config()
     assert (ours.l1, ours.l2) == pytest.approx((config.get("l1", 0.0), config.get("l2", 0.0)))
 
 
@@ -172,7 +174,7 @@ def test_a_layer_with_an_activity_penalty_can_be_copied_and_pickled_after_a_call
     assert copy.regularization_losses() == {}
 
 
-CONSTRAINTS = [
+PROJECTIONS = [
     (NonNeg(), keras.constraints.NonNeg()),
     (MaxNorm(0.5), keras.constraints.MaxNorm(0.5)),
     (MaxNorm(0.5, axis=(0, 1, 2)), keras.constraints.MaxNorm(0.5, axis=(0, 1, 2))),
@@ -184,7 +186,7 @@ CONSTRAINTS = [
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs"), CONSTRAINTS, ids=kind)
+@pytest.mark.parametrize(("ours", "theirs"), PROJECTIONS, ids=kind)
 def test_constraints_project_as_those_of_keras(ours, theirs):
     torch.manual_seed(4)
     layer = ConvLSTM2D(6, (3, 2), in_channels=3, kernel_constraint=ours, recurrent_constraint=ours)
@@ -212,14 +214,24 @@ def test_the_bias_is_projected_too():
         (get_activation, "tahn", r"activation: there is no 'tahn'; did you mean 'tanh'\?"),
         (get_initializer, "glorot", "there is no 'glorot'; did you mean 'glorot_"),
         (get_initializer, None, 'must not be None; use "zeros"'),
-        (get_regularizer, "l3", "there is no 'l3'; known are l1, l1l2, l2"),
-        (get_regularizer, 0.01, "must be a name, a mapping or a callable; received 0.01"),
-        (get_constraint, "clip", "there is no 'clip'; known are max_norm, min_max_norm"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_one(get, name, text):
     with pytest.raises(ValueError, match=text):
         get(name, "activation")
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "text"),
+    [
+        (REGULARIZERS, "l3", "kind: there is no 'l3'; known are l1, l1l2, l2"),
+        (REGULARIZERS, 0.01, "kind must be a name, a mapping or a callable; received 0.01"),
+        (CONSTRAINTS, "clip", "kind: there is no 'clip'; known are max_norm, min_max_norm"),
+    ],
+)
+def test_what_has_no_name_in_a_registry_is_refused(registry, name, text):
+    with pytest.raises(ValueError, match=text):
+        resolve("kind", name, registry)
 
 
 @pytest.mark.parametrize("factor", [-0.1, math.inf, math.nan])

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from framecast.nn.convlstm.keras_identifiers import resolve
-
 Constraint = Callable[[Tensor], Tensor]
 Axes = int | Sequence[int]
 # Keras' backend.epsilon(), which keeps a norm of zero from dividing by zero.
@@ -76,12 +74,3 @@ CONSTRAINTS: Mapping[str, type] = {
     "non_neg": NonNeg,
     "unit_norm": UnitNorm,
 }
-
-
-def get_constraint(identifier: object, argument: str) -> Constraint | None:
-    """Constraint for a name, a configuration or a callable; None for none.
-
-    A callable gets the weight in Keras' layout and returns its projection. Raises ValueError,
-    naming the `argument`, for what is none of these.
-    """
-    return resolve(argument, identifier, CONSTRAINTS)

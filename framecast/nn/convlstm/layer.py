@@ -21,8 +21,9 @@ from framecast.nn.convlstm.argument_checks import (
 )
 from framecast.nn.convlstm.cell import ConvLSTMCell
 from framecast.nn.convlstm.dropout import NO_DROPOUT, DropoutMasks
+from framecast.nn.convlstm.keras_identifiers import resolve
 from framecast.nn.convlstm.keras_methods import Shape, as_tensor
-from framecast.nn.convlstm.regularizers import get_regularizer
+from framecast.nn.convlstm.regularizers import REGULARIZERS
 from framecast.nn.recurrence.chunks import SequenceSettings
 from framecast.nn.recurrence.equations import State, recur
 from framecast.nn.recurrence.fused import fused_recurrence
@@ -111,7 +112,9 @@ class ConvLSTM(ConvLSTMCell):
         # Read before anything else is local: a layer hands the cell what both of them take.
         given = locals()
         super().__init__(**{name: given[name] for name in _CELL_ARGUMENTS})
-        self.activity_regularizer = get_regularizer(activity_regularizer, "activity_regularizer")
+        self.activity_regularizer = resolve(
+            "activity_regularizer", activity_regularizer, REGULARIZERS
+        )
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful, self.unroll = go_backwards, stateful, unroll
         self.zero_output_for_mask, self.recompute = zero_output_for_mask, recompute

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from framecast.nn.convlstm.argument_checks import to_factor
-from framecast.nn.convlstm.keras_identifiers import resolve
 
 Regularizer = Callable[[Tensor], Tensor]
 
@@ -48,12 +47,3 @@ class L2(L1L2):
 
 
 REGULARIZERS: Mapping[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1l2": L1L2}
-
-
-def get_regularizer(identifier: object, argument: str) -> Regularizer | None:
-    """Regularizer for a name, a configuration or a callable; None for none.
-
-    A callable gets the weight in Keras' layout. Raises ValueError, naming the `argument`, for
-    what is none of these.
-    """
-    return resolve(argument, identifier, REGULARIZERS)

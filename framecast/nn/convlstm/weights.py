@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from framecast.nn.convlstm.constraints import Constraint, get_constraint
+from framecast.nn.convlstm.constraints import CONSTRAINTS, Constraint
 from framecast.nn.convlstm.initializers import Initializer, get_initializer
-from framecast.nn.convlstm.regularizers import Regularizer, get_regularizer
+from framecast.nn.convlstm.keras_identifiers import resolve
+from framecast.nn.convlstm.regularizers import REGULARIZERS, Regularizer
 from framecast.nn.shapes import ConvGeometry, to_count
 from framecast.runtime.text import counted
 
@@ -47,8 +48,8 @@ class WeightRules:
         """Resolve the arguments `<name>_initializer` and so on; ValueError names the wrong one."""
         return cls(
             get_initializer(initializer, f"{name}_initializer"),
-            get_regularizer(regularizer, f"{name}_regularizer"),
-            get_constraint(constraint, f"{name}_constraint"),
+            resolve(f"{name}_regularizer", regularizer, REGULARIZERS),
+            resolve(f"{name}_constraint", constraint, CONSTRAINTS),
         )
 
     @torch.no_grad()

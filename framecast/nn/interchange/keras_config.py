@@ -6,16 +6,17 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from framecast.errors import CheckpointError, UsageError
 from framecast.nn.convlstm.activations import ACTIVATIONS, hard_sigmoid_keras2, log_softmax, softmax
-from framecast.nn.convlstm.constraints import get_constraint
+from framecast.nn.convlstm.constraints import CONSTRAINTS
 from framecast.nn.convlstm.initializers import get_initializer
-from framecast.nn.convlstm.keras_identifiers import to_snake_case
+from framecast.nn.convlstm.keras_identifiers import resolve, to_snake_case
 from framecast.nn.convlstm.keras_methods import OWN_ARGUMENTS
 from framecast.nn.convlstm.layer import LAYERS, ConvLSTM
-from framecast.nn.convlstm.regularizers import get_regularizer
+from framecast.nn.convlstm.regularizers import REGULARIZERS
 
 _ARGUMENTS = {
     name
@@ -23,9 +24,9 @@ _ARGUMENTS = {
     if name not in (*OWN_ARGUMENTS, "in_channels", "input_shape", "device", "dtype")
 }
 _GETTERS = {
-    "initializer": get_initializer,
-    "regularizer": get_regularizer,
-    "constraint": get_constraint,
+    "initializer": lambda name, value: get_initializer(value, name),
+    "regularizer": partial(resolve, registry=REGULARIZERS),
+    "constraint": partial(resolve, registry=CONSTRAINTS),
 }
 
 
@@ -153,7 +154,7 @@ def from_keras_config(layer: ConfiguredLayer, keras2: bool, notes: list[str]) ->
             arguments[name] = _activation(layer, name, value, keras2)
         elif kind in _GETTERS:
             try:
-                arguments[name] = _GETTERS[kind](value, name)
+                arguments[name] = _GETTERS[kind](name, value)
             except (ValueError, TypeError, AttributeError):
                 notes.append(f"{layer.key}: {name} {value!r:.80} has no name here, was left out")
                 del arguments[name]
