@@ -178,11 +178,9 @@ def _colors(path: Path, page: tifffile.TiffPage, values: np.ndarray) -> np.ndarr
 
 
 def _inverted(values: np.ndarray, bits: int) -> np.ndarray:
-    if values.dtype.kind == "b":
-        return ~values
     if values.dtype.kind == "f":
         return 1 - values
-    top = 2**bits - 1 if values.dtype.kind == "u" else -1  # of signed integers ~v = -1 - v
+    top = -1 if values.dtype.kind == "i" else 2**bits - 1  # of signed integers ~v = -1 - v
     return (top - values.astype(np.int64)).astype(values.dtype)
 
 
