@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -82,6 +81,8 @@ SHARED_ERRORS = (UsageError, DivergedError, InterruptedRunError)
 
 def program() -> NoReturn:
     """Run the command line as a process, which ends with the exit code."""
+    # SIGTERM ends a command as Ctrl-C does, so that nothing temporary stays on disk.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # no longer open, which `main` has dealt with
@@ -136,7 +137,7 @@ def report(error: FramecastError, debug: bool) -> int:
 def run(arguments: list[str]) -> int:
     """Let Typer call the command; its errors for misuse and Ctrl-C become framecast errors."""
     try:
-        with terminable(), warnings_as_notes():
+        with warnings_as_notes():
             code = app(arguments, prog_name="framecast", standalone_mode=False) or 0
     except typer.TyperException as misuse:
         # Only misuse of a command, not of the whole program, has a context that names it.
@@ -176,17 +177,3 @@ def warnings_as_notes() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = note
         yield
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, so that nothing temporary stays on disk."""
-    # Python accepts signal handlers in the main thread only.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
