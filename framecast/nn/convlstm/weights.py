@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedParameter
 
 from framecast.nn.convlstm.constraints import CONSTRAINTS, Constraint
@@ -149,19 +150,10 @@ class GateWeights(nn.Module):
                 f"{self.data_format!r}, step() takes channels first)"
             )
 
-    def _save_to_state_dict(
-        self, destination: dict[str, Any], prefix: str, keep_vars: bool
-    ) -> None:
+    def _save_to_state_dict(self, *arguments: Any) -> None:
         # As torch.nn.LazyConv2d: an unbuilt weight stands in the dictionary as it is.
-        if self.in_channels is not None:
-            super()._save_to_state_dict(destination, prefix, keep_vars)
-            return
-        destination[f"{prefix}kernel"] = kernel = self.kernel
-        self._parameters["kernel"] = None
-        try:
-            super()._save_to_state_dict(destination, prefix, keep_vars)
-        finally:
-            self._parameters["kernel"] = kernel
+        kind = nn.Module if self.in_channels is not None else LazyModuleMixin
+        kind._save_to_state_dict(self, *arguments)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: object) -> None:
         kernel = state_dict.get(f"{prefix}kernel")
