@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import ClassVar
 
 import cv2
@@ -17,6 +18,9 @@ from torch import Tensor
 
 # Side in pixels of the uniform window of SSIM, scikit-image's default
 SSIM_WINDOW = 7
+
+# Names of errors by the power that they are raised to
+ERRORS = {1: ("mae", "absolute error"), 2: ("mse", "squared error")}
 
 
 class Metric(ABC):
@@ -63,32 +67,23 @@ class Metric(ABC):
         return total_T / count_T
 
 
-class MeanSquaredError(Metric):
-    """MSE: the mean over windows, channels and pixels of the squared difference."""
+class MeanError(Metric):
+    """MSE (power 2) or MAE (power 1): the mean over windows, channels and pixels of the error."""
 
     display_factor = 1000.0
 
-    def __init__(self, horizon: int) -> None:
-        definition = "mean over pixels and channels of the squared error, frames in 0..1"
-        super().__init__(horizon, "mse", "MSE x 1000", definition)
+    def __init__(self, horizon: int, power: int) -> None:
+        name, error = ERRORS[power]
+        definition = f"mean over pixels and channels of the {error}, frames in 0..1"
+        super().__init__(horizon, name, f"{name.upper()} x 1000", definition)
+        self.power = power
 
     def measure(self, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> Sequence[float]:
-        squares = (prediction_BCHW - truth_BCHW).square()
-        return squares.sum().item(), squares.numel()
-
-
-class MeanAbsoluteError(Metric):
-    """MAE: the mean over windows, channels and pixels of the absolute difference."""
-
-    display_factor = 1000.0
-
-    def __init__(self, horizon: int) -> None:
-        definition = "mean over pixels and channels of the absolute error, frames in 0..1"
-        super().__init__(horizon, "mae", "MAE x 1000", definition)
-
-    def measure(self, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> Sequence[float]:
-        errors = (prediction_BCHW - truth_BCHW).abs()
+        errors = (prediction_BCHW - truth_BCHW).abs() ** self.power
         return errors.sum().item(), errors.numel()
+
+
+MeanSquaredError, MeanAbsoluteError = (partial(MeanError, power=power) for power in (2, 1))
 
 
 class ErrorSum(Metric):
@@ -98,7 +93,7 @@ class ErrorSum(Metric):
     """
 
     def __init__(self, horizon: int, power: int) -> None:
-        name, error = {1: ("mae", "absolute error"), 2: ("mse", "squared error")}[power]
+        name, error = ERRORS[power]
         definition = f"sum over a frame's pixels and channels of the {error}, mean over frames"
         super().__init__(horizon, name, f"{name.upper()} (sum)", definition)
         self.power = power
