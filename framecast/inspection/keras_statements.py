@@ -94,15 +94,15 @@ class StatementReader(CallReader):
     def run_file(self, body: Sequence[ast.stmt]) -> None:
         """Follow a file's statements, then functions that it never calls, such as `build_model`."""
         for statement in body:
-            self._follow(statement, lambda: self.run([statement]))  # noqa: B023 - called at once
+            self._follow(statement, self.run, [statement])
         # If code at the top level has built something, they are only helpers
         if self.nodes or any(model.layers for model in self.models):
             return
         for value in list(self.names.values()):
             if isinstance(value, Function) and value.node not in self.called:
-                self._follow(value.node, lambda: self.call_function(value, [], {}))  # noqa: B023
+                self._follow(value.node, self.call_function, value, [], {})
             elif isinstance(value, Namespace):
-                self._follow(body[-1], lambda: self._use(value))  # noqa: B023
+                self._follow(body[-1], self._use, value)
 
     def _use(self, value: Namespace) -> None:
         """Follow what a file defines and never calls: `call` of a model, all methods of others."""
@@ -114,11 +114,11 @@ class StatementReader(CallReader):
                 given = [self.add(Node("InputLayer", "", {}), [])] if is_model else []
                 self.call_function(replace(method, owner=made), given, {})
 
-    def _follow(self, node: ast.stmt, follow: Callable[[], object]) -> None:
+    def _follow(self, node: ast.stmt, follow: Callable[..., object], *arguments: object) -> None:
         """Follow a part of a file; where that takes too long, keep what it has built."""
         built = self._built()
         try:
-            follow()
+            follow(*arguments)
         except _TooLongError:
             if self._built() > MOST_LAYERS:
                 raise
