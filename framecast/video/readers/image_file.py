@@ -320,11 +320,9 @@ def stated_range(file: tifffile.TiffFile) -> StatedRange | None:
 
 def _stored_dtype(image: Image.Image) -> str:
     """The type of the file's samples, whatever Pillow makes of them."""
-    if image.mode in ("I", "F"):
-        # Pillow widens 16-bit greys of some formats to 32 bits.
-        return "float32" if image.mode == "F" else "int32" if image.format == "BMP" else "uint16"
     if image.mode in DEEP_GREY_MODES:
-        return "uint16"
+        # Pillow widens 16-bit greys of some formats to 32 bits, in mode I.
+        return "float32" if image.mode == "F" else "uint16"
     if image.format == "PNG":  # Pillow's name for how the pixels are stored, such as RGB;16B
         return "uint16" if image.tile and "16" in image.tile[0][3] else "uint8"
     return "uint16" if highest_of_pnm(image) > 255 else "uint8"
