@@ -21,35 +21,13 @@ OPSET = 18
 SMALLEST_HALVED = 64
 
 
-class _Listed(nn.Module):
-    """A module of a list of tensors as one of many arguments, which is what the exporter names."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, *states: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(self.module(list(states)))
-
-
-class _Single(nn.Module):
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, context: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(self.module(context))
-
-
 def step_models(graphs: StepGraphs, free_size: bool) -> tuple[Any, Any]:
     """The ONNX models of `encode` (context -> states) and `step` (states -> frame, next states).
 
     B is free, with `free_size` H and W, too: `step` takes what `encode` gives at any of them.
     """
     free = {0: "batch", 3: "height", 4: "width"} if free_size else {0: "batch"}
-    encode = _traced(
-        _Single(graphs.encode), (graphs.context,), ["context"], graphs.names, {"context": free}
-    )
+    encode = _traced(graphs.encode, graphs.context, ["context"], graphs.names, {"context": free})
     # Names in the order of the states, so that outputs can be fed back as inputs by position.
     after = [f"next_{name}" for name in graphs.names]
     # Every size of a state may be free, except that of its channels.
@@ -57,9 +35,7 @@ def step_models(graphs: StepGraphs, free_size: bool) -> tuple[Any, Any]:
         name: {axis: f"{name}_{axis}" for axis in range(state.ndim) if axis != 1}
         for name, state in zip(graphs.names, graphs.states, strict=True)
     }
-    step = _traced(
-        _Listed(graphs.step), tuple(graphs.states), graphs.names, ["frame", *after], axes
-    )
+    step = _traced(graphs.step, graphs.states, graphs.names, ["frame", *after], axes)
     return encode, step
 
 
@@ -188,7 +164,7 @@ def finish(model: Any, metadata: Mapping[str, str]) -> bytes:
 
 def _traced(
     module: nn.Module,
-    example: tuple[torch.Tensor, ...],
+    example: torch.Tensor | list[torch.Tensor],
     inputs: Sequence[str],
     outputs: Sequence[str],
     free: Mapping[str, Mapping[int, str]],
@@ -203,7 +179,7 @@ def _traced(
     written = BytesIO()
     torch.onnx.export(
         module.eval(),
-        example,
+        (example,),
         written,
         dynamo=False,
         input_names=list(inputs),
