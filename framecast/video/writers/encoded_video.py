@@ -109,16 +109,13 @@ class WebpWriter(_ContainerWriter):
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         self._note_depth(first)
         self._ticks = 1 / (self._played_rate() * WEBP_TICK)
+        # Without loss libwebp takes this order alone, to which PyAV converts frames as it encodes.
         self._open_stream(
             temporary, first.shape[:2], "bgra", 1 / WEBP_TICK, {"lossless": "1"}, {"loop": "0"}
         )
 
     def _append(self, frame: np.ndarray) -> None:
-        # libwebp takes no grey, and pictures with opacity only in blue, green, red order.
-        eight = np.broadcast_to(convert_depth(frame, np.uint8), (*frame.shape[:2], 3))
-        opaque = np.full((*frame.shape[:2], 1), 255, np.uint8)
-        bgra = np.concatenate([eight[..., ::-1], opaque], axis=2)
-        self._encode(bgra, round(self.frames * self._ticks))
+        self._encode(convert_depth(frame, np.uint8), round(self.frames * self._ticks))
 
 
 class ApngWriter(_ContainerWriter):
@@ -187,10 +184,11 @@ class WebmWriter(_VideoWriter):
 
 
 def _pixel_format(frame: np.ndarray) -> str:
-    """FFmpeg's name for the pixels of a frame of 1, 3 or 4 (with opacity) channels."""
+    """FFmpeg's name for the pixels of a grey or RGB frame."""
     deep = frame.dtype == np.uint16
-    formats = {1: "gray16le" if deep else "gray", 3: "rgb48le" if deep else "rgb24", 4: "bgra"}
-    return formats[frame.shape[2]]
+    if frame.shape[2] == 1:
+        return "gray16le" if deep else "gray"
+    return "rgb48le" if deep else "rgb24"
 
 
 def _picture(frame: np.ndarray, pts: int, time_base: Fraction) -> av.VideoFrame:
