@@ -224,15 +224,12 @@ class Orthogonal:
                 f"orthogonal weights need two or more axes; received shape {shape}; use another "
                 "initializer for a bias"
             )
-        # For a recurrent kernel (rows, columns, F, 4F) the columns are all four gates together.
-        rows, columns = math.prod(shape[:-1]), shape[-1]
-        tall = (max(rows, columns), min(rows, columns))
         # 16-bit matrices have no QR decomposition: they are drawn in float32.
         wide = torch.float64 if dtype == torch.float64 else torch.float32
-        q, r = torch.linalg.qr(RandomNormal(0.0, 1.0, self.seed)(tall, wide))
-        # With these signs the distribution is uniform over all orthogonal matrices.
-        q = q * torch.sign(torch.diagonal(r))
-        return (self.gain * (q.T if rows < columns else q).reshape(shape)).to(dtype)
+        # For a recurrent kernel (rows, columns, F, 4F) the columns are all four gates together.
+        matrix = torch.empty(math.prod(shape[:-1]), shape[-1], dtype=wide, device="cpu")
+        torch.nn.init.orthogonal_(matrix, self.gain, _generator(self.seed))
+        return matrix.reshape(shape).to(dtype)
 
 
 def _generator(seed: Seed) -> torch.Generator | None:
