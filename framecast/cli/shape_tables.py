@@ -64,12 +64,12 @@ def _print_table(sentences: Iterable[str], lines: Iterable[str]) -> None:
     for sentence in sentences:
         show_line(sentence)
     show_line("")
-    last = 0
-    for number, line in enumerate(lines):
-        if number == 0:
-            last = line.rindex("  ") + 2  # where the last column of the header begins
+    header, *rest = lines
+    last = header.rindex("  ") + 2  # where its last column begins
+    show_line(header, "dim", last)
+    for line in rest:
         detail = line.startswith("    ")
-        show_line(line, "dim" if number == 0 or detail else "", DETAIL if detail else last)
+        show_line(line, "dim" if detail else "", DETAIL if detail else last)
 
 
 def _print_lines(report: Inspection, verbose: bool) -> None:
