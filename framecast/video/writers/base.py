@@ -37,7 +37,7 @@ class Look:
 
 
 class FrameWriter(ABC):
-    """Context manager that turns frames into one file or folder at `path`.
+    """Context manager that turns frames into one file or folder at `path`; `write` is for inside.
 
     Frames are uint8 or uint16 arrays (H, W, C), C = 1 (grey) or 3 (RGB), all of the first one's
     shape and dtype; formats for data take the other types of `stores`, too. `notes` says in plain
@@ -59,7 +59,6 @@ class FrameWriter(ABC):
         self.path, self.fps, self.look, self.overwrite = path, look.fps, look, overwrite
         self.frames = 0
         self.notes: list[str] = []
-        self._temporary: Path | None = None
         self._like: tuple[tuple[int, ...], np.dtype] | None = None  # first frame's shape, dtype
         self._check_target()
 
@@ -74,8 +73,6 @@ class FrameWriter(ABC):
         """Append one frame; raises ValueError for a wrong array, OutputError or ResourceError when
         the disk refuses it.
         """
-        if self._temporary is None:
-            raise RuntimeError("write() belongs inside the writer's `with` block")
         if self.gives_back:
             frame_HWC = self.look.values.to_values(frame_HWC)
         self._check_frame(frame_HWC)
@@ -87,7 +84,6 @@ class FrameWriter(ABC):
         self.frames += 1
 
     def __exit__(self, *raised: object) -> None:
-        self._temporary = None
         if raised[0] is not None:  # not this file's error: it passes as it is
             self._output.__exit__(*raised)
             return
