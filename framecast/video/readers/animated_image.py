@@ -14,6 +14,7 @@ from framecast.video.readers.frame_checks import (
     READ_ERRORS,
     TRANSPARENT_NOTE,
     CutShortError,
+    check_memory,
     looks_grey,
     on_black,
     reason,
@@ -42,6 +43,7 @@ class AnimatedSource(FrameSource):
         try:
             with opened_image(path) as image:
                 is_gif, size = image.format == "GIF", (image.height, image.width)
+                check_memory(path, 4 * image.height * image.width)  # composed as RGBA
         except DamagedImageError as error:
             with path.open("rb") as file:
                 if file.read(6) in GIF_STARTS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import tifffile
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from framecast.errors import SourceError
+from framecast.runtime.memory import machine_memory
 from framecast.video.readers.base import StatedRange
 from framecast.video.readers.frame_checks import check_memory, explained, on_black, reason
 
@@ -37,12 +39,18 @@ SIDEWAYS = (5, 6, 7, 8)
 
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 
+# Memory that decoding takes at most: several copies, of 8 bytes in the deepest formats.
+BYTES_A_PIXEL = 32
+
 # Their own output on the terminal only repeats their errors.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-# What this machine's memory can hold is checked here, where Pillow has a constant.
-Image.MAX_IMAGE_PIXELS = None
+# What this machine's memory can hold, where Pillow has a constant. It warns there, which is not for
+# the terminal, and refuses from twice as many pixels on.
+LARGEST_IMAGE = (machine_memory() or 2**33) // BYTES_A_PIXEL
+Image.MAX_IMAGE_PIXELS = LARGEST_IMAGE // 2
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class DamagedImageError(Exception):
@@ -75,6 +83,7 @@ def read_header(path: Path) -> ImageHeader:
     with opened_image(path) as image:
         dtype = _stored_dtype(image)
         channels = 1 if _is_grey(image) else 3
+        check_memory(path, image.height * image.width * channels * np.dtype(dtype).itemsize)
         height, width = image.height, image.width
         if _orientation(image) in SIDEWAYS:
             height, width = width, height
@@ -206,18 +215,23 @@ def _page_by_opencv(path: Path, number: int, page: tifffile.TiffPage) -> np.ndar
 
 @contextmanager
 def opened_image(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
-    """Open an image, or the `data` of one, with Pillow; damage becomes a DamagedImageError.
-
-    Raises SourceError for an image that is too large for this machine's memory.
-    """
-    with (
-        _damage_explained(path),
-        # Not by its name: Pillow 13 maps turned TIFFs wrongly into memory.
-        path.open("rb") if data is None else io.BytesIO(data) as file,
-        _identified(file) as image,
-    ):
-        check_memory(path, 4 * image.height * image.width)  # composed as RGBA
-        yield image
+    """Open an image, or the `data` of one, with Pillow; damage becomes a DamagedImageError."""
+    try:
+        with (
+            _damage_explained(path),
+            # Not by its name: Pillow 13 maps turned TIFFs wrongly into memory.
+            path.open("rb") if data is None else io.BytesIO(data) as file,
+            _identified(file) as image,
+        ):
+            yield image
+    except Image.DecompressionBombError as error:
+        if announced := re.search(r"[0-9]+", str(error)):
+            check_memory(path, 4 * int(announced[0]))  # composed as RGBA
+        raise SourceError(f"{path}: {error}", remedy="give smaller frames") from error
+    except MemoryError as error:
+        raise SourceError(
+            f"{path}: does not fit into this machine's memory", remedy="give smaller frames"
+        ) from error
 
 
 def _damage_explained(path: Path) -> AbstractContextManager[None]:
