@@ -299,10 +299,14 @@ class CallReader(ExpressionReader):
             inner.is_part = True
             given = {name: value for name, value in call.keywords.items() if name != "layer"}
             return replace(inner, wrapper=given)
-        unknown = isinstance(inner, Symbol) or (isinstance(inner, Node) and not inner.kind)
+        unknown = [
+            layer
+            for layer in (inner, call.keywords.get("backward_layer"))
+            if isinstance(layer, Symbol) or (isinstance(layer, Node) and not layer.kind)
+        ]
         if kind not in ("TimeDistributed", "Bidirectional") or not unknown:
             return None
-        return call.unknown(f"{kind} of {inner}")
+        return call.unknown(f"{kind} of {unknown[0]}")
 
     def _wrapped(self, value: Any, problems: list[Problem]) -> Any:
         """The layer inside a wrapper as its kind and arguments; `...` if it is not a layer."""

@@ -651,6 +651,10 @@ def test_layers_of_a_loop_over_unknown_sizes_stay_with_a_note():
             "x = TimeDistributed(VGG16(weights=None))(x)",
             "line 3: TimeDistributed of VGG16(weights=None) is not followed",
         ),
+        (
+            "x = Bidirectional(LSTM(3), backward_layer=backwards)(x)",
+            "line 3: Bidirectional of backwards is not followed",
+        ),
         ("x = tf.reduce_mean(x, axis=1, keepdims=True)", "line 3: reduce_mean is not followed"),
         ("x = tf.reduce_mean(x, [1, 2])", "line 3: reduce_mean is not followed"),
         ("x = x[:, step()]", "line 3: [:, step()] is not followed"),
