@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from framecast.errors import CorruptSourceError
 from framecast.video.readers import video_file
@@ -237,13 +238,31 @@ def test_what_is_no_video(tmp_path, content, expected):
 
 def test_sound_without_pictures(tmp_path):
     path = tmp_path / "song.mp4"
+    cover = av.VideoFrame.from_ndarray(smooth_clip(1)[0])
     with av.open(str(path), "w") as container:
+        picture = container.add_stream("mjpeg", pix_fmt="yuvj420p", height=H, width=W)
+        picture.disposition = Disposition.attached_pic
         stream = container.add_stream("aac", rate=44100)
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
         sound.sample_rate = 44100
-        container.mux(stream.encode(sound))
-        container.mux(stream.encode())
+        for each, frame in ((picture, cover), (stream, sound)):
+            container.mux(each.encode(frame))
+            container.mux(each.encode())
     assert "has no video stream" in problem(path)
+
+
+def test_the_first_of_several_video_streams_is_read_with_a_note(tmp_path):
+    clip = smooth_clip()
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        large = container.add_stream("ffv1", rate=10, pix_fmt="bgr0", height=H, width=W)
+        small = container.add_stream("ffv1", rate=10, pix_fmt="bgr0", height=4, width=6)
+        for frame in clip:
+            for stream, pixels in ((large, frame), (small, frame[:4, :6].copy())):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
+        container.mux([*large.encode(), *small.encode()])
+    source = open_source(tmp_path / "clip.mkv")
+    assert source.info.notes == ("holds 2 video streams, of which the first is read",)
+    np.testing.assert_array_equal(read_all(source), clip)
 
 
 def test_a_name_like_a_protocol_is_a_file(tmp_path, monkeypatch):

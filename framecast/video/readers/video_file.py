@@ -13,6 +13,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.filter import Graph
+from av.stream import Disposition
 from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
@@ -68,7 +69,7 @@ class VideoSource(FrameSource):
         """
         super().__init__(path, options)
         with _open(path) as container:
-            stream = container.streams.video[0]
+            stream, *others = _video_streams(container)
             scan = scan_packets(container, stream)
             if scan.cut_at is not None and not options.keep_readable:
                 raise CutShortError(path, scan.cut_at, scan.problem)
@@ -85,6 +86,8 @@ class VideoSource(FrameSource):
         if first is None:
             raise CutShortError(path, 0, "no frame can be decoded")
         picture = UprightPixels(self._format)(first)
+        if others:
+            self._notes.append(f"holds {len(others) + 1} video streams, of which the first is read")
         self._notes += [*_picture_notes(first, aspect), *_start_notes(scan)]
         if not exact:
             self._notes.append(
@@ -166,7 +169,7 @@ class VideoSource(FrameSource):
         From the very start where seeking leads past `start`: MPEG streams have no index.
         """
         container = files.enter_context(_open(self._path))
-        stream = container.streams.video[0]
+        stream = _video_streams(container)[0]
         stream.thread_type = "AUTO"
         keyframe = max((k for k in self._keyframes if k <= start), default=0)
         if keyframe > 0:
@@ -307,7 +310,8 @@ def _open(path: Path) -> InputContainer:
             raise CutShortError(path, 0, "the file is cut short: its index is missing") from error
         found = "is not a video file" if head else "is empty"
         raise SourceError(f"{path}: {found}", remedy="check what the file is") from error
-    codec = container.streams.video[0].codec_context if container.streams.video else None
+    streams = _video_streams(container)
+    codec = streams[0].codec_context if streams else None
     if codec is None:
         container.close()
         raise SourceError(
@@ -318,6 +322,15 @@ def _open(path: Path) -> InputContainer:
         codec.options = {"err_detect": "crccheck+explode"}  # damage would go unnoticed
     check_memory(path, 3 * codec.width * codec.height)
     return container
+
+
+def _video_streams(container: InputContainer) -> list[VideoStream]:
+    """The video streams of a file, without the picture on the cover of a song or film."""
+    return [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
 
 
 def _turned(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
