@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -101,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         check_working_folder()
+        check_arguments(arguments)
         # No command has this flag: it is the program's own, wherever it stands.
         code = run([argument for argument in arguments if argument != "--debug"])
         sys.stdout.flush()
@@ -120,6 +122,19 @@ def main(arguments: list[str] | None = None) -> int:
             discard_output()  # else Python tries again to write it, and complains in its own words
         return report(known, "--debug" in arguments)
     return code
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """Raise UsageError for an empty argument, as "$CLIP" is where the variable is not set.
+
+    As a path it would be the working folder.
+    """
+    for argument in arguments:
+        if re.fullmatch("(--[a-z-]+=)?", argument):
+            raise UsageError(
+                f"{argument or 'an argument'} is empty",
+                remedy="check the variable that it was made from",
+            )
 
 
 def report(error: FramecastError, debug: bool) -> int:

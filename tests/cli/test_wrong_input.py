@@ -116,6 +116,9 @@ def run_with_another_clip(here):
 WRONG = {
     # the command line
     "no command of that name": ("trian", USAGE, "'trian'; did you mean 'train'?"),
+    "an empty argument, as of a variable that is not set": ("predict {model} ''", USAGE,
+        "an argument is empty; check the variable that it was made from"),
+    "an empty value": ("predict --model= {array}", USAGE, "--model= is empty; check the variable"),
     "no such option": ("train --epoch 3", USAGE, "--epoch ... see framecast train --help"),
     "no source": ("train", USAGE, "no SOURCE given; name a frame folder, video, GIF or array"),
     "no model": ("predict", USAGE, "MODEL ... see framecast predict --help"),
