@@ -38,12 +38,14 @@ SHOWN_SIDE = 320
 class Clip:
     """Frames (T, H, W, C), uint8 or uint16, at `fps` per second; `notes` say what was assumed.
 
-    Arrays given to `predict` come back with their own axes, type and range.
+    Arrays given to `predict` come back with their own axes, type and range; `value_range` has
+    black and white of floats, None: 0 to 1.
     """
 
     frames: np.ndarray
     fps: float
     notes: tuple[str, ...] = ()
+    value_range: tuple[float, float] | None = None
 
     def save(self, path: PathLike, *, fps: float | None = None, overwrite: bool = False) -> Path:
         """Write a GIF, MP4, WebM, NPY, ... or a folder of PNGs, as the path's ending says."""
@@ -51,8 +53,8 @@ class Clip:
 
     def to_json(self) -> str:
         """Shape, type, rate and notes as one JSON document; the frames are for files."""
-        about = {"shape": self.frames.shape, "dtype": str(self.frames.dtype), "fps": self.fps}
-        return json.dumps(about | {"notes": self.notes})
+        about = {"shape": self.frames.shape, "dtype": str(self.frames.dtype)}
+        return json.dumps(about | {"fps": float(self.fps), "notes": self.notes})
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -69,7 +71,8 @@ class Clip:
         from framecast.video.frame_style import FrameStyle  # noqa: PLC0415
 
         clips_BTHWC, _ = as_clips(self.frames)
-        scale = None if clips_BTHWC.dtype.kind in "u" else _range_of(clips_BTHWC)
+        is_float = clips_BTHWC.dtype.kind == "f"
+        scale = (self.value_range or _range_of(clips_BTHWC)) if is_float else None
         pixels_THWC = to_pixels(clips_BTHWC, scale)[0]
         factor = max(1, min(16, SHOWN_SIDE // max(pixels_THWC.shape[1:3])))
         shown = list(FrameStyle(enlarge=factor).show(pixels_THWC))
@@ -153,7 +156,7 @@ class Evaluation:
         from framecast.evaluation.report_files import ReportFiles  # noqa: PLC0415
         from framecast.runtime.output_files import check_target, write_whole  # noqa: PLC0415
 
-        path = Path(path)
+        path = as_path(path)
         kind = path.suffix.lower()
         kinds = {".html": "page", ".csv": "csv"}
         if kind == ".json":
@@ -194,18 +197,26 @@ def write(
     frames: Clip | Iterable[np.ndarray] | np.ndarray,
     *,
     fps: float | None = None,
+    value_range: tuple[float, float] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write frames (T, H, W) or (T, H, W, C) as GIF, MP4, WebM, NPY, ... or a folder of PNGs.
 
-    uint8, uint16, or floats in 0 to 1. `fps` None is the clip's own, else 10. Raises UsageError for
-    other arrays, OutputError for a target that exists.
+    uint8, uint16, or floats in `value_range` (low, high), which NPY, TIFF and NetCDF keep. `fps`
+    and `value_range` None are the clip's own, else 10, and 0 to 1. Raises UsageError for other
+    arrays, OutputError for a target that exists.
     """
-    from framecast.prediction.frame_arrays import as_clips, to_pixels  # noqa: PLC0415
+    from framecast.prediction.frame_arrays import (  # noqa: PLC0415
+        as_clips,
+        to_pixels,
+        values_of,
+    )
     from framecast.video.writers.open import DEFAULT_FPS, write_frames  # noqa: PLC0415
 
     if isinstance(frames, Clip):
-        fps, frames = frames.fps if fps is None else fps, frames.frames
+        fps = frames.fps if fps is None else fps
+        value_range = frames.value_range if value_range is None else value_range
+        frames = frames.frames
     if not isinstance(fps, Real | None):
         raise UsageError(f"fps must be a number; received {fps!r:.60}", remedy="give 10, say")
     clips_BTHWC, _ = as_clips(list(frames) if isinstance(frames, Iterator) else frames)
@@ -213,9 +224,10 @@ def write(
         raise UsageError(
             f"one file holds one clip; received {len(clips_BTHWC)}", remedy="write them one by one"
         )
-    pixels_THWC = to_pixels(clips_BTHWC, None)[0]
+    pixels_THWC = to_pixels(clips_BTHWC, value_range)[0]
+    values = values_of(clips_BTHWC.dtype, value_range)
     rate = DEFAULT_FPS if fps is None else fps
-    return write_frames(as_path(path), pixels_THWC, fps=rate, overwrite=overwrite)
+    return write_frames(as_path(path), pixels_THWC, fps=rate, values=values, overwrite=overwrite)
 
 
 def train(
@@ -240,7 +252,7 @@ def train(
         settings["minutes"] = minutes
     config = load_config(None, [_setting(*item) for item in settings.items()], {})
     session = prepare(_paths(paths), config)
-    outcome = pipeline.train(session, Path(runs), on_event)
+    outcome = pipeline.train(session, as_path(runs), on_event)
     return Training(outcome.run.path, outcome.result, (outcome.note,) if outcome.note else ())
 
 
@@ -256,32 +268,36 @@ def predict(
     """Forecast the frames after a clip's last ones, or after a context from frame `start` on.
 
     `source` is a path, or frames as `FrameForecaster.predict` takes them, of which the newest
-    context is used; `model` the pretrained one, a run folder, a model file (.pt, .safetensors,
-    .onnx), a finished training or a loaded forecaster. Raises what `framecast predict` reports as
-    an error.
+    context is used; `value_range` is that of floats. `model` is the pretrained one, a run folder, a
+    model file (.pt, .safetensors, .onnx), a finished training or a loaded forecaster. Raises what
+    `framecast predict` reports as an error.
     """
-    from framecast.prediction.predict_clip import forecast_source, open_clip  # noqa: PLC0415
+    from framecast.prediction.predict_clip import (  # noqa: PLC0415
+        forecast_source,
+        model_notes,
+        open_clip,
+    )
     from framecast.prediction.request import PredictionRequest  # noqa: PLC0415
     from framecast.video.writers.open import DEFAULT_FPS  # noqa: PLC0415
 
     forecaster = _forecaster(model, device)
     request = PredictionRequest(horizon, start)
     if isinstance(source, str | Path):
-        forecast = forecast_source(
-            forecaster, open_clip(forecaster, Path(source), request), request
-        )
-        return Clip(np.stack(list(forecast.frames)), forecast.fps, forecast.notes)
-    fps = source.fps if isinstance(source, Clip) else DEFAULT_FPS
-    frames = source.frames if isinstance(source, Clip) else source
+        if value_range is not None:
+            raise UsageError(
+                f"value_range is for arrays of floats; received {source}", remedy="leave it out"
+            )
+        clip = open_clip(forecaster, as_path(source), request)
+        forecast = forecast_source(forecaster, clip, request)
+        how = model_notes(forecaster, clip.info, forecast.count)
+        return Clip(np.stack(list(forecast.frames)), forecast.fps, (*forecast.notes, *how))
+    given = source if isinstance(source, Clip) else Clip(source, DEFAULT_FPS)
+    scale = given.value_range if value_range is None else value_range
     data = forecaster.config.data
-    return Clip(
-        forecaster.predict(
-            newest_context(frames, data.context_length, data.frame_step, start),
-            horizon,
-            value_range,
-        ),
-        fps / data.frame_step,
-    )
+    context = newest_context(given.frames, data.context_length, data.frame_step, start)
+    future = forecaster.predict(context, horizon, scale)
+    notes = () if forecaster.fallback_note is None else (forecaster.fallback_note,)
+    return Clip(future, given.fps / data.frame_step, notes, scale)
 
 
 def evaluate(

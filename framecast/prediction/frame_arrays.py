@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from framecast.errors import UsageError
+from framecast.runtime.text import counted
 from framecast.video.pixels import DEPTHS
+from framecast.video.value_range import ValueRange
 
 SHAPES = "(T, H, W), (T, H, W, C) or clips (B, T, H, W, C) with C = 1 or 3"
 
@@ -26,6 +28,19 @@ def as_clips(frames: Any) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray
             f"frames must be {SHAPES}; received frames of different shapes",
             remedy="give frames of one size",
         ) from error
+    except (TypeError, RuntimeError) as error:  # as PyTorch says it of bfloat16, gradients and GPUs
+        raise UsageError(
+            f"frames must be {SHAPES}; received {type(frames).__name__} that is no array to NumPy "
+            f"({str(error).rstrip('.')})",
+            remedy="convert it to a NumPy array first",
+        ) from error
+    if np.ma.is_masked(frames):
+        masked = counted(np.ma.count_masked(frames), "masked value")
+        raise UsageError(
+            f"frames must not be masked; received {masked}",
+            remedy="fill them, e.g. with frames.filled(0)",
+        )
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype == object or array.dtype.kind not in "uif":
         raise UsageError(
             f"frames must be an array of numbers {SHAPES}; received {type(frames).__name__} of "
@@ -67,7 +82,7 @@ def to_pixels(frames: np.ndarray, value_range: tuple[float, float] | None) -> np
             remedy="convert them, e.g. frames.astype(np.uint16), or to floats with a value_range",
         )
     try:
-        low, high = map(float, value_range or (0.0, 1.0))
+        low, high = _limits(value_range)
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"value_range must be two numbers; received {value_range!r}", remedy="give (low, high)"
@@ -90,5 +105,17 @@ def from_pixels(
     """The inverse of `to_pixels`: pixels as values of a type, floats in their range."""
     if dtype in DEPTHS:
         return frames
-    low, high = value_range or (0.0, 1.0)
+    low, high = _limits(value_range)
     return (low + frames / 65535 * (high - low)).astype(dtype)
+
+
+def values_of(dtype: np.dtype, value_range: tuple[float, float] | None) -> ValueRange | None:
+    """Type and range of floats, for files that keep values; None for pixels."""
+    if dtype in DEPTHS:
+        return None
+    return ValueRange(dtype.name, *_limits(value_range))
+
+
+def _limits(value_range: tuple[float, float] | None) -> tuple[float, float]:
+    low, high = (0.0, 1.0) if value_range is None else value_range
+    return float(low), float(high)

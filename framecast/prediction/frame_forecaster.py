@@ -15,7 +15,7 @@ from framecast.prediction.frame_arrays import as_clips, from_pixels, to_pixels
 from framecast.prediction.request import check_horizon
 from framecast.runtime.text import counted
 from framecast.video.frame_size import target_size
-from framecast.video.pixels import from_unit, resize
+from framecast.video.pixels import DEPTHS, from_unit, resize
 from framecast.video.readers.base import SourceInfo
 
 
@@ -92,6 +92,12 @@ class FrameForecaster(ABC):
 
     def _check_context(self, context_THWC: np.ndarray, horizon: int) -> None:
         check_horizon(horizon)
+        if not isinstance(context_THWC, np.ndarray) or context_THWC.dtype not in DEPTHS:
+            found = getattr(context_THWC, "dtype", type(context_THWC).__name__)
+            raise UsageError(
+                f"context must be a NumPy array of uint8 or uint16; received {found}",
+                remedy="give other arrays to predict()",
+            )
         if context_THWC.ndim != 4 or context_THWC.size == 0:
             raise UsageError(
                 f"context must be (T, H, W, C), none of them 0; received shape {context_THWC.shape}"

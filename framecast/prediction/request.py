@@ -33,7 +33,11 @@ def asked_reading(request: object) -> dict[str, Any]:
 
 def check_horizon(horizon: int, name: str = "horizon") -> None:
     """Raise UsageError for a horizon that is no number of frames that can be asked for."""
-    if not isinstance(horizon, Integral) or horizon < 1:
+    if not isinstance(horizon, Integral):
+        raise UsageError(
+            f"{name} must be a whole number; received {horizon!r:.60}", remedy="use 1 or more"
+        )
+    if horizon < 1:
         raise UsageError(f"{name} {horizon}: nothing to predict", remedy="use 1 or more")
     if horizon > LONGEST_HORIZON:
         raise UsageError(

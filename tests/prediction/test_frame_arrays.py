@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from framecast.errors import UsageError
 from framecast.prediction.frame_arrays import as_clips, from_pixels, to_pixels
@@ -34,6 +35,9 @@ def test_results_have_the_axes_of_what_was_given(given, clips, back):
             [np.zeros((7, 8)), np.zeros((7, 9))],
             "frames of different shapes; give frames of one size",
         ),
+        (torch.zeros(5, 7, 8, dtype=torch.bfloat16), "received Tensor that is no .*BFloat16"),
+        ([torch.zeros(7, 8, requires_grad=True)], "received list that is no .*requires grad"),
+        (np.ma.masked_equal([[[0, 1, 1]]], 1), "received 2 masked values; fill them"),
     ],
 )
 def test_what_are_no_frames_is_a_value_error_with_its_remedy(frames, text):
@@ -42,9 +46,16 @@ def test_what_are_no_frames_is_a_value_error_with_its_remedy(frames, text):
     assert isinstance(caught.value, UsageError)
 
 
+def test_either_byte_order_is_taken():
+    frames = np.arange(24, dtype=">u2").reshape(2, 3, 4)
+    found, _ = as_clips(frames)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found[0, ..., 0], frames)
+
+
 def test_floats_keep_their_range_and_type():
     celsius = np.linspace(-40, 25, 60, dtype=np.float32).reshape(3, 4, 5, 1)
-    pixels = to_pixels(celsius, (-40, 60))
+    pixels = to_pixels(celsius, np.array([-40, 60]))
     assert pixels.dtype == np.uint16
     assert (pixels.min(), pixels.max()) == (0, round(65535 * 0.65))
     again = from_pixels(pixels, celsius.dtype, (-40, 60))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tifffile import imread
 
 import framecast
 from framecast.errors import ConfigError, SourceError, UsageError
@@ -87,7 +88,33 @@ def test_a_clip_is_written_and_read_again_as_it_was(tmp_path):
     framecast.write(tmp_path / "b.gif", framecast.Clip(frames[..., 0], 25))
     assert framecast.read(tmp_path / "b.gif").fps == 25
     framecast.write(tmp_path / "c.npy", frames[..., 0] / 255)
-    assert framecast.read(tmp_path / "c.npy").frames.shape == (5, 18, 26, 1)
+    np.testing.assert_allclose(np.load(tmp_path / "c.npy"), frames[..., :1] / 255, atol=1 / 65535)
+    framecast.write(tmp_path / "d.mp4", framecast.Clip(frames, np.float32(12.5)))
+    assert framecast.read(tmp_path / "d.mp4").fps == 12.5
+
+
+def test_a_forecast_of_floats_is_saved_in_their_range(clips, grey_run, tmp_path):
+    kelvin = 200 + 100 * (np.load(clips / "grey.npy") / 255).astype(np.float32)
+    future = framecast.predict(kelvin, grey_run, value_range=(200, 300))
+    assert future.value_range == (200, 300)
+    for name in ("future.npy", "future.tif"):
+        future.save(tmp_path / name)
+    for found in (np.load(tmp_path / "future.npy")[..., 0], imread(tmp_path / "future.tif")):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, future.frames, atol=100 / 65535)
+    shown = framecast.read(future.save(tmp_path / "future.apng")).frames[..., 0]
+    np.testing.assert_allclose(200 + 100 * (shown / 65535), future.frames, atol=100 / 65535)
+    # What has been forecast can be a context in turn.
+    assert framecast.predict(future, grey_run).value_range == (200, 300)
+
+
+def test_a_forecast_says_that_the_model_falls_back(clips, grey_run, monkeypatch):
+    forecaster = framecast.load_forecaster(grey_run)
+    monkeypatch.setattr(forecaster, "fallback", "optical flow")
+    frames = np.load(clips / "grey.npy")
+    for source in (clips / "grey.npy", frames, framecast.Clip(frames, 5)):
+        notes = framecast.predict(source, forecaster).notes
+        assert "so the optical flow makes the forecast" in notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +126,13 @@ def test_a_clip_is_written_and_read_again_as_it_was(tmp_path):
         (lambda run, clip: framecast.predict(clip, 7), ValueError, "expected a path; received int"),
         (lambda run, clip: framecast.predict("none.mp4", run), SourceError, "no such file"),
         (lambda run, clip: framecast.read(None), ValueError, "received NoneType"),
+        (lambda run, clip: framecast.read(""), ValueError, "received ''; give a str or a Path"),
+        (
+            lambda run, clip: framecast.predict("x.npy", run, value_range=(0, 9)),
+            ValueError,
+            "arrays of floats; received x.npy; leave it out",
+        ),
+        (lambda run, clip: framecast.write("x.gif", 9 * clip), ValueError, "give value_range="),
         (lambda run, clip: framecast.write("x.gif", "no"), ValueError, "array of numbers"),
         (lambda run, clip: framecast.write("x.gif", clip + 0.5), ValueError, "value_range 0 to 1"),
         (lambda run, clip: framecast.train("x", epoch=3), ConfigError, "epoch"),
@@ -114,7 +148,12 @@ def test_a_clip_is_written_and_read_again_as_it_was(tmp_path):
         (lambda run, clip: framecast.predict(clip, run, start=1.5), ValueError, "start: expected"),
         (lambda run, clip: framecast.predict(clip, run, device=3), ValueError, "device 3: unknown"),
         (lambda run, clip: framecast.predict(clip, run, value_range=3), ValueError, "two numbers"),
-        (lambda run, clip: framecast.load_forecaster(run).predict(clip, "3"), ValueError, "horiz"),
+        (lambda run, clip: framecast.load_forecaster(run).predict(clip, 2.5), ValueError, "whole"),
+        (
+            lambda run, clip: next(framecast.load_forecaster(run).stream(clip[..., None], 1)),
+            UsageError,
+            "of uint8 or uint16; received float64",
+        ),
         (lambda run, clip: framecast.load_forecaster(3), ValueError, "received int; give a str"),
         (lambda run, clip: framecast.predict(clip, "none.pt"), ValueError, "none.pt: no such file"),
         (lambda run, clip: framecast.read(run, color="red"), ValueError, "auto or gray or rgb"),

@@ -60,7 +60,7 @@ def open_writer(
             f"expected a frame rate of {FPS_RANGE[0]} to {FPS_RANGE[1]} per second, got {fps:g}",
             remedy="set it with --fps",
         )
-    look = Look(fps, values, pixel_aspect, names)
+    look = Look(float(fps), values, pixel_aspect, names)
     if str(path) == STANDARD_OUTPUT:
         return _load("png.PngStreamWriter")(Path(path), look=look, overwrite=overwrite)
     is_folder = str(path).endswith(("/", os.sep))
@@ -81,10 +81,15 @@ def _load(name: str) -> type[FrameWriter]:
 
 
 def write_frames(
-    path: str | Path, frames: Iterable[np.ndarray], *, fps: float, overwrite: bool = False
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    *,
+    fps: float,
+    values: ValueRange | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write all `frames`, arrays (H, W, C), to `path` as `open_writer` does and return the path."""
-    with open_writer(path, fps=fps, overwrite=overwrite) as writer:
+    with open_writer(path, fps=fps, values=values, overwrite=overwrite) as writer:
         for frame in frames:
             writer.write(frame)
     return writer.path
