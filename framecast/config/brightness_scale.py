@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from framecast.errors import ConfigError
+from framecast.errors import ConfigError, UsageError
 
 # As people write numbers: no underscores, no "inf", no bare point
 DECIMAL = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
@@ -42,19 +42,32 @@ class Scale:
         return (value - self.black) / (self.white - self.black)
 
 
-def read_scale(text: str | None) -> Scale | None:
-    """Read `data.scale`; None for None, ConfigError for text that is no scale."""
+def read_scale(text: str | None, name: str = "data.scale") -> Scale | None:
+    """Read a scale, set as `name`; None for None, ConfigError for text that is no scale."""
     if text is None:
         return None
     match = re.fullmatch(SCALE_PATTERN, text)
     if match is None:
-        raise ConfigError(f"data.scale: expected {SCALE_TEXT}, got {text}")
+        raise ConfigError(f"{name}: expected {SCALE_TEXT}, got {text}")
     black, white = float(match[1]), float(match[2])
     logarithmic = match[4] is not None
     # white may be below black: an infrared picture shows cold clouds bright
     if black == white or (logarithmic and min(black, white) <= 0):
         problem = "values above 0" if logarithmic else "two different values"
         raise ConfigError(
-            f"data.scale: black and white need {problem}, got {text}", remedy=f"write {SCALE_TEXT}"
+            f"{name}: black and white need {problem}, got {text}", remedy=f"write {SCALE_TEXT}"
         )
     return Scale(black, white, match[3], logarithmic)
+
+
+def check_legend(value_scale: str | None, colormap: str | None) -> None:
+    """Raise ConfigError for a --value-scale that is no scale, UsageError without colours.
+
+    It is the legend of a colour map, and shows nowhere else.
+    """
+    read_scale(value_scale, "--value-scale")
+    if value_scale is not None and colormap is None:
+        raise UsageError(
+            f"--value-scale {value_scale}: nothing is in colours that it could explain",
+            remedy="add --colormap, or leave it out",
+        )

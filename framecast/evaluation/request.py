@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from framecast.config.argument_types import check_fields
+from framecast.config.brightness_scale import read_scale
 from framecast.errors import UsageError
 
 # Sets of metrics by name, and what each is
@@ -54,3 +55,4 @@ class EvaluationRequest:
             raise UsageError(
                 f"--minutes {self.minutes:g}: no time to score", remedy="use more than 0"
             )
+        read_scale(self.scale, "--scale")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framecast.config.argument_types import check_fields
+from framecast.config.brightness_scale import check_legend
 from framecast.video.frame_size import parse_size
 from framecast.video.frame_times import check_step
 
@@ -40,6 +41,7 @@ class ExportRequest:
     def __post_init__(self) -> None:
         check_fields(self)
         check_step(self.step_minutes)
+        check_legend(self.value_scale, self.colormap)
 
     @property
     def frame_size(self) -> tuple[int, int] | None:

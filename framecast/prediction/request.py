@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from framecast.config.argument_types import check_fields
-from framecast.config.brightness_scale import read_scale
+from framecast.config.brightness_scale import check_legend, read_scale
 from framecast.config.schema import DataConfig
 from framecast.errors import UsageError
 from framecast.video.frame_times import check_step
@@ -84,6 +84,7 @@ class PredictionRequest:
                 f"--start {self.start}: frames are counted from 0", remedy="use 0 or more"
             )
         check_step(self.step_minutes)
+        check_legend(self.value_scale, self.colormap)
         if self.stream and self.compare:
             raise UsageError(
                 "--compare needs frames that a stream has not seen yet", remedy="leave out --stream"
