@@ -39,13 +39,15 @@ class Clip:
     """Frames (T, H, W, C), uint8 or uint16, at `fps` per second; `notes` say what was assumed.
 
     Arrays given to `predict` come back with their own axes, type and range; `value_range` has
-    black and white of floats, None: 0 to 1.
+    black and white of floats, None: 0 to 1. A clip out of a file remembers the type and range of
+    its values and the shape of its pixels, and saves them where a format keeps them.
     """
 
     frames: np.ndarray
     fps: float
     notes: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
+    _look: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def save(self, path: PathLike, *, fps: float | None = None, overwrite: bool = False) -> Path:
         """Write a GIF, MP4, WebM, NPY, ... or a folder of PNGs, as the path's ending says."""
@@ -189,7 +191,8 @@ def read(
 
     source = open_source(as_path(path), color=color, keep_readable=keep_readable)
     info = source.info
-    return Clip(np.stack(list(source.read())), info.fps or DEFAULT_FPS, info.notes)
+    frames_THWC = np.stack(list(source.read()))
+    return Clip(frames_THWC, info.fps or DEFAULT_FPS, info.notes, _look=info.look)
 
 
 def write(
@@ -213,10 +216,11 @@ def write(
     )
     from framecast.video.writers.open import DEFAULT_FPS, write_frames  # noqa: PLC0415
 
+    look: Mapping[str, Any] = {}
     if isinstance(frames, Clip):
         fps = frames.fps if fps is None else fps
         value_range = frames.value_range if value_range is None else value_range
-        frames = frames.frames
+        look, frames = frames._look, frames.frames
     if not isinstance(fps, Real | None):
         raise UsageError(f"fps must be a number; received {fps!r:.60}", remedy="give 10, say")
     clips_BTHWC, _ = as_clips(list(frames) if isinstance(frames, Iterator) else frames)
@@ -225,9 +229,10 @@ def write(
             f"one file holds one clip; received {len(clips_BTHWC)}", remedy="write them one by one"
         )
     pixels_THWC = to_pixels(clips_BTHWC, value_range)[0]
-    values = values_of(clips_BTHWC.dtype, value_range)
+    if clips_BTHWC.dtype.kind == "f":
+        look = {**look, "values": values_of(clips_BTHWC.dtype, value_range)}
     rate = DEFAULT_FPS if fps is None else fps
-    return write_frames(as_path(path), pixels_THWC, fps=rate, values=values, overwrite=overwrite)
+    return write_frames(as_path(path), pixels_THWC, fps=rate, overwrite=overwrite, **look)
 
 
 def train(
@@ -290,14 +295,15 @@ def predict(
         clip = open_clip(forecaster, as_path(source), request)
         forecast = forecast_source(forecaster, clip, request)
         how = model_notes(forecaster, clip.info, forecast.count)
-        return Clip(np.stack(list(forecast.frames)), forecast.fps, (*forecast.notes, *how))
+        future_THWC, notes = np.stack(list(forecast.frames)), (*forecast.notes, *how)
+        return Clip(future_THWC, forecast.fps, notes, _look=clip.info.look)
     given = source if isinstance(source, Clip) else Clip(source, DEFAULT_FPS)
     scale = given.value_range if value_range is None else value_range
     data = forecaster.config.data
     context = newest_context(given.frames, data.context_length, data.frame_step, start)
     future = forecaster.predict(context, horizon, scale)
     notes = () if forecaster.fallback_note is None else (forecaster.fallback_note,)
-    return Clip(future, given.fps / data.frame_step, notes, scale)
+    return Clip(future, given.fps / data.frame_step, notes, scale, given._look)
 
 
 def evaluate(

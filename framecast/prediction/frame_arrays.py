@@ -109,10 +109,8 @@ def from_pixels(
     return (low + frames / 65535 * (high - low)).astype(dtype)
 
 
-def values_of(dtype: np.dtype, value_range: tuple[float, float] | None) -> ValueRange | None:
-    """Type and range of floats, for files that keep values; None for pixels."""
-    if dtype in DEPTHS:
-        return None
+def values_of(dtype: np.dtype, value_range: tuple[float, float] | None) -> ValueRange:
+    """Type and range of floats, for files that keep values."""
     return ValueRange(dtype.name, *_limits(value_range))
 
 

@@ -88,9 +88,7 @@ def predict_file(
 
 def shown_as(source: FrameSource, request: PredictionRequest) -> dict[str, Any]:
     """What a result keeps of its source: values and pixel aspect; a comparison is a picture."""
-    if request.paints:
-        return {}
-    return {"values": source.info.values, "pixel_aspect": source.info.pixel_aspect}
+    return {} if request.paints else source.info.look
 
 
 def model_notes(forecaster: FrameForecaster, info: SourceInfo, horizon: int) -> tuple[str, ...]:

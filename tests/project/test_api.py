@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from tifffile import imread
 
 import framecast
 from framecast.errors import ConfigError, SourceError, UsageError
+from framecast.video.readers.open import open_source
+from framecast.video.writers.open import open_writer
 from tests.support.media import smooth_clip
 from tests.support.tiny_runs import CONTEXT, HORIZON
 
@@ -91,6 +94,30 @@ def test_a_clip_is_written_and_read_again_as_it_was(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "c.npy"), frames[..., :1] / 255, atol=1 / 65535)
     framecast.write(tmp_path / "d.mp4", framecast.Clip(frames, np.float32(12.5)))
     assert framecast.read(tmp_path / "d.mp4").fps == 12.5
+
+
+def test_a_clip_out_of_a_file_keeps_its_values_and_the_shape_of_its_pixels(
+    run, clips, grey_run, tmp_path
+):
+    celsius = (40 * (np.load(clips / "grey.npy") / 255) - 10).astype(np.float32)
+    np.save(tmp_path / "celsius.npy", celsius)
+    clip = framecast.read(tmp_path / "celsius.npy")
+    found = imread(clip.save(tmp_path / "celsius.tif"))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, celsius, atol=41 / 65535)
+
+    assert run("predict", grey_run, tmp_path / "celsius.npy", "-o", tmp_path / "asked.npy")[0] == 0
+    future = framecast.predict(tmp_path / "celsius.npy", grey_run)
+    written = np.load(future.save(tmp_path / "future.npy"))
+    np.testing.assert_array_equal(written, np.load(tmp_path / "asked.npy"))
+    again = framecast.predict(clip, grey_run).save(tmp_path / "again.npy")
+    np.testing.assert_array_equal(np.load(again), written)
+
+    with open_writer(tmp_path / "wide.mp4", fps=10, pixel_aspect=Fraction(2)) as wide:
+        for frame in smooth_clip(3, 18, 26):
+            wide.write(frame)
+    copy = framecast.read(tmp_path / "wide.mp4").save(tmp_path / "copy.mp4")
+    assert open_source(copy).info.pixel_aspect == 2
 
 
 def test_a_forecast_of_floats_is_saved_in_their_range(clips, grey_run, tmp_path):

@@ -93,6 +93,11 @@ class SourceInfo:
         return self.values.pixel_dtype
 
     @property
+    def look(self) -> dict[str, Any]:
+        """What a result keeps of the clip besides its pixels, as `open_writer` takes it."""
+        return {"values": self.values, "pixel_aspect": self.pixel_aspect}
+
+    @property
     def step_minutes(self) -> float | None:
         """The usual time between two frames; None where it is not known."""
         steps = [after - before for before, after in pairwise(self.moments)]

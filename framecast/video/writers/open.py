@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,11 +86,11 @@ def write_frames(
     frames: Iterable[np.ndarray],
     *,
     fps: float,
-    values: ValueRange | None = None,
     overwrite: bool = False,
+    **look: Any,
 ) -> Path:
     """Write all `frames`, arrays (H, W, C), to `path` as `open_writer` does and return the path."""
-    with open_writer(path, fps=fps, values=values, overwrite=overwrite) as writer:
+    with open_writer(path, fps=fps, overwrite=overwrite, **look) as writer:
         for frame in frames:
             writer.write(frame)
     return writer.path
