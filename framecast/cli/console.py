@@ -56,9 +56,12 @@ def show_warnings(warnings: Iterable[str]) -> None:
         results.print(Text.assemble(("warning:", "bold yellow"), f" {one_line(warning)}"))
 
 
-def show_result(text: str) -> None:
-    """Print a line to stdout: what a program that called us wants to read."""
-    results.print(one_line(text), markup=False)
+def show_result(path: str) -> None:
+    """Print the path of a result to stdout, unless the result itself went there."""
+    from framecast.video.writers.open import STANDARD_OUTPUT
+
+    if path != STANDARD_OUTPUT:
+        results.print(one_line(path), markup=False)
 
 
 def show_line(text: str, style: str = "", column: int = 0) -> None:

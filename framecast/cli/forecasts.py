@@ -20,7 +20,7 @@ from framecast.runtime.output_files import check_distinct, check_inputs
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.live import is_live
 from framecast.video.readers.open import expand_lists
-from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, open_writer
+from framecast.video.writers.open import DEFAULT_FPS, open_writer
 
 OF_PRETRAINED = "forecast by the pretrained model; `framecast train` adapts it to clips like yours"
 
@@ -104,8 +104,7 @@ def predict_all(forecaster: FrameForecaster, asked: Asked) -> None:
             is_first = False
         show_notes(notes)
         for file in files:
-            if file != STANDARD_OUTPUT:  # which holds the frames themselves
-                show_result(file)
+            show_result(file)
     if failures:
         raise PartialFailureError(
             f"{len(failures)} of {len(asked.sources)} sources failed: {', '.join(failures)}"

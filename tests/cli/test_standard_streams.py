@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from framecast.video.writers.png import encode_png
 from tests.support.children import without_progress
 
 PROGRAM = [sys.executable, "-m", "framecast"]
@@ -44,6 +45,13 @@ def test_closed_streams_do_not_end_the_work(closed, tmp_path):
     code, _, err = shell(line, cwd=tmp_path)
     assert (code, err) == (0, "" if "2>&-" in closed else "note: read back: 3 frames, all exact\n")
     assert np.load(tmp_path / "out.npy").shape == (3, 8, 9, 1)
+
+
+def test_frames_on_standard_output_are_all_that_is_there(tmp_path):
+    np.save(tmp_path / "clip.npy", np.zeros((3, 8, 9), np.uint8))
+    code, out, err = shell("framecast export clip.npy -o -", cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert out == 3 * encode_png(np.zeros((8, 9, 1), np.uint8))
 
 
 def test_closed_standard_input_is_an_input_without_frames(grey_run, tmp_path):
