@@ -123,7 +123,7 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
         "export.output": (
             "PATH",
             "For a model .onnx, .pt2, .torchscript or .safetensors; for frames .png (one sheet), "
-            f"{RESULT_KINDS}; repeatable.",
+            f"{RESULT_KINDS}, or - for PNGs on standard output; repeatable.",
         ),
         "kind": (None, "Format of results that -o does not name."),
         "compare": (None, "Show input, prediction, truth and error."),

@@ -472,10 +472,13 @@ def test_files_for_data_give_back_type_and_values(tmp_path, suffix, channels, dt
         assert open_source(writer.path).info.fps == 7.5
 
 
-def test_png_says_what_it_cannot_hold(tmp_path):
+def test_a_file_for_data_says_what_it_cannot_hold(tmp_path):
     values = ValueRange("float32", -10, 60)
     writer = written(tmp_path / "a", [np.full((7, 9, 1), 65535, np.uint16)], values=values)
     assert writer.notes == ["PNG folder holds no float32: -10..60 is written as 0..65535"]
+    values = ValueRange("bool", 0, 1)
+    writer = written(tmp_path / "a.tif", [np.full((7, 9, 1), 255, np.uint8)], values=values)
+    assert writer.notes == ["TIFF holds no bool: 0..1 is written as 0..255"]
 
 
 def test_a_video_keeps_the_shape_of_pixels_and_a_gif_says_that_it_cannot(tmp_path):

@@ -121,8 +121,9 @@ class FrameWriter(ABC):
         """Say what the format cannot keep of the source."""
         values, aspect = self.look.values, self.look.pixel_aspect
         if values is not None and self.keeps_values and values.dtype not in self.stores:
+            top = np.iinfo(values.pixel_dtype).max
             self.notes.append(
-                f"{self.kind} holds no {values.dtype}: {values.text} is written as 0..65535"
+                f"{self.kind} holds no {values.dtype}: {values.text} is written as 0..{top}"
             )
         if aspect != 1 and not self.keeps_aspect:
             self.notes.append(
