@@ -4,6 +4,7 @@ import io
 import itertools
 import os
 import re
+import socket
 import struct
 import threading
 from functools import partial
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from framecast.errors import CorruptSourceError, SourceError, UsageError
+from framecast.video.readers import live
 from framecast.video.readers.live import is_live, live_name, open_live
 from framecast.video.readers.open import open_source
 from tests.support import rtsp
@@ -260,3 +262,13 @@ def test_a_camera_on_the_network(tmp_path):
 def test_an_address_without_a_stream_says_so(server):
     with pytest.raises(SourceError, match=r"/none\.mp4: cannot be opened \(.*; check the address"):
         open_live(f"{server}/none.mp4", 3)
+
+
+def test_an_address_that_says_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr(live, "NETWORK_TIMEOUT", 0.5)
+    said = r"cannot be opened \(nothing has come for 0\.5 seconds\); check the address"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(SourceError, match=said),
+    ):
+        open_live(f"http://127.0.0.1:{silent.getsockname()[1]}/a.mp4", 3)

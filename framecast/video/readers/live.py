@@ -26,6 +26,7 @@ from framecast.video.readers.frame_checks import show_size
 from framecast.video.readers.image_file import DamagedImageError, decode_image, highest_of_pnm
 
 if TYPE_CHECKING:
+    import av
     from av.container import InputContainer
 
 STANDARD_INPUT = "-"
@@ -104,9 +105,9 @@ def _open_network(url: str, channels: int) -> Feed:
     try:
         container = av.open(url, timeout=NETWORK_TIMEOUT)
     except (av.FFmpegError, OSError) as error:
-        reason = (error.strerror or str(error)).lower()
         raise SourceError(
-            f"{url}: cannot be opened ({reason})", remedy="check the address and the network"
+            f"{url}: cannot be opened ({_reason(error)})",
+            remedy="check the address and the network",
         ) from error
     if not container.streams.video:
         raise SourceError(f"{url}: has no video stream", remedy="give an address with pictures")
@@ -129,10 +130,18 @@ def _network_frames(url: str, container: InputContainer) -> Iterator[np.ndarray]
                     yield pixels(frame)
                     number += 1
         except (av.FFmpegError, OSError) as error:
-            reason = (error.strerror or str(error)).lower()
             raise SourceError(
-                f"{url}: stops at frame {number} ({reason})", remedy="check the network"
+                f"{url}: stops at frame {number} ({_reason(error)})", remedy="check the network"
             ) from error
+
+
+def _reason(error: av.FFmpegError | OSError) -> str:
+    """Why the network gives no frames, as a part of a sentence."""
+    import av  # noqa: PLC0415  (slow to load)
+
+    if isinstance(error, av.error.ExitError):  # PyAV has told FFmpeg to wait no longer
+        return f"nothing has come for {NETWORK_TIMEOUT:g} seconds"
+    return (error.strerror or str(error)).lower()
 
 
 def _open_camera(source: str, channels: int) -> Feed:
