@@ -23,6 +23,8 @@ from framecast.errors import UsageError
 from framecast.runtime.text import aligned, counted
 
 if TYPE_CHECKING:
+    import torch
+
     from framecast.evaluation.report import Report
     from framecast.evaluation.task import Task
     from framecast.prediction.frame_forecaster import FrameForecaster
@@ -268,7 +270,7 @@ def predict(
     horizon: int | None = None,
     start: int | None = None,
     value_range: tuple[float, float] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> Clip:
     """Forecast the frames after a clip's last ones, or after a context from frame `start` on.
 
@@ -310,7 +312,7 @@ def evaluate(
     model: PathLike | Training,
     paths: PathLike | Sequence[PathLike],
     *,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     **options: Any,
 ) -> Evaluation:
     """Compare a model with the baselines on frames it was not trained on.
@@ -356,7 +358,7 @@ def newest_context(
     return as_given(clips_BTHWC[:, first : first + span : frame_step])
 
 
-def _forecaster(model: Any, device: str) -> FrameForecaster:
+def _forecaster(model: Any, device: str | torch.device) -> FrameForecaster:
     from framecast.prediction.frame_forecaster import FrameForecaster  # noqa: PLC0415
     from framecast.prediction.onnx_forecaster import open_forecaster  # noqa: PLC0415
 

@@ -27,8 +27,8 @@ def check_fields(request: Any) -> None:
 
 def as_path(path: Any) -> Path:
     """A path; UsageError for anything but a str or a Path, and for "", which is no folder."""
-    if not isinstance(path, str | Path) or path == "":
-        found = repr(path) if path == "" else type(path).__name__
+    if not isinstance(path, str | Path) or not str(path):
+        found = repr(path) if isinstance(path, str) else type(path).__name__
         raise UsageError(f"expected a path; received {found}", remedy="give a str or a Path")
     return Path(path)
 

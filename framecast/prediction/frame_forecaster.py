@@ -106,5 +106,5 @@ class FrameForecaster(ABC):
             raise CheckpointError(
                 f"the model works on {counted(self.channels, 'channel')}, the frames have "
                 f"{context_THWC.shape[3]}",
-                remedy=f"convert them with --color {self.color}",
+                remedy=f'read files with framecast.read(path, color="{self.color}")',
             )

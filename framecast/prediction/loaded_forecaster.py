@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ class LoadedForecaster(FrameForecaster):
     def __init__(
         self,
         checkpoint: Checkpoint,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         tile: int | None = None,
         match: float = 0.0,
         *,
@@ -51,8 +51,8 @@ class LoadedForecaster(FrameForecaster):
         distribution of brightness is moved to that of the last context frame. `any_channels`:
         whether it takes grey and RGB frames alike, not only what it was trained on.
 
-        Raises UsageError for a `match` out of range, and for tiles that are too small or of a
-        network that is tied to its frame size.
+        Raises UsageError for a `match` out of range, and for tiles that are no whole number, too
+        small, or of a network that is tied to its frame size.
         """
         self.config = checkpoint.config
         self.channels, self.any_channels = checkpoint.clip["channels"], any_channels
@@ -181,6 +181,10 @@ class LoadedForecaster(FrameForecaster):
                 f"{self.config.data.resize}, which it cannot see in parts",
                 remedy="leave out --tile",
             )
+        if not isinstance(tile, Integral):
+            raise UsageError(
+                f"--tile {tile}: no whole number", remedy=f"use {SMALLEST_TILE} or more"
+            )
         if tile < SMALLEST_TILE:
             raise UsageError(
                 f"--tile {tile}: smaller than what neighbouring tiles share",
@@ -189,12 +193,15 @@ class LoadedForecaster(FrameForecaster):
 
 
 def load_forecaster(
-    path: str | Path = PRETRAINED, device: str = "auto", tile: int | None = None, match: float = 0.0
+    path: str | Path = PRETRAINED,
+    device: str | torch.device = "auto",
+    tile: int | None = None,
+    match: float = 0.0,
 ) -> LoadedForecaster:
     """Load a model file, a run folder's best model, or the pretrained one that framecast ships.
 
-    `device` is auto, cpu, cuda, cuda:N or mps; `tile` and `match` as for LoadedForecaster.
-    Raises CheckpointError when the path is none of these.
+    `device` is auto, cpu, cuda, cuda:N, mps or a torch.device; `tile` and `match` as for
+    LoadedForecaster. Raises CheckpointError when the path is none of these.
     """
     checkpoint = load_checkpoint(as_path(path))
     # The pretrained network shares its weights between the channels of a frame.

@@ -81,7 +81,7 @@ def open_forecaster(
         from framecast.prediction.loaded_forecaster import load_forecaster  # noqa: PLC0415  (torch)
 
         return load_forecaster(path, device, tile, match)
-    asked = {"--tile": tile is not None, "--match": match != 0, "--device": device not in CPU}
+    asked = {"--tile": tile is not None, "--match": match != 0, "--device": str(device) not in CPU}
     for flag, given in asked.items():
         if given:
             raise UsageError(

@@ -16,12 +16,13 @@ from framecast.runtime.memory import lacks_memory, machine_memory
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def pick_device(setting: str) -> str:
+def pick_device(device: str | torch.device) -> str:
     """Resolve "auto" to cuda, mps or cpu, in this order; check that another choice is there.
 
     Raises UsageError for anything else, ResourceError when the machine has no such device.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", str(setting)):
+    setting = str(device)
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", setting):
         raise UsageError(f"device {setting}: unknown", remedy="use auto, cpu, cuda, cuda:N or mps")
     mps = torch.backends.mps.is_available()
     if setting == "auto":

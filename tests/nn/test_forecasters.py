@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from framecast.config.schema import ModelConfig
 from framecast.nn.forecasters.flow.constants import LEADS
 from framecast.nn.forecasters.layers import Stem, ToPixels, pad_to_grid
-from framecast.nn.forecasters.registry import build_forecaster
+from framecast.nn.forecasters.registry import FORECASTERS, build_forecaster
 from tests.support.textures import translating
 
 B, T, C, H, W, FILTERS, HORIZON = 2, 5, 3, 7, 8, 6, 4
@@ -100,6 +100,21 @@ def test_any_context_length_and_frame_size_gives_frames_of_that_size_in_0_to_1(
     assert frames.shape == (batch, 3, channels, *frame)
     assert frames.dtype == torch.float32
     assert ((frames >= 0) & (frames <= 1)).all()
+
+
+@pytest.mark.parametrize("name", FORECASTERS)
+def test_networks_are_float32_whatever_the_default_is(name):
+    context, network = clip(), build(name)
+    expected = predicted(network, context)
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = build(name)
+        again.load_state_dict(network.state_dict())
+        found = predicted(again, context)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected)
 
 
 @both

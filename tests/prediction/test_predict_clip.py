@@ -165,7 +165,7 @@ def test_the_context_given_is_not_changed():
     [
         (pixels(T, H, W, C), 0, UsageError, "horizon 0: nothing to predict; use 1 or more"),
         (pixels(T, H, W, C), 10**12, UsageError, "horizon 1000000000000: more frames than can"),
-        (pixels(T, H, W, 1), 2, CheckpointError, r"3 channels.* have 1; convert .*--color rgb"),
+        (pixels(T, H, W, 1), 2, CheckpointError, r"3 channels.* have 1; read .*color=.rgb."),
         (pixels(H, W), 2, ValueError, r"\(T, H, W, C\).*received shape \(7, 8\)"),
         (pixels(0, H, W, C), 2, ValueError, r"received shape \(0, 7, 8, 3\)"),
         (pixels(T, 0, W, C), 2, ValueError, r"received shape \(5, 0, 8, 3\)"),

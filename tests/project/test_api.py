@@ -197,6 +197,14 @@ def test_a_forecast_says_that_the_model_falls_back(clips, grey_run, monkeypatch)
             "--match a: out of range",
         ),
         (lambda run, clip: framecast.train(None), ValueError, "expected paths; received NoneType"),
+        (lambda run, clip: framecast.train(clip), ValueError, "a path; received ndarray"),
+        (framecast.evaluate, ValueError, "a path; received ndarray"),
+        (lambda run, clip: framecast.load_forecaster(run, tile="64"), ValueError, "whole number"),
+        (
+            lambda run, clip: framecast.predict(np.stack([clip] * 3, -1), run),
+            ValueError,
+            r'the frames have 3; read files with framecast.read\(path, color="gray"\)',
+        ),
         (lambda run, clip: framecast.train("x", minutes="a"), ConfigError, "^minutes='a': train.m"),
     ],
 )

@@ -32,6 +32,7 @@ def test_a_named_device_is_taken_where_it_exists(machine):
     machine(cuda=2, mps=True)
     for setting in ("cpu", "cuda", "cuda:0", "cuda:1", "mps"):
         assert pick_device(setting) == setting
+        assert pick_device(torch.device(setting)) == setting
 
 
 @pytest.mark.parametrize(

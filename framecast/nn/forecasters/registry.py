@@ -24,9 +24,8 @@ def build_forecaster(config: ModelConfig, channels: int, size: tuple[int, int]) 
     """Construct the network `model.name` asks for, for frames of 1 (grey) or 3 (RGB) channels.
 
     `size` is the (H, W) of the frames it is trained on; only networks tied to their frame size,
-    cnn-lstm and fc-lstm, depend on it.
+    cnn-lstm and fc-lstm, depend on it. Weights are float32, whatever PyTorch's default is.
     """
     network = FORECASTERS[config.name]
-    return (
-        network(config, channels, size) if config.traits.tied_to_size else network(config, channels)
-    )
+    tied = (size,) if config.traits.tied_to_size else ()
+    return network(config, channels, *tied).float()

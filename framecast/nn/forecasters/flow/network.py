@@ -187,7 +187,7 @@ class FlowConvLSTM(Forecaster):
 
     def _hints(self, scene: Scene, lead_B: Tensor, covered_B2XX: Tensor) -> Tensor:
         """Further inputs of the layers, (B, `HINTS`, ...) on the grid."""
-        lead_B1XX = (lead_B / LEAD_UNIT).view(-1, 1, 1, 1).expand_as(covered_B2XX[:, :1])
+        lead_B1XX = (lead_B.float() / LEAD_UNIT).view(-1, 1, 1, 1).expand_as(covered_B2XX[:, :1])
         return torch.cat(
             (scene.velocities_B4XX, lead_B1XX, covered_B2XX, scene.log_errors_B14XX), dim=1
         )
