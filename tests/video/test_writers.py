@@ -518,6 +518,7 @@ def test_netcdf_holds_the_values_of_every_frame(tmp_path, channels):
         assert (file.dimensions["time"].isunlimited(), frames.frames_per_second) == (True, 12.5)
         found = frames[:].reshape(pixels_THWC.shape)
     np.testing.assert_allclose(found, pixels_THWC / 65535 * 70 - 10, rtol=0, atol=1e-5)
+    assert open_source(tmp_path / "a.nc").info.fps == 12.5
 
 
 def test_a_netcdf_that_cannot_grow_is_an_output_error(tmp_path):

@@ -60,6 +60,7 @@ class ArraySource(FrameSource):
             frames,
             (height, width, min(channels, 3)),
             self._arrays[0].dtype,
+            fps=self._arrays[0].fps,
             breaks=tuple(start for start in breaks if 0 < start < frames),
         )
         self._settle_range()

@@ -23,6 +23,9 @@ from framecast.video.readers.frame_checks import check_memory, check_part, expla
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".nc"})
 
+RATE = "frames_per_second"
+"""The attribute of a variable that says how fast it plays."""
+
 NETCDF_3 = b"CDF"  # the first bytes of the format before HDF5, which h5py does not read
 
 
@@ -43,7 +46,7 @@ class StoredArray:
     """One array of a file: its place and layout. `name` is its name in an archive, "" in an .npy.
 
     `offset` is where its bytes begin, in an archive's member or in the file; None in HDF5, where
-    `packing` tells what the numbers stand for.
+    `packing` tells what the numbers stand for, and `fps` the rate that the variable states.
     """
 
     path: Path
@@ -53,6 +56,7 @@ class StoredArray:
     fortran: bool = False
     offset: int | None = None
     packing: Packing | None = None
+    fps: float | None = None
 
     def open(self, stack: ExitStack) -> Any:
         """An object that is indexed like the array; `stack` closes its file."""
@@ -194,7 +198,8 @@ def _hdf5_arrays(path: Path) -> list[StoredArray]:
         if isinstance(found, h5py.Dataset) and found.ndim >= 3:
             _check_parts(path, found)
             packing, dtype = _packing(found)
-            arrays.append(StoredArray(path, name, found.shape, dtype, packing=packing))
+            fps = _rate(found)
+            arrays.append(StoredArray(path, name, found.shape, dtype, packing=packing, fps=fps))
 
     with path.open("rb") as file:
         if file.read(3) == NETCDF_3:
@@ -213,13 +218,24 @@ def _check_parts(path: Path, found: Any) -> None:
             check_part(path, part)
 
 
-def _packing(found: Any) -> tuple[Packing | None, np.dtype]:
-    """How a variable is packed, None where its numbers are its values; and the type of these."""
-    attributes = {
+def _numbers(found: Any, *names: str) -> dict[str, np.ndarray]:
+    """Those of a variable's attributes that are there and hold numbers."""
+    return {
         name: np.atleast_1d(found.attrs[name])
-        for name in ("scale_factor", "add_offset", "_FillValue", "missing_value")
+        for name in names
         if name in found.attrs and np.asarray(found.attrs[name]).dtype.kind in "iuf"
     }
+
+
+def _rate(found: Any) -> float | None:
+    """Frames per second, as our own files state them; None where a variable does not."""
+    rates = [float(rate) for values in _numbers(found, RATE).values() for rate in values]
+    return rates[0] if rates and 0 < rates[0] < math.inf else None
+
+
+def _packing(found: Any) -> tuple[Packing | None, np.dtype]:
+    """How a variable is packed, None where its numbers are its values; and the type of these."""
+    attributes = _numbers(found, "scale_factor", "add_offset", "_FillValue", "missing_value")
     if not attributes or found.dtype.kind not in "iuf":
         return None, found.dtype
     scale, offset = (
