@@ -181,17 +181,23 @@ class Evaluation:
 
 
 def read(
-    path: PathLike, *, color: Literal["auto", "gray", "rgb"] = "auto", keep_readable: bool = False
+    path: PathLike,
+    *,
+    color: Literal["auto", "gray", "rgb"] = "auto",
+    keep_readable: bool = False,
+    **options: str,
 ) -> Clip:
     """Read all frames of a folder of images, a video, a GIF, an array, ... into memory.
 
-    `color` converts, `keep_readable` leaves out what is damaged. Raises SourceError for what
-    cannot be read.
+    `color` converts, `keep_readable` leaves out what is damaged; `options` are `axes`, `variable`
+    and `range`, as the settings of these names. Raises SourceError for what cannot be read,
+    UsageError for other options.
     """
+    _check_reading(options)
     from framecast.video.readers.open import open_source  # noqa: PLC0415
     from framecast.video.writers.open import DEFAULT_FPS  # noqa: PLC0415
 
-    source = open_source(as_path(path), color=color, keep_readable=keep_readable)
+    source = open_source(as_path(path), color=color, keep_readable=keep_readable, **options)
     info = source.info
     frames_THWC = np.stack(list(source.read()))
     return Clip(frames_THWC, info.fps or DEFAULT_FPS, info.notes, _look=info.look)
@@ -271,14 +277,17 @@ def predict(
     start: int | None = None,
     value_range: tuple[float, float] | None = None,
     device: str | torch.device = "auto",
+    **options: Any,
 ) -> Clip:
     """Forecast the frames after a clip's last ones, or after a context from frame `start` on.
 
     `source` is a path, or frames as `FrameForecaster.predict` takes them, of which the newest
     context is used; `value_range` is that of floats. `model` is the pretrained one, a run folder, a
-    model file (.pt, .safetensors, .onnx), a finished training or a loaded forecaster. Raises what
+    model file (.pt, .safetensors, .onnx), a finished training or a loaded forecaster. `options` say
+    how a path is read: `color`, `axes`, `variable`, `range`, `keep_readable`. Raises what
     `framecast predict` reports as an error.
     """
+    _check_reading(options)
     from framecast.prediction.predict_clip import (  # noqa: PLC0415
         forecast_source,
         model_notes,
@@ -288,7 +297,7 @@ def predict(
     from framecast.video.writers.open import DEFAULT_FPS  # noqa: PLC0415
 
     forecaster = _forecaster(model, device)
-    request = PredictionRequest(horizon, start)
+    request = PredictionRequest(horizon, start, **options)
     if isinstance(source, str | Path):
         if value_range is not None:
             raise UsageError(
@@ -299,6 +308,8 @@ def predict(
         how = model_notes(forecaster, clip.info, forecast.count)
         future_THWC, notes = np.stack(list(forecast.frames)), (*forecast.notes, *how)
         return Clip(future_THWC, forecast.fps, notes, _look=clip.info.look)
+    for name in options:
+        raise UsageError(f"{name} says how files are read", remedy="leave it out for frames")
     given = source if isinstance(source, Clip) else Clip(source, DEFAULT_FPS)
     scale = given.value_range if value_range is None else value_range
     data = forecaster.config.data
@@ -365,6 +376,15 @@ def _forecaster(model: Any, device: str | torch.device) -> FrameForecaster:
     if isinstance(model, FrameForecaster):
         return model
     return open_forecaster(model.model if isinstance(model, Training) else as_path(model), device)
+
+
+def _check_reading(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for options that do not say how files are read."""
+    from framecast.prediction.request import READING  # noqa: PLC0415
+
+    for name in options:
+        if name not in READING:
+            raise UsageError(f"{name}: unknown option", remedy=f"there are {', '.join(READING)}")
 
 
 def _paths(paths: Any) -> list[Path]:

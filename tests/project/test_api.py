@@ -120,6 +120,22 @@ def test_a_clip_out_of_a_file_keeps_its_values_and_the_shape_of_its_pixels(
     assert open_source(copy).info.pixel_aspect == 2
 
 
+def test_arrays_are_read_by_variable_axes_and_range_as_the_command_does(
+    run, clips, grey_run, tmp_path
+):
+    frames = np.load(clips / "grey.npy")
+    np.savez(tmp_path / "two.npz", other=frames[::-1] // 2, wanted=frames.transpose(1, 2, 0))
+    how = {"variable": "wanted", "axes": "HWT", "range": "0..200"}
+    clip = framecast.read(tmp_path / "two.npz", **how)
+    expected = np.rint(np.minimum(frames / 200, 1) * 255)
+    np.testing.assert_allclose(clip.frames[..., 0], expected, atol=1)
+    flags = [f"--{name}={value}" for name, value in how.items()]
+    target = tmp_path / "asked.npy"
+    assert run("predict", grey_run, tmp_path / "two.npz", "-o", target, *flags)[0] == 0
+    found = framecast.predict(tmp_path / "two.npz", grey_run, **how)
+    np.testing.assert_array_equal(np.load(found.save(tmp_path / "found.npy")), np.load(target))
+
+
 def test_a_forecast_of_floats_is_saved_in_their_range(clips, grey_run, tmp_path):
     kelvin = 200 + 100 * (np.load(clips / "grey.npy") / 255).astype(np.float32)
     future = framecast.predict(kelvin, grey_run, value_range=(200, 300))
@@ -159,6 +175,14 @@ def test_a_forecast_says_that_the_model_falls_back(clips, grey_run, monkeypatch)
             ValueError,
             "arrays of floats; received x.npy; leave it out",
         ),
+        (
+            lambda run, clip: framecast.read("x", variables="a"),
+            ValueError,
+            "variables: unknown opt",
+        ),
+        (lambda run, clip: framecast.read("x", axes=3), ValueError, "axes: expected str"),
+        (lambda run, clip: framecast.predict("x", run, fps=3), ValueError, "there are color, axes"),
+        (lambda run, clip: framecast.predict(clip, run, axes="THW"), ValueError, "axes says how"),
         (lambda run, clip: framecast.write("x.gif", 9 * clip), ValueError, "give value_range="),
         (lambda run, clip: framecast.write("x.gif", "no"), ValueError, "array of numbers"),
         (lambda run, clip: framecast.write("x.gif", clip + 0.5), ValueError, "value_range 0 to 1"),
