@@ -301,7 +301,8 @@ def predict(
     if isinstance(source, str | Path):
         if value_range is not None:
             raise UsageError(
-                f"value_range is for arrays of floats; received {source}", remedy="leave it out"
+                f"value_range is for arrays of floats; received {source}",
+                remedy='give range="LOW..HIGH" for files',
             )
         clip = open_clip(forecaster, as_path(source), request)
         forecast = forecast_source(forecaster, clip, request)

@@ -284,6 +284,10 @@ def test_layers_that_keras_does_not_have_are_refused(tmp_path):
         save_keras_weights({"a": ConvLSTM2D(F, 3)}, path)
     with pytest.raises(UsageError, match=r"use ours\.weights\.h5"):
         save_keras_weights({"a": ConvLSTM2D(F, 3, in_channels=C)}, tmp_path / "ours.h5")
+    with pytest.raises(UsageError, match="dictionary by name; received list"):
+        save_keras_weights([ConvLSTM2D(2, 3, in_channels=1)], tmp_path / "ours.weights.h5")
+    with pytest.raises(UsageError, match="expected a path; received NoneType"):
+        load_keras_weights(ConvLSTM2D(2, 3), None)
     with pytest.raises(UsageError, match="no layers to write"):
         save_keras_weights({}, path)
     with pytest.raises(OutputError, match="cannot write the weights file"):

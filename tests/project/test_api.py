@@ -173,7 +173,7 @@ def test_a_forecast_says_that_the_model_falls_back(clips, grey_run, monkeypatch)
         (
             lambda run, clip: framecast.predict("x.npy", run, value_range=(0, 9)),
             ValueError,
-            "arrays of floats; received x.npy; leave it out",
+            r"arrays of floats; received x\.npy; give range=",
         ),
         (
             lambda run, clip: framecast.read("x", variables="a"),

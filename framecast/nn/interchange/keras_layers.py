@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from framecast.config.argument_types import as_path
 from framecast.errors import CheckpointError, OutputError, UsageError
 from framecast.nn.convlstm.layer import LAYERS, ConvLSTM
 from framecast.nn.convlstm.weights import from_keras_layout, to_keras_layout
@@ -49,7 +50,7 @@ def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM]:
     damaged, hold weights alone or no ConvLSTM, a subclassed model, or an activation that is the
     user's own code.
     """
-    file = read_keras_file(Path(path))
+    file = read_keras_file(as_path(path))
     if file.config is None:
         raise CheckpointError(
             f"{path}: holds weights without the layers' configuration",
@@ -108,7 +109,7 @@ def load_keras_weights(layer: ConvLSTM, path: str | Path, name: str | None = Non
     for a layer with peephole or layer_norm.
     """
     check_exportable(layer)  # peepholes have no counterpart in the file
-    file = read_keras_file(Path(path))
+    file = read_keras_file(as_path(path))
     known = ", ".join(stored.path for stored in file.layers) or "none"
     if name is None:
         found = [stored for stored in file.layers if _fits(layer, stored)]
@@ -144,8 +145,13 @@ def save_keras_weights(
     for a model without such a layer, OutputError when the file exists and `overwrite` is not given,
     or cannot be written.
     """
-    path = Path(path)
-    file = None if model is None else read_keras_file(Path(model))
+    if not isinstance(layers, Mapping):
+        raise UsageError(
+            f"layers must be a dictionary by name; received {type(layers).__name__}",
+            remedy='give {"conv_lstm2d": layer}',
+        )
+    path = as_path(path)
+    file = None if model is None else read_keras_file(as_path(model))
     # Keras chooses its reader by the suffix
     suffix = ".h5" if file is not None and file.legacy else ".weights.h5"
     if path.name.endswith(".weights.h5") != (suffix == ".weights.h5") or path.suffix != ".h5":
