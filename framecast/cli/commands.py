@@ -249,7 +249,7 @@ def export(
 
       framecast export ./frames -o clip.mp4 --fps 12
     """
-    from framecast.cli.console import show_notes, show_result, show_text
+    from framecast.cli.console import show_notes, show_outputs, show_text
     from framecast.cli.progress import Display
     from framecast.export.export import export as export_source
 
@@ -261,8 +261,7 @@ def export(
     show_notes(report.notes)
     if report.snippet:
         show_text(f"run it on the frames of clip.npy with:\n\n{report.snippet}")
-    for path in report.paths:
-        show_result(str(path))
+    show_outputs(map(str, report.paths))
 
 
 Named = TypeVar("Named", Path, list[Path])

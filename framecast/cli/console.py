@@ -56,12 +56,18 @@ def show_warnings(warnings: Iterable[str]) -> None:
         results.print(Text.assemble(("warning:", "bold yellow"), f" {one_line(warning)}"))
 
 
-def show_result(path: str) -> None:
-    """Print the path of a result to stdout, unless the result itself went there."""
+def show_result(text: str) -> None:
+    """Print a line to stdout: what a program that called us wants to read."""
+    results.print(one_line(text), markup=False)
+
+
+def show_outputs(paths: Iterable[str]) -> None:
+    """Print the paths of outputs to stdout, none of them where frames have gone there."""
     from framecast.video.writers.open import STANDARD_OUTPUT
 
-    if path != STANDARD_OUTPUT:
-        results.print(one_line(path), markup=False)
+    named = [*paths]
+    for path in named if STANDARD_OUTPUT not in named else ():
+        show_result(path)
 
 
 def show_line(text: str, style: str = "", column: int = 0) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from framecast.cli.console import show_error, show_network, show_notes, show_result
+from framecast.cli.console import show_error, show_network, show_notes, show_outputs
 from framecast.cli.progress import Display
 from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError
 from framecast.prediction.frame_forecaster import FrameForecaster
@@ -103,8 +103,7 @@ def predict_all(forecaster: FrameForecaster, asked: Asked) -> None:
                 show_notes([OF_PRETRAINED])
             is_first = False
         show_notes(notes)
-        for file in files:
-            show_result(file)
+        show_outputs(files)
     if failures:
         raise PartialFailureError(
             f"{len(failures)} of {len(asked.sources)} sources failed: {', '.join(failures)}"

@@ -49,9 +49,10 @@ def test_closed_streams_do_not_end_the_work(closed, tmp_path):
 
 def test_frames_on_standard_output_are_all_that_is_there(tmp_path):
     np.save(tmp_path / "clip.npy", np.zeros((3, 8, 9), np.uint8))
-    code, out, err = shell("framecast export clip.npy -o -", cwd=tmp_path)
-    assert (code, err) == (0, "")
-    assert out == 3 * encode_png(np.zeros((8, 9, 1), np.uint8))
+    for more in ("", "-o copy.npy"):
+        code, out, _ = shell(f"framecast export clip.npy -o - {more}", cwd=tmp_path)
+        assert code == 0
+        assert out == 3 * encode_png(np.zeros((8, 9, 1), np.uint8))
 
 
 def test_closed_standard_input_is_an_input_without_frames(grey_run, tmp_path):
