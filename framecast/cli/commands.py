@@ -148,7 +148,7 @@ def evaluate(
       framecast evaluate runs/train-1 radar/ --protocol nowcast --report report.html
     """
     started = time.monotonic()  # of `minutes`
-    from framecast.cli.console import show_network, show_result
+    from framecast.cli.console import show_network, show_outputs
     from framecast.cli.progress import LOADING, Display
     from framecast.cli.score_tables import show_evaluation
     from framecast.evaluation.report_files import ReportFiles
@@ -181,8 +181,8 @@ def evaluate(
                 files.write(found, task)
         if group.main:
             show_evaluation(found, as_json=json)
-            for path in files.paths:
-                show_result(str(path))
+            if not json:  # which is one document, and would not be with a path below it
+                show_outputs(map(str, files.paths))
 
 
 @with_options

@@ -366,6 +366,15 @@ def test_matched_forecasts_are_scored_and_said_to_be(run, clips, grey_run):
     assert plain["optical flow"] == moved["optical flow"]
 
 
+def test_json_is_one_document_whatever_else_is_written(run, clips, grey_run, tmp_path):
+    files = ("--csv", tmp_path / "a.csv", "--report", tmp_path / "a.html")
+    command = ("evaluate", grey_run, clips / "grey.npy", "--windows", 2, "--json", *files)
+    code, out, err = run(*command)
+    assert code == 0, err
+    assert json.loads(out)["scores"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.html"]
+
+
 def test_csv_has_a_row_for_every_figure_and_is_not_overwritten(run, clips, grey_run, tmp_path):
     target = tmp_path / "figures.csv"
     arguments = ("evaluate", grey_run, clips / "grey", "--csv", target, "--horizon", 2)
