@@ -203,7 +203,7 @@ WRONG = {
         "threshold 20 dBZ: what pixels mean in dBZ is not known; say it with --scale "
         '"BLACK..WHITE dBZ"'),
     "scale without a unit": ("evaluate {model} {frames} --scale -10..60", USAGE,
-        "data.scale: expected BLACK..WHITE UNIT [log] such as -10..60 dBZ, got -10..60"),
+        "--scale: expected BLACK..WHITE UNIT [log] such as -10..60 dBZ, got -10..60"),
     "colour for a grey model to score": ("evaluate {model} {clips}/color.mp4 --color rgb", MODEL,
         "has 3 channels, the model was trained on 1; convert the frames with --color gray"),
     "clip too short to score": ("evaluate {model} {frames} --horizon 40", SOURCE,
