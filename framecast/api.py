@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 
 PathLike = str | Path
 
-# Pixels that a picture in a notebook is enlarged to at least, in whole steps
 SHOWN_SIDE = 320
+"""Pixels of the longer side of a picture in a notebook; small ones are enlarged in whole steps."""
+
+SHOWN_FRAMES = 60
+"""Frames at most that it plays, evenly spread: some seconds of work, and a few MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +78,18 @@ class Clip:
         from framecast.video.frame_style import FrameStyle  # noqa: PLC0415
 
         clips_BTHWC, _ = as_clips(self.frames)
+        stride = -(-clips_BTHWC.shape[1] // SHOWN_FRAMES)
+        clips_BTHWC = clips_BTHWC[:1, ::stride]
         is_float = clips_BTHWC.dtype.kind == "f"
         scale = (self.value_range or _range_of(clips_BTHWC)) if is_float else None
         pixels_THWC = to_pixels(clips_BTHWC, scale)[0]
-        factor = max(1, min(16, SHOWN_SIDE // max(pixels_THWC.shape[1:3])))
-        shown = list(FrameStyle(enlarge=factor).show(pixels_THWC))
+        factor = SHOWN_SIDE / max(pixels_THWC.shape[1:3])
+        style = FrameStyle(enlarge=min(16, int(factor)) if factor >= 1 else max(0.05, factor))
+        shown = np.stack(list(style.show(pixels_THWC)))
         with TemporaryDirectory(prefix="framecast-") as scratch:
-            data = write(Path(scratch, "clip.gif"), np.stack(shown), fps=self.fps).read_bytes()
-        return _figure({counted(len(self), "frame"): ("gif", data)}, repr(self))
+            data = write(Path(scratch, "clip.gif"), shown, fps=self.fps / stride).read_bytes()
+        caption = repr(self) if stride == 1 else f"{self!r}, one frame in {stride} is shown"
+        return _figure({counted(len(shown), "frame"): ("gif", data)}, caption)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,7 @@
 """framecast from Python: one script that runs, results that show and save themselves."""
 
+import base64
+import io
 import json
 import re
 import runpy
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tifffile import imread
 
 import framecast
@@ -70,6 +73,15 @@ def test_results_show_themselves(clips, grey_run):
     assert evaluation.summary in evaluation._repr_html_()
     assert evaluation.table("psnr").startswith("PSNR dB\nlead  framecast  last frame")
     assert json.loads(evaluation.to_json())["summary"] == evaluation.summary
+
+
+def test_large_and_long_clips_are_shown_smaller_and_thinned():
+    clip = framecast.Clip(smooth_clip(130, 12, 640)[..., :1], 30)
+    html = clip._repr_html_()
+    assert html.endswith("30 frames/s), one frame in 3 is shown</figcaption></figure>")
+    data = re.search(r'alt="44 frames"[^>]* src="data:image/gif;base64,([^"]*)"', html)[1]
+    with Image.open(io.BytesIO(base64.b64decode(data))) as gif:
+        assert (gif.size, gif.n_frames, gif.info["duration"]) == ((320, 6), 44, 100)
 
 
 def test_evaluations_are_saved_by_their_ending_and_overwrite_nothing(clips, grey_run, tmp_path):
