@@ -78,7 +78,7 @@ class VideoSource(FrameSource):
             self._format = "rgba" if _alpha_decoder(stream) else pixel_format(stream.format)
             # The palette is in the first packet alone: from the middle all would be black.
             seekable = not stream.format.has_palette
-            aspect = stream.sample_aspect_ratio or Fraction(1)
+            aspect = Fraction(stream.sample_aspect_ratio or 1)
         self._times, self._keyframes = scan.times, scan.keyframes if seekable else ()
         self._starts_late = scan.exact and scan.lost_start > 0
         frames, exact, times = self._count(scan)

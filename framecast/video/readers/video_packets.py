@@ -137,7 +137,7 @@ def _rate(times: Sequence[int], stream: VideoStream) -> float | None:
     """
     stated = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
     spacing = np.diff(times)
-    if len(spacing) < 3 or stream.time_base is None:
+    if len(spacing) < 3 or not stream.time_base:
         return float(stated[0]) if stated else None
     _, is_near = _usual(spacing)
     near = spacing[is_near] if is_near.mean() >= STEADY else spacing
@@ -183,6 +183,6 @@ def _packets_in_all(name: str, stream: VideoStream) -> int:
 def _end_time(packet: av.Packet) -> float:
     """Return when a packet's content ends, in seconds from the start of the file."""
     start = packet.pts if packet.pts is not None else packet.dts
-    if start is None or packet.time_base is None:
+    if start is None or not packet.time_base:
         return 0.0
     return float((start + (packet.duration or 0)) * packet.time_base)
