@@ -133,9 +133,9 @@ def faults(place: Place, kills: tuple[int, int], whole: dict[str, Any]) -> list[
         outcome = run(place, kill_before(operation))
         if outcome.code != -signal.SIGKILL:  # it had fewer operations
             break
-    else:
         if any(".part" in name for name in _names(place.runs)):
             time.sleep(YOUNG)  # younger leftovers might belong to a process that is just starting
+    else:
         outcome = run(place)
     if outcome.code != 0:
         return [f"the command after a kill failed: {outcome.err}"]
