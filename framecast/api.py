@@ -316,8 +316,9 @@ def predict(
         how = model_notes(forecaster, clip.info, forecast.count)
         future_THWC, notes = np.stack(list(forecast.frames)), (*forecast.notes, *how)
         return Clip(future_THWC, forecast.fps, notes, _look=clip.info.look)
-    for name in options:
-        raise UsageError(f"{name} says how files are read", remedy="leave it out for frames")
+    if options:
+        first = next(iter(options))
+        raise UsageError(f"{first} says how files are read", remedy="leave it out for frames")
     given = source if isinstance(source, Clip) else Clip(source, DEFAULT_FPS)
     scale = given.value_range if value_range is None else value_range
     data = forecaster.config.data

@@ -72,7 +72,7 @@ PREFACE = """# Where the pretrained weights come from
     python -m tests.benchmarks.pretrain --data FOLDER
 
 from the scenes below and from synthetic ones (`tests/benchmarks/shared/synthetic_scenes.py`).
-Scenes held out by group were used for the scores alone.
+Scenes held out by group were used for the scores alone, and to choose between means of weights.
 """
 
 
