@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from framecast.runtime.extras import check_installed
+from framecast.video.readers.stored_arrays import RATE
 from framecast.video.writers.base import NUMBERS, FrameWriter
 
 
@@ -28,7 +29,7 @@ class NetcdfWriter(FrameWriter):
         for name, size in zip(names, (None, *first.shape), strict=False):
             self._file.createDimension(name, size)  # None: unlimited
         self._variable = self._file.createVariable("frames", first.dtype, names, zlib=True)
-        self._variable.frames_per_second = self.fps
+        setattr(self._variable, RATE, self.fps)
 
     def _append(self, frame: np.ndarray) -> None:
         self._variable[self.frames] = frame if frame.shape[2] == 3 else frame[..., 0]
