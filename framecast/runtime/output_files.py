@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,9 +23,6 @@ WRITTEN = {
     *(".svg", ".pdf"),
 }
 """Suffixes of the files that framecast writes, and so may replace."""
-
-YOUNG = 1.0
-"""Seconds in which a workplace may not be locked yet by the process that has just made it."""
 
 
 @contextmanager
@@ -59,8 +55,7 @@ def workplace(folder: Path) -> Iterator[Path]:
     OSError.
     """
     remove_leftovers(folder)
-    place = Path(tempfile.mkdtemp(dir=folder, prefix=".framecast-", suffix=".part"))
-    lock = lock_folder(place)
+    place, lock = _locked_place(folder)
     try:
         yield place
     finally:
@@ -68,12 +63,22 @@ def workplace(folder: Path) -> Iterator[Path]:
         unlock_folder(lock)
 
 
+def _locked_place(folder: Path) -> tuple[Path, int | None]:
+    """A new hidden folder and its lock; another one where it was removed before it was locked."""
+    while True:
+        place = Path(tempfile.mkdtemp(dir=folder, prefix=".framecast-", suffix=".part"))
+        # Until it is locked, other processes take it for a leftover.
+        with suppress(BlockingIOError, FileNotFoundError):
+            lock = lock_folder(place)
+            if place.exists():
+                return place, lock
+            unlock_folder(lock)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the workplaces that no living process has locked."""
     for left in folder.glob(".framecast-*.part"):
         with suppress(OSError):  # still locked, removed by another process, or another user's
-            if time.time() - left.stat().st_mtime < YOUNG:
-                continue
             lock = lock_folder(left)
             if lock is None:  # without locks, running and dead processes cannot be told apart
                 continue

@@ -80,7 +80,7 @@ class RunFolder:
 def only_trainer(run: Path) -> Iterator[None]:
     """Be the one process that trains this run; OutputError while another one is.
 
-    Removes what a process left that was killed while the run appeared next to it.
+    Removes what a process left that was killed while it wrote the run, or before the run appeared.
     """
     try:
         lock = lock_folder(run)
@@ -93,7 +93,8 @@ def only_trainer(run: Path) -> Iterator[None]:
     except OSError:  # no such folder, which is reported when it is read
         lock = None
     try:
-        remove_leftovers(run.parent)
+        for folder in (run.parent, run):
+            remove_leftovers(folder)
         yield
     finally:
         unlock_folder(lock)

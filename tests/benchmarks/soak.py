@@ -21,7 +21,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from itertools import count
 from multiprocessing import Value
@@ -38,7 +37,6 @@ import torch._dynamo
 
 from framecast.cli.main import main as framecast
 from framecast.prediction.checkpoint import load_checkpoint
-from framecast.runtime.output_files import YOUNG
 from framecast.training import pipeline
 from tests.support.children import Outcome, run_child
 
@@ -133,8 +131,6 @@ def faults(place: Place, kills: tuple[int, int], whole: dict[str, Any]) -> list[
         outcome = run(place, kill_before(operation))
         if outcome.code != -signal.SIGKILL:  # it had fewer operations
             break
-        if any(".part" in name for name in _names(place.runs)):
-            time.sleep(YOUNG)  # younger leftovers might belong to a process that is just starting
     else:
         outcome = run(place)
     if outcome.code != 0:

@@ -142,10 +142,7 @@ def writing(tmp_path):
         other.kill()
 
 
-def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path, writing, monkeypatch):
-    write_whole(tmp_path / "a.csv", "first", "file")
-    assert len(entries(tmp_path)) == 2  # too young to be judged
-    monkeypatch.setattr(output_files, "YOUNG", 0)
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path, writing):
     write_whole(tmp_path / "a.csv", "second", "file")
     assert len(entries(tmp_path)) == 2  # its process lives
     writing.kill()
@@ -155,8 +152,7 @@ def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path, writing, 
     assert (tmp_path / "a.csv").read_text() == "second"
 
 
-def test_a_folder_that_was_moved_away_by_a_killed_process_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(output_files, "YOUNG", 0)
+def test_a_folder_that_was_moved_away_by_a_killed_process_comes_back(tmp_path):
     left = tmp_path / ".framecast-0123456789ab.part"
     (left / "new" / "frames").mkdir(parents=True)
     (left / "old").mkdir()
@@ -166,14 +162,32 @@ def test_a_folder_that_was_moved_away_by_a_killed_process_comes_back(tmp_path, m
     assert (tmp_path / "frames" / "precious.png").read_text() == "of the user"
 
 
-def test_what_was_replaced_before_the_kill_does_not_come_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(output_files, "YOUNG", 0)
+def test_what_was_replaced_before_the_kill_does_not_come_back(tmp_path):
     left = tmp_path / ".framecast-0123456789ab.part"
     (left / "new").mkdir(parents=True)
     (left / "old").mkdir()
     (tmp_path / "frames").mkdir()
     write_whole(tmp_path / "a.csv", "text", "file")
     assert entries(tmp_path) == ["a.csv", "frames"]
+
+
+def test_a_workplace_that_is_taken_for_a_leftover_is_made_again(tmp_path, monkeypatch):
+    lock_folder, places = output_files.lock_folder, []
+
+    def removed_by_another(place):
+        places.append(place)
+        if len(places) == 1:
+            place.rmdir()
+        lock = lock_folder(place)
+        if len(places) == 2:
+            place.rmdir()
+        return lock
+
+    monkeypatch.setattr(output_files, "lock_folder", removed_by_another)
+    with workplace(tmp_path) as place:
+        assert len(places) == 3 and place == places[-1]
+        assert entries(tmp_path) == [place.name]
+    assert entries(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["old", "new", ".framecast"])

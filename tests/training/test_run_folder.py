@@ -197,12 +197,13 @@ def test_a_new_run_is_held_from_its_first_save_until_it_is_closed(tmp_path):
         assert json.loads(writer.run.record.read_text()) == RECORD
 
 
-def test_what_a_killed_first_save_left_goes_with_the_resume(tmp_path, monkeypatch):
-    monkeypatch.setattr(output_files, "YOUNG", 0)
+def test_what_a_killed_first_save_left_goes_with_the_resume(tmp_path):
     run = saved(tmp_path)
     (tmp_path / ".framecast-0123456789ab.part").mkdir()
+    (run.path / ".framecast-0123456789ab.part").mkdir()
     with only_trainer(run.path):
         assert names(tmp_path) == ["train-1"]
+        assert not [name for name in names(run.path) if name.endswith(".part")]
 
 
 def test_the_table_has_one_header(tmp_path):
