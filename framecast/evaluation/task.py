@@ -68,7 +68,7 @@ def open_task(
 
     forecaster = load_forecaster(model, device, match=match)
     asked = asked_reading(request)
-    sources = open_sources(paths, **model_reading(forecaster, asked))
+    sources = open_sources(paths, model_reading(forecaster), **asked)
     for source in sources:
         fit_to_model(forecaster, source, asked)
     if forecaster.config.data.scene_cuts:

@@ -50,7 +50,7 @@ def check_early(
     if header is None or not sources or "keep_readable" in options:
         return []
     color = "auto" if str(model) == PRETRAINED else "gray" if header.channels == 1 else "rgb"
-    return open_sources(sources, **(read_options(header.config.data) | {"color": color} | options))
+    return open_sources(sources, read_options(header.config.data) | {"color": color}, **options)
 
 
 def read_header(model: Path) -> ModelHeader | None:

@@ -124,15 +124,15 @@ def open_clip(
 ) -> FrameSource:
     """Open a clip in the model's colours and range; a grey model takes the luma of colours."""
     asked = asked_reading(request)
-    source = opened or open_source(path, **model_reading(forecaster, asked))
+    source = opened or open_source(path, model_reading(forecaster), **asked)
     fit_to_model(forecaster, source, asked)
     return source
 
 
-def model_reading(forecaster: FrameForecaster, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of `open_source` for a model: as it was trained but for what is asked for."""
+def model_reading(forecaster: FrameForecaster) -> dict[str, Any]:
+    """How clips are read for a model where nothing else is asked for: as it was trained."""
     own = {"color": forecaster.color, "keep_readable": False}
-    return read_options(forecaster.config.data) | own | asked
+    return read_options(forecaster.config.data) | own
 
 
 def fit_to_model(

@@ -449,3 +449,17 @@ def test_a_range_that_is_asked_for_holds_whatever_the_models_is(tmp_path):
         (frame_HWC,) = source.read(7, 8)
         expected = np.clip((values[7] - 100.0) / 800, 0, 1)
         np.testing.assert_allclose(frame_HWC[..., 0] / 65535, expected, atol=1e-4)
+
+
+def test_axes_and_variable_of_the_training_clips_hold_for_arrays_alone(tmp_path, clips):
+    trained = ("data.axes=TWH", "data.variable=rain")
+    forecaster = LoadedForecaster(random_checkpoint(1, *trained), "cpu")
+    frames_THW = pixels(T, H, W)
+    np.savez(tmp_path / "named.npz", rain=frames_THW, wind=frames_THW)
+    np.save(tmp_path / "single.npy", frames_THW)
+    for path in (tmp_path / "named.npz", tmp_path / "single.npy"):
+        info = open_clip(forecaster, path, Request()).info
+        assert (info.height, info.width) == (W, H)
+    assert open_clip(forecaster, clips / "grey", Request()).info.kind == "folder"
+    with pytest.raises(UsageError, match="grey: --axes is for arrays; leave it out"):
+        open_clip(forecaster, clips / "grey", Request(axes="TWH"))

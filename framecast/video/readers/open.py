@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from framecast.config import loading
@@ -44,23 +45,34 @@ Clips = list[tuple[Path, Listing | None]]
 LONGEST_LIST = 10_000_000
 
 
-def open_source(path: str | Path, **options: Any) -> FrameSource:
+NO_DEFAULTS: Mapping[str, Any] = MappingProxyType({})
+
+
+def open_source(
+    path: str | Path, defaults: Mapping[str, Any] = NO_DEFAULTS, **options: Any
+) -> FrameSource:
     """Open one clip.
 
     path: a folder of images, a video, an animated image, a TIFF stack, an array file, a quoted glob
     such as "frames/*.png", or a folder with one of them.
     options: fields of `ReadOptions`, such as color="gray" or keep_readable=True.
-    Raises SourceError when there is no clip or several, CorruptSourceError when it is damaged.
+    defaults: the same where they are not asked for, and hold only if they suit the clip.
+    Raises SourceError when there is no clip or several, CorruptSourceError when it is damaged,
+    UsageError for options of arrays where it is none.
     """
-    how, clips = ReadOptions(**options), _find_clips(str(path))
+    how, clips = ReadOptions(**{**defaults, **options}), _find_clips(str(path))
     if len(clips) > 1:
         raise SourceError(
             f"{path}: holds {len(clips)} clips where one is needed", remedy=f"give {clips[0][0]}"
         )
-    return _open_clip(*clips[0], how)
+    source = _open_clip(*clips[0], how)
+    _check_use([source], options)
+    return source
 
 
-def open_sources(paths: Sequence[str | Path], **options: Any) -> list[FrameSource]:
+def open_sources(
+    paths: Sequence[str | Path], defaults: Mapping[str, Any] = NO_DEFAULTS, **options: Any
+) -> list[FrameSource]:
     """Open every clip of several paths, folders of clips included, each in natural order.
 
     A path that begins with @ is a text file with a path on each line. Clips whose values have one
@@ -75,13 +87,27 @@ def open_sources(paths: Sequence[str | Path], **options: Any) -> list[FrameSourc
         if path.resolve() in seen:
             raise SourceError(f"{path}: is given twice", remedy="name each clip once")
         seen.add(path.resolve())
-    sources = [_open_clip(*clip, ReadOptions(**options)) for clip in clips]
+    how = ReadOptions(**{**defaults, **options})
+    sources = [_open_clip(*clip, how) for clip in clips]
+    _check_use(sources, options)
     # Otherwise a dark clip among bright ones would be stretched separately.
     shared = joined_range(source.info.values for source in sources)
-    if shared is not None and options.get("range", "auto") == "auto":
+    if shared is not None and how.range == "auto":
         for source in sources:
             source.set_range(shared)
     return sources
+
+
+def _check_use(sources: Sequence[FrameSource], options: Mapping[str, Any]) -> None:
+    """Raise UsageError for options of arrays where no source is one of these."""
+    for name, kind, suffixes in (
+        ("axes", "arrays", ARRAY_SUFFIXES),
+        ("variable", "files of named arrays", ARRAY_SUFFIXES - {".npy"}),
+    ):
+        is_used = any(source.info.path.suffix.lower() in suffixes for source in sources)
+        if options.get(name) not in (None, "auto") and not is_used:
+            problem = f"{sources[0].info.path}: --{name} is for {kind}"
+            raise UsageError(problem, remedy="leave it out")
 
 
 def read_options(data: DataConfig) -> dict[str, Any]:

@@ -136,12 +136,12 @@ def find_arrays(path: Path, variable: str | None, notes: list[str]) -> list[Stor
         elif suffix == ".npz":
             arrays = _npz_arrays(path)
         else:
+            variable = None  # the one array of an .npy has no name
             with path.open("rb") as file:
                 arrays = [_npy_header(file, path, "")]
     named = {array.name: array for array in arrays}
     if variable is not None and variable not in named:
-        names = ", ".join(filter(None, named))  # the array of an .npy file has none
-        remedy = f"use one of {names}" if names else "leave --variable out"
+        remedy = f"use one of {', '.join(named)}" if named else "leave --variable out"
         raise UsageError(f"{path}: has no array {variable!r}", remedy=remedy)
     if variable is not None:
         arrays = [named[variable]]
