@@ -346,3 +346,66 @@ def test_a_page_of_another_size_is_left_out_with_a_note(tmp_path):
     source = open_source(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_all(source)[..., 0], GREY)
     assert source.info.notes == ("1 page is of another size and left out",)
+
+
+def geotiff(path, stored, text):
+    """Write pages as GDAL does, with what stands for no data in its tag 42113."""
+    tag = (42113, "s", 0, text, True)
+    tifffile.imwrite(path, stored, photometric="minisblack", extratags=[tag], metadata=None)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "text"),
+    [
+        (np.float32, "-9999"),
+        (np.float32, "-3.40282346638528898e+38"),
+        (np.float64, "-1.7976931348623157e+308"),
+        (np.float32, "nan"),
+        (np.float32, "0.1"),
+        (np.int16, "-32768"),
+        (np.uint16, "65535"),
+        (np.uint8, "255"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["stack", "folder"])
+def test_no_data_is_black_and_does_not_stretch_the_range(tmp_path, kind, dtype, text):
+    measured = (GREY // 2 + 40).astype(dtype)
+    tifffile.imwrite(tmp_path / "plain.tif", measured, photometric="minisblack")
+    expected = open_source(tmp_path / "plain.tif").info.values
+    stored = measured.copy()
+    stored[3, 2:5, 1] = dtype(float(text))
+    path = tmp_path / "clip"
+    path.mkdir()
+    if kind == "stack":
+        geotiff(path / "a.tif", stored, text)
+    else:
+        for number, page in enumerate(stored):
+            geotiff(path / f"{number}.tif", page, text)
+    source = open_source(path)
+    assert source.info.kind == kind
+    assert source.info.values == expected
+    measured[3, 2:5, 1] = expected.low
+    warned = pytest.warns(UserWarning, match=r"clip.*: missing values are read as black")
+    with warned:
+        np.testing.assert_array_equal(values(source)[..., 0], measured)
+    with warned:
+        pixels = read_all(source)
+    assert (pixels[3, 2:5, 1] == 0).all()
+    np.testing.assert_array_equal(pixels[..., 0], expected.to_pixels(measured))
+
+
+def test_no_data_of_colours_and_what_is_no_number_are_left_aside(tmp_path):
+    tag = (42113, "s", 0, "255", True)
+    stored = np.maximum(CLIP, 255 * (CLIP > 200).astype(np.uint8))
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", extratags=[tag])
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / "a.tif")), stored)
+    geotiff(tmp_path / "b.tif", GREY, "none")
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / "b.tif"))[..., 0], GREY)
+
+
+def test_infinite_values_beside_no_data_name_the_frame(tmp_path):
+    stored = GREY.astype(np.float32)
+    stored[3, 2, 1], stored[5, 2, 1] = -9999, np.inf
+    geotiff(tmp_path / "a.tif", stored, "-9999")
+    with pytest.warns(UserWarning, match="missing values"):
+        assert "frame 5 holds NaN or infinite values" in problem(tmp_path / "a.tif")

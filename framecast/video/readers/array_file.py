@@ -36,7 +36,7 @@ class ArraySource(FrameSource):
         super().__init__(path, options)
         self._arrays = find_arrays(path, options.variable, self._notes)
         packing = self._arrays[0].packing
-        self._has_missing = packing is not None and bool(packing.missing)
+        self._missing = frozenset([math.nan] if packing and packing.missing else [])
         self._layouts = [_layout(array, options.axes) for array in self._arrays]
         for array, layout in zip(self._arrays, self._layouts, strict=True):
             frame = math.prod(layout.size(axis) for axis in "HWC")

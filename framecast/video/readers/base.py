@@ -109,8 +109,9 @@ class FrameSource(ABC):
 
     info: SourceInfo
     _stated: StatedRange | None = None
-    # Whether values may be missing, which become black; elsewhere NaN is an error.
-    _has_missing = False
+    # Values that stand for missing ones, which become black, as NaN does beside them; without any
+    # NaN is an error.
+    _missing: frozenset[float] = frozenset()
     _said_beyond = False
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
@@ -267,9 +268,13 @@ class FrameSource(ABC):
             self.add_note(f"{found.text} is the range that the file states ({stated.field})")
 
     def _probes(self, numbers: range) -> Iterator[np.ndarray]:
-        """The numbered frames up to the first that cannot be read, which `read` will report."""
+        """The values of the numbered frames that are there.
+
+        Up to the first frame that cannot be read, which `read` will report.
+        """
         with suppress(SourceError):
-            yield from self._frames(numbers)
+            for frame in self._frames(numbers):
+                yield self._known(frame)
 
     def _frames(self, numbers: range) -> Iterator[np.ndarray]:
         """Yield the numbered frames as stored; SourceError names the first that cannot be had."""
@@ -278,8 +283,7 @@ class FrameSource(ABC):
         number, files = numbers.start, self.files
         with explained(self._path, lambda error: CutShortError(self._path, number, reason(error))):
             for frame in self._decode(numbers):
-                if not self._has_missing:
-                    check_finite(files[min(number, len(files) - 1)], number, frame)
+                check_finite(files[min(number, len(files) - 1)], number, self._known(frame))
                 yield frame
                 number += numbers.step
 
@@ -288,12 +292,22 @@ class FrameSource(ABC):
         black = self.info.values.low
         for number, frame in zip(numbers, self._frames(numbers), strict=True):
             self._check_size(number, frame)
-            if self._has_missing and np.isnan(frame).any():
+            if (missing := self._missing_in(frame)).any():
                 # The same words for each frame, which Python says once.
                 note = f"{self.info.path}: missing values are read as black ({black:.6g})"
                 warnings.warn(note, stacklevel=2)
-                frame = np.nan_to_num(frame, nan=black)  # noqa: PLW2901
+                frame = np.where(missing, np.asarray(black, frame.dtype), frame)  # noqa: PLW2901
             yield number, frame
+
+    def _known(self, frame: np.ndarray) -> np.ndarray:
+        """The values of a frame that are not missing, in any shape."""
+        return frame[~self._missing_in(frame)] if self._missing else frame
+
+    def _missing_in(self, frame: np.ndarray) -> np.ndarray:
+        """Where values of a frame are missing, in its shape; one False where none can be."""
+        if not self._missing:
+            return np.zeros((), bool)
+        return np.logical_or.reduce([np.isnan(frame), *(frame == value for value in self._missing)])
 
     def _check_size(self, number: int, frame: np.ndarray) -> None:
         size = (self.info.height, self.info.width)

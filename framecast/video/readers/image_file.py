@@ -34,6 +34,7 @@ EXIF_FORMATS = frozenset({"JPEG", "MPO", "WEBP", "PNG"})
 # Byte orders, of classic TIFF and of BigTIFF.
 TIFF_STARTS = frozenset({b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"})
 TIFF_ALPHA = ((tifffile.EXTRASAMPLE.ASSOCALPHA,), (tifffile.EXTRASAMPLE.UNASSALPHA,))
+GDAL_NODATA = 42113
 # Orientations that swap rows and columns.
 SIDEWAYS = (5, 6, 7, 8)
 
@@ -68,6 +69,8 @@ class ImageHeader:
     alpha: bool
     pages: int
     stated: StatedRange | None = None
+    # What stands for missing values, as `missing_values` finds it.
+    missing: frozenset[float] = frozenset()
     # Whether tifffile reads it, not Pillow.
     is_deep_tiff: bool = False
 
@@ -286,7 +289,7 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def _deep_tiff_header(path: Path) -> ImageHeader | None:
-    """The header of a TIFF whose samples are others than bytes; None for all other files.
+    """The header of a TIFF that only tifffile reads as it is meant; None for all other files.
 
     Not by Pillow, which knows no floats of 64 bits, for one.
     """
@@ -296,7 +299,9 @@ def _deep_tiff_header(path: Path) -> ImageHeader | None:
                 return None
         with tifffile.TiffFile(path) as file:
             page = file.pages[0]
-            if page.dtype is None or (page.bitspersample <= 8 and page.sampleformat == 1):
+            missing = missing_values(page)
+            plain = page.bitspersample <= 8 and page.sampleformat == 1 and not missing
+            if page.dtype is None or plain:
                 return None
             height, width = page.imagelength, page.imagewidth
             if page.tags.valueof("Orientation", 1) in SIDEWAYS:
@@ -311,8 +316,27 @@ def _deep_tiff_header(path: Path) -> ImageHeader | None:
                 alpha=page.extrasamples[:1] in TIFF_ALPHA,
                 pages=len(file.pages),
                 stated=stated_range(file),
+                missing=missing,
                 is_deep_tiff=True,
             )
+
+
+def missing_values(page: tifffile.TiffPage) -> frozenset[float]:
+    """What a grey page of a GeoTIFF has where nothing was measured; mostly none.
+
+    In GDAL's tag 42113, as text such as -9999 or nan.
+    """
+    text = page.tags.valueof(GDAL_NODATA, "")
+    if page.photometric != tifffile.PHOTOMETRIC.MINISBLACK or page.samplesperpixel > 1:
+        return frozenset()
+    try:
+        value = float(str(text).strip("\0 "))
+    except ValueError:
+        return frozenset()
+    if page.dtype.kind == "f":  # -3.4e38 as the file's own type has it
+        with np.errstate(over="ignore"):
+            value = float(np.asarray(value, page.dtype))
+    return frozenset([value])
 
 
 def stated_range(file: tifffile.TiffFile) -> StatedRange | None:

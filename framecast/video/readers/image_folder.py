@@ -60,6 +60,7 @@ class FolderSource(FrameSource):
             moments=frame_times(names),
             breaks=tuple(sorted(breaks)),
         )
+        self._missing = frozenset().union(*(header.missing for header in headers))
         stated = {header.stated for header in headers}
         self._stated = next(iter(stated)) if len(stated) == 1 else None
         # Of 8 and 16 bits together each is scaled from its own whole range.

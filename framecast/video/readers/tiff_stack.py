@@ -21,7 +21,7 @@ from framecast.video.readers.frame_checks import (
     check_part,
     explained,
 )
-from framecast.video.readers.image_file import stated_range, tiff_pixels
+from framecast.video.readers.image_file import missing_values, stated_range, tiff_pixels
 
 # Letters of tifffile for axes that can be time: time, depth, image, other, order, channel.
 TIME_AXES = "TZIQRC"
@@ -53,6 +53,7 @@ class TiffStackSource(FrameSource):
             check_memory(path, math.prod(page.shape) * file.series[0].dtype.itemsize)
             held = _frames_held(path, file, self._pages_TC)
             fps, self._stated = _rate(file), stated_range(file)
+            self._missing = missing_values(page)
         frames = self._readable(len(self._pages_TC), held)
         first = next(self._frames(range(1)))
         self._describe("stack", frames, first.shape, first.dtype, fps=fps)
