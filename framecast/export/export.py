@@ -7,15 +7,13 @@ from pathlib import Path
 
 from framecast.errors import UsageError
 from framecast.export.frames import export_frames
+from framecast.export.kinds import KINDS, check_kind
 from framecast.export.request import ExportReport, ExportRequest
-from framecast.prediction.model_files import GRAPH_SUFFIXES, names_model
-from framecast.prediction.model_header import check_early
+from framecast.prediction.model_files import names_model
+from framecast.prediction.model_header import check_early, refuse_graph
 from framecast.prediction.request import asked_reading
 from framecast.runtime.output_files import check_distinct, check_target
 from framecast.video.readers.open import open_source
-
-# Of the files that hold a model; `formats` has what writes them
-EXPORTED_SUFFIXES = (*GRAPH_SUFFIXES, ".safetensors")
 
 # Fields of a request by what they are about
 OF_MODELS = ("horizon", "context_length", "size", "step", "half")
@@ -36,11 +34,11 @@ def export(
     exported, and what `load_checkpoint`, `export_model`, `open_source` and `export_frames` raise.
     """
     check_distinct(outputs)
-    others = [out for out in outputs if Path(out).suffix.lower() not in EXPORTED_SUFFIXES]
+    others = [out for out in outputs if Path(out).suffix.lower() not in KINDS]
     if others and (len(others) < len(outputs) or names_model(source)):
         raise UsageError(
             f"{others[0]}: a model cannot become a file of this kind",
-            remedy=f"end the name in {', '.join(EXPORTED_SUFFIXES)}",
+            remedy=f"end the name in {', '.join(KINDS)}",
         )
     if not others:
         return _export_models(source, outputs, request, overwrite, tell)
@@ -58,7 +56,10 @@ def _export_models(
 ) -> ExportReport:
     _refuse(request, (*OF_FRAMES, *asked_reading(request)), "is for frames, not for models")
     _ = request.frame_size  # a wrong one is refused before PyTorch is loaded
+    refuse_graph(source)
     check_early(source)
+    for output in outputs:
+        check_kind(Path(output), request)
     if not request.step:  # which writes files of other names
         for output in outputs:
             check_target(Path(output), "model", overwrite)

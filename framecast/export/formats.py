@@ -18,13 +18,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from framecast.errors import UsageError
 from framecast.export import onnx_graphs
+from framecast.export.kinds import KINDS, ModelKind
 from framecast.export.step_graphs import LoopedRollout, StepGraphs
 from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.onnx_network import OnnxNetwork, part_paths
-from framecast.runtime.extras import check_installed
 
 # Name of the metadata inside .pt2 and .torchscript files, among their extra files
 METADATA_FILE = "framecast.json"
@@ -57,12 +56,9 @@ class Export:
 
 
 class ModelFormat(ABC):
-    """A file format for networks; `title` names it to the user."""
+    """A file format for networks, of one of the `kinds`."""
 
-    title: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]] = ()
-    can_step: ClassVar[bool] = False
-    can_halve: ClassVar[bool] = False
+    kind: ClassVar[ModelKind]
     # Whether a network that takes any height and width does so in a file of this kind, too
     any_size: ClassVar[bool] = True
     # Whether the file holds what the network did with an example, and so sizes it holds for
@@ -84,9 +80,7 @@ class ModelFormat(ABC):
 class OnnxFormat(ModelFormat):
     """ONNX; the metadata become `metadata_props`."""
 
-    title = "ONNX"
-    packages = ("onnx",)
-    can_step = can_halve = True
+    kind = KINDS[".onnx"]
 
     def save(self, export: Export, path: Path) -> None:
         graphs = StepGraphs(export.network, export.context_BTCHW)
@@ -116,7 +110,7 @@ class OnnxFormat(ModelFormat):
 class ProgramFormat(ModelFormat):
     """torch.export's ExportedProgram: a loop over the horizon, at one frame size, any batch."""
 
-    title = "torch.export"
+    kind = KINDS[".pt2"]
     any_size = False
 
     def save(self, export: Export, path: Path) -> None:
@@ -180,7 +174,7 @@ class ScriptedRollout(nn.Module):
 class TorchScriptFormat(ModelFormat):
     """TorchScript, traced."""
 
-    title = "TorchScript"
+    kind = KINDS[".torchscript"]
 
     def save(self, export: Export, path: Path) -> None:
         graphs = StepGraphs(export.network, export.context_BTCHW)
@@ -198,9 +192,8 @@ class TorchScriptFormat(ModelFormat):
 class SafetensorsFormat(ModelFormat):
     """The weights as safetensors, with the settings as metadata; framecast itself reads them."""
 
-    title = "safetensors"
-    packages = ("safetensors",)
-    can_halve, traced = True, False
+    kind = KINDS[".safetensors"]
+    traced = False
 
     def save(self, export: Export, path: Path) -> None:
         kind = torch.float16 if export.half else torch.float32
@@ -226,26 +219,6 @@ MODEL_FORMATS: Mapping[str, ModelFormat] = {
     ".torchscript": TorchScriptFormat(),
     ".safetensors": SafetensorsFormat(),
 }
-
-
-def pick_format(path: Path, *, step: bool = False, half: bool = False) -> ModelFormat:
-    """The format that a file's suffix names; UsageError where it cannot do what is asked for."""
-    file_format = MODEL_FORMATS.get(path.suffix.lower())
-    if file_format is None:
-        raise UsageError(
-            f"{path}: no format for models ends in {path.suffix or 'nothing'}",
-            remedy=f"end the name in {', '.join(MODEL_FORMATS)}",
-        )
-    for flag, wanted, able in (("step", step, "can_step"), ("half", half, "can_halve")):
-        if wanted and not getattr(file_format, able):
-            fitting = [suffix for suffix, kind in MODEL_FORMATS.items() if getattr(kind, able)]
-            raise UsageError(
-                f"--{flag} is not for {file_format.title}",
-                remedy=f"end the name in {' or '.join(fitting)}",
-            )
-    for package in file_format.packages:
-        check_installed(package, "export", file_format.title)
-    return file_format
 
 
 @contextmanager

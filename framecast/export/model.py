@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from framecast.config.loading import to_dict
-from framecast.errors import ExportMismatchError, UsageError
-from framecast.export.formats import Export, ModelFormat, Run, pick_format, quiet
+from framecast.errors import ExportMismatchError
+from framecast.export.formats import MODEL_FORMATS, Export, ModelFormat, Run, quiet
+from framecast.export.kinds import check_kind
 from framecast.export.request import ExportReport, ExportRequest
 from framecast.export.snippets import snippet
 from framecast.nn.forecasters.base import Forecaster
@@ -56,7 +57,8 @@ def export_model(
     disk.
     """
     request = request or ExportRequest()
-    file_format = pick_format(path, step=request.step, half=request.half)
+    check_kind(path, request)
+    file_format = MODEL_FORMATS[path.suffix.lower()]
     export = _prepare_export(checkpoint, file_format, request)
     targets = file_format.files(path, request.step)
     for target in targets:
@@ -73,9 +75,9 @@ def export_model(
         torch.no_grad(),
     ):
         written = folder / path.name
-        tell(f"writing {file_format.title}")
+        tell(f"writing {file_format.kind.title}")
         file_format.save(export, written)
-        tell(f"checking {file_format.title} against PyTorch")
+        tell(f"checking {file_format.kind.title} against PyTorch")
         run = file_format.load(written, export)
         difference = _largest_difference(run, export.horizon, contexts, expected)
         _check_difference(path, file_format, export, difference)
@@ -121,8 +123,6 @@ def _prepare_export(
     horizon = int(data.horizon) if request.horizon is None else request.horizon
     length = data.context_length if request.context_length is None else request.context_length
     size = request.frame_size or (clip["height"], clip["width"])
-    if min(horizon, length) < 1:
-        raise UsageError(f"horizon {horizon}, context length {length}: each must be 1 or more")
     network = checkpoint.forecaster().requires_grad_(False)
     tied = checkpoint.config.model.traits.tied_to_size or not file_format.any_size
     sides = (size, size)
@@ -218,7 +218,7 @@ def _check_difference(
     tolerance = HALF_TOLERANCE if export.half else TOLERANCE
     if difference is not None and not difference <= tolerance:
         raise ExportMismatchError(
-            f"{path}: {file_format.title} gives frames that differ from PyTorch's by up to "
+            f"{path}: {file_format.kind.title} gives frames that differ from PyTorch's by up to "
             f"{difference:.2g}, more than {tolerance:g}",
             remedy="nothing was written; choose another format",
         )

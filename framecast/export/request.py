@@ -7,6 +7,8 @@ from pathlib import Path
 
 from framecast.config.argument_types import check_fields
 from framecast.config.brightness_scale import check_legend
+from framecast.errors import UsageError
+from framecast.prediction.request import check_horizon, check_reading
 from framecast.video.frame_size import parse_size
 from framecast.video.frame_times import check_step
 
@@ -40,7 +42,19 @@ class ExportRequest:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.horizon is not None:
+            check_horizon(self.horizon, "--horizon")
+        if self.context_length is not None and self.context_length < 1:
+            raise UsageError(
+                f"--context-length {self.context_length}: no context", remedy="use 1 or more"
+            )
         check_step(self.step_minutes)
+        if self.step_minutes is not None and not self.labels:
+            raise UsageError(
+                "--step-minutes is for the times that --labels writes",
+                remedy="add --labels, or leave it out",
+            )
+        check_reading(self)
         check_legend(self.value_scale, self.colormap)
 
     @property

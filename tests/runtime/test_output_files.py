@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from framecast.errors import OutputError, ResourceError
-from framecast.export.export import EXPORTED_SUFFIXES
+from framecast.export.kinds import KINDS
 from framecast.runtime import output_files
 from framecast.runtime.output_files import (
     atomic_write,
@@ -235,7 +235,7 @@ def test_only_kinds_that_framecast_writes_are_replaced(tmp_path):
 
 
 def test_every_kind_that_framecast_writes_is_replaced(tmp_path):
-    for suffix in {*EXPORTED_SUFFIXES, *WRITERS, ".csv", ".html", ".json", ".yaml", ".svg"} - {""}:
+    for suffix in {*KINDS, *WRITERS, ".csv", ".html", ".json", ".yaml", ".svg"} - {""}:
         (tmp_path / f"a{suffix}").write_text("earlier")
         check_target(tmp_path / f"a{suffix}", "file", True)
 
