@@ -24,7 +24,8 @@ from framecast.config.presets import find_preset, presets
 from framecast.errors import UsageError
 from framecast.evaluation.request import EvaluationRequest
 from framecast.export.request import ExportRequest
-from framecast.prediction.request import PredictionRequest
+from framecast.prediction.request import Computing, PredictionRequest, check_match
+from framecast.runtime.device_names import check_device_name
 from framecast.runtime.output_files import check_inputs
 
 
@@ -36,7 +37,7 @@ def train(
     settings: list[str] | None = None,
     *,
     flags: Overrides,
-    runs: Path = Path("runs"),
+    runs: Path | None = None,
     resume: Path | None = None,
     dry_run: bool = False,
     quiet: bool = False,
@@ -58,16 +59,18 @@ def train(
     from framecast.cli import training_report
     from framecast.cli.progress import LOADING, Display
     from framecast.config.loading import load_config
-    from framecast.training.preparation import prepare
+    from framecast.training.preparation import check_resume, prepare
     from framecast.training.run_folder import RunFolder, check_runs_folder
 
     overrides = [*(settings or []), *flags]
     main = is_main_process()
     silent = quiet or not main
-    if resume is not None and (sources or config or preset):
+    if resume is not None and (sources or config or preset or runs):
         raise UsageError(
-            "--resume takes its sources and settings from the run", remedy="give only the run"
+            "--resume takes its sources, settings and place from the run",
+            remedy="give only the run",
         )
+    runs = runs or Path("runs")
     with Display(silent) as display:
         if resume is None:
             if not dry_run:
@@ -76,7 +79,7 @@ def train(
             settled = load_config(config, overrides, base=base)
             session = prepare(needed(sources), settled, display.count)
         else:
-            RunFolder(resume).read_record()  # refuses what is no run folder
+            check_resume(RunFolder(resume), overrides)
         display.show(LOADING)
         from framecast.training import pipeline
     # Of the processes that torchrun starts, one holds the run for all
@@ -104,10 +107,8 @@ def predict(
     output: list[str] | None = None,
     *,
     request: PredictionRequest,
-    kind: Literal["gif", "mp4", "webm", "webp", "apng", "png", "npy", "tif", "nc"] = "gif",
-    tile: int | None = None,
-    match: float = 0.0,
-    device: str = "auto",
+    kind: Literal["gif", "mp4", "webm", "webp", "apng", "png", "npy", "tif", "nc"] | None = None,
+    computing: Computing,
     overwrite: bool = False,
 ) -> None:
     """Predict the frames after a clip's last ones, into files that play or that keep values.
@@ -120,8 +121,8 @@ def predict(
     """
     from framecast.cli.forecasts import check, load, predict_all
 
-    asked = check(paths, model, output or [], kind, request, overwrite)
-    predict_all(load(asked.model, device, tile, match), asked)
+    asked = check(paths, model, output or [], kind, request, computing, overwrite)
+    predict_all(load(asked.model, computing), asked)
 
 
 @with_options
@@ -152,16 +153,22 @@ def evaluate(
     from framecast.cli.progress import LOADING, Display
     from framecast.cli.score_tables import show_evaluation
     from framecast.evaluation.report_files import ReportFiles
-    from framecast.evaluation.task import open_task
+    from framecast.evaluation.task import check_fit, open_task
     from framecast.prediction.model_files import split_model
-    from framecast.prediction.model_header import check_early
+    from framecast.prediction.model_header import check_early, refuse_graph
     from framecast.prediction.request import asked_reading
 
+    check_match(match)
+    check_device_name(device)
     files = ReportFiles(csv, report, overwrite, colormap, step_minutes)
     chosen, sources = split_model(paths, model)
     for path in files.paths:
         check_inputs(path, [chosen, *sources])
-    check_early(chosen, sources, **asked_reading(request))
+    refuse_graph(chosen)
+    header, clips = check_early(chosen, sources, **asked_reading(request))
+    if header is not None:
+        check_fit(request, header.config.data, clips)
+        files.check(request, header.config.data, clips)
     with Display(quiet=not is_main_process()) as display:
         display.show(LOADING)
         from framecast.evaluation.evaluate import evaluate_task
@@ -170,7 +177,7 @@ def evaluate(
         with Display(quiet=not group.main) as display:
             display.show("loading the model")
             task = open_task(chosen, sources, request, group.device, match, display.count)
-            files.check(task)
+            files.check(request, task.forecaster.config.data, task.sources)
             if group.main:
                 show_network(task.forecaster)
             display.show("scoring windows", 0, len(task.windows))

@@ -40,8 +40,10 @@ def demo(
     """
     from framecast.cli.console import messages, show_result
     from framecast.cli.progress import Display
+    from framecast.config.loading import load_config
     from framecast.video.samples import write_samples
 
+    load_config(None, [("train.minutes", minutes, "--minutes")])  # refused before clips are painted
     try:
         if folder.is_dir() and any(folder.iterdir()):
             raise OutputError(f"{folder} exists already", remedy="give the name of a new folder")

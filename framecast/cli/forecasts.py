@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from framecast.cli.console import show_error, show_network, show_notes, show_outputs
 from framecast.cli.progress import Display
-from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError
+from framecast.config.schema import DataConfig
+from framecast.errors import FramecastError, InterruptedRunError, PartialFailureError, UsageError
 from framecast.prediction.frame_forecaster import FrameForecaster
 from framecast.prediction.model_files import PRETRAINED, split_model
 from framecast.prediction.model_header import check_early
-from framecast.prediction.predict_clip import name_outputs, predict_file
+from framecast.prediction.predict_clip import name_outputs, needed_frames, predict_file
 from framecast.prediction.predict_stream import nowcast_file
-from framecast.prediction.request import PredictionRequest, asked_reading
+from framecast.prediction.request import Computing, PredictionRequest, asked_reading, check_tile
 from framecast.runtime.output_files import check_distinct, check_inputs
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.live import is_live
@@ -43,8 +46,9 @@ def check(
     paths: Sequence[Path],
     model: Path | None,
     outputs: Sequence[str],
-    kind: str,
+    kind: str | None,
     request: PredictionRequest,
+    computing: Computing,
     overwrite: bool,
 ) -> Asked:
     """Refuse now what a model, a source or an output would only raise after seconds of loading.
@@ -58,27 +62,41 @@ def check(
         request.check_source(source)
     # Of several sources the others are still predicted where one is wrong.
     alone = [] if len(named) > 1 else [source for source in named if not is_live(source)]
-    opened = check_early(chosen, alone, **asked_reading(request))
-    targets = name_outputs(named, outputs, kind, overwrite)
+    header, opened = check_early(chosen, alone, **asked_reading(request))
+    check_tile(computing.tile, header and header.config)
+    if header is not None:
+        _check_fit(request, header.config.data, opened)
+    if kind is not None and outputs and len(named) == 1:
+        raise UsageError("--format is for results that -o does not name", remedy="leave it out")
+    targets = name_outputs(named, outputs, kind or "gif", overwrite)
     for files in targets:
         check_distinct(files)
         for file in files:
             check_inputs(Path(file), [chosen, *map(Path, named)])
-            # Of several sources names are made here, and are free
-            if len(named) == 1:
-                rate = DEFAULT_FPS if request.fps is None else request.fps
-                open_writer(file, fps=rate, overwrite=overwrite)
+            rate = DEFAULT_FPS if request.fps is None else request.fps
+            open_writer(file, fps=rate, overwrite=overwrite)
     clip = opened[0] if len(opened) == 1 else None
     return Asked(chosen, tuple(zip(named, targets, strict=True)), clip, request, overwrite)
 
 
-def load(model: Path, device: str, tile: int | None, match: float) -> FrameForecaster:
+def _check_fit(request: PredictionRequest, data: DataConfig, clips: Sequence[FrameSource]) -> None:
+    """Refuse colours that do not fit a model's settings or the clips, and clips too short."""
+    if request.colormap is not None:
+        style = request.style(data)
+        for clip in clips:
+            style.paint(np.zeros((1, 1, clip.info.channels), np.uint8))
+    if not request.stream:
+        for clip in clips:
+            needed_frames(clip.info, request, data)
+
+
+def load(model: Path, computing: Computing) -> FrameForecaster:
     """Load a model, which takes seconds; raises what `open_forecaster` raises."""
     with Display() as display:
         display.show("loading the model")
         from framecast.prediction.onnx_forecaster import open_forecaster
 
-        return open_forecaster(model, device, tile, match)
+        return open_forecaster(model, computing.device, computing.tile, computing.match)
 
 
 def predict_all(forecaster: FrameForecaster, asked: Asked) -> None:

@@ -42,7 +42,7 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
         ),
     },
     "Run": {
-        "runs": ("FOLDER", "Where the numbered run folders go."),
+        "runs": ("FOLDER", "Where the numbered run folders go; default: runs."),
         "resume": ("RUN", "Continue an interrupted run, given its folder."),
         "dry_run": (None, "Show the plan, try one batch, write nothing."),
         "quiet": (None, "Print paths and errors only."),
@@ -125,7 +125,7 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
             "For a model .onnx, .pt2, .torchscript or .safetensors; for frames .png (one sheet), "
             f"{RESULT_KINDS}, or - for PNGs on standard output; repeatable.",
         ),
-        "kind": (None, "Format of results that -o does not name."),
+        "kind": (None, "Format of results that -o does not name; default: gif."),
         "compare": (None, "Show input, prediction, truth and error."),
         "fps": ("RATE", "Frames per second of the result; default: the source's."),
         "enlarge": ("FACTOR", "Enlarge (2) or shrink (0.5) the frames."),

@@ -43,6 +43,11 @@ class WindowShape:
     horizon: int
     frame_step: int
 
+    @property
+    def span(self) -> int:
+        """Frames from the first one of a window to its last one."""
+        return window_span(self.context_length, self.horizon, self.frame_step)
+
 
 @dataclass(frozen=True)
 class ClipLength:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from framecast.config.brightness_scale import read_scale
+from framecast.config.schema import DataConfig
 from framecast.errors import UsageError
 from framecast.evaluation.report import Report
+from framecast.evaluation.request import EvaluationRequest
 from framecast.evaluation.task import Task
 from framecast.runtime.output_files import check_distinct, check_target, write_whole
 from framecast.video.frame_style import RADAR, FrameStyle
 from framecast.video.frame_times import check_step
+from framecast.video.readers.base import FrameSource
 
 CSV, PAGE = "CSV file", "HTML page"
 
@@ -56,13 +60,16 @@ class ReportFiles:
     def paths(self) -> tuple[Path, ...]:
         return tuple(path for path in (self.csv, self.page) if path is not None)
 
-    def check(self, task: Task) -> None:
+    def check(
+        self, request: EvaluationRequest, data: DataConfig, sources: Sequence[FrameSource]
+    ) -> None:
         """Raise UsageError for a colour map that does not fit what is about to be scored."""
-        self._style(task).paint(np.zeros((1, 1, task.channels), np.uint8))
+        style = self._style(request, data)
+        for source in sources:
+            style.paint(np.zeros((1, 1, source.info.channels), np.uint8))
 
-    def _style(self, task: Task) -> FrameStyle:
-        scale = read_scale(task.request.scale or task.forecaster.config.data.scale)
-        return FrameStyle(self.colormap, scale)
+    def _style(self, request: EvaluationRequest, data: DataConfig) -> FrameStyle:
+        return FrameStyle(self.colormap, read_scale(request.scale or data.scale))
 
     def write(self, report: Report, task: Task) -> None:
         """Write each file whole, or not at all."""
@@ -71,5 +78,6 @@ class ReportFiles:
         if self.page is not None:
             from framecast.evaluation.html_report import render  # noqa: PLC0415  (loads a template)
 
-            page = render(report, task, self._style(task), self.step_minutes)
+            style = self._style(task.request, task.forecaster.config.data)
+            page = render(report, task, style, self.step_minutes)
             write_whole(self.page, page, PAGE, self.overwrite)

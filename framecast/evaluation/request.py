@@ -8,6 +8,7 @@ from typing import Literal
 from framecast.config.argument_types import check_fields
 from framecast.config.brightness_scale import read_scale
 from framecast.errors import UsageError
+from framecast.prediction.request import check_reading
 
 # Sets of metrics by name, and what each is
 PROTOCOLS = {
@@ -56,3 +57,4 @@ class EvaluationRequest:
                 f"--minutes {self.minutes:g}: no time to score", remedy="use more than 0"
             )
         read_scale(self.scale, "--scale")
+        check_reading(self)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framecast.config.brightness_scale import read_scale
+from framecast.config.schema import DataConfig
 from framecast.data.plan import common_channels
 from framecast.data.scene_breaks import split_scenes
 from framecast.data.training_frames import TrainingOverlap, find_overlap, untrained_parts
-from framecast.data.windows import Window, WindowShape, plan_windows, spread, window_span
+from framecast.data.windows import Window, WindowShape, plan_windows, spread
 from framecast.errors import SourceError, UsageError
 from framecast.evaluation.request import EvaluationRequest
 from framecast.evaluation.thresholds import Threshold, default_thresholds, read_threshold
@@ -85,16 +86,13 @@ def plan_evaluation(
     model's, UsageError for thresholds and protocols that do not fit.
     """
     data = forecaster.config.data
-    scale = read_scale(request.scale or data.scale)
-    thresholds = tuple(read_threshold(text, scale) for text in request.thresholds)
-    if request.protocol == "nowcast" and not thresholds:
-        thresholds = default_thresholds(scale)
+    thresholds = _chosen_thresholds(request, data)
     # Scored at the size the model works at: resizing back would blur truth and forecast alike
     sizes = tuple(
         target_size(source.info.height, source.info.width, data.resize) for source in sources
     )
     _check_clips(forecaster, sources, sizes, request.protocol)
-    shape = WindowShape(data.context_length, request.horizon or int(data.horizon), data.frame_step)
+    shape = _window_shape(request, data)
     stride = request.stride or data.stride
     known = tuple(find_overlap(source, forecaster.trained_on or ()) for source in sources)
     found = _windows_to_score(sources, known, shape, stride, request.include_training)
@@ -102,6 +100,26 @@ def plan_evaluation(
     return Task(
         forecaster, tuple(sources), request, shape, stride, thresholds, sizes, known, found, windows
     )
+
+
+def check_fit(request: EvaluationRequest, data: DataConfig, sources: Sequence[FrameSource]) -> None:
+    """Raise what planning would raise, where a model's settings and the clips' headers tell it."""
+    _chosen_thresholds(request, data)
+    shape = _window_shape(request, data)
+    if sources and all(source.info.frames < shape.span for source in sources):
+        raise _too_short(sources, shape)
+
+
+def _window_shape(request: EvaluationRequest, data: DataConfig) -> WindowShape:
+    return WindowShape(data.context_length, request.horizon or int(data.horizon), data.frame_step)
+
+
+def _chosen_thresholds(request: EvaluationRequest, data: DataConfig) -> tuple[Threshold, ...]:
+    """The thresholds asked for, or those of the protocol; UsageError for those that do not fit."""
+    scale = read_scale(request.scale or data.scale)
+    if request.protocol == "nowcast" and not request.thresholds:
+        return default_thresholds(scale)
+    return tuple(read_threshold(text, scale) for text in request.thresholds)
 
 
 def _check_clips(
@@ -132,7 +150,7 @@ def _windows_to_score(
     include_training: bool,
 ) -> tuple[Window, ...]:
     """All windows that may be scored, in order of clip and time; SourceError if there is none."""
-    span = window_span(shape.context_length, shape.horizon, shape.frame_step)
+    span = shape.span
 
     def planned(with_trained: bool) -> tuple[Window, ...]:
         # Windows lie inside one part each, so that none spans a gap, a cut or a frame trained on.
@@ -152,10 +170,16 @@ def _windows_to_score(
             "are left",
             remedy="give a clip it has not seen, or score it anyway with --include-training",
         )
-    longest = max(source.info.frames for source in sources)
+    raise _too_short(sources, shape)
+
+
+def _too_short(sources: Sequence[FrameSource], shape: WindowShape) -> SourceError:
+    """The error for clips of which none has room for a window."""
+    span, longest = shape.span, max(source.info.frames for source in sources)
     interrupted = " with gaps or cuts" if longest >= span else ""
-    raise SourceError(
-        f"{first}: {needs} in a row ({shape.context_length} of context, {shape.horizon} ahead) "
-        f"does not fit, the longest clip has {longest}{interrupted}",
+    parts = f"{shape.context_length} of context, {shape.horizon} ahead"
+    return SourceError(
+        f"{sources[0].info.path}: a window of {span} frames in a row ({parts}) does not fit, the "
+        f"longest clip has {longest}{interrupted}",
         remedy="give a longer clip or a smaller --horizon",
     )

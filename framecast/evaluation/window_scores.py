@@ -12,7 +12,7 @@ from torch import Tensor
 from framecast.data.batches import Batch, WindowShape, collate
 from framecast.data.decoding import fitted_frames
 from framecast.data.plan import BATCH_PIXELS
-from framecast.data.windows import Window, window_span
+from framecast.data.windows import Window
 from framecast.evaluation.metrics import Metric
 from framecast.video.pixels import full_scale
 from framecast.video.readers.base import FrameSource
@@ -114,7 +114,7 @@ def stream_windows(
 
     Each frame is read once, though windows share it; no more than a window's span is in memory.
     """
-    span = window_span(shape.context_length, shape.horizon, shape.frame_step)
+    span = shape.span
     recent: deque[np.ndarray] = deque()
     first = stop = 0
     frames: Iterator[np.ndarray] = iter(())

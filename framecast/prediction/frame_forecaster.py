@@ -12,6 +12,7 @@ import numpy as np
 from framecast.config.loading import Config
 from framecast.errors import CheckpointError, UsageError
 from framecast.prediction.frame_arrays import as_clips, from_pixels, to_pixels
+from framecast.prediction.model_header import check_channels
 from framecast.prediction.request import check_horizon
 from framecast.runtime.text import counted
 from framecast.video.frame_size import target_size
@@ -73,12 +74,8 @@ class FrameForecaster(ABC):
 
     def check_channels(self, info: SourceInfo) -> None:
         """Raise CheckpointError when a clip's channels are not the model's."""
-        if not self._takes(info.channels):
-            raise CheckpointError(
-                f"{info.path}: has {counted(info.channels, 'channel')}, the model was trained on "
-                f"{self.channels}",
-                remedy=f"convert the frames with --color {self.color}",
-            )
+        if not self.any_channels:
+            check_channels(info, self.channels)
 
     @property
     def color(self) -> Literal["gray", "rgb", "auto"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +11,13 @@ import torch
 from torch import Tensor
 
 from framecast.config.argument_types import as_path
-from framecast.errors import UsageError
 from framecast.nn.cost_model.memory import fitting_tile
-from framecast.nn.forecasters.grid import SMALLEST_TILE
 from framecast.prediction.baselines import BASELINES
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint, named
 from framecast.prediction.frame_forecaster import FrameForecaster
 from framecast.prediction.model_files import PRETRAINED
 from framecast.prediction.probability_matching import matched
+from framecast.prediction.request import check_match, check_tile
 from framecast.prediction.rollout import check_finite, rollout, tiled_rollout
 from framecast.runtime.device import (
     autocast,
@@ -61,10 +59,8 @@ class LoadedForecaster(FrameForecaster):
         self.network = placed(checkpoint.forecaster(), self.device)
         self.trained_on, self.fallback = checkpoint.trained_on, checkpoint.fallback
         self.tile, self.match = tile, match
-        if not isinstance(match, Real) or not 0 <= match <= 1:
-            raise UsageError(f"--match {match}: out of range", remedy="use 0 to 1")
-        if tile is not None:
-            self._check_tile(tile)
+        check_match(match)
+        check_tile(tile, self.config)
 
     def forecast_pixels(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
         side = self._side(*context_THWC.shape[:3], horizon)
@@ -173,23 +169,6 @@ class LoadedForecaster(FrameForecaster):
             horizon=horizon,
             memory=memory,
         )
-
-    def _check_tile(self, tile: int) -> None:
-        if self.config.model.traits.tied_to_size:
-            raise UsageError(
-                f"--tile {tile}: {self.config.model.name} is tied to frames of "
-                f"{self.config.data.resize}, which it cannot see in parts",
-                remedy="leave out --tile",
-            )
-        if not isinstance(tile, Integral):
-            raise UsageError(
-                f"--tile {tile}: no whole number", remedy=f"use {SMALLEST_TILE} or more"
-            )
-        if tile < SMALLEST_TILE:
-            raise UsageError(
-                f"--tile {tile}: smaller than what neighbouring tiles share",
-                remedy=f"use {SMALLEST_TILE} or more",
-            )
 
 
 def load_forecaster(

@@ -18,8 +18,8 @@ from framecast.config.loading import Config, from_dict
 from framecast.errors import CheckpointError, ConfigError, ResourceError
 from framecast.prediction.model_files import GRAPH_SUFFIXES, PRETRAINED, PRETRAINED_FILE, runs_in
 from framecast.runtime.memory import machine_memory
-from framecast.runtime.text import show_bytes
-from framecast.video.readers.base import FrameSource
+from framecast.runtime.text import counted, show_bytes
+from framecast.video.readers.base import FrameSource, SourceInfo
 from framecast.video.readers.open import open_sources, read_options
 
 FORMAT, VERSION = "framecast", 1
@@ -38,19 +38,40 @@ class ModelHeader:
 
 def check_early(
     model: Path, sources: Sequence[str | Path] = (), **options: Any
-) -> list[FrameSource]:
+) -> tuple[ModelHeader | None, list[FrameSource]]:
     """Raise now what a wrong model or source would raise only once PyTorch is loaded.
 
-    Returns the clips, opened as the model reads them, or none where they cannot be checked yet.
+    Returns what the model says about itself, None if nothing yet, and the clips, opened as it reads
+    them, or none where they cannot be checked yet.
     `options` are those of `open_sources` that the user gave. Raises CheckpointError, and what
     `open_sources` raises.
     """
     header = read_header(model)
     # Damaged clips would be read to their end, twice; other models say nothing before they run.
     if header is None or not sources or "keep_readable" in options:
-        return []
+        return header, []
     color = "auto" if str(model) == PRETRAINED else "gray" if header.channels == 1 else "rgb"
-    return open_sources(sources, read_options(header.config.data) | {"color": color}, **options)
+    how = read_options(header.config.data) | {"color": color}
+    clips = open_sources(sources, how, **options)
+    for clip in clips if color != "auto" else ():
+        check_channels(clip.info, header.channels)
+    return header, clips
+
+
+def check_channels(info: SourceInfo, channels: int) -> None:
+    """Raise CheckpointError when a clip's channels are not those that a model was trained on."""
+    if info.channels != channels:
+        raise CheckpointError(
+            f"{info.path}: has {counted(info.channels, 'channel')}, the model was trained on "
+            f"{channels}",
+            remedy=f"convert the frames with --color {'gray' if channels == 1 else 'rgb'}",
+        )
+
+
+def refuse_graph(model: Path) -> None:
+    """Raise CheckpointError for an exported graph, which only a prediction can run."""
+    if model.suffix.lower() in GRAPH_SUFFIXES:
+        raise damaged(find_file(model))
 
 
 def read_header(model: Path) -> ModelHeader | None:

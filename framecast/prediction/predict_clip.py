@@ -231,16 +231,8 @@ def forecast_source(
     """
     info, data = source.info, forecaster.config.data
     horizon = request.horizon or int(data.horizon)
-    future = horizon if request.compare else 0
-    # Frames from the first one needed to the last one, both included.
-    reach = (data.context_length + future - 1) * data.frame_step + 1
-    start = _usual_start(info, reach, request.compare) if request.start is None else request.start
-    if start < 0 or start + reach > info.frames:
-        raise SourceError(
-            f"{info.path}: has {counted(info.frames, 'frame')}, {max(start, 0) + reach} are needed "
-            f"({_needs(data, max(start, 0), future)})",
-            remedy=_remedy(request),
-        )
+    needed = needed_frames(info, request, data)
+    start, reach = needed.start, len(needed)
     context_THWC, scene = _read_context(source, start, data)
     frames, leads = forecaster.stream(context_THWC, horizon), range(1, horizon + 1)
     step = request.model_step(data, info.step_minutes)
@@ -270,6 +262,24 @@ def forecast_source(
     last_seen = start + (data.context_length - 1) * data.frame_step
     names = lead_names(leads, step, info.moments[last_seen] if info.moments else None)
     return Forecast(frames, len(leads), fps, (*info.notes, *scene, *assumed), names)
+
+
+def needed_frames(info: SourceInfo, request: PredictionRequest, data: DataConfig) -> range:
+    """The frames from the first of the context to the last of the context, or of the truth.
+
+    Raises SourceError when the clip has not all of them.
+    """
+    future = (request.horizon or int(data.horizon)) if request.compare else 0
+    # From the first one needed to the last one, both included.
+    reach = (data.context_length + future - 1) * data.frame_step + 1
+    start = _usual_start(info, reach, request.compare) if request.start is None else request.start
+    if start < 0 or start + reach > info.frames:
+        raise SourceError(
+            f"{info.path}: has {counted(info.frames, 'frame')}, {max(start, 0) + reach} are needed "
+            f"({_needs(data, max(start, 0), future)})",
+            remedy=_remedy(request),
+        )
+    return range(start, start + reach)
 
 
 def _usual_start(info: SourceInfo, reach: int, compare: bool) -> int:

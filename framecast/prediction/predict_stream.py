@@ -21,7 +21,6 @@ from framecast.prediction.predict_clip import assumptions, model_notes, open_cli
 from framecast.prediction.request import PredictionRequest
 from framecast.runtime.interrupts import interrupts
 from framecast.runtime.text import counted
-from framecast.video.frame_size import parse_size
 from framecast.video.frame_times import lead_label
 from framecast.video.readers.live import Feed, is_live, open_live
 from framecast.video.scene_detection import NEIGHBOURS, newest_scene
@@ -121,12 +120,11 @@ def nowcast_file(
 def open_feed(forecaster: FrameForecaster, source: Path, request: PredictionRequest) -> Feed:
     """Open a clip, standard input or a camera as a feed of frames that the model can work on.
 
-    Raises what `open_clip` and `open_live` raise, and ConfigError for a malformed `request.size`.
+    Raises what `open_clip` and `open_live` raise.
     """
     if is_live(str(source)):
-        size = request.size and parse_size(request.size, "--size: expected HEIGHTxWIDTH")
         channels = {None: forecaster.channels, "gray": 1, "rgb": 3}[request.color]
-        return open_live(str(source), channels, size or None)
+        return open_live(str(source), channels, request.frame_size)
     clip = open_clip(forecaster, source, request)
     info, start = clip.info, request.start or 0
     if start >= info.frames:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from framecast.config.argument_types import check_fields
 from framecast.config.brightness_scale import check_legend, read_scale
+from framecast.config.fields import specs
 from framecast.config.schema import DataConfig
 from framecast.errors import UsageError
+from framecast.nn.forecasters.grid import SMALLEST_TILE
+from framecast.runtime.device_names import check_device_name
+from framecast.video.frame_size import parse_size
 from framecast.video.frame_times import check_step
 
 if TYPE_CHECKING:
+    from framecast.config.loading import Config
     from framecast.video.frame_style import FrameStyle
 
 LONGEST_HORIZON = 1_000_000
@@ -31,6 +36,46 @@ def asked_reading(request: object) -> dict[str, Any]:
     return {name: value for name in READING if (value := getattr(request, name, None))}
 
 
+def check_reading(request: object) -> None:
+    """Raise ConfigError for what a request asks of how files are read that no file could be."""
+    asked = asked_reading(request)
+    for spec in specs(DataConfig):
+        if spec.name in asked:
+            spec.check(asked[spec.name], f"--{spec.name}")
+    if "range" in asked:
+        from framecast.video.value_range import read_range  # noqa: PLC0415  (loads NumPy)
+
+        read_range(asked["range"], "float64")
+
+
+def check_match(match: float) -> None:
+    """Raise UsageError for a `match` that is no share."""
+    if not isinstance(match, Real) or not 0 <= match <= 1:
+        raise UsageError(f"--match {match}: out of range", remedy="use 0 to 1")
+
+
+def check_tile(tile: int | None, config: Config | None = None) -> None:
+    """Raise UsageError for tiles that are too small, or of a model that sees frames as a whole.
+
+    `config` None: nothing is known of the model.
+    """
+    if tile is None:
+        return
+    if config is not None and config.model.traits.tied_to_size:
+        raise UsageError(
+            f"--tile {tile}: {config.model.name} is tied to frames of {config.data.resize}, which "
+            "it cannot see in parts",
+            remedy="leave out --tile",
+        )
+    if not isinstance(tile, Integral):
+        raise UsageError(f"--tile {tile}: no whole number", remedy=f"use {SMALLEST_TILE} or more")
+    if tile < SMALLEST_TILE:
+        raise UsageError(
+            f"--tile {tile}: smaller than what neighbouring tiles share",
+            remedy=f"use {SMALLEST_TILE} or more",
+        )
+
+
 def check_horizon(horizon: int, name: str = "horizon") -> None:
     """Raise UsageError for a horizon that is no number of frames that can be asked for."""
     if not isinstance(horizon, Integral):
@@ -44,6 +89,23 @@ def check_horizon(horizon: int, name: str = "horizon") -> None:
             f"{name} {horizon}: more frames than can be predicted at once",
             remedy=f"use {LONGEST_HORIZON:,} or less",
         )
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How a model computes: its device, the side of its tiles, and how far it matches brightness.
+
+    Raises UsageError for a device that no machine has, and for numbers out of range.
+    """
+
+    tile: int | None = None
+    match: float = 0.0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_device_name(self.device)
+        check_match(self.match)
+        check_tile(self.tile)
 
 
 @dataclass(frozen=True)
@@ -84,6 +146,8 @@ class PredictionRequest:
                 f"--start {self.start}: frames are counted from 0", remedy="use 0 or more"
             )
         check_step(self.step_minutes)
+        check_reading(self)
+        _ = self.frame_size  # a wrong one is refused now
         check_legend(self.value_scale, self.colormap)
         if self.stream and self.compare:
             raise UsageError(
@@ -93,6 +157,11 @@ class PredictionRequest:
             from framecast.video.frame_style import FrameStyle  # noqa: PLC0415  (slow to load)
 
             FrameStyle(self.colormap)  # raises for a name that matplotlib does not know
+
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """`size` as (H, W) in pixels; ConfigError for text that is none."""
+        return parse_size(self.size, "--size: expected HEIGHTxWIDTH") if self.size else None
 
     @property
     def paints(self) -> bool:
@@ -112,8 +181,13 @@ class PredictionRequest:
 
     def check_source(self, source: str) -> None:
         """Raise UsageError for options that this kind of source does not have."""
-        from framecast.video.readers.live import STANDARD_INPUT, is_live  # noqa: PLC0415  (slow)
+        from framecast.video.readers.live import (  # noqa: PLC0415  (slow to load)
+            STANDARD_INPUT,
+            check_camera,
+            is_live,
+        )
 
+        check_camera(source)
         live = is_live(source)
         if live and not self.stream:
             raise UsageError(f"{source}: has no last frames to start from", remedy="add --stream")

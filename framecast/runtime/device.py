@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -10,7 +9,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from framecast.errors import ResourceError, UsageError
+from framecast.errors import ResourceError
+from framecast.runtime.device_names import check_device_name
 from framecast.runtime.memory import lacks_memory, machine_memory
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -22,8 +22,7 @@ def pick_device(device: str | torch.device) -> str:
     Raises UsageError for anything else, ResourceError when the machine has no such device.
     """
     setting = str(device)
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", setting):
-        raise UsageError(f"device {setting}: unknown", remedy="use auto, cpu, cuda, cuda:N or mps")
+    check_device_name(setting)
     mps = torch.backends.mps.is_available()
     if setting == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"

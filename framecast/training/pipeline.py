@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from framecast.config.loading import differences, load_config
 from framecast.data.decoding import decode_clips, fitted_frames
 from framecast.data.training_frames import record_clips
 from framecast.data.windows import Window
-from framecast.errors import CheckpointError, SourceError, UsageError
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group, joined
@@ -27,7 +25,13 @@ from framecast.runtime.versions import __version__
 from framecast.training.events import Event, TrainingResult, Working
 from framecast.training.learner import Learner
 from framecast.training.pictures import write_pictures
-from framecast.training.preparation import Session, prepare
+from framecast.training.preparation import (
+    Session,
+    check_resume,
+    prepare,
+    resumed_config,
+    whole_best,
+)
 from framecast.training.run_folder import (
     RunFolder,
     RunWriter,
@@ -37,16 +41,6 @@ from framecast.training.run_folder import (
 )
 from framecast.training.tensorboard import logged
 from framecast.training.trainer import Trainer
-
-RESUMABLE = {
-    "train.minutes",
-    "train.epochs",
-    "train.patience",
-    "train.device",
-    "train.precision",
-    "train.tensorboard",
-}
-"""Settings that may differ when a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -93,28 +87,11 @@ def prepare_resume(
     UsageError for an override that would make it another run.
     """
     folder = RunFolder(run)
-    record, resumed = folder.read_record(), load_checkpoint(folder.last)
-    try:
+    check_resume(folder, overrides)
+    resumed = load_checkpoint(folder.last)
+    with whole_best(folder):
         load_checkpoint(folder.best)
-    except CheckpointError as error:  # else this would come out after hours of training
-        raise CheckpointError(
-            f"{folder.best}: the best model of this run is missing or damaged",
-            remedy="put it back from a copy, or start a new run",
-        ) from error
-    config = load_config(None, overrides, base=resumed.config)
-    changed = differences(resumed.config, config) - RESUMABLE
-    if changed:
-        raise UsageError(
-            f"{', '.join(sorted(changed))} cannot change when a run is resumed",
-            remedy=f"only {', '.join(sorted(RESUMABLE))} can; or start a new run",
-        )
-    paths = [Path(row["path"]) for row in record["sources"]]
-    session = prepare(paths, config, on_frame)
-    if fingerprints([source.info.path for source in session.sources]) != record["sources"]:
-        raise SourceError(
-            f"{run}: its source files have changed since the run began",
-            remedy="restore them, or start a new run",
-        )
+    session = prepare(folder.source_paths(), resumed_config(resumed.config, overrides), on_frame)
     return replace(session, run=folder, resumed=resumed)
 
 

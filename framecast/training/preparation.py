@@ -5,23 +5,37 @@ Errors in headers and settings are raised here, before PyTorch is loaded, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framecast.config.loading import Config
+from framecast.config.loading import Config, differences, load_config
 from framecast.data.plan import Plan, make_plan
 from framecast.data.scene_breaks import split_scenes
-from framecast.errors import ResourceError
+from framecast.errors import CheckpointError, ResourceError, SourceError, UsageError
 from framecast.nn.cost_model.memory import check_batch, check_weight_memory
+from framecast.prediction.model_header import read_header
 from framecast.runtime.extras import check_installed
-from framecast.training.run_folder import RunFolder
+from framecast.training.run_folder import RunFolder, fingerprints
 from framecast.video.readers.base import FrameSource
+from framecast.video.readers.frame_checks import unreadable
 from framecast.video.readers.open import open_sources, read_options
 
 if TYPE_CHECKING:
     from framecast.prediction.checkpoint import Checkpoint
+
+
+RESUMABLE = {
+    "train.minutes",
+    "train.epochs",
+    "train.patience",
+    "train.device",
+    "train.precision",
+    "train.tensorboard",
+}
+"""Settings that may differ when a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,53 @@ def prepare(
         # Again, since windows must not span the cuts that were found.
         plan = make_plan([source.info for source in sources], config)
     return Session(tuple(sources), plan)
+
+
+def check_resume(run: RunFolder, overrides: Sequence[str | tuple[str, object, str]]) -> None:
+    """Raise now what resuming a run would raise only once PyTorch is loaded.
+
+    That is CheckpointError when there is no run to resume, SourceError when its clips have changed,
+    and what `resumed_config` raises.
+    """
+    record, last = run.read_record(), read_header(run.last)
+    with whole_best(run):
+        read_header(run.best)
+    if last is not None:
+        resumed_config(last.config, overrides)
+    for path in run.source_paths():
+        try:
+            path.stat()
+        except OSError as error:
+            raise unreadable(path, error) from error
+    if fingerprints(run.source_paths()) != record["sources"]:
+        raise SourceError(
+            f"{run.path}: its source files have changed since the run began",
+            remedy="restore them, or start a new run",
+        )
+
+
+@contextmanager
+def whole_best(run: RunFolder) -> Iterator[None]:
+    """Say that reading `best.pt` is about the run's best model; else it would be found too late."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{run.best}: the best model of this run is missing or damaged",
+            remedy="put it back from a copy, or start a new run",
+        ) from error
+
+
+def resumed_config(config: Config, overrides: Sequence[str | tuple[str, object, str]]) -> Config:
+    """A run's settings with overrides; UsageError for one that would make it another run."""
+    resumed = load_config(None, overrides, base=config)
+    changed = differences(config, resumed) - RESUMABLE
+    if changed:
+        raise UsageError(
+            f"{', '.join(sorted(changed))} cannot change when a run is resumed",
+            remedy=f"only {', '.join(sorted(RESUMABLE))} can; or start a new run",
+        )
+    return resumed
 
 
 def _pick_device(config: Config) -> str:

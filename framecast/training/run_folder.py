@@ -54,6 +54,10 @@ class RunFolder:
                 remedy="give a folder that `framecast train` wrote, such as runs/train-1",
             ) from error
 
+    def source_paths(self) -> list[Path]:
+        """The clips that the run is trained on; raises what `read_record` raises."""
+        return [Path(row["path"]) for row in self.read_record()["sources"]]
+
     def write_settings(self, config: Config) -> None:
         """Write the resolved settings unless they stand there; raises what `write_whole` raises."""
         _write_changed(self.settings, SETTINGS_HEADER + to_yaml(config), "settings")

@@ -2,14 +2,17 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
 
 import pytest
 
-from framecast.export.export import EXPORTED_SUFFIXES
 from framecast.export.formats import MODEL_FORMATS
+from framecast.export.kinds import KINDS
+from framecast.prediction.checkpoint import save_checkpoint
+from tests.support.models import random_checkpoint
 
 SCRIPT = """
 import json, sys
@@ -21,6 +24,9 @@ for arguments in json.load(sys.stdin):
 """
 """Ends what each command says with a line of its exit code, and what it should not have loaded."""
 
+
+RADAR = "--colormap radar"
+"""The colours that need no matplotlib."""
 
 REFUSALS = [
     (3, "no such file", "train missing.mp4"),
@@ -56,6 +62,44 @@ REFUSALS = [
     (3, "no such file", "evaluate {model} missing.mp4"),
     (5, "exists already", "evaluate {model} {clip} --csv {tmp}/taken.csv"),
     (2, "nothing to score", "evaluate {model} {clip} --stride 0"),
+    (2, "device gpu: unknown", "predict {clip} --device gpu"),
+    (2, "use 64 or more", "predict {clip} --tile 3"),
+    (2, "leave out --tile", "predict {tied} {clip} --tile 64"),
+    (2, "--match nan: out of range", "predict {clip} --match nan"),
+    (2, "got '4y4'", "predict - --stream --size 4y4"),
+    (2, "cameras have numbers", "predict camera:front --stream"),
+    (2, "a frame rate of 0.002", "predict {clip} {clips}/color.mp4 --fps 0"),
+    (2, "--range: data.range: expected", "predict {clip} --range 9-1 --keep-readable"),
+    (2, "a low value below", "predict {clip} {clips}/color.mp4 --range 9..1"),
+    (2, "--axes: data.axes: expected", "predict {clip} --axes QRS --keep-readable"),
+    (2, "in dBZ is not known", f"predict {{clip}} {RADAR}"),
+    (2, "these are in colour", f"predict {{clips}}/color.mp4 {RADAR} --value-scale '0..70 dBZ'"),
+    (3, "1001 before the start", "predict {clip} --start 1001"),
+    (3, "510 of truth", "predict {clip} --compare --horizon 510"),
+    (4, "convert the frames", "predict {model} {clips}/color.mp4 --color rgb"),
+    (2, "device tpu: unknown", "evaluate {model} {clip} --device tpu"),
+    (2, "--match 1.5: out of range", "evaluate {model} {clip} --match 1.5"),
+    (2, "threshold high: cannot", "evaluate {model} {clip} --threshold high"),
+    (2, "in dBZ is not known", "evaluate {model} {clip} --threshold '20 dBZ'"),
+    (
+        2,
+        "radar: what pixels mean",
+        f"evaluate {{model}} {{clip}} {RADAR} --report {{tmp}}/r.html",
+    ),
+    (3, "503 frames in a row", "evaluate {model} {clip} --horizon 500"),
+    (4, "an exported graph", "evaluate {tmp}/taken.onnx {clip}"),
+    (4, "convert the frames", "evaluate {model} {clips}/color.mp4 --color rgb"),
+    (2, "got tpu", "train --resume {model} --device tpu"),
+    (2, "model.name cannot change", "train --resume {model} --model convlstm"),
+    (2, "sources, settings and place", "train --resume {model} --runs {tmp}"),
+    (3, "source files have changed", "train --resume {changed}"),
+    (3, "no such file", "train --resume {moved}"),
+    (4, "best model of this run is missing", "train --resume {headless}"),
+    (2, "--horizon 0: nothing", "export {model} -o {tmp}/a.onnx --horizon 0"),
+    (2, "--context-length 0: no", "export {model} -o {tmp}/a.onnx --context-length 0"),
+    (2, "--step is not for torch.export", "export {model} -o {tmp}/a.pt2 --step"),
+    (2, "--half is not for TorchScript", "export {model} -o {tmp}/a.torchscript --half"),
+    (4, "an exported graph", "export {tmp}/taken.onnx -o {tmp}/a.pt2"),
     (4, "damaged, or not a model", "evaluate {tmp}/text.pt {clip}"),
 ]
 """Exit code, what the message says, and the command, in which `places` stand."""
@@ -72,7 +116,21 @@ def places(clips, grey_run, tmp_path_factory):
         archive.writestr("code/data.pkl", b"cos\nsystem\n(S'echo run'\ntR.")
     with zipfile.ZipFile(folder / "stranger.pt", "w") as archive:
         archive.writestr("stranger/data.pkl", b"\x80\x02}q\x00.")
-    return {"clip": clips / "grey.npy", "clips": clips, "model": grey_run, "tmp": folder}
+    tied = random_checkpoint(1, "model.name=fc-lstm", "data.resize=32x32")
+    save_checkpoint(folder / "tied.pt", tied)
+    for name in ("changed", "moved", "headless"):
+        shutil.copytree(grey_run, folder / name)
+    record = json.loads((grey_run / "run.json").read_text())
+    [source] = record["sources"]
+    for name, other in (("changed", {"bytes": 1}), ("moved", {"path": str(folder / "gone.npy")})):
+        text = json.dumps({**record, "sources": [{**source, **other}]})
+        (folder / name / "run.json").write_text(text)
+    (folder / "headless/best.pt").unlink()
+    return {
+        **{"clip": clips / "grey.npy", "clips": clips, "model": grey_run, "tmp": folder},
+        **{name: folder / name for name in ("changed", "moved", "headless")},
+        "tied": folder / "tied.pt",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -106,4 +164,4 @@ def test_what_is_refused_without_pytorch(answers, code, text, command):
 
 
 def test_the_suffixes_of_models_are_those_of_the_formats():
-    assert tuple(MODEL_FORMATS) == EXPORTED_SUFFIXES
+    assert tuple(MODEL_FORMATS) == tuple(KINDS)

@@ -110,6 +110,12 @@ def test_demo_writes_samples_trains_predicts_and_says_where(run, tmp_path):
     assert run("demo", folder)[0] == 5
 
 
+def test_demo_refuses_minutes_before_it_paints(run, tmp_path):
+    code, _, err = run("demo", tmp_path / "demo", "--minutes", "0")
+    assert code == 2 and "--minutes: train.minutes: expected a number > 0" in err
+    assert not (tmp_path / "demo").exists()
+
+
 def test_demo_can_write_the_samples_alone(run, tmp_path):
     code, out, _ = run("demo", tmp_path / "new" / "clips", "--samples")
     assert (code, len(out.splitlines())) == (0, 3)

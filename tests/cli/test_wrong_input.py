@@ -124,6 +124,9 @@ WRONG = {
     "no model": ("predict", USAGE, "MODEL ... see framecast predict --help"),
     "unknown format": ("predict {model} {array} -o {out} --format avi", USAGE,
         "'avi' is not one of 'gif' ... see framecast predict --help"),
+    "a format where the output has one": (
+        "predict {model} {array} -o {out} --format mp4", USAGE,
+        "--format is for results that -o does not name; leave it out"),
     "horizon 0 to predict": ("predict {model} {array} -o {out} --horizon 0", USAGE,
         "--horizon 0: nothing to predict; use 1 or more"),
     "a horizon that nobody could wait for": (
@@ -373,7 +376,9 @@ WRONG = {
         "model.name cannot change when a run is resumed; only train.device, train.epochs, "
         "train.minutes, train.patience, train.precision, train.tensorboard can"),
     "resuming with a source": ("train {frames} --resume {model}", USAGE,
-        "--resume takes its sources and settings from the run; give only the run"),
+        "--resume takes its sources, settings and place from the run; give only the run"),
+    "resuming in another place": ("train --resume {model} --runs {tmp}/other", USAGE,
+        "--resume takes its sources, settings and place from the run; give only the run"),
     # shapes
     "nothing to inspect": ("inspect-shapes {tmp}/none", SOURCE,
         "none: no such file or folder; check the path"),
@@ -417,6 +422,8 @@ WRONG_EXPORTS = {
         ".tiff, .nc, or end the path in /"),
     "a size that is none": ("export {model} -o {tmp}/out.pt2 --size '4*4'", USAGE,
         "--size: expected HEIGHTxWIDTH, got '4*4'; write it like 96x160"),
+    "minutes without labels": ("export {array} -o {out} --step-minutes 5", USAGE,
+        "--step-minutes is for the times that --labels writes; add --labels, or leave it out"),
     "minutes without end": ("export {array} -o {out} --labels --step-minutes inf", USAGE,
         "--step-minutes inf: no time between two frames; use more than 0"),
     "the folder of runs": ("export {made} -o {tmp}/out.pt2", MODEL,

@@ -71,6 +71,12 @@ def is_live(source: str) -> bool:
     return source == STANDARD_INPUT or source.startswith(CAMERA) or bool(URL.match(source))
 
 
+def check_camera(source: str) -> None:
+    """Raise UsageError for the name of a camera without a number."""
+    if source.startswith(CAMERA) and not re.fullmatch(r"[0-9]{1,3}", source.removeprefix(CAMERA)):
+        raise UsageError(f"{source}: cameras have numbers", remedy="write it like camera:0")
+
+
 def live_name(source: str) -> str:
     """The name of a live source as part of a file name."""
     if match := URL.match(source):
@@ -145,10 +151,8 @@ def _reason(error: av.FFmpegError | OSError) -> str:
 
 
 def _open_camera(source: str, channels: int) -> Feed:
-    number = source.removeprefix(CAMERA)
-    if not re.fullmatch(r"[0-9]{1,3}", number):
-        raise UsageError(f"{source}: cameras have numbers", remedy="write it like camera:0")
-    capture = cv2.VideoCapture(int(number))
+    check_camera(source)
+    capture = cv2.VideoCapture(int(source.removeprefix(CAMERA)))
     if not capture.isOpened():
         raise SourceError(
             f"{source}: there is no such camera, or another program uses it",
