@@ -145,6 +145,9 @@ WRONG = {
     "a variable of a file without names": (
         "predict {model} {array} -o {out} --variable rain", USAGE,
         "grey.npy: --variable is for files of named arrays; leave it out"),
+    "a range beyond the values of a video": (
+        "export {clips}/color.mp4 -o {out} --range 0..4095", USAGE,
+        "color.mp4: --range 0..4095 goes beyond its uint8 values; leave it out"),
     "a variable of a video": ("export {clips}/color.mp4 -o {out} --variable rain", USAGE,
         "color.mp4: --variable is for files of named arrays; leave it out"),
     "axes of frames in a folder": ("predict {model} {frames} -o {out} --axes THW", USAGE,

@@ -452,7 +452,7 @@ def test_a_clip_unlike_those_of_the_model_is_read_with_its_own_range(
     tmp_path, dtype, low, high, taken
 ):
     clip = np.linspace(low, high, T * H * W).reshape(T, H, W).astype(dtype)
-    source = open_source(save(tmp_path / "a.npy", clip), range="0..4095")
+    source = open_source(save(tmp_path / "a.npy", clip), {"range": "0..4095"})
     source.fit_range()
     assert source.info.values.text == taken
     unlike = any("has other values than the range 0..4095" in n for n in source.info.notes)

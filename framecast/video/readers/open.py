@@ -34,7 +34,7 @@ from framecast.video.readers.frame_checks import CutShortError, unreadable
 from framecast.video.readers.image_file import DamagedImageError, read_header
 from framecast.video.readers.image_folder import FolderSource
 from framecast.video.readers.tiff_stack import TiffStackSource, count_frames
-from framecast.video.value_range import joined_range
+from framecast.video.value_range import joined_range, read_range
 
 LIST_MARK = "@"
 
@@ -99,7 +99,13 @@ def open_sources(
 
 
 def _check_use(sources: Sequence[FrameSource], options: Mapping[str, Any]) -> None:
-    """Raise UsageError for options of arrays where no source is one of these."""
+    """Raise UsageError for options of arrays, and for a range, where no source can have them."""
+    asked, types = options.get("range", "auto"), {source.info.values.dtype for source in sources}
+    if asked != "auto" and not any(read_range(asked, dtype) for dtype in types):
+        raise UsageError(
+            f"{sources[0].info.path}: --range {asked} goes beyond its {' and '.join(types)} values",
+            remedy="leave it out",
+        )
     for name, kind, suffixes in (
         ("axes", "arrays", ARRAY_SUFFIXES),
         ("variable", "files of named arrays", ARRAY_SUFFIXES - {".npy"}),
