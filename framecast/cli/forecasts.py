@@ -19,7 +19,7 @@ from framecast.prediction.model_header import check_early
 from framecast.prediction.predict_clip import name_outputs, needed_frames, predict_file
 from framecast.prediction.predict_stream import nowcast_file
 from framecast.prediction.request import Computing, PredictionRequest, asked_reading, check_tile
-from framecast.runtime.output_files import check_distinct, check_inputs
+from framecast.runtime.output_files import check_distinct, check_inputs, check_outside
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.live import is_live
 from framecast.video.readers.open import expand_lists
@@ -73,6 +73,7 @@ def check(
         check_distinct(files)
         for file in files:
             check_inputs(Path(file), [chosen, *map(Path, named)])
+            check_outside(Path(file), map(Path, named))
             rate = DEFAULT_FPS if request.fps is None else request.fps
             open_writer(file, fps=rate, overwrite=overwrite)
     clip = opened[0] if len(opened) == 1 else None

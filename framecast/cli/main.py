@@ -165,6 +165,9 @@ def run(arguments: list[str]) -> int:
         if ". Did you mean" in message:
             message, _, guess = message.partition(". Did")
             remedy = f"did{guess}"
+        for argument in arguments:
+            if argument.startswith("-") and os.path.lexists(argument):
+                remedy = f"write ./{argument} for the file of that name"
         raise UsageError(message, remedy=remedy) from misuse
     except typer.Abort:
         code = InterruptedRunError.exit_code

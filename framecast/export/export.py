@@ -12,7 +12,7 @@ from framecast.export.request import ExportReport, ExportRequest
 from framecast.prediction.model_files import names_model
 from framecast.prediction.model_header import check_early, refuse_graph
 from framecast.prediction.request import asked_reading
-from framecast.runtime.output_files import check_distinct, check_target
+from framecast.runtime.output_files import check_distinct, check_outside, check_target
 from framecast.video.readers.open import open_source
 
 # Fields of a request by what they are about
@@ -43,6 +43,8 @@ def export(
     if not others:
         return _export_models(source, outputs, request, overwrite, tell)
     _refuse(request, OF_MODELS, f"is for models, {source} is not one")
+    for output in outputs:
+        check_outside(Path(output), [source])
     clip = open_source(source, **asked_reading(request))
     return export_frames(clip, outputs, request, overwrite, tell)
 

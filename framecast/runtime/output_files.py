@@ -173,6 +173,15 @@ def check_inputs(target: Path, inputs: Iterable[Path]) -> None:
             raise OutputError(problem, remedy="choose another name")
 
 
+def check_outside(target: Path, clips: Iterable[Path]) -> None:
+    """Raise OutputError for a file in a folder that is a clip, of which it would become a part."""
+    folder = os.path.realpath(target.parent)
+    for clip in clips:
+        if target.suffix and os.path.realpath(clip) == folder:
+            problem = f"{target} would lie among the frames of {clip} and count as one of them"
+            raise OutputError(problem, remedy="choose another folder with -o")
+
+
 def check_distinct(targets: Iterable[str | Path]) -> None:
     """Raise UsageError where two targets are one file, also in another spelling or by a link."""
     real = [os.path.realpath(target) for target in targets]

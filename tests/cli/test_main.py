@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -351,3 +352,21 @@ def test_run_record_names_the_sources(clips, grey_run):
     assert record["sources"] == [expected]
     assert record["framecast"] == framecast.__version__
     assert len(np.load(clip)) == FRAMES
+
+
+def test_no_forecast_comes_between_the_frames_of_the_working_folder(run, clips, monkeypatch):
+    monkeypatch.chdir(clips / "grey")
+    code, _, err = run("predict", ".")
+    assert code == 5
+    assert "grey-prediction.gif would lie among the frames of . and count as one of them; choose" in err
+    assert run("predict", ".", "-o", "../of-here.gif")[0] == 0
+    (clips / "of-here.gif").unlink()
+
+
+def test_a_file_whose_name_begins_with_a_dash_can_be_named(run, clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(clips / "grey.npy", "-grey.npy")
+    code, _, err = run("export", "-grey.npy", "-o", "a.gif")
+    assert code == 2
+    assert err == "error: No such option: -g; write ./-grey.npy for the file of that name\n"
+    assert run("export", "./-grey.npy", "-o", "a.gif")[0] == 0
