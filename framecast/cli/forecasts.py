@@ -69,6 +69,14 @@ def check(
     if kind is not None and outputs and len(named) == 1:
         raise UsageError("--format is for results that -o does not name", remedy="leave it out")
     targets = name_outputs(named, outputs, kind or "gif", overwrite)
+    named_by_time = any(
+        file.endswith("/") or not Path(file).suffix for files in targets for file in files
+    )
+    if request.step_minutes is not None and not (request.paints or named_by_time):
+        raise UsageError(
+            "--step-minutes is for labels and the names of PNGs",
+            remedy="add --labels, or leave it out",
+        )
     for files in targets:
         check_distinct(files)
         for file in files:

@@ -63,7 +63,13 @@ class ReportFiles:
     def check(
         self, request: EvaluationRequest, data: DataConfig, sources: Sequence[FrameSource]
     ) -> None:
-        """Raise UsageError for a colour map that does not fit what is about to be scored."""
+        """Raise UsageError for colours that do not fit what is scored, and an idle scale."""
+        in_units = request.thresholds or request.protocol == "nowcast" or self.colormap
+        if request.scale and not in_units:
+            raise UsageError(
+                "--scale is for thresholds and the colours of a page",
+                remedy="add --threshold, or leave it out",
+            )
         style = self._style(request, data)
         for source in sources:
             style.paint(np.zeros((1, 1, source.info.channels), np.uint8))

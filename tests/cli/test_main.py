@@ -358,7 +358,10 @@ def test_no_forecast_comes_between_the_frames_of_the_working_folder(run, clips, 
     monkeypatch.chdir(clips / "grey")
     code, _, err = run("predict", ".")
     assert code == 5
-    assert "grey-prediction.gif would lie among the frames of . and count as one of them; choose" in err
+    assert (
+        "grey-prediction.gif would lie among the frames of . and count as one of them; choose"
+        in err
+    )
     assert run("predict", ".", "-o", "../of-here.gif")[0] == 0
     (clips / "of-here.gif").unlink()
 

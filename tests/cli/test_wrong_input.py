@@ -135,6 +135,10 @@ WRONG = {
     "minutes that are not a number": (
         "predict {model} {array} -o {out} --labels --step-minutes nan", USAGE,
         "--step-minutes nan: no time between two frames; use more than 0"),
+    "minutes that nothing shows": ("predict {model} {array} -o {out} --step-minutes 5", USAGE,
+        "--step-minutes is for labels and the names of PNGs; add --labels, or leave it out"),
+    "a scale that nothing needs": ("evaluate {model} {array} --scale '-10..60 dBZ'", USAGE,
+        "--scale is for thresholds and the colours of a page; add --threshold, or leave it out"),
     "minutes backwards": ("evaluate {model} {array} --step-minutes -5", USAGE,
         "--step-minutes -5: no time between two frames; use more than 0"),
     "one output twice": ("predict {model} {array} -o {out} -o {tmp}/../{tmp.name}/out.gif", USAGE,
@@ -274,12 +278,12 @@ WRONG = {
         "color.mp4: frame ... copy or download it again",
         lambda here: cut(here, here.clips / "color.mp4", 0.7)),
     "truncated npy": ("train {made} {tiny}", SOURCE,
-        "grey.npy: frame 9 cannot be read (the file ends here, but announces 20 frames) ... set "
-        "data.keep_readable=true to use the frames before it",
+        "grey.npy: frame 9 cannot be read (the file ends here, but announces 20 frames) ... add "
+        "--keep-readable to use the frames before it",
         lambda here: cut(here, here.clips / "grey.npy", 0.5)),
     "truncated png": ("train {made} {tiny}", SOURCE,
-        "frame13.png: frame 13 cannot be read ... replace or remove the file, or set "
-        "data.keep_readable=true to leave it out", damaged_folder),
+        "frame13.png: frame 13 cannot be read ... replace or remove the file, or add "
+        "--keep-readable to leave it out", damaged_folder),
     "mixed sizes": ("train {made} {tiny}", SOURCE,
         "frame4.png is 7x9 where the other frames are 18x26 (height x width); give frames of one "
         "size, or move the odd ones away", mixed_sizes),

@@ -144,7 +144,7 @@ def test_a_gif_cut_anywhere_names_the_frame(tmp_path):
         source = open_source(path, keep_readable=True)
         count = source.info.frames
         assert f"{path}: frame {count} cannot be read" in str(caught.value)
-        assert "set data.keep_readable=true" in str(caught.value)
+        assert "add --keep-readable" in str(caught.value)
         assert f"stops being readable at frame {count}" in source.info.notes[1]
         np.testing.assert_array_equal(read_all(source), whole[:count])
         seen.add(count)

@@ -387,7 +387,7 @@ def test_a_cut_npy_names_the_frame(tmp_path, missing):
     count = T - -(-missing // (H * W * 3))
     text = problem(path, CorruptSourceError)
     assert f"{path}: frame {count} cannot be read (the file ends here, but announces 9" in text
-    assert "set data.keep_readable=true" in text
+    assert "add --keep-readable" in text
     source = open_source(path, keep_readable=True)
     np.testing.assert_array_equal(read_all(source), clip[:count])
     assert f"stops being readable at frame {count}" in source.info.notes[0]

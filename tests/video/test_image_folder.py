@@ -215,7 +215,7 @@ def test_truncated_images_name_file_and_frame(tmp_path, suffix, share):
     path.write_bytes(data[: int(share * len(data))])
     text = problem(tmp_path, CorruptSourceError)
     assert f"{path}: frame 4 cannot be read" in text
-    assert "set data.keep_readable=true to leave it out" in text
+    assert "add --keep-readable to leave it out" in text
     source = open_source(tmp_path, keep_readable=True)
     assert source.info.frames == T - 1
     assert source.info.breaks == (4,)

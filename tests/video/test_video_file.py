@@ -177,7 +177,7 @@ def test_mp4_cut_in_its_frames(tmp_path, share):
         assert "frame 0 cannot be read" in text
         assert "frame 0 cannot be read" in problem(path, CorruptSourceError, keep_readable=True)
         return
-    assert "set data.keep_readable=true" in text
+    assert "add --keep-readable" in text
     source = open_source(path, keep_readable=True)
     assert 0 < source.info.frames < 30
     assert len(read_all(source)) == source.info.frames

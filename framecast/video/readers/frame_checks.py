@@ -43,7 +43,7 @@ class CutShortError(CorruptSourceError):
     def __init__(self, path: Path, frame: int, reason: str) -> None:
         remedy = "copy or download it again"
         if frame > 0:
-            remedy += ", or set data.keep_readable=true to use the frames before it"
+            remedy += ", or add --keep-readable to use the frames before it"
         super().__init__(f"{path}: frame {frame} cannot be read ({reason})", remedy=remedy)
         self.reason = reason
 

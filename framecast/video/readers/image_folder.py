@@ -114,7 +114,7 @@ def _read_headers(
 def _damaged(file: Path, number: int, error: DamagedImageError) -> CorruptSourceError:
     return CorruptSourceError(
         f"{file}: frame {number} cannot be read ({error})",
-        remedy="replace or remove the file, or set data.keep_readable=true to leave it out",
+        remedy="replace or remove the file, or add --keep-readable to leave it out",
     )
 
 
