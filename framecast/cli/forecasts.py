@@ -23,7 +23,7 @@ from framecast.runtime.output_files import check_distinct, check_inputs, check_o
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.live import is_live
 from framecast.video.readers.open import expand_lists
-from framecast.video.writers.open import DEFAULT_FPS, open_writer
+from framecast.video.writers.open import DEFAULT_FPS, check_rate, open_writer
 
 OF_PRETRAINED = "forecast by the pretrained model; `framecast train` adapts it to clips like yours"
 
@@ -68,11 +68,14 @@ def check(
         _check_fit(request, header.config.data, opened)
     if kind is not None and outputs and len(named) == 1:
         raise UsageError("--format is for results that -o does not name", remedy="leave it out")
+    rate = DEFAULT_FPS if request.fps is None else request.fps
+    check_rate(rate)
     targets = name_outputs(named, outputs, kind or "gif", overwrite)
     named_by_time = any(
         file.endswith("/") or not Path(file).suffix for files in targets for file in files
     )
-    if request.step_minutes is not None and not (request.paints or named_by_time):
+    shows_time = request.labels or request.compare or named_by_time
+    if request.step_minutes is not None and not shows_time:
         raise UsageError(
             "--step-minutes is for labels and the names of PNGs",
             remedy="add --labels, or leave it out",
@@ -82,7 +85,6 @@ def check(
         for file in files:
             check_inputs(Path(file), [chosen, *map(Path, named)])
             check_outside(Path(file), map(Path, named))
-            rate = DEFAULT_FPS if request.fps is None else request.fps
             open_writer(file, fps=rate, overwrite=overwrite)
     clip = opened[0] if len(opened) == 1 else None
     return Asked(chosen, tuple(zip(named, targets, strict=True)), clip, request, overwrite)

@@ -113,10 +113,10 @@ def check_resume(run: RunFolder, overrides: Sequence[str | tuple[str, object, st
 
 @contextmanager
 def whole_best(run: RunFolder) -> Iterator[None]:
-    """Say that reading `best.pt` is about the run's best model; else it would be found too late."""
+    """Raise CheckpointError about a run's best model where reading it in the block does."""
     try:
         yield
-    except CheckpointError as error:
+    except CheckpointError as error:  # else this would come out after hours of training
         raise CheckpointError(
             f"{run.best}: the best model of this run is missing or damaged",
             remedy="put it back from a copy, or start a new run",

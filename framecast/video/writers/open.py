@@ -35,6 +35,15 @@ WRITERS = {
 }
 
 
+def check_rate(fps: float) -> None:
+    """Raise UsageError for frames per second that no file plays at."""
+    if not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
+        raise UsageError(
+            f"expected a frame rate of {FPS_RANGE[0]} to {FPS_RANGE[1]} per second, got {fps:g}",
+            remedy="set it with --fps",
+        )
+
+
 def open_writer(
     path: str | Path,
     *,
@@ -56,11 +65,7 @@ def open_writer(
     Raises UsageError for an unknown suffix or an fps out of range, OutputError for a target that
     exists or cannot be written.
     """
-    if not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
-        raise UsageError(
-            f"expected a frame rate of {FPS_RANGE[0]} to {FPS_RANGE[1]} per second, got {fps:g}",
-            remedy="set it with --fps",
-        )
+    check_rate(fps)
     look = Look(float(fps), values, pixel_aspect, names)
     if str(path) == STANDARD_OUTPUT:
         return _load("png.PngStreamWriter")(Path(path), look=look, overwrite=overwrite)
