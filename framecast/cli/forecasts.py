@@ -66,11 +66,9 @@ def check(
     check_tile(computing.tile, header and header.config)
     if header is not None:
         _check_fit(request, header.config.data, opened)
-    if kind is not None and outputs and len(named) == 1:
-        raise UsageError("--format is for results that -o does not name", remedy="leave it out")
     rate = DEFAULT_FPS if request.fps is None else request.fps
     check_rate(rate)
-    targets = name_outputs(named, outputs, kind or "gif", overwrite)
+    targets = name_outputs(named, outputs, kind, overwrite)
     named_by_time = any(
         file.endswith("/") or not Path(file).suffix for files in targets for file in files
     )

@@ -125,7 +125,7 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
             "For a model .onnx, .pt2, .torchscript or .safetensors; for frames .png (one sheet), "
             f"{RESULT_KINDS}, or - for PNGs on standard output; repeatable.",
         ),
-        "kind": (None, "Format of results that -o does not name; default: gif."),
+        "kind": (None, "Format of results, default gif; with it, -o names a folder."),
         "compare": (None, "Show input, prediction, truth and error."),
         "fps": ("RATE", "Frames per second of the result; default: the source's."),
         "enlarge": ("FACTOR", "Enlarge (2) or shrink (0.5) the frames."),

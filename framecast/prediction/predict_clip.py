@@ -153,26 +153,31 @@ def fit_to_model(
 
 
 def name_outputs(
-    sources: Sequence[str | Path], outputs: Sequence[str], suffix: str, overwrite: bool = False
+    sources: Sequence[str | Path],
+    outputs: Sequence[str],
+    kind: str | None,
+    overwrite: bool = False,
 ) -> list[list[str]]:
-    """Where each prediction goes: for one source to `outputs`, for several into that one folder.
+    """Where each prediction goes: of one source to `outputs`, of several into that one folder.
 
-    Without an output: in the working directory, named after the clip, and with a number where that
-    exists. Folders are made; names end in a slash where PNGs go into a folder. Raises UsageError
-    when two sources would get the same name, OutputError when the folder cannot be made.
+    With a `kind` of files, the output is a folder for one source, too. Without an output: in the
+    working directory, named after the clip, and with a number where that exists. Folders are made;
+    names end in a slash where PNGs go into a folder. Raises UsageError when two sources would get
+    the same name, OutputError when the folder cannot be made.
     """
-    if len(sources) == 1 and outputs:
+    if len(sources) == 1 and outputs and kind is None:
         return [list(outputs)]
     if len(outputs) > 1:
         raise UsageError(
-            f"{len(outputs)} outputs for {len(sources)} sources", remedy="name one folder with -o"
+            f"{len(outputs)} outputs for {counted(len(sources), 'source')}",
+            remedy="name one folder with -o",
         )
     if outputs and outputs[0] == STANDARD_OUTPUT:
         raise UsageError(
-            f"standard output holds one prediction, not {len(sources)}",
-            remedy="predict them one by one",
+            "standard output holds the PNGs of one prediction",
+            remedy="predict clips one by one, without --format",
         )
-    ending = "/" if suffix == "png" else f".{suffix}"
+    ending = "/" if kind == "png" else f".{kind or 'gif'}"
     folder = Path(outputs[0] if outputs else "")
     # Clips of one name, from different folders, would overwrite each other.
     stems = [f"{folder / _shortened(_clip_name(source))}-prediction" for source in sources]
@@ -183,8 +188,8 @@ def name_outputs(
         )
     if folder.suffix.lower() in WRITERS.keys() - {""} and not folder.is_dir():
         raise UsageError(
-            f"{folder} holds one prediction, not {len(sources)}",
-            remedy="name a folder with -o, and the kind of files with --format",
+            f"{folder}: of several clips, and with --format, -o names a folder",
+            remedy="name a folder, or predict one clip and leave out --format",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

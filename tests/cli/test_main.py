@@ -200,6 +200,9 @@ def test_results_are_named_after_their_clips(run, clips, grey_run, tmp_path, mon
     code, out, _ = run("predict", grey_run, dotted, "--format", "png")
     assert (code, out) == (0, "two.dots-prediction/\n")
     assert len([*(tmp_path / "two.dots-prediction").glob("lead_*.png")]) == HORIZON
+    # With a format the output is a folder, as for several clips
+    code, out, _ = run("predict", grey_run, dotted, "--format", "mp4", "-o", tmp_path / "results")
+    assert (code, out) == (0, f"{tmp_path}/results/two.dots-prediction.mp4\n")
 
 
 def test_several_sources_are_done_although_one_fails(run, clips, grey_run, tmp_path):

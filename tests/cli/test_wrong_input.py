@@ -124,9 +124,11 @@ WRONG = {
     "no model": ("predict", USAGE, "MODEL ... see framecast predict --help"),
     "unknown format": ("predict {model} {array} -o {out} --format avi", USAGE,
         "'avi' is not one of 'gif' ... see framecast predict --help"),
-    "a format where the output has one": (
+    "a file where a format asks for a folder": (
         "predict {model} {array} -o {out} --format mp4", USAGE,
-        "--format is for results that -o does not name; leave it out"),
+        "of several clips, and with --format, -o names a folder; name a folder, or predict one"),
+    "a format on standard output": ("predict {model} {array} -o - --format mp4", USAGE,
+        "standard output holds the PNGs of one prediction; predict clips one by one, without"),
     "horizon 0 to predict": ("predict {model} {array} -o {out} --horizon 0", USAGE,
         "--horizon 0: nothing to predict; use 1 or more"),
     "a horizon that nobody could wait for": (
@@ -194,9 +196,9 @@ WRONG = {
         "frames: ends before a forecast can be made; send two frames or more",
         lambda here: folder(here, 1)),
     "two results on standard output": ("predict {model} {frames} {array} -o -", USAGE,
-        "standard output holds one prediction, not 2; predict them one by one"),
+        "standard output holds the PNGs of one prediction; predict clips one by one, without"),
     "two results in one file": ("predict {model} {frames} {clips}/color.mp4 -o {out}", USAGE,
-        "holds one prediction, not 2; name a folder with -o, and the kind of files with --format"),
+        "of several clips, and with --format, -o names a folder; name a folder, or predict one"),
     "a match out of range": ("predict {model} {array} -o {out} --match 1.5", USAGE,
         "--match 1.5: out of range; use 0 to 1"),
     "tiles smaller than their overlap": ("predict {model} {array} -o {out} --tile 3", USAGE,
