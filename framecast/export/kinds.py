@@ -35,8 +35,10 @@ KINDS: Mapping[str, ModelKind] = {
 
 # What a kind has to be for an option of an export to mean something
 NEEDS = {
-    **{"step": "can_step", "half": "can_halve"},
-    **{"horizon": "is_graph", "context_length": "is_graph"},
+    "step": "can_step",
+    "half": "can_halve",
+    "horizon": "is_graph",
+    "context_length": "is_graph",
 }
 
 
