@@ -90,6 +90,7 @@ class DataConfig(Section):
         "Rotate training windows by half a turn at random, square ones by quarter turns, too; for "
         "frames without an up or down.",
     )
+    zoom: bool = setting(True, "Enlarge or shrink training windows at random, by a third at most.")
     # Pixel to unit, such as -10..60 dBZ; scores at thresholds need it
     scale: str | None = setting(
         None,

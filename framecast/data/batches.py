@@ -19,7 +19,11 @@ import torch
 from torch import Tensor
 
 from framecast.data.windows import Window, WindowShape, window_span
-from framecast.video.pixels import to_unit
+from framecast.video.pixels import resize, to_unit
+
+ZOOM = 4 / 3
+"""Most by which a crop is enlarged or shrunk: a network learns what it sees at several sizes less
+by heart."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def training_batches(
     crop: tuple[int, int],
     flip: bool,
     turn: bool,
+    zoom: bool,
     seed: int,
     first_step: int = 0,
     part: range | None = None,
@@ -80,16 +85,16 @@ def training_batches(
     """Yield batches of random crops forever, from step `first_step` on.
 
     Windows come in a new random order in every pass, each once a pass; crop (H, W) positions,
-    left-right mirrors (`flip`), and turns upside down and, if square, by a quarter (`turn`) are
-    drawn per sample. `part` are the samples of each batch that are wanted, of 0 .. batch_size - 1;
-    None: all.
+    left-right mirrors (`flip`), turns upside down and, if square, by a quarter (`turn`), and how
+    far crops are enlarged or shrunk (`zoom`) are drawn per sample. `part` are the samples of each
+    batch that are wanted, of 0 .. batch_size - 1; None: all.
     """
     part = range(batch_size) if part is None else part
     for step in count(first_step):
         yield collate(
             [
                 _random_crop(
-                    clips, windows, shape, crop, flip, turn, seed, step * batch_size + sample
+                    clips, windows, shape, crop, flip, turn, zoom, seed, step * batch_size + sample
                 )
                 for sample in part
             ],
@@ -157,6 +162,7 @@ def _random_crop(
     crop: tuple[int, int],
     flip: bool,
     turn: bool,
+    zoom: bool,
     seed: int,
     number: int,
 ) -> np.ndarray:
@@ -164,10 +170,13 @@ def _random_crop(
     frames_THWC = frames_of(clips, windows[_order(seed, passes, len(windows))[place]], shape)
     # A generator for each sample, so that any process and any resumed run draws the same.
     draw = np.random.default_rng((seed, 1, number))
-    top = draw.integers(frames_THWC.shape[1] - crop[0] + 1)
-    left = draw.integers(frames_THWC.shape[2] - crop[1] + 1)
+    sides = _drawn_sides(draw, crop, frames_THWC.shape[1:3]) if zoom else crop
+    top = draw.integers(frames_THWC.shape[1] - sides[0] + 1)
+    left = draw.integers(frames_THWC.shape[2] - sides[1] + 1)
     # Views, as are mirrors and turns: pixels are copied once, when the batch is stacked.
-    cropped_THWC = frames_THWC[:, top : top + crop[0], left : left + crop[1]]
+    cropped_THWC = frames_THWC[:, top : top + sides[0], left : left + sides[1]]
+    if sides != crop:
+        cropped_THWC = np.stack([resize(frame_HWC, *crop) for frame_HWC in cropped_THWC])
     if flip and draw.random() < 0.5:
         cropped_THWC = cropped_THWC[:, :, ::-1]
     if turn and draw.random() < 0.5:
@@ -175,3 +184,14 @@ def _random_crop(
     if turn and crop[0] == crop[1] and draw.random() < 0.5:
         cropped_THWC = cropped_THWC.swapaxes(1, 2)
     return cropped_THWC
+
+
+def _drawn_sides(
+    draw: np.random.Generator, crop: tuple[int, int], frame: tuple[int, int]
+) -> tuple[int, int]:
+    """The sides of a cut that becomes a crop: both longer or shorter by one factor, drawn at
+    random, and no longer than the frame's.
+    """
+    most = min(ZOOM, frame[0] / crop[0], frame[1] / crop[1])
+    factor = min(ZOOM ** draw.uniform(-1, 1), most)
+    return max(int(crop[0] * factor + 0.5), 1), max(int(crop[1] * factor + 0.5), 1)

@@ -86,6 +86,7 @@ class Learner:
             crop=self.plan.crop,
             flip=data.flip,
             turn=data.turn,
+            zoom=data.zoom,
             seed=self.settings.seed,
             first_step=first_step,
             part=self.part,

@@ -85,11 +85,11 @@ def sequences(digits_NHW: np.ndarray, count: int, frames: int, seed: int) -> np.
 COMMANDS = """
 framecast train {training} --set data.context_length=10 --set data.horizon=10 \\
     --set data.stride=20 --set data.split=time --set data.validation_fraction=0.1 \\
-    --set data.flip=false --set data.scene_cuts=false
+    --set data.flip=false --set data.zoom=false --set data.scene_cuts=false
 framecast evaluate runs/train-1 {tests} --horizon 10 --stride 20 --windows 0 --protocol openstl
 """
-# A window for each sequence, digits not mirrored; where a sequence ends is known, so that no cuts
-# need to be found.
+# A window for each sequence, digits neither mirrored nor resized; where a sequence ends is known,
+# so that no cuts need to be found.
 
 
 def main() -> None:

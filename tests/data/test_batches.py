@@ -39,10 +39,11 @@ WINDOWS = [
     for start in range(len(frames) - SPAN + 1)
 ]
 CROP = (7, 8)
+LOOK = {"flip": True, "turn": False, "zoom": False}
 
 
 def drawn_batches(count, clips=CLIPS, windows=WINDOWS, **changes):
-    kind = {"batch_size": 4, "crop": CROP, "flip": True, "turn": False, "seed": 5} | changes
+    kind = {"batch_size": 4, "crop": CROP, "seed": 5} | LOOK | changes
     return list(itertools.islice(training_batches(clips, windows, SHAPE, **kind), count))
 
 
@@ -132,11 +133,49 @@ def test_turned_windows_lie_in_every_way_that_keeps_the_crop(crop, orientations)
     assert max(seen.values()) < 2 * min(seen.values())
 
 
+def sloping_clip(frames, height, width):
+    """Levels that rise by 200 a row, 300 a column and 100 a frame."""
+    t, y, x, _ = np.ogrid[:frames, :height, :width, :1]
+    return (200 * y + 300 * x + 100 * t).astype(np.uint16)
+
+
+def drawn_zooms(clip, crop, count=60, **changes):
+    """How much of the clip a pixel of each sample covers, (samples, 2), from its inner slopes."""
+    windows = [Window(0, start) for start in range(len(clip) - SPAN + 1)]
+    found = []
+    for batch in drawn_batches(count, [clip], windows, crop=crop, zoom=True, flip=False, **changes):
+        for sample_TCHW in whole_samples([batch]):
+            levels_THW = 65535 * sample_TCHW[:, 0].numpy().astype(float)
+            inner_THW = levels_THW[:, 4:-4, 4:-4]  # borders bend where crops are enlarged
+            np.testing.assert_allclose(np.diff(inner_THW, axis=0), 200, atol=2)
+            down = np.diff(inner_THW, axis=1).mean() / 200
+            right = np.diff(inner_THW, axis=2).mean() / 300
+            found.append((down, right))
+    return np.array(found)
+
+
+def test_crops_are_enlarged_and_shrunk_by_a_third_at_most_and_keep_their_shape():
+    zooms_N2 = drawn_zooms(sloping_clip(12, 70, 90), (30, 40))
+    assert 0.74 < zooms_N2.min() < 0.8
+    assert 1.25 < zooms_N2.max() < 1.36
+    assert 0.4 < np.mean(zooms_N2 > 1) < 0.6
+    np.testing.assert_allclose(zooms_N2[:, 0], zooms_N2[:, 1], rtol=0.05)
+
+
+def test_no_more_than_a_clip_has_is_shrunk_into_a_crop():
+    whole_N2 = drawn_zooms(sloping_clip(12, 36, 40), (36, 40))
+    assert whole_N2.max() < 1.01
+    assert whole_N2.min() < 0.8
+    wide_N2 = drawn_zooms(sloping_clip(12, 33, 80), (30, 40))
+    assert 1.08 < wide_N2.max() < 1.12
+    np.testing.assert_allclose(wide_N2[:, 0], wide_N2[:, 1], rtol=0.05)
+
+
 @pytest.mark.parametrize("skipped", [1, 4, 5, 13])
 def test_a_resumed_run_sees_what_it_would_have_seen(skipped):
     """20 windows in batches of 3: batches and passes do not end together."""
-    whole = drawn_batches(16, batch_size=3)
-    rest = drawn_batches(16 - skipped, batch_size=3, first_step=skipped)
+    whole = drawn_batches(16, batch_size=3, zoom=True)
+    rest = drawn_batches(16 - skipped, batch_size=3, zoom=True, first_step=skipped)
     assert all(same(one, other) for one, other in zip(whole[skipped:], rest, strict=True))
 
 
@@ -159,7 +198,7 @@ def test_the_parts_of_a_batch_are_its_samples():
 
 
 def test_batches_made_ahead_are_the_same_in_the_same_order():
-    kind = {"batch_size": 4, "crop": CROP, "flip": True, "turn": False, "seed": 5}
+    kind = {"batch_size": 4, "crop": CROP, "seed": 5} | LOOK
     ahead = prefetched(training_batches(CLIPS, WINDOWS, SHAPE, **kind))
     taken = list(itertools.islice(ahead, 7))
     ahead.close()

@@ -75,6 +75,7 @@ def test_data_lines_are_what_the_data_set_gives(clip):
             crop=plan.crop,
             flip=True,
             turn=False,
+            zoom=True,
             seed=0,
         )
     )
