@@ -88,15 +88,19 @@ def to_pixels(frames: np.ndarray, value_range: tuple[float, float] | None) -> np
             f"value_range must be two numbers; received {value_range!r}", remedy="give (low, high)"
         ) from error
     least, most = float(frames.min()), float(frames.max())
+    with np.errstate(over="ignore"):  # beyond what float16 holds: endless, as all frames are below
+        # The nearest numbers of the frames' type: the float32 of 0.1 is above 0.1.
+        first, last = np.array((low, high)).astype(frames.dtype)
     # NaN fails every comparison, and so ends up here as well; an endless range has no steps.
-    if not (0 < high - low < math.inf and low <= least and most <= high):
+    if not (0 < high - low < math.inf and first <= least and most <= last):
         raise UsageError(
             f"float frames must lie in value_range {low:g} to {high:g}; received values from "
             f"{least:g} to {most:g}",
             remedy="give value_range=(low, high), and replace what is not finite",
         )
     # In float64: float32 has 24 bits, too few for 16 of a range that begins far from 0.
-    return np.rint((frames.astype(np.float64) - low) / (high - low) * 65535).astype(np.uint16)
+    unit = (frames.astype(np.float64) - low) / (high - low)
+    return np.rint(unit.clip(0, 1, out=unit) * 65535).astype(np.uint16)
 
 
 def from_pixels(

@@ -63,6 +63,21 @@ def test_floats_keep_their_range_and_type():
     np.testing.assert_allclose(again, celsius, atol=100 / 65535)
 
 
+@pytest.mark.parametrize(("dtype", "high"), [(np.float32, 0.1), (np.float16, 0.3)])
+def test_a_limit_that_a_type_does_not_hold_is_its_nearest_number(dtype, high):
+    nearest = dtype(high)
+    assert float(nearest) > high
+    assert to_pixels(np.array([0, nearest], dtype), (0, high)).tolist() == [0, 65535]
+    assert to_pixels(np.array([0, -nearest], dtype), (-high, 0)).tolist() == [65535, 0]
+    with pytest.raises(UsageError, match=f"must lie in value_range 0 to {high}"):
+        to_pixels(np.array([0, np.nextafter(nearest, dtype(1))], dtype), (0, high))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_range_may_go_beyond_what_a_type_holds():
+    assert to_pixels(np.array([0, 50_000], np.float16), (0, 1e5)).tolist() == [0, 32757]
+
+
 @pytest.mark.parametrize(
     ("frames", "value_range", "text"),
     [
