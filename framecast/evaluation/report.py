@@ -114,7 +114,7 @@ def format_score(value: float | None) -> str:
     """Four digits, trailing zeros too, so that columns line up; never an exponent; "-" for None."""
     if value is None:
         return "-"
-    if abs(value) >= 1000:
+    if abs(value) >= 999.95:  # which four digits would make "1000.", with a bare point
         return f"{value:.1f}"
     # "g" alone drops zeros, and below 0.0001 it writes an exponent
     return f"{value:#.4g}" if abs(value) >= 0.001 else f"{value:.6f}"
