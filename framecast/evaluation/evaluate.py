@@ -81,15 +81,16 @@ def rounds(
     if minutes is None:
         yield windows, len(windows)
         return
-    begun, done, fitting, left = time.monotonic(), 0, FIRST_ROUND, windows
+    begun, done, left = time.monotonic(), 0, windows
+    fitting = min(FIRST_ROUND, len(left))
     while left and fitting > 0:
         part = spread(left, min(fitting, GROWTH * done or FIRST_ROUND))
-        yield part, done + min(fitting, len(left))
+        yield part, done + fitting
         left, done = sorted(set(left) - set(part)), done + len(part)
         now = time.monotonic()
         room = started + 60 * minutes * (1 - RESERVE) - now
         # The clock of one process for all of them, else they would wait for each other.
-        fitting = group.broadcast(int(room * done / (now - begun)))
+        fitting = group.broadcast(int(min(room * done / (now - begun), len(left))))
 
 
 def _score_windows(

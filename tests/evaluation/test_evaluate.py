@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import weakref
 from pathlib import Path
 
@@ -227,7 +228,8 @@ def test_a_budget_scores_as_many_windows_as_fit_and_spreads_them(model, textured
         assert np.mean(report.scores[name]["mse"]) == pytest.approx(report.window_mse[name].mean())
     used = f"13 of {found} windows, evenly spread, as many as fit into 0.5 minutes"
     assert f"the scores come from {used}" in report.notes
-    assert scored(minutes=5).windows == everything.windows
+    for minutes in (5, 1e308, math.inf):
+        assert scored(minutes=minutes).windows == everything.windows
     assert len(scored(minutes=1e-6).windows) == 2
 
 

@@ -34,6 +34,7 @@ def test_pixels_are_written_as_shares_or_levels():
     assert read_threshold("0.4", None) == Threshold(0.4, "0.4")
     assert read_threshold(" 109/255 ", read_scale("-10..60 dBZ")) == Threshold(109 / 255, "109/255")
     assert default_thresholds(None) == (Threshold(0.25, "0.25"), Threshold(0.5, "0.5"))
+    assert read_threshold(f"1/{10**400}", None).pixel == 0
 
 
 @pytest.mark.parametrize(
