@@ -54,8 +54,8 @@ def liveliest(plan: Plan, clips: Sequence[np.ndarray]) -> Window:
     """The validation window whose last frame differs most from the last one of its context."""
 
     def change(window: Window) -> float:
-        frames_THWC = frames_of(clips, window, plan.window_shape).astype(np.float32)
+        frames_THWC = frames_of(clips, window, plan.window_shape)
         last_seen = plan.window_shape.context_length - 1
-        return float(np.abs(frames_THWC[-1] - frames_THWC[last_seen]).mean())
+        return float(np.abs(frames_THWC[-1].astype(np.float32) - frames_THWC[last_seen]).mean())
 
     return max(plan.validation, key=change)
