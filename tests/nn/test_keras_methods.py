@@ -231,8 +231,9 @@ def test_an_unknown_size_leaves_the_others_known():
         ([np.zeros((3, 3, C, 4 * F))] * 3, "recurrent_kernel must be (3, 3, 6, 24); received"),
         ([np.zeros((4 * F, C, 3, 3))] * 3, "kernel must be (3, 3, 3, 24); received (24, 3, 3, 3)"),
         ([np.zeros(4 * F)] * 3, "kernel must be"),
+        ([np.zeros(())] * 3, "kernel must be"),
     ],
-    ids=range(4),
+    ids=range(5),
 )
 @pytest.mark.parametrize("built", [True, False])
 def test_weights_that_do_not_fit_are_refused_and_change_nothing(weights, message, built):

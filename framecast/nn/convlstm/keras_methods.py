@@ -20,7 +20,12 @@ from framecast.nn.convlstm.constraints import CONSTRAINTS
 from framecast.nn.convlstm.initializers import INITIALIZERS
 from framecast.nn.convlstm.keras_identifiers import identify, to_snake_case
 from framecast.nn.convlstm.regularizers import REGULARIZERS
-from framecast.nn.convlstm.weights import GateWeights, from_keras_layout, to_keras_layout
+from framecast.nn.convlstm.weights import (
+    GateWeights,
+    channels_of,
+    from_keras_layout,
+    to_keras_layout,
+)
 from framecast.runtime.text import counted
 
 Shape = tuple[int | None, ...]
@@ -196,7 +201,7 @@ class KerasMethods(GateWeights):
             )
         size = self.geometry.kernel_size
         # Only the kernel may be missing, and only its input channels be open.
-        channels = self.in_channels or given[0].shape[min(1, given[0].ndim - 1)]
+        channels = self.in_channels or channels_of(given[0])
         own_shapes = [(4 * self.filters, channels, *size)]
         own_shapes += [tuple(weight.shape) for weight in list(own.values())[1:]]
         for name, shape, new in zip(own, own_shapes, given, strict=True):

@@ -31,6 +31,11 @@ def to_keras_layout(weight: Tensor) -> Tensor:
     return weight.movedim((0, 1), (-1, -2)) if weight.ndim > 1 else weight
 
 
+def channels_of(kernel: Tensor) -> int:
+    """Input channels of a kernel (out, in, ...); of what is no kernel any number."""
+    return kernel.shape[1] if kernel.ndim > 1 else 1
+
+
 @dataclass(frozen=True)
 class WeightRules:
     """How a weight starts, what it adds to the loss, and where it is projected after a step.
@@ -165,8 +170,7 @@ class GateWeights(nn.Module):
             )
         if kernel is not None and not unbuilt and self.in_channels is None:
             # Only the input channels are open: PyTorch refuses a kernel of another size itself.
-            channels = kernel.shape[min(1, kernel.ndim - 1)] if kernel.ndim else 1
-            self.kernel.materialize((4 * self.filters, channels, *self.geometry.kernel_size))
+            self._infer_channels(channels_of(kernel))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def apply_constraints(self) -> None:
