@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from framecast.nn.convlstm.cell import ConvLSTMCell2D
 from framecast.nn.convlstm.dropout import DropoutMasks
 from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D
 from framecast.nn.convlstm.weights import from_keras_layout, to_keras_layout
@@ -213,6 +214,20 @@ def test_a_stateful_layer_carries_its_state_until_it_is_reset():
     assert len(layer.state_dict()) == 3
 
 
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize(("steps", "sequences"), [(1, True), (3, False), (3, True)])
+def test_a_changed_output_does_not_change_the_state(learns, steps, sequences):
+    layer = make(stateful=True, return_sequences=sequences, return_state=True)
+    x_BTCHW = frames(steps=steps)
+    with torch.set_grad_enabled(learns):
+        expected = [layer(x_BTCHW)[0].clone() for _ in range(2)][1]
+        layer.reset_state()
+        with torch.no_grad():
+            for result in layer(x_BTCHW):
+                result.zero_()
+        assert torch.equal(layer(x_BTCHW)[0], expected)
+
+
 def test_the_state_of_a_stateful_layer_carries_no_gradient():
     layer = make(stateful=True)
     for seed in (1, 2):
@@ -288,6 +303,34 @@ def test_autocast_keeps_the_state_in_float32():
         assert result.dtype == torch.float32
         assert (result - reference).abs().max() < 0.05
     assert layer.recurrent_kernel.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_autocast_keeps_c_in_float32_for_inputs_of_16_bits(layer_norm):
+    layer = make(return_state=True, layer_norm=layer_norm)
+    x_BTCHW = frames(steps=6).bfloat16()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        whole = layer(x_BTCHW)
+        _, *state = layer(x_BTCHW[:, :3])
+        halves = layer(x_BTCHW[:, 3:], state)
+        _, after = layer.step(x_BTCHW[:, 0])
+    assert {whole[2].dtype, state[1].dtype, halves[2].dtype, after.dtype} == {torch.float32}
+    torch.testing.assert_close(halves[2], whole[2], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+def test_a_state_made_under_autocast_is_taken_without(stateful):
+    layer, x_BTCHW = make(return_state=True, stateful=stateful), frames()
+    cell = ConvLSTMCell2D(F, 3, padding="same", data_format="channels_first", in_channels=C)
+    cell.load_state_dict(layer.state_dict())
+    with torch.autocast("cpu", torch.bfloat16):
+        _, *state = layer(x_BTCHW)
+    assert state[0].dtype == torch.bfloat16
+    h, (_, c) = cell(x_BTCHW[:, 0], state)
+    found = layer(x_BTCHW[:, :1], None if stateful else state)
+    assert {result.dtype for result in (*found, h, c)} == {torch.float32}
+    for result, reference in zip(found[1:], (h, c), strict=True):
+        torch.testing.assert_close(result, reference)
 
 
 def test_a_layer_can_be_copied_before_and_after_first_use():
@@ -388,9 +431,10 @@ def test_inputs_that_do_not_fit_are_refused(shape, arguments, text):
 
 @pytest.mark.parametrize("shape", [(4 * F, C, 5, 5), (4 * F, C), (3 * F, C, 3, 3), (4 * F,), ()])
 def test_an_empty_layer_refuses_a_kernel_of_another_size(shape):
-    layer, state = ConvLSTM2D(F, 3), make().state_dict()
+    layer, state = ConvLSTM2D(F, 3, kernel_initializer="ones"), make().state_dict()
     with pytest.raises(RuntimeError, match="size mismatch for kernel"):
         layer.load_state_dict({**state, "kernel": torch.zeros(shape)})
+    assert (layer.kernel == 1).all()
 
 
 @pytest.mark.parametrize("kind", ["reversed", "big-endian", "read-only"])

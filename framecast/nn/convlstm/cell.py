@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from framecast.nn import shapes
+from framecast.nn.autocast import autocast_type
 from framecast.nn.convlstm.activations import get_activation
 from framecast.nn.convlstm.argument_checks import (
     check_fits,
@@ -28,9 +29,14 @@ from framecast.nn.convlstm.argument_checks import (
 from framecast.nn.convlstm.dropout import NO_DROPOUT, DropoutMasks, sample_mask
 from framecast.nn.convlstm.keras_methods import KerasMethods, Shape, as_tensor, to_dtype, to_name
 from framecast.nn.convlstm.weights import WeightRules
-from framecast.nn.recurrence.chunks import SequenceSettings, Weights
+from framecast.nn.recurrence.chunks import SequenceSettings, Weights, cell_dtype
 from framecast.nn.recurrence.equations import State, convolve, gates, normalize_channels
 from framecast.nn.recurrence.fused import can_fuse, fused_recurrence
+
+
+def state_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of a state for inputs `x`: theirs, but under autocast no less than float32."""
+    return x.dtype if autocast_type(x.device) is None else cell_dtype(x)
 
 
 class ConvLSTMCell(KerasMethods):
@@ -134,7 +140,7 @@ class ConvLSTMCell(KerasMethods):
         state = None
         if states is not None:
             check_state(states, self.compute_output_shape(inputs.shape)[0])
-            state = tuple(self._to_channels_first(as_tensor(t, x_BCHW)) for t in states)
+            state = self._as_state(states, x_BCHW)
         if masks is None:
             masks = self.sample_dropout(x_BCHW, training)
         h, c = map(self._from_channels_first, self.step(x_BCHW, state, masks))
@@ -221,7 +227,13 @@ class ConvLSTMCell(KerasMethods):
 
     def _zeros(self, batch: int, sizes: Sequence[int], like: Tensor) -> State:
         shape = (batch, self.filters, *sizes)
-        return like.new_zeros(shape), like.new_zeros(shape)
+        return like.new_zeros(shape), like.new_zeros(shape, dtype=state_dtype(like))
+
+    def _as_state(self, given: Sequence[Tensor], like: Tensor) -> State:
+        """h and c in the order of `data_format` as a state for inputs such as `like`."""
+        dtype = state_dtype(like)
+        h, c = (self._to_channels_first(as_tensor(tensor, like).to(dtype)) for tensor in given)
+        return h, c
 
     def compute_output_shape(self, inputs_shape: Shape) -> tuple[Shape, list[Shape]]:
         """Shapes of h and of [h, c] for inputs of that shape; None for an unknown size."""

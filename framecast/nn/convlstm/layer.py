@@ -19,7 +19,7 @@ from framecast.nn.convlstm.argument_checks import (
     check_mask,
     check_state,
 )
-from framecast.nn.convlstm.cell import ConvLSTMCell
+from framecast.nn.convlstm.cell import ConvLSTMCell, state_dtype
 from framecast.nn.convlstm.dropout import NO_DROPOUT, DropoutMasks
 from framecast.nn.convlstm.keras_identifiers import resolve
 from framecast.nn.convlstm.keras_methods import Shape, as_tensor
@@ -156,7 +156,9 @@ class ConvLSTM(ConvLSTMCell):
         else:
             output, h_BFHW, c_BFHW = self._loop(x_BTCHW, state, masks, use_BT)
         if self.stateful:  # detached: gradients end at the call, as in Keras
-            self._carried_h_BFHW, self._carried_c_BFHW = h_BFHW.detach(), c_BFHW.detach()
+            # Copies, since what is returned may be changed in place, as by nn.ReLU(inplace=True)
+            self._carried_h_BFHW = h_BFHW.detach().clone()
+            self._carried_c_BFHW = c_BFHW.detach().clone()
         results = (output, h_BFHW, c_BFHW) if self.return_state else (output,)
         output, *states = map(self._from_channels_first, results)
         if self.activity_regularizer is not None:
@@ -218,11 +220,10 @@ class ConvLSTM(ConvLSTMCell):
             if carried.is_inference() and not torch.is_inference_mode_enabled():
                 # Autograd takes no tensors made in inference mode, but it takes their copies.
                 state = carried.clone(), self._carried_c_BFHW.clone()
-            return state
+            return state[0].to(state_dtype(x_BTCHW)), state[1].to(state_dtype(x_BTCHW))
         last = self.data_format == "channels_last"
         check_state(given, (batch, *sizes, filters) if last else shape)
-        given = [as_tensor(tensor, x_BTCHW).to(x_BTCHW.dtype) for tensor in given]
-        return self._to_channels_first(given[0]), self._to_channels_first(given[1])
+        return self._as_state(given, x_BTCHW)
 
     def reset_state(self) -> None:
         """Forget the state that a stateful layer carries; the next call starts from zeros."""
@@ -265,7 +266,7 @@ class ConvLSTM1D(ConvLSTM):
     rank: ClassVar[int] = 1
 
     def zero_state(self, batch: int, length: int, like: Tensor) -> State:
-        """Zeros for h and c, each (B,F,L'), for inputs of `length`, of `like`'s dtype, device."""
+        """Zeros for h and c, each (B,F,L'), for inputs of `length` such as `like`."""
         return self._zeros(batch, self.geometry.output_sizes((length,)), like)
 
 
@@ -278,7 +279,7 @@ class ConvLSTM2D(ConvLSTM):
     rank: ClassVar[int] = 2
 
     def zero_state(self, batch: int, height: int, width: int, like: Tensor) -> State:
-        """Zeros for h and c, each (B,F,H',W'), for inputs of that size, like `like` in dtype."""
+        """Zeros for h and c, each (B,F,H',W'), for inputs of that size such as `like`."""
         return self._zeros(batch, self.geometry.output_sizes((height, width)), like)
 
 
@@ -291,7 +292,7 @@ class ConvLSTM3D(ConvLSTM):
     rank: ClassVar[int] = 3
 
     def zero_state(self, batch: int, depth: int, height: int, width: int, like: Tensor) -> State:
-        """Zeros for h and c, each (B,F,D',H',W'), for inputs of that size, like `like` in dtype."""
+        """Zeros for h and c, each (B,F,D',H',W'), for inputs of that size such as `like`."""
         return self._zeros(batch, self.geometry.output_sizes((depth, height, width)), like)
 
 

@@ -176,7 +176,7 @@ class ConvLSTMStack(nn.Module):
         return given
 
     def zero_state(self, x_BCHW: Tensor) -> States:
-        """Zeros for h and c of every layer, for a `step` that takes `x_BCHW`, of its dtype."""
+        """Zeros for h and c of every layer, for a `step` that takes `x_BCHW`."""
         batch, _, *sizes = x_BCHW.shape
         states = []
         for layer in self.layers:
