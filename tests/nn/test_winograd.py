@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from framecast.nn.recurrence import cost
@@ -43,7 +44,7 @@ def read(x_NCHW, way):
 
 
 def convolve(x_NCHW, kernel):
-    way = WinogradTransforms.of(tuple(kernel.shape[2:]), kernel.dtype)
+    way = WinogradTransforms(tuple(kernel.shape[2:]), kernel.dtype)
     x_nnCNIJ = read(x_NCHW, way)
     inputs = (way.inputs @ x_nnCNIJ.flatten(0, 1).flatten(1)).view(-1, x_NCHW.shape[1], len(x_NCHW))
     inputs_ACP = inputs.reshape(len(way.inputs), x_NCHW.shape[1], -1)
@@ -77,7 +78,7 @@ def test_float32_is_off_by_millionths_of_the_largest_value(side, most):
 @pytest.mark.parametrize("kernel_size", KERNELS)
 def test_a_tile_reads_itself_and_its_surroundings_with_zeros_around_the_frame(kernel_size, sizes):
     x_NCHW = noise(N, C, *sizes)
-    found = read(x_NCHW, WinogradTransforms.of(kernel_size, DOUBLE))
+    found = read(x_NCHW, WinogradTransforms(kernel_size, DOUBLE))
     (above, left), grid = (side // 2 for side in kernel_size), found.shape[-2:]
     rows, columns = (SIDE * count - size for count, size in zip(grid, sizes, strict=True))
     padded = functional.pad(x_NCHW, (left, left + columns, above, above + rows))
@@ -87,10 +88,24 @@ def test_a_tile_reads_itself_and_its_surroundings_with_zeros_around_the_frame(ke
             assert torch.equal(found[..., i, j].permute(3, 2, 0, 1), part)
 
 
+@pytest.mark.parametrize(
+    ("mode", "size"),
+    [(FakeTensorMode(), (5, 3)), (torch.device("meta"), (3, 5))],
+    ids=["fake", "meta"],
+)
+def test_what_is_made_first_in_a_mode_serves_outside_of_it(mode, size):
+    dtype = torch.float16  # which nothing else asks for
+    with mode:
+        WinogradTransforms(size, dtype)
+    way = WinogradTransforms(size, dtype)
+    for matrix in (way.outputs, way.inputs, way.weights(noise(G, C, *size, dtype=dtype))):
+        assert type(matrix) is torch.Tensor and not matrix.is_meta
+
+
 @pytest.mark.parametrize("kernel_size", KERNELS)
 def test_the_ways_back_are_adjoint(kernel_size):
     """<A x, y> = <x, A' y> for what is read and for the weights."""
-    way = WinogradTransforms.of(kernel_size, DOUBLE)
+    way = WinogradTransforms(kernel_size, DOUBLE)
     x_mmCNIJ = noise(SIDE, SIDE, C, N, 2, 4)
     forth = noise(*(SIDE + side - 1 for side in kernel_size), C, N, 2, 4, seed=1)
     y, back = torch.empty_like(forth), torch.empty_like(x_mmCNIJ)

@@ -115,7 +115,7 @@ def _blocks(tiles: Tiles, x_BTCHW: Tensor, weights: Weights) -> list[slice]:
 
 def _transform(weights: Weights, settings: SequenceSettings) -> tuple[WinogradTransforms, Tensor]:
     """The transforms, and both kernels' (A,G,Z)."""
-    transforms = WinogradTransforms.of(settings.state.kernel_size, weights.kernel.dtype)
+    transforms = WinogradTransforms(settings.state.kernel_size, weights.kernel.dtype)
     return transforms, transforms.weights(torch.cat((weights.kernel, weights.recurrent_kernel), 1))
 
 

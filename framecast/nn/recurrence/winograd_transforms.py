@@ -20,6 +20,7 @@ from __future__ import annotations
 from functools import lru_cache
 from math import sqrt
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -30,22 +31,34 @@ from framecast.nn.recurrence.cost import SIDE
 _POINTS = {3: (0, sqrt(2), -sqrt(2), sqrt(0.5), -sqrt(0.5)), 5: (0, 1, -1, 2, -2, 0.5, -0.5)}
 
 
-def _transforms(r: int) -> tuple[Tensor, Tensor, Tensor]:
+def _transforms(r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A^T (m,n), G (n,r) and B^T (n,n) of one axis, in float64."""
     n = SIDE + r - 1
 
-    def powers(count: int) -> Tensor:
+    def powers(count: int) -> np.ndarray:
         # The last row is the point at infinity, which sees the highest power alone.
         rows = [[point**power for power in range(count)] for point in _POINTS[r]]
-        return torch.tensor([*rows, [0.0] * (count - 1) + [1.0]], dtype=torch.float64)
+        return np.array([*rows, [0.0] * (count - 1) + [1.0]])
 
-    outputs, kernel, inputs = powers(SIDE).T, powers(r), torch.linalg.inv(powers(n)).T
+    outputs, kernel, inputs = powers(SIDE).T, powers(r), np.linalg.inv(powers(n)).T
     # Each product may be scaled at will as long as the three factors cancel. One norm for all
     # keeps the rounding small.
-    norms = outputs.norm(dim=0), kernel.norm(dim=1), inputs.norm(dim=1)
-    common = (norms[0] * norms[1] * norms[2]) ** (1 / 3)
-    scales = [common / norm for norm in norms]
-    return outputs * scales[0], kernel * scales[1].unsqueeze(1), inputs * scales[2].unsqueeze(1)
+    factors = outputs, kernel.T, inputs.T  # the products are the columns of each
+    norms = [np.linalg.norm(factor, axis=0) for factor in factors]
+    common = np.cbrt(np.prod(norms, axis=0))
+    pairs = zip(factors, norms, strict=True)
+    outputs, kernel_T, inputs_T = (factor * (common / norm) for factor, norm in pairs)
+    return outputs, kernel_T.T, inputs_T.T
+
+
+@lru_cache
+def _matrices(kernel_size: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    """Those of rows and columns together: (m^2,A), (A,r r), (A,n^2), in float64.
+
+    Not tensors, which would belong to the device or mode in which they were first needed.
+    """
+    pairs = zip(*map(_transforms, kernel_size), strict=True)
+    return tuple(np.kron(rows, columns) for rows, columns in pairs)
 
 
 class WinogradTransforms:
@@ -54,17 +67,11 @@ class WinogradTransforms:
     `outputs` is (m^2,A), `inputs` (A,n^2); both act on the leading axis of tensors of tiles.
     """
 
-    @staticmethod
-    @lru_cache
-    def of(kernel_size: tuple[int, int], dtype: torch.dtype) -> WinogradTransforms:
-        """The transforms for that size and dtype, made once."""
-        return WinogradTransforms(kernel_size, dtype)
-
     def __init__(self, kernel_size: tuple[int, int], dtype: torch.dtype) -> None:
         self.kernel_size = kernel_size
-        pairs = zip(*map(_transforms, kernel_size), strict=True)
-        both = [torch.kron(rows, columns).to(dtype) for rows, columns in pairs]
-        self.outputs, self._kernel, self.inputs = both
+        self.outputs, self._kernel, self.inputs = (
+            torch.from_numpy(matrix).to(dtype) for matrix in _matrices(kernel_size)
+        )
         self.outputs_T, self.inputs_T = self.outputs.T.contiguous(), self.inputs.T.contiguous()
         rows, columns = map(_moves, kernel_size)
         # Every pair of a row and a column move: where the values go, and where they come from.
