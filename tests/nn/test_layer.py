@@ -228,6 +228,19 @@ def test_a_changed_output_does_not_change_the_state(learns, steps, sequences):
         assert torch.equal(layer(x_BTCHW)[0], expected)
 
 
+@pytest.mark.parametrize("options", [{}, {"layer_norm": True}], ids=["fused", "loop"])
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize(("steps", "sequences"), [(1, True), (3, False), (3, True)])
+def test_what_is_returned_shares_no_memory(options, learns, steps, sequences):
+    layer = make(return_sequences=sequences, return_state=True, **options)
+    with torch.set_grad_enabled(learns):
+        output, *state = layer(frames(steps=steps))
+    expected = [tensor.clone() for tensor in state]
+    with torch.no_grad():
+        output.zero_()
+    assert all(map(torch.equal, state, expected))
+
+
 def test_the_state_of_a_stateful_layer_carries_no_gradient():
     layer = make(stateful=True)
     for seed in (1, 2):

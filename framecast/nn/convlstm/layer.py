@@ -159,6 +159,8 @@ class ConvLSTM(ConvLSTMCell):
             # Copies, since what is returned may be changed in place, as by nn.ReLU(inplace=True)
             self._carried_h_BFHW = h_BFHW.detach().clone()
             self._carried_c_BFHW = c_BFHW.detach().clone()
+        if self.return_state and not self.return_sequences:  # else it would be h itself
+            output = output.clone()
         results = (output, h_BFHW, c_BFHW) if self.return_state else (output,)
         output, *states = map(self._from_channels_first, results)
         if self.activity_regularizer is not None:

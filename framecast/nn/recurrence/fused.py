@@ -79,8 +79,8 @@ def fused_recurrence(
         h_SBFHW, h_BFHW, c_BFHW = _FusedRecurrence.apply(settings, *tensors)
     else:
         h_SBFHW, c_BFHW, _ = _forward(tensors, settings, save=False)
-        # A view of the last step would keep the memory of all the others.
-        h_BFHW = h_SBFHW[-1] if len(h_SBFHW) == 1 else h_SBFHW[-1].clone()
+        # A view of the last step would keep, and share, the memory of the output.
+        h_BFHW = h_SBFHW[-1].clone() if settings.return_sequences else h_SBFHW[-1]
     return h_SBFHW.transpose(0, 1) if settings.return_sequences else h_BFHW, h_BFHW, c_BFHW
 
 
