@@ -13,6 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 from framecast.nn.convlstm.cell import ConvLSTMCell2D
 from framecast.nn.convlstm.dropout import DropoutMasks
 from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D
+from framecast.nn.convlstm.regularizers import L1
 from framecast.nn.convlstm.weights import from_keras_layout, to_keras_layout
 from tests.goldens import make_convlstm
 
@@ -254,6 +255,14 @@ def test_dropout_follows_the_mode_unless_told():
     layer.eval()
     assert torch.equal(layer(x_BTCHW), layer(x_BTCHW, training=False))
     assert not torch.equal(layer(x_BTCHW, training=True), layer(x_BTCHW, training=True))
+
+
+def test_rates_and_factors_may_be_numbers_of_numpy():
+    quarter = np.float32(0.25)
+    layer = make(dropout=quarter, recurrent_dropout=np.float16(0.5), kernel_regularizer=L1(quarter))
+    config = layer.get_config()
+    assert (config["dropout"], config["recurrent_dropout"]) == (0.25, 0.5)
+    assert json.loads(json.dumps(config))["kernel_regularizer"]["config"] == {"l1": 0.25}
 
 
 def test_dropout_masks_are_four_scaled_and_of_the_rate():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from framecast.nn.shapes import ConvGeometry
@@ -27,7 +28,7 @@ def to_data_format(value: str | None) -> str:
 def to_rate(value: float, name: str) -> float:
     """Accept a dropout rate in [0, 1); at 1 nothing would be left to learn from."""
     # A bool is an int to Python. NaN fails the comparison and is refused with the rest.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= value < 1.0:
         raise ValueError(
             f"{name} must be at least 0 and less than 1, at which nothing would be left to learn "
             f"from; received {value!r}; use e.g. {name}=0.2"
@@ -44,7 +45,7 @@ def to_seed(value: int | None) -> int | None:
 
 def to_factor(value: float, name: str) -> float:
     """Accept the factor of a penalty, a number of 0 or more."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not 0.0 <= value < math.inf:
         raise ValueError(f"{name} must be a number >= 0; received {value!r}; use e.g. {name}=0.01")
     return float(value)

@@ -24,8 +24,8 @@ class L1L2:
     l2: float = 0.0
 
     def __post_init__(self) -> None:
-        to_factor(self.l1, "l1")
-        to_factor(self.l2, "l2")
+        for name in ("l1", "l2"):
+            object.__setattr__(self, name, to_factor(getattr(self, name), name))
 
     def __call__(self, x: Tensor) -> Tensor:
         # Sums, not means: the penalty grows with the number of weights, as in Keras.
