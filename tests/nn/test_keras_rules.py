@@ -51,6 +51,14 @@ def test_initializer_draws_from_the_distribution_of_keras(name):
         assert ours.abs().max().item() == pytest.approx(theirs.abs().max().item(), rel=0.01)
 
 
+@pytest.mark.parametrize("name", ["random_normal", "truncated_normal"])
+def test_without_a_deviation_all_weights_are_the_mean_as_in_keras(name):
+    ours = INITIALIZERS[name](0.3, 0.0)((2, 3))
+    theirs = keras.initializers.get(name).__class__(0.3, 0.0)((2, 3))
+    assert torch.equal(ours, keras.ops.convert_to_tensor(theirs).cpu())
+    assert torch.equal(ours, torch.full((2, 3), 0.3))
+
+
 @pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
 @pytest.mark.parametrize("distribution", ["uniform", "truncated_normal", "untruncated_normal"])
 def test_variance_scaling_has_the_variance_it_says(mode, distribution):

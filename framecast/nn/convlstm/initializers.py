@@ -81,15 +81,9 @@ class TruncatedNormal:
 
     def __call__(self, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
         drawn = torch.empty(shape, dtype=dtype, device="cpu")
-        reach = 2 * self.stddev  # Keras draws again beyond two standard deviations
-        return torch.nn.init.trunc_normal_(
-            drawn,
-            self.mean,
-            self.stddev,
-            self.mean - reach,
-            self.mean + reach,
-            generator=_generator(self.seed),
-        )
+        # Scaled afterwards, since PyTorch divides by the standard deviation, which may be 0.
+        torch.nn.init.trunc_normal_(drawn, generator=_generator(self.seed))
+        return drawn.mul_(self.stddev).add_(self.mean)
 
 
 @dataclass(frozen=True)
