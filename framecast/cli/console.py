@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import textwrap
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,7 @@ def show_line(text: str, style: str = "", column: int = 0) -> None:
 
     In a pipe it stays one line, whatever its length.
     """
+    text = one_line(text)
     lines = [text]
     if results.is_terminal:
         # With fewer than 15 columns a rest would be hard to read.
@@ -93,15 +95,23 @@ def show_text(text: str) -> None:
 
 def show_json(document: dict[str, Any]) -> None:
     """Print one JSON document to stdout."""
-    results.print_json(json.dumps(document))
+    # In ASCII, as the encoding of standard output may be none that JSON allows
+    results.print_json(json.dumps(document), ensure_ascii=True)
 
 
 def one_line(text: str) -> str:
     """Escape line breaks, control characters and the undecodable bytes of file names."""
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
+        character if _is_shown(character) else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def _is_shown(character: str) -> bool:
+    """Whether a character belongs to words: to Python, spaces that do not break and the joiners of
+    Persian words and emoji are not printable."""
+    is_space = unicodedata.category(character) == "Zs"
+    return character.isprintable() or is_space or character in "\u200c\u200d"
 
 
 def open_table(*columns: str, title: str | None = None, left: int = 1, lines: bool = True) -> Table:

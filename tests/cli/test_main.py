@@ -348,6 +348,22 @@ def test_odd_file_names_are_shown_as_they_are_in_one_line(run, clips, grey_run, 
     assert f"{tmp_path}/{shown.rstrip('/')}: holds nothing to read" in err
 
 
+def test_tables_escape_what_would_break_their_lines(run, clips, tmp_path):
+    name = "two\nlines\x1b[31m.npy"
+    shutil.copy(clips / "grey.npy", tmp_path / name)
+    code, out, _ = run("inspect-shapes", tmp_path / name)
+    assert code == 0
+    assert "\n  two\\nlines\\x1b[31m.npy  T=" in out
+
+
+def test_the_path_of_a_result_is_printed_as_it_is(run, clips, tmp_path):
+    # A space that does not break, one that macOS writes before PM, and what Persian words hold.
+    target = tmp_path / "a\xa0b\u202fPM \u0645\u06cc\u200c\u062e.npy"
+    code, out, _ = run("export", clips / "grey.npy", "-o", target)
+    assert (code, out) == (0, f"{target}\n")
+    assert target.exists()
+
+
 def test_run_record_names_the_sources(clips, grey_run):
     record = json.loads((grey_run / "run.json").read_text())
     clip = clips / "grey.npy"

@@ -1,5 +1,6 @@
 """Standard streams as shells leave them: no traceback, and the exit code of the work."""
 
+import json
 import os
 import subprocess
 import sys
@@ -69,6 +70,15 @@ def test_a_name_that_the_encoding_lacks_is_escaped():
     assert (code, out) == (3, b"")
     assert err.startswith("error: \\u0434\\u0435\\u043d\\u044c.npy: no such file")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_json_whatever_the_encoding_lacks(encoding, tmp_path):
+    np.save(tmp_path / "ü😀.npy", np.zeros((30, 8, 9), np.uint8))
+    env = {**ENVIRONMENT, "PYTHONIOENCODING": encoding}
+    code, out, _ = shell("framecast inspect-shapes *.npy --json", env=env, cwd=tmp_path)
+    assert code == 0
+    assert json.loads(out)["sections"][0]["tensors"][0]["name"] == "ü😀.npy"
 
 
 @pytest.mark.parametrize("columns", ["0", "00", ""])
