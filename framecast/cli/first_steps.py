@@ -67,7 +67,9 @@ def demo(
         messages.print(f"\n$ framecast {shlex.join(words)}", style="bold", markup=False)
         # The program itself, so that the commands shown are those that ran
         program.main(words, prog_name="framecast", standalone_mode=False)
-    messages.print(f"\nOpen {folder / 'compared.gif'} to see input, forecast, truth and error.")
+    messages.print(
+        f"\nOpen {folder / 'compared.gif'} to see input, forecast, truth and error.", markup=False
+    )
 
 
 def doctor() -> None:

@@ -89,7 +89,7 @@ def test_config_without_a_known_command_is_misuse(run, arguments):
 
 
 def test_demo_writes_samples_trains_predicts_and_says_where(run, tmp_path):
-    folder = tmp_path / "my demo"
+    folder = tmp_path / "my [red] demo"
     code, out, err = run("demo", folder, "--minutes", "0.01")
     assert code == 0
     assert out.splitlines()[:3] == [
