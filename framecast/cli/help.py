@@ -47,7 +47,7 @@ class HelpGroup(TyperGroup):
     notes: ClassVar[dict[str, Rows]] = {}
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:
-        found = {**commands(self, ctx), **panels(self, ctx), **self.notes}
+        found = {**commands(self), **panels(self, ctx), **self.notes}
         formatter.write("\n".join(page(self, ctx, found)) + "\n")
 
 
@@ -85,7 +85,7 @@ def panels(command: Any, context: typer.Context) -> dict[str, Rows]:
     return found | {OTHER: last}
 
 
-def commands(group: TyperGroup, context: typer.Context) -> dict[str, Rows]:
+def commands(group: TyperGroup) -> dict[str, Rows]:
     """The commands of a group by theme, each with the first sentence of its help."""
     found: dict[str, Rows] = {}
     for name, command in group.commands.items():
