@@ -52,8 +52,9 @@ def read_scale(text: str | None, name: str = "data.scale") -> Scale | None:
     black, white = float(match[1]), float(match[2])
     logarithmic = match[4] is not None
     # white may be below black: an infrared picture shows cold clouds bright
-    if black == white or (logarithmic and min(black, white) <= 0):
-        problem = "values above 0" if logarithmic else "two different values"
+    differ = black != white and math.isfinite(white - black)
+    if not differ or (logarithmic and min(black, white) <= 0):
+        problem = "values above 0" if differ else "two different values below 1e308"
         raise ConfigError(
             f"{name}: black and white need {problem}, got {text}", remedy=f"write {SCALE_TEXT}"
         )

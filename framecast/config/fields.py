@@ -25,8 +25,8 @@ BOOL_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False
 # No leading zeros: `012` would be octal to YAML 1.1
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-# Digits: Python refuses to convert more than 4,300, and a float has no more than 309
-LONGEST_NUMBER = 300
+# Digits of an integer: as many as 64 bits always hold; products of sizes are within floats
+LONGEST_NUMBER = 18
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ def compose(path: Path) -> yaml.Node | None:
             )
         # Decoded here, since PyYAML names no line for bytes that are not UTF-8
         text = path.read_bytes().decode("utf-8")
-        return yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise ConfigError(
             f"{path}: {(error.strerror or str(error)).lower()}", remedy="check the path of --config"
@@ -42,6 +41,8 @@ def compose(path: Path) -> yaml.Node | None:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(f"{path}:{line}: not UTF-8 text", remedy="save it as UTF-8") from None
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise ConfigError(
@@ -50,6 +51,8 @@ def compose(path: Path) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ConfigError(f"{path}:{mark.line + 1}: not YAML: {error.problem}") from None
+    except (OverflowError, ValueError):  # from chr(), for an escape such as \UFFFFFFFF
+        raise ConfigError(f"{path}: not YAML: a character beyond Unicode") from None
     except RecursionError:
         raise ConfigError(f"{path}: not a configuration: nested too deeply") from None
 

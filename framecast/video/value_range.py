@@ -25,6 +25,9 @@ BRIGHT_ENOUGH = 0.25
 # A clip that uses less than this fraction (1/16) of a range is nearly black in it.
 DARKEST = 16
 
+# Beyond these nothing is told apart: floats hold no difference between their largest values.
+LARGEST = 4e307
+
 # How far floats may leave [0, 1] and still be meant to lie in it.
 ROUNDING = 1e-6
 
@@ -64,8 +67,9 @@ class ValueRange:
         top = np.iinfo(self.pixel_dtype).max
         # float32 holds 24 bits: enough for 16-bit integers, not for wider ones.
         exact = np.float32 if values.dtype.kind != "f" and values.itemsize <= 2 else np.float64
-        scaled = (values.astype(exact) - exact(self.low)) * exact(top / (self.high - self.low))
-        return np.rint(np.clip(scaled, 0, top)).astype(self.pixel_dtype)
+        within = np.clip(values.astype(exact), exact(self.low), exact(self.high))
+        scaled = (within - exact(self.low)) * exact(top / (self.high - self.low))
+        return np.rint(scaled).astype(self.pixel_dtype)
 
     def to_values(self, pixels: np.ndarray) -> np.ndarray:
         """Turn uint8 or uint16 pixels back into the file's type and values, rounded if integers."""
@@ -99,9 +103,10 @@ def read_range(setting: str, dtype: np.typing.DTypeLike) -> ValueRange | None:
     if match is None or not match[1]:
         raise ConfigError(f"data.range: expected {RANGE_TEXT}, got {setting}")
     low, high = float(match[1]), float(match[2])
-    if low >= high:
+    if not 0 < high - low < math.inf:
+        expected = "a low value below the high one" if low >= high else "values below 1e308"
         raise ConfigError(
-            f"data.range: expected a low value below the high one, got {setting}",
+            f"data.range: expected {expected}, got {setting}",
             remedy="write it like 0..4095",
         )
     inside = full.low <= low and high <= full.high
@@ -142,6 +147,7 @@ def is_visible(low: float, high: float, black: float, white: float) -> bool:
 
 def _usual_range(full: ValueRange, low: float, high: float, whole: bool) -> tuple[float, float]:
     is_float = full.dtype[0] == "f"
+    low, high = max(low, -LARGEST), min(high, LARGEST)
     if is_float and low >= -ROUNDING and BRIGHT_ENOUGH < high <= 1 + ROUNDING:
         return 0.0, 1.0
     if high == 1 and full.dtype == "uint8":

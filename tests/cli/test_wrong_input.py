@@ -181,6 +181,8 @@ WRONG = {
         "camera:0: --keep-readable is for files; leave it out"),
     "a range that is none": ("predict {model} {array} -o {out} --range 9..1", USAGE,
         "data.range: expected a low value below the high one, got 9..1"),
+    "a range without end": ("predict {model} {array} -o {out} --range 0..1e999", USAGE,
+        "data.range: expected values below 1e308, got 0..1e999"),
     "a size for a clip that has one": ("predict {model} {array} -o {out} --size 4x4", USAGE,
         "--size is for raw frames on standard input ... leave it out"),
     "a size of raw frames that is none": ("predict {model} - -o {out} --stream --size '4*4'", USAGE,

@@ -232,6 +232,8 @@ def test_a_refused_value_names_its_line(load, setting, text, expected, got):
         ("data:\n  \x00stride: 1\n", "cfg.yaml:2: not YAML: character 0x00; remove it"),
         (b"data:\n  # \xff\n", "cfg.yaml:2: not UTF-8 text; save it as UTF-8"),
         ("[" * 20_000, "cfg.yaml: not a configuration: nested too deeply"),
+        (r'data: {scale: "\U00110000"}', "cfg.yaml: not YAML: a character beyond Unicode"),
+        (r'data: {scale: "\UFFFFFFFF"}', "cfg.yaml: not YAML: a character beyond Unicode"),
     ],
 )
 def test_a_file_that_is_refused(load, text, says):

@@ -63,6 +63,9 @@ def test_a_threshold_that_means_nothing_is_refused(text, scale, says):
         ("dBZ", "data.scale: expected BLACK..WHITE UNIT [log] such as -10..60 dBZ"),
         ("-10..60", "expected BLACK..WHITE UNIT [log]"),
         ("5..5 K", "black and white need two different values"),
+        ("5..5 K log", "black and white need two different values"),
+        ("0..1e999 K", "black and white need two different values below 1e308"),
+        ("-1e308..1e308 K", "black and white need two different values below 1e308"),
         ("-10..60 dBZ log", "black and white need values above 0"),
     ],
 )

@@ -215,6 +215,16 @@ def test_a_range_that_is_set_is_taken(tmp_path):
         assert read_all(open_source(path, range="0..500")).max() == 65535
 
 
+@pytest.mark.parametrize("least", [-1e308, np.finfo(np.float64).min])  # what Esri's grids lack
+def test_values_whose_difference_floats_cannot_hold_are_read(tmp_path, least):
+    clip = np.tile([least, 0.0, 1e308], (4, 5, 1))
+    np.save(tmp_path / "a.npy", clip)
+    with pytest.warns(UserWarning, match="are clipped"):
+        black, grey, white = next(open_source(tmp_path / "a.npy").read())[0, :, 0]
+    assert (black, white) == (0, 65535)
+    assert abs(int(grey) - 32768) < 2000
+
+
 def test_clips_of_one_type_share_a_range(tmp_path):
     for name, top in (("a", 900), ("b", 3000)):
         save(tmp_path / f"{name}.npy", np.full((T, H, W), top, np.uint16))
