@@ -290,4 +290,5 @@ def needed(sources: Named | None) -> Named:
 
 def is_main_process() -> bool:
     """Whether this process prints and writes: alone, or the first that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    return alone or os.environ.get("RANK", "0") == "0"

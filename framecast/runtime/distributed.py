@@ -26,6 +26,9 @@ from framecast.runtime.text import counted
 PATIENCE = timedelta(hours=1)
 """How long a process waits for the others, which may have more to decode."""
 
+MOST = 2**16
+"""One more than processes and ports are numbered by."""
+
 _LOST = re.compile("gloo|nccl|connection|broken pipe|process group|timed out", re.IGNORECASE)
 """Messages by which PyTorch reports that another process is gone."""
 
@@ -120,15 +123,15 @@ def joined(device: str) -> Iterator[Group]:
     Raises UsageError for a half-set environment, and it or ResourceError for a device that this
     process cannot have.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = _number("WORLD_SIZE", range(1, MOST), "1")
     if size == 1:
         yield Group(pick_device(device))
         return
-    if "RANK" not in os.environ:
-        raise UsageError(
-            f"WORLD_SIZE is {size}, but RANK is not set", remedy="start the processes with torchrun"
-        )
-    rank, local_rank = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
+    rank, local_rank = _number("RANK", range(size)), _number("LOCAL_RANK", range(size), "0")
+    # Where the processes meet, which PyTorch reads by itself
+    if not os.environ.get("MASTER_ADDR"):
+        raise _unset("MASTER_ADDR is not set")
+    _number("MASTER_PORT", range(MOST))
     group = Group(_own_device(device, local_rank), rank, size, local_rank)
     cuda = group.device.startswith("cuda")
     with peers_explained():
@@ -138,6 +141,18 @@ def joined(device: str) -> Iterator[Group]:
     yield group
     # Not in `finally`: after an error the others may be gone, and this would wait for them.
     dist.destroy_process_group()
+
+
+def _number(name: str, allowed: range, default: str = "") -> int:
+    """A number in the environment, as torchrun sets it; UsageError for anything else."""
+    text = os.environ.get(name, default)
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) not in allowed:
+        raise _unset(f"{name} is {text or 'not set'}")
+    return int(text)
+
+
+def _unset(problem: str) -> UsageError:
+    return UsageError(problem, remedy="start the processes with torchrun")
 
 
 def _own_device(setting: str, local_rank: int) -> str:

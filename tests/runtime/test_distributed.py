@@ -18,7 +18,7 @@ from framecast.cli.main import main
 from framecast.errors import ResourceError, UsageError
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.runtime.device import pick_device
-from framecast.runtime.distributed import Group, _own_device
+from framecast.runtime.distributed import Group, _own_device, joined
 from framecast.training.trainer import Trainer
 from tests.support.children import run_child
 from tests.support.tiny_runs import TINY
@@ -226,6 +226,35 @@ def test_windows_are_dealt_out_once():
     dealt = [Group("cpu", rank, 3).every(range(7)) for rank in range(3)]
     assert sorted(number for part in dealt for number in part) == list(range(7))
     assert max(map(len, dealt)) == 3
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ("WORLD_SIZE=two", "WORLD_SIZE is two"),
+        ("WORLD_SIZE=0", "WORLD_SIZE is 0"),
+        ("WORLD_SIZE=2", "RANK is not set"),
+        ("WORLD_SIZE=2 RANK=2", "RANK is 2"),
+        ("WORLD_SIZE=2 RANK=-1", "RANK is -1"),
+        ("WORLD_SIZE=2 RANK=0 LOCAL_RANK=x", "LOCAL_RANK is x"),
+        ("WORLD_SIZE=2 RANK=0", "MASTER_ADDR is not set"),
+        ("WORLD_SIZE=2 RANK=0 MASTER_ADDR=localhost MASTER_PORT=x", "MASTER_PORT is x"),
+    ],
+)
+def test_what_torchrun_would_not_set_is_refused(monkeypatch, environment, found):
+    for setting in environment.split():
+        monkeypatch.setenv(*setting.split("="))
+    with pytest.raises(UsageError, match=f"{found}.*start the processes with torchrun"):
+        joined("cpu").__enter__()
+
+
+def test_a_rank_without_other_processes_silences_nothing(run, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert run("train") == (
+        2,
+        "",
+        "error: no SOURCE given; name a frame folder, video, GIF or array\n",
+    )
 
 
 def test_each_process_has_a_device_of_its_own(monkeypatch):
