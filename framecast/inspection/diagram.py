@@ -15,6 +15,8 @@ FORMATS = (".svg", ".pdf", ".png")
 BOXES_A_COLUMN = 14
 _WIDTH, _HEIGHT, _GAP = 3.3, 0.62, 0.28  # inches of a box, and between boxes
 _EDGE, _FILL, _WRONG, _WARN = "#44546a", "#eef3fa", "#c0392b", "#b9770e"
+# Names come from the user's code, where a $ is no formula
+_WORDS = {"fontsize": 8, "va": "center", "parse_math": False}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def draw(boxes: Sequence[Box], title: str, path: Path, overwrite: bool) -> None:
     axes.axis("off")
     # About 12 characters of 8 points to an inch
     lines = textwrap.wrap(title, int(size[0] * 12))[:2]
-    axes.text(0.3, 0.3, "\n".join(lines), fontsize=8, fontweight="bold", va="center")
+    axes.text(0.3, 0.3, "\n".join(lines), fontweight="bold", **_WORDS)
     places = [
         (0.3 + number // rows * (_WIDTH + 0.6), 0.65 + number % rows * (_HEIGHT + _GAP))
         for number in range(len(boxes))
@@ -89,15 +91,13 @@ def _draw_box(axes: object, box: Box, left: float, top: float) -> None:
             linewidth=1.8 if box.mark else 1,
         )
     )
-    # Names come from the user's code, where a $ is no formula
-    words = {"fontsize": 8, "va": "center", "parse_math": False}
     first, second = top + 0.2, top + 0.44
     name = textwrap.shorten(box.name, 26, placeholder="...")
-    axes.text(left + 0.1, first, name, fontweight="bold", color=colour, **words)
-    axes.text(left + _WIDTH - 0.1, first, box.detail, ha="right", color="#555555", **words)
-    axes.text(left + 0.1, second, textwrap.shorten(box.output, 52, placeholder="..."), **words)
+    axes.text(left + 0.1, first, name, fontweight="bold", color=colour, **_WORDS)
+    axes.text(left + _WIDTH - 0.1, first, box.detail, ha="right", color="#555555", **_WORDS)
+    axes.text(left + 0.1, second, textwrap.shorten(box.output, 52, placeholder="..."), **_WORDS)
     if box.mark:
-        axes.text(left + _WIDTH - 0.1, second, box.mark, ha="right", color=colour, **words)
+        axes.text(left + _WIDTH - 0.1, second, box.mark, ha="right", color=colour, **_WORDS)
 
 
 def _draw_arrow(

@@ -35,8 +35,9 @@ def read_code(text: str, title: str) -> Graph:
             f"{title}{f':{error.lineno}' if error.lineno else ''}: not Python: {error.msg}",
             remedy="give a file of Python code with a Keras model, a .keras file, or frames",
         ) from None
-    except (StrayError, RecursionError, MemoryError, ValueError):
-        # Null bytes, thousands of brackets, a return outside of functions
+    except (StrayError, RuntimeError, MemoryError, ValueError):
+        # Null bytes, thousands of brackets, a return outside of functions, a dictionary that grows
+        # while a loop goes through it
         raise UsageError(
             f"{title}: this code cannot be followed", remedy="give the part that builds the model"
         ) from None
@@ -57,7 +58,7 @@ def read_layer(text: str, where: str) -> tuple[Node, list[str]]:
         value = reader.value(ast.parse(text.strip().rstrip(","), mode="eval").body)
     except SyntaxError as error:
         raise UsageError(f"{where}: not Python: {error.msg}", remedy=example) from None
-    except (RecursionError, MemoryError):  # thousands of signs or brackets
+    except (RuntimeError, MemoryError):  # thousands of signs or brackets
         value = None
     # `Input(...)` is called as soon as it is made
     if isinstance(value, Tensor):

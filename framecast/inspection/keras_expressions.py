@@ -88,7 +88,7 @@ class ExpressionReader(GraphBuilder):
         # Where names that are declared `global` or `nonlocal` in this scope belong
         self.declared: dict[str, MutableMapping[str, Any]] = {}
         self.expressions: dict[type, Callable[[Any], Any]] = {
-            ast.Constant: lambda node: node.value,
+            ast.Constant: self._constant,
             ast.Name: lambda node: self.names.get(node.id, Symbol(node.id)),
             ast.Tuple: lambda node: tuple(self.items(node.elts)),
             ast.List: lambda node: self.items(node.elts),
@@ -131,6 +131,9 @@ class ExpressionReader(GraphBuilder):
         # What Python would refuse, or cannot be done with symbols, is its own source text
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return to_symbol(node)
+
+    def _constant(self, node: ast.Constant) -> Any:
+        return to_symbol(node) if _has_large_number([node.value]) else node.value
 
     def _dictionary(self, node: ast.Dict) -> dict[Any, Any]:
         found: dict[Any, Any] = {}

@@ -8,12 +8,13 @@ import operator
 import re
 import sys
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from framecast.errors import SourceError, UsageError
+from framecast.errors import InputError, SourceError, UsageError
 from framecast.inspection.keras_code import read_code, read_layer, sequential_graph
 from framecast.inspection.keras_signatures import (
     ELEMENTWISE,
@@ -37,7 +38,7 @@ MODELS = ("Sequential", "Functional", "Model")
 _SAME_AS_LAYERS = ("Add", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract")
 
 # What files raise that are not as Keras or Jupyter writes them, too deep ones included
-_DAMAGED = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_DAMAGED = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 EXAMPLE_INPUT = "--input 8,10,64,64,1"
 # Bytes; no model's code has more
@@ -91,21 +92,22 @@ def read_model(target: Path) -> Graph:
 
     SourceError for files that are missing or no model, UsageError for code that cannot be followed.
     """
-    if str(target) == "-":
-        text = sys.stdin.read(LARGEST_CODE).removeprefix("\ufeff")
-        return read_code(text, "standard input")
+    title = "standard input" if str(target) == "-" else str(target)
     try:
         if target.suffix.lower() == ".keras":
             # A .keras file is a zip; its weights are not needed
             with zipfile.ZipFile(target) as archive:
                 return read_configuration(json.loads(archive.read("config.json")), str(target))
-        text = target.read_text(encoding="utf-8-sig")
+        if str(target) == "-":
+            text = sys.stdin.read(LARGEST_CODE).removeprefix("\ufeff")
+        else:
+            text = target.read_text(encoding="utf-8-sig")
         if target.suffix.lower() == ".json":
             return read_configuration(json.loads(text), str(target))
         if target.suffix.lower() == ".ipynb":  # a notebook's code, cell after cell
             cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
             text = "\n".join("".join(cell["source"]) for cell in cells)
-    except SourceError:  # a ValueError, too, but one that says what is wrong
+    except InputError:  # a ValueError, too, but one that says what is wrong
         raise
     except FileNotFoundError:
         raise SourceError(f"{target}: no such file") from None
@@ -114,15 +116,15 @@ def read_model(target: Path) -> Graph:
             f"{target}: is a folder, not a model",
             remedy="inspect frames without --input and --layer",
         ) from None
-    except (OSError, zipfile.BadZipFile, *_DAMAGED) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, *_DAMAGED) as error:
         saved = target.suffix.lower() in (".keras", ".json")
         raise SourceError(
-            f"{target}: cannot be read as a Keras model: {error}",
+            f"{title}: cannot be read as a Keras model: {error}",
             remedy="save it once more with model.save('model.keras')"
             if saved
             else "give Python code in UTF-8, or a .keras file",
         ) from None
-    return read_code(text, str(target))
+    return read_code(text, title)
 
 
 def read_layers(texts: Sequence[str]) -> Graph:
@@ -175,7 +177,7 @@ def parse_sizes(text: str, flag: str = "--input") -> Shape:
             sizes.append(None)
         elif re.fullmatch(r"[A-Za-z]\w*", word):
             sizes.append(Symbol(word))
-        elif word.isdecimal() and int(word) > 0:
+        elif re.fullmatch("[1-9][0-9]{0,17}", word):
             sizes.append(int(word))
         else:
             sizes = []

@@ -112,6 +112,13 @@ def test_a_diagram_is_drawn_whole_or_not_at_all(run, model, tmp_path, suffix, st
     assert (code, ".svg, .pdf, .png" in err) == (5, True)
 
 
+def test_a_dollar_is_no_formula_in_a_diagram(run, tmp_path):
+    code = 'model = Sequential([Input((4,)), Dense(n["$_{"]), Dense(m["$"])])'
+    (tmp_path / "model.py").write_text(code)
+    done = run("inspect-shapes", tmp_path / "model.py", "--diagram", tmp_path / "a.svg")
+    assert done[0] == 0, done[2]
+
+
 def test_a_clip_has_a_diagram_and_one_line_a_tensor(run, tmp_path):
     target = tmp_path / "shapes.svg"
     code, out, _ = run("inspect-shapes", "--size", "32x40", "--diagram", target)
@@ -127,6 +134,9 @@ def test_a_clip_has_a_diagram_and_one_line_a_tensor(run, tmp_path):
 WRONG_CALLS = {
     "layer missing": (["--input", "8,10,64,64,1"], "--layer is missing; add e.g. --layer"),
     "input missing": (["--layer", "filters=4 kernel=3"], "--input is missing; add e.g. --input"),
+    "long size": (["--input", f"8,{'9' * 400}", "--layer", "Dense(3)"], "expected integers"),
+    "longest size": (["--input", f"8,{'9' * 5000}", "--layer", "Dense(3)"], "expected integers"),
+    "long setting": (["--set", f"model.filters={'9' * 290}"], "expected a list of integers"),
     "sizes": (["--input", "8,x-1", "--layer", "Dense(3)"], "--input 8,x-1: expected integers"),
     "target": (
         ["--input", "8,3", "--target", "8", "--layer", "Dense(3)"],
@@ -177,10 +187,13 @@ def test_code_may_begin_with_a_byte_order_mark(run, model, monkeypatch):
     assert run("inspect-shapes", model)[0] == 0
 
 
-def test_files_that_cannot_be_read_are_refused(run, tmp_path, model):
+def test_files_that_cannot_be_read_are_refused(run, tmp_path, model, monkeypatch):
     assert run("inspect-shapes", tmp_path / "none.py")[0] == 3
     (tmp_path / "a.py").write_bytes(b"\xff\xfe\x00")
     assert run("inspect-shapes", tmp_path / "a.py")[0] == 3
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"# \xe9"), "utf-8"))
+    code, _, err = run("inspect-shapes", "-")
+    assert (code, err.count("\n"), "error: standard input: cannot be read" in err) == (3, 1, True)
     code, _, err = run("inspect-shapes", model, "--layer", "Dense(3)")
     assert (code, "leave out one of them" in err) == (2, True)
 

@@ -895,7 +895,8 @@ def test_code_that_builds_layers_without_end_is_refused():
 
 
 def test_numbers_and_loops_that_would_take_forever_are_cut_short():
-    report = look("""
+    report = look(
+        """
         n = 10 ** 10 ** 10
         m = [0] * 10 ** 12
         m.append(3, 4)
@@ -923,7 +924,9 @@ def test_numbers_and_loops_that_would_take_forever_are_cut_short():
         side = 3
         for i in range(40):
             side = side ** 60
-    """)
+        model.add(Dense(LARGE))
+    """.replace("LARGE", "9" * 400)
+    )
     assert len(report.lines) <= 502
     assert "is followed for 500 turns" in " ".join(report.notes)
 
@@ -937,6 +940,7 @@ def test_numbers_and_loops_that_would_take_forever_are_cut_short():
         ("import torch\nx = torch.zeros(3)", r"model.py: no Keras layers that can be followed"),
         ("class Net(keras.Model):\n    pass", r"no Keras layers .*line 1: class Net is subclassed"),
         ("", r"model.py: no Keras layers"),
+        ("d = {1: 2}\nfor k in d:\n    d[k + 1] = k", r"model.py: this code cannot be followed"),
     ],
 )
 def test_what_is_no_model_is_refused(code, sentence):

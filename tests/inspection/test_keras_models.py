@@ -4,6 +4,7 @@ import inspect
 import json
 import random
 import re
+import zipfile
 
 import keras
 import pytest
@@ -248,6 +249,13 @@ def test_files_that_are_no_model_are_explained(tmp_path):
         (tmp_path / name).write_text(content)
         with pytest.raises(SourceError, match=f"{name}: .*{remedy}"):
             read_model(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "b.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", "{}" * 100)
+    damaged = bytearray((tmp_path / "b.keras").read_bytes())
+    damaged[41:45] = b"\xff" * 4  # behind a header of 30 bytes and a name of 11
+    (tmp_path / "b.keras").write_bytes(damaged)
+    with pytest.raises(SourceError, match=r"save it once more with model\.save"):
+        read_model(tmp_path / "b.keras")
     with pytest.raises(SourceError, match="is a folder, not a model; inspect frames without"):
         read_model(tmp_path)
 
