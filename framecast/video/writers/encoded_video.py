@@ -104,7 +104,8 @@ class GifWriter(_ContainerWriter):
 class WebpWriter(_ContainerWriter):
     """Animated WebP, lossless and looping for ever; delays are whole milliseconds, 11 or more."""
 
-    kind, container, codec, fastest = "WebP", "webp", "libwebp_anim", 90
+    # Not libwebp_anim, which makes one frame of two that are alike.
+    kind, container, codec, fastest = "WebP", "webp", "libwebp", 90
 
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         self._note_depth(first)
@@ -115,7 +116,11 @@ class WebpWriter(_ContainerWriter):
         )
 
     def _append(self, frame: np.ndarray) -> None:
-        self._encode(convert_depth(frame, np.uint8), round(self.frames * self._ticks))
+        tick = round(self.frames * self._ticks)
+        picture = _picture(convert_depth(frame, np.uint8), tick, WEBP_TICK)
+        for packet in self._stream.encode(picture):
+            packet.duration = round(self._ticks)  # which the last frame would not have
+            self._file.mux(packet)
 
 
 class ApngWriter(_ContainerWriter):
