@@ -446,6 +446,17 @@ def test_animated_pictures_keep_every_pixel_and_the_rate(tmp_path, suffix, chann
     np.testing.assert_array_equal(np.stack(list(source.read())), frames)
 
 
+@pytest.mark.parametrize("suffix", ["webp", "apng"])
+def test_animated_pictures_keep_frames_that_are_alike(tmp_path, suffix):
+    held = moving_waves(2, 13, 17, 3)[[0, 0, 1, 1, 1]]
+    for name, frames in (("held", held), ("still", held[:2])):
+        pixels, durations = read_with_pillow(
+            write_frames(tmp_path / f"{name}.{suffix}", frames, fps=5)
+        )
+        np.testing.assert_array_equal(pixels, frames)
+        assert durations == [200] * len(frames)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_apng_keeps_sixteen_bits(tmp_path, channels):
     frames = moving_waves(3, 7, 9, channels, np.uint16)
@@ -529,6 +540,12 @@ def test_a_netcdf_that_cannot_grow_is_an_output_error(tmp_path):
         pytest.raises(OutputError, match=r"a\.nc: cannot write the NetCDF \("),
     ):
         write_frames(tmp_path / "a.nc", noise, fps=10)
+    assert entries(tmp_path) == []
+
+
+def test_a_netcdf_has_no_name_that_its_library_cannot_write(tmp_path):
+    with pytest.raises(OutputError, match="cannot write the NetCDF"):
+        write_frames(tmp_path / "a\udcff.nc", moving_waves(2, 9, 11, 1), fps=5)
     assert entries(tmp_path) == []
 
 

@@ -16,7 +16,7 @@ class NetcdfWriter(FrameWriter):
     """Variable `frames` (time, y, x) or (time, y, x, channel), compressed, in the source's type."""
 
     kind, stores, keeps_values = "NetCDF", NUMBERS - {"bool", "float16"}, True
-    failures = (RuntimeError,)
+    failures = (RuntimeError, UnicodeEncodeError)  # of names with undecodable bytes
 
     def _check_target(self) -> None:
         check_installed("netCDF4", "netcdf", f"{self.path}: writing it")
