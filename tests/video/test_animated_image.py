@@ -9,6 +9,7 @@ from PIL import Image
 
 from framecast.errors import CorruptSourceError
 from framecast.video.readers.open import open_source
+from framecast.video.writers.open import write_frames
 from tests.support.media import H, T, W, problem, read_all, smooth_clip
 
 
@@ -167,6 +168,14 @@ def test_too_little_of_a_gif(tmp_path, keep, expected):
     path = write_gif(tmp_path / "cut.gif", smooth_clip(), duration=40)
     path.write_bytes(path.read_bytes()[:keep])
     assert f"{path}: {expected}" in problem(path)
+
+
+def test_a_gif_that_became_shorter_ends_before_a_frame(tmp_path):
+    frames = smooth_clip(6, 9, 11)
+    source = open_source(write_frames(tmp_path / "a.gif", frames, fps=5))
+    write_frames(tmp_path / "a.gif", frames[:4], fps=5, overwrite=True)
+    with pytest.raises(CorruptSourceError, match=r"frame 4 cannot be read \(the file ends before"):
+        list(source.read())
 
 
 def test_text_named_gif(tmp_path):

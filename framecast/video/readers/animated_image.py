@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -77,11 +78,9 @@ class AnimatedSource(FrameSource):
         return delays_ms, transparent, grey
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
-        for number, (pixels, _) in enumerate(_composed(self._path)):
-            if number in numbers:
-                yield on_black(pixels)
-            if number == numbers[-1]:
-                return
+        composed = _composed(self._path)
+        for pixels, _ in islice(composed, numbers.start, numbers[-1] + 1, numbers.step):
+            yield on_black(pixels)
 
 
 def _composed(path: Path) -> Iterator[tuple[np.ndarray, float]]:

@@ -286,6 +286,8 @@ class FrameSource(ABC):
                 check_finite(files[min(number, len(files) - 1)], number, self._known(frame))
                 yield frame
                 number += numbers.step
+        if number in numbers:  # somebody has written a shorter file since it was opened
+            raise CutShortError(self._path, number, "the file ends before it")
 
     def _stored(self, numbers: range) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each number with its frame, all of the clip's size, missing values black."""

@@ -132,13 +132,9 @@ class VideoSource(FrameSource):
         return len(times), True, times if rising else ()
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
-        expected, pixels = numbers.start, UprightPixels(self._format)
-        span = itertools.islice(self._decoded(numbers.start), numbers[-1] + 1 - numbers.start)
-        for expected, frame in enumerate(span, numbers.start + 1):
-            if expected - 1 in numbers:
-                yield pixels(frame)
-        if expected <= numbers[-1]:
-            raise CutShortError(self._path, expected, "the video ends before it")
+        last = numbers[-1] - numbers.start
+        frames = itertools.islice(self._decoded(numbers.start), 0, last + 1, numbers.step)
+        yield from map(UprightPixels(self._format), frames)
 
     def _decoded(self, start: int) -> Iterator[av.VideoFrame]:
         """Yield frame `start` and those after it; CorruptSourceError where decoding fails."""
