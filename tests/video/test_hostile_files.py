@@ -127,6 +127,8 @@ def test_pipes_and_devices_are_refused_instead_of_waited_for(tmp_path):
 def test_names_that_are_too_long_are_one_sentence(name):
     with pytest.raises(SourceError, match="File name too long"):
         open_sources([name])
+    with pytest.raises(SourceError, match="matches nothing"):
+        open_sources([f"{name.removeprefix('@')}/*.png"])
 
 
 def valid(kind):

@@ -212,6 +212,11 @@ def test_a_pattern_that_no_name_can_match(tmp_path, clip):
         open_sources([tmp_path / "**.gif"])
 
 
+def test_a_list_may_name_the_home_of_somebody_who_is_not_there(tmp_path):
+    (tmp_path / "clips.txt").write_text("~nobody-of-this-name/a.mp4\n")
+    assert "/~nobody-of-this-name/a.mp4: no such file" in problem(f"@{tmp_path}/clips.txt")
+
+
 def test_a_setting_typed_as_a_source_names_its_flag(tmp_path):
     for text, flag in (
         ("epochs=10", "--epochs 10"),

@@ -147,7 +147,8 @@ def expand_lists(paths: Sequence[str | Path]) -> list[str]:
             ) from error
         named = [line.strip() for line in text.splitlines()]
         named = [line for line in named if line and not line.startswith("#")]
-        expanded += [str(file.parent / Path(line).expanduser()) for line in named]
+        # Not by Path, which raises where there is no such user.
+        expanded += [str(file.parent / os.path.expanduser(line)) for line in named]  # noqa: PTH111
     return expanded
 
 
@@ -189,7 +190,7 @@ def _matches(pattern: str) -> list[Path]:
     try:
         # Not by glob.glob, whose ** follows links, for ever where they lead round in circles.
         found = list(above.glob("/".join(parts[fixed:])))
-    except ValueError:  # such as **.png
+    except (OSError, ValueError):  # names that are too long; such as **.png
         return []
     return [
         match
