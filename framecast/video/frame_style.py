@@ -107,9 +107,8 @@ def color_table(name: str, scale: Scale | None = None) -> np.ndarray:
     """The colours (256, 3) uint8 of the 8-bit pixel values; UsageError for an unknown name."""
     if name == RADAR:
         values = np.array([scale.value(level / 255) for level in range(256)])
-        classes = np.floor((values - RADAR_FIRST) / RADAR_STEP).astype(int) + 1
-        colors = np.array((PAPER, *RADAR_COLORS), np.uint8)
-        return colors[np.clip(classes, 0, len(RADAR_COLORS))]
+        classes = np.clip(np.floor((values - RADAR_FIRST) / RADAR_STEP) + 1, 0, len(RADAR_COLORS))
+        return np.array((PAPER, *RADAR_COLORS), np.uint8)[classes.astype(int)]
     return _matplotlib_table(name)
 
 
@@ -151,8 +150,8 @@ def draw_legend(name: str, scale: Scale, height: int) -> np.ndarray:
     font = letters(size)
     ends = sorted((scale.black, scale.white))
     if name == RADAR:
-        classes = np.arange(RADAR_FIRST, ends[1], RADAR_STEP)
-        ticks = [value for value in classes if ends[0] <= value]
+        classes = RADAR_FIRST + RADAR_STEP * np.arange(len(RADAR_COLORS))
+        ticks = [value for value in classes if ends[0] <= value < ends[1]]
     else:
         ticks = [scale.value(share) for share in np.linspace(0, 1, TICKS)]
     texts = {value: f"{value:.4g}" for value in ticks}

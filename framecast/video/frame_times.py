@@ -46,8 +46,8 @@ def lead_names(
             step = timedelta(minutes=step_minutes)
             return moment_names([seen + lead * step for lead in leads])
     factor, unit = (1.0, "") if step_minutes is None else time_unit(step_minutes)
-    # All with decimals or none, else 2.5 would be sorted before 2.
-    decimals = 0 if factor == int(factor) else 2
+    # All with decimals or none, else 2.5 would be sorted before 2; as many as tell them apart.
+    decimals = 0 if factor == int(factor) else max(2, -math.floor(math.log10(factor)))
     width = 4 if decimals == 0 else 5 + decimals
     seen_names = [f"input_{number:04d}" for number, _ in enumerate(leads, start=1)]
     return [

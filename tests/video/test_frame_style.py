@@ -6,7 +6,7 @@ import pytest
 
 from framecast.config.brightness_scale import read_scale
 from framecast.errors import UsageError
-from framecast.video.frame_style import FrameStyle, color_table
+from framecast.video.frame_style import FrameStyle, color_table, draw_legend
 
 DBZ = read_scale("-10..60 dBZ")
 
@@ -40,6 +40,13 @@ def test_a_legend_stands_next_to_the_frame_only_where_values_are_known():
     assert legend.shape[0] == 90
     assert legend.shape[1] > 80
     np.testing.assert_array_equal(legend[:, :60], plain)
+
+
+def test_radar_has_no_class_beyond_its_last():
+    near, far = (
+        draw_legend("radar", read_scale(f"-10..{white} dBZ"), 300) for white in ("1e3", "1e15")
+    )
+    assert near.shape == far.shape
 
 
 def test_labels_stand_above_the_frame_and_hide_nothing():

@@ -40,6 +40,7 @@ def test_lead_times_in_words(lead, minutes, fps, text):
         (1 / 6, None, ["input_0001", "input_0002", "lead_0010s", "lead_0020s"]),
         (5, SEEN, [f"frame_{t}" for t in ("20260928_2345", "20260928_2350", "20260928_2355")]),
         (0.5, SEEN, ["frame_20260928_234930", "frame_20260928_235000", "frame_20260928_235030"]),
+        (1e-4, None, ["input_0001", "input_0002", "lead_0000.006s", "lead_0000.012s"]),
         (1e12, SEEN, ["input_0001", "input_0002", "lead_1000000000000min"]),  # after 9999
         (None, SEEN, ["input_0001", "input_0002", "lead_0001"]),
     ],
