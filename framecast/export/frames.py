@@ -140,7 +140,8 @@ def _sheet(source: FrameSource, request: ExportRequest) -> np.ndarray:
         if number in chosen
     ]
     height, width, _ = painted[0].shape
-    columns = math.ceil(math.sqrt(len(painted) * height / width))  # about square as a whole
+    square = math.ceil(math.sqrt(len(painted) * height / width))  # about so as a whole
+    columns = min(square, len(painted))
     rows, gap = math.ceil(len(painted) / columns), 4
     sheet = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), np.uint8)
     for number, frame_HWC in enumerate(painted):

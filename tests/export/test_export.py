@@ -129,6 +129,12 @@ def test_a_sheet_shows_frames_from_the_first_to_the_last(tmp_path, clip):
         export(clip, [tmp_path / "sheet.png"], Request())
 
 
+def test_a_sheet_of_few_tall_frames_has_no_empty_column(tmp_path):
+    np.save(tmp_path / "tall.npy", np.full((3, 100, 20), 200, np.uint8))
+    report = export(tmp_path / "tall.npy", [tmp_path / "sheet.png"], Request())
+    assert cv2.imread(str(report.paths[0])).shape[:2] == (100, 3 * 24 - 4)
+
+
 def test_frames_that_come_back_as_others_are_an_error(tmp_path, clip, monkeypatch):
     other = tmp_path / "other.npy"
     np.save(other, 255 - np.load(clip))
