@@ -353,6 +353,8 @@ def _is_too_large(op: ast.AST, values: Sequence[Any]) -> bool:
         return True
     if isinstance(op, ast.Pow):
         return not (isinstance(last, int | float) and abs(last) <= 64)
+    if isinstance(op, ast.In | ast.NotIn):  # all but integers are looked for one by one
+        return isinstance(last, range) and not isinstance(first, int)
     if isinstance(op, ast.Mod) and isinstance(first, str):  # "%1000000000d" % n
         return re.search(r"[\d*]", first) is not None
     if isinstance(op, ast.Mult):

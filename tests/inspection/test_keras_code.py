@@ -921,6 +921,7 @@ def test_numbers_and_loops_that_would_take_forever_are_cut_short():
             text = "%s%s" % (text, text)
         "%9999999999d" % 3
         round(5, -10 ** 18)
+        0.5 in range(10 ** 17)
         side = 3
         for i in range(40):
             side = side ** 60
