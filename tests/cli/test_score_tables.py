@@ -39,7 +39,7 @@ def test_tables_of_five_forecasters_with_intervals_fit_80_columns(capfd, monkeyp
         "MSE x 1000, 8 of 157 windows of 6 + 12 frames; skill against the best baseline"
     )
     cells = [line.split(maxsplit=6) for line in lines]
-    assert ["1", "1234.6", "12.35", "0.001234", "1000.", "-", "4.2 % 1 to 7 %"] in [
+    assert ["1", "1234.6", "12.35", "0.001234", "1000.0", "-", "4.2 % 1 to 7 %"] in [
         [*row[:6], " ".join(row[6].split())] for row in cells if len(row) == 7
     ]
     text = " ".join(" ".join(lines).split())
