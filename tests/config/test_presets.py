@@ -30,6 +30,12 @@ def test_the_layers_of_the_keras_example():
     assert (model.filters, model.kernel_sizes, model.patch) == ((64, 64, 64), (5, 3, 1), 1)
 
 
+@pytest.mark.parametrize("name", ["shi2015", "keras-example"])
+def test_published_networks_see_their_windows_as_they_are(name):
+    data = find_preset(name).load().data
+    assert (data.flip, data.turn, data.zoom) == (False, False, False)
+
+
 def test_file_environment_and_flags_win_over_a_preset(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text("train: {lr: 0.5, batch_size: 3}\n", encoding="utf-8")
