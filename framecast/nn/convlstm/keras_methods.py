@@ -184,7 +184,8 @@ class KerasMethods(GateWeights):
             return []
         weights = [to_keras_layout(weight.detach().cpu()) for weight in self.parameters()]
         # NumPy has no bfloat16.
-        return [np.array(w.float() if w.dtype == torch.bfloat16 else w) for w in weights]
+        known = [w.float() if w.dtype == torch.bfloat16 else w for w in weights]
+        return [w.numpy().copy() for w in known]  # a copy, else it would change with the weight
 
     @torch.no_grad()
     def set_weights(self, weights: Sequence[Any]) -> None:
