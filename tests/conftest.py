@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.support.media import smooth_clip, write_folder, write_video
 
@@ -15,8 +16,10 @@ for name in [*os.environ]:
 os.environ.update(COLUMNS="120", NO_COLOR="1", TERM="dumb")
 # Read when Keras is imported.
 os.environ.update(KERAS_BACKEND="torch", KERAS_TORCH_DEVICE="cpu")
-# Tests run side by side, one a core; more threads than cores wait for one another.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests run side by side, one a core; more threads than cores wait for one another, and forked
+# programs wait for threads for ever.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)  # which may be loaded already, with what was set before
 
 from framecast.cli.main import main  # noqa: E402  (after the environment is clean)
 from tests.support.tiny_runs import FRAMES, HEIGHT, TINY, WIDTH  # noqa: E402
