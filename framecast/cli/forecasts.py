@@ -83,7 +83,9 @@ def check(
         for file in files:
             check_inputs(Path(file), [chosen, *map(Path, named)])
             check_outside(Path(file), map(Path, named))
-            open_writer(file, fps=rate, overwrite=overwrite)
+            # Of several sources the others are still predicted where one result exists.
+            if len(named) == 1:
+                open_writer(file, fps=rate, overwrite=overwrite)
     clip = opened[0] if len(opened) == 1 else None
     return Asked(chosen, tuple(zip(named, targets, strict=True)), clip, request, overwrite)
 

@@ -221,6 +221,18 @@ def test_several_sources_are_done_although_one_fails(run, clips, grey_run, tmp_p
     assert {path.name for path in into.iterdir()} == {"grey-prediction.mp4", "color-prediction.mp4"}
 
 
+def test_results_that_are_there_are_kept_and_the_others_made(run, clips, grey_run, tmp_path):
+    into = tmp_path / "results"
+    into.mkdir()
+    (into / "grey-prediction.mp4").write_bytes(b"mine")
+    sources = (clips / "grey.npy", clips / "color.mp4")
+    kind = ("--format", "mp4", "--color", "gray")
+    code, out, err = run("predict", grey_run, *sources, "-o", into, *kind)
+    assert (code, out) == (7, f"{into}/color-prediction.mp4\n")
+    assert f"error: {into}/grey-prediction.mp4 exists already" in err
+    assert (into / "grey-prediction.mp4").read_bytes() == b"mine"
+
+
 def test_a_run_folder_is_complete_and_the_next_gets_a_new_number(run, clips, grey_run):
     before = files(grey_run)
     assert {path.name for path in before} == {
