@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from framecast.data.windows import Window, WindowShape, window_span
+from framecast.data.windows import Window, WindowShape
 from framecast.video.pixels import resize, to_unit
 
 ZOOM = 4 / 3
@@ -141,8 +141,7 @@ def collate(windows_THWC: Sequence[np.ndarray], context_length: int) -> Batch:
 
 def frames_of(clips: Sequence[np.ndarray], window: Window, shape: WindowShape) -> np.ndarray:
     """The frames (Tc + Th, H, W, C) of one window, as a view of the clip."""
-    span = window_span(shape.context_length, shape.horizon, shape.frame_step)
-    return clips[window.clip][window.start : window.start + span : shape.frame_step]
+    return clips[window.clip][window.start : window.start + shape.span : shape.frame_step]
 
 
 def _whole(clips: Sequence[np.ndarray], group: list[Window], shape: WindowShape) -> Batch:

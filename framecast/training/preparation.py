@@ -99,12 +99,13 @@ def check_resume(run: RunFolder, overrides: Sequence[str | tuple[str, object, st
         read_header(run.best)
     if last is not None:
         resumed_config(last.config, overrides)
-    for path in run.source_paths():
+    paths = run.source_paths()
+    for path in paths:
         try:
             path.stat()
         except OSError as error:
             raise unreadable(path, error) from error
-    if fingerprints(run.source_paths()) != record["sources"]:
+    if fingerprints(paths) != record["sources"]:
         raise SourceError(
             f"{run.path}: its source files have changed since the run began",
             remedy="restore them, or start a new run",
