@@ -91,6 +91,7 @@ class DataConfig(Section):
         "frames without an up or down.",
     )
     zoom: bool = setting(True, "Enlarge or shrink training windows at random, by a third at most.")
+    reverse: bool = setting(True, "Play training windows backwards at random.")
     # Pixel to unit, such as -10..60 dBZ; scores at thresholds need it
     scale: str | None = setting(
         None,

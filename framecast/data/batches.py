@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from framecast.config.schema import DataConfig
 from framecast.data.windows import Window, WindowShape
 from framecast.video.pixels import resize, to_unit
 
@@ -75,27 +76,24 @@ def training_batches(
     *,
     batch_size: int,
     crop: tuple[int, int],
-    flip: bool,
-    turn: bool,
-    zoom: bool,
+    changes: DataConfig,
     seed: int,
     first_step: int = 0,
     part: range | None = None,
 ) -> Iterator[Batch]:
     """Yield batches of random crops forever, from step `first_step` on.
 
-    Windows come in a new random order in every pass, each once a pass; crop (H, W) positions,
-    left-right mirrors (`flip`), turns upside down and, if square, by a quarter (`turn`), and how
-    far crops are enlarged or shrunk (`zoom`) are drawn per sample. `part` are the samples of each
-    batch that are wanted, of 0 .. batch_size - 1; None: all.
+    Windows come in a new random order in every pass, each once a pass; crop (H, W) positions and,
+    where the settings allow them, left-right mirrors (`flip`), turns upside down and, if square, by
+    a quarter (`turn`), how far crops are enlarged or shrunk (`zoom`), and whether they are played
+    backwards (`reverse`) are drawn per sample. `part` are the samples of each batch that are
+    wanted, of 0 .. batch_size - 1; None: all.
     """
     part = range(batch_size) if part is None else part
     for step in count(first_step):
         yield collate(
             [
-                _random_crop(
-                    clips, windows, shape, crop, flip, turn, zoom, seed, step * batch_size + sample
-                )
+                _random_crop(clips, windows, shape, crop, changes, seed, step * batch_size + sample)
                 for sample in part
             ],
             shape.context_length,
@@ -159,9 +157,7 @@ def _random_crop(
     windows: Sequence[Window],
     shape: WindowShape,
     crop: tuple[int, int],
-    flip: bool,
-    turn: bool,
-    zoom: bool,
+    changes: DataConfig,
     seed: int,
     number: int,
 ) -> np.ndarray:
@@ -169,19 +165,21 @@ def _random_crop(
     frames_THWC = frames_of(clips, windows[_order(seed, passes, len(windows))[place]], shape)
     # A generator for each sample, so that any process and any resumed run draws the same.
     draw = np.random.default_rng((seed, 1, number))
-    sides = _drawn_sides(draw, crop, frames_THWC.shape[1:3]) if zoom else crop
+    sides = _drawn_sides(draw, crop, frames_THWC.shape[1:3]) if changes.zoom else crop
     top = draw.integers(frames_THWC.shape[1] - sides[0] + 1)
     left = draw.integers(frames_THWC.shape[2] - sides[1] + 1)
-    # Views, as are mirrors and turns: pixels are copied once, when the batch is stacked.
+    # Views, as are mirrors, turns and reversals: pixels are copied once, when the batch is stacked.
     cropped_THWC = frames_THWC[:, top : top + sides[0], left : left + sides[1]]
     if sides != crop:
         cropped_THWC = np.stack([resize(frame_HWC, *crop) for frame_HWC in cropped_THWC])
-    if flip and draw.random() < 0.5:
+    if changes.flip and draw.random() < 0.5:
         cropped_THWC = cropped_THWC[:, :, ::-1]
-    if turn and draw.random() < 0.5:
+    if changes.turn and draw.random() < 0.5:
         cropped_THWC = cropped_THWC[:, ::-1]
-    if turn and crop[0] == crop[1] and draw.random() < 0.5:
+    if changes.turn and crop[0] == crop[1] and draw.random() < 0.5:
         cropped_THWC = cropped_THWC.swapaxes(1, 2)
+    if changes.reverse and draw.random() < 0.5:
+        cropped_THWC = cropped_THWC[::-1]
     return cropped_THWC
 
 

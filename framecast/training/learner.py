@@ -23,7 +23,7 @@ from framecast.runtime.device import autocast, explained_memory, placed
 from framecast.runtime.distributed import Group, peers_explained
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import LOSSES
-from framecast.training.starting_point import CHANGE, load_pretrained, starts_pretrained
+from framecast.training.starting_point import FIRST_SHARE, load_pretrained, starts_pretrained
 from framecast.training.step_precision import StepPrecision
 
 _OPTIMIZERS = {
@@ -56,7 +56,7 @@ class Learner:
             self.average = copy.deepcopy(self.network)
         # Pretrained weights before the first step; empty for other networks.
         self.first: dict[str, Tensor] = {}
-        self.share = CHANGE if self.pretrained else 1.0
+        self.share = FIRST_SHARE if self.pretrained else 1.0
         self.optimizer = _OPTIMIZERS[self.settings.optimizer](
             self.network.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay
         )
@@ -77,16 +77,13 @@ class Learner:
 
         `windows` are those of the plan unless given. To be closed.
         """
-        data = self.plan.config.data
         batches = training_batches(
             clips,
             windows or self.plan.split.train,
             self.plan.window_shape,
             batch_size=self.plan.batch_size,
             crop=self.plan.crop,
-            flip=data.flip,
-            turn=data.turn,
-            zoom=data.zoom,
+            changes=self.plan.config.data,
             seed=self.settings.seed,
             first_step=first_step,
             part=self.part,

@@ -7,10 +7,10 @@ from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.prediction.model_files import PRETRAINED_FILE
 
-CHANGE = 0.75
-"""Share of what fine-tuning changes in pretrained weights that is kept: a part of the way back to
-where they started forecasts later frames better (Wortsman et al. 2022, arXiv:2109.01903). All is
-kept from the epoch on whose held-out error is clearly lower with it, as with much to learn from."""
+FIRST_SHARE, QUARTER = 0.75, 0.25
+"""Share of what fine-tuning changes in pretrained weights that is kept at first, and by how much it
+changes where that lowers the held-out error: a part of the way back to where they started forecasts
+later frames better (Wortsman et al. 2022, arXiv:2109.01903)."""
 
 
 def starts_pretrained(config: Config) -> bool:

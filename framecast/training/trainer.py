@@ -44,12 +44,13 @@ from framecast.training.events import (
 from framecast.training.learner import Learner
 from framecast.training.run_folder import RunWriter
 from framecast.training.schedule import Schedule
+from framecast.training.starting_point import QUARTER
 from framecast.training.validation import Validation
 
 LEAD_OVER_START = 0.01
 """Share by which an epoch's held-out error has to be below the start's before it counts as better:
 of many epochs some are a little better by chance, on windows that follow those trained on. The
-same for all of what fine-tuning changes in place of a share of it."""
+same for another share of what fine-tuning changes."""
 
 FITTING_SHARE, VALIDATION_SHARE = 0.25, 0.08
 """Most of a budget in minutes that the fit of a network's start and one validation may take."""
@@ -218,8 +219,8 @@ class Trainer:
         """Minutes to keep for one more step, its validation, and the preview."""
         validation = self.validation
         preview = PREVIEW_WINDOWS * validation.minutes / len(validation.windows)
-        # While a share of what fine-tuning changes is kept, all of it is scored, too.
-        scorings = 2 if self.learner.share < 1 else 1
+        # A larger and a smaller share of what fine-tuning changes may be scored, too.
+        scorings = 3 if self.learner.pretrained else 1
         # The longest step, not the mean: other programs may slow down the next one as much.
         return self.longest_step + scorings * validation.minutes + preview
 
@@ -241,7 +242,7 @@ class Trainer:
         """Score the averaged weights, and note whether they are the best."""
         counters = self.counters
         mse_T = self._held_out_mse()
-        if stage == FINE_TUNED and self.learner.share < 1:
+        if stage == FINE_TUNED:
             mse_T = self._with_the_better_share(mse_T)
         mse = mse_T.mean().item()
         counters.stage_mse[stage] = min(mse, counters.stage_mse.get(stage, math.inf))
@@ -270,14 +271,18 @@ class Trainer:
         return self.validation.mse_per_lead(partial(rollout, self.learner.average))
 
     def _with_the_better_share(self, mse_T: Tensor) -> Tensor:
-        """Go on with all that fine-tuning changes where that is clearly better than the share of it
-        that has `mse_T`; returns the errors of what is gone on with.
+        """Go on with a quarter more or less of what fine-tuning changes where that is clearly
+        better than the share that has `mse_T`; returns the errors of what is gone on with.
         """
-        share = self.learner.share
-        self.learner.keep(1.0)
-        whole_T = self._held_out_mse()
-        if whole_T.mean() < mse_T.mean() * (1 - LEAD_OVER_START):
-            return whole_T
+        share, mse = self.learner.share, mse_T.mean()
+        for other in (share + QUARTER, share - QUARTER):
+            if 0 < other <= 1:
+                self.learner.keep(other)
+                other_T = self._held_out_mse()
+                if other_T.mean() < mse * (1 - LEAD_OVER_START):
+                    return other_T
+                if other_T.mean() < mse:  # the error falls towards more, so less is worse
+                    break
         self.learner.keep(share)
         return mse_T
 

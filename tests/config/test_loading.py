@@ -463,7 +463,7 @@ def test_the_example_file_is_generated_from_the_code():
 
 def test_every_setting_is_described_for_help():
     specs = {spec.dotted: spec for spec in fields()}
-    assert len(specs) == 18 + 6 + 16
+    assert len(specs) == 19 + 6 + 16
     assert all(spec.help.endswith(".") and spec.expects for spec in specs.values())
     assert specs["data.horizon"].default == "auto"
     assert specs["data.horizon"].env == "FRAMECAST_DATA_HORIZON"

@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from framecast.config.schema import DataConfig
 from framecast.data.batches import (
     Batch,
     WindowShape,
@@ -39,11 +41,11 @@ WINDOWS = [
     for start in range(len(frames) - SPAN + 1)
 ]
 CROP = (7, 8)
-LOOK = {"flip": True, "turn": False, "zoom": False}
+ORDINARY = DataConfig(flip=True, turn=False, zoom=False, reverse=False)
 
 
-def drawn_batches(count, clips=CLIPS, windows=WINDOWS, **changes):
-    kind = {"batch_size": 4, "crop": CROP, "seed": 5} | LOOK | changes
+def drawn_batches(count, clips=CLIPS, windows=WINDOWS, changes=ORDINARY, **others):
+    kind = {"batch_size": 4, "crop": CROP, "seed": 5, "changes": changes} | others
     return list(itertools.islice(training_batches(clips, windows, SHAPE, **kind), count))
 
 
@@ -109,13 +111,18 @@ def test_crops_reach_everywhere_and_mirrors_come_half_the_time():
 
 
 def test_without_flip_nothing_is_mirrored():
-    assert not any(placed(s)[4] for s in whole_samples(drawn_batches(10, flip=False)))
+    assert not any(
+        placed(s)[4]
+        for s in whole_samples(drawn_batches(10, changes=replace(ORDINARY, flip=False)))
+    )
 
 
 @pytest.mark.parametrize(("crop", "orientations"), [((7, 7), 8), ((7, 8), 4)])
 def test_turned_windows_lie_in_every_way_that_keeps_the_crop(crop, orientations):
     rows_apart, columns_apart, seen = 14 * C, C, Counter()
-    for sample_TCHW in whole_samples(drawn_batches(100, crop=crop, turn=True)):
+    for sample_TCHW in whole_samples(
+        drawn_batches(100, crop=crop, changes=replace(ORDINARY, turn=True))
+    ):
         pixels_THW = np.rint(sample_TCHW[:, 0].numpy().astype(float) * 65535).astype(int)
         down, right = pixels_THW[0, 1, 0] - pixels_THW[0, 0, 0], pixels_THW[0, 0, 1]
         right -= pixels_THW[0, 0, 0]
@@ -139,11 +146,12 @@ def sloping_clip(frames, height, width):
     return (200 * y + 300 * x + 100 * t).astype(np.uint16)
 
 
-def drawn_zooms(clip, crop, count=60, **changes):
+def drawn_zooms(clip, crop, count=60):
     """How much of the clip a pixel of each sample covers, (samples, 2), from its inner slopes."""
     windows = [Window(0, start) for start in range(len(clip) - SPAN + 1)]
     found = []
-    for batch in drawn_batches(count, [clip], windows, crop=crop, zoom=True, flip=False, **changes):
+    zoomed = replace(ORDINARY, flip=False, zoom=True)
+    for batch in drawn_batches(count, [clip], windows, zoomed, crop=crop):
         for sample_TCHW in whole_samples([batch]):
             levels_THW = 65535 * sample_TCHW[:, 0].numpy().astype(float)
             inner_THW = levels_THW[:, 4:-4, 4:-4]  # borders bend where crops are enlarged
@@ -171,11 +179,28 @@ def test_no_more_than_a_clip_has_is_shrunk_into_a_crop():
     np.testing.assert_allclose(wide_N2[:, 0], wide_N2[:, 1], rtol=0.05)
 
 
+def test_windows_are_played_backwards_at_random():
+    """Reversed again, every such sample is a window; a target then comes before its context."""
+    batches = drawn_batches(100, changes=replace(ORDINARY, flip=False, reverse=True))
+    reversals = 0
+    for sample_TCHW in whole_samples(batches):
+        backwards = bool(sample_TCHW[0, 0, 0, 0] > sample_TCHW[-1, 0, 0, 0])
+        forwards_TCHW = sample_TCHW.flip(0) if backwards else sample_TCHW
+        clip, start, top, left, _ = placed(forwards_TCHW)
+        cut_THWC = CLIPS[clip][start : start + SPAN : 2, top : top + CROP[0], left : left + CROP[1]]
+        levels_TCHW = 65535 * forwards_TCHW.numpy().astype(float)
+        np.testing.assert_allclose(levels_TCHW.transpose(0, 2, 3, 1), cut_THWC, atol=0.01)
+        reversals += backwards
+    assert 160 < reversals < 240
+
+
 @pytest.mark.parametrize("skipped", [1, 4, 5, 13])
 def test_a_resumed_run_sees_what_it_would_have_seen(skipped):
     """20 windows in batches of 3: batches and passes do not end together."""
-    whole = drawn_batches(16, batch_size=3, zoom=True)
-    rest = drawn_batches(16 - skipped, batch_size=3, zoom=True, first_step=skipped)
+    changes = DataConfig(turn=True)
+    assert changes.zoom and changes.reverse
+    whole = drawn_batches(16, batch_size=3, changes=changes)
+    rest = drawn_batches(16 - skipped, batch_size=3, changes=changes, first_step=skipped)
     assert all(same(one, other) for one, other in zip(whole[skipped:], rest, strict=True))
 
 
@@ -198,7 +223,7 @@ def test_the_parts_of_a_batch_are_its_samples():
 
 
 def test_batches_made_ahead_are_the_same_in_the_same_order():
-    kind = {"batch_size": 4, "crop": CROP, "seed": 5} | LOOK
+    kind = {"batch_size": 4, "crop": CROP, "seed": 5, "changes": ORDINARY}
     ahead = prefetched(training_batches(CLIPS, WINDOWS, SHAPE, **kind))
     taken = list(itertools.islice(ahead, 7))
     ahead.close()

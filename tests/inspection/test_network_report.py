@@ -73,9 +73,7 @@ def test_data_lines_are_what_the_data_set_gives(clip):
             plan.window_shape,
             batch_size=plan.batch_size,
             crop=plan.crop,
-            flip=True,
-            turn=False,
-            zoom=True,
+            changes=config.data,
             seed=0,
         )
     )
