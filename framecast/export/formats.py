@@ -6,20 +6,20 @@ import io
 import json
 import logging
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from framecast.export import onnx_graphs
-from framecast.export.kinds import KINDS, ModelKind
+from framecast.export.kinds import ModelKind
+from framecast.export.request import ExportRequest
 from framecast.export.step_graphs import LoopedRollout, StepGraphs
 from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
@@ -36,103 +36,87 @@ Run = Callable[[Tensor, int], Tensor]
 class Export:
     """What is written: a checkpoint's network with an example context (B, Tc, C, H, W), and how.
 
-    `sides` are the smallest and the largest (H, W) that the file holds for. `step` writes `encode`
-    and `step` instead of a whole rollout, `half` weights in half precision.
+    `sides` are the smallest and the largest (H, W) that the file holds for.
     """
 
+    request: ExportRequest
+    kind: ModelKind
     checkpoint: Checkpoint
     network: Forecaster
     context_BTCHW: Tensor
     horizon: int
     sides: tuple[tuple[int, int], tuple[int, int]]
     metadata: Mapping[str, str]
-    step: bool = False
-    half: bool = False
 
     @property
     def free_size(self) -> bool:
         """Whether the file takes other heights and widths than the example's."""
         return self.sides[0] != self.sides[1]
 
-
-class ModelFormat(ABC):
-    """A file format for networks, of one of the `kinds`."""
-
-    kind: ClassVar[ModelKind]
-    # Whether a network that takes any height and width does so in a file of this kind, too
-    any_size: ClassVar[bool] = True
-    # Whether the file holds what the network did with an example, and so sizes it holds for
-    traced: ClassVar[bool] = True
-
-    def files(self, path: Path, step: bool) -> list[Path]:
+    def files(self, path: Path) -> list[Path]:
         """The files that an export to `path` makes."""
-        return list(part_paths(path).values()) if step else [path]
-
-    @abstractmethod
-    def save(self, export: Export, path: Path) -> None:
-        """Write the network and its metadata."""
-
-    @abstractmethod
-    def load(self, path: Path, export: Export) -> Run | None:
-        """Make the file's contents callable; None if no runtime for them is installed."""
+        return list(part_paths(path).values()) if self.request.step else [path]
 
 
-class OnnxFormat(ModelFormat):
+class ModelFormat(NamedTuple):
+    """How the network and its metadata are written to a kind of file, and made callable again.
+
+    `load` gives None if no runtime for the file is installed.
+    """
+
+    save: Callable[[Export, Path], None]
+    load: Callable[[Path], Run | None]
+
+
+def _save_onnx(export: Export, path: Path) -> None:
     """ONNX; the metadata become `metadata_props`."""
-
-    kind = KINDS[".onnx"]
-
-    def save(self, export: Export, path: Path) -> None:
-        graphs = StepGraphs(export.network, export.context_BTCHW)
-        encode, step = onnx_graphs.step_models(graphs, export.free_size)
-        if export.free_size:  # else the size stands in the graph's input, which runtimes check
-            onnx_graphs.refuse_other_sizes(encode, export.sides)
-        models = [encode, step]
-        if not export.step:
-            models = [onnx_graphs.rollout_model(encode, step, graphs.names)]
-        for file, model in zip(self.files(path, export.step), models, strict=True):
-            if export.half:
-                onnx_graphs.halve(model)
-            file.write_bytes(onnx_graphs.finish(model, export.metadata))
-
-    def load(self, path: Path, export: Export) -> Run | None:
-        if find_spec("onnxruntime") is None:
-            return None
-        network = OnnxNetwork(path)
-
-        def run(context_BTCHW: Tensor, horizon: int) -> Tensor:
-            frames = network.rollout(context_BTCHW.numpy(), horizon)
-            return torch.stack([torch.from_numpy(frame_BCHW) for frame_BCHW in frames], dim=1)
-
-        return run
+    graphs = StepGraphs(export.network, export.context_BTCHW)
+    encode, step = onnx_graphs.step_models(graphs, export.free_size)
+    if export.free_size:  # else the size stands in the graph's input, which runtimes check
+        onnx_graphs.refuse_other_sizes(encode, export.sides)
+    models = [encode, step]
+    if not export.request.step:
+        models = [onnx_graphs.rollout_model(encode, step, graphs.names)]
+    for file, model in zip(export.files(path), models, strict=True):
+        if export.request.half:
+            onnx_graphs.halve(model)
+        file.write_bytes(onnx_graphs.finish(model, export.metadata))
 
 
-class ProgramFormat(ModelFormat):
+def _load_onnx(path: Path) -> Run | None:
+    if find_spec("onnxruntime") is None:
+        return None
+    network = OnnxNetwork(path)
+
+    def run(context_BTCHW: Tensor, horizon: int) -> Tensor:
+        frames = network.rollout(context_BTCHW.numpy(), horizon)
+        return torch.stack([torch.from_numpy(frame_BCHW) for frame_BCHW in frames], dim=1)
+
+    return run
+
+
+def _save_program(export: Export, path: Path) -> None:
     """torch.export's ExportedProgram: a loop over the horizon, at one frame size, any batch."""
+    program = torch.export.export(
+        LoopedRollout(export.network, export.horizon),
+        (export.context_BTCHW,),
+        # H and W stay as traced: proving them free takes torch.export minutes
+        dynamic_shapes={"context": {0: torch.export.Dim("batch", min=1)}},
+        strict=False,
+    )
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # it holds paths of this machine
+    extra = {METADATA_FILE: json.dumps(dict(export.metadata))}
+    # Into memory first: PyTorch's own writer ends the process where a disk is full.
+    content = io.BytesIO()
+    torch.export.save(program, content, extra_files=extra)
+    path.write_bytes(content.getbuffer())
 
-    kind = KINDS[".pt2"]
-    any_size = False
 
-    def save(self, export: Export, path: Path) -> None:
-        program = torch.export.export(
-            LoopedRollout(export.network, export.horizon),
-            (export.context_BTCHW,),
-            # H and W stay as traced: proving them free takes torch.export minutes
-            dynamic_shapes={"context": {0: torch.export.Dim("batch", min=1)}},
-            strict=False,
-        )
-        for module in program.graph_module.modules():
-            for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
-                node.meta.pop("stack_trace", None)  # it holds paths of this machine
-        extra = {METADATA_FILE: json.dumps(dict(export.metadata))}
-        # Into memory first: PyTorch's own writer ends the process where a disk is full.
-        content = io.BytesIO()
-        torch.export.save(program, content, extra_files=extra)
-        path.write_bytes(content.getbuffer())
-
-    def load(self, path: Path, export: Export) -> Run:
-        module = torch.export.load(path).module()
-        return lambda context_BTCHW, horizon: module(context_BTCHW)
+def _load_program(path: Path) -> Run:
+    module = torch.export.load(path).module()
+    return lambda context_BTCHW, horizon: module(context_BTCHW)
 
 
 class ScriptedRollout(nn.Module):
@@ -171,53 +155,45 @@ class ScriptedRollout(nn.Module):
         return torch.stack(frames, 1)
 
 
-class TorchScriptFormat(ModelFormat):
-    """TorchScript, traced."""
-
-    kind = KINDS[".torchscript"]
-
-    def save(self, export: Export, path: Path) -> None:
-        graphs = StepGraphs(export.network, export.context_BTCHW)
-        # Scripted around the traces: a traced loop would hold one horizon.
-        script = torch.jit.script(ScriptedRollout(graphs, export.horizon, export.sides))
-        extra = {METADATA_FILE: json.dumps(dict(export.metadata)).encode()}
-        content = io.BytesIO()
-        torch.jit.save(script, content, _extra_files=extra)
-        path.write_bytes(content.getbuffer())
-
-    def load(self, path: Path, export: Export) -> Run:
-        return torch.jit.load(str(path), map_location="cpu")
+def _save_script(export: Export, path: Path) -> None:
+    graphs = StepGraphs(export.network, export.context_BTCHW)
+    # Scripted around the traces: a traced loop would hold one horizon.
+    script = torch.jit.script(ScriptedRollout(graphs, export.horizon, export.sides))
+    extra = {METADATA_FILE: json.dumps(dict(export.metadata)).encode()}
+    content = io.BytesIO()
+    torch.jit.save(script, content, _extra_files=extra)
+    path.write_bytes(content.getbuffer())
 
 
-class SafetensorsFormat(ModelFormat):
+def _load_script(path: Path) -> Run:
+    return torch.jit.load(str(path), map_location="cpu")
+
+
+def _save_weights(export: Export, path: Path) -> None:
     """The weights as safetensors, with the settings as metadata; framecast itself reads them."""
+    kind = torch.float16 if export.request.half else torch.float32
+    weights = {
+        name: (tensor.to(kind) if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in export.network.state_dict().items()
+    }
+    checkpoint = export.checkpoint
+    trained_on = checkpoint.trained_on and [asdict(clip) for clip in checkpoint.trained_on]
+    more = {"scores": dict(checkpoint.scores), "trained_on": trained_on}
+    texts = {name: json.dumps(value) for name, value in more.items()}
+    safetensors = import_module("safetensors.torch")
+    # Its own writer has a special exception for a full disk.
+    path.write_bytes(safetensors.save(weights, {**export.metadata, **texts}))
 
-    kind = KINDS[".safetensors"]
-    traced = False
 
-    def save(self, export: Export, path: Path) -> None:
-        kind = torch.float16 if export.half else torch.float32
-        weights = {
-            name: (tensor.to(kind) if tensor.is_floating_point() else tensor).contiguous()
-            for name, tensor in export.network.state_dict().items()
-        }
-        checkpoint = export.checkpoint
-        trained_on = checkpoint.trained_on and [asdict(clip) for clip in checkpoint.trained_on]
-        more = {"scores": dict(checkpoint.scores), "trained_on": trained_on}
-        texts = {name: json.dumps(value) for name, value in more.items()}
-        safetensors = import_module("safetensors.torch")
-        # Its own writer has a special exception for a full disk.
-        path.write_bytes(safetensors.save(weights, {**export.metadata, **texts}))
-
-    def load(self, path: Path, export: Export) -> Run:
-        return load_checkpoint(path).forecaster()
+def _load_weights(path: Path) -> Run:
+    return load_checkpoint(path).forecaster()
 
 
 MODEL_FORMATS: Mapping[str, ModelFormat] = {
-    ".onnx": OnnxFormat(),
-    ".pt2": ProgramFormat(),
-    ".torchscript": TorchScriptFormat(),
-    ".safetensors": SafetensorsFormat(),
+    ".onnx": ModelFormat(_save_onnx, _load_onnx),
+    ".pt2": ModelFormat(_save_program, _load_program),
+    ".torchscript": ModelFormat(_save_script, _load_script),
+    ".safetensors": ModelFormat(_save_weights, _load_weights),
 }
 
 

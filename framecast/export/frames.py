@@ -116,18 +116,13 @@ def _keeps_values(request: ExportRequest) -> bool:
 
 
 def _shown(source: FrameSource, request: ExportRequest) -> Iterator[np.ndarray]:
-    return _style(request).show(source.read(), _labels(source, request))
-
-
-def _labels(source: FrameSource, request: ExportRequest) -> Iterator[str] | None:
-    """The time of each frame after the first, in minutes or seconds where they are known."""
-    if not request.labels:
-        return None
+    """Painted frames, labelled with the time after the first, in minutes or seconds if known."""
     info = source.info
-    return (
+    times = (
         lead_label(number, request.step_minutes or info.step_minutes, info.fps).lstrip("+")
         for number in range(info.frames)
     )
+    return _style(request).show(source.read(), times if request.labels else None)
 
 
 def _sheet(source: FrameSource, request: ExportRequest) -> np.ndarray:
@@ -151,29 +146,27 @@ def _sheet(source: FrameSource, request: ExportRequest) -> np.ndarray:
     return sheet
 
 
+def _mismatch(path: Path, what: str) -> ExportMismatchError:
+    return ExportMismatchError(f"{path}: {what}", remedy="choose another format")
+
+
 def _read_values_back(path: Path, source: FrameSource, frames: int) -> str:
     """Compare a file for data with the clip's own values, which it has to hold exactly."""
     again = open_source(path).read_values()
     for number, (found_HWC, value_HWC) in enumerate(zip(again, source.read_values(), strict=True)):
         if not np.array_equal(found_HWC, value_HWC, equal_nan=True):
-            raise ExportMismatchError(
-                f"{path}: frame {number} comes back with other values",
-                remedy="choose another format",
-            )
+            raise _mismatch(path, f"frame {number} comes back with other values")
     return f"read back: {counted(frames, 'frame')}, all exact"
 
 
 def _read_back(writer: FrameWriter, written: Iterator[np.ndarray]) -> str:
     """Compare a file with the frames that were written; returns how near it is in words."""
-    path, frames = writer.path, writer.frames
+    path, frames, count = writer.path, writer.frames, counted(writer.frames, "frame")
     source, squares = open_source(path, color="rgb"), 0.0
     if writer.gives_back:  # pixels of the file's values, which may fit another range now
         source.set_range(writer.look.values)
     if source.info.frames != frames:
-        raise ExportMismatchError(
-            f"{path}: of {counted(frames, 'frame')} written {source.info.frames} can be read back",
-            remedy="choose another format",
-        )
+        raise _mismatch(path, f"of {count} written {source.info.frames} can be read back")
     for found_HWC, frame_HWC in zip(source.read(), written, strict=True):
         expected_HWC = rgb(frame_HWC)
         # H.264 and VP9 need even sizes and are padded by a row or column.
@@ -181,11 +174,8 @@ def _read_back(writer: FrameWriter, written: Iterator[np.ndarray]) -> str:
         difference = rgb(found_HWC)[:height, :width].astype(np.float64) - expected_HWC
         squares += float(np.square(difference / 255).mean())
     if squares == 0:
-        return f"read back: {counted(frames, 'frame')}, all exact"
+        return f"read back: {count}, all exact"
     psnr = 10 * math.log10(frames / squares)
     if psnr < LEAST_PSNR:
-        raise ExportMismatchError(
-            f"{path}: frames come back with a PSNR of {psnr:.1f} dB only",
-            remedy="choose another format",
-        )
-    return f"read back: {counted(frames, 'frame')}, PSNR {psnr:.1f} dB"
+        raise _mismatch(path, f"frames come back with a PSNR of {psnr:.1f} dB only")
+    return f"read back: {count}, PSNR {psnr:.1f} dB"

@@ -16,7 +16,9 @@ class ModelKind:
     """A kind of file; `title` names it to the user, `packages` are needed to write it.
 
     `can_step` says whether it comes as `encode` and `step`, `can_halve` whether with weights in
-    half precision, `is_graph` whether it holds what the network does, not only its weights.
+    half precision, `is_graph` whether it holds what the network did with an example, and so sizes
+    that it holds for, not only weights, `any_size` whether other heights and widths than that of
+    the example can be among them.
     """
 
     title: str
@@ -24,11 +26,12 @@ class ModelKind:
     can_step: bool = False
     can_halve: bool = False
     is_graph: bool = True
+    any_size: bool = True
 
 
 KINDS: Mapping[str, ModelKind] = {
     ".onnx": ModelKind("ONNX", ("onnx",), can_step=True, can_halve=True),
-    ".pt2": ModelKind("torch.export"),
+    ".pt2": ModelKind("torch.export", any_size=False),
     ".torchscript": ModelKind("TorchScript"),
     ".safetensors": ModelKind("safetensors", ("safetensors",), can_halve=True, is_graph=False),
 }

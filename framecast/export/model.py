@@ -12,8 +12,8 @@ from torch import Tensor
 
 from framecast.config.loading import to_dict
 from framecast.errors import ExportMismatchError
-from framecast.export.formats import MODEL_FORMATS, Export, ModelFormat, Run, quiet
-from framecast.export.kinds import check_kind
+from framecast.export.formats import MODEL_FORMATS, Export, Run, quiet
+from framecast.export.kinds import KINDS, ModelKind, check_kind
 from framecast.export.request import ExportReport, ExportRequest
 from framecast.export.snippets import snippet
 from framecast.nn.forecasters.base import Forecaster
@@ -58,9 +58,10 @@ def export_model(
     """
     request = request or ExportRequest()
     check_kind(path, request)
-    file_format = MODEL_FORMATS[path.suffix.lower()]
-    export = _prepare_export(checkpoint, file_format, request)
-    targets = file_format.files(path, request.step)
+    suffix = path.suffix.lower()
+    kind, (save, load) = KINDS[suffix], MODEL_FORMATS[suffix]
+    export = _prepare_export(checkpoint, kind, request)
+    targets = export.files(path)
     for target in targets:
         check_target(target, "model", overwrite)
     tell("forecasting with PyTorch, to compare with")
@@ -75,12 +76,11 @@ def export_model(
         torch.no_grad(),
     ):
         written = folder / path.name
-        tell(f"writing {file_format.kind.title}")
-        file_format.save(export, written)
-        tell(f"checking {file_format.kind.title} against PyTorch")
-        run = file_format.load(written, export)
-        difference = _largest_difference(run, export.horizon, contexts, expected)
-        _check_difference(path, file_format, export, difference)
+        tell(f"writing {kind.title}")
+        save(export, written)
+        tell(f"checking {kind.title} against PyTorch")
+        difference = _largest_difference(load(written), export.horizon, contexts, expected)
+        _check_difference(path, export, difference)
         for target in targets:
             check_target(target, "model", overwrite)
         for target in targets:
@@ -90,7 +90,7 @@ def export_model(
         (frames - context[:, -1:]).abs().mean() < STILL
         for frames, context in zip(expected, contexts, strict=True)
     )
-    notes = tuple(_export_notes(file_format, export, difference, repeats))
+    notes = tuple(_export_notes(export, difference, repeats))
     return ExportReport(tuple(targets), notes, difference, snippet(path, export))
 
 
@@ -116,18 +116,15 @@ def moving_blobs(
     return blobs.amax(dim=-1)
 
 
-def _prepare_export(
-    checkpoint: Checkpoint, file_format: ModelFormat, request: ExportRequest
-) -> Export:
+def _prepare_export(checkpoint: Checkpoint, kind: ModelKind, request: ExportRequest) -> Export:
     data, clip = checkpoint.config.data, checkpoint.clip
     horizon = int(data.horizon) if request.horizon is None else request.horizon
     length = data.context_length if request.context_length is None else request.context_length
     size = request.frame_size or (clip["height"], clip["width"])
     network = checkpoint.forecaster().requires_grad_(False)
-    tied = checkpoint.config.model.traits.tied_to_size or not file_format.any_size
     sides = (size, size)
-    if not tied:
-        sides = _sides(network, size) if file_format.traced else ((1, 1), 2 * (LARGEST_SIDE,))
+    if kind.any_size and not checkpoint.config.model.traits.tied_to_size:
+        sides = _sides(network, size) if kind.is_graph else ((1, 1), 2 * (LARGEST_SIDE,))
     metadata = {
         "framecast_version": __version__,
         "kind": "step" if request.step else "rollout",
@@ -139,7 +136,7 @@ def _prepare_export(
         "color_order": "gray" if clip["channels"] == 1 else "RGB",
         "height": str(size[0]),
         "width": str(size[1]),
-        **({"sides": json.dumps(sides)} if file_format.traced else {}),
+        **({"sides": json.dumps(sides)} if kind.is_graph else {}),
         "value_range": "[0, 1]",
         "axes": "batch, time, channels, height, width",
         "weights": "float16" if request.half else "float32",
@@ -147,9 +144,7 @@ def _prepare_export(
         "clip": json.dumps(dict(clip)),
     }
     context_BTCHW = moving_blobs(TRACED_BATCH, length, clip["channels"], *size)
-    return Export(
-        checkpoint, network, context_BTCHW, horizon, sides, metadata, request.step, request.half
-    )
+    return Export(request, kind, checkpoint, network, context_BTCHW, horizon, sides, metadata)
 
 
 def _sides(network: Forecaster, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -212,22 +207,18 @@ def _largest_difference(
     return largest
 
 
-def _check_difference(
-    path: Path, file_format: ModelFormat, export: Export, difference: float | None
-) -> None:
-    tolerance = HALF_TOLERANCE if export.half else TOLERANCE
+def _check_difference(path: Path, export: Export, difference: float | None) -> None:
+    tolerance = HALF_TOLERANCE if export.request.half else TOLERANCE
     if difference is not None and not difference <= tolerance:
         raise ExportMismatchError(
-            f"{path}: {file_format.kind.title} gives frames that differ from PyTorch's by up to "
+            f"{path}: {export.kind.title} gives frames that differ from PyTorch's by up to "
             f"{difference:.2g}, more than {tolerance:g}",
             remedy="nothing was written; choose another format",
         )
 
 
-def _export_notes(
-    file_format: ModelFormat, export: Export, difference: float | None, repeats: bool
-) -> Iterator[str]:
-    yield _taken(export) if file_format.traced else _held(export)
+def _export_notes(export: Export, difference: float | None, repeats: bool) -> Iterator[str]:
+    yield _taken(export) if export.kind.is_graph else _held(export)
     if difference is None:
         yield (
             "not checked against PyTorch: onnxruntime is not installed; run "
@@ -235,10 +226,10 @@ def _export_notes(
         )
     else:
         batches = " and ".join(map(str, CHECKED_BATCHES))
-        half = ", weights in half precision" if export.half else ""
+        half = ", weights in half precision" if export.request.half else ""
         yield f"differs from PyTorch by at most {difference:.1e} at batch sizes {batches}{half}"
     fallback = export.checkpoint.fallback
-    if fallback is not None and file_format.traced:
+    if fallback is not None and export.kind.is_graph:
         yield (
             f"the network did not beat the {fallback} on the held-out frames of its training; the "
             f"file holds the network all the same, where `predict` with the run uses the {fallback}"

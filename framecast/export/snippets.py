@@ -68,7 +68,7 @@ for lead in range({horizon}):
 
 def snippet(path: Path, export: Export) -> str:
     """A script that reads the last frames of clip.npy and writes those to come as future.npy."""
-    imports, middle = STEPS if export.step else ROLLOUTS[path.suffix.lower()]
+    imports, middle = STEPS if export.request.step else ROLLOUTS[path.suffix.lower()]
     parts = part_paths(path)
     return (OPENING + middle + CLOSING).format(
         imports=imports,

@@ -274,6 +274,11 @@ def assert_equal_frames(module, checkpoint, context_BTCHW, *horizon):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
+def replace_format(monkeypatch, suffix, **functions):
+    changed = formats.MODEL_FORMATS[suffix]._replace(**functions)
+    monkeypatch.setitem(formats.MODEL_FORMATS, suffix, changed)
+
+
 @pytest.mark.parametrize(("name", "patch", "channels"), NETWORKS[:2])
 def test_torch_export_gives_pytorchs_frames_at_any_batch_size(
     tmp_path, capfd, monkeypatch, name, patch, channels
@@ -281,11 +286,11 @@ def test_torch_export_gives_pytorchs_frames_at_any_batch_size(
     path, extra, modules = tmp_path / "model.pt2", {"framecast.json": ""}, []
     if name == "flow-convlstm":  # takes long to load: once for the check and for this test
 
-        def load(self, path, export):
+        def load(path):
             modules.append(torch.export.load(path, extra_files=extra).module())
             return lambda context_BTCHW, horizon: modules[0](context_BTCHW)
 
-        monkeypatch.setattr(formats.ProgramFormat, "load", load)
+        replace_format(monkeypatch, ".pt2", load=load)
     checkpoint = exported_alone(path, capfd, name, patch, channels)
     module = modules[0] if modules else torch.export.load(path, extra_files=extra).module()
     assert_metadata(json.loads(extra["framecast.json"]), name, patch, channels)
@@ -391,13 +396,13 @@ DEFECTS = [
 @pytest.mark.parametrize("defect", DEFECTS)
 @pytest.mark.parametrize("earlier", [None, b"the user's"])
 def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch, defect, earlier):
-    load = formats.TorchScriptFormat.load
+    load = formats.MODEL_FORMATS[".torchscript"].load
 
-    def load_damaged(self, path, export):
-        run = load(self, path, export)
+    def load_damaged(path):
+        run = load(path)
         return lambda context_BTCHW, horizon: defect(run(context_BTCHW, horizon))
 
-    monkeypatch.setattr(formats.TorchScriptFormat, "load", load_damaged)
+    replace_format(monkeypatch, ".torchscript", load=load_damaged)
     path = tmp_path / "model.torchscript"
     if earlier:
         path.write_bytes(earlier)
@@ -409,11 +414,11 @@ def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch, defect, earlier)
 
 
 def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
-    def save_half(self, export, path):
+    def save_half(export, path):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(formats.TorchScriptFormat, "save", save_half)
+    replace_format(monkeypatch, ".torchscript", save=save_half)
     with pytest.raises(KeyboardInterrupt):
         export_model(make_checkpoint(), tmp_path / "model.torchscript")
     assert list(tmp_path.iterdir()) == []
@@ -465,7 +470,7 @@ def test_what_cannot_work_is_refused_before_the_slow_part(
     def never(*_):
         raise AssertionError("the slow part began")
 
-    monkeypatch.setattr(formats.ProgramFormat, "save", never)
+    replace_format(monkeypatch, ".pt2", save=never)
     (tmp_path / "folder.pt2").mkdir()
     with pytest.raises(error, match=text):
         export_model(make_checkpoint(), tmp_path / name, ExportRequest(**options))
