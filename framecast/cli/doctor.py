@@ -7,8 +7,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -38,26 +37,22 @@ DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "prores", "gif")
 ENCODERS = {"MP4": "libx264", "WebM": "libvpx-vp9", "GIF": "gif"}
 
 
-@dataclass(frozen=True)
-class Examination:
-    """What was found: lines by topic, and what is wrong, each with what to do."""
-
-    facts: tuple[tuple[str, str], ...]
-    problems: tuple[str, ...]
-
-    def show(self) -> None:
-        """Print what was found; FramecastError where something is wrong."""
-        table = Table.grid(padding=(0, 2))
-        for topic, text in self.facts:
-            table.add_row(Text(topic, "bold"), Text(text))
-        results.print(table)
-        show_warnings(self.problems)
-        if self.problems:
-            raise FramecastError("framecast does not work as it should on this machine")
+def show_examination(facts: Sequence[tuple[str, str]], problems: Sequence[str]) -> None:
+    """Print what `examine` has found; FramecastError where something is wrong."""
+    table = Table.grid(padding=(0, 2))
+    for topic, text in facts:
+        table.add_row(Text(topic, "bold"), Text(text))
+    results.print(table)
+    show_warnings(problems)
+    if problems:
+        raise FramecastError("framecast does not work as it should on this machine")
 
 
-def examine() -> Examination:
-    """Check this machine; takes some seconds, most of them for loading PyTorch."""
+def examine() -> tuple[list[tuple[str, str]], list[str]]:
+    """Lines by topic about this machine, and what is wrong, each with what to do.
+
+    Takes some seconds, most of them for loading PyTorch.
+    """
     problems: list[str] = []
     facts = [*_versions(), *_codecs(problems), *_devices(), *_room()]
     for topic, test in (("encode, decode", _test_codec), ("training step", _test_step)):
@@ -68,7 +63,7 @@ def examine() -> Examination:
             problems.append(f"{topic}: {type(error).__name__}: {error}")
             found = "FAILED"
         facts.append((topic, f"{found}, {time.monotonic() - started:.1f} s"))
-    return Examination(tuple(facts), tuple(problems))
+    return facts, problems
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -81,13 +81,13 @@ def doctor() -> None:
 
       framecast doctor > report.txt
     """
-    from framecast.cli.doctor import examine
+    from framecast.cli.doctor import examine, show_examination
     from framecast.cli.progress import Display
 
     with Display() as display:
         display.show("examining this machine")
-        examination = examine()
-    examination.show()
+        facts, problems = examine()
+    show_examination(facts, problems)
 
 
 def models() -> None:

@@ -9,10 +9,12 @@ import inspect
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from framecast.errors import EXIT_CODES
 
 # Columns of a page, whatever the terminal's width
 NARROWEST, WIDEST = 60, 100
@@ -42,12 +44,12 @@ class HelpCommand(TyperCommand):
 
 
 class HelpGroup(TyperGroup):
-    """A group of commands in panels, with `notes` as further panels below."""
-
-    notes: ClassVar[dict[str, Rows]] = {}
+    """A group of commands in panels; that of the program ends with what exit codes mean."""
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:
-        found = {**commands(self), **panels(self, ctx), **self.notes}
+        found = {**commands(self), **panels(self, ctx)}
+        if ctx.parent is None:
+            found["Exit codes"] = [(str(code), text) for code, text in EXIT_CODES.items()]
         formatter.write("\n".join(page(self, ctx, found)) + "\n")
 
 

@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, ClassVar, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -23,21 +23,7 @@ from framecast.cli.standard_streams import (
     explained,
     prepare_streams,
 )
-from framecast.errors import (
-    EXIT_CODES,
-    DivergedError,
-    FramecastError,
-    InterruptedRunError,
-    UsageError,
-)
-from framecast.runtime.memory import lacks_memory
-
-
-class Program(HelpGroup):
-    """The program itself, whose help ends with what its exit codes mean."""
-
-    notes: ClassVar = {"Exit codes": [(str(code), text) for code, text in EXIT_CODES.items()]}
-
+from framecast.errors import DivergedError, FramecastError, InterruptedRunError, UsageError
 
 # The panel of the commands that come before one's own clips
 FIRST_STEPS = "First steps"
@@ -45,7 +31,7 @@ FIRST_STEPS = "First steps"
 app = typer.Typer(
     name="framecast",
     help="Predict the next frames of a video or frame sequence.",
-    cls=Program,
+    cls=HelpGroup,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -109,11 +95,6 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # as after `| head -1`: the reader has what it wanted
         discard_output()
         return 0
-    except FramecastError as error:
-        # A file is not damaged only because there was too little memory to read it.
-        memory = error.__cause__ and lacks_memory(error.__cause__)
-        known = explained(error.__cause__) if memory else error
-        return report(known, "--debug" in arguments)
     except Exception as error:
         known = explained(error)
         if known is None:

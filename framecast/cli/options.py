@@ -207,36 +207,21 @@ COMPLETIONS: dict[str, Callable[..., Any]] = {
     "model": complete_run,
 }
 
-Sources = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="SOURCE", help=f"Clips: {CLIP_KINDS}", show_default=False),
-]
+
+def _argument(name: str, text: str, complete: Callable[..., Any] | None = None) -> Any:
+    return typer.Argument(metavar=name, help=text, show_default=False, autocompletion=complete)
 
 
 def _after_model(kinds: str) -> Any:
     """The argument for frames of these kinds, before which a model may be named."""
-    return typer.Argument(
-        metavar="[MODEL] SOURCE",
-        help=f"A model file or run folder, none: the pretrained model; then {kinds}",
-        show_default=False,
-        autocompletion=complete_run,
-    )
+    text = f"A model file or run folder, none: the pretrained model; then {kinds}"
+    return _argument("[MODEL] SOURCE", text, complete_run)
 
 
+Sources = Annotated[list[Path] | None, _argument("SOURCE", f"Clips: {CLIP_KINDS}")]
 ModelAndSources = Annotated[list[Path], _after_model(CLIP_KINDS)]
 ModelAndClips = Annotated[list[Path], _after_model(f"{ONE_CLIP}.")]
-Target = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="TARGET", help="Frames, a model, or a framecast.yaml.", show_default=False
-    ),
-]
+Target = Annotated[Path | None, _argument("TARGET", "Frames, a model, or a framecast.yaml.")]
 Exported = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="SOURCE",
-        help="A model file or run folder; or frames.",
-        show_default=False,
-        autocompletion=complete_run,
-    ),
+    Path | None, _argument("SOURCE", "A model file or run folder; or frames.", complete_run)
 ]

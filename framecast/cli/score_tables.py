@@ -50,19 +50,14 @@ def errors_by_lead(report: Report) -> Table:
     comparison, metric = report.comparison, next(iter(report.titles))
     # One a lead time, then the one of the line of means
     skills = (*comparison.skills, comparison.overall)
-    has_intervals = any(skill.low is not None for skill in skills)
-    table = _narrow(
-        "lead",
-        *report.scores,
-        "skill",
-        *(["95\N{NO-BREAK SPACE}% interval"] if has_intervals else []),
-    )
+    # With too few windows there are no intervals, and no column of them
+    shown = 2 if any(skill.low is not None for skill in skills) else 1
+    columns = ["skill", "95\N{NO-BREAK SPACE}% interval"][:shown]
+    table = _narrow("lead", *report.scores, *columns)
     for (lead, values), skill in zip(report.rows(metric), skills, strict=True):
         if lead == "mean":
             table.add_section()
-        cells = (
-            [_percent(skill.value), _interval(skill)] if has_intervals else [_percent(skill.value)]
-        )
+        cells = [_percent(skill.value), _interval(skill)][:shown]
         table.add_row(lead, *_lowest_in_bold(values), *cells)
     return table
 

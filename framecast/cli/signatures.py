@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
+from functools import partial
 from inspect import Parameter, signature
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -37,7 +38,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             sources[name] = _given_settings
         elif is_dataclass(kind):
             parameters += _field_options(command.__name__, kind)
-            sources[name] = _built(kind)
+            sources[name] = partial(_built, kind)
         else:
             parameters.append(_option(command.__name__, name, kind, parameter.default))
 
@@ -82,18 +83,10 @@ def _field_options(command: str, kind: type) -> Iterator[Parameter]:
             yield _option(command, field.name, hints[field.name], default)
 
 
-def _built(kind: type) -> Source:
-    def build(arguments: dict[str, Any]) -> Any:
-        values = {field.name: arguments.pop(field.name) for field in fields(kind)}
-        return kind(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in values.items()
-                if value is not None
-            }
-        )
-
-    return build
+def _built(kind: type, arguments: dict[str, Any]) -> Any:
+    values = {field.name: arguments.pop(field.name) for field in fields(kind)}
+    given = {name: value for name, value in values.items() if value is not None}
+    return kind(**{n: tuple(v) if isinstance(v, list) else v for n, v in given.items()})
 
 
 def _setting_flags() -> Iterator[tuple[str, FieldSpec]]:

@@ -44,10 +44,15 @@ def discard_output() -> None:
 
 
 def explained(error: Exception) -> FramecastError | None:
-    """The system's refusal as a framecast error; None for any other exception.
+    """A framecast error, or the system's refusal as one; None for any other exception.
 
     Code that knows which option a path came from says so itself; this is for the rest.
     """
+    if isinstance(error, FramecastError):
+        if not (error.__cause__ and lacks_memory(error.__cause__)):
+            return error
+        # A file is not damaged only because there was too little memory to read it.
+        error = error.__cause__
     if lacks_memory(error):
         remedy = "use smaller frames, or a machine with more memory"
         return ResourceError("out of memory", remedy=remedy)
