@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from framecast.inspection.keras_signatures import MERGES
-from framecast.inspection.layer_outcome import LayerMistakeError
 from framecast.inspection.layer_shapes import outcome_of
 from framecast.inspection.model_graph import (
     RECURRENT,
@@ -123,11 +122,7 @@ class GraphBuilder:
             shape = declared_shape(node)
             return () if shape is None else (shape,)
         shapes = [self.shape_of(each) for each in node.inputs]
-        try:
-            outcome = outcome_of(node, shapes) if shapes else None
-        except LayerMistakeError:
-            outcome = None
-        return outcome.outputs if outcome else ()
+        return outcome_of(node, shapes).outputs if shapes else ()
 
     def call_function(
         self, function: Function, positional: list[Any], keywords: dict[str, Any]

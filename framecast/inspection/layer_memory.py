@@ -16,13 +16,13 @@ from framecast.nn.cost_model.builder import fused_memory
 
 
 def elements_of(
-    node: Node, outcome: LayerOutcome | None, shapes: Sequence[Shape | None]
+    node: Node, outcome: LayerOutcome, shapes: Sequence[Shape | None]
 ) -> tuple[int, int] | None:
     """Elements saved for the backward pass, and alive at most without one; None if unknown.
 
     Both include the input. An unknown batch counts as one sample.
     """
-    if outcome is None or None in shapes:
+    if not outcome.outputs or None in shapes:
         return None
     tensors = [*shapes, *outcome.outputs]
     if not all(is_known(shape[1:]) for shape in tensors):

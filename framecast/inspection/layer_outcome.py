@@ -52,10 +52,11 @@ class LayerOutcome:
 
     `macs` are the multiply-adds of one sample; `padding` and `formulas` explain the sizes. The
     receptive field grows by the `kernel` that moves over a frame, and in each step by the
-    `state_kernel`.
+    `state_kernel`. Without outputs it is unknown, because of a `mistake` or of code that is not
+    followed.
     """
 
-    outputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...] = ()
     weights: WeightShapes = ()
     frozen: Size = 0
     macs: Size = 0
@@ -64,6 +65,7 @@ class LayerOutcome:
     kernel: ConvGeometry | None = None
     state_kernel: tuple[int, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    mistake: LayerMistakeError | None = None
 
     @property
     def parameters(self) -> Size:

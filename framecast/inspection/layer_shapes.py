@@ -48,15 +48,15 @@ def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerO
         raise LayerMistakeError(f"has wrong arguments: {what}", change) from None
 
 
-def outcome_of(node: Node, shapes: Sequence[Shape | None]) -> LayerOutcome | None:
-    """The result of a call; None for an unknown layer, or what it is given is not followed.
-
-    Raises LayerMistakeError as `work_out` does.
-    """
+def outcome_of(node: Node, shapes: Sequence[Shape | None]) -> LayerOutcome:
+    """The result of a call, unknown for an unknown layer and where inputs are not followed."""
     # A missing argument is reported already; a shape would be a guess
     if not node.kind or None in shapes or _lacks_arguments(node.arguments):
-        return None
-    return work_out(node.kind, node.arguments, shapes)
+        return LayerOutcome()
+    try:
+        return work_out(node.kind, node.arguments, shapes)
+    except LayerMistakeError as mistake:
+        return LayerOutcome(mistake=mistake)
 
 
 def _lacks_arguments(arguments: Arguments) -> bool:

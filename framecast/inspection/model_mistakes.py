@@ -141,7 +141,7 @@ def _smallest_input(lines: Sequence[LayerLine], node: Node, kernel: ConvGeometry
     needed = kernel.spans
     for line in _before(lines, node):
         outcome, inner = line.outcome, line.node.inner_kind
-        if outcome is None or outcome.kernel is None:
+        if outcome.kernel is None:
             if line.node.moves_pixels or (rank_of(inner) and "Dropout" not in inner):
                 return None
             continue
@@ -289,7 +289,7 @@ def state_problems(
     node: Node, outcome: LayerOutcome, states: Sequence[Shape | None]
 ) -> Iterator[Problem]:
     """Tensors given as initial_state that differ in shape from the layer's own state."""
-    if not states or node.kind not in RECURRENT:
+    if not states or not outcome.outputs or node.kind not in RECURRENT:
         return
     output, count = outcome.outputs[0], state_count(node.kind)
     wanted = (output[0], *output[2:]) if node.arguments["return_sequences"] else output

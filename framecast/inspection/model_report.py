@@ -59,7 +59,7 @@ class View:
 
 @dataclass(frozen=True)
 class LayerLine:
-    """One layer's result; `outcome` is None if its shape could not be followed.
+    """One layer's result.
 
     `elements` are those saved for the backward pass and the most alive without one, for the batch,
     or for one sample if its size is unknown.
@@ -67,17 +67,13 @@ class LayerLine:
 
     node: Node
     inputs: tuple[Shape | None, ...]
-    outcome: LayerOutcome | None
+    outcome: LayerOutcome
     view: View | None
     elements: tuple[int, int] | None
 
     @property
     def output(self) -> Shape | None:
-        return self.outcome.outputs[0] if self.outcome else None
-
-    @property
-    def parameters(self) -> Size:
-        return self.outcome.parameters if self.outcome else 0
+        return next(iter(self.outcome.outputs), None)
 
     def to_dict(self) -> dict[str, Any]:
         outcome = self.outcome
@@ -86,12 +82,12 @@ class LayerLine:
             "kind": self.node.kind,
             "line": self.node.line,
             "inputs": [_plain(shape) for shape in self.inputs],
-            "outputs": [_plain(shape) for shape in outcome.outputs] if outcome else None,
-            "weights": {name: _plain(shape) for name, shape in outcome.weights} if outcome else {},
-            "parameters": _plain(self.parameters),
-            "macs_per_sample": _plain(outcome.macs) if outcome else None,
-            "padding": outcome.padding if outcome else "",
-            "formulas": list(outcome.formulas) if outcome else [],
+            "outputs": [_plain(shape) for shape in outcome.outputs] or None,
+            "weights": {name: _plain(shape) for name, shape in outcome.weights},
+            "parameters": _plain(outcome.parameters),
+            "macs_per_sample": _plain(outcome.macs) if outcome.outputs else None,
+            "padding": outcome.padding,
+            "formulas": list(outcome.formulas),
             "receptive_field": (
                 {"newest_frame": list(self.view.sees), "per_frame_back": list(self.view.reaches)}
                 if self.view
@@ -117,15 +113,15 @@ class ModelReport:
 
     @property
     def parameters(self) -> Size:
-        return sum((line.parameters for line in self.lines), 0)
+        return sum((line.outcome.parameters for line in self.lines), 0)
 
     @property
     def frozen(self) -> Size:
-        return sum((line.outcome.frozen for line in self.lines if line.outcome), 0)
+        return sum((line.outcome.frozen for line in self.lines), 0)
 
     @property
     def macs(self) -> Size:
-        return sum((line.outcome.macs for line in self.lines if line.outcome), 0)
+        return sum((line.outcome.macs for line in self.lines), 0)
 
     @property
     def training_bytes(self) -> int | None:

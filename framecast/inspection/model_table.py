@@ -47,7 +47,8 @@ def boxes(report: ModelReport) -> list[Box]:
     for line in report.lines:
         marks = {each.fatal for each in report.findings if each.layer == line.node.name}
         mark = "mistake" if True in marks else "warning" if marks else ""
-        detail = show_count(line.parameters) if line.parameters != 0 else ""
+        parameters = line.outcome.parameters
+        detail = show_count(parameters) if parameters != 0 else ""
         inputs = tuple(tensor.node for tensor in (*line.node.inputs, *line.node.states))
         found.append(Box(_cells(line)[0], show(line.output), detail, mark, inputs))
     return found
@@ -57,12 +58,12 @@ def _cells(line: LayerLine) -> tuple[str, ...]:
     node = line.node
     name = node.name if node.kind in ("", "InputLayer") else _with_kind(node.name, node.kind)
     sees = ""
-    if line.view and line.outcome and (line.outcome.kernel or line.view.sees):
+    if line.view:
         sees = " x ".join(map(str, line.view.sees))
         if any(line.view.reaches):
             sees += f", +{' x '.join(map(str, line.view.reaches))} per earlier frame"
-    padding = line.outcome.padding if line.outcome else ""
-    return (name, show(line.output), show_count(line.parameters), padding, sees)
+    outcome = line.outcome
+    return name, show(line.output), show_count(outcome.parameters), outcome.padding, sees
 
 
 def _with_kind(name: str, kind: str) -> str:
@@ -75,8 +76,6 @@ def _details(line: LayerLine) -> Iterator[str]:
     """Both axis orders of every tensor, formulas of sizes, weights, cost and memory."""
     for number, shape in enumerate(line.inputs):
         yield f"input{'' if len(line.inputs) == 1 else f' {number + 1}'}  {_orders(shape)}"
-    if line.outcome is None:
-        return
     for number, shape in enumerate(line.outcome.outputs):
         yield f"{('output', 'h', 'c', 'h backward', 'c backward')[number]:6} {_orders(shape)}"
     if line.outcome.formulas:

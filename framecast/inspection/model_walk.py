@@ -12,7 +12,7 @@ from typing import Any
 from framecast.inspection import model_mistakes as mistakes
 from framecast.inspection.keras_signatures import NEUTRAL
 from framecast.inspection.layer_memory import elements_of
-from framecast.inspection.layer_outcome import LayerMistakeError, LayerOutcome
+from framecast.inspection.layer_outcome import LayerOutcome
 from framecast.inspection.layer_shapes import outcome_of
 from framecast.inspection.model_graph import (
     Graph,
@@ -69,18 +69,17 @@ class _Walk:
             shapes = [self._input_shape(number)]
         # An Input has no input: what it declares, or is fed, is its output
         if node.kind == "InputLayer":
-            outcome = LayerOutcome((shapes[0],)) if shapes[0] is not None else None
+            outcome = LayerOutcome(() if shapes[0] is None else (shapes[0],))
             self.lines.append(LayerLine(node, (), outcome, None, elements_of(node, outcome, [])))
             return
         outcome, shapes = self._outcome(node, shapes)
         # A layer that is called twice has one set of weights
-        if outcome and node.identity in self.called:
+        if node.identity in self.called:
             outcome = replace(outcome, weights=(), frozen=0)
         self.called.add(node.identity)
-        if outcome:
-            self.find(node, outcome.warnings)
-            states = [self.shape_of(tensor) for tensor in node.states]
-            self.find(node, mistakes.state_problems(node, outcome, states))
+        self.find(node, outcome.warnings)
+        states = [self.shape_of(tensor) for tensor in node.states]
+        self.find(node, mistakes.state_problems(node, outcome, states))
         self.find(node, mistakes.likely_mistakes(self.lines, node, shapes[0]))
         view, elements = self._view(node, outcome), elements_of(node, outcome, shapes)
         self.lines.append(LayerLine(node, tuple(shapes), outcome, view, elements))
@@ -92,10 +91,8 @@ class _Walk:
                 self.findings.append(finding)
 
     def shape_of(self, tensor: Tensor) -> Shape | None:
-        outcome = self.lines[tensor.node].outcome
-        if outcome is None or (tensor.index or 0) >= len(outcome.outputs):
-            return None
-        return outcome.outputs[tensor.index or 0]
+        outputs = self.lines[tensor.node].outcome.outputs
+        return dict(enumerate(outputs)).get(tensor.index or 0)
 
     def _rename(self, node: Node) -> None:
         """Count names as Keras does: conv2d, conv2d_1."""
@@ -106,11 +103,12 @@ class _Walk:
 
     def _input_of(self, node: Node, tensor: Tensor) -> Shape | None:
         line = self.lines[tensor.node]
-        if line.outcome and tensor.index is None and len(line.outcome.outputs) > 1:
+        returned = len(line.outcome.outputs)
+        if tensor.index is None and returned > 1:
             producer = mistakes.place(line.node)
             what = (
-                f"gets {len(line.outcome.outputs)} tensors from {producer}, its output and its "
-                "states, and takes only the output"
+                f"gets {returned} tensors from {producer}, its output and its states, and takes "
+                "only the output"
             )
             change = (
                 f"set return_state=False in {producer}, or take its first tensor (assumed below)"
@@ -161,30 +159,25 @@ class _Walk:
 
     def _outcome(
         self, node: Node, shapes: list[Shape | None]
-    ) -> tuple[LayerOutcome | None, list[Shape | None]]:
+    ) -> tuple[LayerOutcome, list[Shape | None]]:
         """A layer's result and its inputs, with the likeliest fix if it cannot work with them."""
         if not node.kind:
             at = f"line {node.line}: " if node.line else ""
             self.notes.append(
                 f"{at}{node.name} is not followed, so the shapes after it are unknown"
             )
-        try:
-            return outcome_of(node, shapes), shapes
-        except LayerMistakeError as mistake:
-            change, assumed = mistakes.remedy(self.lines, node, shapes, mistake)
-            suffix = " (assumed below)" if assumed else ""
-            self.find(node, [Problem(mistake.what, f"{change}{suffix}")])
-        if assumed is None:
-            return None, shapes
-        try:
-            return outcome_of(node, [assumed]), [assumed]
-        except LayerMistakeError:
-            return None, shapes
+        outcome = outcome_of(node, shapes)
+        if outcome.mistake is None:
+            return outcome, shapes
+        change, assumed = mistakes.remedy(self.lines, node, shapes, outcome.mistake)
+        suffix = " (assumed below)" if assumed else ""
+        self.find(node, [Problem(outcome.mistake.what, f"{change}{suffix}")])
+        fixed = outcome_of(node, [assumed])
+        return (fixed, [assumed]) if fixed.outputs else (outcome, shapes)
 
-    def _view(self, node: Node, outcome: LayerOutcome | None) -> View | None:
-        views = [self.lines[tensor.node].view for tensor in node.inputs]
-        before = View.widest(views)
-        if outcome is None or node.moves_pixels:
+    def _view(self, node: Node, outcome: LayerOutcome) -> View | None:
+        before = View.widest([self.lines[tensor.node].view for tensor in node.inputs])
+        if not outcome.outputs or node.moves_pixels:
             return None
         # Dropout, normalisation and other layers without a kernel see one pixel
         if outcome.kernel is None:

@@ -24,7 +24,7 @@ OF_THE_BASE_CLASS = {"name", "dtype"}
 def found(report):
     """Shape, None for an unknown size, and parameters of each layer but the Input."""
     return [
-        (tuple(None if isinstance(s, Symbol) else s for s in line.output), line.parameters)
+        (tuple(None if isinstance(s, Symbol) else s for s in line.output), line.outcome.parameters)
         for line in report.lines
         if line.node.kind != "InputLayer"
     ]
