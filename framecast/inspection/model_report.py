@@ -5,9 +5,8 @@ Plain data; unknown sizes are symbols. Memory counts float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from framecast.inspection.layer_outcome import LayerOutcome, Problem
 from framecast.inspection.model_graph import Node
@@ -15,51 +14,28 @@ from framecast.inspection.sizes import Shape, Size, Symbol
 from framecast.nn.shapes import FLOAT_BYTES
 
 
-@dataclass(frozen=True)
-class View:
-    """Receptive field along the axes of a frame, in samples of the input.
+class View(NamedTuple):
+    """Receptive field along one axis of a frame, in samples of the input.
 
     An output depends on `sees` samples of the newest frame and on `reaches` more for each frame
     further back; neighbouring outputs lie `apart`.
     """
 
-    sees: tuple[int, ...]
-    reaches: tuple[int, ...]
-    apart: tuple[int, ...]
+    sees: int = 1
+    reaches: int = 0
+    apart: int = 1
 
-    @classmethod
-    def widest(cls, views: Sequence[View | None]) -> View | None:
-        """The field of tensors that are merged: the largest of each, None if one is unknown."""
-        known = [view for view in views if view is not None]
-        if not known or len({len(view.sees) for view in known}) > 1 or len(known) < len(views):
-            return None
-        fields = ([getattr(view, name) for view in known] for name in ("sees", "reaches", "apart"))
-        return cls(*(tuple(map(max, *each, each[0])) for each in fields))
-
-    def through(self, outcome: LayerOutcome) -> View:
-        """The field after one more layer with a kernel; of more axes the last ones count."""
-        # A Conv3D after ConvLSTM2D slides over time first: rows and columns are the last two
-        rank = len(self.sees)
-        spans, strides = outcome.kernel.spans[-rank:], outcome.kernel.strides[-rank:]
-        kernel = outcome.state_kernel[-rank:] or (1,) * rank
+    def through(self, span: int, stride: int, state_side: int) -> View:
+        """The field after one more kernel, of `state_side` in what a state goes through."""
         # Steps between neighbours multiply, fields grow by (kernel - 1) steps
-        apart = tuple(step * stride for step, stride in zip(self.apart, strides, strict=True))
-        return View(
-            tuple(
-                seen + (span - 1) * step
-                for seen, span, step in zip(self.sees, spans, self.apart, strict=True)
-            ),
-            tuple(
-                max(reach, (side - 1) * step)
-                for reach, side, step in zip(self.reaches, kernel, apart, strict=True)
-            ),
-            apart,
-        )
+        apart = self.apart * stride
+        reaches = max(self.reaches, (state_side - 1) * apart)
+        return View(self.sees + (span - 1) * self.apart, reaches, apart)
 
 
 @dataclass(frozen=True)
 class LayerLine:
-    """One layer's result.
+    """One layer's result, with a View for each axis of a frame, none where it is not known.
 
     `elements` are those saved for the backward pass and the most alive without one, for the batch,
     or for one sample if its size is unknown.
@@ -68,7 +44,7 @@ class LayerLine:
     node: Node
     inputs: tuple[Shape | None, ...]
     outcome: LayerOutcome
-    view: View | None
+    views: tuple[View, ...]
     elements: tuple[int, int] | None
 
     @property
@@ -89,8 +65,11 @@ class LayerLine:
             "padding": outcome.padding,
             "formulas": list(outcome.formulas),
             "receptive_field": (
-                {"newest_frame": list(self.view.sees), "per_frame_back": list(self.view.reaches)}
-                if self.view
+                {
+                    "newest_frame": [view.sees for view in self.views],
+                    "per_frame_back": [view.reaches for view in self.views],
+                }
+                if self.views
                 else None
             ),
             "training_bytes": FLOAT_BYTES * self.elements[0] if self.elements else None,

@@ -58,10 +58,11 @@ def _cells(line: LayerLine) -> tuple[str, ...]:
     node = line.node
     name = node.name if node.kind in ("", "InputLayer") else _with_kind(node.name, node.kind)
     sees = ""
-    if line.view:
-        sees = " x ".join(map(str, line.view.sees))
-        if any(line.view.reaches):
-            sees += f", +{' x '.join(map(str, line.view.reaches))} per earlier frame"
+    if line.views:
+        fields, reaches, _ = zip(*line.views, strict=True)
+        sees = " x ".join(map(str, fields))
+        if any(reaches):
+            sees += f", +{' x '.join(map(str, reaches))} per earlier frame"
     outcome = line.outcome
     return name, show(line.output), show_count(outcome.parameters), outcome.padding, sees
 

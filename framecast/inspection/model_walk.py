@@ -70,7 +70,7 @@ class _Walk:
         # An Input has no input: what it declares, or is fed, is its output
         if node.kind == "InputLayer":
             outcome = LayerOutcome(() if shapes[0] is None else (shapes[0],))
-            self.lines.append(LayerLine(node, (), outcome, None, elements_of(node, outcome, [])))
+            self.lines.append(LayerLine(node, (), outcome, (), elements_of(node, outcome, [])))
             return
         outcome, shapes = self._outcome(node, shapes)
         # A layer that is called twice has one set of weights
@@ -81,8 +81,8 @@ class _Walk:
         states = [self.shape_of(tensor) for tensor in node.states]
         self.find(node, mistakes.state_problems(node, outcome, states))
         self.find(node, mistakes.likely_mistakes(self.lines, node, shapes[0]))
-        view, elements = self._view(node, outcome), elements_of(node, outcome, shapes)
-        self.lines.append(LayerLine(node, tuple(shapes), outcome, view, elements))
+        views, elements = self._views(node, outcome), elements_of(node, outcome, shapes)
+        self.lines.append(LayerLine(node, tuple(shapes), outcome, views, elements))
 
     def find(self, node: Node, problems: Iterable[Problem]) -> None:
         for problem in problems:
@@ -175,20 +175,29 @@ class _Walk:
         fixed = outcome_of(node, [assumed])
         return (fixed, [assumed]) if fixed.outputs else (outcome, shapes)
 
-    def _view(self, node: Node, outcome: LayerOutcome) -> View | None:
-        before = View.widest([self.lines[tensor.node].view for tensor in node.inputs])
+    def _views(self, node: Node, outcome: LayerOutcome) -> tuple[View, ...]:
+        """The receptive field after a layer, along each axis of a frame; none if it is unknown."""
         if not outcome.outputs or node.moves_pixels:
-            return None
+            return ()
+        fields = [self.lines[tensor.node].views for tensor in node.inputs]
+        before: tuple[View, ...] = ()
+        # Of tensors that are merged the largest field counts, if all are known
+        if len({*map(len, fields)}) == 1:
+            axes = zip(*fields, strict=True)
+            before = tuple(View(*map(max, zip(*axis, strict=True))) for axis in axes)
         # Dropout, normalisation and other layers without a kernel see one pixel
-        if outcome.kernel is None:
+        if (kernel := outcome.kernel) is None:
             return before
         # The first kernel decides how many sides a frame has: a view starts from a single pixel
-        rank = len(outcome.kernel.spans)
-        if before is None:
-            if node.inputs and self.lines[node.inputs[0].node].node.kind != "InputLayer":
-                return None
-            before = View((1,) * rank, (0,) * rank, (1,) * rank)
-        return before.through(outcome) if len(before.sees) <= rank else None
+        rank = len(kernel.spans)
+        if not before and all(self.nodes[each.node].kind == "InputLayer" for each in node.inputs):
+            before = (View(),) * rank
+        if len(before) > rank:
+            return ()
+        moves = zip(kernel.spans, kernel.strides, outcome.state_kernel or (1,) * rank, strict=True)
+        # A Conv3D after ConvLSTM2D slides over time first: rows and columns are the last two
+        last = [*moves][rank - len(before) :]
+        return tuple(view.through(*move) for view, move in zip(before, last, strict=True))
 
 
 def _open_shape(given: Sequence[Any], wanted: int) -> Shape:
