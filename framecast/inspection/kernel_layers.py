@@ -37,8 +37,13 @@ def geometry_of(kind: str, arguments: Arguments, kernel: str = "kernel_size") ->
     )
 
 
-def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict[str, Any]]:
-    """Sizes after a kernel, and the fields of the LayerOutcome that explain them."""
+def _slide(
+    kind: str, arguments: Arguments, shape: Shape, kernel: str = "kernel_size"
+) -> tuple[Frame, ConvGeometry, Shape, dict[str, Any]]:
+    """How a kernel moves over a frame, the sizes after it, and what explains them: the fields of a
+    LayerOutcome.
+    """
+    frame, geometry = Frame.of(kind, arguments, shape), geometry_of(kind, arguments, kernel)
     # valid: a kernel of d(k - 1) + 1 fits into L samples L - d(k - 1) times; same: L times
     lost = [span - 1 if geometry.padding == "valid" else 0 for span in geometry.spans]
     axes = list(zip(frame.sides, lost, geometry.strides, strict=True))
@@ -66,12 +71,8 @@ def _slide(kind: str, frame: Frame, geometry: ConvGeometry) -> tuple[Shape, dict
         warnings = tuple(_unseen(frame.sides, geometry))
     else:
         warnings = tuple(_even(geometry)) if kind.startswith("Conv") else ()
-    return sides, {
-        "padding": padding,
-        "formulas": formulas,
-        "warnings": warnings,
-        "kernel": geometry,
-    }
+    details = {"padding": padding, "formulas": formulas, "warnings": warnings, "kernel": geometry}
+    return frame, geometry, sides, details
 
 
 def _formula(size: Size, lost: int, stride: int) -> str:
@@ -130,8 +131,8 @@ def show_pads(pads: Sequence[tuple[int, int]]) -> str:
 
 
 def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    frame, filters = Frame.of(kind, arguments, shape), count_of(arguments)
-    groups = count_of({"groups": 1, **arguments}, "groups")
+    filters, groups = count_of(arguments), count_of({"groups": 1, **arguments}, "groups")
+    frame, geometry, sides, details = _slide(kind, arguments, shape)
     channels = known_channels(frame.channels)
     # Each group of filters reads its own part of the channels
     if groups != 1:
@@ -142,8 +143,6 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
                 "use groups that divide both",
             )
         channels = quotient(channels, groups)
-    geometry = geometry_of(kind, arguments)
-    sides, details = _slide(kind, frame, geometry)
     # Keras' order: sides, input channels, output channels
     kernel = (*geometry.kernel_size, channels, filters)
     return LayerOutcome(
@@ -155,11 +154,10 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 
 def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    frame, geometry = Frame.of(kind, arguments, shape), geometry_of(kind, arguments)
+    frame, geometry, sides, details = _slide(kind, arguments, shape)
     channels, multiplier = known_channels(frame.channels), count_of(arguments, "depth_multiplier")
     # Every channel has its own kernels: C in, C x depth_multiplier out
     multiplied = channels * multiplier
-    sides, details = _slide(kind, frame, geometry)
     kernel, returned = (*geometry.kernel_size, channels, multiplier), multiplied
     weights, macs = {"kernel": kernel}, product(sides) * product(kernel)
     if kind.startswith("Separable"):
@@ -185,18 +183,13 @@ def _transposed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     if any(more is not None and not 0 <= more < stride for more, stride in both):
         rule = f"output_padding must be at least 0 and less than strides={geometry.strides}"
         raise ValueError(f"{rule}; received {arguments['output_padding']}; leave it out")
-    sides = []
-    for size, span, stride, more in zip(
-        frame.sides, geometry.spans, geometry.strides, extras, strict=True
-    ):
+    sides, axes = [], zip(frame.sides, geometry.spans, geometry.strides, extras, strict=True)
+    for size, span, stride, more in axes:
         # `_get_output_shape_given_tf_padding` in keras/src/backend/common/backend_utils.py
+        least, usual = span % 2, stride
         if geometry.padding == "valid":
-            added = max(span, stride) - span if more is None else more
-            sides.append((size - 1) * stride + span + added)
-        elif more is None:
-            sides.append(size * stride)
-        else:
-            sides.append((size - 1) * stride + span % 2 + more)
+            least, usual = span, max(span, stride)
+        sides.append((size - 1) * stride + (usual if more is None else least + more))
     # Transposed kernels have the filters before the input channels
     kernel = (*geometry.kernel_size, filters, known_channels(frame.channels))
     return LayerOutcome(
@@ -208,9 +201,7 @@ def _transposed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 
 def _pool(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    frame = Frame.of(kind, arguments, shape)
-    geometry = geometry_of(kind, arguments, "pool_size")
-    sides, details = _slide(kind, frame, geometry)
+    frame, _, sides, details = _slide(kind, arguments, shape, "pool_size")
     return LayerOutcome((frame.shape(sides, frame.channels),), **details)
 
 
@@ -255,9 +246,9 @@ def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
 
 
 def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    frame, filters = Frame.of(kind, arguments, shape), count_of(arguments)
-    geometry, steps = geometry_of(kind, arguments), frame.leading[1]
-    sides, details = _slide(kind, frame, geometry)
+    filters = count_of(arguments)
+    frame, geometry, sides, details = _slide(kind, arguments, shape)
+    steps = frame.leading[1]
     # i, f, the candidate and o side by side, Shi et al. 2015, eq. 3
     gates = 4 * filters
     kernel = (*geometry.kernel_size, known_channels(frame.channels), gates)
