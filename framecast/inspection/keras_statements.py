@@ -35,16 +35,11 @@ class _TooLongError(StrayError):
     """Code that would take too long to follow."""
 
 
-class _BreakError(StrayError):
-    """`break`."""
+class _LeaveError(StrayError):
+    """`break`, `continue` or `return`, as it is written, out of what is followed."""
 
-
-class _ContinueError(StrayError):
-    """`continue`."""
-
-
-class _ReturnError(StrayError):
-    """Carries the value of a `return`, its argument, out of a function that is followed."""
+    def __init__(self, node: ast.Break | ast.Continue | ast.Return, value: Any = None) -> None:
+        self.node, self.value = node, value
 
 
 class StatementReader(CallReader):
@@ -63,7 +58,7 @@ class StatementReader(CallReader):
             ast.Expr: lambda node: self.value(node.value),
             ast.FunctionDef: lambda node: self.name(node.name, Function(node, self.names)),
             ast.ClassDef: self._class,
-            ast.Return: self._return,
+            ast.Return: self._leave,
             ast.Import: self._import,
             ast.ImportFrom: self._import,
             ast.For: self._for,
@@ -155,11 +150,9 @@ class StatementReader(CallReader):
         for name in node.names:
             self.declared[name] = next((names for names in around if name in names), file)
 
-    def _return(self, node: ast.Return) -> None:
-        raise _ReturnError(None if node.value is None else self.value(node.value))
-
-    def _leave(self, node: ast.Break | ast.Continue) -> None:
-        raise _BreakError if isinstance(node, ast.Break) else _ContinueError
+    def _leave(self, node: ast.Break | ast.Continue | ast.Return) -> None:
+        value = getattr(node, "value", None)
+        raise _LeaveError(node, value and self.value(value))
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         # `from keras.layers import ConvLSTM2D as Recurrent`; plain imports need no name
@@ -218,10 +211,11 @@ class StatementReader(CallReader):
                 self.assign(node.target, turn)
             try:
                 self.run(node.body)
-            except _ContinueError:
-                continue
-            except _BreakError:
-                break
+            except _LeaveError as left:
+                if isinstance(left.node, ast.Return):
+                    raise
+                if isinstance(left.node, ast.Break):
+                    break
         else:
             self.run(node.orelse)
 
@@ -300,8 +294,8 @@ class StatementReader(CallReader):
                     self._count()
                     return self.value(function.node.body)
                 self.run(function.node.body)
-        except _ReturnError as returned:
-            return returned.args[0]
+        except _LeaveError as returned:
+            return returned.value
         finally:
             self.depth -= 1
         return None
