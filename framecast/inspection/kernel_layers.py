@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from framecast.inspection.layer_outcome import (
@@ -267,7 +268,7 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     later = steps - 1 if is_fused(arguments) else steps
     macs = product(sides) * (steps * product(kernel) + later * product(recurrent))
     # h and c have no time axis and the output's sides
-    state = Frame(frame.leading[:1], sides, filters, frame.first).shape(sides, filters)
+    state = replace(frame, leading=frame.leading[:1]).shape(sides, filters)
     output = frame.shape(sides, filters) if arguments["return_sequences"] else state
     states = (state, state) if arguments["return_state"] else ()
     return LayerOutcome((output, *states), tuple(weights.items()), macs=macs, **details)

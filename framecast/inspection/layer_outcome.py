@@ -114,7 +114,6 @@ class Frame:
 
     @classmethod
     def of(cls, kind: str, arguments: Arguments, shape: Shape) -> Frame:
-        check_axes(kind, arguments, shape)
         # channels_first: (batch, [time,] channels, *sides)
         first = to_data_format(arguments.get("data_format")) == "channels_first"
         lead = len(shape) - rank_of(kind) - 1

@@ -35,6 +35,12 @@ def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerO
             f"gets {len(shapes)} tensors and takes one", "give it one of them, e.g. the output"
         )
     try:
+        if kind not in (
+            *MERGES,
+            "TimeDistributed",
+            "Bidirectional",
+        ):  # which say more of what lacks
+            check_axes(kind, arguments, shapes[0])
         outcome = RULES[kind](kind, arguments, shapes if kind in MERGES else shapes[0])
         is_trained = arguments.get("trainable", True) is not False
         return outcome if is_trained else replace(outcome, frozen=outcome.parameters)
@@ -67,7 +73,6 @@ def _lacks_arguments(arguments: Arguments) -> bool:
 
 
 def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    check_axes(kind, arguments, shape)
     (batch, steps, features), units = shape, count_of(arguments, "units")
     columns = GATES[kind] * units
     # cuDNN's GRU has one bias for the input and one for the state
@@ -141,12 +146,10 @@ def _prelu(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 
 def _unchanged(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    check_axes(kind, arguments, shape)
     return LayerOutcome((shape,))
 
 
 def _flatten(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    check_axes(kind, arguments, shape)
     return LayerOutcome(((shape[0], product(shape[1:])),))
 
 
@@ -185,7 +188,6 @@ def _permute(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
 
 
 def _repeat(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    check_axes(kind, arguments, shape)
     return LayerOutcome(((shape[0], count_of(arguments, "n"), shape[1]),))
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from framecast.errors import InputError, SourceError, UsageError
+from framecast.errors import SourceError, UsageError
 from framecast.inspection.keras_code import read_code, read_layer, sequential_graph
 from framecast.inspection.keras_signatures import (
     ELEMENTWISE,
@@ -92,23 +92,21 @@ def read_model(target: Path) -> Graph:
 
     SourceError for files that are missing or no model, UsageError for code that cannot be followed.
     """
-    title = "standard input" if str(target) == "-" else str(target)
+    is_piped, suffix = str(target) == "-", target.suffix.lower()
+    title, is_saved = "standard input" if is_piped else str(target), suffix in (".keras", ".json")
     try:
-        if target.suffix.lower() == ".keras":
-            # A .keras file is a zip; its weights are not needed
-            with zipfile.ZipFile(target) as archive:
-                return read_configuration(json.loads(archive.read("config.json")), str(target))
-        if str(target) == "-":
+        if is_piped:
             text = sys.stdin.read(LARGEST_CODE).removeprefix("\ufeff")
+        elif suffix == ".keras":  # a zip, of which the weights are not needed
+            with zipfile.ZipFile(target) as archive:
+                text = archive.read("config.json")
         else:
             text = target.read_text(encoding="utf-8-sig")
-        if target.suffix.lower() == ".json":
-            return read_configuration(json.loads(text), str(target))
-        if target.suffix.lower() == ".ipynb":  # a notebook's code, cell after cell
-            cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        if is_saved or suffix == ".ipynb":
+            document = json.loads(text)
+        if suffix == ".ipynb":  # a notebook's code, cell after cell
+            cells = [cell for cell in document["cells"] if cell["cell_type"] == "code"]
             text = "\n".join("".join(cell["source"]) for cell in cells)
-    except InputError:  # a ValueError, too, but one that says what is wrong
-        raise
     except FileNotFoundError:
         raise SourceError(f"{target}: no such file") from None
     except IsADirectoryError:
@@ -117,14 +115,12 @@ def read_model(target: Path) -> Graph:
             remedy="inspect frames without --input and --layer",
         ) from None
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, *_DAMAGED) as error:
-        saved = target.suffix.lower() in (".keras", ".json")
-        raise SourceError(
-            f"{title}: cannot be read as a Keras model: {error}",
-            remedy="save it once more with model.save('model.keras')"
-            if saved
-            else "give Python code in UTF-8, or a .keras file",
-        ) from None
-    return read_code(text, title)
+        remedy = "give Python code in UTF-8, or a .keras file"
+        if is_saved:
+            remedy = "save it once more with model.save('model.keras')"
+        message = f"{title}: cannot be read as a Keras model: {error}"
+        raise SourceError(message, remedy=remedy) from None
+    return read_configuration(document, title) if is_saved else read_code(text, title)
 
 
 def read_layers(texts: Sequence[str]) -> Graph:
@@ -171,24 +167,16 @@ def _is_text(value: str) -> bool:
 
 def parse_sizes(text: str, flag: str = "--input") -> Shape:
     """Sizes from "8,10,64,64,1", None or a letter for an unknown one; UsageError for others."""
-    sizes: list[int | Symbol | None] = []
-    for word in map(str.strip, text.strip("()[] ").split(",")):
-        if word.lower() in ("none", "?"):
-            sizes.append(None)
-        elif re.fullmatch(r"[A-Za-z]\w*", word):
-            sizes.append(Symbol(word))
-        elif re.fullmatch("[1-9][0-9]{0,17}", word):
-            sizes.append(int(word))
-        else:
-            sizes = []
-            break
-    if len(sizes) < 2:
+    words = [word.strip() for word in text.strip("()[] ").split(",")]
+    known = all(re.fullmatch(r"\?|[A-Za-z]\w*|[1-9][0-9]{0,17}", word) for word in words)
+    if len(words) < 2 or not known:
         raise UsageError(
             f"{flag} {text}: expected integers of 1 or more, separated by commas",
             remedy=f"e.g. {EXAMPLE_INPUT} for batch, time, height, width, channels; None for a "
             "size that is not known",
         )
-    return named_axes(sizes)
+    sizes = [int(word) if word.isdecimal() else Symbol(word) for word in words]
+    return named_axes([None if str(size).lower() in ("none", "?") else size for size in sizes])
 
 
 def read_configuration(config: dict[str, Any], title: str) -> Graph:
@@ -322,19 +310,14 @@ def _arguments(layer: dict[str, Any]) -> dict[str, Any]:
     kind, settings = layer["class_name"], layer["config"]
     arguments = dict(parameters_of(kind))
     for name, value in settings.items():
-        kept = name in ("batch_shape", "batch_input_shape", "batch_size")
-        if name in arguments or kept or (name == "trainable" and freezes_weights(kind)):
+        is_shape = name in ("batch_shape", "batch_input_shape")
+        kept = is_shape or name == "batch_size" or (name == "trainable" and freezes_weights(kind))
+        if name in arguments or kept:
             arguments[name] = tuple(value) if isinstance(value, list) else value
         if name in ("layer", "backward_layer") and value is not None:
             if value["class_name"] not in SIGNATURES:
                 raise ValueError(f"{value['class_name']} in {kind} is not known")
             arguments[name] = (value["class_name"], _arguments(value))
-        if name in ("batch_shape", "batch_input_shape") and value is not None:
-            _check_sizes(value)
+        if is_shape and any(not isinstance(n, int | None) or (n or 0) < 0 for n in value or ()):
+            raise ValueError(f"{value} are no sizes")
     return arguments
-
-
-def _check_sizes(sizes: Any) -> None:
-    for size in sizes:
-        if size is not None and (not isinstance(size, int) or size < 0):
-            raise ValueError(f"{size!r} is no size")
