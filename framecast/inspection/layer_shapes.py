@@ -35,11 +35,8 @@ def work_out(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerO
             f"gets {len(shapes)} tensors and takes one", "give it one of them, e.g. the output"
         )
     try:
-        if kind not in (
-            *MERGES,
-            "TimeDistributed",
-            "Bidirectional",
-        ):  # which say more of what lacks
+        # Merges and wrappers say themselves what they need
+        if kind not in (*MERGES, "TimeDistributed", "Bidirectional"):
             check_axes(kind, arguments, shapes[0])
         outcome = RULES[kind](kind, arguments, shapes if kind in MERGES else shapes[0])
         is_trained = arguments.get("trainable", True) is not False

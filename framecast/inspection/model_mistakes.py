@@ -53,30 +53,22 @@ def _axes_remedy(
     lines: Sequence[LayerLine], node: Node, shape: Shape, wanted: int
 ) -> tuple[str, Shape | None]:
     """The change that gives a layer as many axes as it needs."""
-    producer = recurrent_before(lines, node)
-    if producer is not None:
-        name, sequences = place(producer.node), returns_sequences(producer.node)
-        before = producer.inputs[0]
-        # One axis short, and the layer before dropped time: that is the axis
-        if len(shape) == wanted - 1 and not sequences and before is not None:
-            return (
-                f"set return_sequences=True in {name}, which returns its last step only",
-                (shape[0], before[1], *shape[1:]),
-            )
-        # One axis too many, and it is time
-        if len(shape) == wanted + 1 and sequences:
-            return (
-                f"set return_sequences=False in {name} to continue with its last step, or wrap "
-                f"this layer, TimeDistributed({node.kind}(...)), to apply it to every step",
-                (shape[0], *shape[2:]),
-            )
-    if len(shape) == wanted + 1 and not node.kind.startswith("ConvLSTM"):
-        return (
-            f"wrap it, TimeDistributed({node.kind}(...)), to apply it to every step",
-            (shape[0], *shape[2:]),
-        )
-    if node.kind.startswith("ConvLSTM") and len(shape) == wanted - 1:
+    producer, missing = recurrent_before(lines, node), wanted - len(shape)
+    is_convlstm = node.kind.startswith("ConvLSTM")
+    # One axis short, and the layer before dropped time: that is the axis
+    if missing == 1 and producer and not returns_sequences(producer.node) and producer.inputs[0]:
+        change = f"set return_sequences=True in {place(producer.node)}, which returns its last step"
+        return f"{change} only", (shape[0], producer.inputs[0][1], *shape[1:])
+    if missing == 1 and is_convlstm:
         return _missing_axis(shape)
+    # One axis too many, and it is time
+    last = ""
+    if producer and returns_sequences(producer.node):
+        name = place(producer.node)
+        last = f"set return_sequences=False in {name} to continue with its last step, or "
+    if missing == -1 and (last or not is_convlstm):
+        wrap = f"wrap {'this layer' if last else 'it'}, TimeDistributed({node.kind}(...)), to apply"
+        return f"{last}{wrap} it to every step", (shape[0], *shape[2:])
     return _reshaped(node, shape, wanted), None
 
 
@@ -336,17 +328,15 @@ def target_problems(
         change = "give the target the shape of the output"
         if len(target) == 2:
             change = "put Flatten or GlobalAveragePooling before the last layer"
-        elif line is not None and abs(len(target) - len(output)) == 1:
-            sequences = returns_sequences(line.node)
+        # Steps too many or too few, and not an axis of another meaning
+        elif line and len(output) - len(target) == (1 if returns_sequences(line.node) else -1):
             steps, frames = "every step", "one frame"
-            if sequences:
+            if returns_sequences(line.node):
                 steps, frames = "only the last step", "every frame"
-            # Steps too many or too few, and not an axis of another meaning
-            if sequences == (len(target) < len(output)):
-                change = (
-                    f"set return_sequences={not sequences} in {place(line.node)} to return "
-                    f"{steps}, or use {frames} as the target"
-                )
+            change = (
+                f"set return_sequences={not returns_sequences(line.node)} in {place(line.node)} to "
+                f"return {steps}, or use {frames} as the target"
+            )
         yield Problem(f"{what}: {len(output)} axes and {len(target)}", change)
         return
     for axis, (one, other) in enumerate(zip(output[1:], target[1:], strict=True), start=1):
