@@ -80,7 +80,13 @@ def export_model(
         save(export, written)
         tell(f"checking {kind.title} against PyTorch")
         difference = _largest_difference(load(written), export.horizon, contexts, expected)
-        _check_difference(path, export, difference)
+        tolerance = HALF_TOLERANCE if request.half else TOLERANCE
+        if difference is not None and not difference <= tolerance:
+            raise ExportMismatchError(
+                f"{path}: {kind.title} gives frames that differ from PyTorch's by up to "
+                f"{difference:.2g}, more than {tolerance:g}",
+                remedy="nothing was written; choose another format",
+            )
         for target in targets:
             check_target(target, "model", overwrite)
         for target in targets:
@@ -205,16 +211,6 @@ def _largest_difference(
         # max() would drop a NaN, depending on its place.
         largest = math.inf if math.isnan(difference) else max(largest, difference)
     return largest
-
-
-def _check_difference(path: Path, export: Export, difference: float | None) -> None:
-    tolerance = HALF_TOLERANCE if export.request.half else TOLERANCE
-    if difference is not None and not difference <= tolerance:
-        raise ExportMismatchError(
-            f"{path}: {export.kind.title} gives frames that differ from PyTorch's by up to "
-            f"{difference:.2g}, more than {tolerance:g}",
-            remedy="nothing was written; choose another format",
-        )
 
 
 def _export_notes(export: Export, difference: float | None, repeats: bool) -> Iterator[str]:

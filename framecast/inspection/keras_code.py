@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
 
 from framecast.errors import UsageError
 from framecast.inspection.keras_statements import StatementReader, StrayError
@@ -66,13 +65,6 @@ def read_layer(text: str, where: str) -> tuple[Node, list[str]]:
     if not isinstance(value, Node):
         raise UsageError(f"{where}: {text!r:.60} is not a known layer", remedy=example)
     return value, [f"{where}: {note.partition(': ')[2]}" for note in reader.notes]
-
-
-def sequential_graph(layers: Sequence[Node], notes: Iterable[str]) -> Graph:
-    """The graph of layers, each fed by the one before."""
-    reader = StatementReader()
-    reader.chain(list(layers), None)
-    return Graph(reader.nodes, (Tensor(len(reader.nodes) - 1),), [*notes, *reader.notes])
 
 
 def _cleaned(text: str) -> str:

@@ -79,7 +79,9 @@ _PURE = {each.__name__: each for each in (*_BUILTINS, *_MATHS, int, str, bool, t
 
 
 class ExpressionReader(GraphBuilder):
-    """Evaluates expressions with the values that names have so far."""
+    """Evaluates expressions with the values that names have; a subclass evaluates calls."""
+
+    call: Callable[[ast.Call], Any]
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,10 +115,6 @@ class ExpressionReader(GraphBuilder):
             ast.GeneratorExp: self._comprehension,
             ast.DictComp: self._comprehension,
         }
-
-    def call(self, node: ast.Call) -> Any:
-        """The value of a call, which the reader of calls finds."""
-        raise NotImplementedError
 
     def note(self, node: ast.AST, text: str) -> None:
         note = f"line {node.lineno}: {text}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,7 +69,12 @@ class Namespace:
 
 
 class GraphBuilder:
-    """Nodes in the order in which layers are called, and the models made of them."""
+    """Nodes in the order in which layers are called, and the models made of them.
+
+    A reader of statements has `call_function`: function, positional arguments, keywords to value.
+    """
+
+    call_function: Callable[[Function, list[Any], dict[str, Any]], Any]
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -123,12 +128,6 @@ class GraphBuilder:
             return () if shape is None else (shape,)
         shapes = [self.shape_of(each) for each in node.inputs]
         return outcome_of(node, shapes).outputs if shapes else ()
-
-    def call_function(
-        self, function: Function, positional: list[Any], keywords: dict[str, Any]
-    ) -> Any:
-        """The value of a function that the file defines, which the reader of statements follows."""
-        raise NotImplementedError
 
     def layers_in(self, value: Any) -> list[Node]:
         """The layers that a layer or a model consists of."""

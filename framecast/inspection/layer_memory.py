@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from framecast.inspection.kernel_layers import geometry_of, is_fused
-from framecast.inspection.layer_outcome import Arguments, Frame, LayerOutcome, count_of
+from framecast.inspection.layer_outcome import Frame, LayerOutcome, count_of
 from framecast.inspection.model_graph import Node
 from framecast.inspection.sizes import Shape, is_known, product
 from framecast.nn.convlstm.keras_names import SAVE_RESULT_ALONE
@@ -52,18 +52,15 @@ def _convlstm(node: Node, shape: Shape, output: Shape) -> tuple[int, int]:
     if not fused or arguments["dropout"] or arguments["recurrent_dropout"]:
         # With dropout each gate reads its own copy
         copies, hidden = (4 if arguments[name] else 1 for name in ("dropout", "recurrent_dropout"))
-        saved = (copies - 1) * given + steps * state * (hidden + _saved_by_gates(arguments))
+        # A step of the loop saves h and i, f, the candidate, o, activation(c) and c; most
+        # activations save pre-activations, too
+        functions = (arguments["activation"], arguments["recurrent_activation"])
+        by_gates = 6 if all(each in (*SAVE_RESULT_ALONE, None) for each in functions) else 10
+        # Both sums and c, which LayerNorm keeps with their means and variances
+        by_gates += 17 if arguments["layer_norm"] else 0
+        saved = (copies - 1) * given + steps * state * (hidden + by_gates)
     if not fused:
         # Pre-activations of all steps, their normalisation, and a step's gates
         sums = steps * 4 * state
         workspace = max(3 * sums if arguments["layer_norm"] else sums, sums + 14 * state) - state
     return given + saved, given + returned + workspace
-
-
-def _saved_by_gates(arguments: Arguments) -> int:
-    """Tensors of the size of h that a step of the loop saves, h itself apart."""
-    functions = (arguments["activation"], arguments["recurrent_activation"])
-    # i, f, the candidate, o, activation(c) and c; most activations save pre-activations, too
-    count = 6 if all(each in (*SAVE_RESULT_ALONE, None) for each in functions) else 10
-    # Both sums and c, which LayerNorm keeps with their means and variances
-    return count + 17 if arguments["layer_norm"] else count

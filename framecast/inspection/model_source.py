@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from framecast.errors import SourceError, UsageError
-from framecast.inspection.keras_code import read_code, read_layer, sequential_graph
+from framecast.inspection.keras_code import read_code, read_layer
 from framecast.inspection.keras_signatures import (
     ELEMENTWISE,
     MERGES,
@@ -125,15 +125,15 @@ def read_model(target: Path) -> Graph:
 
 def read_layers(texts: Sequence[str]) -> Graph:
     """Layers in a row, each as "filters=64 kernel=5" or in Keras' own spelling."""
-    layers, notes = [], []
+    build, x = GraphBuilder(), None
     for number, text in enumerate(texts, start=1):
         where = f"--layer {number}"
         # A call is Keras' spelling, anything else settings of a ConvLSTM2D
         is_call = re.match(r"[\w.]+\(.*\)[\s,]*$", text.strip(), re.DOTALL)
         layer, found = read_layer(text if is_call else _call_of(text, where), where)
-        layers.append(replace(layer, line=None))
-        notes += found
-    return sequential_graph(layers, notes)
+        x = build.chain([replace(layer, line=None)], x)
+        build.notes += found
+    return Graph(build.nodes, (x,), build.notes)
 
 
 def _call_of(text: str, where: str) -> str:

@@ -5,6 +5,7 @@ If a layer cannot work, the likeliest fix is assumed, so that one mistake does n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -55,13 +56,16 @@ class _Walk:
         self.lines: list[LayerLine] = []
         self.findings: list[Problem] = []
         self.notes: list[str] = []
-        self.names: dict[str, int] = {}
+        self.names: Counter[str] = Counter()
         self.called: set[object] = set()
 
     def visit(self, number: int) -> None:
         """Work out one node, whose inputs have been."""
         node = self.nodes[number]
-        self._rename(node)
+        # Names are counted as Keras does: conv2d, conv2d_1
+        self.names[node.name] += 1
+        if count := self.names[node.name] - 1:
+            node.name = f"{node.name}_{count}"
         self.find(node, node.problems)
         shapes: list[Shape | None] = [self._input_of(node, tensor) for tensor in node.inputs]
         # A first layer with input_shape= is its own Input
@@ -93,13 +97,6 @@ class _Walk:
     def shape_of(self, tensor: Tensor) -> Shape | None:
         outputs = self.lines[tensor.node].outcome.outputs
         return dict(enumerate(outputs)).get(tensor.index or 0)
-
-    def _rename(self, node: Node) -> None:
-        """Count names as Keras does: conv2d, conv2d_1."""
-        count = self.names.get(node.name, 0)
-        self.names[node.name] = count + 1
-        if count:
-            node.name = f"{node.name}_{count}"
 
     def _input_of(self, node: Node, tensor: Tensor) -> Shape | None:
         line = self.lines[tensor.node]

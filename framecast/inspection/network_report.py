@@ -227,11 +227,8 @@ class _Run:
         model, found = self.config.model, []
         patch = patch_of(model)
         cause = f"the coarsest cell of {model.name}" if model.traits.patch else "model.patch"
-        crops = self.crop != self.frame
-        padded = {"frames": self.frame}
-        if crops:
-            padded = {"training crops": self.crop, **padded}
-        for what, frame in padded.items():
+        # Where crops are whole frames, the size has one warning
+        for frame, what in {self.crop: "training crops", self.frame: "frames"}.items():
             unit = padding_unit(model, *frame)
             bottom, right = (-side % unit for side in frame)
             added = [f"{counted(bottom, 'row')} at the bottom"] if bottom else []
@@ -319,32 +316,20 @@ def _figures(training: Totals, prediction: Totals, batch: int) -> tuple[tuple[st
     trained, predicted = (
         f"{show_millions(each.macs)} multiply-adds" for each in (training, prediction)
     )
-    found = {
-        "parameters": (training.parameters, f"{training.parameters:,} parameters"),
-        "weight_bytes": (training.weight_bytes, "{} of weights"),
-        "training_macs": (
-            training.macs,
-            f"{trained} in convolutions and dense layers of one training forward pass "
-            f"({counted(batch, 'window')})",
-        ),
-        "training_activation_bytes": (
-            training.training_bytes,
-            "about {} saved for the backward pass of a batch, float32",
-        ),
-        "training_weight_bytes": (
-            training.optimizer_bytes,
-            "{} for weights, gradients, optimizer and averaged weights",
-        ),
-        "prediction_macs": (prediction.macs, f"{predicted} to predict one clip"),
-        "prediction_bytes": (
-            prediction.prediction_bytes,
-            "about {} of tensors at most while predicting, float32, weights and PyTorch's own "
-            "buffers apart",
-        ),
-    }
-    return tuple(
-        (key, value, text.format(show_bytes(value))) for key, (value, text) in found.items()
+    trained += " in convolutions and dense layers of one training forward pass "
+    saved = "about {} saved for the backward pass of a batch, float32"
+    held = "{} for weights, gradients, optimizer and averaged weights"
+    live = "about {} of tensors at most while predicting, float32, weights and PyTorch's own "
+    found = (
+        ("parameters", training.parameters, f"{training.parameters:,} parameters"),
+        ("weight_bytes", training.weight_bytes, "{} of weights"),
+        ("training_macs", training.macs, f"{trained}({counted(batch, 'window')})"),
+        ("training_activation_bytes", training.training_bytes, saved),
+        ("training_weight_bytes", training.optimizer_bytes, held),
+        ("prediction_macs", prediction.macs, f"{predicted} to predict one clip"),
+        ("prediction_bytes", prediction.prediction_bytes, f"{live}buffers apart"),
     )
+    return tuple((key, value, text.format(show_bytes(value))) for key, value, text in found)
 
 
 def _by(frame: tuple[int, int]) -> str:
