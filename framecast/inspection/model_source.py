@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
-import operator
 import re
 import sys
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,7 +203,8 @@ def _model(config: dict[str, Any], build: GraphBuilder) -> ModelValue:
     settings = config["config"]
     if config["class_name"] == "Sequential":
         return ModelValue([_value(layer, build) for layer in settings["layers"]])
-    made: dict[str, list[Any]] = {}
+    # What each call of a layer has returned
+    made: dict[str, list[list[Tensor]]] = {}
     layers = settings.get("layers", ())
     # Calls of a model are counted from 1, after a node of its own: in Keras 3 only as outputs
     calls = [call for layer in layers for call in layer.get("inbound_nodes") or ()]
@@ -215,21 +215,18 @@ def _model(config: dict[str, Any], build: GraphBuilder) -> ModelValue:
         # A layer that is used twice has two calls and one set of weights
         for call in layer.get("inbound_nodes") or [None]:
             inputs = [
-                _output(build, made[name][n - (is_old and name in own)], index)
-                for name, n, index in _histories(call)
+                made[name][n - (is_old and name in own)][index]
+                for name, n, index in _histories_of(call)
             ]
             if layer["class_name"] == "GetItem":  # `x[:, -1]`, whose index is in its call
                 index = _index(call["args"][1])
                 parts = index if isinstance(index, tuple) else (index,)
                 value = Node("GetItem", value.name, {"index": parts})
             made.setdefault(_name(layer), []).append(_called(build, value, inputs))
-    ends = settings.get("output_layers", ())
-    ends = [*ends.values()] if isinstance(ends, dict) else ends
-    # One output is written without the outer list
-    ends = [ends] if ends and isinstance(ends[0], str) else ends
-    outputs = [_output(build, made[name][n - (name in own)], index) for name, n, index in ends]
+    ends = _histories(settings.get("output_layers"), in_rows=True)
+    outputs = [made[name][n - (name in own)][index] for name, n, index in ends]
     entries = [each for each in layers if each["class_name"] == "InputLayer"]
-    return ModelValue(None, tuple(outputs), tuple(made[_name(each)][0] for each in entries))
+    return ModelValue(None, tuple(outputs), tuple(made[_name(each)][0][0] for each in entries))
 
 
 def _value(layer: dict[str, Any], build: GraphBuilder) -> Node | ModelValue:
@@ -247,51 +244,40 @@ def _value(layer: dict[str, Any], build: GraphBuilder) -> Node | ModelValue:
     return Node(kind, name, _arguments(layer)) if known else Node("", name, {})
 
 
-def _called(build: GraphBuilder, value: Node | ModelValue, inputs: list[Tensor]) -> Any:
-    """One call of a layer or model: a tensor, or the list of those that a model returns."""
+def _called(build: GraphBuilder, value: Node | ModelValue, inputs: list[Tensor]) -> list[Tensor]:
+    """The tensors that one call of a layer or model returns."""
     if isinstance(value, ModelValue):
-        outputs = build.call_model(value, inputs)
-        return outputs if len(outputs) > 1 else outputs[0]
+        return build.call_model(value, inputs)
     # An operation with a number, such as x * 2, keeps the shape
     if value.kind in MERGES and len(inputs) == 1:
         value = replace(value, kind="Identity", arguments={})
     # Of several tensors a recurrent layer reads the first; the others are its initial state
     count = len(inputs) if value.kind in (*MERGES, "") else 1
-    return build.add(value, inputs[:count], inputs[count:])
-
-
-def _output(build: GraphBuilder, result: Any, index: int) -> Tensor:
-    """One of the tensors that a call returned."""
-    if isinstance(result, list):
-        return result[index]
-    several = result.index is None and build.nodes[result.node].returned > 1
-    return Tensor(result.node, operator.index(index)) if several else result
+    return build.parts_of(build.add(value, inputs[:count], inputs[count:]))
 
 
 def _name(layer: dict[str, Any]) -> str:
     return layer.get("name") or layer["config"]["name"]
 
 
-def _histories(call: Any) -> list[tuple[str, int, int]]:
+def _histories_of(call: Any) -> Iterator[tuple[str, int, int]]:
     """Layer, call and output that each input of a call comes from, in the form of Keras 3 or 2."""
-    if call is None:
-        return []
-    if isinstance(call, list):  # Keras 2: [[name, node, index, {}], ...]
-        rows = call if call and isinstance(call[0], list) else [call]
-        return [(row[0], row[1], row[2]) for row in rows]
-    found: list[tuple[str, int, int]] = []
-
-    def search(value: Any) -> None:
-        if isinstance(value, dict) and value.get("keras_history"):
-            found.append(tuple(value["keras_history"]))
-        elif isinstance(value, dict | list):
-            for each in value.values() if isinstance(value, dict) else value:
-                search(each)
-
+    if not isinstance(call, dict):  # Keras 2: [[name, node, index, {}], ...]
+        return _histories(call, in_rows=True)
     keywords = {name: each for name, each in (call.get("kwargs") or {}).items() if name != "mask"}
     states = keywords.pop("initial_state", None)
-    search([call.get("args"), keywords, states])
-    return found
+    return _histories([call.get("args"), keywords, states])
+
+
+def _histories(value: Any, *, in_rows: bool = False) -> Iterator[tuple[str, int, int]]:
+    """Layer, call and output of all tensors in a value, in lists of their own if `in_rows`."""
+    if isinstance(value, dict) and value.get("keras_history"):
+        yield tuple(value["keras_history"])
+    elif in_rows and isinstance(value, list) and value and isinstance(value[0], str):
+        yield tuple(value[:3])
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _histories(each, in_rows=in_rows)
 
 
 def _index(value: Any) -> Any:
