@@ -59,12 +59,13 @@ def _option(command: str, name: str, kind: Any, default: Any) -> Parameter:
     """A parameter with what help says of its option; one that says so itself stays as it is."""
     known = OPTIONS.get(f"{command}.{name}") or OPTIONS.get(name)
     if known and get_origin(kind) is not Annotated:
-        panel, metavar, text = known
+        panel, entry = known
+        metavar, _, text = entry.rpartition("  ")
         flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
         # A flag that is named has no --no-flag, which would say nothing new.
         option = typer.Option(
             *flag.split(),
-            metavar=metavar,
+            metavar=metavar or None,
             help=text,
             rich_help_panel=panel,
             autocompletion=COMPLETIONS.get(name),

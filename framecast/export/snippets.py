@@ -22,6 +22,8 @@ pixels = np.rint(255 * np.array(future)).astype(np.uint8)
 np.save("future.npy", pixels.transpose(0, 2, 3, 1))
 """
 
+CALL = "future = network(torch.from_numpy(context), {horizon})[0].detach()\n"
+
 ROLLOUTS = {
     ".onnx": (
         "from onnxruntime import InferenceSession as load",
@@ -32,24 +34,13 @@ future = load({name}).run(["frames"], given)[0][0]
     ),
     ".pt2": (
         "import torch",
-        """\
-network = torch.export.load({name}).module()
-future = network(torch.from_numpy(context))[0].detach()
-""",
+        # Its file has one horizon
+        "network = torch.export.load({name}).module()\n" + CALL.replace(", {horizon}", ""),
     ),
-    ".torchscript": (
-        "import torch",
-        """\
-network = torch.jit.load({name})
-future = network(torch.from_numpy(context), {horizon})[0].detach()
-""",
-    ),
+    ".torchscript": ("import torch", "network = torch.jit.load({name})\n" + CALL),
     ".safetensors": (
         "import torch\nfrom framecast import load_forecaster",
-        """\
-network = load_forecaster({name}).network
-future = network(torch.from_numpy(context), {horizon})[0].detach()
-""",
+        "network = load_forecaster({name}).network\n" + CALL,
     ),
 }
 
