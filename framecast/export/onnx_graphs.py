@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from io import BytesIO
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,13 +42,14 @@ def rollout_model(encode: Any, step: Any, names: Sequence[str]) -> Any:
     """One model from context and horizon to frames (B, horizon, C, H, W): a loop over `step`."""
     onnx = import_module("onnx")
     helper, kinds = onnx.helper, onnx.TensorProto
-    shared = {item.name: item for item in encode.graph.initializer}
+    shared = {item.name: (item.raw_data, *item.dims) for item in encode.graph.initializer}
     # Weights that both graphs hold under one name are stored once, outside the loop.
     body = onnx.GraphProto()
     body.CopyFrom(step.graph)
-    _prefix(body, "step/", {item.name for item in body.initializer if _same(item, shared)})
+    weights = {item.name: (item.raw_data, *item.dims) for item in body.initializer}
+    _prefix(body, "step/", {name for name, held in weights.items() if shared.get(name) == held})
     # What a Loop reads from outside is looked up by name (ONNX, Loop: outer scope)
-    weights = [item for item in body.initializer if item.name not in shared]
+    own = [item for item in body.initializer if item.name not in shared]
     inner = [f"step/{name}" for name in names]
     after = [f"step/next_{name}" for name in names]
     types = {value.name: value.type for value in (*body.input, *body.output)}
@@ -84,7 +84,7 @@ def rollout_model(encode: Any, step: Any, names: Sequence[str]) -> Any:
                 "frames", kinds.FLOAT, ["batch", "time", channels, "height", "width"]
             )
         ],
-        [*encode.graph.initializer, *weights],
+        [*encode.graph.initializer, *own],
     )
     model = onnx.ModelProto()
     model.CopyFrom(encode)
@@ -102,14 +102,9 @@ def refuse_other_sizes(model: Any, sides: Sequence[Sequence[int]]) -> None:
     (least, most), make = sides, onnx.helper.make_node
     message = f"the frames must be {least[0]}x{least[1]} to {most[0]}x{most[1]} (H x W)"
 
-    def constant(name: str, numbers: Sequence[float], kind: str) -> Any:
-        array = np.array(numbers, kind)
-        return onnx.numpy_helper.from_array(array, f"sides/{name}")
-
+    numbers = {"least": np.int64(least), "most": np.int64(most), "one": np.float32([1])}
     constants = [
-        constant("least", least, "int64"),
-        constant("most", most, "int64"),
-        constant("one", [1], "float32"),
+        onnx.numpy_helper.from_array(array, f"sides/{name}") for name, array in numbers.items()
     ]
     # ONNX knows no assertion. An index that is out of range where a size is wrong stops every
     # runtime, and the message names the node. The product with 1 is the context to the bit, and
@@ -218,11 +213,6 @@ def _unflatten(graph: Any, tensor: Any, dim: Any, sizes: Any) -> Any:
         middle = [constant(*helper._parse_arg(sizes, "is"))]
     before, after = map(size, range(dim)), map(size, range(dim + 1, rank))
     return graph.op("Reshape", tensor, graph.op("Concat", *before, *middle, *after, axis_i=0))
-
-
-def _same(item: Any, shared: Mapping[str, Any]) -> bool:
-    found = shared.get(item.name, SimpleNamespace(raw_data=None))
-    return item.raw_data == found.raw_data and list(item.dims) == list(found.dims)
 
 
 def _prefix(graph: Any, prefix: str, keep: set[str]) -> None:

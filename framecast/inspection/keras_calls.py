@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -246,10 +247,9 @@ class CallReader(ExpressionReader):
     def _unknown_call(self, call: _Call) -> Any:
         """A builtin, a function on tensors or a layer that is not followed, or a symbol."""
         if not any(isinstance(each, UNKNOWN) for each in call.positional):
-            try:
+            # What Python would refuse, too
+            with suppress(LookupError, TypeError, ValueError, OverflowError):
                 return pure_call(call.name, call.positional, call.keywords)
-            except LookupError:
-                pass
         name, path = call.name, ast.unparse(call.node.func)
         if tensors := tensors_in([call.positional, [*call.keywords.values()]]):
             if name in ("shape", "int_shape"):

@@ -374,10 +374,6 @@ def pure_call(name: str, positional: Sequence[Any], keywords: dict[str, Any]) ->
     digits = positional[1:] if name == "round" else ()
     if name not in _PURE or digits or too_long or _has_large_number(flat(positional)):
         raise LookupError(name)
-    try:
-        result = _PURE[name](*positional, **keywords)
-        # Iterators could be used up once only
-        is_iterator = hasattr(result, "__next__")
-        return list(islice(result, LONGEST_LIST)) if is_iterator else result
-    except (TypeError, ValueError, OverflowError):
-        raise LookupError(name) from None
+    result = _PURE[name](*positional, **keywords)
+    # Iterators could be used up once only
+    return list(islice(result, LONGEST_LIST)) if hasattr(result, "__next__") else result
