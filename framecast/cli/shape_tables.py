@@ -10,8 +10,7 @@ from rich.text import Text
 from framecast.cli.console import one_line, results, show_json, show_line, show_notes, show_warnings
 from framecast.errors import FramecastError
 from framecast.inspection.diagram import Box, draw
-from framecast.inspection.model_report import ModelReport
-from framecast.inspection.model_table import boxes, sums, table
+from framecast.inspection.model_report import ModelReport, boxes, sums, table
 from framecast.inspection.tensor_table import Inspection, details, row
 from framecast.runtime.text import aligned, counted
 

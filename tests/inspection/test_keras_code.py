@@ -12,8 +12,8 @@ import pytest
 from framecast.errors import UsageError
 from framecast.inspection.keras_code import read_code
 from framecast.inspection.keras_signatures import NEUTRAL
+from framecast.inspection.model_report import table
 from framecast.inspection.model_source import read_configuration
-from framecast.inspection.model_table import table
 from framecast.inspection.model_walk import inspect_graph
 
 DOCUMENTATION = """
