@@ -127,7 +127,7 @@ class CallReader(ExpressionReader):
         if isinstance(function, Node):
             return self.apply(function, call.positional, call.keywords, call.node.lineno)
         if isinstance(function, Function):
-            return self.call_function(function, call.positional, call.keywords)
+            return self.call_function(function, *call.positional, **call.keywords)
         if isinstance(function, Namespace):
             return self._call_object(function, call)
         tensors = tensors_in(call.positional)
@@ -139,21 +139,19 @@ class CallReader(ExpressionReader):
     def _call_object(self, called: Namespace, call: _Call) -> Any:
         """A new object of a class, or the result of an object that is called as a layer is."""
         if called.is_class:
-            return self.new_object(called, call.positional, call.keywords)
+            return self.new_object(called, *call.positional, **call.keywords)
         method = called.attributes.get("call", called.attributes.get("__call__"))
         if isinstance(method, Function):
             bound = replace(method, owner=called)
-            return self.call_function(bound, call.positional, call.keywords)
+            return self.call_function(bound, *call.positional, **call.keywords)
         tensors = tensors_in(call.positional)
         return self.add(call.unknown(called.name), tensors) if tensors else to_symbol(call.node)
 
-    def new_object(
-        self, of: Namespace, positional: list[Any], keywords: dict[str, Any]
-    ) -> Namespace:
+    def new_object(self, of: Namespace, /, *positional: Any, **keywords: Any) -> Namespace:
         made = Namespace(of.name, {**of.attributes})
         method = made.attributes.get("__init__")
         if isinstance(method, Function):
-            self.call_function(replace(method, owner=made), positional, keywords)
+            self.call_function(replace(method, owner=made), *positional, **keywords)
         else:  # a dataclass or named tuple has its arguments as attributes
             fields = made.attributes.get("__match_args__", ())
             made.attributes.update(zip(fields, positional, strict=False), **keywords)

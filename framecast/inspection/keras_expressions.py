@@ -298,7 +298,7 @@ class ExpressionReader(GraphBuilder):
         if written is None or not is_bound or "staticmethod" in decorators:
             return value
         method = value if value.owner else replace(value, owner=owner)
-        return self.call_function(method, [], {}) if "property" in decorators else method
+        return self.call_function(method) if "property" in decorators else method
 
     def assign(self, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Name):

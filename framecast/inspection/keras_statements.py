@@ -95,19 +95,19 @@ class StatementReader(CallReader):
             return
         for value in list(self.names.values()):
             if isinstance(value, Function) and value.node not in self.called:
-                self._follow(value.node, self.call_function, value, [], {})
+                self._follow(value.node, self.call_function, value)
             elif isinstance(value, Namespace):
                 self._follow(body[-1], self._use, value)
 
     def _use(self, value: Namespace) -> None:
         """Follow what a file defines and never calls: `call` of a model, all methods of others."""
-        made = self.new_object(value, [], {}) if value.is_class else value
+        made = self.new_object(value) if value.is_class else value
         is_model = isinstance(made.attributes.get("call"), Function)
         for name, method in list(made.attributes.items()):
             uncalled = isinstance(method, Function) and method.node not in self.called
             if uncalled and (name == "call" if is_model else not name.startswith("__")):
                 given = [self.add(Node("InputLayer", "", {}), [])] if is_model else []
-                self.call_function(replace(method, owner=made), given, {})
+                self.call_function(replace(method, owner=made), *given)
 
     def _follow(self, node: ast.stmt, follow: Callable[..., object], *arguments: object) -> None:
         """Follow a part of a file; where that takes too long, keep what it has built."""
@@ -278,15 +278,13 @@ class StatementReader(CallReader):
         is_known = not isinstance(value, Symbol) and not isinstance(subject, UNKNOWN)
         return subject == value if is_known else to_symbol(pattern)
 
-    def call_function(
-        self, function: Function, positional: list[Any], keywords: dict[str, Any]
-    ) -> Any:
+    def call_function(self, function: Function, /, *positional: Any, **keywords: Any) -> Any:
         self.called.add(function.node)
         if self.depth > DEEPEST_CALL:
             self.note(function.node, f"{function} calls itself too often to be followed")
             return Symbol(str(function))
         self.depth += 1
-        positional = positional if function.owner is None else [function.owner, *positional]
+        positional = positional if function.owner is None else (function.owner, *positional)
         try:
             with self.scope(function.names), self._quiet_where_nothing_is_built():
                 self.names |= self._parameters(function.node.args, positional, keywords)
@@ -301,7 +299,7 @@ class StatementReader(CallReader):
         return None
 
     def _parameters(
-        self, given: ast.arguments, positional: list[Any], keywords: dict[str, Any]
+        self, given: ast.arguments, positional: tuple[Any, ...], keywords: dict[str, Any]
     ) -> dict[str, Any]:
         """The values of a function's parameters in a call."""
         names = [argument.arg for argument in (*given.posonlyargs, *given.args)]
@@ -315,7 +313,7 @@ class StatementReader(CallReader):
         }
         values |= {**dict(zip(names, positional, strict=False)), **keywords}
         if given.vararg:
-            values[given.vararg.arg] = tuple(positional[len(names) :])
+            values[given.vararg.arg] = positional[len(names) :]
         if given.kwarg:
             others = {name: value for name, value in keywords.items() if name not in declared}
             values[given.kwarg.arg] = others

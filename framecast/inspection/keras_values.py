@@ -71,10 +71,10 @@ class Namespace:
 class GraphBuilder:
     """Nodes in the order in which layers are called, and the models made of them.
 
-    A reader of statements has `call_function`: function, positional arguments, keywords to value.
+    A reader of statements has `call_function`: function and its arguments to value.
     """
 
-    call_function: Callable[[Function, list[Any], dict[str, Any]], Any]
+    call_function: Callable[..., Any]
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -163,7 +163,7 @@ class GraphBuilder:
             elif isinstance(layer, Tensor):
                 x = layer if x is None else x
             elif isinstance(layer, Function) and x is not None and wrapper is None:
-                made = self.call_function(layer, [x], {})
+                made = self.call_function(layer, x)
                 x = made if isinstance(made, Tensor) else self.add(Node("", str(layer), {}), [x])
             elif x is None:
                 self.notes.append(f"the layer {layer} is not followed")
