@@ -6,6 +6,7 @@ Each is written as in Python. Source: the layers of Keras 3, `keras/src/layers/`
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from typing import Any
 
@@ -134,26 +135,14 @@ ELEMENTWISE = {
     *("abs", "absolute", "cast", "clip", "exp", "log", "sign", "sqrt", "square", "stop_gradient"),
 }
 
-_OTHER_NAMES = {
-    "MaxPool{}": "MaxPooling{}",
-    "AvgPool{}": "AveragePooling{}",
-    "GlobalMaxPool{}": "GlobalMaxPooling{}",
-    "GlobalAvgPool{}": "GlobalAveragePooling{}",
-    "Convolution{}": "Conv{}",
-    "Convolution{}Transpose": "Conv{}Transpose",
-}
-
 # The kind of layer that a name stands for: its own, another one, or an old one of Keras 1
 KINDS = {
     **{kind: kind for kind in SIGNATURES},
-    **{
-        other.format(f"{n}D"): kind.format(f"{n}D")
-        for other, kind in _OTHER_NAMES.items()
-        for n in (1, 2, 3)
-    },
+    **{kind.replace("AveragePooling", "AvgPool"): kind for kind in SIGNATURES},
+    **{kind.replace("MaxPooling", "MaxPool"): kind for kind in SIGNATURES},
+    **{re.sub(r"^(Separable)?Conv(?=\d)", r"\1Convolution", kind): kind for kind in SIGNATURES},
     "Input": "InputLayer",
     "Deconvolution2D": "Conv2DTranspose",
-    "SeparableConvolution2D": "SeparableConv2D",
     "LSTMConv2D": "ConvLSTM2D",
 }
 

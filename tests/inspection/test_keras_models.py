@@ -12,7 +12,7 @@ from keras import layers
 
 from framecast.errors import SourceError
 from framecast.inspection.keras_code import read_code
-from framecast.inspection.keras_signatures import SIGNATURES, parameters_of
+from framecast.inspection.keras_signatures import KINDS, SIGNATURES, parameters_of
 from framecast.inspection.model_source import read_configuration, read_model
 from framecast.inspection.model_walk import inspect_graph
 from framecast.inspection.sizes import Symbol
@@ -84,6 +84,12 @@ def test_arguments_and_defaults_are_those_of_keras(kind):
     listed.pop("dtype", None)
     assert listed == named
     assert list(listed) == list(named)
+
+
+def test_every_name_that_keras_has_for_a_layer_is_known():
+    made = {name: getattr(layers, name) for name in dir(layers)}
+    named = {name: each.__name__ for name, each in made.items() if inspect.isclass(each)}
+    assert {(name, kind) for name, kind in named.items() if kind in SIGNATURES} <= KINDS.items()
 
 
 def branched_model():
