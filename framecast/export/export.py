@@ -7,8 +7,7 @@ from pathlib import Path
 
 from framecast.errors import UsageError
 from framecast.export.frames import export_frames
-from framecast.export.kinds import KINDS, check_kind
-from framecast.export.request import ExportReport, ExportRequest
+from framecast.export.request import KINDS, ExportReport, ExportRequest, check_kind, refuse
 from framecast.prediction.model_files import names_model
 from framecast.prediction.model_header import check_early, refuse_graph
 from framecast.prediction.request import asked_reading
@@ -42,7 +41,7 @@ def export(
         )
     if not others:
         return _export_models(source, outputs, request, overwrite, tell)
-    _refuse(request, OF_MODELS, f"is for models, {source} is not one")
+    refuse(request, OF_MODELS, f"is for models, {source} is not one")
     for output in outputs:
         check_outside(Path(output), [source])
     clip = open_source(source, **asked_reading(request))
@@ -56,7 +55,7 @@ def _export_models(
     overwrite: bool,
     tell: Callable[..., None],
 ) -> ExportReport:
-    _refuse(request, (*OF_FRAMES, *asked_reading(request)), "is for frames, not for models")
+    refuse(request, (*OF_FRAMES, *asked_reading(request)), "is for frames, not for models")
     _ = request.frame_size  # a wrong one is refused before PyTorch is loaded
     refuse_graph(source)
     check_early(source)
@@ -81,11 +80,3 @@ def _export_models(
         difference=max(known) if len(known) == len(reports) else None,
         snippet="\n\n".join(filter(None, (report.snippet for report in reports))),
     )
-
-
-def _refuse(request: ExportRequest, names: Sequence[str], why: str) -> None:
-    for name in names:
-        value = getattr(request, name)
-        if value is not None and value is not False:
-            flag = "scale" if name == "enlarge" else name.replace("_", "-")
-            raise UsageError(f"--{flag} {why}", remedy="leave it out")

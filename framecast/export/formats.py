@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from framecast.export import onnx_graphs
-from framecast.export.kinds import ModelKind
-from framecast.export.request import ExportRequest
+from framecast.export.request import ExportRequest, ModelKind
 from framecast.export.step_graphs import LoopedRollout, StepGraphs
 from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint

@@ -13,8 +13,7 @@ from torch import Tensor
 from framecast.config.loading import to_dict
 from framecast.errors import ExportMismatchError
 from framecast.export.formats import MODEL_FORMATS, Export, Run, quiet
-from framecast.export.kinds import KINDS, ModelKind, check_kind
-from framecast.export.request import ExportReport, ExportRequest
+from framecast.export.request import KINDS, ExportReport, ExportRequest, ModelKind, check_kind
 from framecast.export.snippets import snippet
 from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint

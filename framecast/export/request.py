@@ -1,7 +1,11 @@
-"""The arguments of an export and its result; without torch or NumPy: help lists the fields."""
+"""The arguments of an export, the kinds of files for networks, and the result.
+
+Without torch or NumPy: help lists the fields.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +13,7 @@ from framecast.config.argument_types import check_fields
 from framecast.config.brightness_scale import check_legend
 from framecast.errors import UsageError
 from framecast.prediction.request import check_horizon, check_reading
+from framecast.runtime.extras import check_installed
 from framecast.video.frame_size import parse_size
 from framecast.video.frame_times import check_step
 
@@ -61,6 +66,66 @@ class ExportRequest:
     def frame_size(self) -> tuple[int, int] | None:
         """`size` as (H, W) in pixels; ConfigError for text that is none."""
         return parse_size(self.size, "--size: expected HEIGHTxWIDTH") if self.size else None
+
+
+def refuse(
+    request: ExportRequest, names: Iterable[str], why: str, remedy: str = "leave it out"
+) -> None:
+    """Raise UsageError for the first of these options that is given, followed by `why`."""
+    for name in names:
+        if getattr(request, name) not in (None, False):
+            flag = "scale" if name == "enlarge" else name.replace("_", "-")
+            raise UsageError(f"--{flag} {why}", remedy=remedy)
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """A kind of file; `title` names it to the user, `packages` are needed to write it.
+
+    `can_step` says whether it comes as `encode` and `step`, `can_halve` whether with weights in
+    half precision, `is_graph` whether it holds what the network did with an example, and so sizes
+    that it holds for, not only weights, `any_size` whether other heights and widths than that of
+    the example can be among them.
+    """
+
+    title: str
+    packages: tuple[str, ...] = ()
+    can_step: bool = False
+    can_halve: bool = False
+    is_graph: bool = True
+    any_size: bool = True
+
+
+KINDS: Mapping[str, ModelKind] = {
+    ".onnx": ModelKind("ONNX", ("onnx",), can_step=True, can_halve=True),
+    ".pt2": ModelKind("torch.export", any_size=False),
+    ".torchscript": ModelKind("TorchScript"),
+    ".safetensors": ModelKind("safetensors", ("safetensors",), can_halve=True, is_graph=False),
+}
+
+# What a kind has to be for an option of an export to mean something
+NEEDS = {
+    "step": "can_step",
+    "half": "can_halve",
+    "horizon": "is_graph",
+    "context_length": "is_graph",
+}
+
+
+def check_kind(path: Path, request: ExportRequest) -> None:
+    """Raise UsageError where a path's suffix names no kind, or one that cannot be as asked for."""
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise UsageError(
+            f"{path}: no format for models ends in {path.suffix or 'nothing'}",
+            remedy=f"end the name in {', '.join(KINDS)}",
+        )
+    for name, able in NEEDS.items():
+        if not getattr(kind, able):
+            fitting = " or ".join(suffix for suffix, other in KINDS.items() if getattr(other, able))
+            refuse(request, [name], f"is not for {kind.title}", f"end the name in {fitting}")
+    for package in kind.packages:
+        check_installed(package, "export", kind.title)
 
 
 @dataclass(frozen=True)

@@ -239,42 +239,37 @@ def _order_problems(node: Node, shape: Shape, data_format: str) -> Iterator[Prob
     # The channels of each data_format
     channels, other = (axes[0], axes[-1]) if first else (axes[-1], axes[0])
     many, (rows, columns) = channels > FEW_CHANNELS, axes[:2]
-    steps = shape[1] if lead == 2 else None
-    what = change = ""
     if many and other <= FEW_CHANNELS and min(axes[:2] if first else axes[1:]) >= SMALLEST_IMAGE:
         name = "channels_last" if first else "channels_first"
         what = (
             f"is fed {show(shape)}, which looks {name}: read as {data_format} its frames have "
             f"{channels} channels, otherwise {other}"
         )
-        change = f"set data_format={name!r} or reorder the data"
-    # The rest is about the place of time, which only a ConvLSTM's input has
-    elif first or lead != 2:
+        yield Problem(what, f"set data_format={name!r} or reorder the data", fatal=False)
         return
+    # The rest is about the place of time, which only a ConvLSTM's input has
+    if first or lead != 2:
+        return
+    steps, looks = shape[1], f"{rows} x {columns} pixels; {show(shape[1:])} looks like"
+    move = "move time to the front, np.moveaxis(x, -1, 1)"
     # Frames have few channels and are rarely 1 to 4 pixels wide; sequences are rarely one step
-    elif many and columns <= FEW_CHANNELS:
-        what = (
-            f"reads {channels} channels of {rows} x {columns} pixels; {show(shape[1:])} "
-            "looks like (rows, columns, channels, time)"
-        )
-        change = "move time to the front, np.moveaxis(x, -1, 1): "
-        change += f"shape={show((channels, steps, rows, columns))}"
+    if many and columns <= FEW_CHANNELS:
+        what = f"reads {channels} channels of {looks} (rows, columns, channels, time)"
+        order = (channels, steps, rows, columns)
     elif many and steps == 1:
-        what = (
-            f"reads {channels} channels and 1 time step; if the {channels} are frames, time "
-            "is the last axis"
-        )
-        change = "move it to the front, np.moveaxis(x, -1, 1)[..., None] without the axis of 1: "
-        change += f"shape={show((channels, rows, columns, 1))}"
+        what = f"reads {channels} channels and 1 time step; if the {channels} are frames, time is"
+        what += " the last axis"
+        move = "move it to the front, np.moveaxis(x, -1, 1)[..., None] without the axis of 1"
+        order = (channels, rows, columns, 1)
     elif isinstance(steps, int) and steps == rows != columns and steps > FEW_CHANNELS:
-        what = (
-            f"reads {steps} time steps of {rows} x {columns} pixels; {show(shape[1:])} looks "
-            "like (rows, columns, time, channels)"
+        what = f"reads {steps} time steps of {looks} (rows, columns, time, channels)"
+        move, order = (
+            "move time to the front, np.moveaxis(x, 3, 1)",
+            (columns, steps, rows, channels),
         )
-        change = "move time to the front, np.moveaxis(x, 3, 1): "
-        change += f"shape={show((columns, steps, rows, channels))}"
-    if what:
-        yield Problem(what, change, fatal=False)
+    else:
+        return
+    yield Problem(what, f"{move}: shape={show(order)}", fatal=False)
 
 
 def state_problems(

@@ -5,6 +5,7 @@ Based on the plan and the network's cost model, both plain integers; only a chec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,16 +93,10 @@ def inspect_clips(infos: Sequence[SourceInfo], config: Config) -> Inspection:
     except SourceError as error:
         warnings.append(str(error))
     sizes = [target_size(info.height, info.width, config.data.resize) for info in infos]
-    largest = max(range(len(sizes)), key=lambda number: sizes[number][0] * sizes[number][1])
-    run = _Run(
-        config,
-        channels,
-        sizes[largest],
-        training_crop(sizes, _crop_side(config)),
-        1 if horizon == "auto" else horizon,
-        (infos[largest].height, infos[largest].width),
-        infos[largest].dtype,
-    )
+    size, largest = max(zip(sizes, infos, strict=True), key=lambda each: math.prod(each[0]))
+    crop, horizon = training_crop(sizes, _crop_side(config)), 1 if horizon == "auto" else horizon
+    stored = (largest.height, largest.width)
+    run = _Run(config, channels, size, crop, horizon, stored, largest.dtype)
     data = (_clip_section(infos, sizes, channels), _window_section(run, plan))
     notes = [note for info in infos for note in info.notes]
     return run.inspection(data, warnings, notes)
@@ -113,10 +108,8 @@ def inspect_settings(
     """Inspect a run over frames of an assumed size; the notes say what is assumed."""
     notes = []
     if frame is None:
-        notes.append(
-            f"no frames given: {EXAMPLE_SIZE[0]} x {EXAMPLE_SIZE[1]} pixels assumed, --size HxW "
-            "changes that"
-        )
+        assumed = f"{_by(EXAMPLE_SIZE)} pixels assumed, --size HxW changes that"
+        notes.append(f"no frames given: {assumed}")
     if channels is None:
         channels = 3 if config.data.color == "rgb" else 1
         if config.data.color == "auto":
@@ -185,15 +178,11 @@ class _Run:
         self, data: tuple[TensorSection, ...], warnings: list[str], notes: list[str]
     ) -> Inspection:
         training, prediction = self.cost(self.batch, self.crop), self.cost(1, self.frame)
-        sections = (
-            *data,
-            self._batch_section(),
-            *(
-                TensorSection(title, tuple(each for each in training if each.phase == phase))
-                for phase, title in _PHASES.items()
-            ),
-            self._forecast_section(prediction),
+        phases = (
+            TensorSection(title, tuple(each for each in training if each.phase == phase))
+            for phase, title in _PHASES.items()
         )
+        sections = (*data, self._batch_section(), *phases, self._forecast_section(prediction))
         figures = _figures(totals(training), totals(prediction), self.batch)
         return Inspection(sections, figures, (*warnings, *self._warnings()), tuple(notes))
 

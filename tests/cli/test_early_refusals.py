@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from framecast.export.formats import MODEL_FORMATS
-from framecast.export.kinds import KINDS
+from framecast.export.request import KINDS
 from framecast.prediction.checkpoint import save_checkpoint
 from tests.support.models import random_checkpoint
 

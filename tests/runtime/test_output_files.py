@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from framecast.errors import OutputError, ResourceError
-from framecast.export.kinds import KINDS
+from framecast.export.request import KINDS
 from framecast.runtime import output_files
 from framecast.runtime.output_files import (
     atomic_write,
