@@ -80,6 +80,8 @@ class GraphBuilder:
         self.nodes: list[Node] = []
         self.notes: list[str] = []
         self.models: list[ModelValue] = []
+        # Whether layers are called that are in a model inside TimeDistributed
+        self._in_steps = False
         # Shapes that the first nodes return, none where they are not known
         self._results: list[tuple[Shape, ...]] = []
         # The nodes of each call of a model: Keras keeps all of its layers, whichever output is used
@@ -150,19 +152,17 @@ class GraphBuilder:
         calls = (n for n, each in enumerate(self.nodes) if each.identity is layer.identity)
         return next(map(Tensor, calls), None)
 
-    def chain(
-        self, layers: Sequence[Any], x: Tensor | None, wrapper: Mapping[str, Any] | None = None
-    ) -> Tensor | None:
-        """Call layers one after another, in every step where there is a `wrapper`."""
+    def chain(self, layers: Sequence[Any], x: Tensor | None) -> Tensor | None:
+        """Call layers one after another."""
         for layer in layers:
             if isinstance(layer, ModelValue):
-                x = next(iter(self.call_model(layer, [] if x is None else [x], wrapper)), None)
+                x = next(iter(self.call_model(layer, [] if x is None else [x])), None)
             elif isinstance(layer, Node):
-                each = layer if wrapper is None else over_time(layer, wrapper)
-                x = self.apply(each, [] if x is None else [x], {}, each.line)
+                x = self.apply(layer, [] if x is None else [x], {}, layer.line)
             elif isinstance(layer, Tensor):
                 x = layer if x is None else x
-            elif isinstance(layer, Function) and x is not None and wrapper is None:
+            # Of a function over each step the shapes are not known
+            elif isinstance(layer, Function) and x is not None and not self._in_steps:
                 made = self.call_function(layer, x)
                 x = made if isinstance(made, Tensor) else self.add(Node("", str(layer), {}), [x])
             elif x is None:
@@ -171,27 +171,27 @@ class GraphBuilder:
                 x = self.add(Node("", str(layer), {}), [x])
         return x
 
-    def call_model(
-        self,
-        model: ModelValue,
-        given: Sequence[Tensor],
-        wrapper: Mapping[str, Any] | None = None,
-    ) -> list[Tensor]:
+    def call_model(self, model: ModelValue, given: Sequence[Tensor]) -> list[Tensor]:
         """The outputs of a model that is part of another one; without tensors, on its own Input."""
         model.is_part = True
-        wrapper = model.wrapper if wrapper is None else wrapper
+        around, first = self._in_steps, len(self.nodes)
+        self._in_steps = around or model.wrapper is not None
         if model.layers is None:
-            return self._replay(model, given, wrapper) if given else [*model.outputs]
-        layers = model.layers
-        # Its own Input is what it is called on, or has the shape of a single step
-        if given or wrapper is not None:
-            layers = [each for each in layers if getattr(each, "kind", "") != "InputLayer"]
-        end = self.chain(layers, next(iter(given), None), wrapper)
-        return [] if end is None else [end]
+            ends = self._replay(model, given) if given else [*model.outputs]
+        else:
+            layers = model.layers
+            # Its own Input is what it is called on, or has the shape of a single step
+            if given or self._in_steps:
+                layers = [each for each in layers if getattr(each, "kind", "") != "InputLayer"]
+            end = self.chain(layers, next(iter(given), None))
+            ends = [] if end is None else [end]
+        self._in_steps = around
+        if model.wrapper is not None:
+            self.nodes[first:] = [over_time(node, model.wrapper) for node in self.nodes[first:]]
+            del self._results[first:]
+        return ends
 
-    def _replay(
-        self, model: ModelValue, given: Sequence[Tensor], wrapper: Mapping[str, Any] | None
-    ) -> list[Tensor]:
+    def _replay(self, model: ModelValue, given: Sequence[Tensor]) -> list[Tensor]:
         """Apply a functional model to other tensors, by a copy of its nodes."""
         moved = {old.node: new for old, new in zip(model.inputs, given, strict=False)}
         first = len(self.nodes)
@@ -199,8 +199,7 @@ class GraphBuilder:
             # Its Input is replaced by the tensor it is called on
             if number in moved:
                 continue
-            node = _rewired(self.nodes[number], moved)
-            self.nodes.append(node if wrapper is None else over_time(node, wrapper))
+            self.nodes.append(_rewired(self.nodes[number], moved))
             moved[number] = Tensor(len(self.nodes) - 1)
         self._calls.append(set(range(first, len(self.nodes))))
         return [_moved(end, moved) for end in model.outputs]

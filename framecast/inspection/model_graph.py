@@ -52,8 +52,10 @@ class Node:
     @property
     def inner_kind(self) -> str:
         """The kind of the layer that a wrapper is around, or its own."""
-        inner = self.arguments.get("layer")
-        return inner[0] if isinstance(inner, tuple) else self.kind
+        kind, arguments = self.kind, self.arguments
+        while isinstance(inner := arguments.get("layer"), tuple):
+            kind, arguments = inner
+        return kind
 
     @property
     def moves_pixels(self) -> bool:

@@ -315,8 +315,13 @@ x = layers.LSTM(3)(layers.Reshape((3, 48))(given), initial_state=states)
 both = dict(filters=3, kernel_size=2)
 x = layers.Conv2D(**dict(both, filters=5))(given)
 """,
+        """
+inner = keras.Sequential([layers.Flatten(), layers.Dense(3)])
+outer = keras.Sequential([layers.TimeDistributed(inner), layers.Dense(4)])
+x = layers.TimeDistributed(outer)(given)
+""",
     ],
-    ids=["functions", "arithmetic", "softmax", "parts", "directions", "states", "dict"],
+    ids=["functions", "arithmetic", "softmax", "parts", "directions", "states", "dict", "steps"],
 )
 def test_code_and_its_file_have_the_shapes_and_parameters_that_keras_gives_them(code):
     code = f"given = keras.Input((9, 8, 2))\n{code}\nmodel = keras.Model(given, x)"
