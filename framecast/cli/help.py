@@ -72,19 +72,17 @@ def page(command: Any, context: typer.Context, shown: dict[str, Rows]) -> Iterat
 def panels(command: Any, context: typer.Context) -> dict[str, Rows]:
     """The arguments and options of a command by theme, each as its names and its text."""
     found: dict[str, Rows] = {}
-    last: Rows = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
         if record is None:  # a hidden one
             continue
+        theme = parameter.rich_help_panel or OTHER
         if parameter.param_type_name == "argument":
             # Typer writes the type after the name, which says less than the text does.
-            found.setdefault("Arguments", []).append((parameter.metavar, record[1]))
-        elif theme := parameter.rich_help_panel:
-            found.setdefault(theme, []).append(record)
-        else:
-            last.append(record)
-    return found | {OTHER: last}
+            theme, record = "Arguments", (parameter.metavar, record[1])
+        found.setdefault(theme, []).append(record)
+    last = found.pop(OTHER, [])
+    return {**found, OTHER: last}
 
 
 def commands(group: TyperGroup) -> dict[str, Rows]:

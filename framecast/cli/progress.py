@@ -114,17 +114,14 @@ class Display:
             case PrecisionChosen() if not self.quiet:
                 show_precision(event)
             case StepDone():
-                self._step_done(event)
+                text = f"epoch {event.epoch}, step {event.step}, loss {event.loss:.5f}"
+                done, total = event.step, None
+                if event.progress is not None:
+                    done, total = round(BUDGET_PARTS * event.progress), BUDGET_PARTS
+                self.show("training", done, total, text)
             case EpochDone() if not self.quiet:
                 show_epoch(event)
                 self._task("training")  # whose first step after a validation may take a while
-
-    def _step_done(self, event: StepDone) -> None:
-        text = f"epoch {event.epoch}, step {event.step}, loss {event.loss:.5f}"
-        if event.progress is None:
-            self.show("training", event.step, text=text)
-        else:
-            self.show("training", round(BUDGET_PARTS * event.progress), BUDGET_PARTS, text)
 
     def _task(self, work: str) -> Task:
         """The task of a work, which is from now on the one that is shown."""
