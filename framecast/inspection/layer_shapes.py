@@ -23,7 +23,7 @@ from framecast.inspection.layer_outcome import (
     count_of,
     known_channels,
 )
-from framecast.inspection.model_graph import Node
+from framecast.inspection.model_graph import RECURRENT, Node
 from framecast.inspection.sizes import Shape, Size, Symbol, is_known, is_none, product, quotient
 from framecast.inspection.sizes import show_shape as show
 
@@ -238,31 +238,26 @@ def _time_distributed(kind: str, arguments: Arguments, shape: Shape) -> LayerOut
 
 
 def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
-    forward_kind, forward_arguments = arguments["layer"]
-    if forward_kind not in GATES and not forward_kind.startswith("ConvLSTM"):
+    inner_kind, mode = arguments["layer"][0], arguments["merge_mode"]
+    if inner_kind not in RECURRENT:
         raise LayerMistakeError(
-            f"wraps {forward_kind}, which is not recurrent", "wrap an LSTM, GRU or ConvLSTM"
+            f"wraps {inner_kind}, which is not recurrent", "wrap an LSTM, GRU or ConvLSTM"
         )
-    backward_kind, backward_arguments = arguments["backward_layer"] or arguments["layer"]
-    forward = work_out(forward_kind, forward_arguments, [shape])
-    backward = work_out(backward_kind, backward_arguments, [shape])
-    output, mode = forward.outputs[0], arguments["merge_mode"]
+    pair = (arguments["layer"], arguments["backward_layer"] or arguments["layer"])
+    forward, backward = (work_out(*layer, [shape]) for layer in pair)
+    (one, *states), (other, *more) = forward.outputs, backward.outputs
     if mode not in ("concat", "sum", "mul", "ave", None):
         raise LayerMistakeError(
             f"has merge_mode={mode!r}", "use 'concat', 'sum', 'mul', 'ave' or None"
         )
-    outputs: tuple[Shape, ...] = (output,)
     # The last axis, whatever data_format says: `ops.concatenate(..., axis=-1)` in Keras
-    if mode == "concat":
-        outputs = ((*output[:-1], output[-1] + backward.outputs[0][-1]),)
-    elif mode is None:
-        outputs = (output, backward.outputs[0])
+    joined = (*one[:-1], one[-1] + other[-1]) if mode == "concat" else one
+    outputs = (joined, *((other,) if mode is None else ()), *states, *more)
     weights = tuple(
         (f"{name}_{each}", size)
         for name, outcome in (("forward", forward), ("backward", backward))
         for each, size in outcome.weights
     )
-    outputs += (*forward.outputs[1:], *backward.outputs[1:])
     macs, frozen = forward.macs + backward.macs, forward.frozen + backward.frozen
     return replace(forward, outputs=outputs, weights=weights, macs=macs, frozen=frozen)
 
