@@ -146,12 +146,9 @@ def _conv(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         channels = quotient(channels, groups)
     # Keras' order: sides, input channels, output channels
     kernel = (*geometry.kernel_size, channels, filters)
-    return LayerOutcome(
-        (frame.shape(sides, filters),),
-        (("kernel", kernel), *bias_of(arguments, filters)),
-        macs=product(sides) * product(kernel),
-        **details,
-    )
+    weights = {"kernel": kernel, **bias_of(arguments, filters)}
+    macs = product(sides) * product(kernel)
+    return LayerOutcome((frame.shape(sides, filters),), weights, macs=macs, **details)
 
 
 def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
@@ -167,12 +164,8 @@ def _depthwise(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         pointwise = (*(1,) * len(sides), multiplied, returned)
         weights = {"depthwise_kernel": kernel, "pointwise_kernel": pointwise}
         macs += product(sides) * product(pointwise)
-    return LayerOutcome(
-        (frame.shape(sides, returned),),
-        (*weights.items(), *bias_of(arguments, returned)),
-        macs=macs,
-        **details,
-    )
+    weights |= bias_of(arguments, returned)
+    return LayerOutcome((frame.shape(sides, returned),), weights, macs=macs, **details)
 
 
 def _transposed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
@@ -193,12 +186,9 @@ def _transposed(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         sides.append((size - 1) * stride + (usual if more is None else least + more))
     # Transposed kernels have the filters before the input channels
     kernel = (*geometry.kernel_size, filters, known_channels(frame.channels))
-    return LayerOutcome(
-        (frame.shape(tuple(sides), filters),),
-        (("kernel", kernel), *bias_of(arguments, filters)),
-        macs=product(frame.sides) * product(kernel),
-        padding=geometry.padding,
-    )
+    weights = {"kernel": kernel, **bias_of(arguments, filters)}
+    macs, output = product(frame.sides) * product(kernel), frame.shape(tuple(sides), filters)
+    return LayerOutcome((output,), weights, macs=macs, padding=geometry.padding)
 
 
 def _pool(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
@@ -257,7 +247,7 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     own = arguments.get("recurrent_kernel_size")
     state_kernel = to_sizes(own or geometry.kernel_size, len(sides), "recurrent_kernel_size")
     recurrent = (*state_kernel, filters, gates)
-    weights = {"kernel": kernel, "recurrent_kernel": recurrent, **dict(bias_of(arguments, gates))}
+    weights = {"kernel": kernel, "recurrent_kernel": recurrent, **bias_of(arguments, gates)}
     if arguments.get("peephole"):
         weights["peephole"] = (3 * filters,)
     if arguments.get("layer_norm"):
@@ -271,7 +261,7 @@ def _convlstm(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     state = replace(frame, leading=frame.leading[:1]).shape(sides, filters)
     output = frame.shape(sides, filters) if arguments["return_sequences"] else state
     states = (state, state) if arguments["return_state"] else ()
-    return LayerOutcome((output, *states), tuple(weights.items()), macs=macs, **details)
+    return LayerOutcome((output, *states), weights, macs=macs, **details)
 
 
 def is_fused(arguments: Arguments) -> bool:

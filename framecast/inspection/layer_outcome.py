@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from framecast.inspection.sizes import Shape, Size, Symbol, is_none, product
@@ -11,7 +12,6 @@ from framecast.nn.convlstm.argument_checks import to_data_format
 from framecast.nn.shapes import ConvGeometry, to_count
 
 Arguments = dict[str, Any]
-WeightShapes = tuple[tuple[str, Shape], ...]
 
 
 class LayerMistakeError(Exception):
@@ -57,7 +57,7 @@ class LayerOutcome:
     """
 
     outputs: tuple[Shape, ...] = ()
-    weights: WeightShapes = ()
+    weights: Mapping[str, Shape] = field(default_factory=dict)
     frozen: Size = 0
     macs: Size = 0
     padding: str = ""
@@ -69,7 +69,7 @@ class LayerOutcome:
 
     @property
     def parameters(self) -> Size:
-        return sum((product(shape) for _, shape in self.weights), 0)
+        return sum(map(product, self.weights.values()), 0)
 
 
 def rank_of(kind: str) -> int:
@@ -136,8 +136,8 @@ def known_channels(size: Size, what: str = "the number of channels") -> Size:
     return size
 
 
-def bias_of(arguments: Arguments, *sizes: Size) -> WeightShapes:
-    return (("bias", sizes),) if arguments["use_bias"] else ()
+def bias_of(arguments: Arguments, *sizes: Size) -> dict[str, Shape]:
+    return {"bias": sizes} if arguments["use_bias"] else {}
 
 
 def count_of(arguments: Arguments, name: str = "filters") -> Size:

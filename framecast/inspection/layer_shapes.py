@@ -74,11 +74,8 @@ def _recurrent(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     columns = GATES[kind] * units
     # cuDNN's GRU has one bias for the input and one for the state
     bias = (2, columns) if arguments.get("reset_after") else (columns,)
-    weights = (
-        ("kernel", (known_channels(features), columns)),
-        ("recurrent_kernel", (units, columns)),
-        *bias_of(arguments, *bias),
-    )
+    kernels = {"kernel": (known_channels(features), columns), "recurrent_kernel": (units, columns)}
+    weights = {**kernels, **bias_of(arguments, *bias)}
     state = (batch, units)
     output = (batch, steps, units) if arguments["return_sequences"] else state
     states = (state,) * (2 if kind == "LSTM" else 1) if arguments["return_state"] else ()
@@ -97,13 +94,13 @@ def _dense(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
             "give the Input numbers instead of None, or take GlobalAveragePooling instead of "
             "Flatten",
         )
-    weights = (("kernel", (features, units)), *bias_of(arguments, units))
+    weights = {"kernel": (features, units), **bias_of(arguments, units)}
     return LayerOutcome(((*shape[:-1], units),), weights, macs=product(shape[1:]) * units)
 
 
 def _embedding(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
     words, width = (count_of(arguments, name) for name in ("input_dim", "output_dim"))
-    return LayerOutcome(((*shape, width),), (("embeddings", (words, width)),))
+    return LayerOutcome(((*shape, width),), {"embeddings": (words, width)})
 
 
 def _check_range(axes: Sequence[int], shape: Shape) -> None:
@@ -128,7 +125,7 @@ def _normalization(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcom
     scales = [name for flag, name in (("scale", "gamma"), ("center", "beta")) if arguments[flag]]
     # Statistics are counted as parameters and not trained
     moving = ["moving_mean", "moving_variance"] if kind == "BatchNormalization" else []
-    weights = tuple((name, sizes) for name in (*scales, *moving))
+    weights = dict.fromkeys((*scales, *moving), sizes)
     return LayerOutcome((shape,), weights, frozen=len(moving) * product(sizes))
 
 
@@ -139,7 +136,7 @@ def _prelu(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
         1 if axis in shared else known_channels(size, "a size of the input")
         for axis, size in enumerate(shape[1:], start=1)
     )
-    return LayerOutcome((shape,), (("alpha", alpha),))
+    return LayerOutcome((shape,), {"alpha": alpha})
 
 
 def _unchanged(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcome:
@@ -253,11 +250,8 @@ def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcom
     # The last axis, whatever data_format says: `ops.concatenate(..., axis=-1)` in Keras
     joined = (*one[:-1], one[-1] + other[-1]) if mode == "concat" else one
     outputs = (joined, *((other,) if mode is None else ()), *states, *more)
-    weights = tuple(
-        (f"{name}_{each}", size)
-        for name, outcome in (("forward", forward), ("backward", backward))
-        for each, size in outcome.weights
-    )
+    weights = {f"forward_{name}": size for name, size in forward.weights.items()}
+    weights |= {f"backward_{name}": size for name, size in backward.weights.items()}
     macs, frozen = forward.macs + backward.macs, forward.frozen + backward.frozen
     return replace(forward, outputs=outputs, weights=weights, macs=macs, frozen=frozen)
 

@@ -65,7 +65,7 @@ class LayerLine:
             "line": self.node.line,
             "inputs": [_plain(shape) for shape in self.inputs],
             "outputs": [_plain(shape) for shape in outcome.outputs] or None,
-            "weights": {name: _plain(shape) for name, shape in outcome.weights},
+            "weights": {name: _plain(shape) for name, shape in outcome.weights.items()},
             "parameters": _plain(outcome.parameters),
             "macs_per_sample": _plain(outcome.macs) if outcome.outputs else None,
             "padding": outcome.padding,
@@ -209,7 +209,7 @@ def _details(line: LayerLine) -> Iterator[str]:
         yield f"{('output', 'h', 'c', 'h backward', 'c backward')[number]:6} {_orders(shape)}"
     if line.outcome.formulas:
         yield f"size   {'; '.join(line.outcome.formulas)}"
-    for name, shape in line.outcome.weights:
+    for name, shape in line.outcome.weights.items():
         yield f"weight {name} {' x '.join(map(str, shape))} = {show_count(product(shape))}"
     if line.outcome.macs != 0:
         yield f"cost   {show_count(line.outcome.macs)} multiply-adds for one sample"

@@ -79,7 +79,7 @@ class _Walk:
         outcome, shapes = self._outcome(node, shapes)
         # A layer that is called twice has one set of weights
         if node.identity in self.called:
-            outcome = replace(outcome, weights=(), frozen=0)
+            outcome = replace(outcome, weights={}, frozen=0)
         self.called.add(node.identity)
         self.find(node, outcome.warnings)
         states = [self.shape_of(tensor) for tensor in node.states]

@@ -747,7 +747,7 @@ def test_the_shape_of_a_tensor_is_a_symbol_where_it_is_not_known():
 def test_groups_of_an_unknown_number_of_channels_are_no_mistake():
     report = look("x = Conv2D(width, 3)(Input((9, 8, 2)))\nx = Conv2D(6, 3, groups=2)(x)")
     assert (report.findings, report.output[1:]) == ((), (5, 4, 6))
-    assert str(dict(report.lines[-1].outcome.weights)["kernel"][2]) == "(width)/(2)"
+    assert str(report.lines[-1].outcome.weights["kernel"][2]) == "(width)/(2)"
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_shapes_parameters_and_macs_are_the_real_ones(layer, sizes):
             real(inputs)
         return
     weights = {name: keras_shape(name, weight) for name, weight in real.named_parameters()}
-    assert dict(line.outcome.weights) == weights
+    assert line.outcome.weights == weights
     assert report.parameters == sum(weight.numel() for weight in real.parameters())
     with FlopCounterMode(display=False) as counter:
         outputs = real(inputs, training=False)
