@@ -24,12 +24,13 @@ def _weights(*names: str, forget: bool = False) -> str:
     return ", ".join([*starts, *(["unit_forget_bias=True"] if forget else []), *penalties, *limits])
 
 
-_DENSE_WEIGHTS = _weights("kernel", "bias")
+_ACTIVE = "activation=None, use_bias=True"
+_LINEAR = f"{_ACTIVE}, {_weights('kernel', 'bias')}"
 _RNN_WEIGHTS = _weights("kernel", "recurrent", "bias")
 _LSTM_WEIGHTS = _weights("kernel", "recurrent", "bias", forget=True)
 _CONV = "kernel_size, strides=1, padding='valid', data_format=None, dilation_rate=1"
 _SEQUENCES = "return_sequences=False, return_state=False, go_backwards=False, stateful=False"
-_GATES = "activation='tanh', recurrent_activation='sigmoid'"
+_GATES = "activation='tanh', recurrent_activation='sigmoid', use_bias=True"
 _DROPOUT = "dropout=0.0, recurrent_dropout=0.0"
 _POOL = "strides=None, padding='valid', data_format=None"
 _LORA = "lora_rank=None, lora_alpha=None, quantization_config=None"
@@ -53,31 +54,21 @@ NEUTRAL = (*UNCHANGED, *NORMALIZATIONS, "PReLU")
 
 # By the kinds of layers that have them
 _ARGUMENTS = {
-    "Conv1D Conv2D Conv3D": (
-        f"filters, {_CONV}, groups=1, activation=None, use_bias=True, {_DENSE_WEIGHTS}"
-    ),
-    "Conv1DTranspose Conv2DTranspose": (
-        "filters, kernel_size, strides=1, padding='valid', output_padding=None, data_format=None, "
-        f"dilation_rate=1, activation=None, use_bias=True, {_DENSE_WEIGHTS}"
-    ),
-    "Conv3DTranspose": (
-        "filters, kernel_size, strides=1, padding='valid', data_format=None, output_padding=None, "
-        f"dilation_rate=1, activation=None, use_bias=True, {_DENSE_WEIGHTS}"
-    ),
-    "SeparableConv1D SeparableConv2D": (
-        f"filters, {_CONV}, depth_multiplier=1, activation=None, use_bias=True, "
-        + _weights("depthwise", "pointwise", "bias")
-    ),
-    "DepthwiseConv1D DepthwiseConv2D": (
-        "kernel_size, strides=1, padding='valid', depth_multiplier=1, data_format=None, "
-        "dilation_rate=1, activation=None, use_bias=True, " + _weights("depthwise", "bias")
-    ),
+    "Conv1D Conv2D Conv3D": f"filters, {_CONV}, groups=1, {_LINEAR}",
+    "Conv1DTranspose Conv2DTranspose": "filters, kernel_size, strides=1, padding='valid', "
+    f"output_padding=None, data_format=None, dilation_rate=1, {_LINEAR}",
+    "Conv3DTranspose": "filters, kernel_size, strides=1, padding='valid', data_format=None, "
+    f"output_padding=None, dilation_rate=1, {_LINEAR}",
+    "SeparableConv1D SeparableConv2D": f"filters, {_CONV}, depth_multiplier=1, {_ACTIVE}, "
+    + _weights("depthwise", "pointwise", "bias"),
+    "DepthwiseConv1D DepthwiseConv2D": "kernel_size, strides=1, padding='valid', "
+    f"depth_multiplier=1, data_format=None, dilation_rate=1, {_ACTIVE}, "
+    + _weights("depthwise", "bias"),
     "MaxPooling1D MaxPooling2D MaxPooling3D": f"pool_size=2, {_POOL}",
     "AveragePooling1D AveragePooling2D AveragePooling3D": f"pool_size, {_POOL}",
     "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D "
-    "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D": (
-        "data_format=None, keepdims=False"
-    ),
+    "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D": "data_format=None, "
+    "keepdims=False",
     "BatchNormalization": "axis=-1, momentum=0.99, "
     + _NORM.format(moving="moving_mean_initializer='zeros', moving_variance_initializer='ones', ")
     + ", renorm=False, renorm_clipping=None, renorm_momentum=0.99, synchronized=False",
@@ -100,20 +91,18 @@ _ARGUMENTS = {
     "Flatten": "data_format=None",
     "Reshape": "target_shape",
     "Permute": "dims",
-    "Dense": f"units, activation=None, use_bias=True, {_DENSE_WEIGHTS}, {_LORA}",
+    "Dense": f"units, {_LINEAR}, {_LORA}",
     "Embedding": "input_dim, output_dim, embeddings_initializer='uniform', "
     f"embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False, weights=None, "
     f"{_LORA}",
-    "LSTM": f"units, {_GATES}, use_bias=True, {_LSTM_WEIGHTS}, {_DROPOUT}, seed=None, "
-    f"{_SEQUENCES}, unroll=False, use_cudnn='auto'",
-    "GRU": f"units, {_GATES}, use_bias=True, {_RNN_WEIGHTS}, {_DROPOUT}, seed=None, "
-    f"{_SEQUENCES}, unroll=False, reset_after=True, use_cudnn='auto'",
+    "LSTM": f"units, {_GATES}, {_LSTM_WEIGHTS}, {_DROPOUT}, seed=None, {_SEQUENCES}, unroll=False, "
+    "use_cudnn='auto'",
+    "GRU": f"units, {_GATES}, {_RNN_WEIGHTS}, {_DROPOUT}, seed=None, {_SEQUENCES}, unroll=False, "
+    "reset_after=True, use_cudnn='auto'",
     "SimpleRNN": f"units, activation='tanh', use_bias=True, {_RNN_WEIGHTS}, {_DROPOUT}, "
     f"{_SEQUENCES}, unroll=False, seed=None",
-    "ConvLSTM1D ConvLSTM2D ConvLSTM3D": (
-        f"filters, {_CONV}, {_GATES}, use_bias=True, {_LSTM_WEIGHTS}, {_DROPOUT}, seed=None, "
-        f"{_SEQUENCES}"
-    ),
+    "ConvLSTM1D ConvLSTM2D ConvLSTM3D": f"filters, {_CONV}, {_GATES}, {_LSTM_WEIGHTS}, {_DROPOUT}, "
+    f"seed=None, {_SEQUENCES}",
     "RepeatVector": "n",
     "TimeDistributed": "layer",
     "Bidirectional": "layer, merge_mode='concat', weights=None, backward_layer=None",

@@ -69,8 +69,7 @@ class _Walk:
         self.find(node, node.problems)
         shapes: list[Shape | None] = [self._input_of(node, tensor) for tensor in node.inputs]
         # A first layer with input_shape= is its own Input
-        if not node.inputs:
-            shapes = [self._input_shape(number)]
+        shapes = shapes or [self._input_shape(number)]
         # An Input has no input: what it declares, or is fed, is its output
         if node.kind == "InputLayer":
             outcome = LayerOutcome(() if shapes[0] is None else (shapes[0],))
