@@ -119,10 +119,10 @@ def predict(
 
       framecast predict runs/train-1 camera:0 --stream -o nowcast.mp4
     """
-    from framecast.cli.forecasts import check, load, predict_all
+    from framecast.cli.forecasts import check, predict_all
 
     asked = check(paths, model, output or [], kind, request, computing, overwrite)
-    predict_all(load(asked.model, computing), asked)
+    predict_all(asked, computing)
 
 
 @with_options

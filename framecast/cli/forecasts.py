@@ -101,22 +101,18 @@ def _check_fit(request: PredictionRequest, data: DataConfig, clips: Sequence[Fra
             needed_frames(clip.info, request, data)
 
 
-def load(model: Path, computing: Computing) -> FrameForecaster:
-    """Load a model, which takes seconds; raises what `open_forecaster` raises."""
+def predict_all(asked: Asked, computing: Computing) -> None:
+    """Forecast every source, although some fail; the error of a single one is raised as it is.
+
+    Raises what `open_forecaster` raises, PartialFailureError in the end where some of several
+    sources failed.
+    """
     with Display() as display:
         display.show("loading the model")
         from framecast.prediction.onnx_forecaster import open_forecaster
 
-        return open_forecaster(model, computing.device, computing.tile, computing.match)
-
-
-def predict_all(forecaster: FrameForecaster, asked: Asked) -> None:
-    """Forecast every source, although some fail; the error of a single one is raised as it is.
-
-    Raises PartialFailureError in the end where some of several sources failed.
-    """
-    failures = []
-    is_first = True
+        forecaster = open_forecaster(asked.model, computing.device, computing.tile, computing.match)
+    failures, is_first = [], True
     for source, files in asked.sources:
         try:
             notes = _predict(forecaster, source, files, asked)
