@@ -45,8 +45,9 @@ def show_inspection(
 ) -> None:
     """Print the tensors from file to forecast, a line each, or one JSON document."""
     if diagram is not None:
-        layers = [line for section in report.sections for line in section.lines]
-        drawn = [Box(*row(line)[:3]) for line in layers]
+        rows = enumerate(row(line) for section in report.sections for line in section.lines)
+        # Each tensor is made of the one before
+        drawn = [Box(*words[:3], "", (n - 1,) if n else ()) for n, words in rows]
         draw(drawn, report.figures[0][2], diagram, overwrite)
     if as_json:
         show_json(report.to_dict())

@@ -24,14 +24,14 @@ class Box:
     """One layer: its name, what it returns and how many parameters it has.
 
     `mark` is "mistake", "warning" or ""; `inputs` are the numbers of the boxes whose output it
-    reads, None for the box before.
+    reads.
     """
 
     name: str
     output: str
-    detail: str = ""
-    mark: str = ""
-    inputs: tuple[int, ...] | None = None
+    detail: str
+    mark: str
+    inputs: tuple[int, ...]
 
 
 def draw(boxes: Sequence[Box], title: str, path: Path, overwrite: bool) -> None:
@@ -44,15 +44,13 @@ def draw(boxes: Sequence[Box], title: str, path: Path, overwrite: bool) -> None:
             f"{path}: diagrams are drawn as {', '.join(FORMATS)}", remedy="use e.g. shapes.svg"
         )
     check_target(path, "diagram", overwrite)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (slow to load)
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415  (slow to load)
 
     # Equal columns: a page wider than one column and lower than all boxes in a row
     columns = -(-len(boxes) // BOXES_A_COLUMN)
     rows = -(-len(boxes) // columns)
     size = (columns * (_WIDTH + 0.6) + 0.2, rows * (_HEIGHT + _GAP) + 0.9)
     figure = Figure(figsize=size, layout="none")
-    FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, size[0])
     # Inches from the top left, so that boxes are placed as they are read
@@ -67,8 +65,7 @@ def draw(boxes: Sequence[Box], title: str, path: Path, overwrite: bool) -> None:
     ]
     for number, (box, place) in enumerate(zip(boxes, places, strict=True)):
         _draw_box(axes, box, *place)
-        before = (number - 1,) if number else ()
-        for producer in before if box.inputs is None else box.inputs:
+        for producer in box.inputs:
             _draw_arrow(axes, places[producer], place, near=producer == number - 1)
     # Into memory first, so that an error leaves no half a file
     content = io.BytesIO()
@@ -80,24 +77,15 @@ def _draw_box(axes: object, box: Box, left: float, top: float) -> None:
     from matplotlib.patches import FancyBboxPatch  # noqa: PLC0415
 
     colour = {"mistake": _WRONG, "warning": _WARN}.get(box.mark, _EDGE)
-    axes.add_patch(
-        FancyBboxPatch(
-            (left, top),
-            _WIDTH,
-            _HEIGHT,
-            boxstyle="round,pad=0,rounding_size=0.06",
-            facecolor=_FILL,
-            edgecolor=colour,
-            linewidth=1.8 if box.mark else 1,
-        )
-    )
+    look = {"facecolor": _FILL, "edgecolor": colour, "linewidth": 1.8 if box.mark else 1}
+    corners = "round,pad=0,rounding_size=0.06"
+    axes.add_patch(FancyBboxPatch((left, top), _WIDTH, _HEIGHT, boxstyle=corners, **look))
     first, second = top + 0.2, top + 0.44
     name = textwrap.shorten(box.name, 26, placeholder="...")
     axes.text(left + 0.1, first, name, fontweight="bold", color=colour, **_WORDS)
     axes.text(left + _WIDTH - 0.1, first, box.detail, ha="right", color="#555555", **_WORDS)
     axes.text(left + 0.1, second, textwrap.shorten(box.output, 52, placeholder="..."), **_WORDS)
-    if box.mark:
-        axes.text(left + _WIDTH - 0.1, second, box.mark, ha="right", color=colour, **_WORDS)
+    axes.text(left + _WIDTH - 0.1, second, box.mark, ha="right", color=colour, **_WORDS)
 
 
 def _draw_arrow(
