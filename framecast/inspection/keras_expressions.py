@@ -306,7 +306,11 @@ class ExpressionReader(GraphBuilder):
         elif isinstance(target, ast.Subscript):
             self.change(target, lambda owner, index: operator.setitem(owner, index, value))
         elif isinstance(target, ast.Attribute):
-            self._set_attribute(self.value(target.value), target.attr, value)
+            owner = self.value(target.value)
+            if isinstance(owner, Namespace):
+                owner.attributes[target.attr] = value
+            for layer in self.layers_in(owner) if target.attr == "trainable" else ():
+                layer.arguments["trainable"] = value
         elif isinstance(target, ast.Tuple | ast.List):
             names, parts = list(target.elts), self._parts(value, len(target.elts))
             # `first, *others, last = ...`
@@ -317,13 +321,6 @@ class ExpressionReader(GraphBuilder):
                     break
             for each, part in zip(names, parts, strict=False):
                 self.assign(each, part)
-
-    def _set_attribute(self, owner: Any, name: str, value: Any) -> None:
-        if isinstance(owner, Namespace):
-            owner.attributes[name] = value
-        elif name == "trainable":
-            for layer in self.layers_in(owner):
-                layer.arguments[name] = value
 
     def change(self, target: ast.Subscript, how: Callable[[Any, Any], None]) -> None:
         """Change an element of a list or dictionary; a note where it is not known which."""

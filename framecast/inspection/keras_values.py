@@ -152,23 +152,22 @@ class GraphBuilder:
         calls = (n for n, each in enumerate(self.nodes) if each.identity is layer.identity)
         return next(map(Tensor, calls), None)
 
-    def chain(self, layers: Sequence[Any], x: Tensor | None) -> Tensor | None:
-        """Call layers one after another."""
+    def chain(self, layers: Sequence[Any], x: list[Tensor]) -> list[Tensor]:
+        """Call layers one after another on one tensor, or on none where they begin a model."""
         for layer in layers:
             if isinstance(layer, ModelValue):
-                x = next(iter(self.call_model(layer, [] if x is None else [x])), None)
+                x = self.call_model(layer, x)[:1]
             elif isinstance(layer, Node):
-                x = self.apply(layer, [] if x is None else [x], {}, layer.line)
+                x = [self.apply(layer, x, {}, layer.line)]
             elif isinstance(layer, Tensor):
-                x = layer if x is None else x
-            # Of a function over each step the shapes are not known
-            elif isinstance(layer, Function) and x is not None and not self._in_steps:
-                made = self.call_function(layer, x)
-                x = made if isinstance(made, Tensor) else self.add(Node("", str(layer), {}), [x])
-            elif x is None:
-                self.notes.append(f"the layer {layer} is not followed")
+                x = x or [layer]
+            elif x:
+                # Of a function over each step the shapes are not known
+                is_followed = isinstance(layer, Function) and not self._in_steps
+                made = self.call_function(layer, *x) if is_followed else None
+                x = [made if isinstance(made, Tensor) else self.add(Node("", str(layer), {}), x)]
             else:
-                x = self.add(Node("", str(layer), {}), [x])
+                self.notes.append(f"the layer {layer} is not followed")
         return x
 
     def call_model(self, model: ModelValue, given: Sequence[Tensor]) -> list[Tensor]:
@@ -183,8 +182,7 @@ class GraphBuilder:
             # Its own Input is what it is called on, or has the shape of a single step
             if given or self._in_steps:
                 layers = [each for each in layers if getattr(each, "kind", "") != "InputLayer"]
-            end = self.chain(layers, next(iter(given), None))
-            ends = [] if end is None else [end]
+            ends = self.chain(layers, list(given[:1]))
         self._in_steps = around
         if model.wrapper is not None:
             self.nodes[first:] = [over_time(node, model.wrapper) for node in self.nodes[first:]]
@@ -206,8 +204,7 @@ class GraphBuilder:
 
     def outputs_of(self, model: ModelValue) -> tuple[Tensor, ...]:
         if model.layers and not model.outputs:
-            end = self.chain(model.layers, None)
-            model.outputs = () if end is None else (end,)
+            model.outputs = tuple(self.chain(model.layers, []))
         return model.outputs
 
     def inputs_of(self, model: ModelValue) -> tuple[Tensor, ...]:
@@ -231,9 +228,9 @@ class GraphBuilder:
             end = tuple(Tensor(n) for n in range(len(self.nodes)) if n not in used)[-1:]
             called = any(each.outputs for each in self.models)
             return self._only(end) if called else Graph(self.nodes, end, self.notes)
-        sizes = [len(_ancestors(self.nodes, model.outputs)) for model in whole]
         # A file may build an encoder and a decoder, too; the whole model is the largest
-        chosen = whole[max(range(len(whole)), key=lambda number: (sizes[number], number))]
+        whole.reverse()  # of models of equal size the last
+        chosen = max(whole, key=lambda model: len(_ancestors(self.nodes, model.outputs)))
         if len(whole) > 1:
             found = f"{len(whole)} models are built; this is the largest, of line {chosen.line}"
             self.notes.append(found)

@@ -124,7 +124,7 @@ def read_model(target: Path) -> Graph:
 
 def read_layers(texts: Sequence[str]) -> Graph:
     """Layers in a row, each as "filters=64 kernel=5" or in Keras' own spelling."""
-    build, x = GraphBuilder(), None
+    build, x = GraphBuilder(), []
     for number, text in enumerate(texts, start=1):
         where = f"--layer {number}"
         # A call is Keras' spelling, anything else settings of a ConvLSTM2D
@@ -132,7 +132,7 @@ def read_layers(texts: Sequence[str]) -> Graph:
         layer, found = read_layer(text if is_call else _call_of(text, where), where)
         x = build.chain([replace(layer, line=None)], x)
         build.notes += found
-    return Graph(build.nodes, (x,), build.notes)
+    return Graph(build.nodes, tuple(x), build.notes)
 
 
 def _call_of(text: str, where: str) -> str:
