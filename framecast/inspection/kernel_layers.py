@@ -84,44 +84,37 @@ def _formula(size: Size, lost: int, stride: int) -> str:
 
 
 def _by_axes(found: Sequence[Any]) -> Iterator[tuple[Any, str]]:
-    """Each finding but None once, with the names of all axes that have it."""
+    """What was found along the axes, each once, with the names of all axes that have it."""
     names = SIDES[len(found)]
     for each in dict.fromkeys(found):
         alike = (name for name, other in zip(names, found, strict=True) if other == each)
-        if each is not None:
-            yield each, " and ".join(alike)
+        yield each, " and ".join(alike)
 
 
 def _unseen(sizes: Shape, geometry: ConvGeometry) -> Iterator[Problem]:
     """Rows and columns at the end that no kernel reaches."""
-    axes = list(zip(sizes, geometry.spans, geometry.strides, strict=True))
-    # What is left after the last whole stride; same pads it instead. Kernels smaller than their
-    # strides leave out pixels everywhere, as is meant in the shortcut of a residual block
-    found = [
-        (size, span, stride)
-        if isinstance(size, int) and span >= stride and (size - span) % stride
-        else None
-        for size, span, stride in axes
-    ]
-    for (size, span, stride), names in _by_axes(found):
-        unseen = (size - span) % stride
-        yield Problem(
-            f"ignores the last {unseen} of {size} {names}, which kernels of {span} with strides of "
-            f"{stride} do not reach",
-            f"pad them by {stride - unseen}, crop them by {unseen}, or set padding='same'",
-            fatal=False,
-        )
+    axes = [*zip(sizes, geometry.spans, geometry.strides, strict=True)]
+    for (size, span, stride), names in _by_axes(axes):
+        # Kernels smaller than their strides leave out pixels everywhere, as is meant in the
+        # shortcut of a residual block
+        if not isinstance(size, int) or span < stride:
+            continue
+        # What is left after the last whole stride; same pads it instead
+        if unseen := (size - span) % stride:
+            what = f"ignores the last {unseen} of {size} {names}, which kernels of {span} with "
+            what += f"strides of {stride} do not reach"
+            change = f"pad them by {stride - unseen}, crop them by {unseen}, or set padding='same'"
+            yield Problem(what, change, fatal=False)
 
 
 def _even(geometry: ConvGeometry) -> Iterator[Problem]:
     """Even kernels with padding on both sides."""
-    for span, names in _by_axes([None if span % 2 else span for span in geometry.spans]):
-        yield Problem(
-            f"has an even kernel of {span} {names}, which has no middle: padding='same' adds "
-            f"{(span - 1) // 2} before and {span // 2} after, and the image shifts by half a pixel",
-            f"use {span - 1} or {span + 1}",
-            fatal=False,
-        )
+    for span, names in _by_axes(geometry.spans):
+        if span % 2 == 0:
+            what = f"has an even kernel of {span} {names}, which has no middle: padding='same' adds"
+            what += f" {(span - 1) // 2} before and {span // 2} after, and the image shifts by half"
+            what += " a pixel"
+            yield Problem(what, f"use {span - 1} or {span + 1}", fatal=False)
 
 
 def show_pads(pads: Sequence[tuple[int, int]]) -> str:
