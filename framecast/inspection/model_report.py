@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from framecast.inspection.diagram import Box
 from framecast.inspection.layer_outcome import LayerOutcome, Problem
-from framecast.inspection.model_graph import Node
+from framecast.inspection.model_graph import Node, state_count
 from framecast.inspection.sizes import Shape, Size, Symbol, product, show_count, show_millions
 from framecast.inspection.sizes import show_shape as show
 from framecast.nn.shapes import FLOAT_BYTES
@@ -205,8 +205,12 @@ def _details(line: LayerLine) -> Iterator[str]:
     """Both axis orders of every tensor, formulas of sizes, weights, cost and memory."""
     for number, shape in enumerate(line.inputs):
         yield f"input{'' if len(line.inputs) == 1 else f' {number + 1}'}  {_orders(shape)}"
-    for number, shape in enumerate(line.outcome.outputs):
-        yield f"{('output', 'h', 'c', 'h backward', 'c backward')[number]:6} {_orders(shape)}"
+    # A pair of layers has a second output where both are not merged, and states of its own
+    second = ["output backward"] if line.node.arguments.get("merge_mode", "") is None else []
+    states = ["h", "c"][: state_count(line.node.inner_kind)]
+    names = ["output", *second, *states, *(f"{state} backward" for state in states)]
+    for name, shape in zip(names, line.outcome.outputs, strict=False):
+        yield f"{name:6} {_orders(shape)}"
     if line.outcome.formulas:
         yield f"size   {'; '.join(line.outcome.formulas)}"
     for name, shape in line.outcome.weights.items():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from framecast.errors import UsageError
-from framecast.inspection.model_report import View
+from framecast.inspection.model_report import View, table
 from framecast.inspection.model_source import inspect_model
 from framecast.nn.convlstm import keras_names
 from framecast.nn.convlstm.activations import ACTIVATIONS
@@ -230,6 +230,22 @@ def test_memory_is_within_30_percent_of_what_is_saved_and_of_the_measured_peak(s
         measured.know(inputs)
         real(inputs, training=False)
     assert FLOAT_BYTES * prediction == pytest.approx(measured.peak, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("layer", "names"),
+    [
+        ("LSTM(3, return_state=True)", ["output", "h", "c"]),
+        ("Bidirectional(GRU(3, return_state=True))", ["output", "h", "h backward"]),
+        (
+            "Bidirectional(LSTM(3, return_state=True), merge_mode=None)",
+            ["output", "output backward", "h", "c", "h backward", "c backward"],
+        ),
+    ],
+)
+def test_every_tensor_that_a_layer_returns_has_a_name(layer, names):
+    shown = "\n".join(table(inspected((8, 5, 4), layer), verbose=True))
+    assert re.findall(r"^    ((?:output|h|c)(?: backward)?) +\(8,", shown, re.MULTILINE) == names
 
 
 def test_the_receptive_field_is_where_gradients_arrive():
