@@ -171,7 +171,7 @@ def freezes_weights(kind: str) -> bool:
 @cache
 def parameters_of(kind: str) -> dict[str, Any]:
     """A layer's arguments by name, in order; `...` for one without a default."""
-    text = SIGNATURES[kind]
+    text = SIGNATURES.get(kind, "")  # GetItem, a part of a tensor, is no layer of Keras
     if kind.startswith("ConvLSTM"):
         text = f"{text}, {OURS_ALONE}"
     # Parsed as Python, so that defaults are read as Keras' source has them

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from framecast.inspection.diagram import Box
 from framecast.inspection.layer_outcome import LayerOutcome, Problem
 from framecast.inspection.model_graph import Node, state_count
-from framecast.inspection.sizes import Shape, Size, Symbol, product, show_count, show_millions
+from framecast.inspection.sizes import Shape, Size, product, show_count, show_millions
 from framecast.inspection.sizes import show_shape as show
 from framecast.nn.shapes import FLOAT_BYTES
 from framecast.runtime.text import aligned, show_bytes
@@ -139,7 +139,7 @@ def _plain(value: Size | Shape | None) -> int | str | list[int | str] | None:
     """A size or shape for JSON, with text for what is not known."""
     if isinstance(value, tuple):
         return [_plain(size) for size in value]
-    return str(value) if isinstance(value, Symbol) else value
+    return value if isinstance(value, int | float | None) else str(value)
 
 
 def table(report: ModelReport, *, verbose: bool = False) -> Iterator[str]:

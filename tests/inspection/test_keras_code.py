@@ -744,6 +744,11 @@ def test_the_shape_of_a_tensor_is_a_symbol_where_it_is_not_known():
     assert str(report.lines[1].node.arguments["units"]) == "2*x.shape[-1]"
 
 
+def test_a_size_that_is_no_number_is_text_for_programs():
+    report = look("x = Dense(3)(Input((4,), batch_size=lambda: 8))")
+    assert json.loads(json.dumps(report.to_dict()))["layers"][-1]["outputs"] == [["lambda", 3]]
+
+
 def test_groups_of_an_unknown_number_of_channels_are_no_mistake():
     report = look("x = Conv2D(width, 3)(Input((9, 8, 2)))\nx = Conv2D(6, 3, groups=2)(x)")
     assert (report.findings, report.output[1:]) == ((), (5, 4, 6))

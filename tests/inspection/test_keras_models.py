@@ -290,6 +290,14 @@ def test_a_damaged_configuration_is_reported_or_refused_in_a_sentence(change):
         assert json.dumps(report.to_dict())
 
 
+def test_a_damaged_index_is_reported_with_what_it_is():
+    config = json.loads(parts_of_a_clip().to_json())
+    (part, *_) = (each for each in config["config"]["layers"] if each["class_name"] == "GetItem")
+    part["inbound_nodes"][0]["args"][1] = ["x"]
+    report = inspect_graph(read_configuration(config, "model.json"))
+    assert "has wrong arguments: index=('x',); give a number" in str(report.findings[0])
+
+
 @pytest.mark.parametrize(
     "code",
     [
