@@ -164,10 +164,6 @@ def _save_script(export: Export, path: Path) -> None:
     path.write_bytes(content.getbuffer())
 
 
-def _load_script(path: Path) -> Run:
-    return torch.jit.load(str(path), map_location="cpu")
-
-
 def _save_weights(export: Export, path: Path) -> None:
     """The weights as safetensors, with the settings as metadata; framecast itself reads them."""
     kind = torch.float16 if export.request.half else torch.float32
@@ -184,15 +180,11 @@ def _save_weights(export: Export, path: Path) -> None:
     path.write_bytes(safetensors.save(weights, {**export.metadata, **texts}))
 
 
-def _load_weights(path: Path) -> Run:
-    return load_checkpoint(path).forecaster()
-
-
 MODEL_FORMATS: Mapping[str, ModelFormat] = {
     ".onnx": ModelFormat(_save_onnx, _load_onnx),
     ".pt2": ModelFormat(_save_program, _load_program),
-    ".torchscript": ModelFormat(_save_script, _load_script),
-    ".safetensors": ModelFormat(_save_weights, _load_weights),
+    ".torchscript": ModelFormat(_save_script, lambda path: torch.jit.load(str(path), "cpu")),
+    ".safetensors": ModelFormat(_save_weights, lambda path: load_checkpoint(path).forecaster()),
 }
 
 

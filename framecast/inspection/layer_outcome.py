@@ -14,6 +14,7 @@ from framecast.nn.shapes import ConvGeometry, to_count
 Arguments = dict[str, Any]
 
 
+@dataclass(eq=False)
 class LayerMistakeError(Exception):
     """An input that a layer cannot work with: what happens and why, and the change that fixes it.
 
@@ -21,11 +22,10 @@ class LayerMistakeError(Exception):
     that is larger than its input.
     """
 
-    def __init__(
-        self, what: str, change: str, *, wanted_rank: int = 0, kernel: ConvGeometry | None = None
-    ) -> None:
-        super().__init__(what)
-        self.what, self.change, self.wanted_rank, self.kernel = what, change, wanted_rank, kernel
+    what: str
+    change: str
+    wanted_rank: int = 0
+    kernel: ConvGeometry | None = None
 
 
 @dataclass(frozen=True)
