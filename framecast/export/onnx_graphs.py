@@ -50,42 +50,23 @@ def rollout_model(encode: Any, step: Any, names: Sequence[str]) -> Any:
     _prefix(body, "step/", {name for name, held in weights.items() if shared.get(name) == held})
     # What a Loop reads from outside is looked up by name (ONNX, Loop: outer scope)
     own = [item for item in body.initializer if item.name not in shared]
-    inner = [f"step/{name}" for name in names]
-    after = [f"step/next_{name}" for name in names]
-    types = {value.name: value.type for value in (*body.input, *body.output)}
-    loop_body = helper.make_graph(
-        [helper.make_node("Identity", ["go_on"], ["goes_on"]), *body.node],
-        "step",
-        [
-            helper.make_tensor_value_info("step/number", kinds.INT64, []),
-            helper.make_tensor_value_info("go_on", kinds.BOOL, []),
-            *(helper.make_value_info(name, types[name]) for name in inner),
-        ],
-        [
-            helper.make_tensor_value_info("goes_on", kinds.BOOL, []),
-            *(helper.make_value_info(name, types[name]) for name in after),
-            helper.make_value_info("step/frame", types["step/frame"]),
-        ],
-    )
-    finals = [f"final_{name}" for name in names]
-    loop = helper.make_node(
-        "Loop", ["horizon", "", *names], [*finals, "frames_TBCHW"], body=loop_body
-    )
+    typed = helper.make_tensor_value_info
+    go_on = helper.make_node("Identity", ["go_on"], ["goes_on"])
+    given = [typed("step/number", kinds.INT64, []), typed("go_on", kinds.BOOL, []), *body.input]
+    # States first, then what is scanned
+    frame, *after = body.output
+    returned = [typed("goes_on", kinds.BOOL, []), *after, frame]
+    loop_body = helper.make_graph([go_on, *body.node], "step", given, returned)
+    finals = [*(f"final_{name}" for name in names), "frames_TBCHW"]
+    loop = helper.make_node("Loop", ["horizon", "", *names], finals, body=loop_body)
     # A Loop stacks what it scans along a new first axis: time.
     transpose = helper.make_node("Transpose", ["frames_TBCHW"], ["frames"], perm=[1, 0, 2, 3, 4])
     context = encode.graph.input[0]
     channels = context.type.tensor_type.shape.dim[2].dim_value
-    graph = helper.make_graph(
-        [*encode.graph.node, loop, transpose],
-        "framecast",
-        [context, helper.make_tensor_value_info("horizon", kinds.INT64, [])],
-        [
-            helper.make_tensor_value_info(
-                "frames", kinds.FLOAT, ["batch", "time", channels, "height", "width"]
-            )
-        ],
-        [*encode.graph.initializer, *own],
-    )
+    inputs = [context, typed("horizon", kinds.INT64, [])]
+    frames = typed("frames", kinds.FLOAT, ["batch", "time", channels, "height", "width"])
+    nodes, held = [*encode.graph.node, loop, transpose], [*encode.graph.initializer, *own]
+    graph = helper.make_graph(nodes, "framecast", inputs, [frames], held)
     model = onnx.ModelProto()
     model.CopyFrom(encode)
     model.graph.CopyFrom(graph)
