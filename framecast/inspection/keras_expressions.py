@@ -111,9 +111,7 @@ class ExpressionReader(GraphBuilder):
                 to_symbol(node) if node.format_spec else self.value(node.value)
             ),
             ast.Lambda: lambda node: Function(node, self.names),
-            ast.ListComp: self._comprehension,
-            ast.GeneratorExp: self._comprehension,
-            ast.DictComp: self._comprehension,
+            **dict.fromkeys((ast.ListComp, ast.GeneratorExp, ast.DictComp), self._comprehension),
         }
 
     def note(self, node: ast.AST, text: str) -> None:

@@ -51,26 +51,20 @@ class StatementReader(CallReader):
         self.depth = 0
         self.left = self.allowed = MOST_STATEMENTS
         self.statements: dict[type, Callable[[Any], None]] = {
-            ast.Assign: self._assignment,
-            ast.AnnAssign: self._assignment,
+            **dict.fromkeys((ast.Assign, ast.AnnAssign), self._assignment),
             ast.AugAssign: self._augmented,
             ast.Delete: self._delete,
             ast.Expr: lambda node: self.value(node.value),
             ast.FunctionDef: lambda node: self.name(node.name, Function(node, self.names)),
             ast.ClassDef: self._class,
-            ast.Return: self._leave,
-            ast.Import: self._import,
-            ast.ImportFrom: self._import,
+            **dict.fromkeys((ast.Return, ast.Break, ast.Continue), self._leave),
+            **dict.fromkeys((ast.Import, ast.ImportFrom), self._import),
             ast.For: self._for,
             ast.While: self._while,
             ast.If: self._branch,
             ast.Match: self._match,
-            ast.With: lambda node: self.run(node.body),
-            ast.Try: lambda node: self.run(node.body),
-            ast.Break: self._leave,
-            ast.Continue: self._leave,
-            ast.Global: self._declare,
-            ast.Nonlocal: self._declare,
+            **dict.fromkeys((ast.With, ast.Try), lambda node: self.run(node.body)),
+            **dict.fromkeys((ast.Global, ast.Nonlocal), self._declare),
         }
 
     def run(self, body: Sequence[ast.stmt]) -> None:

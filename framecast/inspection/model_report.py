@@ -59,6 +59,8 @@ class LayerLine:
 
     def to_dict(self) -> dict[str, Any]:
         outcome = self.outcome
+        sees, reaches = ([getattr(view, n) for view in self.views] for n in ("sees", "reaches"))
+        field = {"newest_frame": sees, "per_frame_back": reaches}
         return {
             "name": self.node.name,
             "kind": self.node.kind,
@@ -70,14 +72,7 @@ class LayerLine:
             "macs_per_sample": _plain(outcome.macs) if outcome.outputs else None,
             "padding": outcome.padding,
             "formulas": list(outcome.formulas),
-            "receptive_field": (
-                {
-                    "newest_frame": [view.sees for view in self.views],
-                    "per_frame_back": [view.reaches for view in self.views],
-                }
-                if self.views
-                else None
-            ),
+            "receptive_field": field if self.views else None,
             "training_bytes": FLOAT_BYTES * self.elements[0] if self.elements else None,
             "prediction_bytes": FLOAT_BYTES * self.elements[1] if self.elements else None,
         }
