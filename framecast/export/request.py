@@ -78,37 +78,31 @@ def refuse(
             raise UsageError(f"--{flag} {why}", remedy=remedy)
 
 
+# Options that mean something only for some kinds of files
+OPTIONS = ("step", "half", "horizon", "context_length")
+
+
 @dataclass(frozen=True)
 class ModelKind:
     """A kind of file; `title` names it to the user, `packages` are needed to write it.
 
-    `can_step` says whether it comes as `encode` and `step`, `can_halve` whether with weights in
-    half precision, `is_graph` whether it holds what the network did with an example, and so sizes
-    that it holds for, not only weights, `any_size` whether other heights and widths than that of
-    the example can be among them.
+    `options` are those of `OPTIONS` that it has. `is_graph` says whether it holds what the network
+    did with an example, and so sizes that it holds for, not only weights, `any_size` whether other
+    heights and widths than that of the example can be among them.
     """
 
     title: str
     packages: tuple[str, ...] = ()
-    can_step: bool = False
-    can_halve: bool = False
+    options: tuple[str, ...] = ("horizon", "context_length")
     is_graph: bool = True
     any_size: bool = True
 
 
 KINDS: Mapping[str, ModelKind] = {
-    ".onnx": ModelKind("ONNX", ("onnx",), can_step=True, can_halve=True),
+    ".onnx": ModelKind("ONNX", ("onnx",), OPTIONS),
     ".pt2": ModelKind("torch.export", any_size=False),
     ".torchscript": ModelKind("TorchScript"),
-    ".safetensors": ModelKind("safetensors", ("safetensors",), can_halve=True, is_graph=False),
-}
-
-# What a kind has to be for an option of an export to mean something
-NEEDS = {
-    "step": "can_step",
-    "half": "can_halve",
-    "horizon": "is_graph",
-    "context_length": "is_graph",
+    ".safetensors": ModelKind("safetensors", ("safetensors",), ("half",), is_graph=False),
 }
 
 
@@ -120,9 +114,9 @@ def check_kind(path: Path, request: ExportRequest) -> None:
             f"{path}: no format for models ends in {path.suffix or 'nothing'}",
             remedy=f"end the name in {', '.join(KINDS)}",
         )
-    for name, able in NEEDS.items():
-        if not getattr(kind, able):
-            fitting = " or ".join(suffix for suffix, other in KINDS.items() if getattr(other, able))
+    for name in OPTIONS:
+        if name not in kind.options:
+            fitting = " or ".join(end for end, other in KINDS.items() if name in other.options)
             refuse(request, [name], f"is not for {kind.title}", f"end the name in {fitting}")
     for package in kind.packages:
         check_installed(package, "export", kind.title)
