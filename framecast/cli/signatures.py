@@ -63,14 +63,9 @@ def _option(command: str, name: str, kind: Any, default: Any) -> Parameter:
         metavar, _, text = entry.rpartition("  ")
         flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
         # A flag that is named has no --no-flag, which would say nothing new.
-        option = typer.Option(
-            *flag.split(),
-            metavar=metavar or None,
-            help=text,
-            rich_help_panel=panel,
-            autocompletion=COMPLETIONS.get(name),
-        )
-        kind = Annotated[kind, option]
+        shown = {"metavar": metavar or None, "help": text, "rich_help_panel": panel}
+        offered = COMPLETIONS.get(name)
+        kind = Annotated[kind, typer.Option(*flag.split(), autocompletion=offered, **shown)]
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
@@ -112,13 +107,8 @@ def _setting_options() -> Iterator[Parameter]:
             text = f"{text} [{spec.expects}; default: {str(default).lower()}]"
             metavar = next((METAVARS[kind] for kind in spec.kinds if kind in METAVARS), "NAME")
             kind = str
-        option = typer.Option(
-            spec.rule.flag,
-            metavar=metavar,
-            help=text,
-            rich_help_panel=spec.section.capitalize(),
-            autocompletion=_offer(spec),
-        )
+        shown = {"metavar": metavar, "help": text, "rich_help_panel": spec.section.capitalize()}
+        option = typer.Option(spec.rule.flag, autocompletion=_offer(spec), **shown)
         annotation = Annotated[kind | None, option]
         yield Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

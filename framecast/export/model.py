@@ -66,7 +66,8 @@ def export_model(
     tell("forecasting with PyTorch, to compare with")
     with explained_memory("use a smaller --size"):
         contexts = list(_contexts(export))
-        expected = [_frames(export.network, context, export.horizon) for context in contexts]
+        rollouts = (rollout(export.network, context, export.horizon) for context in contexts)
+        expected = [torch.stack([*frames], dim=1) for frames in rollouts]
     with (
         explained_write(path, "model"),
         explained_memory("use a smaller --size"),
@@ -191,10 +192,6 @@ def _contexts(export: Export) -> Iterator[Tensor]:
         yield moving_blobs(CHECKED_BATCHES[0], *shape, *other)
 
 
-def _frames(network: Forecaster, context_BTCHW: Tensor, horizon: int) -> Tensor:
-    return torch.stack(list(rollout(network, context_BTCHW, horizon)), dim=1)
-
-
 def _largest_difference(
     run: Run | None, horizon: int, contexts: list[Tensor], expected: list[Tensor]
 ) -> float | None:
@@ -213,7 +210,12 @@ def _largest_difference(
 
 
 def _export_notes(export: Export, difference: float | None, repeats: bool) -> Iterator[str]:
-    yield _taken(export) if export.kind.is_graph else _held(export)
+    if export.kind.is_graph:
+        yield _taken(export)
+    else:
+        height, width = export.sides[1]
+        sizes = "of any size" if export.free_size else f"of {height}x{width} only"
+        yield f"holds weights and settings, which framecast reads, for frames {sizes}"
     if difference is None:
         yield (
             "not checked against PyTorch: onnxruntime is not installed; run "
@@ -245,10 +247,3 @@ def _taken(export: Export) -> str:
         sides = f"H and W from {rows}" if rows == columns else f"H from {rows}, W from {columns}"
         shape, free = "H, W", f"any B, {sides}"
     return f"takes context (B, {length}, {channels}, {shape}), float32 in [0, 1], {free}"
-
-
-def _held(export: Export) -> str:
-    """What framecast can do with a file that holds the weights and no graph."""
-    height, width = export.sides[1]
-    sizes = "of any size" if export.free_size else f"of {height}x{width} only"
-    return f"holds weights and settings, which framecast reads, for frames {sizes}"
