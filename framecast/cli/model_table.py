@@ -23,7 +23,8 @@ def show_models() -> None:
     table = open_table("model.name", "parameters", "file", "what it is", left=1)
     table.columns[-1].justify = "left"
     for name, traits in NETWORKS.items():
-        parameters = parameter_count(name)
+        # Counted without building it
+        parameters = forecast_totals(ModelConfig(name=name), 1, (SIDE, SIDE)).parameters
         # 4 bytes a parameter, in MB
         table.add_row(name, f"{parameters:,}", f"{4e-6 * parameters:.1f} MB", traits.summary)
     results.print(table)
@@ -55,8 +56,3 @@ def show_presets(chosen: Iterable[Preset]) -> None:
         "a --config file win over it.",
         markup=False,
     )
-
-
-def parameter_count(name: str) -> int:
-    """Weights of a network with default settings, counted without building it."""
-    return forecast_totals(ModelConfig(name=name), 1, (SIDE, SIDE)).parameters

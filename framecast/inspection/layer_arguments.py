@@ -73,9 +73,8 @@ def bind(
     """All arguments of a layer by name, and what is wrong with those that were written."""
     known, problems = parameters_of(kind), []
     if len(positional) > len(known):
-        problems.append(
-            Problem(f"takes at most {counted(len(known), 'argument')}", "leave out the others")
-        )
+        what = f"takes at most {counted(len(known), 'argument')}"
+        problems.append(Problem(what, "leave out the others"))
     given = dict(zip(known, positional, strict=False))
     problems += _keras_1_kernel(kind, given)
     keywords, old = dict(keywords), {}
