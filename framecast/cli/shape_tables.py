@@ -45,7 +45,7 @@ def show_inspection(
 ) -> None:
     """Print the tensors from file to forecast, a line each, or one JSON document."""
     if diagram is not None:
-        rows = enumerate(row(line) for section in report.sections for line in section.lines)
+        rows = enumerate(row(line) for lines in report.sections.values() for line in lines)
         # Each tensor is made of the one before
         drawn = [Box(*words[:3], "", (n - 1,) if n else ()) for n, words in rows]
         draw(drawn, report.figures[0][2], diagram, overwrite)
@@ -74,11 +74,11 @@ def _print_table(sentences: Iterable[str], lines: Iterable[str]) -> None:
 
 def _print_lines(report: Inspection, verbose: bool) -> None:
     """One line a tensor: name, output, parameters, and what happens; details below if `verbose`."""
-    rows = [row(line) for section in report.sections for line in section.lines]
+    rows = [row(line) for lines in report.sections.values() for line in lines]
     starts = iter(aligned([columns[:-1] for columns in rows], right={2}))
-    for section in report.sections:
-        show_line(section.title, "bold")
-        for line, start in zip(section.lines, starts, strict=False):
+    for title, lines in report.sections.items():
+        show_line(title, "bold")
+        for line, start in zip(lines, starts, strict=False):
             show_line(f"  {start}  {row(line)[-1]}".rstrip(), column=len(start) + 4)
             for detail in details(line) if verbose else ():
                 show_line(f"    {detail}", "dim", DETAIL)

@@ -346,7 +346,7 @@ class CallReader(ExpressionReader):
         elif call.name == "pop" and model.layers:
             model.layers.pop()
         elif call.name == "get_layer" and given is not None:
-            layers = enumerate(self.layers_of(model))
+            layers = enumerate(self.layers_in(model))
             found = (each for number, each in layers if given in (number, each.name))
             return next(found, to_symbol(call.node))
         return None

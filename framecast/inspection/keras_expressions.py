@@ -281,7 +281,7 @@ class ExpressionReader(GraphBuilder):
             found = self.output_of(owner)
         # Feature extractors: Model(base.inputs, base.layers[-2].output)
         elif isinstance(owner, ModelValue) and name == "layers":
-            found = self.layers_of(owner)
+            found = self.layers_in(owner)
         elif isinstance(owner, ModelValue) and name.rstrip("s") in ("input", "output"):
             given = name.startswith("input")
             ends = self.inputs_of(owner) if given else self.outputs_of(owner)

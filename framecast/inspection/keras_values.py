@@ -132,22 +132,19 @@ class GraphBuilder:
         return outcome_of(node, shapes).outputs if shapes else ()
 
     def layers_in(self, value: Any) -> list[Node]:
-        """The layers that a layer or a model consists of."""
-        if isinstance(value, ModelValue):
-            return self.layers_of(value)
-        return [value] if isinstance(value, Node) else []
-
-    def layers_of(self, model: ModelValue) -> list[Node]:
-        """A model's layers in the order of their calls; Keras' Sequential leaves out its Input."""
-        if model.layers is None:
-            return [self.nodes[n] for n in sorted(_ancestors(self.nodes, model.outputs))]
-        layers = [each for layer in model.layers for each in self.layers_in(layer)]
+        """The layers of a layer or a model in the order of their calls."""
+        if not isinstance(value, ModelValue):
+            return [value] if isinstance(value, Node) else []
+        if value.layers is None:
+            return [self.nodes[n] for n in sorted(_ancestors(self.nodes, value.outputs))]
+        layers = [each for layer in value.layers for each in self.layers_in(layer)]
+        # Keras' Sequential leaves out its Input
         return [each for each in layers if each.kind != "InputLayer"]
 
     def output_of(self, layer: Node) -> Tensor | None:
         """What a layer has returned where it was called first, if need be by its Sequential."""
         for model in self.models:
-            if any(each.identity is layer.identity for each in self.layers_of(model)):
+            if any(each.identity is layer.identity for each in self.layers_in(model)):
                 self.outputs_of(model)
         calls = (n for n, each in enumerate(self.nodes) if each.identity is layer.identity)
         return next(map(Tensor, calls), None)

@@ -16,7 +16,7 @@ from framecast.data.plan import Plan, common_channels, make_plan, resolve_batch,
 from framecast.data.windows import LONGEST_AUTO_HORIZON, window_span
 from framecast.errors import ResourceError, SourceError, UsageError
 from framecast.inspection.sizes import show_millions
-from framecast.inspection.tensor_table import Inspection, TensorSection
+from framecast.inspection.tensor_table import Inspection, Sections
 from framecast.nn.cost_model.memory import check_weight_memory
 from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, axes, totals
@@ -97,7 +97,7 @@ def inspect_clips(infos: Sequence[SourceInfo], config: Config) -> Inspection:
     crop, horizon = training_crop(sizes, _crop_side(config)), 1 if horizon == "auto" else horizon
     stored = (largest.height, largest.width)
     run = _Run(config, channels, size, crop, horizon, stored, largest.dtype)
-    data = (_clip_section(infos, sizes, channels), _window_section(run, plan))
+    data = {"clips": _clip_lines(infos, sizes, channels), "windows": _window_lines(run, plan)}
     notes = [note for info in infos for note in info.notes]
     return run.inspection(data, warnings, notes)
 
@@ -122,7 +122,7 @@ def inspect_settings(
     worked = target_size(*stored, config.data.resize)
     crop = training_crop([worked], _crop_side(config))
     run = _Run(config, channels, worked, crop, horizon, stored, "uint8")
-    return run.inspection((_window_section(run, None),), [], notes)
+    return run.inspection({"windows": _window_lines(run, None)}, [], notes)
 
 
 def _crop_side(config: Config) -> int:
@@ -174,29 +174,25 @@ class _Run:
         lengths = {"context_length": length, "horizon": self.horizon}
         return forecast_cost(self.config.model, self.channels, frame, batch=batch, **lengths)
 
-    def inspection(
-        self, data: tuple[TensorSection, ...], warnings: list[str], notes: list[str]
-    ) -> Inspection:
+    def inspection(self, data: Sections, warnings: list[str], notes: list[str]) -> Inspection:
         training, prediction = self.cost(self.batch, self.crop), self.cost(1, self.frame)
-        phases = (
-            TensorSection(title, tuple(each for each in training if each.phase == phase))
-            for phase, title in _PHASES.items()
-        )
-        sections = (*data, self._batch_section(), *phases, self._forecast_section(prediction))
+        sections = {**data, f"training batch of {self.batch}": self._batch_lines()}
+        for phase, title in _PHASES.items():
+            sections[title] = [each for each in training if each.phase == phase]
+        sections["prediction of one clip, whole frames"] = self._forecast_lines(prediction)
         figures = _figures(totals(training), totals(prediction), self.batch)
         return Inspection(sections, figures, (*warnings, *self._warnings()), tuple(notes))
 
-    def _batch_section(self) -> TensorSection:
+    def _batch_lines(self) -> list[LayerRecord]:
         sample = (self.channels, *self.crop)
         context = axes("BTCHW", self.batch, self.config.data.context_length, *sample)
         target = axes("BTCHW", self.batch, self.horizon, *sample)
-        lines = (
+        return [
             _line("context", "frames the network sees, in [0, 1]", context),
             _line("target", "frames it is compared with, in [0, 1]", target),
-        )
-        return TensorSection(f"training batch of {self.batch}", lines)
+        ]
 
-    def _forecast_section(self, prediction: tuple[LayerRecord, ...]) -> TensorSection:
+    def _forecast_lines(self, prediction: tuple[LayerRecord, ...]) -> list[LayerRecord]:
         length = self.config.data.context_length
         context = axes("BTCHW", 1, length, self.channels, *self.frame)
         # The fully connected LSTM has no grid to pad to.
@@ -204,13 +200,12 @@ class _Run:
         cropped = "padding cropped off, in [0, 1]" if pads else "in [0, 1]"
         scaled = "scaled back to" if self.stored != self.frame else "at"
         written = axes("TCHW", self.horizon, self.channels, *self.stored)
-        lines = (
+        return [
             _line("context", "the clip's last frames, in [0, 1]", context),
             *pads,
             _line("frame", cropped, prediction[-1].output, calls=self.horizon),
             _line("output", f"pixels, {scaled} the clip's own size", written, dtype=self.dtype),
-        )
-        return TensorSection("prediction of one clip, whole frames", lines)
+        ]
 
     def _warnings(self) -> list[str]:
         model, found = self.config.model, []
@@ -256,9 +251,9 @@ def _unpadded(frame: tuple[int, int], patch: int, *, crops: bool) -> str:
     return f"; data.resize={whole[0]}x{whole[1]} needs none"
 
 
-def _clip_section(
+def _clip_lines(
     infos: Sequence[SourceInfo], sizes: Sequence[tuple[int, int]], channels: int
-) -> TensorSection:
+) -> list[LayerRecord]:
     """Stored and resized frames of the first clip of each size, depth and colour."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for number, info in enumerate(infos):
@@ -275,10 +270,10 @@ def _clip_section(
         worked = axes("TCHW", info.frames, channels, *shape)
         operation = ", ".join(changes) or "size and colours stay"
         lines.append(_line("frames", operation, worked, stored, dtype=info.dtype))
-    return TensorSection("clips", tuple(lines))
+    return lines
 
 
-def _window_section(run: _Run, plan: Plan | None) -> TensorSection:
+def _window_lines(run: _Run, plan: Plan | None) -> list[LayerRecord]:
     data = run.config.data
     length = data.context_length + run.horizon
     span = window_span(data.context_length, run.horizon, data.frame_step)
@@ -289,11 +284,10 @@ def _window_section(run: _Run, plan: Plan | None) -> TensorSection:
         operation += ", fewer if scenes are cut" if data.scene_cuts else ""
     whole, cropped = (axes("TCHW", length, run.channels, *frame) for frame in (run.frame, run.crop))
     cut = "a random crop" if run.crop != run.frame else "whole frames"
-    lines = (
+    return [
         _line("window", operation, whole, dtype=run.dtype),
         _line("sample", f"{cut} to train on", cropped, whole, dtype=run.dtype),
-    )
-    return TensorSection("windows", lines)
+    ]
 
 
 def _line(name: str, operation: str, output: Axes, source: Axes = (), **fields: Any) -> LayerRecord:

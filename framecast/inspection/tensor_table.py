@@ -6,7 +6,7 @@ Does not import torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,8 @@ ITEM_BYTES = {"uint8": 1, "uint16": 2, "float32": FLOAT_BYTES}
 _SIDES = ("top", "bottom", "left", "right")
 
 
-@dataclass(frozen=True)
-class TensorSection:
-    """Tensors of one stage, such as the training batch."""
-
-    title: str
-    lines: tuple[LayerRecord, ...]
+# Tensors by stage, such as the training batch, in the order of the stages
+Sections = Mapping[str, Sequence[LayerRecord]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class Inspection:
     `warnings` are certain and each has a remedy; `notes` say what was found or assumed.
     """
 
-    sections: tuple[TensorSection, ...]
+    sections: Sections
     figures: tuple[tuple[str, int, str], ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
@@ -42,8 +38,8 @@ class Inspection:
         """The same for programs: plain data that JSON holds."""
         return {
             "sections": [
-                {"title": section.title, "tensors": [tensor_dict(line) for line in section.lines]}
-                for section in self.sections
+                {"title": title, "tensors": [*map(tensor_dict, lines)]}
+                for title, lines in self.sections.items()
             ],
             "figures": {key: value for key, value, _ in self.figures},
             "warnings": list(self.warnings),

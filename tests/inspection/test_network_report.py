@@ -52,9 +52,8 @@ def info(**changes):
 
 
 def lines_of(inspection):
-    return {
-        (s.title.split(" ")[0], line.name): line for s in inspection.sections for line in s.lines
-    }
+    sections = inspection.sections.items()
+    return {(title.split(" ")[0], line.name): line for title, lines in sections for line in lines}
 
 
 def shape(line):
@@ -140,8 +139,8 @@ def test_small_networks_have_a_cost_that_is_not_rounded_to_nothing():
 
 
 def test_both_channel_orders_hold_the_same_axes_everywhere(clip):
-    for section in inspect_target(clip, None, SETTINGS).sections:
-        for line in section.lines:
+    for lines in inspect_target(clip, None, SETTINGS).sections.values():
+        for line in lines:
             first, last = (tensor_dict(line)[f"channels_{order}"] for order in ("first", "last"))
             assert first == last  # as mappings, which have no order
             spatial = [letter for letter in last if letter in "HW"]
@@ -152,8 +151,8 @@ def test_both_channel_orders_hold_the_same_axes_everywhere(clip):
 
 def test_text_and_json_of_one_line(clip):
     inspection = inspect_target(clip, None, (*SETTINGS, *SMALL, "model.name=convlstm"))
-    step = next(section for section in inspection.sections if "step" in section.title)
-    line = next(line for line in step.lines if line.name == "stem.0")
+    step = next(lines for title, lines in inspection.sections.items() if "step" in title)
+    line = next(line for line in step if line.name == "stem.0")
     operation = "Conv2d 3x3, stride 2, 4 times, padding 1 on each side"
     assert row(line) == ("stem.0", "B=2 E=5 H=10 W=10", "140", operation)
     assert [*details(line)] == [
@@ -225,11 +224,11 @@ def test_no_warning_without_cause():
 
 def test_clips_alike_share_a_line_and_others_get_their_own():
     clips = [info(path=Path(f"{n}"), height=64 + 8 * (n == 3), width=80) for n in range(4)]
-    names = [line.name for line in inspect_clips(clips, Config()).sections[0].lines]
+    names = [line.name for line in inspect_clips(clips, Config()).sections["clips"]]
     assert names == ["0", "frames", "3", "frames"]
-    first = inspect_clips(clips, Config()).sections[0].lines[0]
+    first = inspect_clips(clips, Config()).sections["clips"][0]
     assert first.operation == "folder and 2 more clips like it"
-    first = inspect_clips(clips[:2], Config()).sections[0].lines[0]
+    first = inspect_clips(clips[:2], Config()).sections["clips"][0]
     assert first.operation == "folder and 1 more clip like it"
 
 
