@@ -21,6 +21,14 @@ from framecast.config.fields import FieldSpec, specs
 # What stands for a setting's value in help, by its type; a name where it is one of a list
 METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
 
+# Every setting that declares a flag, by the parameter's name
+SETTINGS = {
+    spec.rule.flag.lstrip("-").replace("-", "_"): spec
+    for section in SECTIONS
+    for spec in specs(section)
+    if spec.rule.flag
+}
+
 # What makes a command's argument of the values that Typer has read, which it takes out
 Source = Callable[[dict[str, Any]], Any]
 
@@ -85,22 +93,14 @@ def _built(kind: type, arguments: dict[str, Any]) -> Any:
     return kind(**{n: tuple(v) if isinstance(v, list) else v for n, v in given.items()})
 
 
-def _setting_flags() -> Iterator[tuple[str, FieldSpec]]:
-    """Every setting that declares a flag, with the parameter's name."""
-    for section in SECTIONS:
-        for spec in specs(section):
-            if spec.rule.flag:
-                yield spec.rule.flag.lstrip("-").replace("-", "_"), spec
-
-
 def _given_settings(arguments: dict[str, Any]) -> Overrides:
     """The flags that were given, as `load_config` takes overrides; the setting checks the text."""
-    given = [(spec, arguments.pop(name)) for name, spec in _setting_flags()]
+    given = [(spec, arguments.pop(name)) for name, spec in SETTINGS.items()]
     return [(spec.dotted, value, spec.rule.flag) for spec, value in given if value is not None]
 
 
 def _setting_options() -> Iterator[Parameter]:
-    for name, spec in _setting_flags():
+    for name, spec in SETTINGS.items():
         kind, metavar, text = bool, None, spec.help
         if bool not in spec.kinds:  # a switch has no value, and only turns the setting on
             default = f"{spec.default:g}" if isinstance(spec.default, float) else spec.default

@@ -159,9 +159,8 @@ class _Walk:
         """A layer's result and its inputs, with the likeliest fix if it cannot work with them."""
         if not node.kind:
             at = f"line {node.line}: " if node.line else ""
-            self.notes.append(
-                f"{at}{node.name} is not followed, so the shapes after it are unknown"
-            )
+            what = f"{at}{node.name} is not followed"
+            self.notes.append(f"{what}, so the shapes after it are unknown")
         outcome = outcome_of(node, shapes)
         if outcome.mistake is None:
             return outcome, shapes
