@@ -7,12 +7,13 @@ same data.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
+from itertools import count, groupby, islice
 
 import numpy as np
 import torch
@@ -120,15 +121,11 @@ def whole_batches(
     clips: Sequence[np.ndarray], windows: Sequence[Window], shape: WindowShape, pixels: int
 ) -> Iterator[Batch]:
     """Yield each window once, whole, in order; a batch holds one clip and about `pixels` pixels."""
-    group: list[Window] = []
-    for window in windows:
-        area = clips[window.clip].shape[1] * clips[window.clip].shape[2]
-        if group and (window.clip != group[0].clip or (len(group) + 1) * area > pixels):
-            yield _whole(clips, group, shape)
-            group = []
-        group.append(window)
-    if group:
-        yield _whole(clips, group, shape)
+    for clip, group in groupby(windows, key=lambda window: window.clip):
+        most = max(1, pixels // math.prod(clips[clip].shape[1:3]))
+        while part := list(islice(group, most)):
+            frames = [frames_of(clips, window, shape) for window in part]
+            yield collate(frames, shape.context_length)
 
 
 def collate(windows_THWC: Sequence[np.ndarray], context_length: int) -> Batch:
@@ -140,10 +137,6 @@ def collate(windows_THWC: Sequence[np.ndarray], context_length: int) -> Batch:
 def frames_of(clips: Sequence[np.ndarray], window: Window, shape: WindowShape) -> np.ndarray:
     """The frames (Tc + Th, H, W, C) of one window, as a view of the clip."""
     return clips[window.clip][window.start : window.start + shape.span : shape.frame_step]
-
-
-def _whole(clips: Sequence[np.ndarray], group: list[Window], shape: WindowShape) -> Batch:
-    return collate([frames_of(clips, window, shape) for window in group], shape.context_length)
 
 
 @lru_cache(maxsize=2)

@@ -15,8 +15,7 @@ from functools import partial
 from framecast.config.loading import to_dict
 from framecast.data.training_frames import TrainingOverlap
 from framecast.data.windows import Window, spread
-from framecast.evaluation.metrics import PeakSignalToNoise
-from framecast.evaluation.protocols import make_metrics
+from framecast.evaluation.metrics import PeakSignalToNoise, make_metrics
 from framecast.evaluation.report import MODEL, Report, ScoredClip
 from framecast.evaluation.request import PROTOCOLS
 from framecast.evaluation.skill import compare

@@ -7,7 +7,7 @@ sums, `compute` divides. Frames are in [0, 1]; all sums are float64.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -16,11 +16,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from framecast.evaluation.thresholds import Threshold
+
 # Side in pixels of the uniform window of SSIM, scikit-image's default
 SSIM_WINDOW = 7
 
 # Names of errors by the power that they are raised to
 ERRORS = {1: ("mae", "absolute error"), 2: ("mse", "squared error")}
+
+# Critical success index, probability of detection, false alarm ratio: in words and of the counts
+EVENT_SCORES: dict[str, tuple[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
+    "csi": (
+        "hits / (hits + misses + false alarms)",
+        lambda hits, misses, alarms: hits / (hits + misses + alarms),
+    ),
+    "pod": ("hits / (hits + misses)", lambda hits, misses, alarms: hits / (hits + misses)),
+    "far": (
+        "false alarms / (hits + false alarms)",
+        lambda hits, misses, alarms: alarms / (hits + alarms),
+    ),
+}
+
+# Sides in pixels of the squares of the fractions skill score
+FSS_SIDES = (2, 8, 32)
 
 
 class Metric(ABC):
@@ -29,7 +47,7 @@ class Metric(ABC):
     `title` heads a column that shows the number times `display_factor`.
     """
 
-    display_factor: ClassVar[float] = 1.0
+    display_factor = 1.0
     terms: ClassVar[int] = 2
 
     def __init__(self, horizon: int, name: str, title: str, definition: str) -> None:
@@ -68,40 +86,29 @@ class Metric(ABC):
 
 
 class MeanError(Metric):
-    """MSE (power 2) or MAE (power 1): the mean over windows, channels and pixels of the error."""
+    """MSE (power 2) or MAE (power 1): the mean over windows, channels and pixels of the error.
 
-    display_factor = 1000.0
+    `summed`: OpenSTL's, the mean over frames of a frame's summed error. Source:
+    openstl/core/metrics.py, which sums over C, H and W and averages over samples and time.
+    """
 
-    def __init__(self, horizon: int, power: int) -> None:
+    def __init__(self, horizon: int, power: int, summed: bool = False) -> None:
         name, error = ERRORS[power]
-        definition = f"mean over pixels and channels of the {error}, frames in 0..1"
-        super().__init__(horizon, name, f"{name.upper()} x 1000", definition)
-        self.power = power
+        title = f"{name.upper()} (sum)" if summed else f"{name.upper()} x 1000"
+        if summed:
+            definition = f"sum over a frame's pixels and channels of the {error}, mean over frames"
+        else:
+            definition = f"mean over pixels and channels of the {error}, frames in 0..1"
+        super().__init__(horizon, name, title, definition)
+        self.power, self.summed = power, summed
+        self.display_factor = 1.0 if summed else 1000.0
 
     def measure(self, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> Sequence[float]:
         errors = (prediction_BCHW - truth_BCHW).abs() ** self.power
-        return errors.sum().item(), errors.numel()
+        return errors.sum().item(), len(errors) if self.summed else errors.numel()
 
 
 MeanSquaredError, MeanAbsoluteError = (partial(MeanError, power=power) for power in (2, 1))
-
-
-class ErrorSum(Metric):
-    """OpenSTL's MSE (power 2) or MAE (power 1): the mean over frames of a frame's summed error.
-
-    Source: openstl/core/metrics.py, which sums over C, H and W and averages over samples and time.
-    """
-
-    def __init__(self, horizon: int, power: int) -> None:
-        name, error = ERRORS[power]
-        definition = f"sum over a frame's pixels and channels of the {error}, mean over frames"
-        super().__init__(horizon, name, f"{name.upper()} (sum)", definition)
-        self.power = power
-
-    def measure(self, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> Sequence[float]:
-        errors = (prediction_BCHW - truth_BCHW).abs() ** self.power
-        # Divided by frames, not by pixels
-        return errors.sum().item(), len(errors)
 
 
 class PeakSignalToNoise(Metric):
@@ -160,24 +167,21 @@ class StructuralSimilarity(Metric):
         return sum(values) / channels, len(values) // channels
 
 
-class _Contingency(Metric):
-    """Hits, misses and false alarms of "the value is above the threshold", counted over pixels.
+class Contingency(Metric):
+    """CSI, POD or FAR of "the value is above the threshold", by the names in EVENT_SCORES.
 
-    Counts are summed over all windows before the ratio, as pysteps' det_cat_fct does; so is `>`.
+    NaN where the event occurs in none of what the score counts. Hits, misses and false alarms are
+    summed over all windows before the ratio, as pysteps' det_cat_fct does; so is `>`.
     """
 
-    short: ClassVar[str]
-    formula: ClassVar[str]
     terms = 3
 
-    def __init__(self, horizon: int, threshold: float, label: str) -> None:
+    def __init__(self, horizon: int, score: str, threshold: float, label: str) -> None:
         # Not "above": where white stands for less than black, brighter pixels have lower values.
-        event = f"pixels brighter than {label}"
-        definition = f"{self.formula}, {event}, counts summed over windows first"
-        super().__init__(
-            horizon, f"{self.short} {label}", f"{self.short.upper()} {label}", definition
-        )
-        self.threshold = threshold
+        formula, _ = EVENT_SCORES[score]
+        definition = f"{formula}, pixels brighter than {label}, counts summed over windows first"
+        super().__init__(horizon, f"{score} {label}", f"{score.upper()} {label}", definition)
+        self.score, self.threshold = score, threshold
 
     def measure(self, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> Sequence[float]:
         forecast, observed = prediction_BCHW > self.threshold, truth_BCHW > self.threshold
@@ -185,32 +189,9 @@ class _Contingency(Metric):
         # hits, misses, false alarms, in pixels
         return hits, observed.sum().item() - hits, forecast.sum().item() - hits
 
-
-class CriticalSuccess(_Contingency):
-    """CSI, the critical success index; NaN where the event was neither forecast nor observed."""
-
-    short, formula = "csi", "hits / (hits + misses + false alarms)"
-
-    def ratio(self, hits_T: Tensor, misses_T: Tensor, alarms_T: Tensor) -> Tensor:
-        return hits_T / (hits_T + misses_T + alarms_T)
-
-
-class Detection(_Contingency):
-    """POD, the probability of detection; NaN where the event was not observed."""
-
-    short, formula = "pod", "hits / (hits + misses)"
-
-    def ratio(self, hits_T: Tensor, misses_T: Tensor, alarms_T: Tensor) -> Tensor:
-        return hits_T / (hits_T + misses_T)
-
-
-class FalseAlarms(_Contingency):
-    """FAR, the false alarm ratio; NaN where the event was not forecast."""
-
-    short, formula = "far", "false alarms / (hits + false alarms)"
-
-    def ratio(self, hits_T: Tensor, misses_T: Tensor, alarms_T: Tensor) -> Tensor:
-        return alarms_T / (hits_T + alarms_T)
+    def ratio(self, *counts_T: Tensor) -> Tensor:
+        _, formula = EVENT_SCORES[self.score]
+        return formula(*counts_T)
 
 
 class FractionsSkill(Metric):
@@ -273,3 +254,20 @@ def _ssim(prediction_HW: np.ndarray, truth_HW: np.ndarray, data_range: float) ->
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     similarity_HW = (2 * p * t + c1) * (2 * pt + c2) / ((p * p + t * t + c1) * (pp + tt + c2))
     return float(similarity_HW.mean())
+
+
+def make_metrics(
+    protocol: str, horizon: int, thresholds: Sequence[Threshold] = ()
+) -> tuple[Metric, ...]:
+    """Fresh accumulators of a protocol, plus CSI, POD, FAR and FSS of each threshold."""
+    errors = [MeanError(horizon, power, summed=protocol == "openstl") for power in (2, 1)]
+    if protocol != "nowcast":
+        similarity = StructuralSimilarity(horizon, data_range=2 if protocol == "openstl" else 1)
+        errors += [PeakSignalToNoise(horizon), similarity]
+    # In the order of the tables: for each threshold its scores next to each other.
+    events: list[Metric] = []
+    for threshold in thresholds:
+        event = threshold.pixel, threshold.label
+        events += [Contingency(horizon, score, *event) for score in EVENT_SCORES]
+        events += [FractionsSkill(horizon, *event, side) for side in FSS_SIDES]
+    return (*errors, *events)

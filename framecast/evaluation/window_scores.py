@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -92,15 +93,9 @@ def stream_batches(
         starts = [window.start for window in windows if window.clip == number]
         # As many windows at once as a training batch has pixels, one of large frames.
         most = max(1, BATCH_PIXELS // (size[0] * size[1]))
-        levels = full_scale(source.info.dtype)
-        group: list[np.ndarray] = []
-        for window_THWC in stream_windows(source, starts, shape, size, channels):
-            group.append(window_THWC)
-            if len(group) == most:
-                yield collate(group, shape.context_length), levels
-                group = []
-        if group:
-            yield collate(group, shape.context_length), levels
+        windows_THWC = stream_windows(source, starts, shape, size, channels)
+        while group := list(islice(windows_THWC, most)):
+            yield collate(group, shape.context_length), full_scale(source.info.dtype)
 
 
 def stream_windows(
@@ -115,30 +110,23 @@ def stream_windows(
     Each frame is read once, though windows share it; no more than a window's span is in memory.
     """
     span = shape.span
-    recent: deque[np.ndarray] = deque()
-    first = stop = 0
-    frames: Iterator[np.ndarray] = iter(())
-    for number, start in enumerate(starts):
-        if start >= stop:
-            # After a gap that no window needs: read on from here, up to the next such gap.
-            recent.clear()
-            first = stop = start
-            end = _end_of_chain(starts[number:], span)
-            frames = fitted_frames(source, size, channels, range(start, end))
-        while first < start:
-            recent.popleft()
-            first += 1
-        while stop < start + span:
-            recent.append(next(frames))
-            stop += 1
-        yield np.stack(list(recent)[:: shape.frame_step])
+    for chain in _chains(starts, span):
+        frames = fitted_frames(source, size, channels, range(chain[0], chain[-1] + span))
+        recent, wanted = deque[np.ndarray](), set(chain)
+        for end, frame_HWC in enumerate(frames, chain[0] + 1):
+            recent.append(frame_HWC)
+            if len(recent) == span:
+                if end - span in wanted:
+                    yield np.stack(list(recent)[:: shape.frame_step])
+                recent.popleft()  # now, since the next frame needs its room
 
 
-def _end_of_chain(starts: Sequence[int], span: int) -> int:
-    """Where the first windows that follow one another without a gap end."""
-    end = starts[0] + span
-    for start in starts[1:]:
-        if start >= end:
-            break
-        end = start + span
-    return end
+def _chains(starts: Sequence[int], span: int) -> list[list[int]]:
+    """The windows in groups between which lie frames that no window needs."""
+    chains: list[list[int]] = []
+    for start in starts:
+        if chains and start < chains[-1][-1] + span:
+            chains[-1].append(start)
+        else:
+            chains.append([start])
+    return chains

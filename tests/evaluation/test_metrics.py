@@ -14,17 +14,16 @@ from framecast.config.brightness_scale import read_scale
 from framecast.config.loading import load_config
 from framecast.data.plan import make_plan
 from framecast.evaluation.metrics import (
-    CriticalSuccess,
-    Detection,
-    ErrorSum,
-    FalseAlarms,
+    EVENT_SCORES,
+    Contingency,
     FractionsSkill,
     MeanAbsoluteError,
+    MeanError,
     MeanSquaredError,
     PeakSignalToNoise,
     StructuralSimilarity,
+    make_metrics,
 )
-from framecast.evaluation.protocols import make_metrics
 from framecast.evaluation.request import PROTOCOLS
 from framecast.evaluation.thresholds import Threshold, read_threshold
 from framecast.runtime.distributed import Group
@@ -128,7 +127,7 @@ def test_absolute_error_is_the_mean_over_all_pixels():
 def test_openstls_errors_are_sums_over_a_frame_and_means_over_frames(power):
     pairs = [pair for pair in pairs_of_batches() if pair[0].shape[0] > 1]
     per_frame = [((p - t).abs() ** power).sum(dim=(1, 2, 3)) for p, t in pairs]
-    found = updated(ErrorSum(1, power), *pairs).compute()
+    found = updated(MeanError(1, power, summed=True), *pairs).compute()
     assert found.item() == pytest.approx(torch.cat(per_frame).mean().item(), rel=1e-12)
 
 
@@ -179,9 +178,9 @@ def test_ssim_of_frames_smaller_than_its_window_is_not_defined():
 def test_events_are_counted_as_pysteps_counts_them(threshold):
     expected = GOLDENS[str(threshold)]
     pairs = [(pair[:1, None], pair[1:, None]) for pair in fields()]
-    for kind in (CriticalSuccess, Detection, FalseAlarms):
-        metric = updated(kind(1, threshold, "t"), *pairs)
-        assert metric.compute().item() == pytest.approx(expected[kind.short], rel=1e-12), kind
+    for score in ("csi", "pod", "far"):
+        metric = updated(Contingency(1, score, threshold, "t"), *pairs)
+        assert metric.compute().item() == pytest.approx(expected[score], rel=1e-12), score
     for side in SCALES:
         metric = updated(FractionsSkill(1, threshold, "t", side), *pairs)
         assert metric.compute().item() == pytest.approx(expected[f"fss {side}"], rel=1e-9)
@@ -201,14 +200,15 @@ def test_where_white_is_cold_events_are_what_is_colder_and_said_to_be():
 def test_counts_are_summed_before_the_ratio():
     one = torch.tensor([1.0, 0, 0, 0, 0]).view(1, 1, 1, 5)
     four = torch.tensor([1.0, 1, 1, 1, 0]).view(1, 1, 1, 5)
-    metric = updated(CriticalSuccess(1, 0.6, "t"), (one, one), (one, four))
+    metric = updated(Contingency(1, "csi", 0.6, "t"), (one, one), (one, four))
     assert metric.compute().item() == pytest.approx(2 / 5), "not the mean of 1/1 and 1/4"
 
 
 def test_an_event_that_never_happens_has_no_score():
     nothing = torch.zeros(1, 1, 9, 9)
-    for kind in (CriticalSuccess, Detection, FalseAlarms):
-        assert math.isnan(updated(kind(1, 0.5, "t"), (nothing, nothing)).compute().item())
+    for score in EVENT_SCORES:
+        metric = updated(Contingency(1, score, 0.5, "t"), (nothing, nothing))
+        assert math.isnan(metric.compute().item())
     assert math.isnan(updated(FractionsSkill(1, 0.5, "t", 4), (nothing, nothing)).compute().item())
 
 
@@ -235,7 +235,7 @@ def test_only_the_same_metrics_can_be_merged():
     with pytest.raises(ValueError, match="different things"):
         MeanSquaredError(2).merge(MeanSquaredError(3))
     with pytest.raises(ValueError, match="different things"):
-        MeanSquaredError(2).merge(ErrorSum(2, 2))
+        MeanSquaredError(2).merge(MeanError(2, 2, summed=True))
 
 
 def test_every_metric_has_its_own_name_and_a_definition():
