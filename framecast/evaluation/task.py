@@ -16,7 +16,7 @@ from framecast.data.windows import Window, WindowShape, plan_windows, spread
 from framecast.errors import SourceError, UsageError
 from framecast.evaluation.request import EvaluationRequest
 from framecast.evaluation.thresholds import Threshold, default_thresholds, read_threshold
-from framecast.prediction.predict_clip import fit_to_model, model_reading
+from framecast.prediction.predict_clip import fit_to_model
 from framecast.prediction.request import asked_reading
 from framecast.video.frame_size import target_size
 from framecast.video.readers.base import FrameSource
@@ -69,7 +69,7 @@ def open_task(
 
     forecaster = load_forecaster(model, device, match=match)
     asked = asked_reading(request)
-    sources = open_sources(paths, model_reading(forecaster), **asked)
+    sources = open_sources(paths, forecaster.reading, **asked)
     for source in sources:
         fit_to_model(forecaster, source, asked)
     if forecaster.config.data.scene_cuts:

@@ -5,28 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from framecast.config.loading import Config
 from framecast.errors import CheckpointError, UsageError
 from framecast.prediction.frame_arrays import as_clips, from_pixels, to_pixels
-from framecast.prediction.model_header import check_channels
+from framecast.prediction.model_header import ModelHeader
 from framecast.prediction.request import check_horizon
 from framecast.runtime.text import counted
 from framecast.video.frame_size import target_size
 from framecast.video.pixels import DEPTHS, from_unit, resize
-from framecast.video.readers.base import SourceInfo
 
 
-class FrameForecaster(ABC):
-    """A model that forecasts NumPy frames; `config` are its settings, `channels` 1 (grey) or 3."""
-
-    config: Config
-    channels: int
-    any_channels = False
-    """Whether it takes grey and RGB frames alike, not only what it was trained on."""
+class FrameForecaster(ModelHeader, ABC):
+    """A model that forecasts NumPy frames."""
 
     def predict(
         self,
@@ -72,21 +65,6 @@ class FrameForecaster(ABC):
     def forecast_pixels(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
         """Yield frames (C, H, W), float32 in [0, 1], after a context (T, H, W, C) of pixels."""
 
-    def check_channels(self, info: SourceInfo) -> None:
-        """Raise CheckpointError when a clip's channels are not the model's."""
-        if not self.any_channels:
-            check_channels(info, self.channels)
-
-    @property
-    def color(self) -> Literal["gray", "rgb", "auto"]:
-        """The colours that clips have to be read in: a grey model takes the luma of colour ones."""
-        if self.any_channels:
-            return "auto"
-        return "gray" if self.channels == 1 else "rgb"
-
-    def _takes(self, channels: int) -> bool:
-        return channels == self.channels or (self.any_channels and channels in (1, 3))
-
     def _check_context(self, context_THWC: np.ndarray, horizon: int) -> None:
         check_horizon(horizon)
         if not isinstance(context_THWC, np.ndarray) or context_THWC.dtype not in DEPTHS:
@@ -99,7 +77,7 @@ class FrameForecaster(ABC):
             raise UsageError(
                 f"context must be (T, H, W, C), none of them 0; received shape {context_THWC.shape}"
             )
-        if not self._takes(context_THWC.shape[3]):
+        if not self.takes(context_THWC.shape[3]):
             raise CheckpointError(
                 f"the model works on {counted(self.channels, 'channel')}, the frames have "
                 f"{context_THWC.shape[3]}",

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from framecast.config.loading import Config, from_dict
 from framecast.errors import CheckpointError, ConfigError, ResourceError
@@ -28,12 +28,41 @@ LARGEST_HEADER = 100_000_000
 """Bytes of a header that are read here; that of a training of 10,000 clips has about 3 million."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ModelHeader:
-    """A model without its weights: its settings and the channels of the training frames."""
+    """A model without its weights: its settings and the channels of the training frames, 1 or 3.
+
+    `any_channels`: whether it takes grey and RGB frames alike, not only what it was trained on.
+    """
 
     config: Config
     channels: int
+    any_channels: bool = False
+
+    @property
+    def color(self) -> Literal["gray", "rgb", "auto"]:
+        """The colours that clips have to be read in: a grey model takes the luma of colour ones."""
+        if self.any_channels:
+            return "auto"
+        return "gray" if self.channels == 1 else "rgb"
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How clips are read for it where nothing else is asked for: as it was trained."""
+        return read_options(self.config.data) | {"color": self.color, "keep_readable": False}
+
+    def takes(self, channels: int) -> bool:
+        """Whether it forecasts frames of so many channels."""
+        return channels == self.channels or (self.any_channels and channels in (1, 3))
+
+    def check_channels(self, info: SourceInfo) -> None:
+        """Raise CheckpointError when a clip's channels are not the model's."""
+        if not self.takes(info.channels):
+            raise CheckpointError(
+                f"{info.path}: has {counted(info.channels, 'channel')}, the model was trained on "
+                f"{self.channels}",
+                remedy=f"convert the frames with --color {self.color}",
+            )
 
 
 def check_early(
@@ -50,22 +79,10 @@ def check_early(
     # Damaged clips would be read to their end, twice; other models say nothing before they run.
     if header is None or not sources or "keep_readable" in options:
         return header, []
-    color = "auto" if str(model) == PRETRAINED else "gray" if header.channels == 1 else "rgb"
-    how = read_options(header.config.data) | {"color": color}
-    clips = open_sources(sources, how, **options)
-    for clip in clips if color != "auto" else ():
-        check_channels(clip.info, header.channels)
+    clips = open_sources(sources, header.reading, **options)
+    for clip in clips:
+        header.check_channels(clip.info)
     return header, clips
-
-
-def check_channels(info: SourceInfo, channels: int) -> None:
-    """Raise CheckpointError when a clip's channels are not those that a model was trained on."""
-    if info.channels != channels:
-        raise CheckpointError(
-            f"{info.path}: has {counted(info.channels, 'channel')}, the model was trained on "
-            f"{channels}",
-            remedy=f"convert the frames with --color {'gray' if channels == 1 else 'rgb'}",
-        )
 
 
 def refuse_graph(model: Path) -> None:
@@ -90,7 +107,9 @@ def read_header(model: Path) -> ModelHeader | None:
     contents = _unpickled(file)
     check_format(file, contents)
     try:
-        return ModelHeader(from_dict(contents["config"]), int(contents["clip"]["channels"]))
+        config, channels = from_dict(contents["config"]), int(contents["clip"]["channels"])
+        # The pretrained network shares its weights between the channels of a frame.
+        return ModelHeader(config, channels, any_channels=str(model) == PRETRAINED)
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, ConfigError):
         return None  # loading it says what is wrong
 

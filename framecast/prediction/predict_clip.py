@@ -23,7 +23,7 @@ from framecast.video.comparison_figures import comparison_video
 from framecast.video.frame_times import lead_label, lead_names
 from framecast.video.readers.base import FrameSource, SourceInfo
 from framecast.video.readers.live import is_live, live_name
-from framecast.video.readers.open import open_source, read_options
+from framecast.video.readers.open import open_source
 from framecast.video.scene_detection import NEIGHBOURS, newest_scene
 from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, WRITERS, open_writer
 
@@ -124,15 +124,9 @@ def open_clip(
 ) -> FrameSource:
     """Open a clip in the model's colours and range; a grey model takes the luma of colours."""
     asked = asked_reading(request)
-    source = opened or open_source(path, model_reading(forecaster), **asked)
+    source = opened or open_source(path, forecaster.reading, **asked)
     fit_to_model(forecaster, source, asked)
     return source
-
-
-def model_reading(forecaster: FrameForecaster) -> dict[str, Any]:
-    """How clips are read for a model where nothing else is asked for: as it was trained."""
-    own = {"color": forecaster.color, "keep_readable": False}
-    return read_options(forecaster.config.data) | own
 
 
 def fit_to_model(

@@ -1,13 +1,15 @@
 """What a model file tells without PyTorch: its settings, or why it is none."""
 
 import math
+import os
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from framecast.errors import CheckpointError, SourceError
+from framecast.errors import CheckpointError, CorruptSourceError, SourceError
 from framecast.prediction.checkpoint import load_checkpoint, save_checkpoint
 from framecast.prediction.model_header import check_early, read_header
 from tests.support.models import random_checkpoint
@@ -70,6 +72,15 @@ def test_sources_are_looked_at_early_unless_damage_is_expected(model):
     with pytest.raises(SourceError, match=r"gone\.gif: no such file"):
         check_early(model, ["gone.gif"])
     check_early(model, ["gone.gif"], keep_readable=True)
+
+
+def test_damage_is_expected_where_the_user_says_so_not_where_training_did(tmp_path):
+    model, clip = tmp_path / "best.pt", tmp_path / "clip.npy"
+    save_checkpoint(model, random_checkpoint(1, "data.keep_readable=true"))
+    np.save(clip, np.zeros((9, 10, 12), np.uint8))
+    os.truncate(clip, clip.stat().st_size - 130)  # the last frame has 120 bytes
+    with pytest.raises(CorruptSourceError, match="frame 7 cannot be read"):
+        check_early(model, [clip])
 
 
 @pytest.mark.parametrize("channels", [math.inf, "many", None])

@@ -12,6 +12,7 @@ import pytest
 
 from framecast.prediction import loaded_forecaster
 from framecast.prediction.loaded_forecaster import LoadedForecaster
+from framecast.prediction.model_header import ModelHeader
 from framecast.prediction.predict_clip import forecast_source
 from framecast.prediction.predict_stream import Stop, nowcast, open_feed
 from framecast.prediction.request import PredictionRequest as Request
@@ -97,19 +98,16 @@ def test_no_more_frames_are_held_than_a_context_those_beside_it_and_the_newest(h
     assert TC <= most <= TC + NEIGHBOURS + 1
 
 
-class Telling:
+class Telling(ModelHeader):
     """Stands in for a forecaster: answers with the numbers that its context shows."""
 
-    channels, color, fallback_note = C, "rgb", None
+    fallback_note = None
 
     def __init__(self, *settings):
-        self.config = random_checkpoint(C, *settings).config
+        super().__init__(random_checkpoint(C, *settings).config, C)
 
     def stream(self, context_THWC, horizon):
         yield context_THWC[:, 0, 0, 0] % 100
-
-    def check_channels(self, info):
-        assert info.channels == C
 
     def tile_side(self, *size):
         return None
