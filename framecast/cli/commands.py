@@ -176,7 +176,7 @@ def evaluate(
     with joined(device) as group:
         with Display(quiet=not group.main) as display:
             display.show("loading the model")
-            task = open_task(chosen, sources, request, group.device, match, display.count)
+            task = open_task(chosen, sources, request, group.device, match, display.count, clips)
             files.check(request, task.forecaster.config.data, task.sources)
             if group.main:
                 show_network(task.forecaster)

@@ -59,9 +59,11 @@ def open_task(
     device: str = "auto",
     match: float = 0.0,
     on_frame: Callable[[str, int], None] = lambda name, total: None,
+    opened: Sequence[FrameSource] = (),
 ) -> Task:
     """Load a model, open clips, look for cuts and plan.
 
+    `opened` are the clips where `check_early` has opened them for this model and request.
     `on_frame` is called for every frame looked at for cuts, with what is done and their number.
     """
     # Loading it loads PyTorch, which takes longer than refusing a request.
@@ -69,7 +71,7 @@ def open_task(
 
     forecaster = load_forecaster(model, device, match=match)
     asked = asked_reading(request)
-    sources = open_sources(paths, forecaster.reading, **asked)
+    sources = opened or open_sources(paths, forecaster.reading, **asked)
     for source in sources:
         fit_to_model(forecaster, source, asked)
     if forecaster.config.data.scene_cuts:

@@ -98,9 +98,7 @@ def to_pixels(frames: np.ndarray, value_range: tuple[float, float] | None) -> np
             f"{least:g} to {most:g}",
             remedy="give value_range=(low, high), and replace what is not finite",
         )
-    # In float64: float32 has 24 bits, too few for 16 of a range that begins far from 0.
-    unit = (frames.astype(np.float64) - low) / (high - low)
-    return np.rint(unit.clip(0, 1, out=unit) * 65535).astype(np.uint16)
+    return values_of(frames.dtype, value_range).to_pixels(frames)
 
 
 def from_pixels(
@@ -109,8 +107,7 @@ def from_pixels(
     """The inverse of `to_pixels`: pixels as values of a type, floats in their range."""
     if dtype in DEPTHS:
         return frames
-    low, high = _limits(value_range)
-    return (low + frames / 65535 * (high - low)).astype(dtype)
+    return values_of(dtype, value_range).to_values(frames)
 
 
 def values_of(dtype: np.dtype, value_range: tuple[float, float] | None) -> ValueRange:

@@ -76,8 +76,7 @@ def check_early(
     `open_sources` raises.
     """
     header = read_header(model)
-    # Damaged clips would be read to their end, twice; other models say nothing before they run.
-    if header is None or not sources or "keep_readable" in options:
+    if header is None or not sources:
         return header, []
     clips = open_sources(sources, header.reading, **options)
     for clip in clips:

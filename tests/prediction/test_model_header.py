@@ -68,10 +68,10 @@ def test_what_is_refused_when_loaded_is_refused_early(model):
         check_early(model.parent / "gone.pt")
 
 
-def test_sources_are_looked_at_early_unless_damage_is_expected(model):
+@pytest.mark.parametrize("options", [{}, {"keep_readable": True}])
+def test_sources_are_looked_at_early(model, options):
     with pytest.raises(SourceError, match=r"gone\.gif: no such file"):
-        check_early(model, ["gone.gif"])
-    check_early(model, ["gone.gif"], keep_readable=True)
+        check_early(model, ["gone.gif"], **options)
 
 
 def test_damage_is_expected_where_the_user_says_so_not_where_training_did(tmp_path):
