@@ -54,10 +54,9 @@ def read_threshold(text: str, scale: Scale | None) -> Threshold:
 
 def default_thresholds(scale: Scale | None) -> tuple[Threshold, ...]:
     """A quarter and half of full brightness, named in the scale's unit where there is one."""
-    if scale is None:
-        return tuple(Threshold(pixel, f"{pixel:g}") for pixel in DEFAULT_PIXELS)
     return tuple(
-        Threshold(pixel, f"{scale.value(pixel):.4g} {scale.unit}") for pixel in DEFAULT_PIXELS
+        Threshold(pixel, f"{scale.value(pixel):.4g} {scale.unit}" if scale else f"{pixel:g}")
+        for pixel in DEFAULT_PIXELS
     )
 
 

@@ -164,7 +164,7 @@ def _read_back(writer: FrameWriter, written: Iterator[np.ndarray]) -> str:
     path, frames, count = writer.path, writer.frames, counted(writer.frames, "frame")
     source, squares = open_source(path, color="rgb"), 0.0
     if writer.gives_back:  # pixels of the file's values, which may fit another range now
-        source.set_range(writer.look.values)
+        source.set_range(writer.values)
     if source.info.frames != frames:
         raise _mismatch(path, f"of {count} written {source.info.frames} can be read back")
     for found_HWC, frame_HWC in zip(source.read(), written, strict=True):

@@ -27,8 +27,8 @@ from framecast.nn.forecasters.registry import build_forecaster
 from framecast.prediction.checkpoint_checks import (
     check_clip,
     check_scores,
-    check_trained_on,
     check_weights,
+    trained_clips,
 )
 from framecast.prediction.model_header import (
     FORMAT,
@@ -217,32 +217,11 @@ def _from_contents(file: Path, contents: dict[str, Any]) -> Checkpoint:
         check_clip(clip)
         check_scores(contents["scores"])
         check_weights(weights, config.model, clip)
-        check_trained_on(contents.get("trained_on"))
+        known = trained_clips(contents.get("trained_on"))
+        return Checkpoint(config, clip, weights, contents["scores"], contents["progress"], known)
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(
             f"{file}: incomplete or inconsistent ({textwrap.shorten(reason, 200)})",
             remedy="use the original file, or train again with this framecast",
         ) from error
-    return Checkpoint(
-        config=config,
-        clip=clip,
-        weights=weights,
-        scores=contents["scores"],
-        progress=contents["progress"],
-        trained_on=_trained_on(contents.get("trained_on")),
-    )
-
-
-def _trained_on(clips: list[dict[str, Any]] | None) -> tuple[TrainedClip, ...] | None:
-    if clips is None:
-        return None
-    return tuple(
-        TrainedClip(
-            clip["name"],
-            clip["content"],
-            tuple((start, stop) for start, stop in clip["frames"]),
-            tuple(clip["files"]),
-        )
-        for clip in clips
-    )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from framecast.config.schema import ModelConfig
+from framecast.data.training_frames import TrainedClip
 from framecast.nn.cost_model.network import forecast_totals
 
 DTYPES = (
@@ -36,11 +37,10 @@ def check_clip(clip: Any) -> None:
 
 def check_scores(scores: Any) -> None:
     """Raise ValueError unless `scores` are numbers by name."""
-    if not isinstance(scores, dict):
+    if not isinstance(scores, dict) or not all(
+        isinstance(name, str) and type(score) in (int, float) for name, score in scores.items()
+    ):
         raise ValueError("scores: expected numbers by name")
-    for name, score in scores.items():
-        if not isinstance(name, str) or type(score) not in (int, float):
-            raise ValueError("scores: expected numbers by name")
 
 
 def check_tensor(name: Any, tensor: Any) -> None:
@@ -82,19 +82,24 @@ def _parameters(model: ModelConfig, clip: dict[str, int]) -> int:
     return forecast_totals(model, clip["channels"], size).parameters
 
 
-def check_trained_on(clips: Any) -> None:
-    """Raise ValueError unless `clips` lists training clips, or is None."""
-    if clips is None:
-        return
-    for clip in clips if isinstance(clips, list) else [None]:
-        if not isinstance(clip, dict):
-            raise ValueError("trained_on: expected a list of clips")
-        texts = [clip["name"], clip["content"], *clip["files"]]
-        ends = [end for pair in clip["frames"] for end in pair]
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError("trained_on: expected names and digests")
-        if len(ends) != 2 * len(clip["frames"]) or not all(type(end) is int for end in ends):
-            raise ValueError("trained_on: expected pairs of frame numbers")
-        # 2^40 frames would last a thousand years at 30 per second.
-        if any(not 0 <= start < stop < 2**40 for start, stop in clip["frames"]):
-            raise ValueError("trained_on: frame numbers out of order")
+def trained_clips(clips: Any) -> tuple[TrainedClip, ...] | None:
+    """The training clips that a file lists, None where it lists none; ValueError for others."""
+    if not isinstance(clips, list | None):
+        raise ValueError("trained_on: expected a list of clips")
+    return None if clips is None else tuple(map(_trained_clip, clips))
+
+
+def _trained_clip(clip: Any) -> TrainedClip:
+    if not isinstance(clip, dict):
+        raise ValueError("trained_on: expected a list of clips")
+    texts = [clip["name"], clip["content"], *clip["files"]]
+    ends = [end for pair in clip["frames"] for end in pair]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("trained_on: expected names and digests")
+    if len(ends) != 2 * len(clip["frames"]) or not all(type(end) is int for end in ends):
+        raise ValueError("trained_on: expected pairs of frame numbers")
+    frames = tuple((start, stop) for start, stop in clip["frames"])
+    # 2^40 frames would last a thousand years at 30 per second.
+    if any(not 0 <= start < stop < 2**40 for start, stop in frames):
+        raise ValueError("trained_on: frame numbers out of order")
+    return TrainedClip(clip["name"], clip["content"], frames, tuple(clip["files"]))

@@ -8,7 +8,6 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from framecast.config import loading
@@ -45,11 +44,8 @@ Clips = list[tuple[Path, Listing | None]]
 LONGEST_LIST = 10_000_000
 
 
-NO_DEFAULTS: Mapping[str, Any] = MappingProxyType({})
-
-
 def open_source(
-    path: str | Path, defaults: Mapping[str, Any] = NO_DEFAULTS, **options: Any
+    path: str | Path, defaults: Mapping[str, Any] | None = None, **options: Any
 ) -> FrameSource:
     """Open one clip.
 
@@ -60,7 +56,7 @@ def open_source(
     Raises SourceError when there is no clip or several, CorruptSourceError when it is damaged,
     UsageError for options of arrays where it is none.
     """
-    how, clips = ReadOptions(**{**defaults, **options}), _find_clips(str(path))
+    how, clips = ReadOptions(**{**(defaults or {}), **options}), _find_clips(str(path))
     if len(clips) > 1:
         raise SourceError(
             f"{path}: holds {len(clips)} clips where one is needed", remedy=f"give {clips[0][0]}"
@@ -71,7 +67,7 @@ def open_source(
 
 
 def open_sources(
-    paths: Sequence[str | Path], defaults: Mapping[str, Any] = NO_DEFAULTS, **options: Any
+    paths: Sequence[str | Path], defaults: Mapping[str, Any] | None = None, **options: Any
 ) -> list[FrameSource]:
     """Open every clip of several paths, folders of clips included, each in natural order.
 
@@ -87,7 +83,7 @@ def open_sources(
         if path.resolve() in seen:
             raise SourceError(f"{path}: is given twice", remedy="name each clip once")
         seen.add(path.resolve())
-    how = ReadOptions(**{**defaults, **options})
+    how = ReadOptions(**{**(defaults or {}), **options})
     sources = [_open_clip(*clip, how) for clip in clips]
     _check_use(sources, options)
     # Otherwise a dark clip among bright ones would be stretched separately.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,21 +18,6 @@ from framecast.video.value_range import ValueRange
 PIXELS = frozenset({"uint8", "uint16"})
 NUMBERS = PIXELS | {"bool", "int8", "int16", "int32", "int64", "uint32", "uint64"}
 NUMBERS |= {"float16", "float32", "float64"}
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a result is to be shown or stored, beyond its pixels.
-
-    `fps` in frames per second; `values` are the type and range that a source's file has, which
-    formats for data give back; `pixel_aspect` is the width of a pixel in heights of a pixel.
-    `names` are those of the frames that become files of their own.
-    """
-
-    fps: float
-    values: ValueRange | None = None
-    pixel_aspect: Fraction = Fraction(1)
-    names: Sequence[str] = ()
 
 
 class FrameWriter(ABC):
@@ -55,8 +39,19 @@ class FrameWriter(ABC):
     # What `_open` opens, where all frames go into one file.
     _file: Any = None
 
-    def __init__(self, path: Path, *, look: Look, overwrite: bool) -> None:
-        self.path, self.fps, self.look, self.overwrite = path, look.fps, look, overwrite
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps: float,
+        overwrite: bool = False,
+        values: ValueRange | None = None,
+        pixel_aspect: Fraction = Fraction(1),
+        names: Sequence[str] = (),
+    ) -> None:
+        """Arguments as for `open_writer`."""
+        self.path, self.fps, self.overwrite = path, float(fps), overwrite
+        self.values, self.pixel_aspect, self.names = values, pixel_aspect, names
         self.frames = 0
         self.notes: list[str] = []
         self._like: tuple[tuple[int, ...], np.dtype] | None = None  # first frame's shape, dtype
@@ -74,7 +69,7 @@ class FrameWriter(ABC):
         the disk refuses it.
         """
         if self.gives_back:
-            frame_HWC = self.look.values.to_values(frame_HWC)
+            frame_HWC = self.values.to_values(frame_HWC)
         self._check_frame(frame_HWC)
         with explained_write(self.path, self.kind, *self.failures):
             if self.frames == 0:
@@ -114,12 +109,12 @@ class FrameWriter(ABC):
     @property
     def gives_back(self) -> bool:
         """Whether pixels are written as values of the source's type and range."""
-        values = self.look.values
+        values = self.values
         return values is not None and self.keeps_values and values.dtype in self.stores
 
     def _note_look(self) -> None:
         """Say what the format cannot keep of the source."""
-        values, aspect = self.look.values, self.look.pixel_aspect
+        values, aspect = self.values, self.pixel_aspect
         if values is not None and self.keeps_values and values.dtype not in self.stores:
             top = np.iinfo(values.pixel_dtype).max
             self.notes.append(

@@ -164,7 +164,7 @@ class _VideoWriter(_ContainerWriter):
         context = self._stream.codec_context
         context.colorspace = av.video.reformatter.Colorspace.ITU601
         context.color_range = av.video.reformatter.ColorRange.MPEG
-        context.sample_aspect_ratio = self.look.pixel_aspect
+        context.sample_aspect_ratio = self.pixel_aspect
 
     def _append(self, frame: np.ndarray) -> None:
         # Edge pixels rather than black, which would bleed into the picture through the codec.

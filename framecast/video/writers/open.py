@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from fractions import Fraction
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from framecast.errors import UsageError
-from framecast.video.value_range import ValueRange
-from framecast.video.writers.base import FrameWriter, Look
+from framecast.video.writers.base import FrameWriter
 
 FPS_RANGE = (0.002, 1000)  # what GIF delays and MP4 time bases hold
 
@@ -44,31 +42,22 @@ def check_rate(fps: float) -> None:
         )
 
 
-def open_writer(
-    path: str | Path,
-    *,
-    fps: float,
-    overwrite: bool = False,
-    values: ValueRange | None = None,
-    pixel_aspect: Fraction = Fraction(1),
-    names: Sequence[str] = (),
-) -> FrameWriter:
+def open_writer(path: str | Path, *, fps: float, **look: Any) -> FrameWriter:
     """Writer for `path`, chosen by its suffix; nothing is created before its `with` block.
 
     `.gif`, `.mp4`, `.webm`, `.webp` and `.apng` play; `.npy`, `.tif` and `.nc` keep values; a path
     without suffix, or one that ends in a slash, is a folder of PNG frames, "-" standard output as a
-    stream of PNG images. `fps` is in frames per second; `values` are the type and range of the
-    source, `pixel_aspect` the width of its pixels, `names` those of PNG files, without suffix. With
-    `overwrite` an earlier file is replaced when the new one is complete; a folder only if it holds
-    nothing but such frames.
+    stream of PNG images. `fps` is in frames per second. Of `look`, `values` are the type and range
+    of the source's values, `pixel_aspect` is the width of its pixels in their heights, `names` are
+    those of PNG files, without suffix. With `overwrite` an earlier file is replaced when the new
+    one is complete; a folder only if it holds nothing but such frames.
 
     Raises UsageError for an unknown suffix or an fps out of range, OutputError for a target that
     exists or cannot be written.
     """
     check_rate(fps)
-    look = Look(float(fps), values, pixel_aspect, names)
     if str(path) == STANDARD_OUTPUT:
-        return _load("png.PngStreamWriter")(Path(path), look=look, overwrite=overwrite)
+        return _load("png.PngStreamWriter")(Path(path), fps=fps, **look)
     is_folder = str(path).endswith(("/", os.sep))
     path = Path(path)
     suffix = "" if is_folder else path.suffix.lower()
@@ -78,7 +67,7 @@ def open_writer(
             remedy=f"use {', '.join(filter(None, WRITERS))}, or end the path in / for a folder of "
             "PNG frames",
         )
-    return _load(WRITERS[suffix])(path, look=look, overwrite=overwrite)
+    return _load(WRITERS[suffix])(path, fps=fps, **look)
 
 
 def _load(name: str) -> type[FrameWriter]:
@@ -87,15 +76,10 @@ def _load(name: str) -> type[FrameWriter]:
 
 
 def write_frames(
-    path: str | Path,
-    frames: Iterable[np.ndarray],
-    *,
-    fps: float,
-    overwrite: bool = False,
-    **look: Any,
+    path: str | Path, frames: Iterable[np.ndarray], *, fps: float, **look: Any
 ) -> Path:
     """Write all `frames`, arrays (H, W, C), to `path` as `open_writer` does and return the path."""
-    with open_writer(path, fps=fps, overwrite=overwrite, **look) as writer:
+    with open_writer(path, fps=fps, **look) as writer:
         for frame in frames:
             writer.write(frame)
     return writer.path

@@ -49,7 +49,7 @@ class PngWriter(FrameWriter):
         self._folder = temporary
 
     def _append(self, frame: np.ndarray) -> None:
-        number, names = self.frames, self.look.names
+        number, names = self.frames, self.names
         name = names[number] if names else f"frame_{number:04d}"
         (self._folder / f"{name}.png").write_bytes(encode_png(frame))
 
