@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from numbers import Real
@@ -200,10 +200,11 @@ def read(
     and `range`, as the settings of these names. Raises SourceError for what cannot be read,
     UsageError for other options.
     """
-    _check_reading(options)
+    from framecast.prediction.request import READING  # noqa: PLC0415
     from framecast.video.readers.open import open_source  # noqa: PLC0415
     from framecast.video.writers.open import DEFAULT_FPS  # noqa: PLC0415
 
+    _check_options(options, READING)
     source = open_source(as_path(path), color=color, keep_readable=keep_readable, **options)
     info = source.info
     frames_THWC = np.stack(list(source.read()))
@@ -294,15 +295,15 @@ def predict(
     how a path is read: `color`, `axes`, `variable`, `range`, `keep_readable`. Raises what
     `framecast predict` reports as an error.
     """
-    _check_reading(options)
     from framecast.prediction.predict_clip import (  # noqa: PLC0415
         forecast_source,
         model_notes,
         open_clip,
     )
-    from framecast.prediction.request import PredictionRequest  # noqa: PLC0415
+    from framecast.prediction.request import READING, PredictionRequest  # noqa: PLC0415
     from framecast.video.writers.open import DEFAULT_FPS  # noqa: PLC0415
 
+    _check_options(options, READING)
     forecaster = _forecaster(model, device)
     request = PredictionRequest(horizon, start, **options)
     if isinstance(source, str | Path):
@@ -348,12 +349,8 @@ def evaluate(
 
     started = time.monotonic()
     path = model.folder if isinstance(model, Training) else as_path(model)
-    try:
-        request = EvaluationRequest(**options)
-    except TypeError as error:
-        known = ", ".join(EvaluationRequest.__dataclass_fields__)
-        raise UsageError(f"evaluate: {error}", remedy=f"there are {known}") from error
-    task = open_task(path, _paths(paths), request, device=device)
+    _check_options(options, EvaluationRequest.__dataclass_fields__)
+    task = open_task(path, _paths(paths), EvaluationRequest(**options), device=device)
     return Evaluation(evaluate_task(task, started=started), task)
 
 
@@ -387,13 +384,11 @@ def _forecaster(model: Any, device: str | torch.device) -> FrameForecaster:
     return open_forecaster(model.model if isinstance(model, Training) else as_path(model), device)
 
 
-def _check_reading(options: Mapping[str, Any]) -> None:
-    """Raise UsageError for options that do not say how files are read."""
-    from framecast.prediction.request import READING  # noqa: PLC0415
-
+def _check_options(options: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise UsageError for an option that is none of those that are known."""
     for name in options:
-        if name not in READING:
-            raise UsageError(f"{name}: unknown option", remedy=f"there are {', '.join(READING)}")
+        if name not in known:
+            raise UsageError(f"{name}: unknown option", remedy=f"there are {', '.join(known)}")
 
 
 def _paths(paths: Any) -> list[Path]:

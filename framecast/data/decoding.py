@@ -11,14 +11,13 @@ import numpy as np
 
 from framecast.errors import ResourceError
 from framecast.runtime.text import show_bytes
-from framecast.video.pixels import convert_color, resize
+from framecast.video.pixels import resize
 from framecast.video.readers.base import FrameSource
 
 
 def decode_clips(
     sources: Sequence[FrameSource],
     sizes: Sequence[tuple[int, int]],
-    channels: int,
     used: Collection[int],
     on_frame: Callable[[], None] = lambda: None,
 ) -> tuple[np.ndarray, ...]:
@@ -30,7 +29,7 @@ def decode_clips(
     cannot be read to its end.
     """
     shapes = [
-        (source.info.frames if number in used else 0, *size, channels)
+        (source.info.frames if number in used else 0, *size, source.info.channels)
         for number, (source, size) in enumerate(zip(sources, sizes, strict=True))
     ]
     # Asked for at once: a disk that is full after an hour of decoding helps nobody.
@@ -47,11 +46,11 @@ def decode_clips(
 
 
 def fitted_frames(
-    source: FrameSource, size: tuple[int, int], channels: int, frames: range
+    source: FrameSource, size: tuple[int, int], frames: range
 ) -> Iterator[np.ndarray]:
-    """Yield the numbered frames (H, W, C) of a clip, resized to `size` and with `channels`."""
+    """Yield the numbered frames (H, W, C) of a clip, resized to `size`."""
     for frame_HWC in source.read(frames.start, frames.stop, frames.step):
-        yield resize(convert_color(frame_HWC, channels), *size)
+        yield resize(frame_HWC, *size)
 
 
 def _decode_clip(
@@ -64,7 +63,7 @@ def _decode_clip(
         # Written first and mapped then: a full disk is an error when a file is written, but kills
         # the process when a map is.
         with tempfile.TemporaryFile(prefix="framecast-") as file:
-            for frame_HWC in fitted_frames(source, shape[1:3], shape[3], range(shape[0])):
+            for frame_HWC in fitted_frames(source, shape[1:3], range(shape[0])):
                 file.write(np.ascontiguousarray(frame_HWC, dtype))
                 on_frame()
             file.flush()

@@ -101,7 +101,7 @@ def _score_windows(
 ) -> None:
     """Add the scores of every forecaster, by name, on these windows of a task."""
     shape = task.shape
-    for batch, levels in stream_batches(task.sources, task.sizes, task.channels, windows, shape):
+    for batch, levels in stream_batches(task.sources, task.sizes, windows, shape):
         # All forecast the same batch, so that it is decoded once
         for name, predictor in predictors.items():
             scores[name].update(batch, predictor(batch.context_BTCHW, shape.horizon), levels)

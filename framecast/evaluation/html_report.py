@@ -149,9 +149,8 @@ def _panels(task: Task, window: Window, reference: str, style: FrameStyle) -> di
     """Input, model, baseline, truth and error of one window, painted; all but the input over
     context and horizon, so that one slider moves through all of them."""
     shape = task.shape
-    size, channels = task.sizes[window.clip], task.channels
-    source = task.sources[window.clip]
-    [frames_THWC] = stream_windows(source, [window.start], shape, size, channels)
+    source, size = task.sources[window.clip], task.sizes[window.clip]
+    [frames_THWC] = stream_windows(source, [window.start], shape, size)
     seen = list(frames_THWC[: shape.context_length])
     context_BTCHW = collate([frames_THWC], shape.context_length).context_BTCHW
     futures = {}

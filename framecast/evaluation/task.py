@@ -46,11 +46,6 @@ class Task:
     windows: tuple[Window, ...]
     model: Path | None = None
 
-    @property
-    def channels(self) -> int:
-        """Channels of all clips, which `plan_evaluation` has checked."""
-        return self.sources[0].info.channels
-
 
 def open_task(
     model: Path,

@@ -81,7 +81,6 @@ def as_pixels(frames_BCHW: Tensor, levels: int) -> Tensor:
 def stream_batches(
     sources: Sequence[FrameSource],
     sizes: Sequence[tuple[int, int]],
-    channels: int,
     windows: Sequence[Window],
     shape: WindowShape,
 ) -> Iterator[tuple[Batch, int]]:
@@ -93,17 +92,13 @@ def stream_batches(
         starts = [window.start for window in windows if window.clip == number]
         # As many windows at once as a training batch has pixels, one of large frames.
         most = max(1, BATCH_PIXELS // (size[0] * size[1]))
-        windows_THWC = stream_windows(source, starts, shape, size, channels)
+        windows_THWC = stream_windows(source, starts, shape, size)
         while group := list(islice(windows_THWC, most)):
             yield collate(group, shape.context_length), full_scale(source.info.dtype)
 
 
 def stream_windows(
-    source: FrameSource,
-    starts: Sequence[int],
-    shape: WindowShape,
-    size: tuple[int, int],
-    channels: int,
+    source: FrameSource, starts: Sequence[int], shape: WindowShape, size: tuple[int, int]
 ) -> Iterator[np.ndarray]:
     """Yield the windows (Tc + Th, H, W, C) that begin at `starts`, ascending, from one clip.
 
@@ -111,7 +106,7 @@ def stream_windows(
     """
     span = shape.span
     for chain in _chains(starts, span):
-        frames = fitted_frames(source, size, channels, range(chain[0], chain[-1] + span))
+        frames = fitted_frames(source, size, range(chain[0], chain[-1] + span))
         recent, wanted = deque[np.ndarray](), set(chain)
         for end, frame_HWC in enumerate(frames, chain[0] + 1):
             recent.append(frame_HWC)

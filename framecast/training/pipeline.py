@@ -100,13 +100,8 @@ def dry_run(session: Session) -> DryRun:
     plan, first = session.plan, session.plan.split.train[0]
     # One window is enough: what a step takes depends on shapes alone.
     frames = range(first.start, first.start + plan.split.span)
-    excerpt_THWC = np.stack(
-        list(
-            fitted_frames(
-                session.sources[first.clip], plan.sizes[first.clip], plan.channels, frames
-            )
-        )
-    )
+    source, size = session.sources[first.clip], plan.sizes[first.clip]
+    excerpt_THWC = np.stack(list(fitted_frames(source, size, frames)))
     learner = Learner(plan, Group(pick_device(plan.config.train.device)))
     lr = plan.config.train.lr
     with closing(learner.batches([excerpt_THWC], windows=[Window(0, 0)])) as batches:
@@ -150,7 +145,6 @@ def train(
         clips = decode_clips(
             session.sources,
             plan.sizes,
-            plan.channels,
             used,
             lambda: emit(Working("decoding", next(decoded), total)),
         )

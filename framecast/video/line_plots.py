@@ -8,6 +8,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from framecast.runtime.output_files import write_whole
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def lines_plot(
     if zero_line:
         axes.axhline(0, color=INK, linewidth=0.9, alpha=0.6)
     if band is not None:
-        low, high = (_plain(values) for values in band)
+        low, high = np.array(band, float)
         axes.fill_between(numbers, low, high, color=MODEL_COLOR, alpha=0.22, linewidth=0)
     looks = ((stroke, color) for stroke in cycle(STROKES) for color in OTHER_COLORS)
     for place, (name, values) in enumerate(lines.items()):
@@ -56,7 +58,7 @@ def lines_plot(
         else:
             stroke, color = next(looks)
             style = {"color": color, "linewidth": 1.4, "linestyle": stroke}
-        axes.plot(numbers, _plain(values), label=name, marker="o", ms=3, **style)
+        axes.plot(numbers, np.array(values, float), label=name, marker="o", ms=3, **style)
     apart = -(-len(numbers) // 6)  # at most 6 lead times are named, each of which is there
     axes.set_xticks(numbers[apart - 1 :: apart])
     if from_zero:
@@ -141,8 +143,3 @@ def _axes(x_label: str, y_label: str, rows: int = 1) -> tuple[Figure, Axes]:
     every[-1].set_xlabel(x_label, color=INK)
     every[0].set_ylabel(y_label, color=INK)
     return figure, made
-
-
-def _plain(values: Values) -> list[float]:
-    """NaN for None, which matplotlib leaves out."""
-    return [float("nan") if value is None else value for value in values]

@@ -32,9 +32,9 @@ def test_decoded_clips_are_the_sources_frames_at_their_size_and_depth(tmp_path, 
     np.save(tmp_path / "deep.npy", deep_THW)
     folder = open_source(write_folder(tmp_path / "frames", clip_THWC))
     video = open_source(write_video(tmp_path / "clip.mp4", clip_THWC))
-    deep = open_source(tmp_path / "deep.npy")
+    deep = open_source(tmp_path / "deep.npy", color="rgb")
     sizes, seen = [(14, 22), (7, 11), (5, 6)], []
-    clips = decode_clips([folder, video, deep], sizes, 3, {0, 1, 2}, lambda: seen.append(1))
+    clips = decode_clips([folder, video, deep], sizes, {0, 1, 2}, lambda: seen.append(1))
     assert len(seen) == 3 * T
     assert [clip.shape for clip in clips] == [(T, *size, 3) for size in sizes]
     assert [str(clip.dtype) for clip in clips] == ["uint8", "uint8", "uint16"]
@@ -53,14 +53,14 @@ def test_clips_that_are_not_used_are_not_decoded(tmp_path, scratch):
     one = open_source(write_folder(tmp_path / "one", smooth_clip()))
     broken = open_source(write_folder(tmp_path / "broken", smooth_clip()))
     (tmp_path / "broken/frame3.png").write_bytes(b"")
-    clips = decode_clips([broken, one], [(6, 8), SIZE], 3, {1})
+    clips = decode_clips([broken, one], [(6, 8), SIZE], {1})
     assert [clip.shape for clip in clips] == [(0, 6, 8, 3), (T, *SIZE, 3)]
 
 
 def test_decoding_to_grey_takes_the_luma(tmp_path):
     clip_THWC = smooth_clip(3)
-    source = open_source(write_folder(tmp_path / "frames", clip_THWC))
-    (clip,) = decode_clips([source], [SIZE], 1, {0})
+    source = open_source(write_folder(tmp_path / "frames", clip_THWC), color="gray")
+    (clip,) = decode_clips([source], [SIZE], {0})
     luma = clip_THWC @ np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(clip[..., 0], luma, atol=0.51)
 
@@ -68,25 +68,26 @@ def test_decoding_to_grey_takes_the_luma(tmp_path):
 def test_fitted_frames_are_the_numbered_ones(tmp_path):
     clip_THWC = smooth_clip()
     source = open_source(write_folder(tmp_path / "frames", clip_THWC))
-    frames = list(fitted_frames(source, (14, 22), 3, range(1, 8, 3)))
+    frames = list(fitted_frames(source, (14, 22), range(1, 8, 3)))
     np.testing.assert_array_equal(np.stack(frames), clip_THWC[[1, 4, 7]])
 
 
 def test_a_full_disk_is_seen_before_anything_is_written(tmp_path, scratch, monkeypatch):
     colour = open_source(write_folder(tmp_path / "frames", smooth_clip()))
     np.save(tmp_path / "deep.npy", np.zeros((T, 5, 6), np.uint16))
-    sources, sizes = [colour, open_source(tmp_path / "deep.npy")], [(14, 22), (5, 6)]
+    deep = open_source(tmp_path / "deep.npy", color="rgb")
+    sources, sizes = [colour, deep], [(14, 22), (5, 6)]
     needed = T * (14 * 22 + 2 * 5 * 6) * 3
     usage = SimpleNamespace(total=10**9, used=0, free=needed - 1)
     monkeypatch.setattr(decoding.shutil, "disk_usage", lambda path: usage)
     told = f"do not fit into {scratch}: {needed / 1000:.1f} kB are needed"
     with pytest.raises(ResourceError, match=told) as caught:
-        decode_clips(sources, sizes, 3, {0, 1})
+        decode_clips(sources, sizes, {0, 1})
     assert caught.value.exit_code == 9
     assert "smaller --resize" in str(caught.value)
     assert not list(scratch.iterdir())
     usage.free = needed
-    assert len(decode_clips(sources, sizes, 3, {0, 1})) == 2
+    assert len(decode_clips(sources, sizes, {0, 1})) == 2
 
 
 def test_a_clip_that_breaks_off_is_an_error_and_leaves_nothing(tmp_path, scratch):
@@ -95,7 +96,7 @@ def test_a_clip_that_breaks_off_is_an_error_and_leaves_nothing(tmp_path, scratch
     data = (tmp_path / "frames/frame5.png").read_bytes()
     (tmp_path / "frames/frame5.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(CorruptSourceError, match=r"frame5\.png: frame 5 cannot be read"):
-        decode_clips([source], [SIZE], 3, {0})
+        decode_clips([source], [SIZE], {0})
     assert not any(scratch.iterdir())
 
 
@@ -107,4 +108,4 @@ def test_a_disk_that_fills_up_while_decoding_is_a_resource_error(tmp_path, scrat
     monkeypatch.setattr(decoding.tempfile, "TemporaryFile", lambda **_: Full())
     source = open_source(write_folder(tmp_path / "frames", smooth_clip()))
     with pytest.raises(ResourceError, match="No space left on device; use a smaller --resize"):
-        decode_clips([source], [SIZE], 3, {0})
+        decode_clips([source], [SIZE], {0})

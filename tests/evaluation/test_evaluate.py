@@ -75,7 +75,7 @@ class NumberedSource(FrameSource):
 
 def window_numbers(source, starts, shape):
     size = (source.info.height, source.info.width)
-    return [w[:, 0, 0, 0].tolist() for w in stream_windows(source, starts, shape, size, 1)]
+    return [w[:, 0, 0, 0].tolist() for w in stream_windows(source, starts, shape, size)]
 
 
 @pytest.mark.parametrize("step", [1, 3])
@@ -105,7 +105,7 @@ def test_batches_hold_whole_windows_of_one_clip_within_their_budget():
     sources = [NumberedSource(40, 128, 512), NumberedSource(9, 128, 1000), NumberedSource(9)]
     windows = [Window(0, 0), Window(0, 1), Window(0, 2), Window(1, 1), Window(2, 0), Window(2, 2)]
     sizes = [(s.info.height, s.info.width) for s in sources]
-    batches = list(stream_batches(sources, sizes, 1, windows, WindowShape(4, 3, 1)))
+    batches = list(stream_batches(sources, sizes, windows, WindowShape(4, 3, 1)))
     assert [tuple(batch.context_BTCHW.shape) for batch, _ in batches] == [
         *((2, 4, 1, 128, 512), (1, 4, 1, 128, 512), (1, 4, 1, 128, 1000), (2, 4, 1, 6, 9)),
     ]
@@ -264,7 +264,7 @@ def test_halves_scored_apart_and_merged_are_one_pass(model, textured):
 
     def scored(part):
         scores = WindowScores([MeanSquaredError(2)])
-        for batch, levels in stream_batches(textured, sizes, 1, part, shape):
+        for batch, levels in stream_batches(textured, sizes, part, shape):
             scores.update(batch, optical_flow(batch.context_BTCHW, 2), levels)
         return scores
 

@@ -64,7 +64,7 @@ def test_data_lines_are_what_the_data_set_gives(clip):
     config = load_config(None, (*SETTINGS, *SMALL), {})
     source = open_source(clip)
     plan = make_plan([source.info], config)
-    decoded = decode_clips([source], plan.sizes, plan.channels, {0})
+    decoded = decode_clips([source], plan.sizes, {0})
     batch = next(
         training_batches(
             decoded,

@@ -152,15 +152,12 @@ def reason(error: Exception) -> str:
     return str(error).rstrip(".") or type(error).__name__
 
 
-def readable_start(
-    frames: Iterator[Any], on_frame: Callable[[Any], object] = lambda frame: None
-) -> tuple[int, str]:
+def readable_start(frames: Iterator[Any]) -> tuple[int, str]:
     """Decode everything once; return how many frames can be, and why no more: "" at a whole clip's
     end. Raises the SourceError of a clip whose first frame cannot be decoded."""
     count = 0
     try:
-        for frame in frames:
-            on_frame(frame)
+        for _ in frames:
             count += 1
     except SourceError as error:
         if count == 0:

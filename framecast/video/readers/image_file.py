@@ -26,9 +26,7 @@ from framecast.runtime.memory import machine_memory
 from framecast.video.readers.base import StatedRange
 from framecast.video.readers.frame_checks import check_memory, explained, on_black, reason
 
-GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
-ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 # Formats whose orientation tag is in the header; Pillow and OpenCV turn TIFFs by themselves.
 EXIF_FORMATS = frozenset({"JPEG", "MPO", "WEBP", "PNG"})
 # Byte orders, of classic TIFF and of BigTIFF.
@@ -95,7 +93,7 @@ def read_header(path: Path) -> ImageHeader:
             width=width,
             channels=channels,
             dtype=dtype,
-            alpha=image.mode in ALPHA_MODES or "transparency" in image.info,
+            alpha=image.has_transparency_data,
             pages=int(getattr(image, "n_frames", 1)),
         )
 
@@ -256,7 +254,7 @@ def _identified(file: BinaryIO) -> Image.Image:
 def _shown_pixels(image: Image.Image, channels: int) -> np.ndarray:
     """An 8-bit image of any of Pillow's modes as (H, W, channels), alpha on black."""
     image.load()
-    if image.mode in ALPHA_MODES or "transparency" in image.info:
+    if image.has_transparency_data:
         pixels = on_black(np.array(image.convert("RGBA")))
         return pixels[:, :, :channels]
     return np.array(image.convert("L" if channels == 1 else "RGB")).reshape(
@@ -285,7 +283,7 @@ def _is_grey(image: Image.Image) -> bool:
     if image.mode in ("P", "PA"):
         palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
         return bool((palette == palette[:, :1]).all())
-    return image.mode in GREY_MODES
+    return len({*image.getbands()} - {"A", "a"}) == 1
 
 
 def _deep_tiff_header(path: Path) -> ImageHeader | None:

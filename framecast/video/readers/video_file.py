@@ -121,7 +121,7 @@ class VideoSource(FrameSource):
         times: list[int | None] = []
         decoded = self._decoded(0)
         if keep_readable:
-            count, damage = readable_start(decoded, lambda frame: times.append(frame.pts))
+            count, damage = readable_start(times.append(frame.pts) for frame in decoded)
             problem = scan.problem or damage
             if not problem and scan.exact and count < scan.frames:
                 problem = f"{scan.frames} frames are announced"
