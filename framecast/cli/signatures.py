@@ -23,10 +23,10 @@ METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
 
 # Every setting that declares a flag, by the parameter's name
 SETTINGS = {
-    spec.rule.flag.lstrip("-").replace("-", "_"): spec
+    spec.flag.lstrip("-").replace("-", "_"): spec
     for section in SECTIONS
     for spec in specs(section)
-    if spec.rule.flag
+    if spec.flag
 }
 
 # What makes a command's argument of the values that Typer has read, which it takes out
@@ -96,7 +96,7 @@ def _built(kind: type, arguments: dict[str, Any]) -> Any:
 def _given_settings(arguments: dict[str, Any]) -> Overrides:
     """The flags that were given, as `load_config` takes overrides; the setting checks the text."""
     given = [(spec, arguments.pop(name)) for name, spec in SETTINGS.items()]
-    return [(spec.dotted, value, spec.rule.flag) for spec, value in given if value is not None]
+    return [(spec.dotted, value, spec.flag) for spec, value in given if value is not None]
 
 
 def _setting_options() -> Iterator[Parameter]:
@@ -108,7 +108,7 @@ def _setting_options() -> Iterator[Parameter]:
             metavar = next((METAVARS[kind] for kind in spec.kinds if kind in METAVARS), "NAME")
             kind = str
         shown = {"metavar": metavar, "help": text, "rich_help_panel": spec.section.capitalize()}
-        option = typer.Option(spec.rule.flag, autocompletion=_offer(spec), **shown)
+        option = typer.Option(spec.flag, autocompletion=_offer(spec), **shown)
         annotation = Annotated[kind | None, option]
         yield Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

@@ -29,27 +29,9 @@ NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+
 LONGEST_NUMBER = 18
 
 
-@dataclass(frozen=True)
-class Rule:
-    """The meaning of a setting and, in addition to its type, the values that it takes.
-
-    `at_least`, `above` and `below` bound a number or each number of a list; a string matches
-    `pattern` as a whole, which `pattern_text` describes. `flag` is its option of `train`.
-    """
-
-    help: str
-    at_least: float | None = None
-    above: float | None = None
-    below: float | None = None
-    odd: bool = False
-    pattern: str = ""
-    pattern_text: str = ""
-    flag: str = ""
-
-
 def setting(default: Any, sentence: str, **limits: Any) -> Any:
-    """A field of a section: its default, its sentence of help, and the limits of its Rule."""
-    return field(default=default, metadata={"rule": Rule(sentence, **limits)})
+    """A field of a section: its default, its sentence of help, and its limits, as in FieldSpec."""
+    return field(default=default, metadata={"help": sentence, **limits})
 
 
 class Section:
@@ -65,14 +47,25 @@ class Section:
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """One setting as its section declares it; reads and checks its values."""
+    """One setting as its section declares it; reads and checks its values.
+
+    `at_least`, `above` and `below` bound a number or each number of a list; a string matches
+    `pattern` as a whole, which `pattern_text` describes. `flag` is its option of `train`.
+    """
 
     section: str
     name: str
     default: object
-    rule: Rule
     kinds: tuple[type, ...]
     literals: tuple[str | int, ...]
+    help: str
+    at_least: float | None = None
+    above: float | None = None
+    below: float | None = None
+    odd: bool = False
+    pattern: str = ""
+    pattern_text: str = ""
+    flag: str = ""
 
     @property
     def dotted(self) -> str:
@@ -85,21 +78,16 @@ class FieldSpec:
         return f"{ENV_PREFIX}{self.section}_{self.name}".upper()
 
     @property
-    def help(self) -> str:
-        return self.rule.help
-
-    @property
     def expects(self) -> str:
         """The values it takes, in words: `an integer >= 1 or auto`."""
-        rule = self.rule
-        limits = ((">", rule.above), (">=", rule.at_least), ("<", rule.below))
+        limits = ((">", self.above), (">=", self.at_least), ("<", self.below))
         bounds = " and".join(f" {sign} {limit}" for sign, limit in limits if limit is not None)
-        odd = "odd " if rule.odd else ""
+        odd = "odd " if self.odd else ""
         words = {
             int: f"an {odd}integer{bounds}",
             float: f"a number{bounds}",
             bool: "true or false",
-            str: rule.pattern_text,
+            str: self.pattern_text,
             tuple: f"a list of {odd}integers{bounds} such as {'[5, 3]' if odd else '[64, 64]'}",
             type(None): "none",
         }
@@ -154,7 +142,7 @@ class FieldSpec:
             return value
         if kind in (bool, type(None)) and kind in self.kinds:
             return value
-        if kind in (str, int) and str in self.kinds and re.fullmatch(self.rule.pattern, str(value)):
+        if kind in (str, int) and str in self.kinds and re.fullmatch(self.pattern, str(value)):
             return str(value)  # a number from Python, such as the SIDE of data.resize
         if kind in (list, tuple) and tuple in self.kinds and value:
             if all(type(item) is int and self._in_range(item) for item in value):
@@ -167,14 +155,13 @@ class FieldSpec:
         raise ValueError
 
     def _in_range(self, number: float) -> bool:
-        rule = self.rule
         # NaN passes every bound that is put as `not number < bound`
         return (
             (type(number) is int or math.isfinite(number))
-            and (rule.at_least is None or number >= rule.at_least)
-            and (rule.above is None or number > rule.above)
-            and (rule.below is None or number < rule.below)
-            and not (rule.odd and number % 2 == 0)
+            and (self.at_least is None or number >= self.at_least)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+            and not (self.odd and number % 2 == 0)
         )
 
     def _refusal(self, got: str, where: str) -> ConfigError:
@@ -210,14 +197,13 @@ def specs(section: type[Section]) -> tuple[FieldSpec, ...]:
     hints = typing.get_type_hints(section)
     specs = []
     for declared in fields(section):
-        annotation, rule = hints[declared.name], declared.metadata["rule"]
+        annotation = hints[declared.name]
         # `int | Literal["auto"]` is either kind of union, by the version of Python
         union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
         members = typing.get_args(annotation) if union else (annotation,)
         choices = [m for m in members if typing.get_origin(m) is Literal]
         kinds = tuple(typing.get_origin(m) or m for m in members if m not in choices)
         literals = tuple(word for choice in choices for word in typing.get_args(choice))
-        specs.append(
-            FieldSpec(section.SECTION, declared.name, declared.default, rule, kinds, literals)
-        )
+        known = (section.SECTION, declared.name, declared.default, kinds, literals)
+        specs.append(FieldSpec(*known, **declared.metadata))
     return tuple(specs)

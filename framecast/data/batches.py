@@ -91,14 +91,32 @@ def training_batches(
     wanted, of 0 .. batch_size - 1; None: all.
     """
     part = range(batch_size) if part is None else part
+
+    def sample(number: int) -> np.ndarray:
+        passes, place = divmod(number, len(windows))
+        frames_THWC = frames_of(clips, windows[_order(seed, passes, len(windows))[place]], shape)
+        # A generator for each sample, so that any process and any resumed run draws the same.
+        draw = np.random.default_rng((seed, 1, number))
+        sides = _drawn_sides(draw, crop, frames_THWC.shape[1:3]) if changes.zoom else crop
+        top = draw.integers(frames_THWC.shape[1] - sides[0] + 1)
+        left = draw.integers(frames_THWC.shape[2] - sides[1] + 1)
+        # Views, as are mirrors, turns and reversals: pixels are copied when the batch is stacked.
+        cropped_THWC = frames_THWC[:, top : top + sides[0], left : left + sides[1]]
+        if sides != crop:
+            cropped_THWC = np.stack([resize(frame_HWC, *crop) for frame_HWC in cropped_THWC])
+        if changes.flip and draw.random() < 0.5:
+            cropped_THWC = cropped_THWC[:, :, ::-1]
+        if changes.turn and draw.random() < 0.5:
+            cropped_THWC = cropped_THWC[:, ::-1]
+        if changes.turn and crop[0] == crop[1] and draw.random() < 0.5:
+            cropped_THWC = cropped_THWC.swapaxes(1, 2)
+        if changes.reverse and draw.random() < 0.5:
+            cropped_THWC = cropped_THWC[::-1]
+        return cropped_THWC
+
     for step in count(first_step):
-        yield collate(
-            [
-                _random_crop(clips, windows, shape, crop, changes, seed, step * batch_size + sample)
-                for sample in part
-            ],
-            shape.context_length,
-        )
+        samples = [sample(step * batch_size + place) for place in part]
+        yield collate(samples, shape.context_length)
 
 
 def prefetched(batches: Iterator[Batch], ahead: int = 2) -> Iterator[Batch]:
@@ -143,37 +161,6 @@ def frames_of(clips: Sequence[np.ndarray], window: Window, shape: WindowShape) -
 def _order(seed: int, passes: int, windows: int) -> np.ndarray:
     """The windows' order in one pass; drawing it for every sample would be slow."""
     return np.random.default_rng((seed, 0, passes)).permutation(windows)
-
-
-def _random_crop(
-    clips: Sequence[np.ndarray],
-    windows: Sequence[Window],
-    shape: WindowShape,
-    crop: tuple[int, int],
-    changes: DataConfig,
-    seed: int,
-    number: int,
-) -> np.ndarray:
-    passes, place = divmod(number, len(windows))
-    frames_THWC = frames_of(clips, windows[_order(seed, passes, len(windows))[place]], shape)
-    # A generator for each sample, so that any process and any resumed run draws the same.
-    draw = np.random.default_rng((seed, 1, number))
-    sides = _drawn_sides(draw, crop, frames_THWC.shape[1:3]) if changes.zoom else crop
-    top = draw.integers(frames_THWC.shape[1] - sides[0] + 1)
-    left = draw.integers(frames_THWC.shape[2] - sides[1] + 1)
-    # Views, as are mirrors, turns and reversals: pixels are copied once, when the batch is stacked.
-    cropped_THWC = frames_THWC[:, top : top + sides[0], left : left + sides[1]]
-    if sides != crop:
-        cropped_THWC = np.stack([resize(frame_HWC, *crop) for frame_HWC in cropped_THWC])
-    if changes.flip and draw.random() < 0.5:
-        cropped_THWC = cropped_THWC[:, :, ::-1]
-    if changes.turn and draw.random() < 0.5:
-        cropped_THWC = cropped_THWC[:, ::-1]
-    if changes.turn and crop[0] == crop[1] and draw.random() < 0.5:
-        cropped_THWC = cropped_THWC.swapaxes(1, 2)
-    if changes.reverse and draw.random() < 0.5:
-        cropped_THWC = cropped_THWC[::-1]
-    return cropped_THWC
 
 
 def _drawn_sides(

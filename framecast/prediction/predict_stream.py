@@ -102,15 +102,16 @@ def nowcast_file(
                 tell(feed.name, made, feed.total)
         except SourceError as error:
             problem = error  # raised once the writers have finished what came before
+        if made == 0 and stop.requested and problem is None:
+            raise InterruptedRunError("interrupted before the first forecast")
         if made == 0:
-            raise problem or _no_forecast(feed.name, stop.requested)
+            raise problem or SourceError(
+                f"{feed.name}: ends before a forecast can be made", remedy="send two frames or more"
+            )
     target = " and ".join(map(str, targets))
     before = f"{target} holds the {counted(made, 'forecast')} made before"
     if problem is not None:
-        raise SourceError(
-            f"{problem.message}; {before}",
-            remedy=problem.remedy,
-        ) from problem
+        raise SourceError(f"{problem.message}; {before}", remedy=problem.remedy) from problem
     if stop.requested and not is_live(str(source)):
         raise InterruptedRunError(f"interrupted; {before}")
     assumed = assumptions(request, horizon, feed.name, feed.fps, forecaster.config.data)
@@ -176,11 +177,3 @@ class Stop:
         self.requested = True
         if self._waiting:  # a camera or a pipe may not send another frame for hours
             raise KeyboardInterrupt
-
-
-def _no_forecast(name: str, interrupted: bool) -> SourceError | InterruptedRunError:
-    if interrupted:
-        return InterruptedRunError("interrupted before the first forecast")
-    return SourceError(
-        f"{name}: ends before a forecast can be made", remedy="send two frames or more"
-    )

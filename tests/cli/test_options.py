@@ -42,8 +42,8 @@ def test_help_is_what_the_setting_says(run):
     _, shown, _ = run("train", "--help")
     text = " ".join(shown.replace("│", " ").split())
     for spec in fields():
-        if spec.rule.flag:
-            assert f"{spec.rule.flag} " in text
+        if spec.flag:
+            assert f"{spec.flag} " in text
             assert spec.help in text
     assert "[a number > 0; default: 0.001]" in text
     assert "[an integer >= 1 or none; default: none]" in text
