@@ -26,7 +26,11 @@ def split_scenes(
         cuts = find_cuts(_counted_frames(source, on_frame))
         # Holes in time often look like cuts, and are noted as holes already.
         if new := [cut for cut in cuts if cut not in source.info.breaks]:
-            source.break_at(new, _note(source.info.path.name, new))
+            where = f"{'frame' if len(new) == 1 else 'frames'} {listed(new, LISTED)}"
+            name = source.info.path.name
+            source.break_at(
+                new, f"{name} cuts to another scene at {where}; no window crosses a cut"
+            )
 
 
 def _counted_frames(
@@ -35,9 +39,3 @@ def _counted_frames(
     for frame_HWC in source.read():
         yield frame_HWC
         on_frame(f"looking for cuts in {source.info.path.name}", source.info.frames)
-
-
-def _note(name: str, cuts: Sequence[int]) -> str:
-    frames = "frame" if len(cuts) == 1 else "frames"
-    where = f"{frames} {listed(cuts, LISTED)}"
-    return f"{name} cuts to another scene at {where}; no window crosses a cut"

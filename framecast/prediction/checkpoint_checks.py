@@ -69,17 +69,14 @@ def check_weights(weights: Any, model: ModelConfig, clip: dict[str, int]) -> Non
     for name, tensor in weights.items():
         check_tensor(name, tensor)
     held = sum(tensor.numel() for tensor in weights.values())
-    layers = len(model.filters) + len(model.units)
-    # Counted first, since a million layers take minutes to add up. Twice: room for what a later
+    layers, size = len(model.filters) + len(model.units), (clip["height"], clip["width"])
+    # Layers first, since a million of them take minutes to add up. Twice: room for what a later
     # network may share between its layers.
-    if layers > len(weights) or _parameters(model, clip) > 2 * held:
+    if (
+        layers > len(weights)
+        or forecast_totals(model, clip["channels"], size).parameters > 2 * held
+    ):
         raise ValueError(f"the settings describe a far larger network than {held:,} weights")
-
-
-def _parameters(model: ModelConfig, clip: dict[str, int]) -> int:
-    """Weights of the network that the settings describe, counted without building it."""
-    size = clip["height"], clip["width"]
-    return forecast_totals(model, clip["channels"], size).parameters
 
 
 def trained_clips(clips: Any) -> tuple[TrainedClip, ...] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -99,32 +99,30 @@ def comparison_video(
     `label` writes a lead time, 0 and less being seen. Yields len(context) + len(prediction) RGB
     frames of one size.
     """
-    name, others = baseline or ("", ())
-    with_truth, rivals = truth_THWC is not None, iter(others)
-    truths = iter(truth_THWC) if with_truth else iter(())
+    others = {} if baseline is None else {baseline[0]: iter(baseline[1])}
+    if truth_THWC is not None:
+        others["truth"] = iter(truth_THWC)
 
     def picture(
-        past: tuple[np.ndarray, int], lead: int, shown: Sequence[np.ndarray | None]
+        seen_HWC: np.ndarray, lead: int, shown: Mapping[str, np.ndarray | None]
     ) -> np.ndarray:
-        prediction, _, truth = shown
-        past_HWC, *painted = (
-            None if frame is None else paint(frame) for frame in (past[0], *shown)
-        )
         detail = label(lead) if lead > 0 else "seen"
-        panels = [Panel("input", past_HWC, label(past[1])), Panel("prediction", painted[0], detail)]
-        if baseline is not None:
-            panels.append(Panel(name, painted[1], detail))
-        if with_truth:
-            error = None if truth is None else error_frame(prediction, truth)
-            panels += [Panel("truth", painted[2], detail), Panel("error", error, scale=ERROR_SCALE)]
+        panels = [Panel("input", paint(seen_HWC), label(min(lead, 0)))]
+        for title, frame_HWC in shown.items():
+            painted = None if frame_HWC is None else paint(frame_HWC)
+            panels.append(Panel(title, painted, detail))
+        if "truth" in others:
+            truth = shown["truth"]
+            error = None if truth is None else error_frame(shown["prediction"], truth)
+            panels.append(Panel("error", error, scale=ERROR_SCALE))
         return comparison_frame(panels)
 
     context = list(context_THWC)
-    for lead, frame in enumerate(context, start=1 - len(context)):
-        yield picture((frame, lead), lead, [frame] * 3)
+    for lead, frame_HWC in enumerate(context, start=1 - len(context)):
+        yield picture(frame_HWC, lead, dict.fromkeys(["prediction", *others], frame_HWC))
     for lead, prediction in enumerate(prediction_THWC, start=1):
-        shown = [prediction, next(rivals, None), next(truths, None)]
-        yield picture((context[-1], 0), lead, shown)
+        beside = {title: next(frames, None) for title, frames in others.items()}
+        yield picture(context[-1], lead, {"prediction": prediction, **beside})
 
 
 def contact_strip(

@@ -60,6 +60,7 @@ class DamagedImageError(Exception):
 class ImageHeader:
     """Size (as shown, after the camera's orientation tag), channels and type of one image."""
 
+    path: Path
     height: int
     width: int
     channels: Literal[1, 3]
@@ -89,6 +90,7 @@ def read_header(path: Path) -> ImageHeader:
         if _orientation(image) in SIDEWAYS:
             height, width = width, height
         return ImageHeader(
+            path,
             height=height,
             width=width,
             channels=channels,
@@ -98,15 +100,15 @@ def read_header(path: Path) -> ImageHeader:
         )
 
 
-def read_pixels(path: Path, header: ImageHeader) -> np.ndarray:
+def read_pixels(header: ImageHeader) -> np.ndarray:
     """Decode an image to (H, W, channels) of the header's type, transparent pixels on black.
 
     Raises DamagedImageError when the file is cut short, SourceError when it may not be read.
     """
     if header.is_deep_tiff:
-        with _damage_explained(path), tifffile.TiffFile(path) as file:
-            return tiff_pixels(path, file.pages[0], 0)
-    with opened_image(path) as image:
+        with _damage_explained(header.path), tifffile.TiffFile(header.path) as file:
+            return tiff_pixels(header.path, file.pages[0], 0)
+    with opened_image(header.path) as image:
         return _decoded(image, header.dtype, header.channels)
 
 
@@ -307,6 +309,7 @@ def _deep_tiff_header(path: Path) -> ImageHeader | None:
             check_memory(path, page.size * page.dtype.itemsize)
             color = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.PALETTE)
             return ImageHeader(
+                path,
                 height=height,
                 width=width,
                 channels=3 if page.photometric in color else 1,

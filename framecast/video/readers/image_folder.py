@@ -38,25 +38,25 @@ class FolderSource(FrameSource):
         keep_readable decodes every file once and leaves the damaged ones out, each a break.
         """
         super().__init__(path, options)
-        files, headers, damaged = _read_headers(path, listing, options.keep_readable)
-        self._files, self._headers = files, headers
+        headers, damaged = _read_headers(path, listing, options.keep_readable)
+        self._headers = headers
         # Grey files among colour ones become colour, so that all frames have one shape.
         self._channels = max(header.channels for header in headers)
-        names = [file.name for file in files]
+        names = [header.path.name for header in headers]
         order = order_names(names)
-        breaks = {gap.index for gap in (*order.gaps, *damaged) if 0 < gap.index < len(files)}
+        breaks = {gap.index for gap in (*order.gaps, *damaged) if 0 < gap.index < len(headers)}
         self._notes = [
             *shorten([gap.sentence for gap in order.gaps], "gaps"),
             *shorten([gap.sentence for gap in damaged], "damaged files"),
             *filter(None, [order.note]),
-            *_header_notes(files, headers),
+            *_header_notes(headers),
             *_ignored(listing),
         ]
         self._describe(
             "folder",
-            len(files),
-            (*_common_size(path, files, headers), self._channels),
-            _common_type(path, files, headers),
+            len(headers),
+            (*_common_size(path, headers), self._channels),
+            _common_type(path, headers),
             moments=frame_times(names),
             breaks=tuple(sorted(breaks)),
         )
@@ -69,16 +69,16 @@ class FolderSource(FrameSource):
 
     @property
     def files(self) -> Sequence[Path]:
-        return self._files
+        return [header.path for header in self._headers]
 
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
         stored = self.info.values.dtype
         for number in numbers:
-            file, header = self._files[number], self._headers[number]
+            header = self._headers[number]
             try:
-                frame = read_pixels(file, header)
+                frame = read_pixels(header)
             except DamagedImageError as error:
-                raise _damaged(file, number, error) from error
+                raise _damaged(header.path, number, error) from error
             if frame.shape[2] != self._channels:
                 frame = np.repeat(frame, self._channels, axis=2)
             yield frame if frame.dtype == stored else convert_depth(frame, stored)
@@ -86,29 +86,27 @@ class FolderSource(FrameSource):
 
 def _read_headers(
     path: Path, listing: Listing, keep_readable: bool
-) -> tuple[list[Path], list[ImageHeader], list[Gap]]:
-    """The files that can be read with their headers, and those that are left out."""
-    files: list[Path] = []
+) -> tuple[list[ImageHeader], list[Gap]]:
+    """The headers of the files that can be read, and the files that are left out."""
     headers: list[ImageHeader] = []
     damaged: list[Gap] = []
     for number, file in enumerate(listing.images):
         try:
             header = read_header(file)
             if keep_readable:
-                read_pixels(file, header)
+                read_pixels(header)
         except DamagedImageError as error:
             if not keep_readable:
                 raise _damaged(file, number, error) from error
-            damaged.append(Gap(len(files), f"{file.name} is left out ({error})"))
+            damaged.append(Gap(len(headers), f"{file.name} is left out ({error})"))
             continue
-        files.append(file)
         headers.append(header)
-    if not files:
+    if not headers:
         raise CorruptSourceError(
             f"{path}: none of its {len(listing.images)} images can be read, {damaged[0].sentence}",
             remedy="copy or download them again",
         )
-    return files, headers, damaged
+    return headers, damaged
 
 
 def _damaged(file: Path, number: int, error: DamagedImageError) -> CorruptSourceError:
@@ -118,38 +116,34 @@ def _damaged(file: Path, number: int, error: DamagedImageError) -> CorruptSource
     )
 
 
-def _common_size(
-    path: Path, files: Sequence[Path], headers: Sequence[ImageHeader]
-) -> tuple[int, int]:
-    sizes = [(header.height, header.width) for header in headers]
-    common = Counter(sizes).most_common(1)[0][0]
-    for file, size in zip(files, sizes, strict=True):
-        if size != common:
+def _common_size(path: Path, headers: Sequence[ImageHeader]) -> tuple[int, int]:
+    common = Counter((header.height, header.width) for header in headers).most_common(1)[0][0]
+    for header in headers:
+        if (size := (header.height, header.width)) != common:
             raise SourceError(
-                f"{path}: {file.name} is {show_size(size)} where the other frames are "
+                f"{path}: {header.path.name} is {show_size(size)} where the other frames are "
                 f"{show_size(common)} (height x width)",
                 remedy="give frames of one size, or move the odd ones away",
             )
     return common
 
 
-def _common_type(path: Path, files: Sequence[Path], headers: Sequence[ImageHeader]) -> str:
+def _common_type(path: Path, headers: Sequence[ImageHeader]) -> str:
     """The type of all frames; 8-bit ones among 16-bit ones are scaled up."""
-    found = {header.dtype: file for file, header in zip(files, headers, strict=True)}
+    found = {header.dtype: header.path.name for header in headers}
     if len(found) == 1:
         return next(iter(found))
     if set(found) == {"uint8", "uint16"}:
         return "uint16"
-    kinds = ", ".join(f"{file.name} has {dtype}" for dtype, file in sorted(found.items()))
+    kinds = ", ".join(f"{name} has {dtype}" for dtype, name in sorted(found.items()))
     raise SourceError(
         f"{path}: mixes types of pixels: {kinds}", remedy="save all frames with one type"
     )
 
 
-def _header_notes(files: Sequence[Path], headers: Sequence[ImageHeader]) -> Iterator[str]:
+def _header_notes(headers: Sequence[ImageHeader]) -> Iterator[str]:
     def first(test: Callable[[ImageHeader], bool]) -> str:
-        hits = [file.name for file, header in zip(files, headers, strict=True) if test(header)]
-        return listed(hits, 1)
+        return listed([header.path.name for header in headers if test(header)], 1)
 
     if names := first(lambda header: header.alpha):
         yield f"{TRANSPARENT_NOTE} ({names})"
