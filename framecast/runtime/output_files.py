@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from framecast.errors import FramecastError, OutputError, ResourceError, UsageError
+from framecast.errors import OutputError, ResourceError, UsageError
 from framecast.runtime.folder_lock import lock_folder, unlock_folder
 
 NEW, OLD = "new", "old"
@@ -115,7 +115,13 @@ def explained_write(path: Path, kind: str, *others: type[Exception]) -> Iterator
     try:
         yield
     except (OSError, *others) as error:
-        raise write_error(path, kind, error) from error
+        # PyTorch turns a full disk into a RuntimeError, raised while the OSError is handled.
+        cause = error if isinstance(error, OSError) else error.__context__ or error
+        if getattr(cause, "errno", None) == errno.ENOSPC:
+            problem = f"{path}: the disk is full"
+            raise ResourceError(problem, remedy="free some space or write elsewhere") from error
+        reason = getattr(cause, "strerror", None) or error
+        raise OutputError(f"{path}: cannot write the {kind} ({reason})") from error
 
 
 def write_whole(path: Path, content: bytes | str, kind: str, overwrite: bool = True) -> None:
@@ -205,14 +211,3 @@ def check_parent(path: Path) -> None:
 def exists_already(path: Path) -> OutputError:
     """Return the error for a target that would be overwritten unasked."""
     return OutputError(f"{path} exists already", remedy="choose another name or pass --overwrite")
-
-
-def write_error(path: Path, kind: str, error: Exception) -> FramecastError:
-    """Return the error for a `kind` of file that the system failed to write."""
-    # PyTorch's writer turns a full disk into a RuntimeError, raised while the OSError is handled.
-    cause = error if isinstance(error, OSError) else error.__context__ or error
-    if getattr(cause, "errno", None) == errno.ENOSPC:
-        problem = f"{path}: the disk is full"
-        return ResourceError(problem, remedy="free some space or write elsewhere")
-    reason = getattr(cause, "strerror", None) or error
-    return OutputError(f"{path}: cannot write the {kind} ({reason})")

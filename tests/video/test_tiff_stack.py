@@ -409,3 +409,22 @@ def test_infinite_values_beside_no_data_name_the_frame(tmp_path):
     geotiff(tmp_path / "a.tif", stored, "-9999")
     with pytest.warns(UserWarning, match="missing values"):
         assert "frame 5 holds NaN or infinite values" in problem(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_damaged_page_is_one_whoever_decodes_it(tmp_path, dtype):
+    """Without imagecodecs tifffile leaves LZW to Pillow and OpenCV."""
+    noise = np.random.default_rng(3)
+    pages = [Image.fromarray(noise.integers(0, 255, (H, W)).astype(dtype)) for _ in range(5)]
+    path = tmp_path / "a.tif"
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_lzw")
+    with tifffile.TiffFile(path) as file:
+        start, length = file.pages[3].dataoffsets[0], file.pages[3].databytecounts[0]
+    data = bytearray(path.read_bytes())
+    data[start : start + length] = noise.bytes(length)
+    path.write_bytes(data)
+    with pytest.raises(CorruptSourceError, match=r"a\.tif: frame 3 cannot be read \(.*--keep-read"):
+        list(open_source(path).read())
+    source = open_source(path, keep_readable=True)
+    assert source.info.frames == 3
+    assert not any("None" in note for note in source.info.notes)

@@ -52,8 +52,8 @@ Image.MAX_IMAGE_PIXELS = LARGEST_IMAGE // 2
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-class DamagedImageError(Exception):
-    """An image file that is empty, cut short or not an image; str() is the reason."""
+class DamagedImageError(RuntimeError):
+    """An image that is empty, cut short or none; str() is the reason. One of READ_ERRORS."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,8 @@ def _page_by_pillow(path: Path, page: int) -> np.ndarray:
 def _page_by_opencv(path: Path, number: int, page: tifffile.TiffPage) -> np.ndarray:
     done, pages = cv2.imreadmulti(str(path), start=number, count=1, flags=cv2.IMREAD_UNCHANGED)
     if not done or sorted(pages[0].shape[:2]) != sorted((page.imagelength, page.imagewidth)):
+        if number > 0:  # whose compression is that of the first page, which has been read
+            raise DamagedImageError("its data are damaged")
         raise SourceError(
             f"{path}: its compression ({page.compression.name}, {page.bitspersample} bits) is not "
             "known",
