@@ -84,13 +84,13 @@ def nowcast_file(
     fps = request.fps if request.fps is not None else feed.fps or DEFAULT_FPS
     made = 0
     with ExitStack() as stack:
-        stop = stack.enter_context(Stop().listening())
+        seen, signals = stack.enter_context(stoppable(feed.frames))
         writers = [
             stack.enter_context(open_writer(target, fps=fps, overwrite=overwrite, **feed.look))
             for target in targets
         ]
         try:
-            frames = nowcast(forecaster, stop.before(feed.frames), horizon, feed.breaks)
+            frames = nowcast(forecaster, seen, horizon, feed.breaks)
             if request.paints:
                 data = forecaster.config.data
                 text = lead_label(horizon, request.model_step(data))
@@ -102,17 +102,19 @@ def nowcast_file(
                 tell(feed.name, made, feed.total)
         except SourceError as error:
             problem = error  # raised once the writers have finished what came before
-        if made == 0 and stop.requested and problem is None:
-            raise InterruptedRunError("interrupted before the first forecast")
-        if made == 0:
-            raise problem or SourceError(
+        if made == 0 and problem is None:
+            if signals:
+                raise InterruptedRunError("interrupted before the first forecast")
+            problem = SourceError(
                 f"{feed.name}: ends before a forecast can be made", remedy="send two frames or more"
             )
+        if made == 0:
+            raise problem
     target = " and ".join(map(str, targets))
     before = f"{target} holds the {counted(made, 'forecast')} made before"
     if problem is not None:
         raise SourceError(f"{problem.message}; {before}", remedy=problem.remedy) from problem
-    if stop.requested and not is_live(str(source)):
+    if signals and not is_live(str(source)):
         raise InterruptedRunError(f"interrupted; {before}")
     assumed = assumptions(request, horizon, feed.name, feed.fps, forecaster.config.data)
     return (*feed.notes, *assumed, *(note for writer in writers for note in writer.notes))
@@ -140,40 +142,34 @@ def open_feed(forecaster: FrameForecaster, source: Path, request: PredictionRequ
     return Feed(info.path.name, clip.read(start), info.fps, left, notes, look, breaks)
 
 
-class Stop:
-    """Takes the first Ctrl-C or SIGTERM as a request to end a stream between two frames.
+@contextmanager
+def stoppable(frames: Iterator[np.ndarray]) -> Iterator[tuple[Iterator[np.ndarray], list[int]]]:
+    """The frames up to the first Ctrl-C or SIGTERM, and a list that has the signal from then on.
 
     It ends the wait for a frame at once, but a forecast being computed or written is finished. A
     second signal raises KeyboardInterrupt. Does nothing outside the main thread.
     """
+    waiting = False
 
-    def __init__(self) -> None:
-        self.requested = False
-        self._waiting = False
+    def stop() -> None:
+        if waiting:  # a camera or a pipe may not send another frame for hours
+            raise KeyboardInterrupt
 
-    @contextmanager
-    def listening(self) -> Iterator[Stop]:
-        """Catch the signals while inside."""
-        with interrupts(tell=self._receive):
-            yield self
-
-    def before(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield the frames that come before the request to end."""
-        while not self.requested:
+    def before() -> Iterator[np.ndarray]:
+        nonlocal waiting
+        while not signals:
             try:
-                self._waiting = True
+                waiting = True
                 frame = next(frames, None)
             except KeyboardInterrupt:
-                if not self.requested:
+                if not signals:
                     raise
                 return
             finally:
-                self._waiting = False
+                waiting = False
             if frame is None:
                 return
             yield frame
 
-    def _receive(self) -> None:
-        self.requested = True
-        if self._waiting:  # a camera or a pipe may not send another frame for hours
-            raise KeyboardInterrupt
+    with interrupts(tell=stop) as signals:
+        yield before(), signals

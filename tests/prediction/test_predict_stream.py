@@ -14,7 +14,7 @@ from framecast.prediction import loaded_forecaster
 from framecast.prediction.loaded_forecaster import LoadedForecaster
 from framecast.prediction.model_header import ModelHeader
 from framecast.prediction.predict_clip import forecast_source
-from framecast.prediction.predict_stream import Stop, nowcast, open_feed
+from framecast.prediction.predict_stream import nowcast, open_feed, stoppable
 from framecast.prediction.request import PredictionRequest as Request
 from framecast.video.readers.live import _images
 from framecast.video.readers.open import open_source
@@ -248,10 +248,10 @@ def test_ctrl_c_before_a_clip_is_through_keeps_what_is_done(
 
 def test_a_second_ctrl_c_does_not_wait():
     handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), Stop().listening() as stop:
+    with pytest.raises(KeyboardInterrupt), stoppable(iter([1, 2])) as (frames, signals):
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.requested
-        assert list(stop.before(iter([1, 2]))) == []
+        assert signals == [signal.SIGINT]
+        assert list(frames) == []
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is handler
 

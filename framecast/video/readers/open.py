@@ -167,10 +167,10 @@ def _find_clips(text: str) -> Clips:
             f"{path}: is a device or a pipe, not a clip",
             remedy="give a file, or send frames through - with predict --stream",
         )
-    clips = _expand(path, set())
-    if clips:
+    listing = list_folder(path, _pictures)
+    if clips := _listed_clips(path, listing, {os.path.realpath(path)}):
         return clips
-    strays = list_folder(path).others
+    strays = listing.others
     found = f"no frames or clips, but {strays[0].name}" if strays else "nothing to read"
     suffixes = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | CLIP_SUFFIXES))
     raise SourceError(f"{path}: holds {found}", remedy=f"give a folder with some of {suffixes}")
