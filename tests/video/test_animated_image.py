@@ -230,3 +230,12 @@ def test_a_webp_cut_short_is_no_single_image(tmp_path):
     pictures[0].save(path, save_all=True, append_images=pictures[1:], lossless=True)
     path.write_bytes(path.read_bytes()[:900])
     assert "frame 0 cannot be read" in problem(path, CorruptSourceError)
+
+
+def test_a_frame_too_large_for_the_machine_is_damage(tmp_path, monkeypatch):
+    path = tmp_path / "a.gif"
+    assemble(path, block(1, (H, W)), block(2, (H, W)), block(3, (100, 100)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    with pytest.raises(CorruptSourceError, match=r"a\.gif: frame 2 cannot be read \(Image size"):
+        open_source(path)
+    assert open_source(path, keep_readable=True).info.frames == 2

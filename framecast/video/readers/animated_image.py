@@ -71,7 +71,7 @@ class AnimatedSource(FrameSource):
                 delays_ms.append(delay if delay > 10 else BROWSER_DELAY_MS)
                 transparent = transparent or bool((pixels[:, :, 3] < 255).any())
                 grey = grey and looks_grey(on_black(pixels))
-        except READ_ERRORS as error:
+        except (*READ_ERRORS, Image.DecompressionBombError) as error:
             problem = reason(error)
         problem = _missing_end(self._path) or problem
         self._leave_out(len(delays_ms), problem or ("" if delays_ms else "it holds no frame"))
