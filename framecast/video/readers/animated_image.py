@@ -12,10 +12,10 @@ import numpy as np
 from framecast.errors import SourceError
 from framecast.video.readers.base import FrameSource, ReadOptions
 from framecast.video.readers.frame_checks import (
-    READ_ERRORS,
     TRANSPARENT_NOTE,
     CutShortError,
     check_memory,
+    explained,
     looks_grey,
     on_black,
     reason,
@@ -67,12 +67,13 @@ class AnimatedSource(FrameSource):
         delays_ms: list[float] = []
         transparent, grey, problem = False, True, ""
         try:
-            for pixels, delay in _composed(self._path):
-                delays_ms.append(delay if delay > 10 else BROWSER_DELAY_MS)
-                transparent = transparent or bool((pixels[:, :, 3] < 255).any())
-                grey = grey and looks_grey(on_black(pixels))
-        except (*READ_ERRORS, Image.DecompressionBombError) as error:
-            problem = reason(error)
+            with explained(self._path, lambda error: DamagedImageError(reason(error))):
+                for pixels, delay in _composed(self._path):
+                    delays_ms.append(delay if delay > 10 else BROWSER_DELAY_MS)
+                    transparent = transparent or bool((pixels[:, :, 3] < 255).any())
+                    grey = grey and looks_grey(on_black(pixels))
+        except DamagedImageError as error:
+            problem = str(error)
         problem = _missing_end(self._path) or problem
         self._leave_out(len(delays_ms), problem or ("" if delays_ms else "it holds no frame"))
         return delays_ms, transparent, grey

@@ -324,7 +324,7 @@ class FrameSource(ABC):
     def _decode(self, numbers: range) -> Iterator[np.ndarray]:
         """Yield the numbered frames as stored, (H, W, 1 or 3) of `info.values.dtype`.
 
-        Raises one of READ_ERRORS or a SourceError at the first that cannot be had.
+        Raises a SourceError, or what a library does, at the first that cannot be had.
         """
 
 

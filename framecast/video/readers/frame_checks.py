@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
 import stat
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from framecast.errors import CorruptSourceError, InputError, SourceError
+from framecast.errors import CorruptSourceError, FramecastError, SourceError
 from framecast.runtime.memory import machine_memory
 from framecast.runtime.text import show_bytes
 
@@ -24,13 +19,6 @@ MEMORY_SHARE = 8
 
 MOST_FRAMES = 2**22
 """Of one array or TIFF: 39 hours at 30 per second. A list of more takes gigabytes by itself."""
-
-# Exceptions of Pillow, tifffile, NumPy, zipfile and h5py, depending on where a file is broken.
-READ_ERRORS = (
-    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError),
-    *(ArithmeticError, RuntimeError, struct.error, zlib.error, lzma.LZMAError),
-    *(zipfile.BadZipFile, tokenize.TokenError),
-)
 
 TRANSPARENT_NOTE = "transparent pixels are shown on black"
 
@@ -139,11 +127,11 @@ def explained(path: Path, explain: Callable[[Exception], Exception]) -> Iterator
     """
     try:
         yield
-    except InputError:  # has its own words
+    except (FramecastError, MemoryError):  # have words of their own, and are no damage
         raise
     except (PermissionError, FileNotFoundError) as error:
         raise unreadable(path, error) from error
-    except READ_ERRORS as error:
+    except Exception as error:  # any exception that damaged bytes can cause
         raise explain(error) from error
 
 

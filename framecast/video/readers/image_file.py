@@ -52,8 +52,8 @@ Image.MAX_IMAGE_PIXELS = LARGEST_IMAGE // 2
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-class DamagedImageError(RuntimeError):
-    """An image that is empty, cut short or none; str() is the reason. One of READ_ERRORS."""
+class DamagedImageError(Exception):
+    """An image file that is empty, cut short or not an image; str() is the reason."""
 
 
 @dataclass(frozen=True)
@@ -229,10 +229,6 @@ def opened_image(path: Path, data: bytes | None = None) -> Iterator[Image.Image]
             _identified(file) as image,
         ):
             yield image
-    except Image.DecompressionBombError as error:
-        if announced := re.search(r"[0-9]+", str(error)):
-            check_memory(path, 4 * int(announced[0]))  # composed as RGBA
-        raise SourceError(f"{path}: {error}", remedy="give smaller frames") from error
     except MemoryError as error:
         raise SourceError(
             f"{path}: does not fit into this machine's memory", remedy="give smaller frames"
@@ -240,7 +236,14 @@ def opened_image(path: Path, data: bytes | None = None) -> Iterator[Image.Image]
 
 
 def _damage_explained(path: Path) -> AbstractContextManager[None]:
-    return explained(path, lambda error: DamagedImageError(reason(error)))
+    def explain(error: Exception) -> Exception:
+        if isinstance(error, Image.DecompressionBombError):
+            if announced := re.search(r"[0-9]+", str(error)):
+                check_memory(path, 4 * int(announced[0]))  # composed as RGBA
+            return SourceError(f"{path}: {error}", remedy="give smaller frames")
+        return DamagedImageError(reason(error))
+
+    return explained(path, explain)
 
 
 def _identified(file: BinaryIO) -> Image.Image:

@@ -15,7 +15,6 @@ from framecast.errors import SourceError
 from framecast.runtime.text import are
 from framecast.video.readers.base import FrameSource, ReadOptions
 from framecast.video.readers.frame_checks import (
-    READ_ERRORS,
     check_frames,
     check_memory,
     check_part,
@@ -96,7 +95,7 @@ def count_frames(path: Path) -> int:
             return max(alike, math.prod(file.series[0].shape) // page, _imagej_frames(file))
     except SourceError:
         raise
-    except READ_ERRORS:
+    except Exception:  # any exception that the bytes of another file can cause
         return 0
 
 
