@@ -151,25 +151,18 @@ def _panels(task: Task, window: Window, reference: str, style: FrameStyle) -> di
     shape = task.shape
     source, size = task.sources[window.clip], task.sizes[window.clip]
     [frames_THWC] = stream_windows(source, [window.start], shape, size)
-    seen = list(frames_THWC[: shape.context_length])
+    seen_THWC = frames_THWC[: shape.context_length]
     context_BTCHW = collate([frames_THWC], shape.context_length).context_BTCHW
-    futures = {}
-    for name, predictor in (
-        (MODEL, task.forecaster.extrapolate),
-        (reference, BASELINES[reference]),
-    ):
-        frames = predictor(context_BTCHW, shape.horizon)
-        futures[name] = [from_unit(frame[0].cpu().numpy(), frames_THWC.dtype) for frame in frames]
-    truth = list(frames_THWC[shape.context_length :])
-    # Over the context, model and truth are what was seen, so that the error is 0 there.
-    pairs = zip([*seen, *futures[MODEL]], [*seen, *truth], strict=True)
-    shown = {
-        "input": seen,
-        "model": [*seen, *futures[MODEL]],
-        reference: [*seen, *futures[reference]],
-        "truth": [*seen, *truth],
-    }
+    shown = {"input": seen_THWC}
+    predictors = {"model": task.forecaster.extrapolate, reference: BASELINES[reference]}
+    for name, predictor in predictors.items():
+        future_BCHW = predictor(context_BTCHW, shape.horizon)
+        future = [from_unit(frame[0].cpu().numpy(), frames_THWC.dtype) for frame in future_BCHW]
+        shown[name] = [*seen_THWC, *future]
+    shown["truth"] = frames_THWC
     painted = {title: [style.paint(frame) for frame in frames] for title, frames in shown.items()}
+    # Over the context the model's are the frames seen, so that the error is 0 there.
+    pairs = zip(shown["model"], frames_THWC, strict=True)
     return painted | {"error of the model": [error_frame(*pair) for pair in pairs]}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -299,41 +299,36 @@ def _read_context(
     After a break in time or a cut to another scene only the frames from there on count: the others
     have no future.
     """
-    name, notes = source.info.path.name, []
+    info, notes = source.info, []
     wanted = range(start, start + data.context_length * data.frame_step, data.frame_step)
 
-    def say(what: str, number: int, left: int) -> None:
+    def left_from(number: int, what: str) -> range:
+        left = wanted[-(-(number - wanted.start) // data.frame_step) :]
         notes.append(
-            f"{name} {what} frame {number}: the {counted(left, 'frame')} from there on are the "
-            f"context, not {data.context_length}"
+            f"{info.path.name} {what} frame {number}: the {counted(len(left), 'frame')} from there "
+            f"on are the context, not {data.context_length}"
         )
+        return left
 
-    broken = max((b for b in source.info.breaks if start < b <= wanted[-1]), default=start)
-    if broken > start:
-        wanted = wanted[-(-(broken - start) // data.frame_step) :]
-        say("has a break before", broken, len(wanted))
-    info = source.info
+    broken = max((b for b in info.breaks if start < b <= wanted[-1]), default=0)
+    if broken:
+        wanted = left_from(broken, "has a break before")
+    # A cut is detected by how much its neighbours change, so reading begins some frames earlier.
+    before = max(broken, wanted.start - NEIGHBOURS) if data.scene_cuts else wanted.start
     # Filled in place: a list of 1080p frames and their stack would be in memory together.
     context_THWC = np.empty((len(wanted), info.height, info.width, info.channels), info.dtype)
-    if not data.scene_cuts:
-        frames = source.read(wanted.start, wanted[-1] + 1, wanted.step)
-        for n, frame_HWC in enumerate(frames):
-            context_THWC[n] = frame_HWC
-        return context_THWC, (*notes,)
-    # A cut is detected by how much its neighbours change, so reading begins some frames earlier.
-    before = max(broken if notes else 0, wanted.start - NEIGHBOURS)
 
-    def watched() -> Iterator[np.ndarray]:
+    def read() -> Iterator[np.ndarray]:
         for number, frame_HWC in enumerate(source.read(before, wanted[-1] + 1), before):
             if number in wanted:
                 context_THWC[wanted.index(number)] = frame_HWC
             yield frame_HWC
 
-    scene = before + newest_scene(watched(), wanted.start - before)
-    left = sum(number >= scene for number in wanted)
-    if left < len(wanted):
-        say("cuts to another scene at", scene, left)
-    return context_THWC[-left:], (*notes,)
+    if not data.scene_cuts:
+        deque(read(), maxlen=0)
+    elif (scene := before + newest_scene(read(), wanted.start - before)) > wanted.start:
+        wanted = left_from(scene, "cuts to another scene at")
+    return context_THWC[-len(wanted) :], (*notes,)
 
 
 def _needs(data: DataConfig, start: int, future: int) -> str:
