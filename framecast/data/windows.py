@@ -45,8 +45,8 @@ class WindowShape:
 
     @property
     def span(self) -> int:
-        """Frames from the first one of a window to its last one."""
-        return window_span(self.context_length, self.horizon, self.frame_step)
+        """Frames of the time axis from a window's first one to its last, both included."""
+        return (self.context_length + self.horizon - 1) * self.frame_step + 1
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,6 @@ class Split:
     unused: tuple[int, ...]
 
 
-def window_span(context_length: int, horizon: int, frame_step: int) -> int:
-    """Frames of the time axis from a window's first frame to its last, both included."""
-    return (context_length + horizon - 1) * frame_step + 1
-
-
 def auto_horizon(
     clips: Sequence[ClipLength], context_length: int, frame_step: int, mode: SplitMode
 ) -> int:
@@ -95,7 +90,7 @@ def auto_horizon(
     clip of which a window covers a third at most, a split by clip needs two clips. 0 when no clip
     can be used, 1 where none meets these conditions.
     """
-    least = window_span(context_length, 1, frame_step)
+    least = WindowShape(context_length, 1, frame_step).span
     usable = [clip for clip in clips if clip.longest_run >= least]
     if not usable or (mode == "time" and max(clip.frames for clip in usable) < 2 * least):
         return 0
@@ -168,7 +163,7 @@ def plan_split(clips: Sequence[ClipLength], data: DataConfig, seed: int = 0) -> 
         wanted = auto_horizon(clips, data.context_length, data.frame_step, mode)
         # Too short for any horizon: the plan below then fails and says what 1 would need.
         wanted = max(wanted, 1)
-    span = window_span(data.context_length, wanted, data.frame_step)
+    span = WindowShape(data.context_length, wanted, data.frame_step).span
     if mode == "time":
         train, validation = _plan_by_time(clips, data, span)
     else:
@@ -205,7 +200,8 @@ def _split_mode(
 ) -> SplitMode:
     if data.split != "auto":
         return data.split
-    span = window_span(data.context_length, 1 if horizon == "auto" else horizon, data.frame_step)
+    least = 1 if horizon == "auto" else horizon
+    span = WindowShape(data.context_length, least, data.frame_step).span
     usable = sum(clip.longest_run >= span for clip in clips)
     # Both sides of a cut need a window of their own.
     can_be_cut = any(clip.frames >= 2 * span for clip in clips)

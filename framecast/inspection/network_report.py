@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from framecast.config.loading import Config, load_config
 from framecast.data.plan import Plan, common_channels, make_plan, resolve_batch, training_crop
-from framecast.data.windows import LONGEST_AUTO_HORIZON, window_span
+from framecast.data.windows import LONGEST_AUTO_HORIZON, WindowShape
 from framecast.errors import ResourceError, SourceError, UsageError
 from framecast.inspection.sizes import show_millions
 from framecast.inspection.tensor_table import Inspection, Sections
@@ -276,7 +276,7 @@ def _clip_lines(
 def _window_lines(run: _Run, plan: Plan | None) -> list[LayerRecord]:
     data = run.config.data
     length = data.context_length + run.horizon
-    span = window_span(data.context_length, run.horizon, data.frame_step)
+    span = WindowShape(data.context_length, run.horizon, data.frame_step).span
     operation = f"{data.context_length} + {run.horizon} frames, {span} on the time axis"
     if plan is not None:
         train, held_out = len(plan.split.train), len(plan.split.validation)

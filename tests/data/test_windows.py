@@ -10,12 +10,12 @@ from framecast.config.schema import DataConfig
 from framecast.data.windows import (
     ClipLength,
     Window,
+    WindowShape,
     auto_horizon,
     plan_split,
     plan_windows,
     split_by_clip,
     split_by_time,
-    window_span,
 )
 from framecast.errors import SourceError
 
@@ -52,7 +52,7 @@ def frames_of(window, split, data):
     [(6, 12, 1, 18), (2, 5, 3, 19), (1, 1, 7, 8), (3, 2, 2, 9)],
 )
 def test_window_span(context_length, horizon, frame_step, span):
-    assert window_span(context_length, horizon, frame_step) == span
+    assert WindowShape(context_length, horizon, frame_step).span == span
     assert len(range(0, span, frame_step)) == context_length + horizon
 
 
