@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from framecast.config.brightness_scale import read_scale
 from framecast.config.schema import DataConfig
 from framecast.data.plan import common_channels
-from framecast.data.scene_breaks import split_scenes
 from framecast.data.training_frames import TrainingOverlap, find_overlap, untrained_parts
 from framecast.data.windows import Window, WindowShape, plan_windows, spread
 from framecast.errors import SourceError, UsageError
@@ -21,6 +20,7 @@ from framecast.prediction.request import asked_reading
 from framecast.video.frame_size import target_size
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.open import open_sources
+from framecast.video.scene_detection import split_scenes
 
 if TYPE_CHECKING:
     from framecast.prediction.loaded_forecaster import LoadedForecaster

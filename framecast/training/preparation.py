@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from framecast.config.loading import Config, differences, load_config
 from framecast.data.plan import Plan, make_plan
-from framecast.data.scene_breaks import split_scenes
 from framecast.errors import CheckpointError, ResourceError, SourceError, UsageError
 from framecast.nn.cost_model.memory import check_batch, check_weight_memory
 from framecast.prediction.model_header import read_header
@@ -22,6 +21,7 @@ from framecast.training.run_folder import RunFolder, fingerprints
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.frame_checks import unreadable
 from framecast.video.readers.open import open_sources, read_options
+from framecast.video.scene_detection import split_scenes
 
 if TYPE_CHECKING:
     from framecast.prediction.checkpoint import Checkpoint

@@ -1,14 +1,19 @@
-"""Where a clip cuts to another scene, by PySceneDetect's adaptive detector."""
+"""Where a clip cuts to another scene, by PySceneDetect's adaptive detector.
+
+Cuts become breaks of a clip, which no window crosses.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 
 import numpy as np
 
+from framecast.runtime.text import listed
 from framecast.video.pixels import convert_color, convert_depth, resize
+from framecast.video.readers.base import FrameSource
 
 # Frames before and after one that its difference is compared with; the detector's default.
 NEIGHBOURS = 2
@@ -18,6 +23,9 @@ LEAST_CHANGE = 15.0
 
 # Frames are looked at in no larger size: what cuts change can be seen in small ones.
 LONGEST_SIDE = 256
+
+# Cuts of a clip that its note names one by one.
+LISTED = 6
 
 
 def find_cuts(frames: Iterable[np.ndarray]) -> tuple[int, ...]:
@@ -55,6 +63,31 @@ def newest_scene(frames: Iterable[np.ndarray], first: int) -> int:
     if all(_change(before, after) < LEAST_CHANGE for before, after in pairwise(pictures)):
         return first
     return max((cut for cut in find_cuts(pictures) if cut > first), default=first)
+
+
+def split_scenes(
+    sources: Sequence[FrameSource], on_frame: Callable[[str, int], None] = lambda name, total: None
+) -> None:
+    """Mark the frames that begin another scene as breaks of their clips, and note them.
+
+    Reads each clip once. `on_frame` is called for every frame looked at, with a description of the
+    work and the number of frames. Raises what reading raises.
+    """
+    for source in sources:
+        cuts = find_cuts(_counted_frames(source, on_frame))
+        # Holes in time often look like cuts, and are noted as holes already.
+        if new := [cut for cut in cuts if cut not in source.info.breaks]:
+            where = f"{'frame' if len(new) == 1 else 'frames'} {listed(new, LISTED)}"
+            cuts_at = f"{source.info.path.name} cuts to another scene at {where}"
+            source.break_at(new, f"{cuts_at}; no window crosses a cut")
+
+
+def _counted_frames(
+    source: FrameSource, on_frame: Callable[[str, int], None]
+) -> Iterator[np.ndarray]:
+    for frame_HWC in source.read():
+        yield frame_HWC
+        on_frame(f"looking for cuts in {source.info.path.name}", source.info.frames)
 
 
 def _change(before_HWC: np.ndarray, after_HWC: np.ndarray) -> float:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from framecast.data import scene_breaks
-from framecast.data.scene_breaks import split_scenes
+from framecast.video import scene_detection
 from framecast.video.readers.open import open_source
+from framecast.video.scene_detection import split_scenes
 from tests.support.media import joined
 from tests.support.tiny_runs import CONTEXT, HORIZON, TINY
 
@@ -41,9 +41,7 @@ def test_cuts_become_breaks_beside_those_that_were_there(film):
 
 
 def test_many_cuts_are_counted_not_listed(film, monkeypatch):
-    monkeypatch.setattr(
-        "framecast.data.scene_breaks.find_cuts", lambda frames: tuple(range(5, 65, 6))
-    )
+    monkeypatch.setattr(scene_detection, "find_cuts", lambda frames: tuple(range(5, 65, 6)))
     source = open_source(film)
     split_scenes([source])
     assert "at frames 5, 11, 17, 23, 29, 35 and 4 more;" in source.info.notes[0]
@@ -65,7 +63,7 @@ def test_no_window_of_training_or_evaluation_crosses_a_cut(run, film, tmp_path):
 
 
 def test_cuts_are_let_be_where_that_is_set(run, film, tmp_path, monkeypatch):
-    monkeypatch.setattr(scene_breaks, "_counted_frames", None)  # nobody may look for them
+    monkeypatch.setattr(scene_detection, "_counted_frames", None)  # nobody may look for them
     flags = ["--set", "data.scene_cuts=false", *PLAIN]
     assert run("train", film, "--runs", tmp_path, *flags)[0] == 0
     code, out, _ = run("evaluate", tmp_path / "train-1", film, "--json", "--include-training")
