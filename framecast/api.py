@@ -295,11 +295,7 @@ def predict(
     how a path is read: `color`, `axes`, `variable`, `range`, `keep_readable`. Raises what
     `framecast predict` reports as an error.
     """
-    from framecast.prediction.predict_clip import (  # noqa: PLC0415
-        forecast_source,
-        model_notes,
-        open_clip,
-    )
+    from framecast.prediction.predict_clip import forecast_source, open_clip  # noqa: PLC0415
     from framecast.prediction.request import READING, PredictionRequest  # noqa: PLC0415
     from framecast.video.writers.open import DEFAULT_FPS  # noqa: PLC0415
 
@@ -314,9 +310,8 @@ def predict(
             )
         clip = open_clip(forecaster, as_path(source), request)
         forecast = forecast_source(forecaster, clip, request)
-        how = model_notes(forecaster, clip.info, forecast.count)
-        future_THWC, notes = np.stack(list(forecast.frames)), (*forecast.notes, *how)
-        return Clip(future_THWC, forecast.fps, notes, _look=clip.info.look)
+        future_THWC = np.stack(list(forecast.frames))
+        return Clip(future_THWC, forecast.fps, forecast.notes, _look=clip.info.look)
     if options:
         first = next(iter(options))
         raise UsageError(f"{first} says how files are read", remedy="leave it out for frames")

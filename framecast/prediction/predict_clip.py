@@ -80,10 +80,7 @@ def predict_file(
             for writer in writers:
                 writer.write(frame_HWC)
             tell(name, written, forecast.count)
-    horizon = request.horizon or int(forecaster.config.data.horizon)
-    how = model_notes(forecaster, source.info, horizon)
-    after = (note for writer in writers for note in writer.notes)
-    return (*forecast.notes, *how, *after)
+    return (*forecast.notes, *(note for writer in writers for note in writer.notes))
 
 
 def shown_as(source: FrameSource, request: PredictionRequest) -> dict[str, Any]:
@@ -258,9 +255,10 @@ def forecast_source(
     if fps is None:  # frames of the forecast lie `frame_step` apart
         fps = (info.fps or DEFAULT_FPS) / data.frame_step
     assumed = assumptions(request, horizon, info.path, info.fps, data)
+    notes = (*info.notes, *scene, *assumed, *model_notes(forecaster, info, horizon))
     last_seen = start + (data.context_length - 1) * data.frame_step
     names = lead_names(leads, step, info.moments[last_seen] if info.moments else None)
-    return Forecast(frames, len(leads), fps, (*info.notes, *scene, *assumed), names)
+    return Forecast(frames, len(leads), fps, notes, names)
 
 
 def needed_frames(info: SourceInfo, request: PredictionRequest, data: DataConfig) -> range:

@@ -187,6 +187,8 @@ def test_a_model_whose_weights_do_not_fit_names_the_file(tmp_path):
 class Noting:
     """Stands in for a forecaster: notes the context, answers with the lead time."""
 
+    fallback_note = None
+
     def __init__(self, *settings):
         self.config, self.channels, self.context = random_checkpoint(3, *settings).config, 3, None
 
@@ -194,6 +196,9 @@ class Noting:
         self.context = context_THWC
         for lead in range(1, horizon + 1):
             yield np.full_like(context_THWC[0], lead)
+
+    def tile_side(self, *size):
+        return None
 
 
 @pytest.fixture
