@@ -118,8 +118,7 @@ def find_file(path: Path) -> Path:
 
     Raises CheckpointError when there is none.
     """
-    if str(path) == PRETRAINED:
-        return PRETRAINED_FILE
+    path = PRETRAINED_FILE if str(path) == PRETRAINED else path
     try:
         folder = path.is_dir()
         file = path / "best.pt" if folder else path
@@ -144,12 +143,7 @@ def check_file(file: Path) -> None:
     Such are devices, pipes, and archives that hold more than their own size: `torch.save` stores
     tensors uncompressed.
     """
-    try:
-        status = file.stat()
-    except OSError as error:
-        raise CheckpointError(
-            f"{file}: cannot be read ({error.strerror})", remedy="check the path"
-        ) from error
+    status = file.stat()
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{file}: not a regular file", remedy="give a .pt file")
     memory = machine_memory()

@@ -37,15 +37,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of one command; this is number `rank` of `size`, `local_rank` on its machine.
-
-    `device` is where this one computes.
-    """
+    """The processes of one command; this is number `rank` of `size`, and computes on `device`."""
 
     device: str
     rank: int = 0
     size: int = 1
-    local_rank: int = 0
 
     @property
     def main(self) -> bool:
@@ -132,7 +128,7 @@ def joined(device: str) -> Iterator[Group]:
     if not os.environ.get("MASTER_ADDR"):
         raise _unset("MASTER_ADDR is not set")
     _number("MASTER_PORT", range(MOST))
-    group = Group(_own_device(device, local_rank), rank, size, local_rank)
+    group = Group(_own_device(device, local_rank), rank, size)
     cuda = group.device.startswith("cuda")
     with peers_explained():
         if cuda:

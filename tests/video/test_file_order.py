@@ -102,6 +102,8 @@ def test_regular_names_have_no_gap_and_keep_their_order(names):
         ([f"frame_{k:04}{m}.png" for m in ("", "_mask") for k in range(30)], [30]),
         ([f"f_{k:02}.{s}" for s, r in (("jpg", (0, 9)), ("png", (9, 20))) for k in range(*r)], [9]),
         ([f"{k:03}_cam{c}.png" for c in (1, 2) for k in range(9)], [9]),
+        # Hashes behind a counter
+        ([f"f{k + (k > 9):04}_{40503 * k % 65521:04x}.png" for k in range(20)], [10]),
         ([f"{h:02}{m:02}.png" for h, m in ((3, 50), (3, 55), (4, 0), (4, 5), (4, 20))], [4]),
         ([f"{100 + k / 30 + (k > 20) / 10:.6f}.png" for k in range(60)], [21]),
         ([f"f{k:04}_20210804_1553{k + 5 * (k > 40):02}.png" for k in range(54)], [41]),
