@@ -28,7 +28,7 @@ LARGEST_HEADER = 100_000_000
 """Bytes of a header that are read here; that of a training of 10,000 clips has about 3 million."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ModelHeader:
     """A model without its weights: its settings and the channels of the training frames, 1 or 3.
 

@@ -27,22 +27,20 @@ STRIP_SIDES = (112, 224)
 class Panel(NamedTuple):
     """One picture of a figure: frame (H, W, 1|3), or None for an empty panel, under its title.
 
-    `detail` stands dimmed at the right end of the title line; `scale` draws the legend of the
-    error colours there instead, from 0 to that share of the value range.
+    `detail` stands dimmed at the right end of the title line, instead of it the legend of the error
+    colours with `legend`.
     """
 
     title: str
     frame: np.ndarray | None
     detail: str = ""
-    scale: float | None = None
+    legend: bool = False
 
 
-def error_frame(
-    prediction_HWC: np.ndarray, truth_HWC: np.ndarray, *, scale: float = ERROR_SCALE
-) -> np.ndarray:
+def error_frame(prediction_HWC: np.ndarray, truth_HWC: np.ndarray) -> np.ndarray:
     """Colour map (H, W, 3) uint8 of the absolute error, averaged over the channels.
 
-    Black is no error, pale yellow an error of `scale` times the value range or more. Raises
+    Black is no error, pale yellow an error of ERROR_SCALE times the value range or more. Raises
     ValueError when shapes or dtypes differ.
     """
     if prediction_HWC.shape != truth_HWC.shape or prediction_HWC.dtype != truth_HWC.dtype:
@@ -50,8 +48,8 @@ def error_frame(
             f"prediction {prediction_HWC.shape} {prediction_HWC.dtype} and "
             f"truth {truth_HWC.shape} {truth_HWC.dtype} must agree"
         )
-    full = np.iinfo(truth_HWC.dtype).max
-    error_HW = np.abs(prediction_HWC.astype(np.float32) - truth_HWC).mean(axis=2) / (full * scale)
+    most = np.iinfo(truth_HWC.dtype).max * ERROR_SCALE
+    error_HW = np.abs(prediction_HWC.astype(np.float32) - truth_HWC).mean(axis=2) / most
     levels = np.rint(np.minimum(error_HW, 1) * 255).astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(levels, ERROR_COLORS), cv2.COLOR_BGR2RGB)
 
@@ -114,7 +112,7 @@ def comparison_video(
         if "truth" in others:
             truth = shown["truth"]
             error = None if truth is None else error_frame(shown["prediction"], truth)
-            panels.append(Panel("error", error, scale=ERROR_SCALE))
+            panels.append(Panel("error", error, legend=True))
         return comparison_frame(panels)
 
     context = list(context_THWC)
@@ -145,14 +143,13 @@ def contact_strip(
         raise ValueError("a contact strip needs at least one predicted frame")
     leads = np.unique(np.rint(np.linspace(1, shown, min(columns, shown))).astype(int))
     predictions = [prediction_THWC[lead - 1] for lead in leads]
-    rows: list[tuple[Panel, list[np.ndarray]]] = [(Panel("prediction", None), predictions)]
+    rows = {"prediction": predictions}
     if truth_THWC is not None:
         truths = [truth_THWC[lead - 1] for lead in leads]
         errors = [error_frame(*pair) for pair in zip(predictions, truths, strict=True)]
-        rows.insert(0, (Panel("truth", None), truths))
-        rows.append((Panel("error", None, scale=ERROR_SCALE), errors))
+        rows = {"truth": truths, "prediction": predictions, "error": errors}
     last = context_THWC[-1]
-    height, width = _common_size([last, *chain.from_iterable(frames for _, frames in rows)])
+    height, width = _common_size([last, *chain(*rows.values())])
     cell = _Cell.fitting(height, width, STRIP_SIDES)
     return _draw_strip(last, [f"+{lead}" for lead in leads], rows, cell)
 
@@ -181,7 +178,7 @@ class _Cell(NamedTuple):
 def _draw_strip(
     last: np.ndarray,
     leads: Sequence[str],
-    rows: Sequence[tuple[Panel, Sequence[np.ndarray]]],
+    rows: Mapping[str, Sequence[np.ndarray]],
     cell: _Cell,
 ) -> np.ndarray:
     margin, gap, line = cell.font, cell.font // 2, 2 * cell.font
@@ -195,11 +192,11 @@ def _draw_strip(
     for left, title in zip(lefts, ["input", *leads], strict=True):
         _write_title(draw, Panel(title, None), (left, line // 2), cell, DIM_TEXT)
     _paste(canvas, last, (lefts[0], tops[0]), cell)
-    for top, (label, frames) in zip(tops, rows, strict=True):
+    for top, (title, frames) in zip(tops, rows.items(), strict=True):
         middle = top + cell.height // 2
-        _write_title(draw, label._replace(scale=None), (margin, middle), labels, INK)
-        if label.scale is not None:
-            _draw_legend(draw, label.scale, (margin, middle + line), labels, align_right=False)
+        _write_title(draw, Panel(title, None), (margin, middle), labels, INK)
+        if title == "error":
+            _draw_legend(draw, (margin, middle + line), labels, align_right=False)
         for left, frame in zip(lefts[1:], frames, strict=True):
             _paste(canvas, frame, (left, top), cell)
     return np.asarray(canvas)
@@ -242,8 +239,8 @@ def _write_title(
     left, middle = anchor
     font = letters(cell.font)
     room = cell.column
-    if panel.scale is not None:
-        room -= _draw_legend(draw, panel.scale, anchor, cell, align_right=True)
+    if panel.legend:
+        room -= _draw_legend(draw, anchor, cell, align_right=True)
     elif panel.detail:
         draw.text((left + cell.column, middle), panel.detail, DIM_TEXT, font, anchor="rm")
         room -= round(font.getlength(panel.detail)) + cell.font // 2
@@ -251,22 +248,17 @@ def _write_title(
 
 
 def _draw_legend(
-    draw: ImageDraw.ImageDraw,
-    scale: float,
-    anchor: tuple[int, int],
-    cell: _Cell,
-    *,
-    align_right: bool,
+    draw: ImageDraw.ImageDraw, anchor: tuple[int, int], cell: _Cell, *, align_right: bool
 ) -> int:
-    """Bar of the error colours between 0 and `scale`; returns the width it takes."""
+    """Bar of the error colours between 0 and ERROR_SCALE; returns the width it takes."""
     font = letters(round(cell.font * 0.85))
     length, gap = 3 * cell.font, cell.font // 3
-    zero, end = round(font.getlength("0")), round(font.getlength(f"{scale:g}"))
+    zero, end = round(font.getlength("0")), round(font.getlength(f"{ERROR_SCALE:g}"))
     total = zero + length + end + 2 * gap
     left = anchor[0] + (cell.column - total if align_right else 0)
     middle, start = anchor[1], left + zero + gap
     draw.text((left, middle), "0", DIM_TEXT, font, anchor="lm")
-    draw.text((start + length + gap, middle), f"{scale:g}", DIM_TEXT, font, anchor="lm")
+    draw.text((start + length + gap, middle), f"{ERROR_SCALE:g}", DIM_TEXT, font, anchor="lm")
     half = max(2, cell.font // 5)
     levels = np.linspace(0, 255, length).round().astype(np.uint8)[:, None]
     colors = cv2.applyColorMap(levels, ERROR_COLORS)[:, 0, ::-1].tolist()
