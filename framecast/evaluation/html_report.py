@@ -176,21 +176,17 @@ def _legend(style: FrameStyle) -> str | None:
 def _metrics(report: Report, axis: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every metric with its plot over lead times and its table."""
     for name, title in report.titles.items():
-        lines = {
-            kind: [
-                None if value is None else value * report.factors[name] for value in scores[name]
-            ]
-            for kind, scores in report.scores.items()
-        }
+        rows = list(report.rows(name))
+        by_lead = (values for _, values in rows[:-1])  # without the mean over all of them
+        lines = dict(zip(report.scores, zip(*by_lead, strict=True), strict=True))
         # Errors start at 0, so that their ratio can be seen; a skill or a correlation may be below
         negative = any(value is not None and value < 0 for line in lines.values() for value in line)
         figure = lines_plot(lines, y_label=title, from_zero=not negative, **axis)
-        rows = [(lead, [format_score(v) for v in values]) for lead, values in report.rows(name)]
         yield {
             "title": title,
             "definition": report.definitions[name],
             "plot": to_svg(figure),
-            "rows": rows,
+            "rows": [(lead, [format_score(v) for v in values]) for lead, values in rows],
         }
 
 

@@ -86,13 +86,9 @@ def read_header(path: Path) -> ImageHeader:
         dtype = _stored_dtype(image)
         channels = 1 if _is_grey(image) else 3
         check_memory(path, image.height * image.width * channels * np.dtype(dtype).itemsize)
-        height, width = image.height, image.width
-        if _orientation(image) in SIDEWAYS:
-            height, width = width, height
         return ImageHeader(
             path,
-            height=height,
-            width=width,
+            *_upright(image.height, image.width, _orientation(image)),
             channels=channels,
             dtype=dtype,
             alpha=image.has_transparency_data,
@@ -269,6 +265,11 @@ def _shown_pixels(image: Image.Image, channels: int) -> np.ndarray:
     )
 
 
+def _upright(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """The height and width of an image once it is turned."""
+    return (width, height) if orientation in SIDEWAYS else (height, width)
+
+
 def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
     """Apply an EXIF orientation (EXIF 2.3, tag 274): mirrors and quarter turns."""
     if orientation in SIDEWAYS:
@@ -308,15 +309,11 @@ def _deep_tiff_header(path: Path) -> ImageHeader | None:
             plain = page.bitspersample <= 8 and page.sampleformat == 1 and not missing
             if page.dtype is None or plain:
                 return None
-            height, width = page.imagelength, page.imagewidth
-            if page.tags.valueof("Orientation", 1) in SIDEWAYS:
-                height, width = width, height
             check_memory(path, page.size * page.dtype.itemsize)
             color = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.PALETTE)
             return ImageHeader(
                 path,
-                height=height,
-                width=width,
+                *_upright(page.imagelength, page.imagewidth, page.tags.valueof("Orientation", 1)),
                 channels=3 if page.photometric in color else 1,
                 dtype=page.dtype.newbyteorder("=").name,
                 alpha=page.extrasamples[:1] in TIFF_ALPHA,
