@@ -24,8 +24,9 @@ class WindowScores:
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self.metrics = tuple(metrics)
-        self._squared_errors: list[np.ndarray] = []
-        self._pixels: list[int] = []
+        # Of each window its squared errors by lead time, and the pixels that they are sums over:
+        # clips of several sizes are scored together.
+        self._windows: list[tuple[np.ndarray, int]] = []
 
     def update(self, batch: Batch, frames: Iterator[Tensor], levels: int) -> None:
         """Add a forecaster's frames for a batch of windows, rounded to 1 / levels."""
@@ -37,29 +38,26 @@ class WindowScores:
             for metric in self.metrics:
                 metric.update(lead, prediction, truth)
             squares_TB.append((prediction - truth).square().sum(dim=(1, 2, 3)))
-        self._squared_errors.extend(torch.stack(squares_TB, dim=1).numpy())
-        # Per window, since clips of several sizes are scored together
-        self._pixels += [batch.target_BTCHW[0, 0].numel()] * len(batch.target_BTCHW)
+        pixels = batch.target_BTCHW[0, 0].numel()
+        self._windows += [(errors_T, pixels) for errors_T in torch.stack(squares_TB, dim=1).numpy()]
 
     def merge(self, other: WindowScores) -> None:
         """Add what another process has scored; its windows come after these."""
         for metric, more in zip(self.metrics, other.metrics, strict=True):
             metric.merge(more)
-        self._squared_errors += other._squared_errors
-        self._pixels += other._pixels
+        self._windows += other._windows
 
     def reorder(self, order: Sequence[int]) -> None:
         """Put the windows into another order, given by their present places."""
-        self._squared_errors = [self._squared_errors[place] for place in order]
-        self._pixels = [self._pixels[place] for place in order]
+        self._windows = [self._windows[place] for place in order]
 
     def squared_errors(self) -> np.ndarray:
         """Squared errors (windows, horizon), summed over a frame's pixels and channels."""
-        return np.stack(self._squared_errors)
+        return np.stack([errors_T for errors_T, _ in self._windows])
 
     def mse(self) -> np.ndarray:
         """Mean squared errors (windows, horizon) per pixel, frames in 0..1."""
-        return self.squared_errors() / np.array(self._pixels)[:, None]
+        return np.stack([errors_T / pixels for errors_T, pixels in self._windows])
 
     def by_lead_time(self) -> dict[str, tuple[float | None, ...]]:
         """Each metric by name, per lead time; None where it is not defined or infinite."""

@@ -81,12 +81,8 @@ def to_pixels(frames: np.ndarray, value_range: tuple[float, float] | None) -> np
             f"frames must be uint8, uint16 or floats; received {frames.dtype}",
             remedy="convert them, e.g. frames.astype(np.uint16), or to floats with a value_range",
         )
-    try:
-        low, high = _limits(value_range)
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"value_range must be two numbers; received {value_range!r}", remedy="give (low, high)"
-        ) from error
+    values = values_of(frames.dtype, value_range)
+    low, high = values.low, values.high
     least, most = float(frames.min()), float(frames.max())
     with np.errstate(over="ignore"):  # beyond what float16 holds: endless, as all frames are below
         # The nearest numbers of the frames' type: the float32 of 0.1 is above 0.1.
@@ -98,7 +94,7 @@ def to_pixels(frames: np.ndarray, value_range: tuple[float, float] | None) -> np
             f"{least:g} to {most:g}",
             remedy="give value_range=(low, high), and replace what is not finite",
         )
-    return values_of(frames.dtype, value_range).to_pixels(frames)
+    return values.to_pixels(frames)
 
 
 def from_pixels(
@@ -111,10 +107,11 @@ def from_pixels(
 
 
 def values_of(dtype: np.dtype, value_range: tuple[float, float] | None) -> ValueRange:
-    """Type and range of floats, for files that keep values."""
-    return ValueRange(dtype.name, *_limits(value_range))
-
-
-def _limits(value_range: tuple[float, float] | None) -> tuple[float, float]:
-    low, high = (0.0, 1.0) if value_range is None else value_range
-    return float(low), float(high)
+    """Type and range of floats, None: 0 to 1; UsageError for what is no range."""
+    try:
+        low, high = map(float, (0, 1) if value_range is None else value_range)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"value_range must be two numbers; received {value_range!r}", remedy="give (low, high)"
+        ) from error
+    return ValueRange(dtype.name, low, high)
