@@ -401,10 +401,8 @@ def _setting(name: str, value: Any) -> tuple[str, Any, str]:
     from framecast.config.loading import fields  # noqa: PLC0415
 
     given = f"{name}={value!r:.60}"
-    if name == "model":
-        return "model.name", value, given
     for spec in fields():
-        if name in (spec.name, spec.dotted):
+        if name in (spec.name, spec.dotted) or f"--{name}" == spec.flag:  # model is model.name
             plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
             return spec.dotted, list(plain) if isinstance(plain, tuple) else plain, given
     return name, value, given
