@@ -83,8 +83,7 @@ def read_header(path: Path) -> ImageHeader:
     if header := _deep_tiff_header(path):
         return header
     with opened_image(path) as image:
-        dtype = _stored_dtype(image)
-        channels = 1 if _is_grey(image) else 3
+        dtype, channels = _stored_dtype(image), _channels(image)
         check_memory(path, image.height * image.width * channels * np.dtype(dtype).itemsize)
         return ImageHeader(
             path,
@@ -105,7 +104,7 @@ def read_pixels(header: ImageHeader) -> np.ndarray:
         with _damage_explained(header.path), tifffile.TiffFile(header.path) as file:
             return tiff_pixels(header.path, file.pages[0], 0)
     with opened_image(header.path) as image:
-        return _decoded(image, header.dtype, header.channels)
+        return _decoded(image)
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
@@ -114,19 +113,19 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     `name` says where they come from. Raises as `read_pixels` does.
     """
     with opened_image(Path(name), data) as image:
-        return _decoded(image, _stored_dtype(image), 1 if _is_grey(image) else 3)
+        return _decoded(image)
 
 
-def _decoded(image: Image.Image, dtype: str, channels: int) -> np.ndarray:
+def _decoded(image: Image.Image) -> np.ndarray:
     """The pixels of an open image, turned upright."""
-    orientation = _orientation(image)
+    orientation, dtype = _orientation(image), _stored_dtype(image)
     if dtype == "uint8":
-        values = _shown_pixels(image, channels)
+        values = _shown_pixels(image)
     elif image.mode in DEEP_GREY_MODES:
         values = np.asarray(image).astype(dtype)[:, :, None]
     else:
         white = highest_of_pnm(image)
-        values = _deep_color(image.fp, channels)
+        values = _deep_color(image)
         if image.format == "PPM":  # which OpenCV leaves as stored, and Pillow scales when grey
             values = (values * (65535 / white)).round().astype(np.uint16)
     return _turned(values, orientation)
@@ -195,7 +194,7 @@ def _inverted(values: np.ndarray, bits: int) -> np.ndarray:
 def _page_by_pillow(path: Path, page: int) -> np.ndarray:
     with opened_image(path) as image:
         image.seek(page)
-        return _shown_pixels(image, 1 if _is_grey(image) else 3)
+        return _shown_pixels(image)
 
 
 def _page_by_opencv(path: Path, number: int, page: tifffile.TiffPage) -> np.ndarray:
@@ -254,8 +253,9 @@ def _identified(file: BinaryIO) -> Image.Image:
         raise DamagedImageError(problem) from error
 
 
-def _shown_pixels(image: Image.Image, channels: int) -> np.ndarray:
-    """An 8-bit image of any of Pillow's modes as (H, W, channels), alpha on black."""
+def _shown_pixels(image: Image.Image) -> np.ndarray:
+    """An 8-bit image of any of Pillow's modes as (H, W, 1 or 3), alpha on black."""
+    channels = _channels(image)
     image.load()
     if image.has_transparency_data:
         pixels = on_black(np.array(image.convert("RGBA")))
@@ -287,11 +287,11 @@ def _orientation(image: Image.Image) -> int:
     return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
-def _is_grey(image: Image.Image) -> bool:
+def _channels(image: Image.Image) -> Literal[1, 3]:
     if image.mode in ("P", "PA"):
         palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        return bool((palette == palette[:, :1]).all())
-    return len({*image.getbands()} - {"A", "a"}) == 1
+        return 1 if (palette == palette[:, :1]).all() else 3
+    return 1 if len({*image.getbands()} - {"A", "a"}) == 1 else 3
 
 
 def _deep_tiff_header(path: Path) -> ImageHeader | None:
@@ -375,13 +375,13 @@ def highest_of_pnm(image: Image.Image) -> int:
     return options[1] if isinstance(options, tuple) and len(options) > 1 else 255
 
 
-def _deep_color(file: BinaryIO, channels: int) -> np.ndarray:
-    """Decode a 16-bit PNG or PPM by OpenCV to (H, W, channels), alpha on black."""
-    file.seek(0)
-    stored = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+def _deep_color(image: Image.Image) -> np.ndarray:
+    """Decode a 16-bit PNG or PPM by OpenCV to (H, W, 1 or 3), alpha on black."""
+    image.fp.seek(0)
+    stored = cv2.imdecode(np.frombuffer(image.fp.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype != np.uint16:
         raise DamagedImageError("its 16-bit pixels cannot be decoded")
     stored = stored if stored.ndim == 3 else stored[:, :, None]
     if stored.shape[2] == 4:
         stored = on_black(stored)
-    return stored[:, :, :1] if channels == 1 else stored[:, :, 2::-1]  # BGR to RGB
+    return stored[:, :, :1] if _channels(image) == 1 else stored[:, :, 2::-1]  # BGR to RGB
