@@ -22,6 +22,7 @@ from framecast.evaluation.skill import compare
 from framecast.evaluation.task import Task
 from framecast.evaluation.window_scores import WindowScores, stream_batches
 from framecast.prediction.baselines import BASELINES
+from framecast.prediction.predict_clip import beyond_training
 from framecast.prediction.rollout import Predictor
 from framecast.runtime.distributed import Group
 from framecast.runtime.text import counted
@@ -176,12 +177,7 @@ def _task_notes(task: Task) -> Iterator[str]:
             "the model file does not say which clips it was trained on, so their frames could not "
             "be left out"
         )
-    trained_horizon = int(forecaster.config.data.horizon)
-    if task.shape.horizon > trained_horizon:
-        yield (
-            f"horizon {task.shape.horizon} goes beyond the {counted(trained_horizon, 'frame')} the "
-            "model was trained on"
-        )
+    yield from beyond_training(task.shape.horizon, forecaster.config.data)
     if len(task.windows) < len(task.found):
         budget = task.request.minutes
         asked = min(len(task.found), task.request.windows or len(task.found))

@@ -20,6 +20,7 @@ from framecast.prediction.model_files import GRAPH_SUFFIXES, PRETRAINED, PRETRAI
 from framecast.runtime.memory import machine_memory
 from framecast.runtime.text import counted, show_bytes
 from framecast.video.readers.base import FrameSource, SourceInfo
+from framecast.video.readers.frame_checks import unreadable
 from framecast.video.readers.open import open_sources, read_options
 
 FORMAT, VERSION = "framecast", 1
@@ -124,9 +125,7 @@ def find_file(path: Path) -> Path:
         file = path / "best.pt" if folder else path
         missing = not file.exists()
     except OSError as error:  # a folder above is closed to us, or the name is too long
-        raise CheckpointError(
-            f"{path}: cannot be read ({error.strerror})", remedy="check the path"
-        ) from error
+        raise unreadable(path, error, CheckpointError) from error
     if missing:
         runs = runs_in(path)
         remedy = "give a .pt file or a run folder that `framecast train` wrote"
@@ -157,9 +156,7 @@ def check_file(file: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             held = sum(member.file_size for member in archive.infolist())
     except PermissionError as error:
-        raise CheckpointError(
-            f"{file}: permission to read it is denied", remedy="run chmod u+r on it"
-        ) from error
+        raise unreadable(file, error, CheckpointError) from error
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise damaged(file) from error
     # More than the file's size: a compressed archive, which can unpack to any size.

@@ -108,6 +108,11 @@ def assumptions(
     """Notes on what was chosen because nobody said otherwise; `fps` is the source's own."""
     if fps is None and request.fps is None:
         yield f"{name} has no frame rate: {DEFAULT_FPS:g} per second is assumed, --fps sets another"
+    yield from beyond_training(horizon, data)
+
+
+def beyond_training(horizon: int, data: DataConfig) -> Iterator[str]:
+    """The note on a horizon that no training has looked at."""
     if horizon > int(data.horizon):
         trained = counted(int(data.horizon), "frame")
         yield f"horizon {horizon} goes beyond the {trained} the model was trained on"

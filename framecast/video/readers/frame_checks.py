@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from framecast.errors import CorruptSourceError, FramecastError, SourceError
+from framecast.errors import CorruptSourceError, FramecastError, InputError, SourceError
 from framecast.runtime.memory import machine_memory
 from framecast.runtime.text import show_bytes
 
@@ -109,14 +109,14 @@ def check_part(path: Path, part: Path) -> None:
             )
 
 
-def unreadable(path: Path, error: OSError) -> SourceError:
+def unreadable(path: Path, error: OSError, kind: type[InputError] = SourceError) -> InputError:
     """Return the error for a path that the system does not allow to read."""
     if isinstance(error, FileNotFoundError):
-        return SourceError(f"{path}: no such file or folder", remedy="check the path")
+        return kind(f"{path}: no such file or folder", remedy="check the path")
     if isinstance(error, PermissionError):
-        return SourceError(f"{path}: permission to read it is denied", remedy="run chmod u+r on it")
+        return kind(f"{path}: permission to read it is denied", remedy="run chmod u+r on it")
     found = error.strerror or error
-    return SourceError(f"{path}: cannot be read ({found})", remedy="check the path and its disk")
+    return kind(f"{path}: cannot be read ({found})", remedy="check the path and its disk")
 
 
 @contextmanager
