@@ -17,7 +17,7 @@ from framecast.training.preparation import prepare
 SETTINGS = (
     *("model.name=convlstm", "model.filters=[3]", "model.patch=4", "train.precision=float32"),
     *("data.context_length=3", "data.horizon=2", "data.crop=22", "data.flip=false"),
-    *("data.turn=false", "data.stride=5", "data.scene_cuts=false"),
+    *("data.zoom=false", "data.reverse=false", "data.stride=5", "data.scene_cuts=false"),
     *("train.epochs=1", "train.steps_per_epoch=7", "train.batch_size=2", "train.device=cpu"),
 )
 FRAMES = np.random.default_rng(2).integers(0, 256, (40, 20, 24), dtype=np.uint8)
