@@ -67,11 +67,10 @@ def _option(command: str, name: str, kind: Any, default: Any) -> Parameter:
     """A parameter with what help says of its option; one that says so itself stays as it is."""
     known = OPTIONS.get(f"{command}.{name}") or OPTIONS.get(name)
     if known and get_origin(kind) is not Annotated:
-        panel, entry = known
-        metavar, _, text = entry.rpartition("  ")
+        panel, metavar, text = known
         flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
         # A flag that is named has no --no-flag, which would say nothing new.
-        shown = {"metavar": metavar or None, "help": text, "rich_help_panel": panel}
+        shown = {"metavar": metavar, "help": text, "rich_help_panel": panel}
         offered = COMPLETIONS.get(name)
         kind = Annotated[kind, typer.Option(*flag.split(), autocompletion=offered, **shown)]
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
