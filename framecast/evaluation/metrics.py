@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import ClassVar
 
 import cv2
@@ -106,9 +105,6 @@ class MeanError(Metric):
     def measure(self, prediction_BCHW: Tensor, truth_BCHW: Tensor) -> Sequence[float]:
         errors = (prediction_BCHW - truth_BCHW).abs() ** self.power
         return errors.sum().item(), len(errors) if self.summed else errors.numel()
-
-
-MeanSquaredError, MeanAbsoluteError = (partial(MeanError, power=power) for power in (2, 1))
 
 
 class PeakSignalToNoise(Metric):

@@ -11,7 +11,7 @@ from torch import Tensor
 from framecast.data.batches import whole_batches
 from framecast.data.plan import Plan
 from framecast.data.windows import spread
-from framecast.evaluation.metrics import MeanSquaredError
+from framecast.evaluation.metrics import MeanError
 from framecast.prediction.rollout import Predictor
 from framecast.runtime.device import autocast, explained_memory
 from framecast.runtime.distributed import Group
@@ -58,7 +58,7 @@ class Validation:
         `work` is what progress calls it. Raises ResourceError when memory does not hold a batch.
         """
         started = time.monotonic()
-        total = MeanSquaredError(self.plan.split.horizon)
+        total = MeanError(self.plan.split.horizon, power=2)
         # Without a backward pass twice the pixels of a training batch fit.
         pixels = 2 * self.plan.batch_size * self.plan.crop[0] * self.plan.crop[1]
         windows = self.group.every(self.windows)

@@ -16,7 +16,7 @@ from framecast.data.windows import Window
 from framecast.errors import SourceError, UsageError
 from framecast.evaluation import window_scores
 from framecast.evaluation.evaluate import evaluate_task
-from framecast.evaluation.metrics import MeanSquaredError
+from framecast.evaluation.metrics import MeanError
 from framecast.evaluation.report import MODEL
 from framecast.evaluation.request import EvaluationRequest
 from framecast.evaluation.task import open_task, plan_evaluation
@@ -263,7 +263,7 @@ def test_halves_scored_apart_and_merged_are_one_pass(model, textured):
     windows = [Window(0, start) for start in range(6)] + [Window(1, start) for start in range(3)]
 
     def scored(part):
-        scores = WindowScores([MeanSquaredError(2)])
+        scores = WindowScores([MeanError(2, 2)])
         for batch, levels in stream_batches(textured, sizes, part, shape):
             scores.update(batch, optical_flow(batch.context_BTCHW, 2), levels)
         return scores

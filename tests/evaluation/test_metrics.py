@@ -17,9 +17,7 @@ from framecast.evaluation.metrics import (
     EVENT_SCORES,
     Contingency,
     FractionsSkill,
-    MeanAbsoluteError,
     MeanError,
-    MeanSquaredError,
     PeakSignalToNoise,
     StructuralSimilarity,
     make_metrics,
@@ -41,7 +39,7 @@ def frames(*shape, seed):
 
 
 def test_mse_is_the_mean_over_all_pixels_of_all_batches_not_the_mean_of_means():
-    total, kept = MeanSquaredError(HORIZON), {}
+    total, kept = MeanError(HORIZON, 2), {}
     for seed, (count, height) in enumerate([(1, H), (3, 2), (2, 11)]):
         for lead in (1, 3):
             pair = [frames(count, C, height, W, seed=10 * seed + lead + i) for i in (0, 5)]
@@ -58,7 +56,7 @@ def test_mse_is_the_mean_over_all_pixels_of_all_batches_not_the_mean_of_means():
 
 def test_half_precision_predictions_are_scored_in_full():
     prediction = torch.full((1, 1, 300, 300), 0.25, dtype=torch.bfloat16)
-    total = MeanSquaredError(1)
+    total = MeanError(1, 2)
     total.update(1, prediction, torch.full((1, 1, 300, 300), 0.5))
     assert total.compute().item() == 0.0625
 
@@ -97,7 +95,7 @@ def test_devices_without_float64_are_scored_too():
             raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
 
     prediction, truth = (frames(1, C, H, W, seed=seed).as_subclass(Elsewhere) for seed in (0, 1))
-    total = MeanSquaredError(1)
+    total = MeanError(1, 2)
     total.update(1, prediction, truth)
     assert len(moved) == 2
     assert 0.1 < total.compute().item() < 0.3
@@ -118,7 +116,7 @@ def pairs_of_batches():
 def test_absolute_error_is_the_mean_over_all_pixels():
     pairs = list(pairs_of_batches())
     expected = np.concatenate([(p - t).abs().ravel() for p, t in pairs]).mean()
-    found = updated(MeanAbsoluteError(2), *pairs, lead=2).compute()
+    found = updated(MeanError(2, 1), *pairs, lead=2).compute()
     assert math.isnan(found[0])
     assert found[1].item() == pytest.approx(expected, rel=1e-12)
 
@@ -140,7 +138,7 @@ def test_psnr_is_the_mean_of_decibels_not_the_decibels_of_the_mean():
     ]
     found = updated(PeakSignalToNoise(1), *pairs).compute().item()
     assert found == pytest.approx(np.mean(per_frame), rel=1e-12)
-    mse = updated(MeanSquaredError(1), *pairs).compute().item()
+    mse = updated(MeanError(1, 2), *pairs).compute().item()
     assert abs(found - 10 * math.log10(1 / mse)) > 1e-4
 
 
@@ -231,11 +229,11 @@ def test_merged_halves_are_one_pass(protocol):
 
 def test_only_the_same_metrics_can_be_merged():
     with pytest.raises(ValueError, match="mse and mae"):
-        MeanSquaredError(2).merge(MeanAbsoluteError(2))
+        MeanError(2, 2).merge(MeanError(2, 1))
     with pytest.raises(ValueError, match="different things"):
-        MeanSquaredError(2).merge(MeanSquaredError(3))
+        MeanError(2, 2).merge(MeanError(3, 2))
     with pytest.raises(ValueError, match="different things"):
-        MeanSquaredError(2).merge(MeanError(2, 2, summed=True))
+        MeanError(2, 2).merge(MeanError(2, 2, summed=True))
 
 
 def test_every_metric_has_its_own_name_and_a_definition():
