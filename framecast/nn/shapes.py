@@ -30,14 +30,11 @@ def to_sizes(value: int | Iterable[int], rank: int, name: str) -> tuple[int, ...
         rule = f"{name} must be an integer or {rank} integers, each of 1 or more"
         remedy += f" or {name}=({', '.join('3' * rank)})"
     try:
-        sizes = tuple(map(_to_int, value)) if isinstance(value, Iterable) else (_to_int(value),)
-        if isinstance(value, Mapping):  # whose keys would pass as sizes
-            raise TypeError
+        sizes = tuple(map(_to_int, value if isinstance(value, Iterable) else (value,) * rank))
     except TypeError:
-        raise ValueError(f"{rule}; received {value!r}; {remedy}") from None
-    if not isinstance(value, Iterable):
-        sizes *= rank
-    if len(sizes) != rank or min(sizes, default=0) < 1:
+        sizes = ()
+    # The keys of a mapping would pass as sizes.
+    if isinstance(value, Mapping) or len(sizes) != rank or min(sizes) < 1:
         raise ValueError(f"{rule}; received {value!r}; {remedy}")
     return sizes
 

@@ -22,19 +22,17 @@ def hard_sigmoid_keras2(x: Tensor) -> Tensor:
 
     Keras 3 calls another line "hard_sigmoid", x / 6 + 0.5; files written by Keras 2 mean this one.
     """
-    # keras/src/activations in Keras 2.15: 0 below -2.5, 1 above 2.5
     return (0.2 * x + 0.5).clamp(0.0, 1.0)
 
 
 def leaky_relu(x: Tensor) -> Tensor:
     """x where positive, 0.2 x elsewhere: Keras' slope, not PyTorch's 0.01."""
-    # torch.nn.functional.leaky_relu has 0.01
     return functional.leaky_relu(x, negative_slope=0.2)
 
 
 def softmax(x: Tensor) -> Tensor:
     """Softmax over the channels, on whichever axis the data format puts them."""
-    return torch.softmax(x, dim=1)  # axis 1 of (batch, channels, ...)
+    return torch.softmax(x, dim=1)
 
 
 def log_softmax(x: Tensor) -> Tensor:

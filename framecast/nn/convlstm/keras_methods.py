@@ -83,24 +83,18 @@ def as_tensor(values: Any, like: Tensor) -> Tensor:
     """
     if isinstance(values, Tensor):
         return values
-    tensor = torch.from_numpy(native_array(values)).to(like.device)
-    # NumPy's floats are float64 by default, which the weights seldom are.
-    return tensor.to(like.dtype) if tensor.is_floating_point() else tensor
-
-
-def native_array(values: Any) -> np.ndarray:
-    """A copy that PyTorch takes of any array of numbers, or of lists of them.
-
-    PyTorch takes no negative strides and no foreign byte order, and warns of arrays that are not
-    writable, such as those of a file. ValueError for what holds no numbers.
-    """
     array = np.asarray(values)
     if array.dtype.kind not in "biufc":
         raise ValueError(
             f"expected a tensor, or an array of numbers; received {type(values).__name__} of "
             f"{array.dtype}; convert it with torch.as_tensor or numpy.asarray"
         )
-    return np.array(array, array.dtype.newbyteorder("="), order="C")
+    # A copy: PyTorch takes no negative strides and no foreign byte order, and warns of arrays that
+    # are not writable, such as those of a file.
+    native = np.array(array, array.dtype.newbyteorder("="), order="C")
+    tensor = torch.from_numpy(native).to(like.device)
+    # NumPy's floats are float64 by default, which the weights seldom are.
+    return tensor.to(like.dtype) if tensor.is_floating_point() else tensor
 
 
 def _keras_shape(shape: Sequence[int]) -> tuple[int, ...]:

@@ -54,13 +54,8 @@ class StateOnlyConvLSTM2D(nn.Module):
     def step(self, state: State) -> State:
         """Advance h and c (B, F, H, W) by one step."""
         h_BFHW, c_BFHW = state
-        return gates(
-            convolve(h_BFHW, self.recurrent_kernel, self.bias, self.geometry),
-            c_BFHW,
-            activation=torch.tanh,
-            recurrent_activation=torch.sigmoid,
-            peephole=self.peephole,
-        )
+        z_BGHW = convolve(h_BFHW, self.recurrent_kernel, self.bias, self.geometry)
+        return gates(z_BGHW, c_BFHW, peephole=self.peephole)
 
 
 class EncoderForecaster(nn.Module):
@@ -138,9 +133,9 @@ class Shi2015(Forecaster):
 class SizedForecaster(Forecaster):
     """A network whose fully connected layers tie it to the frame size it was built for."""
 
-    def __init__(self, name: str, channels: int, size: tuple[int, int]) -> None:
+    def __init__(self, name: str, size: tuple[int, int]) -> None:
         super().__init__()
-        self.name, self.channels, self.size = name, channels, size
+        self.name, self.size = name, size
 
     def graph_of(self, height: int, width: int) -> tuple[int, int]:
         return height, width
@@ -164,7 +159,7 @@ class FcLstm(SizedForecaster):
     """
 
     def __init__(self, config: ModelConfig, channels: int, size: tuple[int, int]) -> None:
-        super().__init__(config.name, channels, size)
+        super().__init__(config.name, size)
         elements = channels * size[0] * size[1]
         # LSTMs have 1x1 kernels over input and state
         ones = config.kernel_sizes
@@ -195,7 +190,7 @@ class CnnLstm(SizedForecaster):
     """
 
     def __init__(self, config: ModelConfig, channels: int, size: tuple[int, int]) -> None:
-        super().__init__(config.name, channels, size)
+        super().__init__(config.name, size)
         self.grid = (config.filters[-1], *grid_size(*size, config.patch))
         _, rows, columns = self.grid
         self.stem = Stem(channels, config.patch, config.filters[0])

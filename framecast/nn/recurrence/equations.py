@@ -83,8 +83,8 @@ def gates(
     z_BGHW: Tensor,
     c_BFHW: Tensor,
     *,
-    activation: Activation,
-    recurrent_activation: Activation,
+    activation: Activation = torch.tanh,
+    recurrent_activation: Activation = torch.sigmoid,
     peephole: Tensor | None = None,
     normalize_c: Callable[[Tensor], Tensor] | None = None,
 ) -> State:

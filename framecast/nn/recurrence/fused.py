@@ -163,13 +163,7 @@ def _loop(
 
     def step(z_BGHW: Tensor, h: Tensor, c: Tensor) -> State:
         z_BGHW = z_BGHW + convolve(h, recurrent_kernel, None, settings.state)
-        return gates(
-            z_BGHW,
-            c,
-            activation=torch.tanh,
-            recurrent_activation=torch.sigmoid,
-            peephole=peephole,
-        )
+        return gates(z_BGHW, c, peephole=peephole)
 
     h_BTFHW, h_BFHW, c_BFHW = recur(step, z_BTGHW, h_BFHW, c_BFHW)
     return h_BTFHW.transpose(0, 1), h_BFHW, c_BFHW
