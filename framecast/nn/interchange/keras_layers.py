@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from framecast.config.argument_types import as_path
 from framecast.errors import CheckpointError, OutputError, UsageError
 from framecast.nn.convlstm.layer import LAYERS, ConvLSTM
-from framecast.nn.convlstm.weights import from_keras_layout, to_keras_layout
+from framecast.nn.convlstm.weights import from_keras_layout
 from framecast.nn.interchange.keras_config import (
     ConfiguredLayer,
     check_exportable,
@@ -122,7 +121,7 @@ def load_keras_weights(layer: ConvLSTM, path: str | Path, name: str | None = Non
             remedy="give one of these as name",
         )
     _check_fits(file, layer, found[0])
-    _fill(layer, found[0])
+    layer.set_weights(found[0].weights)
 
 
 def save_keras_weights(
@@ -201,14 +200,13 @@ def _place(file: KerasFile, name: str, layer: ConvLSTM) -> StoredLayer:
 def _replace(layers: Mapping[str, ConvLSTM], places: Mapping[str, StoredLayer], path: Path) -> None:
     with import_h5py().File(path, "r+") as h5:
         for name, layer in layers.items():
-            for array, weight in zip(places[name].arrays, _weights(layer), strict=True):
-                values = to_keras_layout(weight.detach().cpu()).contiguous()
+            for array, values in zip(places[name].arrays, layer.get_weights(), strict=True):
                 target = h5[array]
                 if target.attrs.get("dtype") == "bfloat16":  # stored as its bits
-                    bits = values.bfloat16().view(torch.int16).numpy()
-                    target[...] = bits.view(target.dtype)
+                    bits = torch.from_numpy(values).bfloat16().view(torch.int16)
+                    target[...] = bits.numpy().view(target.dtype)
                 else:
-                    target[...] = values.double().numpy()
+                    target[...] = values
 
 
 def _write(layers: Mapping[str, ConvLSTM], path: Path) -> None:
@@ -218,16 +216,8 @@ def _write(layers: Mapping[str, ConvLSTM], path: Path) -> None:
             kind = next(kind for kind, known in LAYERS.items() if isinstance(layer, known))
             group = numbered(kind, used)
             h5.create_group(f"{group}/vars").attrs["name"] = name
-            for index, weight in enumerate(_weights(layer)):
-                values = to_keras_layout(weight.detach().cpu())
-                if values.dtype == torch.bfloat16:  # which NumPy does not have
-                    values = values.float()
-                h5[f"{group}/cell/vars/{index}"] = values.contiguous().numpy()
-
-
-def _weights(layer: ConvLSTM) -> list[Tensor]:
-    weights = (layer.kernel, layer.recurrent_kernel, layer.bias)
-    return [weight for weight in weights if weight is not None]
+            for index, values in enumerate(layer.get_weights()):
+                h5[f"{group}/cell/vars/{index}"] = values
 
 
 def _named(layers: Iterable[StoredLayer], name: str) -> list[StoredLayer]:
@@ -271,7 +261,7 @@ def _build(
         raise CheckpointError(f"{file.path}: {configuration.key}: {reason}") from error
     # On the meta device no size in the configuration takes memory before it is checked
     _check_fits(file, layer, stored)
-    _fill(layer.to_empty(device="cpu"), stored)
+    layer.to_empty(device="cpu").set_weights(stored.weights)
     return layer.eval()
 
 
@@ -294,9 +284,3 @@ def _check_fits(file: KerasFile, layer: ConvLSTM, stored: StoredLayer) -> None:
             f"{layer} with use_bias={layer.use_bias}",
             remedy="make the layer with the filters, kernel_size and use_bias of the Keras layer",
         )
-
-
-def _fill(layer: ConvLSTM, stored: StoredLayer) -> None:
-    # Not strict: without a bias there are two.
-    pairs = zip(("kernel", "recurrent_kernel", "bias"), stored.weights, strict=False)
-    layer.load_state_dict({name: from_keras_layout(weight) for name, weight in pairs})
