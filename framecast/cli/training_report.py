@@ -33,8 +33,8 @@ def show_plan(plan: Plan) -> None:
     messages.print(table)
     split, model = plan.split, plan.config.model
     messages.print(
-        f"windows of {plan.config.data.context_length} + {split.horizon} frames spanning "
-        f"{split.span}: {len(split.train)} to train on, {len(split.validation)} held out "
+        f"windows of {plan.config.data.context_length} + {split.shape.horizon} frames spanning "
+        f"{split.shape.span}: {len(split.train)} to train on, {len(split.validation)} held out "
         f"({HELD_OUT_BY[split.mode]}; {len(plan.validation)} scored after each epoch)"
     )
     messages.print(

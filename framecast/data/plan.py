@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from framecast.config.loading import Config
 from framecast.config.schema import DataConfig
-from framecast.data.windows import ClipLength, Split, Window, WindowShape, plan_split, spread
+from framecast.data.windows import ClipLength, Split, Window, plan_split, spread
 from framecast.errors import SourceError
 from framecast.runtime.text import counted
 from framecast.video.frame_size import AUTO_LONGEST_SIDE, target_size
@@ -61,12 +61,6 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
-    def window_shape(self) -> WindowShape:
-        """How the windows are cut out of the time axis."""
-        data = self.config.data
-        return WindowShape(data.context_length, self.split.horizon, data.frame_step)
-
-    @property
     def batch_size(self) -> int:
         return int(self.config.train.batch_size)
 
@@ -105,7 +99,7 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
         config,
         data=replace(
             config.data,
-            horizon=split.horizon,
+            horizon=split.shape.horizon,
             split=split.mode,
             range=_common_range(infos) or config.data.range,
         ),

@@ -69,15 +69,14 @@ class ClipLength:
 class Split:
     """The windows of a run: which train, which validate.
 
-    `horizon` is the one planned for, `span` the frames a window covers on the time axis, `unused`
-    the clips that are too short, or too interrupted, to give any window.
+    `shape` is that of all windows, `unused` the clips that are too short, or too interrupted, to
+    give any.
     """
 
     train: tuple[Window, ...]
     validation: tuple[Window, ...]
     mode: SplitMode
-    horizon: int
-    span: int
+    shape: WindowShape
     unused: tuple[int, ...]
 
 
@@ -87,13 +86,11 @@ def auto_horizon(
     """The longest horizon up to 12 that leaves out clips with less than a quarter of the frames.
 
     Only clips that are long enough for a window with a horizon of 1 count. A split by time needs a
-    clip of which a window covers a third at most, a split by clip needs two clips. 0 when no clip
-    can be used, 1 where none meets these conditions.
+    clip of which a window covers a third at most, a split by clip needs two clips. 1 where no
+    horizon meets these conditions.
     """
     least = WindowShape(context_length, 1, frame_step).span
     usable = [clip for clip in clips if clip.longest_run >= least]
-    if not usable or (mode == "time" and max(clip.frames for clip in usable) < 2 * least):
-        return 0
     fewest_frames = (1 - SHARE_OF_SHORT_CLIPS) * sum(clip.frames for clip in usable)
     for horizon in range(LONGEST_AUTO_HORIZON, 1, -1):
         window = context_length + horizon  # in frames of which each counts `frame_step`
@@ -161,19 +158,17 @@ def plan_split(clips: Sequence[ClipLength], data: DataConfig, seed: int = 0) -> 
     mode = _split_mode(clips, data, wanted)
     if wanted == "auto":
         wanted = auto_horizon(clips, data.context_length, data.frame_step, mode)
-        # Too short for any horizon: the plan below then fails and says what 1 would need.
-        wanted = max(wanted, 1)
-    span = WindowShape(data.context_length, wanted, data.frame_step).span
+    shape = WindowShape(data.context_length, wanted, data.frame_step)
     if mode == "time":
-        train, validation = _plan_by_time(clips, data, span)
+        train, validation = _plan_by_time(clips, data, shape.span)
     else:
-        train, validation = _plan_by_clip(clips, data, span, seed)
+        train, validation = _plan_by_clip(clips, data, shape.span, seed)
     if not train or not validation:
-        raise _too_short(clips, data, wanted, span, mode)
+        raise _too_short(clips, shape, mode)
     # Named to the user, since a clip that is silently left out looks as if it had been learnt from.
     used = {window.clip for window in (*train, *validation)}
     unused = tuple(index for index in range(len(clips)) if index not in used)
-    return Split(tuple(train), tuple(validation), mode, wanted, span, unused)
+    return Split(tuple(train), tuple(validation), mode, shape, unused)
 
 
 def _runs(part: range, breaks: Sequence[int]) -> Iterator[range]:
@@ -239,20 +234,14 @@ def _plan_by_clip(
     )
 
 
-def _too_short(
-    clips: Sequence[ClipLength], data: DataConfig, horizon: int, span: int, mode: SplitMode
-) -> SourceError:
-    window = f"a window of context_length {data.context_length} and horizon {horizon}"
-    if data.frame_step > 1:
-        window += f" at frame_step {data.frame_step}"
+def _too_short(clips: Sequence[ClipLength], shape: WindowShape, mode: SplitMode) -> SourceError:
+    window = f"a window of context_length {shape.context_length} and horizon {shape.horizon}"
+    if shape.frame_step > 1:
+        window += f" at frame_step {shape.frame_step}"
     frames = max((clip.frames for clip in clips), default=0)
-    run = max((clip.longest_run for clip in clips), default=0)
-    settings = {
-        "data.horizon": horizon,
-        "data.context_length": data.context_length,
-        "data.frame_step": data.frame_step,
-    }
-    can_be_lowered = [name for name, value in settings.items() if value > 1]
+    run, span = max((clip.longest_run for clip in clips), default=0), shape.span
+    settings = ("horizon", "context_length", "frame_step")
+    can_be_lowered = [f"data.{name}" for name in settings if getattr(shape, name) > 1]
     shorten = "give more frames"
     if can_be_lowered:
         shorten += f", or lower {' or '.join(can_be_lowered)}"

@@ -83,11 +83,11 @@ def inspect_clips(infos: Sequence[SourceInfo], config: Config) -> Inspection:
     warnings, plan, horizon = [], None, config.data.horizon
     try:
         plan = make_plan(infos, config)
-        horizon = plan.split.horizon
+        horizon = plan.split.shape.horizon
         unused = ", ".join(str(infos[number].path) for number in plan.split.unused)
         if unused:
             warnings.append(
-                f"too short for a window of {plan.split.span} frames, not used: {unused}; "
+                f"too short for a window of {plan.split.shape.span} frames, not used: {unused}; "
                 "lower data.horizon, data.context_length or data.frame_step"
             )
     except SourceError as error:

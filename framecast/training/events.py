@@ -114,14 +114,16 @@ class Counters:
     def restored(cls, saved: Mapping[str, Any]) -> Counters:
         """Those of a checkpoint; TypeError or ValueError where it holds what no run writes."""
         counters = cls(**saved)
-        for each in fields(cls):
-            value, expected = getattr(counters, each.name), type(getattr(cls, each.name, {}))
-            numbers = [*value.values()] if expected is dict else value
-            numbers = numbers if expected in (dict, tuple) else [value]
-            # NaN is not below anything, so that a budget of minutes would never be used up.
-            odd = any(isinstance(number, float) and math.isnan(number) for number in numbers)
-            odd = odd or any(type(number) not in (int, float, str) for number in numbers)
-            kinds = (float, int) if expected is float else (expected,)
-            if type(value) not in kinds or odd or (expected is int and value < 0):
-                raise ValueError(f"{each.name} is {value!r:.40}")
+        held = [(each.type, getattr(counters, each.name)) for each in fields(cls)]
+        numbers = [value for kind, value in held if kind == "float"]
+        numbers += [*counters.best_mse_T, *counters.stage_mse.values()]
+        counts = [value for kind, value in held if kind == "int"]
+        others = (type(counters.best_mse_T), type(counters.kept), type(counters.stage_mse))
+        # NaN is not below anything, so that a budget of minutes would never be used up.
+        if (
+            others != (tuple, str, dict)
+            or not all(type(count) is int and count >= 0 for count in counts)
+            or not all(type(n) in (int, float) and not math.isnan(n) for n in numbers)
+        ):
+            raise ValueError("counters: not those of a run")
         return counters

@@ -23,7 +23,7 @@ from framecast.runtime.device import autocast, explained_memory, placed
 from framecast.runtime.distributed import Group, peers_explained
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import LOSSES
-from framecast.training.starting_point import FIRST_SHARE, load_pretrained, starts_pretrained
+from framecast.training.starting_point import FIRST_SHARE, pretrained_weights
 from framecast.training.step_precision import StepPrecision
 
 _OPTIMIZERS = {
@@ -48,9 +48,10 @@ class Learner:
         torch.manual_seed(self.settings.seed)
         with explained_memory("use a smaller --resize, or --model convlstm"):
             network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
-            self.pretrained = starts_pretrained(plan.config)
+            weights = pretrained_weights(plan.config)
+            self.pretrained = weights is not None
             if self.pretrained:
-                load_pretrained(network)
+                network.load_state_dict(weights)
             self.network = placed(network, self.device)
             # Means over steps (Polyak & Juditsky 1992) are less noisy than the last weights.
             self.average = copy.deepcopy(self.network)
@@ -80,7 +81,7 @@ class Learner:
         batches = training_batches(
             clips,
             windows or self.plan.split.train,
-            self.plan.window_shape,
+            self.plan.split.shape,
             batch_size=self.plan.batch_size,
             crop=self.plan.crop,
             changes=self.plan.config.data,
@@ -138,7 +139,7 @@ class Learner:
         """Make the gradients of this process's part of a batch; returns its share of the loss."""
         with autocast(self.device, self.precision.next):
             batch = batch.to(self.device)
-            frames_BTCHW = self.wrapped(batch.context_BTCHW, self.plan.split.horizon).float()
+            frames_BTCHW = self.wrapped(batch.context_BTCHW, self.plan.split.shape.horizon).float()
             loss = LOSSES[self.settings.loss](
                 frames_BTCHW, batch.reaching_back(frames_BTCHW.shape[1])
             )

@@ -32,7 +32,7 @@ def write_pictures(
     rows = run.read_metrics()
     write_png(run.curves, training_curves(rows))
     forecaster = LoadedForecaster(load_checkpoint(run.best), device)
-    shape, window = plan.window_shape, liveliest(plan, clips)
+    shape, window = plan.split.shape, liveliest(plan, clips)
     seen_THWC, truth_THWC = np.split(frames_of(clips, window, shape), [shape.context_length])
     future_THWC = forecaster.predict(seen_THWC, shape.horizon)
     # Means over all lead times; the preview shows the baseline that is harder to beat.
@@ -54,8 +54,8 @@ def liveliest(plan: Plan, clips: Sequence[np.ndarray]) -> Window:
     """The validation window whose last frame differs most from the last one of its context."""
 
     def change(window: Window) -> float:
-        frames_THWC = frames_of(clips, window, plan.window_shape)
-        last_seen = plan.window_shape.context_length - 1
+        frames_THWC = frames_of(clips, window, plan.split.shape)
+        last_seen = plan.split.shape.context_length - 1
         return float(np.abs(frames_THWC[-1].astype(np.float32) - frames_THWC[last_seen]).mean())
 
     return max(plan.validation, key=change)

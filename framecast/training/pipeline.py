@@ -99,7 +99,7 @@ def dry_run(session: Session) -> DryRun:
     """Train on real batches, and time one after the slow first ones; writes nothing."""
     plan, first = session.plan, session.plan.split.train[0]
     # One window is enough: what a step takes depends on shapes alone.
-    frames = range(first.start, first.start + plan.split.span)
+    frames = range(first.start, first.start + plan.split.shape.span)
     source, size = session.sources[first.clip], plan.sizes[first.clip]
     excerpt_THWC = np.stack(list(fitted_frames(source, size, frames)))
     learner = Learner(plan, Group(pick_device(plan.config.train.device)))
@@ -151,13 +151,13 @@ def train(
         known = None
         if group.main:
             emit(Working("recording which frames are trained on"))
-            known = record_clips(session.sources, plan.split.train, plan.split.span)
+            known = record_clips(session.sources, plan.split.train, plan.split.shape.span)
             emit(Working("building the network"))
         with (
             closing(RunWriter(runs, plan.config, _record(session), session.run)) as writer,
             logged(emit, writer, plan.config) as tell,
         ):
-            trainer = Trainer(plan, clips, writer, tell, session.resumed, known, group, started)
+            trainer = Trainer(plan, clips, writer, tell, group, started, session.resumed, known)
             result = trainer.train()
             note = None
             if group.main:

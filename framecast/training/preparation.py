@@ -76,7 +76,7 @@ def prepare(
             plan.crop,
             batch=plan.batch_size,
             context_length=plan.config.data.context_length,
-            horizon=plan.split.horizon,
+            horizon=plan.split.shape.horizon,
         )
     except ResourceError:  # the machine's memory does not matter where a GPU computes
         if _pick_device(config) == "cpu":

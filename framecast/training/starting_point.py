@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from framecast.config.loading import Config
-from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.prediction.model_files import PRETRAINED_FILE
 
@@ -13,16 +14,14 @@ changes where that lowers the held-out error: a part of the way back to where th
 later frames better (Wortsman et al. 2022, arXiv:2109.01903)."""
 
 
-def starts_pretrained(config: Config) -> bool:
-    """Whether the settings describe the network that framecast ships, and want it."""
+def pretrained_weights(config: Config) -> dict[str, Tensor] | None:
+    """The weights that framecast ships, where the settings want them and describe their network."""
     if config.train.from_scratch or not PRETRAINED_FILE.is_file():
-        return False
-    shipped, wanted = load_checkpoint(PRETRAINED_FILE).config.model, config.model
+        return None
+    shipped = load_checkpoint(PRETRAINED_FILE)
     # These give the weights their shapes; they do not depend on frame sizes or channels.
-    same_layers = (shipped.filters, shipped.kernel_sizes) == (wanted.filters, wanted.kernel_sizes)
-    return shipped.name == wanted.name and same_layers
-
-
-def load_pretrained(network: Forecaster) -> None:
-    """Give a network the weights that framecast ships, in the precision that it computes in."""
-    network.load_state_dict(load_checkpoint(PRETRAINED_FILE).weights)
+    made, wanted = (
+        (model.name, model.filters, model.kernel_sizes)
+        for model in (shipped.config.model, config.model)
+    )
+    return shipped.weights if made == wanted else None

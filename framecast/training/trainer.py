@@ -23,7 +23,7 @@ from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
 from framecast.prediction.baselines import optical_flow, persistence
 from framecast.prediction.checkpoint import Checkpoint
 from framecast.prediction.rollout import rollout
-from framecast.runtime.device import pick_device, pick_precision
+from framecast.runtime.device import pick_precision
 from framecast.runtime.distributed import Group
 from framecast.runtime.interrupts import interrupts
 from framecast.training.events import (
@@ -79,28 +79,26 @@ class Trainer:
         clips: Sequence[np.ndarray],
         writer: RunWriter,
         emit: Callable[[Event], None],
+        group: Group,
+        started: float,
         resumed: Checkpoint | None = None,
         trained_on: tuple[TrainedClip, ...] | None = None,
-        group: Group | None = None,
-        started: float | None = None,
     ) -> None:
         """Build the network; `started` is when the budget began, on the monotonic clock."""
         self.plan, self.clips, self.writer, self.emit = plan, clips, writer, emit
         self.run = writer.run
-        self.trained_on = trained_on
-        self.group = group or Group(pick_device(plan.config.train.device))
-        self.learner = Learner(plan, self.group)
+        self.trained_on, self.group = trained_on, group
+        self.learner = Learner(plan, group)
         self.schedule = Schedule(plan.config.train, plan.steps_per_epoch)
-        precision = pick_precision(plan.config.train.precision, self.group.device)
-        self.validation = Validation(plan, clips, self.group, precision, tell=self._tell)
+        precision = pick_precision(plan.config.train.precision, group.device)
+        self.validation = Validation(plan, clips, group, precision, tell=self._tell)
         self.counters = Counters()
         self.rows: list[dict[str, Any]] = []
         self.persistence_T = self.flow_T = Tensor()
         if resumed is not None:
             self._restore(resumed)
         # A resumed run goes on with the minutes it has used.
-        began = time.monotonic() if started is None else started
-        self.started = began - 60 * self.counters.minutes
+        self.started = started - 60 * self.counters.minutes
         self.longest_step = 0.0  # in minutes
 
     def train(self) -> TrainingResult:
@@ -176,7 +174,7 @@ class Trainer:
         random.Random(self.plan.config.train.seed).shuffle(windows)
         begun, fitted, allowed = time.monotonic(), 0, len(windows)
         seconds = 60 * FITTING_SHARE * (self.plan.config.train.minutes or math.inf)
-        batches = whole_batches(self.clips, windows, self.plan.window_shape, FITTED_TOGETHER)
+        batches = whole_batches(self.clips, windows, self.plan.split.shape, FITTED_TOGETHER)
         for batch in batches:
             spent = time.monotonic() - begun
             if fitted and spent > seconds:

@@ -58,7 +58,7 @@ class Validation:
         `work` is what progress calls it. Raises ResourceError when memory does not hold a batch.
         """
         started = time.monotonic()
-        total = MeanError(self.plan.split.horizon, power=2)
+        total = MeanError(self.plan.split.shape.horizon, power=2)
         # Without a backward pass twice the pixels of a training batch fit.
         pixels = 2 * self.plan.batch_size * self.plan.crop[0] * self.plan.crop[1]
         windows = self.group.every(self.windows)
@@ -67,11 +67,11 @@ class Validation:
             explained_memory("use a smaller --resize"),
             autocast(self.group.device, self.precision),
         ):
-            for batch in whole_batches(self.clips, windows, self.plan.window_shape, pixels):
+            for batch in whole_batches(self.clips, windows, self.plan.split.shape, pixels):
                 self.tell(Working(work, scored, len(windows)))
                 scored += len(batch.target_BTCHW)
                 moved = batch.to(self.group.device)
-                frames = predictor(moved.context_BTCHW, self.plan.split.horizon)
+                frames = predictor(moved.context_BTCHW, self.plan.split.shape.horizon)
                 for lead, prediction_BCHW in enumerate(frames, start=1):
                     total.update(lead, prediction_BCHW, moved.target_BTCHW[:, lead - 1])
         # The processes have other windows each, so sums are added up before they become means.

@@ -53,7 +53,7 @@ def test_what_is_set_stays():
         train__batch_size=7,
         train__steps_per_epoch=3,
     )
-    assert (made.config.data.horizon, made.split.horizon, made.split.span) == (5, 5, 11)
+    assert (made.config.data.horizon, made.split.shape.horizon, made.split.shape.span) == (5, 5, 11)
     assert (made.batch_size, made.steps_per_epoch) == (7, 3)
     assert (made.crop, made.sizes, made.channels) == ((32, 32), ((45, 80),), 1)
 
@@ -61,7 +61,7 @@ def test_what_is_set_stays():
 def test_no_frame_of_a_training_window_is_in_a_validation_window():
     made = plan(info(60), info(47), data__horizon=4)
     sides = [
-        {(w.clip, w.start + k) for w in windows for k in range(made.split.span)}
+        {(w.clip, w.start + k) for w in windows for k in range(made.split.shape.span)}
         for windows in (made.split.train, made.split.validation)
     ]
     assert all(sides)
@@ -183,7 +183,7 @@ def test_too_few_frames_are_an_error_that_counts():
 
 def test_no_window_crosses_a_break():
     made = plan(info(60, breaks=(20, 30)), data__horizon=3)
-    spans = [range(w.start + 1, w.start + made.split.span) for w in made.split.train]
+    spans = [range(w.start + 1, w.start + made.split.shape.span) for w in made.split.train]
     assert spans
     assert not any(20 in span or 30 in span for span in spans)
 

@@ -69,7 +69,7 @@ def test_data_lines_are_what_the_data_set_gives(clip):
         training_batches(
             decoded,
             plan.split.train,
-            plan.window_shape,
+            plan.split.shape,
             batch_size=plan.batch_size,
             crop=plan.crop,
             changes=config.data,

@@ -4,6 +4,7 @@ import csv
 import math
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from framecast.config.loading import load_config
 from framecast.data.plan import fitting_windows, make_plan
 from framecast.errors import CheckpointError, DivergedError, InterruptedRunError
 from framecast.prediction.checkpoint import load_checkpoint
+from framecast.runtime.distributed import Group
 from framecast.runtime.interrupts import interrupts
 from framecast.training.events import EpochDone, StepDone
 from framecast.training.run_folder import RunWriter
@@ -62,12 +64,12 @@ def make_trainer(folder, *overrides, clip=None, emit=lambda event: None, run=Non
     )
     plan = make_plan([info], load_config(None, [*TINY, *overrides], {}))
     writer = RunWriter(folder / "runs", plan.config, {"sources": []}, run)
-    return Trainer(plan, [clip], writer, emit, resumed)
+    return Trainer(plan, [clip], writer, emit, Group("cpu"), time.monotonic(), resumed)
 
 
 def validation_windows(trainer):
     """Context and truth of every validation window, cut out by hand."""
-    shape = trainer.plan.window_shape
+    shape = trainer.plan.split.shape
     context, horizon = shape.context_length, shape.horizon
     for window in trainer.plan.validation:
         frames = trainer.clips[0][window.start : window.start + context + horizon]
