@@ -59,11 +59,10 @@ def _export_models(
     _ = request.frame_size  # a wrong one is refused before PyTorch is loaded
     refuse_graph(source)
     check_early(source)
-    for output in outputs:
-        check_kind(Path(output), request)
-    if not request.step:  # which writes files of other names
-        for output in outputs:
-            check_target(Path(output), "model", overwrite)
+    for output in map(Path, outputs):
+        check_kind(output, request)
+        for file in request.files(output):
+            check_target(file, "model", overwrite)
     # Everything that can be refused without PyTorch has been by now
     tell("loading PyTorch")
     from framecast.export.model import export_model  # noqa: PLC0415

@@ -22,7 +22,7 @@ from framecast.export.request import ExportRequest, ModelKind
 from framecast.export.step_graphs import LoopedRollout, StepGraphs
 from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
-from framecast.prediction.onnx_network import OnnxNetwork, part_paths
+from framecast.prediction.onnx_network import OnnxNetwork
 
 # Name of the metadata inside .pt2 and .torchscript files, among their extra files
 METADATA_FILE = "framecast.json"
@@ -52,10 +52,6 @@ class Export:
         """Whether the file takes other heights and widths than the example's."""
         return self.sides[0] != self.sides[1]
 
-    def files(self, path: Path) -> list[Path]:
-        """The files that an export to `path` makes."""
-        return list(part_paths(path).values()) if self.request.step else [path]
-
 
 class ModelFormat(NamedTuple):
     """How the network and its metadata are written to a kind of file, and made callable again.
@@ -76,7 +72,7 @@ def _save_onnx(export: Export, path: Path) -> None:
     models = [encode, step]
     if not export.request.step:
         models = [onnx_graphs.rollout_model(encode, step, graphs.names)]
-    for file, model in zip(export.files(path), models, strict=True):
+    for file, model in zip(export.request.files(path), models, strict=True):
         if export.request.half:
             onnx_graphs.halve(model)
         file.write_bytes(onnx_graphs.finish(model, export.metadata))

@@ -13,7 +13,7 @@ from torch import Tensor
 from framecast.config.loading import to_dict
 from framecast.errors import ExportMismatchError
 from framecast.export.formats import MODEL_FORMATS, Export, Run, quiet
-from framecast.export.request import KINDS, ExportReport, ExportRequest, ModelKind, check_kind
+from framecast.export.request import KINDS, ExportReport, ExportRequest, ModelKind
 from framecast.export.snippets import snippet
 from framecast.nn.forecasters.base import Forecaster
 from framecast.prediction.checkpoint import Checkpoint
@@ -47,22 +47,18 @@ def export_model(
 ) -> ExportReport:
     """Write the network as .onnx, .pt2, .torchscript or .safetensors, checked against PyTorch.
 
-    `tell` is called with what is done next. The file is loaded again and run on moving blobs at
-    batch sizes 1 and 3, and where other frame sizes fit at a second one.
+    `path` is one that `check_kind` accepts. `tell` is called with what is done next. The file is
+    loaded again and run on moving blobs at batch sizes 1 and 3, and where other frame sizes fit at
+    a second one.
 
-    Raises UsageError for an unknown suffix, a number below 1 or missing packages, OutputError for a
-    target that exists or cannot be written, ExportMismatchError when a frame differs by more than
-    1e-3 (half precision: 2e-2), ResourceError for lack of memory or disk; then nothing is left on
-    disk.
+    Raises OutputError for a target that exists or cannot be written, ExportMismatchError when a
+    frame differs by more than 1e-3 (half precision: 2e-2), ResourceError for lack of memory or
+    disk; then nothing is left on disk.
     """
-    request = request or ExportRequest()
-    check_kind(path, request)
-    suffix = path.suffix.lower()
+    request, suffix = request or ExportRequest(), path.suffix.lower()
     kind, (save, load) = KINDS[suffix], MODEL_FORMATS[suffix]
     export = _prepare_export(checkpoint, kind, request)
-    targets = export.files(path)
-    for target in targets:
-        check_target(target, "model", overwrite)
+    targets = request.files(path)
     tell("forecasting with PyTorch, to compare with")
     with explained_memory("use a smaller --size"):
         contexts = list(_contexts(export))

@@ -12,6 +12,7 @@ from pathlib import Path
 from framecast.config.argument_types import check_fields
 from framecast.config.brightness_scale import check_legend
 from framecast.errors import UsageError
+from framecast.prediction.model_files import part_paths
 from framecast.prediction.request import check_horizon, check_reading
 from framecast.runtime.extras import check_installed
 from framecast.video.frame_size import parse_size
@@ -67,6 +68,10 @@ class ExportRequest:
         """`size` as (H, W) in pixels; ConfigError for text that is none."""
         return parse_size(self.size, "--size: expected HEIGHTxWIDTH") if self.size else None
 
+    def files(self, path: Path) -> list[Path]:
+        """The files that the export of a model to `path` makes."""
+        return list(part_paths(path).values()) if self.step else [path]
+
 
 def refuse(
     request: ExportRequest, names: Iterable[str], why: str, remedy: str = "leave it out"
@@ -107,13 +112,8 @@ KINDS: Mapping[str, ModelKind] = {
 
 
 def check_kind(path: Path, request: ExportRequest) -> None:
-    """Raise UsageError where a path's suffix names no kind, or one that cannot be as asked for."""
-    kind = KINDS.get(path.suffix.lower())
-    if kind is None:
-        raise UsageError(
-            f"{path}: no format for models ends in {path.suffix or 'nothing'}",
-            remedy=f"end the name in {', '.join(KINDS)}",
-        )
+    """Raise UsageError where a path's suffix names a kind that cannot be as asked for."""
+    kind = KINDS[path.suffix.lower()]
     for name in OPTIONS:
         if name not in kind.options:
             fitting = " or ".join(end for end, other in KINDS.items() if name in other.options)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from framecast.export.formats import Export
-from framecast.prediction.onnx_network import part_paths
+from framecast.prediction.model_files import part_paths
 
 # Lines of at most 79 columns: a terminal would break longer ones, and Python refuse the pieces.
 OPENING = """\

@@ -20,6 +20,17 @@ GRAPH_SUFFIXES = (".onnx", ".pt2", ".torchscript")
 
 PRETRAINED_FILE = Path(__file__).parent / "pretrained" / "flow-convlstm.pt"
 
+PARTS = ("encode", "step")
+"""The two files of a network that is stepped: NAME.encode.onnx and NAME.step.onnx."""
+
+
+def part_paths(path: Path) -> dict[str, Path]:
+    """Where the parts of a stepped network stand: NAME.onnx, or one of them, names both."""
+    stem = path.name.removesuffix(".onnx")
+    for part in PARTS:
+        stem = stem.removesuffix(f".{part}")
+    return {part: path.with_name(f"{stem}.{part}.onnx") for part in PARTS}
+
 
 def names_model(path: Path) -> bool:
     """Whether a path names a model rather than frames."""

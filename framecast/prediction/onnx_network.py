@@ -10,18 +10,8 @@ from typing import Any
 import numpy as np
 
 from framecast.errors import CheckpointError
+from framecast.prediction.model_files import part_paths
 from framecast.runtime.extras import check_installed
-
-PARTS = ("encode", "step")
-"""The two files of a network that is stepped: NAME.encode.onnx and NAME.step.onnx."""
-
-
-def part_paths(path: Path) -> dict[str, Path]:
-    """Where the parts of a stepped network stand: NAME.onnx, or one of them, names both."""
-    stem = path.name.removesuffix(".onnx")
-    for part in PARTS:
-        stem = stem.removesuffix(f".{part}")
-    return {part: path.with_name(f"{stem}.{part}.onnx") for part in PARTS}
 
 
 class OnnxNetwork:

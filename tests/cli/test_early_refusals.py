@@ -53,6 +53,7 @@ REFUSALS = [
     (4, "damaged, or not a model", "predict {tmp}/code.pt {clip}"),
     (4, "not a framecast model", "predict {tmp}/stranger.pt {clip}"),
     (5, "exists already", "export {model} -o {tmp}/taken.onnx"),
+    (5, "a.step.onnx exists already", "export {model} --step -o {tmp}/a.onnx"),
     (5, "there is no folder", "export {model} -o {tmp}/none/a.onnx"),
     (2, "cannot become a file of this kind", "export {model} -o {tmp}/a.gif"),
     (2, "--fps is for frames", "export {model} -o {tmp}/a.onnx --fps 3"),
@@ -109,7 +110,7 @@ REFUSALS = [
 def places(clips, grey_run, tmp_path_factory):
     """Paths by the words of a command: a clip, a model, what exists, model files that are none."""
     folder = tmp_path_factory.mktemp("places")
-    for name in ("file", "taken.gif", "taken.onnx", "taken.csv"):
+    for name in ("file", "taken.gif", "taken.onnx", "a.step.onnx", "taken.csv"):
         (folder / name).touch()
     (folder / "text.pt").write_text("no model")
     with zipfile.ZipFile(folder / "code.pt", "w") as archive:
