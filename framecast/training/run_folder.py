@@ -199,16 +199,14 @@ def _write_changed(path: Path, text: str, kind: str) -> None:
 
 def _numbered(temporary: Path, parent: Path) -> Path:
     """Move a folder to the first free of `parent`/train-1, train-2, ..., and return its place."""
-    for number in count(1):
-        place = parent / f"train-{number}"
-        if os.path.lexists(place):
-            continue
+    places = (parent / f"train-{number}" for number in count(1))
+    while True:
+        place = next(place for place in places if not os.path.lexists(place))
         try:
             return temporary.rename(place)
         except OSError:
             if not os.path.lexists(place):  # else another run was faster
                 raise
-    raise AssertionError("unreachable: count never ends")
 
 
 def _no_run_folder(parent: Path, reason: object) -> OutputError:

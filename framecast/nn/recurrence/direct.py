@@ -24,7 +24,7 @@ from framecast.nn.recurrence.chunks import (
     frames,
     packed,
 )
-from framecast.nn.recurrence.equations import State, convolve
+from framecast.nn.recurrence.equations import State, convolve, padded
 from framecast.nn.recurrence.pointwise import (
     peephole_gradient,
     recompute_gates,
@@ -274,12 +274,7 @@ def _convolve_backward(
     wanted: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of `convolve` by its input, its kernel and a bias, None where not `wanted`."""
-    pads = geometry.pads(x_NCHW.shape[2:])
-    sides = [side for pad in reversed(pads) for side in pad]
-    # PyTorch's gradient pads both sides alike, so an odd padding is done by hand and cut off again.
-    even = all(before == after for before, after in pads)
-    x_NCHW = x_NCHW if even else functional.pad(x_NCHW, sides)
-    padding = [before if even else 0 for before, _ in pads]
+    x_NCHW, padding, added = padded(x_NCHW, geometry)
     if x_NCHW.shape[1] == 1 and x_NCHW.ndim == 4 and x_NCHW.device.type == "cpu":
         grads = _one_channel_backward(d_z_NGHW, x_NCHW, kernel, geometry, padding, wanted)
     else:
@@ -292,13 +287,13 @@ def _convolve_backward(
             padding,
             geometry.dilation_rate,
             False,
-            [0] * len(pads),
+            [0] * len(padding),
             1,
             wanted,
         )
     d_x_NCHW, d_kernel, d_bias = grads
-    if d_x_NCHW is not None and not even:
-        d_x_NCHW = functional.pad(d_x_NCHW, [-side for side in sides])
+    if d_x_NCHW is not None and added:
+        d_x_NCHW = functional.pad(d_x_NCHW, [-side for side in added])
     return d_x_NCHW, d_kernel, d_bias
 
 

@@ -45,18 +45,12 @@ def convolve(
 
     With `masks_4NCHW` each gate sees the input through its own dropout mask.
     """
-    pads = geometry.pads(x_NCHW.shape[2:])
     groups = 1
     if masks_4NCHW is not None:
         # Four masked copies of the input, one per gate: a grouped convolution keeps them apart.
         x_NCHW, groups = torch.cat([x_NCHW * mask for mask in masks_4NCHW], 1), 4
-    if all(before == after for before, after in pads):
-        padding = tuple(before for before, _ in pads)
-    else:
-        # Convolutions pad both sides alike. functional.pad names the last axis first.
-        x_NCHW = functional.pad(x_NCHW, [side for pad in reversed(pads) for side in pad])
-        padding = (0,) * len(pads)
-    return _CONVOLUTIONS[len(pads)](
+    x_NCHW, padding, _ = padded(x_NCHW, geometry)
+    return _CONVOLUTIONS[len(padding)](
         x_NCHW,
         kernel,
         bias,
@@ -65,6 +59,19 @@ def convolve(
         dilation=geometry.dilation_rate,
         groups=groups,
     )
+
+
+def padded(x_NCHW: Tensor, geometry: ConvGeometry) -> tuple[Tensor, list[int], list[int]]:
+    """What a convolution reads, how much it pads along each axis, and the zeros that are added.
+
+    Convolutions pad both sides alike: where they must not, the padding is added here, as
+    `functional.pad` takes it.
+    """
+    pads = geometry.pads(x_NCHW.shape[2:])
+    if all(before == after for before, after in pads):
+        return x_NCHW, [before for before, _ in pads], []
+    added = [side for pad in reversed(pads) for side in pad]  # the last axis first
+    return functional.pad(x_NCHW, added), [0] * len(pads), added
 
 
 def normalize_channels(
