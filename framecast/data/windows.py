@@ -62,7 +62,7 @@ class ClipLength:
     @property
     def longest_run(self) -> int:
         """The most frames in a row without a break."""
-        return max(len(run) for run in _runs(range(self.frames), self.breaks))
+        return max(map(len, _runs(range(self.frames), self.breaks)), default=0)
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,11 @@ def plan_split(clips: Sequence[ClipLength], data: DataConfig, seed: int = 0) -> 
     a split by clip. Raises SourceError, with the frames needed and found, when either side would
     have no window.
     """
-    wanted = data.horizon
-    mode = _split_mode(clips, data, wanted)
-    if wanted == "auto":
-        wanted = auto_horizon(clips, data.context_length, data.frame_step, mode)
-    shape = WindowShape(data.context_length, wanted, data.frame_step)
+    horizon = data.horizon
+    mode = _split_mode(clips, data)
+    if horizon == "auto":
+        horizon = auto_horizon(clips, data.context_length, data.frame_step, mode)
+    shape = WindowShape(data.context_length, horizon, data.frame_step)
     if mode == "time":
         train, validation = _plan_by_time(clips, data, shape.span)
     else:
@@ -172,12 +172,9 @@ def plan_split(clips: Sequence[ClipLength], data: DataConfig, seed: int = 0) -> 
 
 
 def _runs(part: range, breaks: Sequence[int]) -> Iterator[range]:
-    """The stretches of `part` without a break inside; `part` itself when there is none."""
+    """The stretches of `part` without a break inside; of an empty part none."""
     edges = sorted({part.start, part.stop, *(b for b in breaks if part.start < b < part.stop)})
-    if len(edges) == 1:  # start and stop are the same: an empty part, of which callers want a run
-        yield part
-    for start, stop in itertools.pairwise(edges):
-        yield range(start, stop)
+    return itertools.starmap(range, itertools.pairwise(edges))
 
 
 def _thinned(frames: int, frame_step: int) -> int:
@@ -190,12 +187,10 @@ def _rounded(number: float) -> int:
     return math.floor(number + 0.5)
 
 
-def _split_mode(
-    clips: Sequence[ClipLength], data: DataConfig, horizon: int | Literal["auto"]
-) -> SplitMode:
+def _split_mode(clips: Sequence[ClipLength], data: DataConfig) -> SplitMode:
     if data.split != "auto":
         return data.split
-    least = 1 if horizon == "auto" else horizon
+    least = 1 if data.horizon == "auto" else data.horizon
     span = WindowShape(data.context_length, least, data.frame_step).span
     usable = sum(clip.longest_run >= span for clip in clips)
     # Both sides of a cut need a window of their own.

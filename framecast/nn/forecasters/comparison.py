@@ -109,7 +109,9 @@ class Shi2015(Forecaster):
         self.head = nn.Conv2d(sum(config.filters), cell, 1)
 
     def encode(self, context_BTCHW: Tensor) -> PlainState:
-        cells_BTCHW = over_time(self._folded, context_BTCHW)
+        cells_BTCHW = over_time(
+            lambda frames_NCHW: self.fold(pad_to_grid(frames_NCHW, PATCH_2015)), context_BTCHW
+        )
         # A copy, since a view would hold on to the whole context.
         return PlainState(context_BTCHW[:, -1].clone(), self.core.encode(cells_BTCHW))
 
@@ -125,9 +127,6 @@ class Shi2015(Forecaster):
     def calibrate(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Start from the mean brightness of the targets instead of from grey."""
         self.head.bias.fill_(mean_logit(windows))
-
-    def _folded(self, frames_NCHW: Tensor) -> Tensor:
-        return self.fold(pad_to_grid(frames_NCHW, PATCH_2015))
 
 
 class SizedForecaster(Forecaster):
