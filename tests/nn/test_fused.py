@@ -129,7 +129,7 @@ def test_values_and_gradients_in_tiles_are_those_of_the_loop(monkeypatch, name, 
     assert_as_the_loop(monkeypatch, make(padding="same", **IN_TILES[name]), state, prepare)
 
 
-@pytest.mark.parametrize("asked", ["kernel", "bias"])
+@pytest.mark.parametrize("asked", ["kernel", "recurrent_kernel", "bias"])
 @pytest.mark.parametrize("way", [fuses, cuts_tiles], ids=["direct", "in tiles"])
 def test_only_what_is_asked_for_gets_a_gradient(monkeypatch, way, asked):
     way(monkeypatch)

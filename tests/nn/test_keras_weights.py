@@ -225,13 +225,15 @@ def test_weights_of_two_bytes_keep_their_values(dtype, tmp_path):
     model.save(tmp_path / "model.keras")
     layer = load_keras_layers(tmp_path / "model.keras")["rain"]
     assert layer.kernel.dtype is getattr(torch, dtype)
-    path = save_keras_weights({"rain": layer}, tmp_path / "again.weights.h5")
-    for variable in again.weights:
-        variable.assign(variable * 0)
-    again.load_weights(path)
-    assert len(again.weights) == 3
-    for theirs, copy in zip(model.weights, again.weights, strict=True):
-        assert torch.equal(theirs.value, copy.value)
+    layer.set_weights([2 * weights for weights in layer.get_weights()])
+    for known in ({}, {"model": tmp_path / "model.keras"}):
+        path = save_keras_weights({"rain": layer}, tmp_path / f"{len(known)}.weights.h5", **known)
+        for variable in again.weights:
+            variable.assign(variable * 0)
+        again.load_weights(path)
+        assert len(again.weights) == 3
+        for theirs, copy in zip(model.weights, again.weights, strict=True):
+            assert torch.equal(2 * theirs.value, copy.value)
 
 
 def test_a_name_is_asked_for_when_several_layers_fit(tmp_path):

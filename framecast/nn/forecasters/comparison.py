@@ -136,9 +136,6 @@ class SizedForecaster(Forecaster):
         super().__init__()
         self.name, self.size = name, size
 
-    def graph_of(self, height: int, width: int) -> tuple[int, int]:
-        return height, width
-
     def check_size(self, frames: Tensor) -> None:
         """Refuse frames (..., H, W) of another size."""
         if tuple(frames.shape[-2:]) != self.size:

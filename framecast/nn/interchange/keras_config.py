@@ -97,8 +97,6 @@ def numbered(class_name: str, used: dict[str, int]) -> str:
 def _in_layer(layer: dict[str, Any], place: _Place, notes: list[str]) -> Iterator[ConfiguredLayer]:
     class_name, config = layer["class_name"], layer["config"]
     key = "/".join(place.names)
-    if not isinstance(config, (dict, list)):
-        raise TypeError(f"the configuration of {key} is not a mapping")
     # A user's own class may share a name with one of Keras'.
     known = str(layer.get("module") or "keras").startswith(("keras", "tf_keras", "tensorflow"))
     if class_name in LAYERS and known and isinstance(config, dict):

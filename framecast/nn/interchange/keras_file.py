@@ -128,16 +128,9 @@ def _from_h5(path: Path, h5: Any, config: str | bytes | None, version: str = "")
         for parent, datasets in sorted(groups.items())
         if (layer := _stored_layer(path, h5, parent, datasets, legacy)) is not None
     )
-    major = int((version or _h5_version(h5)).partition(".")[0])
+    # Files that say nothing of it are old.
+    major = int((version or _attribute(h5, "keras_version") or "2").partition(".")[0])
     return KerasFile(path, parsed, layers, legacy, keras2=major < 3)
-
-
-def _h5_version(h5: Any) -> str:
-    """Version of the Keras that wrote a bare HDF5 file; those that say nothing are old."""
-    found = _attribute(h5, "keras_version")
-    if found is None and "model_weights" in h5:
-        found = _attribute(h5["model_weights"], "keras_version")
-    return "2" if found is None else found
 
 
 def _attribute(group: Any, name: str) -> str | None:

@@ -78,12 +78,10 @@ def tiles_of(
 ) -> Tiles | None:
     """How to cut a sequence's frames of these sizes; None where direct convolutions are faster.
 
-    `inputs` and `state` are the geometries of the layer's two convolutions, which must agree: 3 or
-    5 rows and columns, no stride, no dilation.
+    `inputs` and `state` are the geometries of the layer's two convolutions, which must agree, so
+    that both have a stride and a dilation of 1, and have kernels of 3 or 5 rows and columns.
     """
     if inputs != state or len(sizes) != 2 or not set(state.kernel_size) <= set(KERNEL_SIDES):
-        return None
-    if max(state.dilation_rate) > 1:  # a window would not be contiguous
         return None
     tiles = Tiles(batch, (sizes[0], sizes[1]), state.kernel_size)
     return tiles if pays(tiles, channels, filters, steps) else None

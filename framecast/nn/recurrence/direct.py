@@ -244,8 +244,6 @@ class DirectBackward:
                 1, _convolve_backward(d_z_MGHW, part.h_MFHW, kernel, self.settings.state, wanted)[1]
             )
         wanted = (self.wants_x, wants_kernel, wants_bias)
-        if not any(wanted):
-            return
         d_x_NCHW, d_kernel, d_bias = _convolve_backward(
             d_z_NGHW, part.x_NCHW, self.weights.kernel, self.settings.inputs, wanted
         )
