@@ -60,7 +60,7 @@ def train(
     from framecast.cli.progress import LOADING, Display
     from framecast.config.loading import load_config
     from framecast.training.preparation import check_resume, prepare
-    from framecast.training.run_folder import RunFolder, check_runs_folder
+    from framecast.training.run_folder import RunFolder, check_runs_folder, only_trainer
 
     overrides = [*(settings or []), *flags]
     main = is_main_process()
@@ -83,7 +83,7 @@ def train(
         display.show(LOADING)
         from framecast.training import pipeline
     # Of the processes that torchrun starts, one holds the run for all
-    with pipeline.claim(resume if main else None):
+    with only_trainer(resume if main else None):
         if resume is not None:
             with Display(silent) as display:
                 session = pipeline.prepare_resume(resume, overrides, display.count)

@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -37,7 +37,6 @@ from framecast.training.run_folder import (
     RunWriter,
     check_runs_folder,
     fingerprints,
-    only_trainer,
 )
 from framecast.training.tensorboard import logged
 from framecast.training.trainer import Trainer
@@ -66,14 +65,6 @@ class DryRun:
     step_seconds: float
     epoch_seconds: float
     peak_bytes: int | None
-
-
-def claim(run: Path | None) -> AbstractContextManager[None]:
-    """Keep other processes from training a run that is to be resumed; None: a new one.
-
-    Raises OutputError when another process is training it.
-    """
-    return nullcontext() if run is None else only_trainer(run)
 
 
 def prepare_resume(

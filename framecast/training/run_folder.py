@@ -81,11 +81,15 @@ class RunFolder:
 
 
 @contextmanager
-def only_trainer(run: Path) -> Iterator[None]:
+def only_trainer(run: Path | None) -> Iterator[None]:
     """Be the one process that trains this run; OutputError while another one is.
 
-    Removes what a process left that was killed while it wrote the run, or before the run appeared.
+    None is a run that nobody else has. Removes what a process left that was killed while it wrote
+    the run, or before the run appeared.
     """
+    if run is None:
+        yield
+        return
     try:
         lock = lock_folder(run)
     except BlockingIOError as error:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from framecast.errors import CheckpointError
 from framecast.nn.convlstm.layer import ConvLSTM2D
-from framecast.runtime.text import counted
+from framecast.runtime.text import counted, listed
 
 _Source = Mapping[str, Any] | str | Path
 _CONTAINERS = ("state_dict", "model_state_dict", "model")
@@ -221,5 +221,5 @@ def _check_chain(where: str, layers: list[ConvLSTM2D]) -> None:
 def _report(where: str, names: Iterable[str]) -> None:
     """Warn of tensors that belong to no ConvLSTM of the stack."""
     if names := list(names):
-        shown = ", ".join(names[:6]) + (" ..." if len(names) > 6 else "")
+        shown = listed(names, 6)
         warnings.warn(f"{where}: not part of the ConvLSTM layers, left: {shown}", stacklevel=3)
