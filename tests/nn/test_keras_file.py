@@ -78,6 +78,12 @@ def test_skipped_layers_are_named(tmp_path):
         assert list(load_keras_layers(tmp_path / "model.keras")) == ["rain"]
 
 
+def test_a_model_without_convlstms_is_refused(tmp_path):
+    keras_model(keras.layers.Dense(2), x=inputs({})).save(tmp_path / "model.keras")
+    with pytest.raises(CheckpointError, match="without ConvLSTM layers; give a model that has"):
+        load_keras_layers(tmp_path / "model.keras")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -90,6 +90,18 @@ def test_a_configuration_saved_by_keras_is_understood(name):
     assert get_initializer(config, "kernel_initializer") == get_initializer(name, "a")
 
 
+def test_functions_and_generators_of_seeds_are_understood_as_keras_writes_them():
+    function = {"module": "builtins", "class_name": "function", "config": "tanh"}
+    assert get_activation(function, "activation") is torch.tanh
+    theirs = keras.initializers.GlorotUniform(seed=keras.random.SeedGenerator(7))
+    assert get_initializer(theirs, "kernel_initializer") == INITIALIZERS["glorot_uniform"](seed=7)
+
+
+def test_a_rule_of_keras_that_has_no_name_here_is_called_as_it_is():
+    rule = keras.regularizers.OrthogonalRegularizer()
+    assert resolve("regularizer", rule, REGULARIZERS) is rule
+
+
 def test_a_layer_starts_as_one_of_keras_does():
     keras.utils.set_random_seed(5)
     ours = ConvLSTM2D(32, (3, 5), in_channels=24)
