@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from framecast.nn.convlstm.stack import ConvLSTMStack
     from framecast.nn.convlstm.subsequences import subsequences
     from framecast.nn.convlstm.wrappers import Bidirectional, TimeDistributed
+    from framecast.nn.interchange.keras_config import to_keras_config
     from framecast.nn.interchange.keras_layers import (
         load_keras_layers,
         load_keras_weights,
         save_keras_weights,
-        to_keras_config,
     )
     from framecast.nn.interchange.pytorch_checkpoints import load_ndrplz, load_openstl
     from framecast.prediction.frame_forecaster import FrameForecaster
@@ -53,7 +53,7 @@ _HOMES = {
     "read": "framecast.api",
     "save_keras_weights": "framecast.nn.interchange.keras_layers",
     "subsequences": "framecast.nn.convlstm.subsequences",
-    "to_keras_config": "framecast.nn.interchange.keras_layers",
+    "to_keras_config": "framecast.nn.interchange.keras_config",
     "train": "framecast.api",
     "write": "framecast.api",
 }

@@ -11,7 +11,7 @@ from torch import nn
 from framecast.errors import UsageError
 from framecast.nn.convlstm.cell import ConvLSTMCell2D
 from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
-from framecast.nn.interchange.keras_layers import to_keras_config
+from framecast.nn.interchange.keras_config import to_keras_config
 
 B, T, C, F, SIZES = 2, 5, 3, 6, (7, 8, 9)
 PAIRS = {

@@ -14,11 +14,11 @@ from framecast.errors import CheckpointError, OutputError, UsageError
 from framecast.nn.convlstm.activations import hard_sigmoid_keras2
 from framecast.nn.convlstm.initializers import Orthogonal
 from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D
+from framecast.nn.interchange.keras_config import to_keras_config
 from framecast.nn.interchange.keras_layers import (
     load_keras_layers,
     load_keras_weights,
     save_keras_weights,
-    to_keras_config,
 )
 from tests.support.keras_models import (
     C,

@@ -23,7 +23,6 @@ from framecast.nn.interchange.keras_config import (
     find_layers,
     from_keras_config,
     numbered,
-    to_keras_config,
 )
 from framecast.nn.interchange.keras_file import (
     KerasFile,
@@ -33,8 +32,6 @@ from framecast.nn.interchange.keras_file import (
     weights_bytes,
 )
 from framecast.runtime.output_files import atomic_write, explained_write
-
-__all__ = ["load_keras_layers", "load_keras_weights", "save_keras_weights", "to_keras_config"]
 
 
 def load_keras_layers(path: str | Path) -> dict[str, ConvLSTM]:
