@@ -12,7 +12,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from framecast.nn.convlstm.cell import ConvLSTMCell2D
 from framecast.nn.convlstm.dropout import DropoutMasks
-from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D
+from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from framecast.nn.convlstm.regularizers import L1
 from framecast.nn.convlstm.weights import from_keras_layout, to_keras_layout
 from tests.goldens import make_convlstm
@@ -102,10 +102,12 @@ def test_steps_in_a_row_are_the_sequence(arguments):
         torch.testing.assert_close(stepped, whole.movedim(-1, 1) if last else whole)
 
 
-def test_a_step_without_a_state_starts_from_zeros():
-    layer, x_BCHW = make(strides=2), frames()[:, 0]
-    state = layer.zero_state(B, H, W, like=x_BCHW)
-    assert [s.shape for s in state] == [(B, F, 4, 4)] * 2
+@pytest.mark.parametrize("kind", [ConvLSTM1D, ConvLSTM2D, ConvLSTM3D])
+def test_a_step_without_a_state_starts_from_zeros(kind):
+    sizes = (H, W, 5)[: kind.rank]
+    layer, x_BCHW = kind(F, 3, strides=2, padding="same"), torch.rand(B, C, *sizes)
+    state = layer.zero_state(B, *sizes, like=x_BCHW)
+    assert [s.shape for s in state] == [(B, F, *(4, 4, 3)[: kind.rank])] * 2
     assert not any(s.any() for s in state)
     for ours, theirs in zip(layer.step(x_BCHW), layer.step(x_BCHW, state), strict=True):
         assert torch.equal(ours, theirs)

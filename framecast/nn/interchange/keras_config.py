@@ -44,11 +44,6 @@ class ConfiguredLayer:
     class_name: str
     config: dict[str, Any]
 
-    @property
-    def name(self) -> str:
-        """The layer's own name."""
-        return self.config.get("name", "")
-
 
 @dataclass(frozen=True)
 class _Place:

@@ -7,7 +7,7 @@ they are, only their axes change: both keep the gates in the order i, f, c, o.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -217,9 +217,8 @@ def _write(layers: Mapping[str, ConvLSTM], path: Path) -> None:
                 h5[f"{group}/cell/vars/{index}"] = values
 
 
-def _named(layers: Iterable[StoredLayer], name: str) -> list[StoredLayer]:
+def _named(layers: Sequence[StoredLayer], name: str) -> list[StoredLayer]:
     """Layers called `name`; by their own name, else by path, else by a group on the way."""
-    layers = list(layers)
     return (
         [stored for stored in layers if stored.name == name]
         or [stored for stored in layers if stored.path == name]
@@ -231,7 +230,7 @@ def _find_configured(file: KerasFile, layer: ConfiguredLayer) -> StoredLayer:
     """Weights of a layer of the model: by its place in Keras 3's files, by its name in older."""
     if file.legacy:
         inside = [stored for stored in file.layers if stored.parts[0] == layer.top]
-        found = inside if len(inside) == 1 else _named(inside, layer.name)
+        found = inside if len(inside) == 1 else _named(inside, layer.config.get("name", ""))
     else:
         found = [stored for stored in file.layers if stored.path == layer.path]
     if len(found) != 1:
