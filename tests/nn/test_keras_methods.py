@@ -361,6 +361,26 @@ def test_a_stateful_layer_trains_after_inference_mode():
     assert layer.recurrent_kernel.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("built", [True, False])
+def test_a_layer_made_in_inference_mode_works_in_it(built):
+    x = torch.rand(shape_of(2))
+    with torch.inference_mode():
+        layer = ConvLSTM2D(F, 3, in_channels=C if built else None)
+        found = layer(x)
+    again = ConvLSTM2D(F, 3)
+    again.load_state_dict(layer.state_dict())
+    again(x).sum().backward()
+    torch.testing.assert_close(found, again(x).detach(), rtol=0, atol=0)
+
+
+def test_a_layer_that_is_first_used_in_inference_mode_can_be_trained():
+    layer, x = ConvLSTM2D(F, 3), torch.rand(shape_of(2))
+    with torch.inference_mode():
+        layer(x)
+    layer(x).sum().backward()
+    assert layer.kernel.grad.abs().max() > 0
+
+
 def test_jit_script_is_refused_with_what_works():
     layer = ConvLSTM2D(F, 3, in_channels=C)
     for module in (layer, nn.Sequential(layer)):

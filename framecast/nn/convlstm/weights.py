@@ -141,8 +141,9 @@ class GateWeights(nn.Module):
 
     def _infer_channels(self, found: int) -> None:
         if self.in_channels is None:
-            # Also when first used in inference mode, whose tensors could never be trained.
-            with torch.inference_mode(False):
+            # A layer made outside of inference mode and first used in it can be trained later:
+            # tensors made in inference mode cannot, nor can they be changed outside of it.
+            with torch.inference_mode(self.recurrent_kernel.is_inference()):
                 self.kernel.materialize((4 * self.filters, found, *self.geometry.kernel_size))
                 self.rules["kernel"].initialize(self.kernel)
         self._check_channels(found)
