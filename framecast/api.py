@@ -266,6 +266,7 @@ def train(
     for settings and SourceError for clips that cannot be used.
     """
     from framecast.config.loading import load_config  # noqa: PLC0415
+    from framecast.runtime.device import cpu_by_default  # noqa: PLC0415
     from framecast.training import pipeline  # noqa: PLC0415
     from framecast.training.preparation import prepare  # noqa: PLC0415
 
@@ -273,7 +274,8 @@ def train(
         settings["minutes"] = minutes
     config = load_config(None, [_setting(*item) for item in settings.items()], {})
     session = prepare(_paths(paths), config)
-    outcome = pipeline.train(session, as_path(runs), on_event)
+    with cpu_by_default():
+        outcome = pipeline.train(session, as_path(runs), on_event)
     return Training(outcome.run.path, outcome.result, (outcome.note,) if outcome.note else ())
 
 
@@ -341,12 +343,15 @@ def evaluate(
     from framecast.evaluation.evaluate import evaluate_task  # noqa: PLC0415
     from framecast.evaluation.request import EvaluationRequest  # noqa: PLC0415
     from framecast.evaluation.task import open_task  # noqa: PLC0415
+    from framecast.runtime.device import cpu_by_default  # noqa: PLC0415
 
     started = time.monotonic()
     path = model.folder if isinstance(model, Training) else as_path(model)
     _check_options(options, EvaluationRequest.__dataclass_fields__)
     task = open_task(path, _paths(paths), EvaluationRequest(**options), device=device)
-    return Evaluation(evaluate_task(task, started=started), task)
+    with cpu_by_default():
+        report = evaluate_task(task, started=started)
+    return Evaluation(report, task)
 
 
 def newest_context(

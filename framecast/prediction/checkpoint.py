@@ -38,7 +38,7 @@ from framecast.prediction.model_header import (
     damaged,
     find_file,
 )
-from framecast.runtime.device import explained_memory
+from framecast.runtime.device import cpu_by_default, explained_memory
 from framecast.runtime.extras import check_installed
 from framecast.runtime.output_files import atomic_write, explained_write
 from framecast.runtime.text import listed
@@ -90,7 +90,8 @@ class Checkpoint:
                 remedy="train it again, or leave the model out and predict with the pretrained one",
             )
         size = (self.clip["height"], self.clip["width"])
-        network = build_forecaster(self.config.model, self.clip["channels"], size)
+        with cpu_by_default():
+            network = build_forecaster(self.config.model, self.clip["channels"], size)
         # Said here, since PyTorch lists every weight that does not fit.
         if misfits := _misfits(self.weights, network.state_dict()):
             # Names come from the file, whoever wrote it.

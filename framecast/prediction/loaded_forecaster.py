@@ -21,6 +21,7 @@ from framecast.prediction.request import check_match, check_tile
 from framecast.prediction.rollout import check_finite, rollout, tiled_rollout
 from framecast.runtime.device import (
     autocast,
+    cpu_by_default,
     explained_memory,
     pick_device,
     pick_precision,
@@ -119,6 +120,7 @@ class LoadedForecaster(FrameForecaster):
         for lead in range(1, horizon + 1):
             # Left before every yield: the caller computes between two frames, without autocast.
             with (
+                cpu_by_default(),
                 explained_memory("use --device cpu, or train with a smaller data.resize"),
                 autocast(self.device, self.precision),
             ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -71,6 +71,16 @@ def placed(network: Module, device: str) -> Module:
     if device.startswith("cuda"):
         return network.to(device, memory_format=torch.channels_last)
     return network.to(device)
+
+
+def cpu_by_default() -> AbstractContextManager[object]:
+    """Context in which new tensors lie on the CPU, whatever `torch.set_default_device` was given.
+
+    Where they do so anyway it does nothing, since it costs time at every call of PyTorch.
+    """
+    if torch.get_default_device().type == "cpu":
+        return nullcontext()
+    return torch.device("cpu")
 
 
 @contextmanager

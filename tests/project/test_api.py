@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tifffile import imread
 
@@ -257,6 +258,27 @@ def test_settings_are_taken_as_numpy_and_python_have_them(clips, tmp_path):
     config = framecast.load_forecaster(trained.folder).config
     assert (config.model.filters, config.model.kernel_size) == ((2, 3), (3, 1))
     assert (config.train.epochs, config.data.resize) == (1, "20")
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_depends_on_the_default_device_of_pytorch(clips, tmp_path):
+    settings = dict(model="convlstm", filters=[4], epochs=1, steps_per_epoch=2, precision="float32")
+    settings |= dict(context_length=CONTEXT, horizon=HORIZON, runs=tmp_path)
+
+    def use():
+        trained = framecast.train(clips / "grey.npy", **settings)
+        scores = framecast.evaluate(trained, clips / "grey.npy", windows=2)
+        tiled = framecast.load_forecaster(trained.model, tile=64)
+        wide = np.tile(np.load(clips / "grey.npy")[:CONTEXT], (1, 4, 4))
+        future = framecast.predict(clips / "grey.npy", horizon=2)
+        return trained.table(), scores.table(), tiled.predict(wide, 2), future.frames
+
+    expected = use()
+    with torch.device("meta"):  # on which every computation comes to nothing
+        found = use()
+    assert found[:2] == expected[:2]
+    for frames, wanted in zip(found[2:], expected[2:], strict=True):
+        np.testing.assert_array_equal(frames, wanted)
 
 
 def test_the_pretrained_model_predicts_grey_and_colour_arrays_at_once():
