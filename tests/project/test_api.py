@@ -262,11 +262,11 @@ def test_settings_are_taken_as_numpy_and_python_have_them(clips, tmp_path):
 
 @pytest.mark.filterwarnings("error")
 def test_nothing_depends_on_the_default_device_of_pytorch(clips, tmp_path):
-    settings = dict(model="convlstm", filters=[4], epochs=1, steps_per_epoch=2, precision="float32")
-    settings |= dict(context_length=CONTEXT, horizon=HORIZON, runs=tmp_path)
+    settings = {"model": "convlstm", "filters": [4], "epochs": 1, "steps_per_epoch": 2}
+    settings |= {"context_length": CONTEXT, "horizon": HORIZON, "precision": "float32"}
 
     def use():
-        trained = framecast.train(clips / "grey.npy", **settings)
+        trained = framecast.train(clips / "grey.npy", runs=tmp_path, **settings)
         scores = framecast.evaluate(trained, clips / "grey.npy", windows=2)
         tiled = framecast.load_forecaster(trained.model, tile=64)
         wide = np.tile(np.load(clips / "grey.npy")[:CONTEXT], (1, 4, 4))
