@@ -204,16 +204,23 @@ def _find(dotted: str, where: str = "") -> FieldSpec:
 
 
 def _nearest(key: str) -> FieldSpec | None:
-    """The setting of that name in another section, or else the one with the most similar name."""
+    """The setting that a wrong name may mean: by its beginning, its letters, or its sentence."""
     name = key.rpartition(".")[2]
     by_name = {spec.name: spec for spec in fields()}
-    if name in by_name:
-        return by_name[name]
-    # `trian.lr` is nearest by its full name, `filter` alone by the short one
-    known = {spec.dotted: spec for spec in fields()} | by_name
-    for word in (key, name):
-        for close in difflib.get_close_matches(word, known, n=1):
-            return known[close]
+    begun = [spec for spec in by_name.values() if spec.name.startswith(name) and name]
+    if name in by_name or len(begun) == 1:
+        return by_name.get(name, *begun)
+    for close in difflib.get_close_matches(name, by_name, n=1):
+        return by_name[close]
+    # `learning_rate` is called lr, whose sentence says "learning rate"
+    meant = [s for s in by_name.values() if "_" in name and name.replace("_", " ") in s.help]
+    if len(meant) == 1:
+        return meant[0]
+    # With its section right, the part that is wrong has been compared
+    has_section = key.partition(".")[0] in SECTIONS
+    by_full_name = {} if has_section else {spec.dotted: spec for spec in fields()}
+    for close in difflib.get_close_matches(key, by_full_name, n=1):
+        return by_full_name[close]
     return None
 
 
@@ -235,7 +242,8 @@ def _read_env(env: Mapping[str, str]) -> Iterator[tuple[dict[str, object], str]]
         if variable in RETIRED_VARIABLES:
             continue
         if variable not in known:
-            close = _nearest(variable.removeprefix(ENV_PREFIX).lower())
+            section, _, name = variable.removeprefix(ENV_PREFIX).lower().partition("_")
+            close = _nearest(f"{section}.{name}" if section in SECTIONS else f"{section}_{name}")
             raise ConfigError(
                 f"{variable}: no setting has this environment variable",
                 remedy=f"did you mean {close.env}?" if close else "unset it",
@@ -248,9 +256,10 @@ def _read_override(override: str | tuple[str, object, str]) -> dict[str, object]
     if isinstance(override, str):
         where = f"--set {override}"
         dotted, equals, value = override.partition("=")
-        if not equals:
+        if not (equals and dotted.strip()):
             raise ConfigError(
-                f"{where}: no value", remedy="write --set section.name=value, as in train.lr=1e-3"
+                f"{where}: no {'name' if equals else 'value'}",
+                remedy="write --set section.name=value, as in train.lr=1e-3",
             )
     else:
         dotted, value, where = override

@@ -50,7 +50,12 @@ def compose(path: Path) -> yaml.Node | None:
         ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise ConfigError(f"{path}:{mark.line + 1}: not YAML: {error.problem}") from None
+        # The second half of PyYAML's sentence may be nothing without the first
+        problem = " ".join(filter(None, (error.context, error.problem)))
+        raise ConfigError(
+            f"{path}:{mark.line + 1}: not YAML: {problem}",
+            remedy="write settings as `name: value` lines, indented with spaces",
+        ) from None
     except (OverflowError, ValueError):  # from chr(), for an escape such as \UFFFFFFFF
         raise ConfigError(f"{path}: not YAML: a character beyond Unicode") from None
     except RecursionError:

@@ -225,9 +225,19 @@ def test_a_refused_value_names_its_line(load, setting, text, expected, got):
         ),
         ("train: 3\n", "cfg.yaml:1: train: expected settings as `name: value` lines, got 3"),
         ("data:\n  [a]: 3\n", "cfg.yaml:2: expected a setting's name, got a list"),
-        ("data:\n  stride: [1\n", "cfg.yaml:3: not YAML: expected ',' or ']', but got "),
-        ("data:\n\tstride: 1\n", "cfg.yaml:2: not YAML: found character '\\t' that cannot start"),
-        ("data:\n  stride: 1\n---\ndata:\n", "cfg.yaml:3: not YAML: but found another document"),
+        (
+            "data:\n  stride: [1\n",
+            "cfg.yaml:3: not YAML: while parsing a flow sequence expected ',' or ']', but got",
+        ),
+        (
+            "data:\n\tstride: 1\n",
+            "cfg.yaml:2: not YAML: while scanning for the next token found character '\\t' that "
+            "cannot start any token; write settings as `name: value` lines, indented with spaces",
+        ),
+        (
+            "data:\n  stride: 1\n---\ndata:\n",
+            "cfg.yaml:3: not YAML: expected a single document in the stream but found another",
+        ),
         ("data:\n  stride: *x\n", "cfg.yaml:2: not YAML: found undefined alias 'x'"),
         ("data:\n  \x00stride: 1\n", "cfg.yaml:2: not YAML: character 0x00; remove it"),
         (b"data:\n  # \xff\n", "cfg.yaml:2: not UTF-8 text; save it as UTF-8"),
@@ -280,6 +290,7 @@ WRONG_HORIZON = f"data.horizon: expected {HORIZON}, got"
             "--set train.lr",
             "no value; write --set section.name=value, as in train.lr=1e-3",
         ),
+        ("=1", "--set =1", "no name; write --set section.name=value, as in train.lr=1e-3"),
         ("train.lr=", "--set train.lr=", f"train.lr: expected {RATE}, got nothing"),
         ("lr=1", "--set lr=1", "lr: unknown setting; did you mean train.lr?"),
         (
@@ -293,12 +304,29 @@ WRONG_HORIZON = f"data.horizon: expected {HORIZON}, got"
             "--set trian.sed=1",
             "trian.sed: unknown setting; did you mean train.seed?",
         ),
+        ("batch=1", "--set batch=1", "batch: unknown setting; did you mean train.batch_size?"),
+        (
+            "train.learning_rate=1",
+            "--set train.learning_rate=1",
+            "train.learning_rate: unknown setting; did you mean train.lr?",
+        ),
+        (
+            "model.workers=1",
+            "--set model.workers=1",
+            "model.workers: unknown setting; model has name, filters, kernel_size, patch, units, "
+            "recurrent_kernel_size",
+        ),
         ({"TRAIN_LR": "fast"}, "FRAMECAST_TRAIN_LR", f"train.lr: expected {RATE}, got fast"),
         ({"LR": "1"}, "FRAMECAST_LR", f"{NO_VARIABLE}; did you mean FRAMECAST_TRAIN_LR?"),
         (
             {"DATA_CONTEXTLENGTH": "1"},
             "FRAMECAST_DATA_CONTEXTLENGTH",
             f"{NO_VARIABLE}; did you mean FRAMECAST_DATA_CONTEXT_LENGTH?",
+        ),
+        (
+            {"TRAIN_LEARNING_RATE": "1"},
+            "FRAMECAST_TRAIN_LEARNING_RATE",
+            f"{NO_VARIABLE}; did you mean FRAMECAST_TRAIN_LR?",
         ),
         ({"": "1"}, "FRAMECAST_", f"{NO_VARIABLE}; unset it"),
     ],
