@@ -36,7 +36,8 @@ def read_threshold(text: str, scale: Scale | None) -> Threshold:
         )
     number, whole, unit = float(match[1]), match[2], match[3]
     if unit is None:  # a pixel value: 0.4, or 109/255 as 8-bit levels are counted
-        return _in_range(number / float(whole or 1), text, "pixels are thresholds in 0..1")
+        rule = "a threshold without a unit is 0 or more and less than 1"
+        return _in_range(number / float(whole or 1), text, rule)
     if scale is None:
         raise UsageError(
             f"threshold {text}: what pixels mean in {unit} is not known",

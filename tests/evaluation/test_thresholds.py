@@ -37,12 +37,15 @@ def test_pixels_are_written_as_shares_or_levels():
     assert read_threshold(f"1/{10**400}", None).pixel == 0
 
 
+PIXELS = "a threshold without a unit is 0 or more and less than 1"
+
+
 @pytest.mark.parametrize(
     ("text", "scale", "says"),
     [
-        ("109", None, "threshold 109: pixels are thresholds in 0..1; write it like 20 dBZ"),
-        ("1", None, "pixels are thresholds in 0..1"),
-        ("-0.1", None, "pixels are thresholds in 0..1"),
+        ("109", None, f"threshold 109: {PIXELS}; write it like 20 dBZ"),
+        ("1", None, PIXELS),
+        ("-0.1", None, PIXELS),
         ("much", None, "threshold much: cannot be read; write it like 20 dBZ, 0.4 or 109/255"),
         ("3/0", None, "threshold 3/0: cannot be read"),
         ("20 dBZ", None, 'what pixels mean in dBZ is not known; say it with --scale "BLACK..WHITE'),
