@@ -23,6 +23,7 @@ from framecast.cli.standard_streams import (
     explained,
     prepare_streams,
 )
+from framecast.config.argument_types import from_home
 from framecast.errors import DivergedError, FramecastError, InterruptedRunError, UsageError
 
 # The panel of the commands that come before one's own clips
@@ -88,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
         check_working_folder()
         check_arguments(arguments)
         # No command has this flag: it is the program's own, wherever it stands.
-        code = run([argument for argument in arguments if argument != "--debug"])
+        code = run([with_home(argument) for argument in arguments if argument != "--debug"])
         sys.stdout.flush()
     except BrokenPipeError:  # as after `| head -1`: the reader has what it wanted
         discard_output()
@@ -114,6 +115,12 @@ def check_arguments(arguments: list[str]) -> None:
                 f"{argument or 'an argument'} is empty",
                 remedy="check the variable that it was made from",
             )
+
+
+def with_home(argument: str) -> str:
+    """An argument with the home folder for ~, as in --runs=~/runs, which the shell leaves alone."""
+    flag, path = re.fullmatch("(--[a-z-]+=)?(.*)", argument, re.DOTALL).groups("")
+    return flag + from_home(path)
 
 
 def report(error: FramecastError, debug: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from numbers import Integral, Real
 from pathlib import Path
@@ -26,11 +27,17 @@ def check_fields(request: Any) -> None:
 
 
 def as_path(path: Any) -> Path:
-    """A path; UsageError for anything but a str or a Path, and for "", which is no folder."""
+    """A path, ~ for the home folder; UsageError for all but a str or a Path, and for ""."""
     if not isinstance(path, str | Path) or not str(path):
         found = repr(path) if isinstance(path, str) else type(path).__name__
         raise UsageError(f"expected a path; received {found}", remedy="give a str or a Path")
-    return Path(path)
+    return Path(from_home(str(path)))
+
+
+def from_home(path: str) -> str:
+    """A path with the home folder for a leading ~, which shells leave after a = and in quotes."""
+    # Not by Path, which raises where there is no home.
+    return os.path.expanduser(path) if path.partition("/")[0] == "~" else path  # noqa: PTH111
 
 
 def describe(kind: Any) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from framecast.config import loading
+from framecast.config.argument_types import from_home
 from framecast.config.schema import DataConfig
 from framecast.errors import SourceError, UsageError
 from framecast.video.readers.animated_image import AnimatedSource, count_pictures
@@ -143,8 +144,7 @@ def expand_lists(paths: Sequence[str | Path]) -> list[str]:
             ) from error
         named = [line.strip() for line in text.splitlines()]
         named = [line for line in named if line and not line.startswith("#")]
-        # Not by Path, which raises where there is no such user.
-        expanded += [str(file.parent / os.path.expanduser(line)) for line in named]  # noqa: PTH111
+        expanded += [str(file.parent / from_home(line)) for line in named]
     return expanded
 
 
