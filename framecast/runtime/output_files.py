@@ -143,7 +143,9 @@ def check_target(path: Path, kind: str, overwrite: bool) -> None:
     """Raise OutputError unless a file (a `kind` of them) can be made here and loses nothing."""
     with explained_write(path, kind):  # a name may be too long, a folder above closed to us
         present, problem = path.exists(), ""
-        if path.is_dir():
+        if str(path) == "-":  # standard output elsewhere, and a nuisance to remove
+            problem = f"is no name of a {kind}"
+        elif path.is_dir():
             problem = f"is a folder, a {kind} is one file"
         elif present and not path.is_file():
             # A rename would put a file in the place of /dev/null or of a named pipe.

@@ -60,7 +60,7 @@ class RunFolder:
 
     def write_settings(self, config: Config) -> None:
         """Write the resolved settings unless they stand there; raises what `write_whole` raises."""
-        _write_changed(self.settings, SETTINGS_HEADER + to_yaml(config), "settings")
+        _write_changed(self.settings, SETTINGS_HEADER + to_yaml(config), "settings file")
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write a row for each epoch unless they stand there; raises what `write_whole` raises."""
@@ -69,7 +69,7 @@ class RunFolder:
         writer = csv.DictWriter(text, fieldnames=list(rows[-1]))
         writer.writeheader()
         writer.writerows(rows)
-        _write_changed(self.metrics, text.getvalue(), "metrics")
+        _write_changed(self.metrics, text.getvalue(), "table")
 
     def read_metrics(self) -> list[dict[str, str]]:
         """The rows of metrics.csv as text; none where it cannot be read."""

@@ -1,6 +1,7 @@
 """Any path of any option that cannot be: too long, or in a folder that is closed to the user."""
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -103,6 +104,27 @@ def test_a_name_of_255_bytes_is_usable(run, here, tmp_path, monkeypatch):
     assert run("export", here / "grey.npy", "-o", target)[0] == 0
     assert run("inspect-shapes", target)[0] == 0
     assert [path.name for path in tmp_path.iterdir()] == [target]
+
+
+def test_the_home_folder_is_a_tilde(run, here, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(here)
+    before = sorted(here.iterdir())
+    assert run("config", "init", "~/settings.yaml")[:2] == (0, f"{tmp_path}/settings.yaml\n")
+    # As a shell gives it, which leaves a ~ after a = alone.
+    code, out, _ = run("export", "grey.npy", "--output=~/copy.npy")
+    assert (code, out) == (0, f"{tmp_path}/copy.npy\n")
+    assert run("inspect-shapes", "~/copy.npy", "--config=~/settings.yaml")[0] == 0
+    assert sorted(here.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["config init -", "evaluate best.pt grey.npy --csv -"])
+def test_no_file_is_called_as_standard_output_is(run, here, monkeypatch, command):
+    monkeypatch.chdir(here)
+    code, out, err = run(*command.split())
+    assert (code, out) == (5, "")
+    assert re.fullmatch("error: - is no name of a [A-Za-z ]*; choose another name\n", err), err
+    assert not (here / "-").exists()
 
 
 def test_a_user_that_does_not_exist_is_a_name_like_any_other(run):
