@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64encode
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from numbers import Real
@@ -43,6 +43,8 @@ SHOWN_FRAMES = 60
 class Clip:
     """Frames (T, H, W, C), uint8 or uint16, at `fps` per second; `notes` say what was assumed.
 
+    Raises UsageError for what is no array of frames, and for a rate that is no number.
+
     Arrays given to `predict` come back with their own axes, type and range; `value_range` has
     black and white of floats, None: 0 to 1. A clip out of a file remembers the type and range of
     its values and the shape of its pixels, and saves them where a format keeps them.
@@ -53,6 +55,13 @@ class Clip:
     notes: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
     _look: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        from framecast.prediction.frame_arrays import as_clips  # noqa: PLC0415
+
+        _check_rate(self.fps)
+        clips_BTHWC, as_given = as_clips(self.frames)
+        object.__setattr__(self, "frames", as_given(clips_BTHWC))
 
     def save(self, path: PathLike, *, fps: float | None = None, overwrite: bool = False) -> Path:
         """Write a GIF, MP4, WebM, NPY, ... or a folder of PNGs, as the path's ending says."""
@@ -237,9 +246,9 @@ def write(
         fps = frames.fps if fps is None else fps
         value_range = frames.value_range if value_range is None else value_range
         look, frames = frames._look, frames.frames
-    if not isinstance(fps, Real | None):
-        raise UsageError(f"fps must be a number; received {fps!r:.60}", remedy="give 10, say")
-    clips_BTHWC, _ = as_clips(list(frames) if isinstance(frames, Iterator) else frames)
+    rate = DEFAULT_FPS if fps is None else fps
+    _check_rate(rate)
+    clips_BTHWC, _ = as_clips(frames)
     if len(clips_BTHWC) > 1:
         raise UsageError(
             f"one file holds one clip; received {len(clips_BTHWC)}", remedy="write them one by one"
@@ -247,7 +256,6 @@ def write(
     pixels_THWC = to_pixels(clips_BTHWC, value_range)[0]
     if clips_BTHWC.dtype.kind == "f":
         look = {**look, "values": values_of(clips_BTHWC.dtype, value_range)}
-    rate = DEFAULT_FPS if fps is None else fps
     return write_frames(as_path(path), pixels_THWC, fps=rate, overwrite=overwrite, **look)
 
 
@@ -367,10 +375,11 @@ def newest_context(
     span = (context_length - 1) * frame_step + 1
     first = clips_BTHWC.shape[1] - span if start is None else start
     if first < 0 or first + span > clips_BTHWC.shape[1]:
+        asked = "" if start is None else f" and start {start}"
         raise UsageError(
             f"a context of {counted(context_length, 'frame')} spans {span}; received "
-            f"{counted(clips_BTHWC.shape[1], 'frame')} and start {start}",
-            remedy="give more frames, or an earlier start",
+            f"{counted(clips_BTHWC.shape[1], 'frame')}{asked}",
+            remedy="give more frames" if start is None else "give more frames or an earlier start",
         )
     return as_given(clips_BTHWC[:, first : first + span : frame_step])
 
@@ -393,12 +402,19 @@ def _check_options(options: Mapping[str, Any], known: Collection[str]) -> None:
 
 def _paths(paths: Any) -> list[Path]:
     """One path or several; UsageError for anything else."""
-    try:
-        return [as_path(paths)] if isinstance(paths, str | Path) else [*map(as_path, paths)]
-    except TypeError as error:
+    if isinstance(paths, str | Path):
+        return [as_path(paths)]
+    if isinstance(paths, np.ndarray) or not isinstance(paths, Iterable):
         raise UsageError(
-            f"expected paths; received {type(paths).__name__}", remedy="give a str, a Path or some"
-        ) from error
+            f"expected paths; received {type(paths).__name__}",
+            remedy="give a str, a Path or a list of them; framecast.write makes files of frames",
+        )
+    return [*map(as_path, paths)]
+
+
+def _check_rate(fps: Any) -> None:
+    if not isinstance(fps, Real):
+        raise UsageError(f"fps must be a number; received {fps!r:.60}", remedy="give 10, say")
 
 
 def _setting(name: str, value: Any) -> tuple[str, Any, str]:
@@ -409,6 +425,8 @@ def _setting(name: str, value: Any) -> tuple[str, Any, str]:
     for spec in fields():
         if name in (spec.name, spec.dotted) or f"--{name}" == spec.flag:  # model is model.name
             plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+            if spec.dotted == "train.device":  # a torch.device is called by its name
+                plain = str(plain)
             return spec.dotted, list(plain) if isinstance(plain, tuple) else plain, given
     return name, value, given
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ def as_clips(frames: Any) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray
     Raises UsageError for what is no array of frames.
     """
     try:
-        array = np.asarray(frames)
+        array = np.asarray(list(frames) if isinstance(frames, Iterator) else frames)
     except ValueError as error:
         raise UsageError(
             f"frames must be {SHAPES}; received frames of different shapes",

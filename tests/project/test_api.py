@@ -178,7 +178,8 @@ def test_a_forecast_says_that_the_model_falls_back(clips, grey_run, monkeypatch)
     [
         (lambda run, clip: framecast.predict(5, run), ValueError, r"must be .*received shape \(\)"),
         (lambda run, clip: framecast.predict(clip[0], run), ValueError, "add a time axis"),
-        (lambda run, clip: framecast.predict(clip[:2], run), ValueError, "spans 3; received 2 f"),
+        (lambda run, clip: framecast.predict(clip[:2], run), ValueError, "2 frames; give more f"),
+        (lambda run, clip: framecast.predict(clip, run, start=18), ValueError, "20 frames and sta"),
         (lambda run, clip: framecast.predict(clip, 7), ValueError, "expected a path; received int"),
         (lambda run, clip: framecast.predict("none.mp4", run), SourceError, "no such file"),
         (lambda run, clip: framecast.read(None), ValueError, "received NoneType"),
@@ -234,8 +235,11 @@ def test_a_forecast_says_that_the_model_falls_back(clips, grey_run, monkeypatch)
             "--match a: out of range",
         ),
         (lambda run, clip: framecast.train(None), ValueError, "expected paths; received NoneType"),
-        (lambda run, clip: framecast.train(clip), ValueError, "a path; received ndarray"),
-        (framecast.evaluate, ValueError, "a path; received ndarray"),
+        (lambda run, clip: framecast.train(clip), ValueError, "ndarray; give .* framecast.write"),
+        (lambda run, clip: framecast.train([clip]), ValueError, "a path; received ndarray"),
+        (framecast.evaluate, ValueError, "expected paths; received ndarray"),
+        (lambda run, clip: framecast.Clip("no", 10), ValueError, "array of numbers"),
+        (lambda run, clip: framecast.Clip(clip, None), ValueError, "number; received None; give"),
         (lambda run, clip: framecast.load_forecaster(run, tile="64"), ValueError, "whole number"),
         (
             lambda run, clip: framecast.predict(np.stack([clip] * 3, -1), run),
@@ -254,6 +258,7 @@ def test_wrong_input_is_a_value_error_with_what_to_do(grey_run, clips, call, err
 def test_settings_are_taken_as_numpy_and_python_have_them(clips, tmp_path):
     settings = {"epochs": np.int64(1), "filters": np.array([2, 3]), "kernel_size": (3, 1)}
     settings |= {"steps_per_epoch": 1, "horizon": 1, "model": "convlstm", "resize": 20}
+    settings |= {"device": torch.device("cpu")}
     trained = framecast.train(clips / "grey.npy", runs=tmp_path, **settings)
     config = framecast.load_forecaster(trained.folder).config
     assert (config.model.filters, config.model.kernel_size) == ((2, 3), (3, 1))
@@ -279,6 +284,24 @@ def test_nothing_depends_on_the_default_device_of_pytorch(clips, tmp_path):
     assert found[:2] == expected[:2]
     for frames, wanted in zip(found[2:], expected[2:], strict=True):
         np.testing.assert_array_equal(frames, wanted)
+
+
+def test_frames_are_taken_from_lists_and_generators(clips, grey_run):
+    frames = np.load(clips / "grey.npy")
+    expected = framecast.predict(frames, grey_run).frames
+    clip = framecast.Clip([*frames], 10)
+    assert repr(clip) == "Clip((20, 18, 26) uint8, 10 frames/s)"
+    for given in (clip, [*frames], iter(frames), (frame for frame in frames)):
+        np.testing.assert_array_equal(framecast.predict(given, grey_run).frames, expected)
+
+
+def test_the_home_folder_is_a_tilde(clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(clips)
+    clip = framecast.read("grey.npy")
+    assert framecast.write("~/copy.npy", clip) == tmp_path / "copy.npy"
+    np.testing.assert_array_equal(framecast.read(Path("~/copy.npy")).frames, clip.frames)
+    assert not (clips / "~").exists()
 
 
 def test_the_pretrained_model_predicts_grey_and_colour_arrays_at_once():
