@@ -5,6 +5,7 @@ Errors in headers and settings are raised here, before PyTorch is loaded, which 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,6 +102,11 @@ def check_resume(run: RunFolder, overrides: Sequence[str | tuple[str, object, st
         resumed_config(last.config, overrides)
     paths = run.source_paths()
     for path in paths:
+        if not os.path.lexists(path):  # never raises, unlike Path.exists
+            raise SourceError(
+                f"{run.path}: {path}, which it is trained on, is no longer there",
+                remedy="put it back, or start a new run",
+            )
         try:
             path.stat()
         except OSError as error:

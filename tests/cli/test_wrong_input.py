@@ -379,7 +379,8 @@ WRONG = {
         "best.pt: the best model of this run is missing or damaged; put it back from a copy, or "
         "start a new run", lambda here: run_copy(here, best_pt="PK")),
     "a run whose clip is gone": ("train --resume {made}", SOURCE,
-        "moved.npy: no such file or folder; check the path", run_without_its_clip),
+        "moved.npy, which it is trained on, is no longer there; put it back, or start a new run",
+        run_without_its_clip),
     "a run whose clip is another": ("train --resume {made}", SOURCE,
         "train-1: its source files have changed since the run began; restore them, or start a "
         "new run", run_with_another_clip),
