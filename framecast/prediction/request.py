@@ -184,11 +184,12 @@ class PredictionRequest:
         from framecast.video.readers.live import (  # noqa: PLC0415  (slow to load)
             STANDARD_INPUT,
             check_camera,
+            full_address,
             is_live,
         )
 
         check_camera(source)
-        live = is_live(source)
+        live, source = is_live(source), full_address(source)
         if live and not self.stream:
             raise UsageError(f"{source}: has no last frames to start from", remedy="add --stream")
         for name in ("start", *OF_FILES) if live else ():

@@ -117,6 +117,28 @@ def test_paths_that_are_no_clip(tmp_path, clip):
     assert f"{through}: cannot be read (Not a directory)" in problem(through)
 
 
+@pytest.mark.parametrize("name", ["https://example.com/clip.mp4", "camera:0", "-"])
+def test_live_sources_are_no_files(name):
+    remedy = "save its frames as one, or forecast them with predict --stream"
+    assert problem(name) == f"{name}: is no file; {remedy}"
+    assert problem(Path(name)) == f"{name}: is no file; {remedy}"  # of which a slash is lost
+
+
+def test_runs_are_no_clips(tmp_path, clip):
+    run = tmp_path / "runs/train-1"
+    run.mkdir(parents=True)
+    for name in ("best.pt", "run.json"):
+        (run / name).touch()
+    write_folder(run, clip)
+    assert problem(run) == (
+        f"{run}: is the run of a training, not a clip; give clips; predict and evaluate take one "
+        "run, before the clips"
+    )
+    write_folder(tmp_path / "clips/a", clip)
+    (source,) = open_sources([tmp_path])
+    assert source.info.path == tmp_path / "clips/a"
+
+
 def test_images_beside_videos_are_unclear(tmp_path, clip):
     write_folder(tmp_path, clip)
     write_video(tmp_path / "movie.mp4", clip)

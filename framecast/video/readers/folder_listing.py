@@ -42,6 +42,9 @@ CLIP_SUFFIXES = VIDEO_SUFFIXES | ARRAY_SUFFIXES
 # Files that file managers create; ignored like names with a leading dot.
 SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"})
 
+# What tells a run folder from a folder of frames
+RUN_FILES = ("best.pt", "run.json")
+
 # How Windows, macOS and browsers name the copy of a file; only numbered files have copies here,
 # since "radar (1)", "radar (2)" are also how browsers number downloads of one name.
 COPY = re.compile(
@@ -62,6 +65,11 @@ class Listing:
     folders: tuple[Path, ...]
     others: tuple[Path, ...]
     copies: tuple[Path, ...] = ()
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is the run of a training, whose pictures are no clips."""
+    return all(os.path.lexists(folder / name) for name in RUN_FILES)  # never raises
 
 
 def list_folder(path: Path, pages: Callable[[Path], int] | None = None) -> Listing:
@@ -93,7 +101,7 @@ def sort_entries(
             continue
         suffix = entry.suffix.lower()
         if os.path.isdir(entry):  # noqa: PTH112  (never raises, as Path.is_dir does for closed links)
-            groups["folders"].append(entry)
+            groups["others" if is_run(entry) else "folders"].append(entry)
         elif suffix in IMAGE_SUFFIXES:
             if suffix in PAGED_SUFFIXES and suffix not in paged:
                 paged[suffix] = pages is not None and pages(entry) > 1

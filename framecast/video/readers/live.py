@@ -71,6 +71,11 @@ def is_live(source: str) -> bool:
     return source == STANDARD_INPUT or source.startswith(CAMERA) or bool(URL.match(source))
 
 
+def full_address(source: str) -> str:
+    """A source's name with the slash that an address has lost as a path."""
+    return URL.sub(r"\g<protocol>://\g<place>", source)
+
+
 def check_camera(source: str) -> None:
     """Raise UsageError for the name of a camera without a number."""
     if source.startswith(CAMERA) and not re.fullmatch(r"[0-9]{1,3}", source.removeprefix(CAMERA)):
@@ -100,8 +105,8 @@ def open_live(source: str, channels: int, size: tuple[int, int] | None = None) -
         file = sys.stdin.buffer
         frames = _images(file) if size is None else _raw_frames(file, (*size, channels))
         return Feed("standard input", _alike("standard input", frames, channels))
-    if match := URL.match(source):
-        return _open_network(f"{match['protocol']}://{match['place']}", channels)
+    if URL.match(source):
+        return _open_network(full_address(source), channels)
     return _open_camera(source, channels)
 
 

@@ -27,6 +27,7 @@ from framecast.video.readers.folder_listing import (
     VIDEO_SUFFIXES,
     Listing,
     by_name,
+    is_run,
     list_folder,
     sort_entries,
 )
@@ -157,6 +158,7 @@ def _find_clips(text: str) -> Clips:
         if matches := _matches(text):
             return _matched_clips(text, matches)
         _check_setting(text)
+        _check_live(text)
         if glob.has_magic(text):
             raise SourceError(f"{text}: matches nothing", remedy="check the pattern") from error
         raise unreadable(path, error) from error
@@ -166,6 +168,11 @@ def _find_clips(text: str) -> Clips:
         raise SourceError(
             f"{path}: is a device or a pipe, not a clip",
             remedy="give a file, or send frames through - with predict --stream",
+        )
+    if is_run(path):
+        raise SourceError(
+            f"{path}: is the run of a training, not a clip",
+            remedy="give clips; predict and evaluate take one run, before the clips",
         )
     listing = list_folder(path, _pictures)
     if clips := _listed_clips(path, listing, {os.path.realpath(path)}):
@@ -222,6 +229,17 @@ def _check_setting(text: str) -> None:
                 remedy=f"write --{setting.name.replace('_', '-')} {value}, "
                 f"or --set {setting.dotted}={value}",
             )
+
+
+def _check_live(text: str) -> None:
+    """Raise SourceError for a camera, an address or standard input where a file is expected."""
+    from framecast.video.readers.live import full_address, is_live  # noqa: PLC0415  (slow to load)
+
+    if is_live(text):
+        raise SourceError(
+            f"{full_address(text)}: is no file",
+            remedy="save its frames as one, or forecast them with predict --stream",
+        )
 
 
 def _expand(folder: Path, seen: set[str]) -> Clips:
