@@ -183,9 +183,10 @@ def name_outputs(
             remedy="predict them one by one",
         )
     if folder.suffix.lower() in WRITERS.keys() - {""} and not folder.is_dir():
+        several = len(sources) > 1
         raise UsageError(
-            f"{folder}: of several clips, and with --format, -o names a folder",
-            remedy="name a folder, or predict one clip and leave out --format",
+            f"{folder}: -o names a folder {'for several clips' if several else 'with --format'}",
+            remedy=f"name one, or {'predict them one by one' if several else 'leave --format out'}",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -126,7 +126,7 @@ WRONG = {
         "'avi' is not one of 'gif' ... see framecast predict --help"),
     "a file where a format asks for a folder": (
         "predict {model} {array} -o {out} --format mp4", USAGE,
-        "of several clips, and with --format, -o names a folder; name a folder, or predict one"),
+        "out.gif: -o names a folder with --format; name one, or leave --format out"),
     "a format on standard output": ("predict {model} {array} -o - --format mp4", USAGE,
         "standard output holds the PNGs of one prediction; predict clips one by one, without"),
     "horizon 0 to predict": ("predict {model} {array} -o {out} --horizon 0", USAGE,
@@ -200,7 +200,7 @@ WRONG = {
     "two results on standard output": ("predict {model} {frames} {array} -o -", USAGE,
         "standard output holds the PNGs of one prediction; predict clips one by one, without"),
     "two results in one file": ("predict {model} {frames} {clips}/color.mp4 -o {out}", USAGE,
-        "of several clips, and with --format, -o names a folder; name a folder, or predict one"),
+        "out.gif: -o names a folder for several clips; name one, or predict them one by one"),
     "a match out of range": ("predict {model} {array} -o {out} --match 1.5", USAGE,
         "--match 1.5: out of range; use 0 to 1"),
     "tiles smaller than their overlap": ("predict {model} {array} -o {out} --tile 3", USAGE,
