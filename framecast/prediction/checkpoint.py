@@ -90,7 +90,8 @@ class Checkpoint:
                 remedy="train it again, or leave the model out and predict with the pretrained one",
             )
         size = (self.clip["height"], self.clip["width"])
-        with cpu_by_default():
+        # The weights that it begins with are drawn in vain, and should not move the caller's draws.
+        with cpu_by_default(), torch.random.fork_rng(devices=[]):
             network = build_forecaster(self.config.model, self.clip["channels"], size)
         # Said here, since PyTorch lists every weight that does not fit.
         if misfits := _misfits(self.weights, network.state_dict()):

@@ -45,9 +45,11 @@ class Learner:
         self.plan, self.group, self.settings = plan, group, plan.config.train
         self.device, self.part = group.device, group.share(plan.batch_size)
         self.precision = StepPrecision(self.settings.precision, self.device)
-        torch.manual_seed(self.settings.seed)
         with explained_memory("use a smaller --resize, or --model convlstm"):
-            network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
+            # The caller's own random numbers go on as if there had been no training.
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(self.settings.seed)
+                network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
             weights = pretrained_weights(plan.config)
             self.pretrained = weights is not None
             if self.pretrained:

@@ -286,6 +286,17 @@ def test_nothing_depends_on_the_default_device_of_pytorch(clips, tmp_path):
         np.testing.assert_array_equal(frames, wanted)
 
 
+def test_random_numbers_go_on_as_if_nothing_had_been_called(clips, tmp_path):
+    settings = {"model": "convlstm", "filters": [4], "epochs": 1, "steps_per_epoch": 1}
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    trained = framecast.train(clips / "grey.npy", runs=tmp_path, **settings)
+    framecast.evaluate(trained, clips / "grey.npy", horizon=1, windows=1)
+    framecast.predict(clips / "grey.npy", trained, horizon=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_frames_are_taken_from_lists_and_generators(clips, grey_run):
     frames = np.load(clips / "grey.npy")
     expected = framecast.predict(frames, grey_run).frames
