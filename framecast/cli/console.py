@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import measure_renderables
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +27,9 @@ class Messages(Console):
 if TYPE_CHECKING:
     from framecast.prediction.loaded_forecaster import LoadedForecaster
     from framecast.prediction.onnx_forecaster import OnnxForecaster
+
+# Columns that no table reaches
+WIDEST_TABLE = 1000
 
 # File names may hold what Rich would read as colours or emoji. Rich breaks lines between words for
 # a reader at a terminal; a program that reads messages finds each in one line, and paths whole.
@@ -125,3 +129,15 @@ def open_table(*columns: str, title: str | None = None, left: int = 1, lines: bo
     for place, column in enumerate(columns):
         table.add_column(column, justify="left" if place < left else "right")
     return table
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table; where the terminal is too narrow for its words, wider than the terminal.
+
+    Rich would cut them short, and 108.4 would read 10 with dots.
+    """
+    options = console.options.update_width(WIDEST_TABLE)
+    for column in table.columns:
+        cells = [column.header, *column.cells]
+        column.min_width = measure_renderables(console, options, cells).minimum
+    console.print(table, crop=False)

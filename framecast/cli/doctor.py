@@ -15,7 +15,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from framecast.cli.console import results, show_warnings
+from framecast.cli.console import results, show_table, show_warnings
 from framecast.errors import FramecastError
 from framecast.runtime.memory import machine_memory
 from framecast.runtime.text import counted, show_bytes
@@ -42,7 +42,7 @@ def show_examination(facts: Sequence[tuple[str, str]], problems: Sequence[str]) 
     table = Table.grid(padding=(0, 2))
     for topic, text in facts:
         table.add_row(Text(topic, "bold"), Text(text))
-    results.print(table)
+    show_table(results, table)
     show_warnings(problems)
     if problems:
         raise FramecastError("framecast does not work as it should on this machine")

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from framecast.cli.console import open_table, results
+from framecast.cli.console import open_table, results, show_table
 from framecast.config.networks import NETWORKS
 from framecast.config.presets import Preset, presets
 from framecast.config.schema import ModelConfig
@@ -27,7 +27,7 @@ def show_models() -> None:
         parameters = forecast_totals(ModelConfig(name=name), 1, (SIDE, SIDE)).parameters
         # 4 bytes a parameter, in MB
         table.add_row(name, f"{parameters:,}", f"{4e-6 * parameters:.1f} MB", traits.summary)
-    results.print(table)
+    show_table(results, table)
     results.print(
         f"\nSizes are for grey frames of {SIDE} x {SIDE} with default settings, 4 bytes a\n"
         "parameter. Choose with `framecast train SOURCE --model NAME`; the settings\n"

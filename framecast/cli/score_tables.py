@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from framecast.cli.console import messages, open_table, show_json, show_notes
+from framecast.cli.console import messages, open_table, show_json, show_notes, show_table
 from framecast.evaluation.report import format_score
 from framecast.runtime.text import counted
 
@@ -23,9 +23,9 @@ def show_evaluation(report: Report, as_json: bool) -> None:
         show_json(report.to_dict())
         return
     messages.print(headline(report), markup=False)
-    messages.print(errors_by_lead(report))
+    show_table(messages, errors_by_lead(report))
     if len(report.titles) > 1:
-        messages.print(other_metrics(report))
+        show_table(messages, other_metrics(report))
     messages.print(f"protocol {report.protocol}: {report.protocol_definition}", markup=False)
     for name, definition in report.definitions.items():
         messages.print(f"  {name}: {definition}", markup=False)

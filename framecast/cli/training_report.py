@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from framecast.cli.console import messages, one_line, open_table, show_notes, show_result
+from framecast.cli.console import (
+    messages,
+    one_line,
+    open_table,
+    show_notes,
+    show_result,
+    show_table,
+)
 from framecast.runtime.text import counted, show_bytes
 from framecast.training.events import FINE_TUNED, START, TRAINED
 
@@ -30,7 +37,7 @@ def show_plan(plan: Plan) -> None:
             f"{plan.channels}",
             f"{info.fps:g}" if info.fps else "-",
         )
-    messages.print(table)
+    show_table(messages, table)
     split, model = plan.split, plan.config.model
     messages.print(
         f"windows of {plan.config.data.context_length} + {split.shape.horizon} frames spanning "
@@ -158,7 +165,7 @@ def _show_scores(result: TrainingResult) -> None:
     model, *baselines = (sum(errors) / len(errors) for errors in columns)
     table.add_section()
     table.add_row("mean", *(f"{1000 * mean:.3f}" for mean in (model, *baselines)))
-    messages.print(table)
+    show_table(messages, table)
     spent = f"{counted(result.steps, 'step')}, {counted(round(result.minutes, 1), 'minute')}"
     messages.print(f"stopped after {spent}: {result.reason}")
     if result.epoch == 0:

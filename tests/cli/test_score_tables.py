@@ -1,5 +1,6 @@
 """Evaluations as tables: they fit a terminal, and numbers that say nothing are not printed."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -45,6 +46,18 @@ def test_tables_of_five_forecasters_with_intervals_fit_80_columns(capfd, monkeyp
     text = " ".join(" ".join(lines).split())
     assert "-42.3 % < -100 to 7 %" in text
     assert "< -100 % < -100 to < -100 %" in text
+
+
+@pytest.mark.parametrize("width", [20, 50, 70])
+def test_no_number_is_cut_short_where_the_terminal_is_narrow(capfd, monkeypatch, width):
+    monkeypatch.setattr(score_tables.messages, "width", width)
+    monkeypatch.setattr(score_tables.messages, "soft_wrap", False)  # as at a terminal
+    skills = [Skill(0.0423, 0.01, 0.07), Skill(-0.423, -15.3, 0.07), Skill(-15.34, -20, -13)]
+    score_tables.show_evaluation(report(skills), as_json=False)
+    text = capfd.readouterr().err
+    assert "…" not in text
+    for number in ("1234.6", "12.35", "0.001234", "1000.0", "-42.3", "framecast"):
+        assert re.search(rf"(?<!\S){number}(?!\S)", text), number
 
 
 @pytest.mark.parametrize(("found", "shown"), [(8, "8 windows"), (9, "8 of 9 windows")])
