@@ -10,6 +10,7 @@ from pathlib import Path
 
 from framecast.errors import OutputError
 from framecast.runtime.output_files import check_target, write_whole
+from framecast.runtime.text import encodable
 
 FORMATS = (".svg", ".pdf", ".png")
 BOXES_A_COLUMN = 14
@@ -57,7 +58,7 @@ def draw(boxes: Sequence[Box], title: str, path: Path, overwrite: bool) -> None:
     axes.set_ylim(size[1], 0)
     axes.axis("off")
     # About 12 characters of 8 points to an inch
-    lines = textwrap.wrap(title, int(size[0] * 12))[:2]
+    lines = textwrap.wrap(encodable(title), int(size[0] * 12))[:2]
     axes.text(0.3, 0.3, "\n".join(lines), fontweight="bold", **_WORDS)
     places = [
         (0.3 + number // rows * (_WIDTH + 0.6), 0.65 + number % rows * (_HEIGHT + _GAP))
@@ -81,7 +82,7 @@ def _draw_box(axes: object, box: Box, left: float, top: float) -> None:
     corners = "round,pad=0,rounding_size=0.06"
     axes.add_patch(FancyBboxPatch((left, top), _WIDTH, _HEIGHT, boxstyle=corners, **look))
     first, second = top + 0.2, top + 0.44
-    name = textwrap.shorten(box.name, 26, placeholder="...")
+    name = textwrap.shorten(encodable(box.name), 26, placeholder="...")
     axes.text(left + 0.1, first, name, fontweight="bold", color=colour, **_WORDS)
     axes.text(left + _WIDTH - 0.1, first, box.detail, ha="right", color="#555555", **_WORDS)
     axes.text(left + 0.1, second, textwrap.shorten(box.output, 52, placeholder="..."), **_WORDS)

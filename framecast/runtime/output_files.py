@@ -12,6 +12,7 @@ from pathlib import Path
 
 from framecast.errors import OutputError, ResourceError, UsageError
 from framecast.runtime.folder_lock import lock_folder, unlock_folder
+from framecast.runtime.text import encodable
 
 NEW, OLD = "new", "old"
 """Names in a workplace: the folder of what is being made, and what it is about to replace."""
@@ -125,12 +126,12 @@ def explained_write(path: Path, kind: str, *others: type[Exception]) -> Iterator
 
 
 def write_whole(path: Path, content: bytes | str, kind: str, overwrite: bool = True) -> None:
-    """Write a file (a `kind` of them) atomically; text is UTF-8.
+    """Write a file (a `kind` of them) atomically; text is UTF-8, names that are none escaped.
 
     Raises OutputError when that cannot be or the target has appeared meanwhile, ResourceError when
     the disk is full.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = encodable(content).encode() if isinstance(content, str) else content
 
     def check() -> None:
         check_target(path, kind, overwrite)

@@ -22,6 +22,11 @@ def listed(items: Sequence[object], most: int) -> str:
     return ", ".join(map(str, items[:most])) + (f" and {more} more" if more > 0 else "")
 
 
+def encodable(text: str) -> str:
+    """A text with what UTF-8 lacks, such as the undecodable bytes of file names, escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def show_bytes(count: float) -> str:
     """A number of bytes in the largest unit of which it has one or more: "1.5 GB"."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

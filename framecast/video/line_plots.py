@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from framecast.runtime.output_files import write_whole
+from framecast.runtime.text import encodable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,5 +142,6 @@ def _axes(x_label: str, y_label: str, rows: int = 1) -> tuple[Figure, Axes]:
             spine.set_visible(side in ("left", "bottom"))
             spine.set_color(INK)
     every[-1].set_xlabel(x_label, color=INK)
-    every[0].set_ylabel(y_label, color=INK)
+    # The unit of a threshold is the user's, and a $ in it begins no formula.
+    every[0].set_ylabel(encodable(y_label), color=INK, parse_math=False)
     return figure, made

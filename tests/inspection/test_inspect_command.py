@@ -2,11 +2,13 @@
 
 import io
 import json
+import os
 import re
 import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +118,13 @@ def test_a_dollar_is_no_formula_in_a_diagram(run, tmp_path):
     code = 'model = Sequential([Input((4,)), Dense(n["$_{"]), Dense(m["$"])])'
     (tmp_path / "model.py").write_text(code)
     done = run("inspect-shapes", tmp_path / "model.py", "--diagram", tmp_path / "a.svg")
+    assert done[0] == 0, done[2]
+
+
+def test_a_name_that_is_no_text_is_escaped_in_a_diagram(run, tmp_path):
+    clip = tmp_path / os.fsdecode(b"\xe4\xff.npy")
+    np.save(clip, np.zeros((20, 8, 8), np.uint8))
+    done = run("inspect-shapes", clip, "--diagram", tmp_path / "a.svg")
     assert done[0] == 0, done[2]
 
 

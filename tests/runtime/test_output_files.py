@@ -212,6 +212,11 @@ def test_a_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path):
     assert entries(tmp_path / "far") == ["big.bin"]
 
 
+def test_names_that_are_no_text_are_escaped_in_text(tmp_path):
+    write_whole(tmp_path / "a.csv", "\u00e4\udcff.npy\n", "CSV file")
+    assert (tmp_path / "a.csv").read_bytes() == b"\xc3\xa4\\udcff.npy\n"
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_link_to_nothing_is_kept(tmp_path, overwrite):
     (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere")

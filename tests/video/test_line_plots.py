@@ -19,6 +19,11 @@ def test_no_two_lines_have_one_look():
     assert "currentColor" in plot
 
 
+def test_a_unit_is_shown_as_it_is_written():
+    plot = to_svg(lines_plot({"model": [1.0, 2.0]}, "lead", "CSI 0.5 $\\frac$\udcff"))
+    assert r"CSI 0.5 $\frac$\udcff</text>" in plot
+
+
 def test_what_is_not_defined_is_a_gap():
     figure = lines_plot({"model": [1.0, None, 3.0]}, "lead", "CSI", band=([0, 0, 0], [2, 2, 2]))
     [line] = figure.axes[0].lines
