@@ -26,7 +26,7 @@ from framecast.evaluation.request import EvaluationRequest
 from framecast.export.request import ExportRequest
 from framecast.prediction.request import Computing, PredictionRequest, check_match
 from framecast.runtime.device_names import check_device_name
-from framecast.runtime.output_files import check_inputs
+from framecast.runtime.output_files import check_inputs, check_parent
 
 
 @with_options
@@ -80,6 +80,8 @@ def train(
             session = prepare(needed(sources), settled, display.count)
         else:
             check_resume(RunFolder(resume), overrides)
+            if not dry_run:
+                check_parent(RunFolder(resume).last)
         display.show(LOADING)
         from framecast.training import pipeline
     # Of the processes that torchrun starts, one holds the run for all

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from framecast.cli.help import HelpCommand, HelpGroup, require_command
-from framecast.cli.options import Overrides
+from framecast.cli.options import PATHS, Overrides
 from framecast.cli.signatures import with_options
 from framecast.errors import OutputError
 
@@ -25,7 +25,10 @@ config.callback(invoke_without_command=True)(require_command)
 def demo(
     context: typer.Context,
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A new folder for clips, model and forecasts.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="A new folder for clips, model and forecasts.", **PATHS
+        ),
     ] = Path("framecast-demo"),
     minutes: float = 1.0,
     samples: bool = False,
@@ -135,9 +138,9 @@ def show_config(
 @config.command("init", cls=HelpCommand)
 @with_options
 def init_config(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path(
-        "framecast.yaml"
-    ),
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write.", **PATHS)
+    ] = Path("framecast.yaml"),
     overwrite: bool = False,
 ) -> None:
     """Write a YAML file with every setting, its default and what it means.

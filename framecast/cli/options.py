@@ -22,6 +22,9 @@ SECTIONS = (TrainConfig, ModelConfig, DataConfig)
 # Settings that flags have set: the setting's full name, its value, the flag
 Overrides = list[tuple[str, object, str]]
 
+# Whoever reads a path says what is wrong with it, with the exit code of a clip or of a model
+PATHS = {"readable": False}
+
 # Columns for a word and its text, of 80; zsh gets quotes and a command around them
 COMPLETION_ROOM = 56
 
@@ -209,7 +212,8 @@ COMPLETIONS: dict[str, Callable[..., Any]] = {
 
 
 def _argument(name: str, text: str, complete: Callable[..., Any] | None = None) -> Any:
-    return typer.Argument(metavar=name, help=text, show_default=False, autocompletion=complete)
+    shown = {"metavar": name, "help": text, "show_default": False}
+    return typer.Argument(autocompletion=complete, **shown, **PATHS)
 
 
 def _after_model(kinds: str) -> Any:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from framecast.cli.options import COMPLETIONS, FLAGS, OPTIONS, SECTIONS, Overrides
+from framecast.cli.options import COMPLETIONS, FLAGS, OPTIONS, PATHS, SECTIONS, Overrides
 from framecast.config.fields import FieldSpec, specs
 
 # What stands for a setting's value in help, by its type; a name where it is one of a list
@@ -70,7 +70,7 @@ def _option(command: str, name: str, kind: Any, default: Any) -> Parameter:
         panel, metavar, text = known
         flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
         # A flag that is named has no --no-flag, which would say nothing new.
-        shown = {"metavar": metavar, "help": text, "rich_help_panel": panel}
+        shown = {"metavar": metavar, "help": text, "rich_help_panel": panel, **PATHS}
         offered = COMPLETIONS.get(name)
         kind = Annotated[kind, typer.Option(*flag.split(), autocompletion=offered, **shown)]
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)

@@ -1,5 +1,6 @@
 """Any path of any option that cannot be: too long, or in a folder that is closed to the user."""
 
+import json
 import os
 import re
 import shutil
@@ -80,22 +81,68 @@ def test_a_name_that_is_too_long_is_one_sentence(run, here, monkeypatch, name):
     assert sorted(here.iterdir()) == before
 
 
-@pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="only root can be another")
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_folder_that_is_closed_to_the_user_is_one_sentence(here, name):
-    arguments = filled(COMMANDS[name], "closed/file", here)
+def as_nobody(arguments):
+    """What runs a command line as a user who owns nothing."""
 
-    def as_nobody():
+    def call():
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
         return main(arguments)
 
+    return call
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="only root can be another")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_folder_that_is_closed_to_the_user_is_one_sentence(here, name):
+    arguments = filled(COMMANDS[name], "closed/file", here)
+
     (here / "work").mkdir(mode=0o755, exist_ok=True)
     arguments = [part.replace("closed/", f"{here}/closed/") for part in arguments]
-    outcome = run_child(as_nobody, here / "work", seconds=200)
+    outcome = run_child(as_nobody(arguments), here / "work", seconds=200)
     check(outcome.code, outcome.out, outcome.err, ("denied", "read-only", "cannot be read"))
     assert [*(here / "closed").iterdir()] == []
+
+
+UNREADABLE = {
+    "clip": (["evaluate", "best.pt", "secret"], 3),
+    "clip of several": (["train", "grey.npy", "secret"], 3),
+    "frames": (["export", "secret", "-o", "out.gif"], 3),
+    "model": (["export", "secret.pt", "-o", "out.torchscript"], 4),
+    "model of a clip": (["predict", "--model", "secret.pt", "grey.npy"], 4),
+    "run": (["train", "--resume", "secret"], 4),
+    "settings": (["train", "grey.npy", "--config", "secret.pt"], 2),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="only root can be another")
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_the_user_may_not_read_has_the_exit_code_of_what_it_is(here, name):
+    arguments, code = UNREADABLE[name]
+    (here / "secret").mkdir(exist_ok=True, mode=0)
+    (here / "secret.pt").touch(mode=0)
+
+    outcome = run_child(as_nobody(arguments), here, seconds=200)
+    assert (outcome.code, outcome.out) == (code, "")
+    said = re.escape(next(part for part in arguments if part.startswith("secret")))
+    assert re.fullmatch(rf"error: {said}: [^\n]*(permission|cannot be read)[^\n]*\n", outcome.err)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="only root can be another")
+def test_a_run_that_the_user_may_only_read_is_refused_before_training(here, grey_run, tmp_path):
+    folder = here / "run"
+    shutil.copytree(grey_run, folder)
+    # The clip's own folder is closed to others.
+    record = json.loads((folder / "run.json").read_text())
+    record["sources"][0]["path"] = str(here / "grey.npy")
+    (folder / "run.json").write_text(json.dumps(record))
+    arguments = ["train", "--resume", str(folder), "--epochs", "9"]
+    outcome = run_child(as_nobody(arguments), tmp_path, seconds=200)
+    assert (outcome.code, outcome.out) == (5, "")
+    assert outcome.err == (
+        f"error: {folder}/last.pt: cannot write in {folder} (Permission denied)\n"
+    )
 
 
 def test_a_name_of_255_bytes_is_usable(run, here, tmp_path, monkeypatch):
