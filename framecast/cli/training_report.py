@@ -95,6 +95,8 @@ def show_epoch(epoch: EpochDone) -> None:
             f"held-out MSE x 1000: last frame {1000 * epoch.persistence_mse:.3f}, "
             f"optical flow {1000 * epoch.flow_mse:.3f}"
         )
+        if epoch.persistence_mse == 0:
+            show_notes(["nothing changes in the held-out frames, so there is nothing to predict"])
         messages.print("epoch    step   minutes     loss   held-out MSE   against the better")
     if begins:
         spent = f"{epoch.minutes:7.1f} {epoch.stage or '-':>10}"

@@ -36,6 +36,16 @@ def test_epoch_lines_fit_80_columns(capfd):
     assert lines[-1] == "99999 1234567    1234.5 12.34567        100.000   20.0 % lower        best"
 
 
+@pytest.mark.parametrize(("persistence", "told"), [(0.0, 1), (1e-9, 0)])
+def test_frames_that_all_are_alike_are_noted_at_the_start(capfd, persistence, told):
+    common = {"minutes": 0, "lr": 1e-3, "persistence_mse": persistence, "flow_mse": 0.0}
+    common |= {"validation_mse": 0.0, "improved": False}
+    for epoch, loss in ((0, None), (1, 0.5)):
+        training_report.show_epoch(EpochDone(epoch, epoch, train_loss=loss, **common))
+    note = "note: nothing changes in the held-out frames, so there is nothing to predict\n"
+    assert capfd.readouterr().err.count(note) == told
+
+
 @pytest.mark.parametrize(
     ("trained", "steps", "words"),
     [
