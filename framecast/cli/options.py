@@ -121,7 +121,8 @@ PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
         "output": (
             "PATH",
             f"{RESULT_KINDS}, or - for PNGs on standard output; repeatable. With several "
-            "sources: the folder that gets one result each.",
+            "sources: the folder that gets one result each. Default: named after the clip, in the "
+            "working folder.",
         ),
         "export.output": (
             "PATH",
