@@ -288,6 +288,10 @@ def test_layers_that_keras_does_not_have_are_refused(tmp_path):
         save_keras_weights({"a": ConvLSTM2D(F, 3, in_channels=C)}, tmp_path / "ours.h5")
     with pytest.raises(UsageError, match="dictionary by name; received list"):
         save_keras_weights([ConvLSTM2D(2, 3, in_channels=1)], tmp_path / "ours.weights.h5")
+    layers = [ConvLSTM2D(2, 3, in_channels=1)]
+    for convert in (to_keras_config, lambda layer: load_keras_weights(layer, path)):
+        with pytest.raises(UsageError, match="expected a ConvLSTM layer; received list; give one"):
+            convert(layers)
     with pytest.raises(UsageError, match="expected a path; received NoneType"):
         load_keras_weights(ConvLSTM2D(2, 3), None)
     with pytest.raises(UsageError, match="no layers to write"):

@@ -203,7 +203,12 @@ def to_keras_config(layer: ConvLSTM) -> dict[str, Any]:
 
 
 def check_exportable(layer: ConvLSTM) -> None:
-    """Refuse (UsageError) a layer that computes what no Keras layer does."""
+    """Refuse (UsageError) what is no layer, or computes what no Keras layer does."""
+    if not isinstance(layer, ConvLSTM):
+        raise UsageError(
+            f"expected a ConvLSTM layer; received {type(layer).__name__}",
+            remedy="give one layer, such as a ConvLSTM2D",
+        )
     for option in OWN_ARGUMENTS:
         if option != "recompute" and option in layer.get_config():
             raise UsageError(
