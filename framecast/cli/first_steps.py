@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from framecast.cli.help import HelpCommand, HelpGroup, require_command
+from framecast.cli.help import HelpCommand, HelpGroup
 from framecast.cli.options import PATHS, Overrides
 from framecast.cli.signatures import with_options
 from framecast.errors import OutputError
@@ -18,7 +18,6 @@ config = typer.Typer(
     rich_markup_mode=None,
     help="Show the settings with where each comes from, or write a file of them.",
 )
-config.callback(invoke_without_command=True)(require_command)
 
 
 @with_options

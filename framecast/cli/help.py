@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from framecast.errors import EXIT_CODES, UsageError
+from framecast.errors import EXIT_CODES
 
 # Columns of a page, whatever the terminal's width
 NARROWEST, WIDEST = 60, 100
@@ -51,13 +51,6 @@ class HelpGroup(TyperGroup):
         if ctx.parent is None:
             found["Exit codes"] = [(str(code), text) for code, text in EXIT_CODES.items()]
         formatter.write("\n".join(page(self, ctx, found)) + "\n")
-
-
-def require_command(context: typer.Context) -> None:
-    """Show the help of a group that is called without a command, and end as misuse does."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-        raise typer.Exit(UsageError.exit_code)
 
 
 def page(command: Any, context: typer.Context, shown: dict[str, Rows]) -> Iterator[str]:

@@ -16,7 +16,7 @@ import typer
 
 from framecast.cli.commands import evaluate, export, inspect_shapes, is_main_process, predict, train
 from framecast.cli.first_steps import config, demo, doctor, models
-from framecast.cli.help import HelpCommand, HelpGroup, require_command
+from framecast.cli.help import HelpCommand, HelpGroup
 from framecast.cli.standard_streams import (
     check_working_folder,
     discard_output,
@@ -52,7 +52,9 @@ def root(
 
         typer.echo(__version__)
         raise typer.Exit
-    require_command(context)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(UsageError.exit_code)
 
 
 for body in (train, predict, evaluate, inspect_shapes, export):

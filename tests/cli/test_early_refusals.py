@@ -94,7 +94,7 @@ REFUSALS = [
     (2, "model.name cannot change", "train --resume {model} --model convlstm"),
     (2, "sources, settings and place", "train --resume {model} --runs {tmp}"),
     (3, "source files have changed", "train --resume {changed}"),
-    (3, "no such file", "train --resume {moved}"),
+    (3, "gone.npy, which it is trained on, is no longer there", "train --resume {moved}"),
     (4, "best model of this run is missing", "train --resume {headless}"),
     (2, "--horizon 0: nothing", "export {model} -o {tmp}/a.onnx --horizon 0"),
     (2, "--context-length 0: no", "export {model} -o {tmp}/a.onnx --context-length 0"),
