@@ -217,7 +217,9 @@ def read(
     source = open_source(as_path(path), color=color, keep_readable=keep_readable, **options)
     info = source.info
     frames_THWC = np.stack(list(source.read()))
-    return Clip(frames_THWC, info.fps or DEFAULT_FPS, info.notes, _look=info.look)
+    assumed = f"{path} has no frame rate: {DEFAULT_FPS:g} per second is assumed"
+    notes = info.notes if info.fps else (*info.notes, assumed)
+    return Clip(frames_THWC, info.fps or DEFAULT_FPS, notes, _look=info.look)
 
 
 def write(

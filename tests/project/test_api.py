@@ -101,8 +101,11 @@ def test_a_clip_is_written_and_read_again_as_it_was(tmp_path):
     path = framecast.write(tmp_path / "a.npy", frames)
     again = framecast.read(path)
     np.testing.assert_array_equal(again.frames, frames)
+    assert again.notes[-1] == f"{path} has no frame rate: 10 per second is assumed"
     framecast.write(tmp_path / "b.gif", framecast.Clip(frames[..., 0], 25))
-    assert framecast.read(tmp_path / "b.gif").fps == 25
+    again = framecast.read(tmp_path / "b.gif")
+    assert again.fps == 25
+    assert not any("frame rate" in note for note in again.notes)
     framecast.write(tmp_path / "c.npy", frames[..., 0] / 255)
     np.testing.assert_allclose(np.load(tmp_path / "c.npy"), frames[..., :1] / 255, atol=1 / 65535)
     framecast.write(tmp_path / "d.mp4", framecast.Clip(frames, np.float32(12.5)))
