@@ -11,6 +11,7 @@ from pathlib import Path
 from framecast.errors import OutputError
 from framecast.runtime.output_files import check_target, write_whole
 from framecast.runtime.text import encodable
+from framecast.video.plot_style import own_style
 
 FORMATS = (".svg", ".pdf", ".png")
 BOXES_A_COLUMN = 14
@@ -35,6 +36,7 @@ class Box:
     inputs: tuple[int, ...]
 
 
+@own_style()
 def draw(boxes: Sequence[Box], title: str, path: Path, overwrite: bool) -> None:
     """Write the boxes, in columns of equal height.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from framecast.runtime.output_files import write_whole
 from framecast.runtime.text import encodable
+from framecast.video.plot_style import own_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +31,7 @@ NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 Values = Sequence[float | None]
 
 
+@own_style()
 def lines_plot(
     lines: Mapping[str, Values],
     x_label: str,
@@ -69,6 +71,7 @@ def lines_plot(
     return figure
 
 
+@own_style()
 def training_curves(rows: Sequence[Mapping[str, str]]) -> Figure:
     """Loss and held-out error of a training by epoch, from the rows of its metrics.csv.
 
@@ -106,6 +109,7 @@ def training_curves(rows: Sequence[Mapping[str, str]]) -> Figure:
     return figure
 
 
+@own_style()
 def to_svg(figure: Figure) -> str:
     """An <svg> element in the colours of the page that it stands in."""
     from matplotlib import rc_context  # noqa: PLC0415  (slow to load, and only plots need it)
@@ -117,6 +121,7 @@ def to_svg(figure: Figure) -> str:
     return drawing[drawing.index("<svg") :].replace(INK, "currentColor")
 
 
+@own_style()
 def write_png(path: Path, figure: Figure) -> None:
     """Write a figure on white; raises OutputError or ResourceError when the disk refuses it."""
     written = io.BytesIO()

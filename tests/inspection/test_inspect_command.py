@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 
 ROOT = Path(__file__).parents[2]
 CODE = """
@@ -117,7 +118,8 @@ def test_a_diagram_is_drawn_whole_or_not_at_all(run, model, tmp_path, suffix, st
 def test_a_dollar_is_no_formula_in_a_diagram(run, tmp_path):
     code = 'model = Sequential([Input((4,)), Dense(n["$_{"]), Dense(m["$"])])'
     (tmp_path / "model.py").write_text(code)
-    done = run("inspect-shapes", tmp_path / "model.py", "--diagram", tmp_path / "a.svg")
+    with rc_context({"text.usetex": True}):  # as a matplotlibrc may have it
+        done = run("inspect-shapes", tmp_path / "model.py", "--diagram", tmp_path / "a.svg")
     assert done[0] == 0, done[2]
 
 

@@ -4,6 +4,7 @@ import re
 
 import cv2
 import pytest
+from matplotlib import rc_context
 
 from framecast.errors import OutputError
 from framecast.video.line_plots import INK, lines_plot, to_svg, training_curves, write_png
@@ -22,6 +23,16 @@ def test_no_two_lines_have_one_look():
 def test_a_unit_is_shown_as_it_is_written():
     plot = to_svg(lines_plot({"model": [1.0, 2.0]}, "lead", "CSI 0.5 $\\frac$\udcff"))
     assert r"CSI 0.5 $\frac$\udcff</text>" in plot
+
+
+def test_plots_look_the_same_whatever_the_users_style_is():
+    def plot():
+        return to_svg(lines_plot({"model": [1.0, 2.0], "last frame": [3.0, 4.0]}, "lead", "MSE"))
+
+    expected = plot()
+    # LaTeX need not be there.
+    with rc_context({"text.usetex": True, "font.size": 30, "savefig.bbox": "tight"}):
+        assert plot() == expected
 
 
 def test_what_is_not_defined_is_a_gap():
