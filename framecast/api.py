@@ -275,6 +275,8 @@ def train(
     `model="convlstm"`, `**{"train.lr": 1e-3}`; `minutes` counts from the call. Raises ConfigError
     for settings and SourceError for clips that cannot be used.
     """
+    import torch  # noqa: PLC0415
+
     from framecast.config.loading import load_config  # noqa: PLC0415
     from framecast.runtime.device import cpu_by_default  # noqa: PLC0415
     from framecast.training import pipeline  # noqa: PLC0415
@@ -284,7 +286,8 @@ def train(
         settings["minutes"] = minutes
     config = load_config(None, [_setting(*item) for item in settings.items()], {})
     session = prepare(_paths(paths), config)
-    with cpu_by_default():
+    # Also in a notebook that has switched gradients off
+    with cpu_by_default(), torch.inference_mode(False), torch.enable_grad():
         outcome = pipeline.train(session, as_path(runs), on_event)
     return Training(outcome.run.path, outcome.result, (outcome.note,) if outcome.note else ())
 

@@ -289,6 +289,18 @@ def test_nothing_depends_on_the_default_device_of_pytorch(clips, tmp_path):
         np.testing.assert_array_equal(frames, wanted)
 
 
+@pytest.mark.parametrize("switched_off", [torch.no_grad, torch.inference_mode])
+def test_training_has_gradients_where_they_are_switched_off(clips, tmp_path, switched_off):
+    settings = {"model": "convlstm", "filters": [4], "epochs": 1, "steps_per_epoch": 1}
+    settings |= {"horizon": HORIZON, "precision": "float32", "runs": tmp_path}
+    expected = framecast.train(clips / "grey.npy", **settings)
+    with switched_off():
+        trained = framecast.train(clips / "grey.npy", **settings)
+        assert not torch.is_grad_enabled()
+    assert trained.result.validation_mse_T == expected.result.validation_mse_T
+    assert (trained.folder / "metrics.csv").exists()
+
+
 def test_random_numbers_go_on_as_if_nothing_had_been_called(clips, tmp_path):
     settings = {"model": "convlstm", "filters": [4], "epochs": 1, "steps_per_epoch": 1}
     torch.manual_seed(5)
