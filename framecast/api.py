@@ -275,6 +275,7 @@ def train(
     `model="convlstm"`, `**{"train.lr": 1e-3}`; `minutes` counts from the call. Raises ConfigError
     for settings and SourceError for clips that cannot be used.
     """
+    started = time.monotonic()
     import torch  # noqa: PLC0415
 
     from framecast.config.loading import load_config  # noqa: PLC0415
@@ -288,7 +289,7 @@ def train(
     session = prepare(_paths(paths), config)
     # Also in a notebook that has switched gradients off
     with cpu_by_default(), torch.inference_mode(False), torch.enable_grad():
-        outcome = pipeline.train(session, as_path(runs), on_event)
+        outcome = pipeline.train(session, as_path(runs), on_event, started)
     return Training(outcome.run.path, outcome.result, (outcome.note,) if outcome.note else ())
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tifffile import imread
 
 import framecast
 from framecast.errors import ConfigError, SourceError, UsageError
+from framecast.training import pipeline, preparation
 from framecast.video.readers.open import open_source
 from framecast.video.writers.open import open_writer
 from tests.support.media import smooth_clip
@@ -287,6 +289,21 @@ def test_nothing_depends_on_the_default_device_of_pytorch(clips, tmp_path):
     assert found[:2] == expected[:2]
     for frames, wanted in zip(found[2:], expected[2:], strict=True):
         np.testing.assert_array_equal(frames, wanted)
+
+
+def test_the_minutes_of_a_training_count_from_the_call(clips, tmp_path, monkeypatch):
+    prepared, begun = [], []
+    monkeypatch.setattr(preparation, "prepare", lambda *_: prepared.append(time.monotonic()))
+
+    def stop(*arguments):
+        begun.append(arguments[-1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "train", stop)
+    called = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        framecast.train(clips / "grey.npy", minutes=1, runs=tmp_path)
+    assert called <= begun[0] <= prepared[0]
 
 
 @pytest.mark.parametrize("switched_off", [torch.no_grad, torch.inference_mode])
