@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from framecast.config.argument_types import check_fields
@@ -120,6 +121,13 @@ def check_kind(path: Path, request: ExportRequest) -> None:
             refuse(request, [name], f"is not for {kind.title}", f"end the name in {fitting}")
     for package in kind.packages:
         check_installed(package, "export", kind.title)
+    torch = version("torch")
+    if path.suffix.lower() == ".pt2" and torch.startswith("2.6."):
+        # It hands the loop lists where it takes tuples.
+        raise UsageError(
+            f"{path}: PyTorch {torch} cannot load the loop of a torch.export file",
+            remedy="install torch 2.7 or newer, or end the name in .onnx or .torchscript",
+        )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from framecast.errors import (
     OutputError,
     UsageError,
 )
-from framecast.export import formats, onnx_graphs
+from framecast.export import formats, onnx_graphs, request
 from framecast.export.export import export
 from framecast.export.model import (
     CHECKED_BATCHES,
@@ -491,6 +491,13 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(tmp_path
     monkeypatch.setattr(extras, "find_spec", without("onnx"))
     with pytest.raises(UsageError, match=r'needs onnx, .*pip install "framecast\[export\]"'):
         export_saved(tmp_path, "model.onnx")
+
+
+def test_torch_2_6_which_cannot_load_loops_is_refused_for_torch_export_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(request, "version", lambda package: {"torch": "2.6.0+cpu"}[package])
+    with pytest.raises(UsageError, match=r"model\.pt2: PyTorch 2\.6\.0\+cpu cannot load .* 2\.7"):
+        export_saved(tmp_path, "model.pt2")
+    assert export_saved(tmp_path, "model.torchscript").paths == (tmp_path / "model.torchscript",)
 
 
 def test_without_onnxruntime_the_report_says_that_nothing_was_checked(tmp_path, monkeypatch):
