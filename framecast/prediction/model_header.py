@@ -186,8 +186,9 @@ def check_format(file: Path, contents: Any) -> None:
         )
     version = contents.get("version")
     if not _is(version, VERSION):
+        shown = " ".join(repr(version).split())  # that of a tensor has line breaks
         raise CheckpointError(
-            f"{file}: format version {version!r:.40}, this framecast reads {VERSION}",
+            f"{file}: format version {shown:.40}, this framecast reads {VERSION}",
             remedy="upgrade framecast",
         )
 

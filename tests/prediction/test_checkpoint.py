@@ -230,6 +230,9 @@ def test_a_newer_format_asks_for_an_upgrade(model):
     assert "format version 2, this framecast reads 1; upgrade framecast" in refused(model)
     rewritten(model, lambda contents: contents.pop("version"))
     assert "format version None" in refused(model)
+    # On one line, which the text of a tensor is not.
+    rewritten(model, lambda contents: contents.update(version=torch.ones(2, 3)))
+    assert "format version tensor([[1., 1., 1.], [1., 1., 1" in refused(model)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
