@@ -78,7 +78,7 @@ def cpu_by_default() -> AbstractContextManager[object]:
 
     Where they do so anyway it does nothing, since it costs time at every call of PyTorch.
     """
-    if torch.get_default_device().type == "cpu":
+    if torch.empty(0).device.type == "cpu":
         return nullcontext()
     return torch.device("cpu")
 
