@@ -95,8 +95,9 @@ def _save_program(export: Export, path: Path) -> None:
     program = torch.export.export(
         LoopedRollout(export.network, export.horizon),
         (export.context_BTCHW,),
-        # H and W stay as traced: proving them free takes torch.export minutes
-        dynamic_shapes={"context": {0: torch.export.Dim("batch", min=1)}},
+        # H and W stay as traced: proving them free takes torch.export minutes. PyTorch 2.7 takes no
+        # size for free that has no upper limit.
+        dynamic_shapes={"context": {0: torch.export.Dim("batch", min=1, max=2**31)}},
         strict=False,
     )
     for module in program.graph_module.modules():
