@@ -37,10 +37,10 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that its parameters stand for."""
     parameters: list[Parameter] = []
     sources: dict[str, Source] = {}
-    hints = get_type_hints(command, include_extras=True)
-    own = signature(command)
+    # Not get_type_hints, which until Python 3.11 hides an annotation in an Optional for the default.
+    own = signature(command, eval_str=True)
     for name, parameter in own.parameters.items():
-        kind = hints[name]
+        kind = parameter.annotation
         if kind == Overrides:
             parameters += _setting_options()
             sources[name] = _given_settings
