@@ -37,7 +37,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that its parameters stand for."""
     parameters: list[Parameter] = []
     sources: dict[str, Source] = {}
-    # Not get_type_hints, which until Python 3.11 hides an annotation in an Optional for the default.
+    # Not get_type_hints, which wraps what may be None in an Optional until Python 3.11.
     own = signature(command, eval_str=True)
     for name, parameter in own.parameters.items():
         kind = parameter.annotation

@@ -16,6 +16,7 @@ from framecast.inspection.keras_signatures import KINDS, SIGNATURES, parameters_
 from framecast.inspection.model_source import read_configuration, read_model
 from framecast.inspection.model_walk import inspect_graph
 from framecast.inspection.sizes import Symbol
+from tests.support.keras_models import NEWEST_KERAS
 from tests.support.random_models import random_model
 
 OF_THE_BASE_CLASS = {"name", "dtype"}
@@ -67,6 +68,7 @@ def test_two_hundred_random_models_have_the_shapes_and_parameters_that_keras_giv
 
 
 @pytest.mark.parametrize("kind", sorted(SIGNATURES))
+@NEWEST_KERAS
 def test_arguments_and_defaults_are_those_of_keras(kind):
     def plain(value):
         """Equal sizes as one number, as Keras' layers take them."""

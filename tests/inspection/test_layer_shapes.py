@@ -22,6 +22,7 @@ from framecast.nn.convlstm.initializers import INITIALIZERS
 from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.nn.convlstm.regularizers import REGULARIZERS as REGULARIZERS_BY_NAME
 from framecast.nn.cost_model.tensors import FLOAT_BYTES
+from tests.support.keras_models import NEWEST_KERAS
 from tests.support.live_bytes import LiveBytes, saved_bytes
 
 SIDE = st.integers(1, 21)
@@ -384,6 +385,7 @@ def test_a_wrong_setting_is_a_mistake_of_the_layer(words, sentence):
         ("GaussianNoise('x')", (2, 6), "stddev must be a number >= 0; received 'x'"),
     ],
 )
+@NEWEST_KERAS
 def test_values_that_keras_refuses_are_mistakes(call, sizes, sentence):
     with pytest.raises(Exception):  # noqa: B017  (Keras has no one kind for them)
         eval(call, vars(keras.layers))(np.ones(sizes))

@@ -12,6 +12,7 @@ from framecast.errors import UsageError
 from framecast.nn.convlstm.cell import ConvLSTMCell2D
 from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from framecast.nn.interchange.keras_config import to_keras_config
+from tests.support.keras_models import NEWEST_KERAS
 
 B, T, C, F, SIZES = 2, 5, 3, 6, (7, 8, 9)
 PAIRS = {
@@ -106,6 +107,7 @@ def test_a_configuration_of_keras_makes_the_same_layer_and_ours_makes_kerass(ran
             assert found == value
 
 
+@NEWEST_KERAS
 def test_objects_and_functions_of_keras_keep_their_parameters():
     ours = ConvLSTM2D(F, 3, in_channels=C, **OBJECTS)
     theirs = keras.layers.ConvLSTM2D(F, 3, **OBJECTS)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from framecast.nn.convlstm.layer import ConvLSTM1D, ConvLSTM2D
+from tests.support.keras_models import NEWEST_KERAS
 
 LAYERS = {1: (ConvLSTM1D, keras.layers.ConvLSTM1D), 2: (ConvLSTM2D, keras.layers.ConvLSTM2D)}
 B, T, C, SIZES, F = 2, 5, 3, (7, 8), 6
@@ -79,6 +80,7 @@ def assert_says_what_to_do(error):
 
 @pytest.mark.parametrize("rank", [1, 2])
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
+@NEWEST_KERAS
 def test_arguments(arguments, rank):
     ours, theirs = LAYERS[rank]
     with pytest.raises(Exception):  # noqa: B017  (Keras has no one kind for them)

@@ -14,6 +14,7 @@ from framecast.nn.convlstm.keras_identifiers import resolve
 from framecast.nn.convlstm.layer import ConvLSTM2D
 from framecast.nn.convlstm.regularizers import L1, L1L2, L2, REGULARIZERS
 from framecast.nn.convlstm.weights import to_keras_layout
+from tests.support.keras_models import NEWEST_KERAS
 
 OURS_ALONE = {"hard_sigmoid_keras2"}
 
@@ -152,6 +153,7 @@ def test_a_penalty_by_name_has_the_factors_of_keras(name):
 
 @pytest.mark.parametrize(("ours", "theirs"), PENALTIES, ids=kind)
 @pytest.mark.parametrize("return_state", [True, False])
+@NEWEST_KERAS
 def test_regularization_losses_equal_those_of_keras(ours, theirs, return_state):
     def settings(regularizer):
         names = ("kernel", "recurrent", "bias", "activity")
