@@ -107,7 +107,7 @@ def _save_program(export: Export, path: Path) -> None:
     # Into memory first: PyTorch's own writer ends the process where a disk is full.
     content = io.BytesIO()
     torch.export.save(program, content, extra_files=extra)
-    path.write_bytes(content.getbuffer())
+    path.write_bytes(content.getvalue())
 
 
 def _load_program(path: Path) -> Run:
@@ -158,7 +158,7 @@ def _save_script(export: Export, path: Path) -> None:
     extra = {METADATA_FILE: json.dumps(dict(export.metadata)).encode()}
     content = io.BytesIO()
     torch.jit.save(script, content, _extra_files=extra)
-    path.write_bytes(content.getbuffer())
+    path.write_bytes(content.getvalue())
 
 
 def _save_weights(export: Export, path: Path) -> None:

@@ -57,6 +57,9 @@ PNG_START = b"\x89PNG"
 # Transfer functions of HDR video: PQ (HDR10, Dolby Vision) and HLG.
 HDR_TRANSFERS = frozenset({int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)})
 
+# Titles and comments may have any encoding, and are not read. PyAV 19 takes them all.
+ANY_TITLES = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+
 
 class VideoSource(FrameSource):
     """The frames of a video file; reading seeks to the key frame before the first one wanted."""
@@ -295,11 +298,8 @@ def _open(path: Path) -> InputContainer:
         raise unreadable(path, error) from error
     try:
         # The absolute path, since FFmpeg would take a name such as "a:b.mp4" for a protocol.
-        # Titles and comments may have any encoding, and are not read.
         container = av.open(
-            str(path.absolute()),
-            container_options={"format_whitelist": CONTAINERS},
-            metadata_errors="replace",
+            str(path.absolute()), container_options={"format_whitelist": CONTAINERS}, **ANY_TITLES
         )
     except av.FFmpegError as error:
         if head[4:8] in MP4_STARTS or head[:4] in OTHER_STARTS:
