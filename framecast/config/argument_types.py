@@ -36,8 +36,9 @@ def as_path(path: Any) -> Path:
 
 def from_home(path: str) -> str:
     """A path with the home folder for a leading ~, which shells leave after a = and in quotes."""
+    is_home = path.replace(os.sep, "/").partition("/")[0] == "~"  # Windows takes both slashes
     # Not by Path, which raises where there is no home.
-    return os.path.expanduser(path) if path.partition("/")[0] == "~" else path  # noqa: PTH111
+    return os.path.expanduser(path) if is_home else path  # noqa: PTH111
 
 
 def describe(kind: Any) -> str:
