@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageFile
 
 from framecast.errors import CorruptSourceError
 from framecast.video.readers.open import open_source
@@ -221,6 +221,17 @@ def test_truncated_images_name_file_and_frame(tmp_path, suffix, share):
     assert source.info.breaks == (4,)
     assert any(f"f4.{suffix} is left out (" in note for note in source.info.notes)
     assert read_all(source).shape[0] == T - 1
+
+
+def test_truncated_images_are_refused_where_the_program_has_told_pillow_to_take_them(
+    tmp_path, clip, monkeypatch
+):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as some libraries do on import
+    write_folder(tmp_path, clip, "f{}.png")
+    path = tmp_path / "f2.png"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert f"{path}: frame 2 cannot be read" in problem(tmp_path, CorruptSourceError)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
 
 
 def test_a_damaged_file_is_a_break_without_numbers_too(tmp_path, clip):

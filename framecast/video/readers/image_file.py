@@ -19,7 +19,7 @@ from typing import BinaryIO, Literal
 import cv2
 import numpy as np
 import tifffile
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from framecast.errors import SourceError
 from framecast.runtime.memory import machine_memory
@@ -219,6 +219,7 @@ def opened_image(path: Path, data: bytes | None = None) -> Iterator[Image.Image]
     try:
         with (
             _damage_explained(path),
+            _refusing_cut_files(),
             # Not by its name: Pillow 13 maps turned TIFFs wrongly into memory.
             path.open("rb") if data is None else io.BytesIO(data) as file,
             _identified(file) as image,
@@ -228,6 +229,17 @@ def opened_image(path: Path, data: bytes | None = None) -> Iterator[Image.Image]
         raise SourceError(
             f"{path}: does not fit into this machine's memory", remedy="give smaller frames"
         ) from error
+
+
+@contextmanager
+def _refusing_cut_files() -> Iterator[None]:
+    """Pillow refuses files that are cut short, even if the caller's program lets it take them."""
+    asked = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = asked
 
 
 def _damage_explained(path: Path) -> AbstractContextManager[None]:
