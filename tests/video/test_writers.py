@@ -484,6 +484,17 @@ def test_files_for_data_give_back_type_and_values(tmp_path, suffix, channels, dt
         assert open_source(writer.path).info.fps == 7.5
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tiff_of_one_frame_keeps_the_axis_of_time(tmp_path, channels, caplog):
+    frames = moving_waves(1, 7, 9, channels)
+    path = written(tmp_path / "a.tif", frames, fps=7.5).path
+    with tifffile.TiffFile(path) as file:
+        assert file.series[0].axes == ("TYX" if channels == 1 else "TYXS")
+        found = file.asarray()
+    np.testing.assert_array_equal(found, frames[..., 0] if channels == 1 else frames)
+    assert not caplog.records  # where tifffile says that axes do not match the shape
+
+
 def test_a_file_for_data_says_what_it_cannot_hold(tmp_path):
     values = ValueRange("float32", -10, 60)
     writer = written(tmp_path / "a", [np.full((7, 9, 1), 65535, np.uint16)], values=values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ class TiffWriter(FrameWriter):
     def _open(self, temporary: Path, first: np.ndarray) -> None:
         self._path = temporary
         self._file = tifffile.TiffWriter(temporary)
+        self._metadata = {"axes": "TYX" if first.shape[2] == 1 else "TYXS", "fps": self.fps}
 
     def _append(self, frame: np.ndarray) -> None:
         grey = frame.shape[2] == 1
@@ -26,7 +28,7 @@ class TiffWriter(FrameWriter):
                 frame[..., 0] if grey else frame,
                 photometric="minisblack" if grey else "rgb",
                 contiguous=True,  # one series of pages, not a series for each
-                metadata={"axes": "TYX" if grey else "TYXS", "fps": self.fps},
+                metadata=self._metadata,
             )
         except ValueError as error:  # beyond 4 GB, which offsets of 32 bits cannot reach
             raise OSError(str(error)) from error
@@ -35,6 +37,12 @@ class TiffWriter(FrameWriter):
             with self._path.open("ab") as file:
                 file.write(bytes(frame.nbytes))
             raise
+
+    def _finish(self) -> None:
+        super()._finish()
+        if self.frames == 1:  # which tifffile describes as a picture, without the axis of time
+            shape = (1, *self._like[0])[: len(self._metadata["axes"])]
+            tifffile.tiffcomment(self._path, json.dumps({"shape": shape, **self._metadata}))
 
     def _close(self) -> None:
         if self._file is not None:  # without the pages that closing the writer would add
