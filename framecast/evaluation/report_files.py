@@ -17,6 +17,7 @@ from framecast.evaluation.task import Task
 from framecast.runtime.output_files import check_distinct, check_target, write_whole
 from framecast.video.frame_style import RADAR, FrameStyle
 from framecast.video.frame_times import check_step
+from framecast.video.plot_style import imported_matplotlib
 from framecast.video.readers.base import FrameSource
 
 CSV, PAGE = "CSV file", "HTML page"
@@ -63,7 +64,10 @@ class ReportFiles:
     def check(
         self, request: EvaluationRequest, data: DataConfig, sources: Sequence[FrameSource]
     ) -> None:
-        """Raise UsageError for colours that do not fit what is scored, and an idle scale."""
+        """Raise UsageError for colours that do not fit what is scored, and an idle scale.
+
+        Also where matplotlib cannot be loaded, which draws the plots of a page.
+        """
         in_units = request.thresholds or request.protocol == "nowcast" or self.colormap
         if request.scale and not in_units:
             raise UsageError(
@@ -73,6 +77,8 @@ class ReportFiles:
         style = self._style(request, data)
         for source in sources:
             style.paint(np.zeros((1, 1, source.info.channels), np.uint8))
+        if self.page is not None:
+            imported_matplotlib()
 
     def _style(self, request: EvaluationRequest, data: DataConfig) -> FrameStyle:
         return FrameStyle(self.colormap, read_scale(request.scale or data.scale))

@@ -19,6 +19,7 @@ from framecast.nn.cost_model.memory import check_batch, check_weight_memory
 from framecast.prediction.model_header import read_header
 from framecast.runtime.extras import check_installed
 from framecast.training.run_folder import RunFolder, fingerprints
+from framecast.video.plot_style import imported_matplotlib
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.frame_checks import unreadable
 from framecast.video.readers.open import open_sources, read_options
@@ -60,7 +61,7 @@ def prepare(
     of frames.
     Raises SourceError when a path cannot be used, and what `make_plan`, `check_weight_memory` and
     `check_batch` raise; ResourceError when the device that is named is not there, UsageError when
-    TensorBoard is asked for and not installed.
+    TensorBoard is asked for and not installed, and when matplotlib cannot be loaded.
     """
     if config.train.tensorboard:
         check_installed("tensorboard", "tensorboard", "train.tensorboard")
@@ -82,6 +83,7 @@ def prepare(
     except ResourceError:  # the machine's memory does not matter where a GPU computes
         if _pick_device(config) == "cpu":
             raise
+    imported_matplotlib()  # which draws the curves when all else is done
     if config.data.scene_cuts:  # takes longest, so errors in headers are raised before
         split_scenes(sources, on_frame)
         # Again, since windows must not span the cuts that were found.

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from framecast.config.brightness_scale import Scale
 from framecast.errors import UsageError
 from framecast.video.pixels import convert_color, convert_depth
+from framecast.video.plot_style import imported_matplotlib
 
 RADAR = "radar"
 RADAR_FIRST, RADAR_STEP = 5.0, 5.0  # dBZ
@@ -114,13 +115,12 @@ def color_table(name: str, scale: Scale | None = None) -> np.ndarray:
 
 @lru_cache
 def _matplotlib_table(name: str) -> np.ndarray:
-    import matplotlib as mpl  # noqa: PLC0415  (slow to load, and only this needs it)
-
-    if name not in mpl.colormaps:
-        near = difflib.get_close_matches(name, [*mpl.colormaps, RADAR], 1, 0.5)
+    colormaps = imported_matplotlib().colormaps
+    if name not in colormaps:
+        near = difflib.get_close_matches(name, [*colormaps, RADAR], 1, 0.5)
         remedy = f"did you mean {near[0]}?" if near else "try viridis, magma, gray or radar"
         raise UsageError(f"--colormap {name}: there is none of this name", remedy=remedy)
-    return mpl.colormaps[name](np.arange(256) / 255, bytes=True)[:, :3].copy()
+    return colormaps[name](np.arange(256) / 255, bytes=True)[:, :3].copy()
 
 
 @lru_cache

@@ -1,13 +1,18 @@
 """Plots: every line has a look of its own, gaps stay gaps, curves mark the best epoch."""
 
+import os
 import re
+import subprocess
+import sys
 
 import cv2
+import numpy as np
 import pytest
 from matplotlib import rc_context
 
 from framecast.errors import OutputError
 from framecast.video.line_plots import INK, lines_plot, to_svg, training_curves, write_png
+from tests.support.media import smooth_clip
 
 
 def test_no_two_lines_have_one_look():
@@ -33,6 +38,36 @@ def test_plots_look_the_same_whatever_the_users_style_is():
     # LaTeX need not be there.
     with rc_context({"text.usetex": True, "font.size": 30, "savefig.bbox": "tight"}):
         assert plot() == expected
+
+
+DRAWING_COMMANDS = [
+    ("inspect-shapes", "--input", "2,3,8,8,1", "--layer", "filters=4", "--diagram", "a.svg"),
+    ("train", "clip.npy", "--runs", "runs", "--epochs", "1"),
+    ("evaluate", "pretrained", "clip.npy", "--report", "a.html"),
+    ("predict", "clip.npy", "--colormap", "viridis", "-o", "a.gif"),
+]
+
+
+@pytest.mark.parametrize("command", DRAWING_COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize("wrong", ["MPLBACKEND", "matplotlibrc"])
+def test_settings_that_matplotlib_cannot_load_are_one_sentence(tmp_path, command, wrong):
+    np.save(tmp_path / "clip.npy", smooth_clip(24, 20, 26)[..., 1])
+    if wrong == "matplotlibrc":
+        (tmp_path / wrong).write_bytes("font.size: 9  # na\u00efve".encode("latin-1"))
+    said = {"MPLBACKEND": "Key backend: 'none'", "matplotlibrc": "'utf-8' codec can't decode"}
+    done = subprocess.run(
+        [sys.executable, "-m", "framecast", *command],
+        cwd=tmp_path,
+        env=os.environ | ({"MPLBACKEND": "none"} if wrong == "MPLBACKEND" else {}),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    *_, last = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert last.startswith(f"error: matplotlib cannot be loaded with its settings ({said[wrong]}")
+    assert last.endswith("; mend MPLBACKEND, or the file matplotlibrc")
+    assert {path.name for path in tmp_path.iterdir()} <= {"clip.npy", "matplotlibrc"}
 
 
 def test_what_is_not_defined_is_a_gap():
