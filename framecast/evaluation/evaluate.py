@@ -177,7 +177,7 @@ def _task_notes(task: Task) -> Iterator[str]:
             "the model file does not say which clips it was trained on, so their frames could not "
             "be left out"
         )
-    yield from beyond_training(task.shape.horizon, forecaster.config.data)
+    yield from beyond_training(task.shape.horizon, forecaster.trained_horizon)
     if len(task.windows) < len(task.found):
         budget = task.request.minutes
         asked = min(len(task.found), task.request.windows or len(task.found))

@@ -52,6 +52,11 @@ class ModelHeader:
         """How clips are read for it where nothing else is asked for: as it was trained."""
         return read_options(self.config.data) | {"color": self.color, "keep_readable": False}
 
+    @property
+    def trained_horizon(self) -> int:
+        """How many frames ahead its training looked."""
+        return int(self.config.data.horizon)
+
     def takes(self, channels: int) -> bool:
         """Whether it forecasts frames of so many channels."""
         return channels == self.channels or (self.any_channels and channels in (1, 3))

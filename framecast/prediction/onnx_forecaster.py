@@ -37,6 +37,7 @@ class OnnxForecaster(FrameForecaster):
             # Both can be set for the export, as they were not in training.
             own = {"context_length": self.length, "horizon": int(texts["horizon"])}
             self.config = replace(trained, data=replace(trained.data, **own))
+            self._trained_horizon = int(trained.data.horizon)
             # [rows, columns] between which the traced graph holds; export looked for them.
             self.smallest, self.largest = json.loads(texts["sides"])
         except (KeyError, ValueError, ConfigError) as error:
@@ -44,6 +45,11 @@ class OnnxForecaster(FrameForecaster):
                 f"{path}: an ONNX model, but not of framecast",
                 remedy="give a file that `framecast export` wrote",
             ) from error
+
+    @property
+    def trained_horizon(self) -> int:
+        """How many frames ahead its training looked, whatever the horizon of the export."""
+        return self._trained_horizon
 
     def forecast_pixels(self, context_THWC: np.ndarray, horizon: int) -> Iterator[np.ndarray]:
         """Yield frames (C, H, W), float32 in [0, 1], after a context (T, H, W, C) of pixels.

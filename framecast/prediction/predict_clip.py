@@ -103,19 +103,22 @@ def model_notes(forecaster: FrameForecaster, info: SourceInfo, horizon: int) -> 
 
 
 def assumptions(
-    request: PredictionRequest, horizon: int, name: str | Path, fps: float | None, data: DataConfig
+    request: PredictionRequest, horizon: int, name: str | Path, fps: float | None, trained: int
 ) -> Iterator[str]:
-    """Notes on what was chosen because nobody said otherwise; `fps` is the source's own."""
+    """Notes on what was chosen because nobody said otherwise.
+
+    `fps` is the source's own, `trained` the horizon that the model was trained with.
+    """
     if fps is None and request.fps is None:
         yield f"{name} has no frame rate: {DEFAULT_FPS:g} per second is assumed, --fps sets another"
-    yield from beyond_training(horizon, data)
+    yield from beyond_training(horizon, trained)
 
 
-def beyond_training(horizon: int, data: DataConfig) -> Iterator[str]:
-    """The note on a horizon that no training has looked at."""
-    if horizon > int(data.horizon):
-        trained = counted(int(data.horizon), "frame")
-        yield f"horizon {horizon} goes beyond the {trained} the model was trained on"
+def beyond_training(horizon: int, trained: int) -> Iterator[str]:
+    """The note on a horizon beyond the `trained` one."""
+    if horizon > trained:
+        frames = counted(trained, "frame")
+        yield f"horizon {horizon} goes beyond the {frames} the model was trained on"
 
 
 def open_clip(
@@ -260,7 +263,7 @@ def forecast_source(
     fps = request.fps
     if fps is None:  # frames of the forecast lie `frame_step` apart
         fps = (info.fps or DEFAULT_FPS) / data.frame_step
-    assumed = assumptions(request, horizon, info.path, info.fps, data)
+    assumed = assumptions(request, horizon, info.path, info.fps, forecaster.trained_horizon)
     notes = (*info.notes, *scene, *assumed, *model_notes(forecaster, info, horizon))
     last_seen = start + (data.context_length - 1) * data.frame_step
     names = lead_names(leads, step, info.moments[last_seen] if info.moments else None)
@@ -309,8 +312,8 @@ def _read_context(
     def left_from(number: int, what: str) -> range:
         left = wanted[-(-(number - wanted.start) // data.frame_step) :]
         notes.append(
-            f"{info.path.name} {what} frame {number}: the {counted(len(left), 'frame')} from there "
-            f"on are the context, not {data.context_length}"
+            f"{info.path.name} {what} frame {number}: the context is the "
+            f"{counted(len(left), 'frame')} from there on, not {data.context_length}"
         )
         return left
 

@@ -116,7 +116,7 @@ def nowcast_file(
         raise SourceError(f"{problem.message}; {before}", remedy=problem.remedy) from problem
     if signals and not is_live(str(source)):
         raise InterruptedRunError(f"interrupted; {before}")
-    assumed = assumptions(request, horizon, feed.name, feed.fps, forecaster.config.data)
+    assumed = assumptions(request, horizon, feed.name, feed.fps, forecaster.trained_horizon)
     return (*feed.notes, *assumed, *(note for writer in writers for note in writer.notes))
 
 

@@ -74,6 +74,19 @@ def test_a_clip_is_predicted_with_the_context_and_horizon_of_the_export(checkpoi
     assert not np.array_equal(found_THWC, forecaster.predict(clip_THWC[-5:], 3))
 
 
+@pytest.mark.parametrize("horizon", [3, 8])
+def test_a_note_names_the_horizon_of_the_training_not_of_the_export(horizon, tmp_path):
+    path = tmp_path / "model.onnx"
+    trained_with_4 = random_checkpoint(1, *SETTINGS, "data.horizon=4")
+    export_model(trained_with_4, path, ExportRequest(horizon=horizon))
+    np.save(tmp_path / "clip.npy", smooth_clip(9, 20, 26)[..., 1:2])
+    told = "horizon {} goes beyond the 4 frames the model was trained on"
+    for asked in (4, 5, 9):
+        notes = framecast.predict(tmp_path / "clip.npy", path, horizon=asked).notes
+        beyond = [note for note in notes if note.startswith("horizon")]
+        assert beyond == [told.format(asked)] * (asked > 4)
+
+
 def test_a_short_context_is_filled_with_its_oldest_frame(exported):
     clip_THWC = smooth_clip(3, 20, 26)[..., 1:2]
     filled = np.concatenate((clip_THWC[[0, 0]], clip_THWC))

@@ -191,6 +191,7 @@ class Noting:
 
     def __init__(self, *settings):
         self.config, self.channels, self.context = random_checkpoint(3, *settings).config, 3, None
+        self.trained_horizon = int(self.config.data.horizon)
 
     def stream(self, context_THWC, horizon):
         self.context = context_THWC
@@ -258,7 +259,7 @@ def test_a_context_begins_where_its_scene_does(tmp_path, cut, settings, request_
     assert [number % 100 for number in seen] == context
     notes = [note for note in forecast.notes if "cuts to another scene" in note]
     frames = "1 frame" if len(context) == 1 else f"{len(context)} frames"
-    told = f"frame {cut}: the {frames} from there on are the context, not 5"
+    told = f"frame {cut}: the context is the {frames} from there on, not 5"
     assert [note.endswith(told) for note in notes] == [True] * (len(context) < 5)
 
 
@@ -287,7 +288,7 @@ def test_a_context_begins_after_the_last_break(clip, breaks, settings, request_,
     assert [int(re.search(r"frame (\d+)", note)[1]) for note in notes] == told
     if len(context) < 5:
         frames = "1 frame" if len(context) == 1 else f"{len(context)} frames"
-        assert f"the {frames} from there on are the context, not 5" in notes[0]
+        assert f"the context is the {frames} from there on, not 5" in notes[0]
 
 
 def test_a_comparison_shows_the_true_frames_beside_the_predicted(clip, monkeypatch):
