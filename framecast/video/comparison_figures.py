@@ -186,8 +186,9 @@ def _draw_strip(
     lefts = [2 * margin + labels.column + i * (cell.column + gap) for i in range(len(leads) + 1)]
     lefts[1:] = [left + 2 * gap for left in lefts[1:]]  # the future stands apart from the input
     tops = [line + row * (cell.height + gap) for row in range(len(rows))]
-    size = lefts[-1] + cell.column + margin, tops[-1] + cell.height + margin
-    canvas = Image.new("RGB", size, PAPER)
+    # The legend below the last row's title reaches below wide frames.
+    bottom = tops[-1] + max(cell.height, cell.height // 2 + line + cell.font)
+    canvas = Image.new("RGB", (lefts[-1] + cell.column + margin, bottom + margin), PAPER)
     draw = ImageDraw.Draw(canvas)
     for left, title in zip(lefts, ["input", *leads], strict=True):
         _write_title(draw, Panel(title, None), (left, line // 2), cell, DIM_TEXT)

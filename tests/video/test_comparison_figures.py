@@ -223,6 +223,16 @@ def test_contact_strip_shows_the_first_and_the_last_lead_time():
     assert area(strip, error)[1] + area(strip, error)[3] == sum(area(strip, 111)[1::2])
 
 
+@pytest.mark.parametrize("height", [3, 12, 25])
+def test_the_legend_of_a_strip_of_wide_frames_is_not_cut(height):
+    frames = np.full((4, height, 200, 1), 90, np.uint8)
+    strip = contact_strip(frames, frames, frames, columns=2)
+    labels = strip[:, :80]
+    # Nothing is written on the last rows, and the bar ends in the palest of its colours.
+    assert (labels[-8:] == PAPER).all()
+    assert area(labels, cv2.applyColorMap(np.uint8([[255]]), cv2.COLORMAP_INFERNO)[0, 0, ::-1])
+
+
 def test_contact_strip_without_truth_and_with_one_frame():
     strip = contact_strip(levels(60, 5), levels(100, 1))
     assert area(strip, 64)[:1] == area(strip, 100)[:1]
