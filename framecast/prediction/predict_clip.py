@@ -249,13 +249,15 @@ def forecast_source(
             for b in info.breaks
             if first - data.frame_step < b < start + reach
         )
-        frames = comparison_video(
+        style = request.style(data)
+        pictures = comparison_video(
             context_THWC,
             frames,
             truth,
-            paint=request.style(data).paint,
+            paint=style.paint,
             label=partial(lead_label, step_minutes=step),
         )
+        frames = style.beside_legend(pictures)
         leads = range(1 - len(context_THWC), horizon + 1)
     elif request.paints:
         labels = [lead_label(lead, step) for lead in leads]

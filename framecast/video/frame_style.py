@@ -92,16 +92,19 @@ class FrameStyle:
         self, frames_THWC: Iterable[np.ndarray], labels: Iterable[str] | None = None
     ) -> Iterator[np.ndarray]:
         """Paint frames one by one, each under its label, next to the legend; all of one size."""
-        legend, texts = None, iter(labels) if labels is not None else None
-        for frame_HWC in frames_THWC:
-            painted = self.paint(frame_HWC)
-            if texts is not None:
-                painted = under_label(painted, next(texts))
-            if self.colormap is not None and self.scale is not None:
-                if legend is None:
-                    legend = draw_legend(self.colormap, self.scale, painted.shape[0])
-                painted = np.concatenate((rgb(painted), legend), axis=1)
-            yield painted
+        painted = map(self.paint, frames_THWC)
+        return self.beside_legend(painted if labels is None else map(under_label, painted, labels))
+
+    def beside_legend(self, painted_THWC: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Painted frames of one size, each next to the legend where it is known what they show."""
+        legend = None
+        for painted_HWC in painted_THWC:
+            if self.colormap is None or self.scale is None:
+                yield painted_HWC
+                continue
+            if legend is None:
+                legend = draw_legend(self.colormap, self.scale, painted_HWC.shape[0])
+            yield np.concatenate((rgb(painted_HWC), legend), axis=1)
 
 
 def color_table(name: str, scale: Scale | None = None) -> np.ndarray:
@@ -145,7 +148,10 @@ def under_label(frame_HWC: np.ndarray, text: str) -> np.ndarray:
 
 
 def draw_legend(name: str, scale: Scale, height: int) -> np.ndarray:
-    """The colours from black (bottom) to white (top) with values in the scale's unit: RGB."""
+    """The colours from black (bottom) to white (top) with values in the scale's unit: RGB.
+
+    Its width is even, so that beside frames of even width it makes one that a video can have.
+    """
     size = min(14, max(8, height // 16))
     font = letters(size)
     ends = sorted((scale.black, scale.white))
@@ -156,7 +162,7 @@ def draw_legend(name: str, scale: Scale, height: int) -> np.ndarray:
         ticks = [scale.value(share) for share in np.linspace(0, 1, TICKS)]
     texts = {value: f"{value:.4g}" for value in ticks}
     wide = max((font.getlength(text) for text in (*texts.values(), scale.unit)), default=0)
-    canvas = Image.new("RGB", (round(wide) + 3 * size, height), PAPER)
+    canvas = Image.new("RGB", (2 * round((wide + 3 * size) / 2), height), PAPER)
     draw = ImageDraw.Draw(canvas)
     top, bottom = 2 * size, height - size
     table = color_table(name, scale)

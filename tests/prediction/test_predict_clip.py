@@ -397,6 +397,23 @@ def test_predictions_are_painted_with_lead_times_as_asked(run, clips, grey_run, 
     assert run(*command[:3], "-o", tmp_path / "s.gif", *radar)[0] == 0
 
 
+def test_a_comparison_has_the_legend_of_its_colours(run, clips, grey_run, tmp_path):
+    command = ("predict", grey_run, clips / "grey.npy", "--compare", "--colormap", "magma")
+    scale = ("--value-scale", "0..12.5 mm/h")
+    assert run(*command, "-o", tmp_path / "plain.npy")[0] == 0
+    code, _, err = run(*command, *scale, "-o", tmp_path / "a.npy", "-o", tmp_path / "a.mp4")
+    assert code == 0
+    assert "padded" not in err
+    plain, explained = np.load(tmp_path / "plain.npy"), np.load(tmp_path / "a.npy")
+    width = plain.shape[2]
+    np.testing.assert_array_equal(explained[:, :, :width], plain)
+    legend = explained[:, :, width:]
+    assert (legend == legend[0]).all()
+    shown = {tuple(color) for color in legend[0].reshape(-1, 3).tolist()}
+    table = {tuple(color) for color in color_table("magma").tolist()}
+    assert len(shown & table) > 100
+
+
 @pytest.mark.parametrize(
     ("options", "names"),
     [
