@@ -11,6 +11,7 @@ from framecast.evaluation.html_report import render
 from framecast.evaluation.request import EvaluationRequest
 from framecast.evaluation.task import open_task
 from framecast.video.frame_style import FrameStyle
+from tests.support.media import smooth_clip
 from tests.support.tiny_runs import CONTEXT, HORIZON
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -80,6 +81,23 @@ def test_nothing_overflows_and_the_scheme_is_followed(page):
     )
     assert len(heights) == 5
     assert min(heights) > 60
+
+
+def test_tall_frames_and_their_slider_fit_into_one_window(browser, grey_run, tmp_path):
+    np.save(tmp_path / "tall.npy", smooth_clip(14, 90, 16)[..., 1])
+    request = EvaluationRequest(include_training=True)
+    task = open_task(grey_run, [tmp_path / "tall.npy"], request, device="cpu")
+    path = tmp_path / "report.html"
+    path.write_text(render(evaluate_task(task), task, FrameStyle(), None), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(path.as_uri())
+    frame, player = (
+        page.locator(f"{place} >> visible=true").first.bounding_box()
+        for place in (".frame", "#play")
+    )
+    page.close()
+    assert player["y"] + player["height"] - frame["y"] < 900
+    assert frame["height"] / frame["width"] == pytest.approx(90 / 16, rel=0.02)
 
 
 def test_one_slider_moves_all_panels(page):
