@@ -178,6 +178,20 @@ def test_layers_inside_models_and_wrappers_are_found(suffix, tmp_path):
         assert_same([ours], [both.forward_layer(hidden, mask=mask)])
 
 
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_backward_layer_of_its_own_keeps_its_name(suffix, tmp_path):
+    x = inputs({})
+    rain = keras.layers.ConvLSTM2D(F, 3, padding="same", name="rain")
+    back = keras.layers.ConvLSTM2D(F, 2, padding="same", go_backwards=True, name="back")
+    both = keras.layers.Bidirectional(rain, "sum", backward_layer=back, name="both")
+    model = keras_model(both, x=x)
+    model.save(tmp_path / f"model.{suffix}")
+    layers = load_keras_layers(tmp_path / f"model.{suffix}")
+    assert list(layers) == ["both/forward_rain", "both/back"]
+    (forward,), (backward,) = (call(layer, x) for layer in layers.values())
+    assert_same([forward + backward], call(model, x))
+
+
 def test_a_convlstm_applied_to_each_step_of_a_longer_series_is_found(tmp_path):
     x = inputs({}).unsqueeze(1)
     each = keras.layers.TimeDistributed(keras.layers.ConvLSTM2D(F, 3, name="rain"), name="each")

@@ -59,12 +59,13 @@ class _Place:
 
 
 def find_layers(
-    model: dict[str, Any], notes: list[str], place: _Place = _Place()
+    model: dict[str, Any], keras2: bool, notes: list[str], place: _Place = _Place()
 ) -> Iterator[ConfiguredLayer]:
     """Find the ConvLSTM layers of a model, also in models and wrappers inside it, in their order.
 
-    Layers that cannot be loaded are added to `notes`. Raises KeyError, TypeError and the like if it
-    is not the configuration of a model. `place` is where the model lies in another one.
+    `keras2` says that Keras 2 wrote it. Layers that cannot be loaded are added to `notes`. Raises
+    KeyError, TypeError and the like if it is not the configuration of a model. `place` is where the
+    model lies in another one.
     """
     inner = model["config"]
     # Early Keras 2 wrote a Sequential as a bare list of its layers.
@@ -75,7 +76,7 @@ def find_layers(
         step = numbered(class_name, used)
         inner = layer["config"]
         name = layer.get("name", class_name) if isinstance(inner, list) else inner.get("name", "")
-        yield from _in_layer(layer, place.inside(name, step), notes)
+        yield from _in_layer(layer, keras2, notes, place.inside(name, step))
 
 
 def numbered(class_name: str, used: dict[str, int]) -> str:
@@ -89,7 +90,9 @@ def numbered(class_name: str, used: dict[str, int]) -> str:
     return f"layers/{name}_{number}" if number else f"layers/{name}"
 
 
-def _in_layer(layer: dict[str, Any], place: _Place, notes: list[str]) -> Iterator[ConfiguredLayer]:
+def _in_layer(
+    layer: dict[str, Any], keras2: bool, notes: list[str], place: _Place
+) -> Iterator[ConfiguredLayer]:
     class_name, config = layer["class_name"], layer["config"]
     key = "/".join(place.names)
     # A user's own class may share a name with one of Keras'.
@@ -97,14 +100,16 @@ def _in_layer(layer: dict[str, Any], place: _Place, notes: list[str]) -> Iterato
     if class_name in LAYERS and known and isinstance(config, dict):
         yield ConfiguredLayer(key, place.path, place.top, class_name, config)
     elif isinstance(config, list) or isinstance(config.get("layers"), list):
-        yield from find_layers(layer, notes, place)
+        yield from find_layers(layer, keras2, notes, place)
     elif class_name == "TimeDistributed" and known:  # weights lie under "layer"
         inner = config["layer"]
-        yield from _in_layer(inner, place.inside(inner["config"]["name"], "layer"), notes)
+        inside = place.inside(inner["config"]["name"], "layer")
+        yield from _in_layer(inner, keras2, notes, inside)
     elif class_name == "Bidirectional" and known:
-        for direction, inner in zip(("forward", "backward"), _directions(config), strict=True):
-            step = f"{direction}_layer"
-            yield from _in_layer(inner, place.inside(inner["config"]["name"], step), notes)
+        directions = zip(("forward", "backward"), _directions(config, keras2), strict=True)
+        for direction, inner in directions:
+            inside = place.inside(inner["config"]["name"], f"{direction}_layer")
+            yield from _in_layer(inner, keras2, notes, inside)
     # A wrapper of the user's own: how it calls its layer cannot be known.
     elif "'class_name': 'ConvLSTM" in repr(layer):
         notes.append(
@@ -113,19 +118,25 @@ def _in_layer(layer: dict[str, Any], place: _Place, notes: list[str]) -> Iterato
         )
 
 
-def _directions(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both layers of a Bidirectional; Keras 2 writes one configuration and derives the other."""
-    forward = config["layer"]
-    backward = config.get("backward_layer") or {
+def _directions(config: dict[str, Any], keras2: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both layers of a Bidirectional, with the names that they have in it.
+
+    Keras 2 writes one configuration and derives the other unless a backward layer was given, and
+    changes the name of that one, too, which Keras 3 keeps.
+    """
+    forward, given = config["layer"], config.get("backward_layer")
+    backward = given or {
         **forward,
         "config": {**forward["config"], "go_backwards": not forward["config"]["go_backwards"]},
     }
     named = []
     for prefix, layer in (("forward_", forward), ("backward_", backward)):
-        name = re.sub("^(forward|backward)_", "", layer["config"]["name"])
+        name = layer["config"]["name"]
+        if keras2 or layer is not given:
+            name = prefix + re.sub("^(forward|backward)_", "", name)
         # Inside a Bidirectional, Keras gives zeros for masked steps of a sequence.
         zero = layer["config"]["return_sequences"]
-        changed = {"name": f"{prefix}{name}", "zero_output_for_mask": zero}
+        changed = {"name": name, "zero_output_for_mask": zero}
         named.append({**layer, "config": {**layer["config"], **changed}})
     return named[0], named[1]
 

@@ -91,7 +91,7 @@ def _configured_layers(file: KerasFile, notes: list[str]) -> list[ConfiguredLaye
             f"load_keras_weights(layer, file, name); names of ConvLSTM weights: {names}",
         )
     try:
-        return list(find_layers(config, notes))
+        return list(find_layers(config, file.keras2, notes))
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{file.path}: the configuration is not a Keras model's") from error
 
