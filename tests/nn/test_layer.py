@@ -380,7 +380,9 @@ def test_torch_export_gives_the_same_frames_at_another_size(arguments):
     torch.testing.assert_close(program.module()(other), layer(other))
 
 
-def test_onnx_gives_the_same_frames_and_states(tmp_path):
+@pytest.mark.parametrize("dynamo", [True, False])
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's older exporter
+def test_onnx_gives_the_same_frames_and_states(tmp_path, dynamo):
     onnxruntime = pytest.importorskip("onnxruntime")
     layer = make(return_sequences=True, return_state=True, peephole=True).eval()
     path = tmp_path / "layer.onnx"

@@ -240,13 +240,14 @@ class ConvLSTMCell(KerasMethods):
         shape = self._output_shape(inputs_shape)
         return shape, [shape, shape]
 
+    # PyTorch's older ONNX exporter does not move axes counted from the end.
     def _to_channels_first(self, tensor: Tensor) -> Tensor:
-        first = self.data_format == "channels_first"
-        return tensor if first else tensor.movedim(-1, -1 - self.rank)
+        first, last = self.data_format == "channels_first", tensor.ndim - 1
+        return tensor if first else tensor.movedim(last, last - self.rank)
 
     def _from_channels_first(self, tensor: Tensor) -> Tensor:
-        first = self.data_format == "channels_first"
-        return tensor if first else tensor.movedim(-1 - self.rank, -1)
+        first, last = self.data_format == "channels_first", tensor.ndim - 1
+        return tensor if first else tensor.movedim(last - self.rank, last)
 
     def regularization_losses(self) -> dict[str, Tensor]:
         """Penalties to add to the loss, by weight."""

@@ -81,9 +81,10 @@ def normalize_channels(
 
     Then scale and shift each channel; epsilon is 1e-5.
     """
-    x_BHWgc = x_BCHW.movedim(1, -1).unflatten(-1, (groups, -1))
+    last = x_BCHW.ndim - 1  # PyTorch's older ONNX exporter does not move axes counted from the end
+    x_BHWgc = x_BCHW.movedim(1, last).unflatten(-1, (groups, -1))
     x_BHWC = functional.layer_norm(x_BHWgc, x_BHWgc.shape[-1:]).flatten(-2) * gain
-    return (x_BHWC if shift is None else x_BHWC + shift).movedim(-1, 1)
+    return (x_BHWC if shift is None else x_BHWC + shift).movedim(last, 1)
 
 
 def gates(
