@@ -384,13 +384,26 @@ def test_torch_export_gives_the_same_frames_at_another_size(arguments):
 @pytest.mark.filterwarnings("ignore")  # of PyTorch's older exporter
 def test_onnx_gives_the_same_frames_and_states(tmp_path, dynamo):
     onnxruntime = pytest.importorskip("onnxruntime")
-    layer = make(return_sequences=True, return_state=True, peephole=True).eval()
+    options = {"peephole": True, "layer_norm": True}
+    layer = make(return_sequences=True, return_state=True, **options).eval()
     path = tmp_path / "layer.onnx"
-    torch.onnx.export(layer, (frames(),), path, dynamo=True, verbose=False)
+    torch.onnx.export(layer, (frames(),), path, dynamo=dynamo, verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = session.run(None, {session.get_inputs()[0].name: frames(2).numpy()})
     for ours, theirs in zip(layer(frames(2)), found, strict=True):
         torch.testing.assert_close(ours.detach(), torch.from_numpy(theirs), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("export", ["export", "trace"])
+def test_a_stateful_layer_is_not_exported_without_its_state(export):
+    if export == "export" and not hasattr(torch.compiler, "is_exporting"):
+        pytest.skip("PyTorch 2.6 does not tell that it exports")
+    export = {"export": torch.export.export, "trace": torch.jit.trace}[export]
+    layer = make(stateful=True)
+    for _ in range(2):  # before it has a state, and after
+        with pytest.raises(ValueError, match="stateful layer cannot be exported or traced"):
+            export(layer, (frames(),))
+        layer(frames())
 
 
 def test_gradients_of_what_keras_lacks_are_those_of_finite_differences():

@@ -28,6 +28,8 @@ from framecast.nn.recurrence.chunks import SequenceSettings
 from framecast.nn.recurrence.equations import State, recur
 from framecast.nn.recurrence.fused import fused_recurrence
 
+# PyTorch 2.6 does not tell.
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 _CELL_ARGUMENTS = tuple(inspect.signature(ConvLSTMCell).parameters)
 
 
@@ -38,10 +40,11 @@ class ConvLSTM(ConvLSTMCell):
     `padding` ("valid" or "same") and `dilation_rate`; the state's keeps the size. Even kernels pad
     one more at the bottom and right. With `unit_forget_bias` the bias of the forget gate starts at
     1. `dropout` and `recurrent_dropout` draw four masks per call, shared by all steps; `seed` fixes
-    them. A `stateful` layer carries its state from call to call until `reset_state()`.
-    `go_backwards` gives the outputs in reversed order. A step that `mask` leaves out keeps the
-    state and repeats the last output, or gives zeros with `zero_output_for_mask`. `data_format`
-    None is "channels_last". `input_shape`, without the batch, tells the channels early.
+    them. A `stateful` layer carries its state from call to call until `reset_state()`; it cannot be
+    exported. `go_backwards` gives the outputs in reversed order. A step that `mask` leaves out
+    keeps the state and repeats the last output, or gives zeros with `zero_output_for_mask`.
+    `data_format` None is "channels_last". `input_shape`, without the batch, tells the channels
+    early.
 
     Arguments beyond Keras: `in_channels` (inferred at first use when None),
     `recurrent_kernel_size` (that of the state's convolution, None is `kernel_size`), `peephole` and
@@ -140,6 +143,12 @@ class ConvLSTM(ConvLSTMCell):
         output of the last step, of all steps with `return_sequences`, and with `return_state`
         (output, h, c). ValueError for shapes that do not fit.
         """
+        if self.stateful and (torch.jit.is_tracing() or _is_exporting()):
+            raise ValueError(
+                "a stateful layer cannot be exported or traced, since the file would not carry its "
+                "state from call to call; use stateful=False with return_state=True, and give each "
+                "call the last states as initial_state"
+            )
         sequences = as_tensor(sequences, self.recurrent_kernel)
         check_inputs(type(self).__name__, sequences, self.data_format, self.rank)
         x_BTCHW = self._to_channels_first(sequences)
