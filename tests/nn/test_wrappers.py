@@ -93,6 +93,77 @@ def test_a_configuration_goes_both_ways():
     assert back.merge_mode == "ave"
 
 
+@pytest.mark.parametrize("merge_mode", ["concat", None])
+def test_layers_of_other_filters_and_kernels_have_the_shapes_that_keras_computes(merge_mode):
+    options = {"return_state": True, "padding": "same"}
+    ours, theirs = (
+        wrapper(
+            layer(F, 2, **options),
+            merge_mode,
+            backward_layer=layer(4, 3, go_backwards=True, **options),
+        )
+        for wrapper, layer in zip(
+            (Bidirectional, keras.layers.Bidirectional), PAIRS[2], strict=True
+        )
+    )
+    x = np.zeros((B, T, 5, 4, C), "float32")
+    shapes = [tuple(found.shape) for found in theirs(x)]
+    assert [tuple(found.shape) for found in ours(x)] == shapes
+    assert list(ours.compute_output_shape(x.shape)) == shapes
+    assert ours.compute_output_shape((None, None, None, 4, C))[0] == (None, None, *shapes[0][2:])
+
+
+@pytest.mark.parametrize(
+    ("merge_mode", "backward"),
+    [("sum", {"filters": 1}), ("mul", {"filters": 4}), ("concat", {"kernel_size": 3})],
+)
+def test_outputs_that_do_not_merge_are_refused(merge_mode, backward):
+    layer = ConvLSTM2D(**{"filters": F, "kernel_size": 2, **backward}, go_backwards=True)
+    ours = Bidirectional(ConvLSTM2D(F, 2), merge_mode, backward_layer=layer)
+    for call in (ours, lambda x: ours.compute_output_shape(x.shape)):
+        with pytest.raises(ValueError, match=f"'{merge_mode}' takes outputs of one size; received"):
+            call(torch.rand(B, T, 5, 4, C))
+
+
+@pytest.mark.parametrize("return_sequences", [True, False])
+@pytest.mark.parametrize("merge_mode", ["concat", None])
+def test_the_mask_goes_on_as_keras_passes_it(merge_mode, return_sequences):
+    ours, theirs, _ = pair(2, merge_mode, return_sequences=return_sequences)
+    mask = torch.ones(B, T, dtype=torch.bool)
+    expected, found = theirs.compute_mask(None, mask), ours.compute_mask(mask)
+    assert type(found) is type(expected)
+    for our, their in zip(listed(found), listed(expected), strict=True):
+        assert our is their
+
+
+@pytest.mark.parametrize("kept", [0, 3, 5])
+def test_weights_that_do_not_fit_are_refused_and_change_nothing(kept):
+    ours, _, _ = pair(2, "sum")
+    before = ours.get_weights()
+    given = [weight + 1 for weight in before]
+    with pytest.raises(ValueError, match=f"3 of the backward layer; received {kept}"):
+        ours.set_weights(given[:kept])
+    with pytest.raises(ValueError, match=r"bias must be \(24,\); received \(3,\)"):
+        ours.set_weights([*given[:5], np.zeros(3, "float32")])
+    assert all(map(np.array_equal, ours.get_weights(), before))
+
+
+def test_a_wrapper_is_frozen_and_freed_as_in_keras():
+    ours, theirs, x = pair(2, "sum")
+    frozen = keras.layers.Bidirectional(keras.layers.ConvLSTM2D(F, 2), trainable=False)
+    frozen.build(x.shape)
+    assert frozen.get_config()["layer"]["config"]["trainable"] and not frozen.trainable_variables
+    back = Bidirectional.from_config(frozen.get_config())
+    assert not back.trainable and not any(p.requires_grad for p in back.parameters())
+    for value in (False, True):
+        ours.trainable = theirs.trainable = value
+        assert [p.requires_grad for p in ours.parameters()] == [value] * 6
+        assert ours.trainable is ours.get_config()["trainable"] is value
+        again = keras.layers.Bidirectional.from_config(ours.get_config())
+        again.build(x.shape)
+        assert len(again.trainable_variables) == len(theirs.trainable_variables) == 6 * value
+
+
 def test_with_channels_first_the_channels_are_joined():
     ours = Bidirectional(ConvLSTM2D(F, 2, data_format="channels_first", return_sequences=True))
     output = ours(torch.rand(B, T, C, 5, 4))
@@ -128,6 +199,10 @@ def test_layers_of_a_keras_file_make_its_bidirectional_again(tmp_path):
             },
             "both layers must have the same return_sequences; received False in the forward",
         ),
+        (
+            {"layer": ConvLSTM2D(F, 2), "backward_layer": ConvLSTM1D(F, 2, go_backwards=True)},
+            "both layers must have the same rank; received 2 in the forward",
+        ),
     ],
 )
 def test_what_makes_no_pair_is_refused(arguments, message):
@@ -157,6 +232,15 @@ def test_time_distributed_applies_a_module_to_each_step_as_keras_does():
         ours(x[0, 0, 0])
     with pytest.raises(ValueError, match="layer must be a module of PyTorch"):
         TimeDistributed(print)
+
+
+def test_time_distributed_gives_each_of_several_tensors_its_time():
+    x = torch.rand(B, 3, T, 5, 4, C)
+    layer = ConvLSTM2D(F, 2, return_sequences=True, return_state=True)
+    found = TimeDistributed(layer)(x)
+    for n, expected in enumerate(zip(*(layer(x[:, t]) for t in range(3)), strict=True)):
+        torch.testing.assert_close(found[n], torch.stack(expected, 1))
+    assert len(found) == 3
 
 
 def test_time_distributed_gives_mask_and_training_to_modules_that_take_them():

@@ -181,12 +181,8 @@ class KerasMethods(GateWeights):
         known = [w.float() if w.dtype == torch.bfloat16 else w for w in weights]
         return [w.numpy().copy() for w in known]  # a copy, else it would change with the weight
 
-    @torch.no_grad()
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Copy weights in, in the order and layout of `get_weights`; makes those not made yet.
-
-        ValueError for another number of arrays or other shapes; then nothing has changed.
-        """
+    def check_weights(self, weights: Sequence[Any]) -> list[Tensor]:
+        """Weights for `set_weights` as tensors in PyTorch's layout; ValueError unless all fit."""
         own = dict(self.named_parameters())
         given = [from_keras_layout(as_tensor(weight, self.recurrent_kernel)) for weight in weights]
         if len(given) != len(own):
@@ -205,8 +201,16 @@ class KerasMethods(GateWeights):
                     f"{name} must be {_keras_shape(shape)}; received {_keras_shape(new.shape)}; "
                     "kernels are (rows, columns, in, out) as in Keras"
                 )
-        # Everything fits: only now is anything changed.
-        self._infer_channels(channels)
+        return given
+
+    @torch.no_grad()
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Copy weights in, in the order and layout of `get_weights`; makes those not made yet.
+
+        ValueError for another number of arrays or other shapes; then nothing has changed.
+        """
+        given = self.check_weights(weights)
+        self._infer_channels(channels_of(given[0]))
         for weight, new in zip(self.parameters(), given, strict=True):
             weight.copy_(new)
 

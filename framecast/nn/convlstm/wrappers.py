@@ -32,11 +32,12 @@ class Bidirectional(nn.Module):
     weights of its own. `merge_mode` is "concat" (over the channels), "sum", "ave", "mul", or None
     for both outputs side by side; `weights` are initial ones for both layers, as `get_weights`
     gives them. Outputs of all steps are in the order of time. As in Keras, masked steps give zeros
-    where `return_sequences` is set. Difference to Keras: with channels_first "concat" joins
-    channels, where Keras joins the last axis, the width.
+    where `return_sequences` is set. Differences to Keras: with channels_first "concat" joins
+    channels, where Keras joins the last axis, the width; outputs of unequal sizes are refused,
+    where Keras merges those that broadcast.
 
-    ValueError for other modes, layers of the same direction, or layers that differ in `stateful`,
-    `return_sequences`, `return_state` or `data_format`.
+    ValueError for other modes, layers of the same direction, layers that differ in rank,
+    `stateful`, `return_sequences`, `return_state` or `data_format`, and outputs that do not merge.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Bidirectional(nn.Module):
                 "one of the layers must go backwards; received go_backwards="
                 f"{forward.go_backwards} in both"
             )
-        for attribute in ("stateful", "return_sequences", "return_state", "data_format"):
+        for attribute in ("rank", "stateful", "return_sequences", "return_state", "data_format"):
             values = getattr(forward, attribute), getattr(backward, attribute)
             if values[0] != values[1]:
                 raise ValueError(
@@ -118,6 +119,7 @@ class Bidirectional(nn.Module):
             back = back.flip(1)  # the layer gives its outputs in the order in which it ran
         if self.merge_mode is None:
             return (y, back, *last, *back_last)
+        self._merged_shape(tuple(y.shape), tuple(back.shape))
         output = _MERGES[self.merge_mode](y, back, self._channel_axis(y.ndim))
         return (output, *last, *back_last) if last else output
 
@@ -125,15 +127,51 @@ class Bidirectional(nn.Module):
         last = self.forward_layer.data_format == "channels_last"
         return axes - 1 if last else axes - self.forward_layer.rank - 1
 
+    def _merged_shape(self, forward: Shape, backward: Shape) -> Shape:
+        """Shape of the merged output; ValueError for outputs that do not merge."""
+        axis, merged = self._channel_axis(len(forward)), forward
+        if self.merge_mode == "concat":  # only the channels may differ
+            channels = forward[axis] + backward[axis]
+            merged = (*forward[:axis], channels, *forward[axis + 1 :])
+            backward = (*backward[:axis], forward[axis], *backward[axis + 1 :])
+        if forward != backward:
+            raise ValueError(
+                f"merge_mode {self.merge_mode!r} takes outputs of one size; received {forward} of "
+                f"the forward and {backward} of the backward layer; give both the same filters, "
+                "kernel_size, strides and padding, or use merge_mode=None"
+            )
+        return merged
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any weight is trained; set it to freeze all of them, or to free them."""
+        return self.forward_layer.trainable or self.backward_layer.trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self.forward_layer.trainable = self.backward_layer.trainable = value
+
     def get_weights(self) -> list[Any]:
         """Weights of the forward layer, then of the backward layer, in Keras' layout."""
         return [*self.forward_layer.get_weights(), *self.backward_layer.get_weights()]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Copy weights in, in the order of `get_weights`."""
-        half = len(list(self.forward_layer.parameters()))
-        self.forward_layer.set_weights(weights[:half])
-        self.backward_layer.set_weights(weights[half:])
+        """Copy weights in, in the order of `get_weights`; makes those not made yet.
+
+        ValueError for another number of arrays or other shapes; then nothing has changed.
+        """
+        layers = self.forward_layer, self.backward_layer
+        first, second = (len(list(layer.parameters())) for layer in layers)
+        if len(weights) != first + second:
+            raise ValueError(
+                f"Bidirectional has {first} weights of the forward and {second} of the backward "
+                f"layer; received {len(weights)}"
+            )
+        pairs = list(zip(layers, (weights[:first], weights[first:]), strict=True))
+        for layer, given in pairs:
+            layer.check_weights(given)
+        for layer, given in pairs:
+            layer.set_weights(given)
 
     def count_params(self) -> int:
         """Number of weights of both layers."""
@@ -144,20 +182,28 @@ class Bidirectional(nn.Module):
         self.forward_layer.reset_state()
         self.backward_layer.reset_state()
 
-    def compute_mask(self, mask: Tensor | None) -> Tensor | None:
-        """Mask for the next layer: the same for a sequence, None for a last output."""
-        return self.forward_layer.compute_mask(mask)
+    def compute_mask(self, mask: Tensor | None) -> Any:
+        """Mask for the next layer: the same for a sequence, None for a last output.
+
+        With `merge_mode` None one for each of the two outputs.
+        """
+        found = self.forward_layer.compute_mask(mask)
+        return (found, found) if self.merge_mode is None else found
 
     def compute_output_shape(self, sequences_shape: Shape) -> Any:
         """Shape of the result for inputs of that shape; a tuple of shapes where it is a tuple."""
-        shape = self.forward_layer.compute_output_shape(sequences_shape)
-        output, *states = shape if self.forward_layer.return_state else (shape,)
+        found = [
+            layer.compute_output_shape(sequences_shape)
+            for layer in (self.forward_layer, self.backward_layer)
+        ]
+        if self.forward_layer.return_state:
+            (output, *last), (back, *back_last) = found
+        else:
+            (output, back), last, back_last = found, [], []
         if self.merge_mode is None:
-            return (output, output, *states, *states)
-        if self.merge_mode == "concat":
-            axis = self._channel_axis(len(output))
-            output = (*output[:axis], 2 * output[axis], *output[axis + 1 :])
-        return (output, *states, *states) if states else output
+            return (output, back, *last, *back_last)
+        output = self._merged_shape(output, back)
+        return (output, *last, *back_last) if last else output
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make this wrapper again, as Keras' own takes them, too."""
@@ -173,7 +219,8 @@ class Bidirectional(nn.Module):
                 ("backward_layer", self.backward_layer),
             )
         }
-        return {"name": self.name, "merge_mode": self.merge_mode, **config}
+        own = {"name": self.name, "trainable": self.trainable, "merge_mode": self.merge_mode}
+        return {**own, **config}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Bidirectional:
@@ -184,7 +231,10 @@ class Bidirectional(nn.Module):
             if config.get(argument) is not None
         }
         own = {key: config[key] for key in ("name", "merge_mode") if key in config}
-        return cls(**layers, **own)
+        both = cls(**layers, **own)
+        if not config.get("trainable", True):  # which in Keras freezes layers that are not frozen
+            both.trainable = False
+        return both
 
 
 def _reversed(layer: ConvLSTM) -> ConvLSTM:
@@ -204,6 +254,7 @@ class TimeDistributed(nn.Module):
     The steps go through the module in one call, as a batch of B T samples. PyTorch's convolutions
     and pools take channels first; with `data_format="channels_last"` the last axis becomes their
     channel axis and back. `mask` (B,T) and `training` reach modules whose `forward` takes them.
+    Where a module returns several tensors, each of them gets the time axis back.
     ValueError for inputs of fewer than three axes.
     """
 
@@ -221,7 +272,7 @@ class TimeDistributed(nn.Module):
 
     def forward(
         self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
-    ) -> Tensor:
+    ) -> Any:
         """Apply the module to `inputs` (B,T,...); ValueError for shapes that do not fit."""
         # An array gets the dtype of the module's weights; a module may have none.
         parameter = next(self.layer.parameters(), torch.empty(0))
@@ -245,8 +296,16 @@ class TimeDistributed(nn.Module):
             options["training"] = training
         options = {name: value for name, value in options.items() if name in taken}
         # Time joins the batch: a module sees B T frames, each on its own.
-        steps, last = inputs.flatten(0, 1), self.data_format == "channels_last"
-        output = self.layer(steps.movedim(-1, 1) if last else steps, **options)
-        if last:
-            output = output.movedim(1, -1)
-        return output.unflatten(0, inputs.shape[:2])
+        steps = inputs.flatten(0, 1)
+        if self.data_format == "channels_last":
+            # PyTorch's older ONNX exporter does not move axes counted from the end.
+            steps = steps.movedim(steps.ndim - 1, 1)
+        output = self.layer(steps, **options)
+        return self._with_time(output, inputs.shape[:2])
+
+    def _with_time(self, output: Any, batch_and_time: Sequence[int]) -> Any:
+        if isinstance(output, (tuple, list)):  # as of a layer with return_state
+            return tuple(self._with_time(each, batch_and_time) for each in output)
+        if self.data_format == "channels_last":
+            output = output.movedim(1, output.ndim - 1)
+        return output.unflatten(0, batch_and_time)
