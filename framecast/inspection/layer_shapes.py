@@ -247,13 +247,38 @@ def _bidirectional(kind: str, arguments: Arguments, shape: Shape) -> LayerOutcom
         raise LayerMistakeError(
             f"has merge_mode={mode!r}", "use 'concat', 'sum', 'mul', 'ave' or None"
         )
+    _check_pair(*(layer[1] for layer in pair), is_given=arguments["backward_layer"] is not None)
     # The last axis, whatever data_format says: `ops.concatenate(..., axis=-1)` in Keras
+    compared = len(one) - 1 if mode == "concat" else len(one)
+    axes = list(zip(one, other, strict=True))[:compared]
+    if mode is not None and any(is_known(sizes) and len({*sizes}) > 1 for sizes in axes):
+        raise LayerMistakeError(
+            f"merges {show(one)} of its forward layer with {show(other)} of its backward layer",
+            "give both the same filters, kernel_size, strides and padding, or use merge_mode=None",
+        )
     joined = (*one[:-1], one[-1] + other[-1]) if mode == "concat" else one
     outputs = (joined, *((other,) if mode is None else ()), *states, *more)
     weights = {f"forward_{name}": size for name, size in forward.weights.items()}
     weights |= {f"backward_{name}": size for name, size in backward.weights.items()}
     macs, frozen = forward.macs + backward.macs, forward.frozen + backward.frozen
     return replace(forward, outputs=outputs, weights=weights, macs=macs, frozen=frozen)
+
+
+def _check_pair(forward: Arguments, backward: Arguments, *, is_given: bool) -> None:
+    """Refuse two directions that Keras does not take as one layer."""
+    # A backward layer that is not given is made with go_backwards=True
+    if forward["go_backwards"] == (backward["go_backwards"] if is_given else True):
+        raise LayerMistakeError(
+            f"has go_backwards={forward['go_backwards']} in both of its layers",
+            "set go_backwards=True in the backward layer alone",
+        )
+    for name in ("stateful", "return_sequences", "return_state"):
+        if forward[name] != backward[name]:
+            raise LayerMistakeError(
+                f"has {name}={forward[name]} in its forward and {name}={backward[name]} in its "
+                "backward layer",
+                f"give both the same {name}",
+            )
 
 
 def _merge(kind: str, arguments: Arguments, shapes: Sequence[Shape]) -> LayerOutcome:

@@ -386,6 +386,9 @@ def test_merges_broadcast_as_keras_does():
     assert report.works and report.output[1:] == (5, 20, 30, 4)
 
 
+PAIR, BACK = "Bidirectional(ConvLSTM2D(2, 3), backward_layer=", "go_backwards=True"
+
+
 @pytest.mark.parametrize(
     ("layer", "sentence"),
     [
@@ -412,6 +415,13 @@ def test_merges_broadcast_as_keras_does():
         ("TimeDistributed(Dense(3))(Input((4,)))", "needs a time axis, 3 axes or more, and gets"),
         ("Bidirectional(Dense(3))(x)", "wraps Dense, which is not recurrent; wrap an LSTM, GRU or"),
         ("Bidirectional(LSTM(3), merge_mode='max')(Input((4, 5)))", "has merge_mode='max'; use"),
+        ("Bidirectional(ConvLSTM2D(2, 3, go_backwards=True))(x)", "go_backwards=True in both of i"),
+        (f"{PAIR}ConvLSTM2D(2, 3))(x)", "has go_backwards=False in both of its layers; set go_bac"),
+        (f"{PAIR}ConvLSTM2D(2, 5, {BACK}))(x)", "merges (B, 18, 28, 2) of its forward layer with "
+            "(B, 16, 26, 2) of its backward layer; give both the same filters, kernel_size, str"),
+        (f"{PAIR}ConvLSTM2D(1, 3, {BACK}), merge_mode='sum')(x)", "with (B, 18, 28, 1) of its ba"),
+        (f"{PAIR}ConvLSTM2D(2, 3, {BACK}, stateful=True))(x)", "has stateful=False in its forwar"
+            "d and stateful=True in its backward layer; give both the same stateful"),
         ("Dense(3)(Input((), batch_size=3))", "needs 2 axes or more and gets (3,); keep the feat"),
         ("x[0, 0, 0, 0, 0, 0]", "has 6 indices for (B, 5, 20, 30, 1); leave some out"),
         ("x[:, ::0]", "has a slice with a step of 0; leave the step out"),
@@ -426,6 +436,12 @@ def test_a_layer_that_cannot_take_its_input_says_so(layer, sentence):
     report = inspect_graph(read_code(f"x = Input((5, 20, 30, 1))\nx = {layer}", "m"))
     assert not report.works
     assert sentence in str(report.findings[0])
+
+
+def test_directions_of_other_filters_are_joined():
+    code = f"x = Input((5, 20, 30, 1))\nx = {PAIR}ConvLSTM2D(4, 3, {BACK}))(x)"
+    report = inspect_graph(read_code(code, "m"))
+    assert report.works and report.output[1:] == (18, 28, 6)
 
 
 @pytest.mark.parametrize(
