@@ -342,6 +342,15 @@ def test_autocast_keeps_c_in_float32_for_inputs_of_16_bits(layer_norm):
     torch.testing.assert_close(halves[2], whole[2], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.5}, {"zero_output_for_mask": True}], ids=str)
+def test_a_mask_changes_no_dtype_under_autocast(options):
+    layer, x_BTCHW = make(return_state=True, **options), frames()
+    with torch.autocast("cpu", torch.bfloat16):
+        plain, masked = layer(x_BTCHW), layer(x_BTCHW, mask=torch.ones(x_BTCHW.shape[:2]))
+    assert [y.dtype for y in masked] == [y.dtype for y in plain]
+    assert masked[0].dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("stateful", [False, True])
 def test_a_state_made_under_autocast_is_taken_without(stateful):
     layer, x_BTCHW = make(return_state=True, stateful=stateful), frames()

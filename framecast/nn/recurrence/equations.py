@@ -141,8 +141,9 @@ def recur(
         else:
             use = use_BT[:, t].view(-1, *(1,) * (h_new.ndim - 1))
             held = torch.zeros_like(h_new) if zero_output_for_mask else output_BFHW
-            output_BFHW = torch.where(use, h_new, held)
-            h_BFHW = torch.where(use, h_new, h_BFHW)
+            # Under autocast the first state has 32 bits, and h after it has 16.
+            output_BFHW = torch.where(use, h_new, held.to(h_new.dtype))
+            h_BFHW = torch.where(use, h_new, h_BFHW.to(h_new.dtype))
             c_BFHW = torch.where(use, c_new, c_BFHW)
         if return_sequences:
             outputs.append(output_BFHW)
