@@ -154,6 +154,8 @@ def test_a_wrapper_is_frozen_and_freed_as_in_keras():
     frozen.build(x.shape)
     assert frozen.get_config()["layer"]["config"]["trainable"] and not frozen.trainable_variables
     back = Bidirectional.from_config(frozen.get_config())
+    back.build((None, None, 5, 4, C))
+    assert back.count_params() == frozen.count_params()
     assert not back.trainable and not any(p.requires_grad for p in back.parameters())
     for value in (False, True):
         ours.trainable = theirs.trainable = value

@@ -177,6 +177,11 @@ class Bidirectional(nn.Module):
         """Number of weights of both layers."""
         return self.forward_layer.count_params() + self.backward_layer.count_params()
 
+    def build(self, shape: Sequence[int | None]) -> None:
+        """Make the weights for inputs of this shape, of which only the channels must be known."""
+        self.forward_layer.build(shape)
+        self.backward_layer.build(shape)
+
     def reset_state(self) -> None:
         """Forget the states that stateful layers carry."""
         self.forward_layer.reset_state()
