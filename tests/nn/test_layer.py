@@ -2,6 +2,7 @@
 
 import copy
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -403,16 +404,22 @@ def test_onnx_gives_the_same_frames_and_states(tmp_path, dynamo):
         torch.testing.assert_close(ours.detach(), torch.from_numpy(theirs), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("export", ["export", "trace"])
+@pytest.mark.parametrize(
+    "export", [partial(torch.export.export, strict=False), torch.jit.trace], ids=["export", "trace"]
+)
 def test_a_stateful_layer_is_not_exported_without_its_state(export):
-    if export == "export" and not hasattr(torch.compiler, "is_exporting"):
-        pytest.skip("PyTorch 2.6 does not tell that it exports")
-    export = {"export": torch.export.export, "trace": torch.jit.trace}[export]
     layer = make(stateful=True)
     for _ in range(2):  # before it has a state, and after
         with pytest.raises(ValueError, match="stateful layer cannot be exported or traced"):
             export(layer, (frames(),))
         layer(frames())
+
+
+def test_a_stateful_layer_is_compiled_with_its_state():
+    layer = make(stateful=True)
+    compiled = torch.compile(copy.deepcopy(layer), backend="eager")
+    for _ in range(3):
+        torch.testing.assert_close(compiled(frames()), layer(frames()))
 
 
 def test_gradients_of_what_keras_lacks_are_those_of_finite_differences():

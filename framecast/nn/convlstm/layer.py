@@ -28,9 +28,14 @@ from framecast.nn.recurrence.chunks import SequenceSettings
 from framecast.nn.recurrence.equations import State, recur
 from framecast.nn.recurrence.fused import fused_recurrence
 
-# PyTorch 2.6 does not tell.
-_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 _CELL_ARGUMENTS = tuple(inspect.signature(ConvLSTMCell).parameters)
+
+
+def _is_exporting() -> bool:
+    """Whether a layer is being traced or exported; PyTorch 2.6 does not tell of strict export."""
+    compiling = torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+    # Not is_exporting(), which some versions of PyTorch say to be true in torch.compile.
+    return torch.jit.is_tracing() or getattr(torch.compiler, "_is_exporting_flag", compiling)
 
 
 class ConvLSTM(ConvLSTMCell):
@@ -143,7 +148,7 @@ class ConvLSTM(ConvLSTMCell):
         output of the last step, of all steps with `return_sequences`, and with `return_state`
         (output, h, c). ValueError for shapes that do not fit.
         """
-        if self.stateful and (torch.jit.is_tracing() or _is_exporting()):
+        if self.stateful and _is_exporting():
             raise ValueError(
                 "a stateful layer cannot be exported or traced, since the file would not carry its "
                 "state from call to call; use stateful=False with return_state=True, and give each "
