@@ -121,11 +121,10 @@ def check_kind(path: Path, request: ExportRequest) -> None:
             refuse(request, [name], f"is not for {kind.title}", f"end the name in {fitting}")
     for package in kind.packages:
         check_installed(package, "export", kind.title)
-    torch = version("torch")
-    if path.suffix.lower() == ".pt2" and torch.startswith("2.6."):
+    if path.suffix.lower() == ".pt2" and (found := version("torch")).startswith("2.6."):
         # It hands the loop lists where it takes tuples.
         raise UsageError(
-            f"{path}: PyTorch {torch} cannot load the loop of a torch.export file",
+            f"{path}: PyTorch {found} cannot load the loop of a torch.export file",
             remedy="install torch 2.7 or newer, or end the name in .onnx or .torchscript",
         )
 
