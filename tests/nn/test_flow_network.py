@@ -164,7 +164,7 @@ def test_candidates_are_pictures_along_both_motions_its_own_forecast_and_what_st
     unturned = advect(state.displacement_B2hw, first)
     assert (one - unturned).abs().max() > 0.01
     # Its own forecast is the frame before, moved by as much as the trajectory grew.
-    assert (found[OWN] - state.frame_BCHW).abs().max() > 0.01
+    assert (found[OWN] - state.frame_BChw).abs().max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -468,6 +468,24 @@ def test_large_frames_are_worked_on_at_a_reduced_size(monkeypatch):
     shrunk = F.avg_pool2d(two.flatten(0, 1), 2).unflatten(0, two.shape[:2])
     moved = (one - still(small, 3)).abs().mean()
     assert (shrunk - one).abs().mean() < 0.25 * moved
+
+
+def test_its_own_forecast_is_carried_on_at_working_size(monkeypatch):
+    """The mean over squares of 2 x 2 pixels, which one motion, here the same everywhere, moves."""
+    monkeypatch.setattr(constants, "WORKING_SIDE", 80)
+    network, (context, _) = build(3, std=0.05), textures((3.0, 0.0), size=(128, 192))
+    context = context * torch.tensor((1.0, 0.7, 0.4)).view(3, 1, 1)
+    with torch.no_grad():
+        frame, _, state = network._forecast(network.encode(context))
+        means = F.avg_pool2d(frame, 2)
+        torch.testing.assert_close(state.frame_BChw, means.clamp(-1, 2), atol=1e-6, rtol=0)
+        motion = network._move(state, torch.zeros(2, 11, 8, 12), state.lead_B + 1)
+        own = network._candidates(state, motion)[OWN]
+    assert motion.velocity_B2hw.abs().mean() > 0.5
+    torch.testing.assert_close(
+        own, warp(state.frame_BChw, -motion.velocity_B2hw), atol=1e-5, rtol=0
+    )
+    assert own.shape == (2, 3, 64, 96)
 
 
 @pytest.mark.parametrize("size", [(48, 56), (41, 59)])

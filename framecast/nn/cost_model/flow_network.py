@@ -10,7 +10,7 @@ from framecast.nn.cost_model.builder import CostBuilder
 from framecast.nn.cost_model.tensors import axes, size
 from framecast.nn.forecasters.flow import constants as flow
 
-MOVED, SOFT = 3, 2
+MOVED, SOFT = 2, 3
 """Candidates that are sampled at each lead time: sharp ones at full size, blurs at working size."""
 
 

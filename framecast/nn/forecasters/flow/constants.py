@@ -35,8 +35,10 @@ CANDIDATES = 8
 sharp and at the narrowest; the network's own last forecast, carried one frame on; and in place the
 last frame, the context's mean and the last frame blurred."""
 
-SHARP = (CARRIED, ELSEWHERE, OWN, LAST, MEAN)
-"""Candidates painted at the frame's own size; blurred ones lose nothing at working size."""
+SHARP = (CARRIED, ELSEWHERE, LAST, MEAN)
+"""Candidates painted at the frame's own size. Blurred ones lose nothing at working size, and the
+network's own forecast, which every step interpolates once more, hardly anything: the error of two
+videos of 432 and 1080 rows changed by 0.1 %."""
 
 WITHHELD = (1, 3)
 """Numbers of newest frames without which motion is estimated again, to try it on what it has not

@@ -75,12 +75,12 @@ LEAD_UNIT = 12.0
 class FlowState(NamedTuple):
     """What the forecaster carries from step to step.
 
-    A displacement, along the first motion, points from a pixel of the newest forecast back to where
-    it was in the last frame; `lead_B` counts the frames forecast so far.
+    The newest forecast is at working size. A displacement, along the first motion, points from one
+    of its pixels back to where that was in the last frame; `lead_B` counts the frames forecast.
     """
 
     scene: Scene
-    frame_BCHW: Tensor
+    frame_BChw: Tensor
     embedded_BEHW: Tensor
     displacement_B2hw: Tensor
     coverage_B2XX: Tensor
@@ -164,7 +164,7 @@ class FlowConvLSTM(Forecaster):
         _, layers = self.stack(torch.cat((x_BTXHW, hints_BTXX), dim=2))
         return FlowState(
             scene,
-            scene.last_BCHW,
+            shrink(scene.last_BCHW, scene.scale),
             embedded_NEHW.unflatten(0, (B, T))[:, -1],
             torch.zeros_like(scene.velocities_B4hw[:, :2]),
             covered_B2XX,
@@ -227,7 +227,7 @@ class FlowConvLSTM(Forecaster):
         frame_BCHW = blended(weights_BKhw, candidates, added_B1hw, scene.scale)
         after = state._replace(
             # Weights that diverge must not: sampling at places that are not finite crashes PyTorch.
-            frame_BCHW=frame_BCHW.clamp(-1, 2),
+            frame_BChw=shrink(frame_BCHW, scene.scale).clamp(-1, 2),
             embedded_BEHW=embedded_BEHW,
             displacement_B2hw=motion.displacements_B2hw[0],
             coverage_B2XX=shrink(motion.coverage_B2HW, PATCH // FINE),
@@ -285,16 +285,16 @@ class FlowConvLSTM(Forecaster):
         """The network's own last forecast in grey, and how other candidates differ from it: carried
         along both motions, the last frame and the mean.
         """
-        own_B1hw, *moved = (
+        own_B1hw = candidates[OWN].mean(dim=1, keepdim=True)
+        moved = (
             shrink(candidates[number].mean(dim=1, keepdim=True), scene.scale)
-            for number in (OWN, CARRIED, ELSEWHERE)
+            for number in (CARRIED, ELSEWHERE)
         )
         return own_B1hw, torch.cat((*moved, scene.still_B2hw), dim=1) - own_B1hw
 
     def _recur(self, state: FlowState, lead_B: Tensor) -> tuple[Tensor, States]:
         """Step all layers on the last forecast; h of all of them on the first one's grid."""
-        grey_B1hw = shrink(state.frame_BCHW.mean(dim=1, keepdim=True), state.scene.scale)
-        cells_B16HW = to_cells(grey_B1hw - 0.5, FINE)
+        cells_B16HW = to_cells(state.frame_BChw.mean(dim=1, keepdim=True) - 0.5, FINE)
         read_BXHW = channels_last(torch.cat((state.embedded_BEHW, cells_B16HW), dim=1))
         x_BXHW = normalized(leaky(self.from_forecast(read_BXHW)).float())
         hints_BXX = self._hints(state.scene, lead_B, state.coverage_B2XX)
@@ -304,7 +304,7 @@ class FlowConvLSTM(Forecaster):
 
     def _candidates(self, state: FlowState, motion: Motion) -> tuple[Tensor, ...]:
         """All K candidates of the next frame: those of `SHARP` at full, others at working size."""
-        scene, scale = state.scene, state.scene.scale
+        scene = state.scene
         soft_BChw, blurred_BChw, wide_BChw = scene.blurs_BChw
         carried, elsewhere = (
             self._carried(scene, blur_BChw, shift_B2hw)
@@ -312,9 +312,9 @@ class FlowConvLSTM(Forecaster):
                 (wide_BChw, soft_BChw), motion.displacements_B2hw, strict=True
             )
         )
-        own_BCHW = advance(state.frame_BCHW, enlarge(scale * motion.velocity_B2hw, scale))
+        own_BChw = advance(state.frame_BChw, motion.velocity_B2hw)
         still = (scene.last_BCHW, scene.mean_BCHW, blurred_BChw)
-        return (*carried, *elsewhere, own_BCHW, *still)
+        return (*carried, *elsewhere, own_BChw, *still)
 
     def _carried(
         self, scene: Scene, blur_BChw: Tensor, shift_B2hw: Tensor
