@@ -11,7 +11,7 @@ from framecast.nn.cost_model.tensors import axes, size
 from framecast.nn.forecasters.flow import constants as flow
 
 MOVED, SOFT = 2, 3
-"""Candidates that are sampled at each lead time: sharp ones at full size, blurs at working size."""
+"""Candidates that are sampled at each lead time: sharp ones at full, others at working size."""
 
 
 def flow_convlstm(build: CostBuilder) -> None:

@@ -36,9 +36,9 @@ sharp and at the narrowest; the network's own last forecast, carried one frame o
 last frame, the context's mean and the last frame blurred."""
 
 SHARP = (CARRIED, ELSEWHERE, LAST, MEAN)
-"""Candidates painted at the frame's own size. Blurred ones lose nothing at working size, and the
-network's own forecast, which every step interpolates once more, hardly anything: the error of two
-videos of 432 and 1080 rows changed by 0.1 %."""
+"""Candidates painted at the frame's own size. Blurred ones lose nothing at working size. The
+network's own forecast, which every step interpolates once more, loses detail that shows where thin
+lines stand still, but the error of two videos of 432 and 1080 rows changed by 0.1 % only."""
 
 WITHHELD = (1, 3)
 """Numbers of newest frames without which motion is estimated again, to try it on what it has not
