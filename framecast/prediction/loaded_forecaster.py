@@ -28,7 +28,6 @@ from framecast.runtime.device import (
     placed,
     prediction_memory,
 )
-from framecast.runtime.memory import return_freed_memory
 from framecast.video.frame_size import target_size
 from framecast.video.pixels import full_scale, to_unit
 
@@ -69,7 +68,6 @@ class LoadedForecaster(FrameForecaster):
             frames = self.extrapolate(_unit(context_THWC), horizon)
             del context_THWC
         else:
-            return_freed_memory()
             # Tiles are converted one by one: as float32 a context takes four times its pixels.
             height, width, channels = context_THWC.shape[1:]
             low_C, high_C = context_THWC.min(axis=(0, 1, 2)), context_THWC.max(axis=(0, 1, 2))

@@ -18,6 +18,7 @@ import numpy as np
 from framecast.config.schema import DataConfig
 from framecast.errors import OutputError, SourceError, UsageError
 from framecast.prediction.request import PredictionRequest, asked_reading
+from framecast.runtime.memory import return_freed_memory
 from framecast.runtime.text import counted
 from framecast.video.comparison_figures import comparison_video
 from framecast.video.frame_times import lead_label, lead_names
@@ -239,7 +240,8 @@ def forecast_source(
     needed = needed_frames(info, request, data)
     start, reach = needed.start, len(needed)
     context_THWC, scene = _read_context(source, start, data)
-    frames, leads = forecaster.stream(context_THWC, horizon), range(1, horizon + 1)
+    frames = _without_leftovers(forecaster.stream(context_THWC, horizon))
+    leads = range(1, horizon + 1)
     step = request.model_step(data, info.step_minutes)
     if request.compare:
         first = start + data.context_length * data.frame_step
@@ -270,6 +272,15 @@ def forecast_source(
     last_seen = start + (data.context_length - 1) * data.frame_step
     names = lead_names(leads, step, info.moments[last_seen] if info.moments else None)
     return Forecast(frames, len(leads), fps, notes, names)
+
+
+def _without_leftovers(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same frames; what reading and encoding the context took is given back after the first."""
+    first_HWC = next(frames)
+    return_freed_memory()
+    yield first_HWC
+    del first_HWC
+    yield from frames
 
 
 def needed_frames(info: SourceInfo, request: PredictionRequest, data: DataConfig) -> range:

@@ -10,6 +10,7 @@ from torch import Tensor
 from framecast.errors import CheckpointError
 from framecast.nn.forecasters.base import Forecaster
 from framecast.nn.forecasters.grid import tile_overlap, tile_spans
+from framecast.runtime.memory import return_freed_memory
 from framecast.runtime.text import counted
 
 Predictor = Callable[[Tensor, int], Iterator[Tensor]]
@@ -76,6 +77,7 @@ def tiled_rollout(
             for lead, tile_BCHW in enumerate(rollout(network, tile_BTCHW, horizon)):
                 check_finite(tile_BCHW, lead + 1)
                 band_TBCHW[lead, ..., left:right] += weight_HW * tile_BCHW.float().cpu()
+            return_freed_memory()
         end = next((start for start, _ in row_spans if start > top), bottom)
         # A copy, so that the band is freed before the next one is made.
         shared_TBCHW = band_TBCHW[..., end - top :, :].clone()
