@@ -58,6 +58,13 @@ class DataConfig(Section):
         "Hold out the end of every clip (time) or whole clips (clip); auto: clip from 5 clips "
         "on, or when no clip is long enough to be cut.",
     )
+    # The newest, since what comes after a clip resembles its end
+    max_frames: int | Literal["auto"] | None = setting(
+        "auto",
+        "Newest frames of each clip that are used; auto: all, or as many as a fifth of "
+        "train.minutes has time to read; none: all.",
+        at_least=2,
+    )
     # A window over a cut would teach what nobody can foresee
     scene_cuts: bool = setting(
         True, "Detect cuts to another scene in every clip, and let no window cross one."

@@ -24,9 +24,9 @@ def decode_clips(
     """Decode clips to arrays (T, H, W, C) of their own dtype, read-only and mapped from disk.
 
     `sizes` are the (H, W) of each; clips whose number is not in `used` are not decoded and have no
-    frames. The files have no name and vanish with the process. `on_frame` is called after each
-    decoded frame. Raises ResourceError when the disk has no room, CorruptSourceError when a clip
-    cannot be read to its end.
+    frames. Frames before a clip's first used one are black and take no room. The files have no name
+    and vanish with the process. `on_frame` is called after each decoded frame. Raises ResourceError
+    when the disk has no room, CorruptSourceError when a clip cannot be read to its end.
     """
     shapes = [
         (source.info.frames if number in used else 0, *size, source.info.channels)
@@ -34,7 +34,7 @@ def decode_clips(
     ]
     # Asked for at once: a disk that is full after an hour of decoding helps nobody.
     needed = sum(
-        math.prod(shape) * np.dtype(source.info.dtype).itemsize
+        max(shape[0] - source.info.first, 0) * _frame_bytes(source, shape)
         for source, shape in zip(sources, shapes, strict=True)
     )
     free = shutil.disk_usage(tempfile.gettempdir()).free
@@ -63,7 +63,9 @@ def _decode_clip(
         # Written first and mapped then: a full disk is an error when a file is written, but kills
         # the process when a map is.
         with tempfile.TemporaryFile(prefix="framecast-") as file:
-            for frame_HWC in fitted_frames(source, shape[1:3], range(shape[0])):
+            used = range(source.info.first, source.info.frames)
+            file.seek(used.start * _frame_bytes(source, shape))
+            for frame_HWC in fitted_frames(source, shape[1:3], used):
                 file.write(np.ascontiguousarray(frame_HWC, dtype))
                 on_frame()
             file.flush()
@@ -72,8 +74,12 @@ def _decode_clip(
         raise _no_room(error.strerror or str(error)) from error
 
 
+def _frame_bytes(source: FrameSource, shape: tuple[int, ...]) -> int:
+    return math.prod(shape[1:]) * np.dtype(source.info.dtype).itemsize
+
+
 def _no_room(reason: str) -> ResourceError:
     return ResourceError(
         f"decoded frames do not fit into {tempfile.gettempdir()}: {reason}",
-        remedy="use a smaller --resize, fewer clips, or set TMPDIR to a larger disk",
+        remedy="use a smaller --resize or data.max_frames, or set TMPDIR to a larger disk",
     )

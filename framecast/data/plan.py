@@ -81,7 +81,7 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     if config.model.traits.tied_to_size:
         config = replace(config, data=_one_size(config, infos, sizes))
     split = plan_split(
-        [ClipLength(info.frames, info.breaks) for info in infos],
+        [ClipLength(info.frames, info.breaks, info.first) for info in infos],
         config.data,
         seed=config.train.seed,
     )

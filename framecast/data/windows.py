@@ -51,18 +51,25 @@ class WindowShape:
 
 @dataclass(frozen=True)
 class ClipLength:
-    """How many frames a clip has, and where its sequence is interrupted.
+    """How many frames a clip has, where its sequence is interrupted, and which come first.
 
-    A break at index b means that frame b does not follow frame b - 1 in time.
+    A break at index b means that frame b does not follow frame b - 1 in time. Frames before `first`
+    are not used.
     """
 
     frames: int
     breaks: tuple[int, ...] = ()
+    first: int = 0
+
+    @property
+    def used(self) -> range:
+        """The frames that windows may have."""
+        return range(self.first, self.frames)
 
     @property
     def longest_run(self) -> int:
         """The most frames in a row without a break."""
-        return max(map(len, _runs(range(self.frames), self.breaks)), default=0)
+        return max(map(len, _runs(self.used, self.breaks)), default=0)
 
 
 @dataclass(frozen=True)
@@ -91,31 +98,31 @@ def auto_horizon(
     """
     least = WindowShape(context_length, 1, frame_step).span
     usable = [clip for clip in clips if clip.longest_run >= least]
-    fewest_frames = (1 - SHARE_OF_SHORT_CLIPS) * sum(clip.frames for clip in usable)
+    fewest_frames = (1 - SHARE_OF_SHORT_CLIPS) * sum(len(clip.used) for clip in usable)
     for horizon in range(LONGEST_AUTO_HORIZON, 1, -1):
         window = context_length + horizon  # in frames of which each counts `frame_step`
         kept = [clip for clip in usable if _thinned(clip.longest_run, frame_step) >= window]
         if mode == "time":
             # Thirds: training sees at least two windows that share no frame, validation one.
-            splits = any(_thinned(clip.frames, frame_step) // 3 >= window for clip in kept)
+            splits = any(_thinned(len(clip.used), frame_step) // 3 >= window for clip in kept)
         else:
             splits = len(kept) >= min(2, len(usable))
-        if splits and sum(clip.frames for clip in kept) > fewest_frames:
+        if splits and sum(len(clip.used) for clip in kept) > fewest_frames:
             return horizon
     return 1
 
 
-def split_by_time(frames: int, validation_fraction: float, span: int) -> tuple[range, range]:
+def split_by_time(frames: range, validation_fraction: float, span: int) -> tuple[range, range]:
     """Cut a clip's frames into a training part and, after it, a validation part.
 
     Validation gets its fraction, and both parts get at least `span` frames. A clip with less than
     twice that is not cut: all of it trains.
     """
-    if frames < 2 * span:
-        cut = frames
-    else:
-        cut = frames - min(max(_rounded(frames * validation_fraction), span), frames - span)
-    return range(cut), range(cut, frames)
+    number = len(frames)
+    if number < 2 * span:
+        return frames, range(frames.stop, frames.stop)
+    held_out = min(max(_rounded(number * validation_fraction), span), number - span)
+    return frames[:-held_out], frames[-held_out:]
 
 
 def split_by_clip(
@@ -194,7 +201,7 @@ def _split_mode(clips: Sequence[ClipLength], data: DataConfig) -> SplitMode:
     span = WindowShape(data.context_length, least, data.frame_step).span
     usable = sum(clip.longest_run >= span for clip in clips)
     # Both sides of a cut need a window of their own.
-    can_be_cut = any(clip.frames >= 2 * span for clip in clips)
+    can_be_cut = any(len(clip.used) >= 2 * span for clip in clips)
     if usable >= CLIPS_FOR_CLIP_SPLIT or (usable >= 2 and not can_be_cut):
         return "clip"
     return "time"
@@ -205,7 +212,7 @@ def _plan_by_time(
 ) -> tuple[list[Window], list[Window]]:
     sides: tuple[list[Window], list[Window]] = ([], [])
     for index, clip in enumerate(clips):
-        parts = split_by_time(clip.frames, data.validation_fraction, span)
+        parts = split_by_time(clip.used, data.validation_fraction, span)
         for side, part in zip(sides, parts, strict=True):
             side.extend(plan_windows(part, index, span, data.stride, clip.breaks))
     return sides
@@ -216,7 +223,7 @@ def _plan_by_clip(
 ) -> tuple[list[Window], list[Window]]:
     """Only clips that give a window are drawn from, so that neither side can come out empty."""
     windows = [
-        plan_windows(range(clip.frames), index, span, data.stride, clip.breaks)
+        plan_windows(clip.used, index, span, data.stride, clip.breaks)
         for index, clip in enumerate(clips)
     ]
     usable = [found for found in windows if found]
@@ -233,7 +240,7 @@ def _too_short(clips: Sequence[ClipLength], shape: WindowShape, mode: SplitMode)
     window = f"a window of context_length {shape.context_length} and horizon {shape.horizon}"
     if shape.frame_step > 1:
         window += f" at frame_step {shape.frame_step}"
-    frames = max((clip.frames for clip in clips), default=0)
+    frames = max((len(clip.used) for clip in clips), default=0)
     run, span = max((clip.longest_run for clip in clips), default=0), shape.span
     settings = ("horizon", "context_length", "frame_step")
     can_be_lowered = [f"data.{name}" for name in settings if getattr(shape, name) > 1]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from framecast.config.brightness_scale import read_scale
 from framecast.config.schema import DataConfig
 from framecast.data.plan import common_channels
+from framecast.data.reading_time import limit_frames
 from framecast.data.training_frames import TrainingOverlap, find_overlap, untrained_parts
 from framecast.data.windows import Window, WindowShape, plan_windows, spread
 from framecast.errors import SourceError, UsageError
@@ -69,6 +70,9 @@ def open_task(
     sources = opened or open_sources(paths, forecaster.reading, **asked)
     for source in sources:
         fit_to_model(forecaster, source, asked)
+    if request.minutes is not None:
+        shape = _window_shape(request, forecaster.config.data)
+        limit_frames(sources, request.minutes, shape.span)
     if forecaster.config.data.scene_cuts:
         split_scenes(sources, on_frame)
     return replace(plan_evaluation(forecaster, sources, request), model=model)
@@ -155,7 +159,8 @@ def _windows_to_score(
         for number, (source, clip) in enumerate(zip(sources, known, strict=True)):
             info = source.info
             for part in untrained_parts(info.frames, () if with_trained else clip.trained):
-                windows += plan_windows(part, number, span, stride, info.breaks)
+                used = range(max(part.start, info.first), part.stop)
+                windows += plan_windows(used, number, span, stride, info.breaks)
         return tuple(windows)
 
     if windows := planned(include_training):

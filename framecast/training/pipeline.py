@@ -82,7 +82,8 @@ def prepare_resume(
     resumed = load_checkpoint(folder.last)
     with whole_best(folder):
         load_checkpoint(folder.best)
-    session = prepare(folder.source_paths(), resumed_config(resumed.config, overrides), on_frame)
+    config = resumed_config(resumed.config, overrides)
+    session = prepare(folder.source_paths(), config, on_frame, settled=True)
     return replace(session, run=folder, resumed=resumed)
 
 
@@ -132,7 +133,8 @@ def train(
     with joined(plan.config.train.device) as group:
         # Clips that are too short for a window are not decoded.
         used = {window.clip for window in (*plan.split.train, *plan.split.validation)}
-        total, decoded = sum(plan.infos[number].frames for number in used), count(1)
+        infos = [plan.infos[number] for number in used]
+        total, decoded = sum(info.frames - info.first for info in infos), count(1)
         clips = decode_clips(
             session.sources,
             plan.sizes,

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framecast.config.loading import Config, differences, load_config
 from framecast.data.plan import Plan, make_plan
+from framecast.data.reading_time import limit_frames
+from framecast.data.windows import LONGEST_AUTO_HORIZON, WindowShape
 from framecast.errors import CheckpointError, ResourceError, SourceError, UsageError
 from framecast.nn.cost_model.memory import check_batch, check_weight_memory
 from framecast.prediction.model_header import read_header
@@ -54,11 +56,13 @@ def prepare(
     paths: Sequence[Path],
     config: Config,
     on_frame: Callable[[str, int], None] = lambda name, total: None,
+    settled: bool = False,
 ) -> Session:
     """Open the clips, look for scene cuts and plan the run.
 
     `on_frame` is called for every frame looked at, with a description of the work and the number
-    of frames.
+    of frames. `settled` settings are those of a run, which used all frames unless they say how
+    many, however long reading takes now.
     Raises SourceError when a path cannot be used, and what `make_plan`, `check_weight_memory` and
     `check_batch` raise; ResourceError when the device that is named is not there, UsageError when
     TensorBoard is asked for and not installed, and when matplotlib cannot be loaded.
@@ -67,6 +71,7 @@ def prepare(
         check_installed("tensorboard", "tensorboard", "train.tensorboard")
     # From here on each check takes longer than those before it.
     sources = open_sources(paths, **read_options(config.data))
+    config = _limited(sources, config, settled)
     plan = make_plan([source.info for source in sources], config)
     check_weight_memory(config.model, plan.channels, plan.crop)
     if config.train.device not in ("auto", "cpu"):
@@ -89,6 +94,21 @@ def prepare(
         # Again, since windows must not span the cuts that were found.
         plan = make_plan([source.info for source in sources], config)
     return Session(tuple(sources), plan)
+
+
+def _limited(sources: Sequence[FrameSource], config: Config, settled: bool) -> Config:
+    """Use the newest frames of clips that are too long, and settle how many those are."""
+    data, minutes = config.data, config.train.minutes
+    if type(data.max_frames) is int:
+        for source in sources:
+            source.use_newest(data.max_frames, "as data.max_frames says")
+    if data.max_frames != "auto" or minutes is None or settled:
+        return config
+    horizon = LONGEST_AUTO_HORIZON if data.horizon == "auto" else data.horizon
+    span = WindowShape(data.context_length, horizon, data.frame_step).span
+    limit = limit_frames(sources, minutes, span)
+    # Where all frames are used the setting stays as it is, for those who copy it
+    return config if limit is None else replace(config, data=replace(data, max_frames=limit))
 
 
 def check_resume(run: RunFolder, overrides: Sequence[str | tuple[str, object, str]]) -> None:

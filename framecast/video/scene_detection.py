@@ -70,11 +70,12 @@ def split_scenes(
 ) -> None:
     """Mark the frames that begin another scene as breaks of their clips, and note them.
 
-    Reads each clip once. `on_frame` is called for every frame looked at, with a description of the
-    work and the number of frames. Raises what reading raises.
+    Reads each clip once, from its first used frame on. `on_frame` is called for every frame looked
+    at, with a description of the work and the number of frames. Raises what reading raises.
     """
     for source in sources:
-        cuts = find_cuts(_counted_frames(source, on_frame))
+        first = source.info.first
+        cuts = [first + cut for cut in find_cuts(_counted_frames(source, on_frame))]
         # Holes in time often look like cuts, and are noted as holes already.
         if new := [cut for cut in cuts if cut not in source.info.breaks]:
             where = f"{'frame' if len(new) == 1 else 'frames'} {listed(new, LISTED)}"
@@ -85,9 +86,10 @@ def split_scenes(
 def _counted_frames(
     source: FrameSource, on_frame: Callable[[str, int], None]
 ) -> Iterator[np.ndarray]:
-    for frame_HWC in source.read():
+    info = source.info
+    for frame_HWC in source.read(info.first):
         yield frame_HWC
-        on_frame(f"looking for cuts in {source.info.path.name}", source.info.frames)
+        on_frame(f"looking for cuts in {info.path.name}", info.frames - info.first)
 
 
 def _change(before_HWC: np.ndarray, after_HWC: np.ndarray) -> float:

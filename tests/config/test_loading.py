@@ -401,6 +401,7 @@ def _value_of(spec):
         "data.validation_fraction": st.floats(0, 1, exclude_min=True, exclude_max=True),
         "data.resize": st.sampled_from(["auto", "none", "7x8", "1080x1920"]),
         "data.crop": st.integers(0, 10**6),
+        "data.max_frames": st.sampled_from(["auto", None, 2, 10**12]),
         "data.range": st.sampled_from(["auto", "full", "0..4095", "-32.5..1e2"]),
         "data.axes": st.sampled_from(["auto", "TNHW", "NTHWC", "HWT"]),
         "data.variable": st.none() | st.sampled_from(["rain", "group/rain"]),
@@ -491,7 +492,7 @@ def test_the_example_file_is_generated_from_the_code():
 
 def test_every_setting_is_described_for_help():
     specs = {spec.dotted: spec for spec in fields()}
-    assert len(specs) == 19 + 6 + 16
+    assert len(specs) == 20 + 6 + 16
     assert all(spec.help.endswith(".") and spec.expects for spec in specs.values())
     assert specs["data.horizon"].default == "auto"
     assert specs["data.horizon"].env == "FRAMECAST_DATA_HORIZON"

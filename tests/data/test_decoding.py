@@ -57,6 +57,27 @@ def test_clips_that_are_not_used_are_not_decoded(tmp_path, scratch):
     assert [clip.shape for clip in clips] == [(0, 6, 8, 3), (T, *SIZE, 3)]
 
 
+def test_frames_before_the_first_used_one_are_not_read_and_take_no_room(
+    tmp_path, scratch, monkeypatch
+):
+    clip_THWC = smooth_clip()
+    source = open_source(write_folder(tmp_path / "frames", clip_THWC))
+    source.use_newest(3, "as told")
+    assert source.info.notes[-1] == f"frames: of its {T} frames only the newest 3 are used, as told"
+    (tmp_path / "frames/frame2.png").write_bytes(b"")
+    free = SimpleNamespace(free=3 * clip_THWC[0].nbytes)
+    monkeypatch.setattr(decoding.shutil, "disk_usage", lambda path: free)
+    seen = []
+    (clip,) = decode_clips([source], [SIZE], {0}, lambda: seen.append(1))
+    assert len(seen) == 3
+    np.testing.assert_array_equal(clip[-3:], clip_THWC[-3:])
+    assert clip.shape == clip_THWC.shape
+    assert not clip[:-3].any()
+    free.free -= 1
+    with pytest.raises(ResourceError, match="are needed"):
+        decode_clips([source], [SIZE], {0})
+
+
 def test_decoding_to_grey_takes_the_luma(tmp_path):
     clip_THWC = smooth_clip(3)
     source = open_source(write_folder(tmp_path / "frames", clip_THWC), color="gray")

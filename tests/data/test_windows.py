@@ -1,5 +1,6 @@
 """Windows and splits: no frame on both sides, none across a break, counts as by brute force."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -71,13 +72,19 @@ def test_window_span(context_length, horizon, frame_step, span):
     ],
 )
 def test_split_by_time(frames, fraction, span, train, validation):
-    assert split_by_time(frames, fraction, span) == (train, validation)
+    assert split_by_time(range(frames), fraction, span) == (train, validation)
 
 
-@given(frames=st.integers(0, 500), fraction=FRACTIONS, span=st.integers(1, 60))
-def test_split_by_time_covers_each_frame_once(frames, fraction, span):
-    train, validation = split_by_time(frames, fraction, span)
-    assert [*train, *validation] == list(range(frames))
+@given(
+    first=st.integers(0, 30),
+    frames=st.integers(0, 500),
+    fraction=FRACTIONS,
+    span=st.integers(1, 60),
+)
+def test_split_by_time_covers_each_frame_once(first, frames, fraction, span):
+    used = range(first, first + frames)
+    train, validation = split_by_time(used, fraction, span)
+    assert [*train, *validation] == list(used)
     if frames >= 2 * span:
         assert min(len(train), len(validation)) >= span
 
@@ -134,6 +141,41 @@ def test_longest_run():
     assert ClipLength(30, (13, 20)).longest_run == 13
     assert ClipLength(30).longest_run == 30
     assert ClipLength(0).longest_run == 0
+    assert ClipLength(30, (13, 20), first=18).longest_run == 10
+
+
+@given(
+    clips=st.lists(
+        st.builds(
+            lambda first, frames, breaks: ClipLength(first + frames, tuple(sorted(breaks)), first),
+            st.integers(0, 40),
+            st.integers(0, 60),
+            st.sets(st.integers(1, 99), max_size=3),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    data=DATA,
+)
+def test_frames_before_the_first_used_one_are_as_if_they_were_not_there(clips, data):
+    firsts = [clip.first for clip in clips]
+    shorter = [
+        ClipLength(len(clip.used), tuple(b - clip.first for b in clip.breaks if b > clip.first))
+        for clip in clips
+    ]
+    try:
+        split = plan_split(clips, data)
+    except SourceError as error:
+        with pytest.raises(SourceError, match=re.escape(str(error))):
+            plan_split(shorter, data)
+        return
+    expected = plan_split(shorter, data)
+    for side, others in ((split.train, expected.train), (split.validation, expected.validation)):
+        assert side == tuple(Window(w.clip, w.start + firsts[w.clip]) for w in others)
+    assert (split.mode, split.shape, split.unused) == (
+        *(expected.mode, expected.shape),
+        expected.unused,
+    )
 
 
 @pytest.mark.parametrize(

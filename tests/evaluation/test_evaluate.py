@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from framecast.data import reading_time
 from framecast.data.batches import WindowShape
 from framecast.data.plan import make_plan
 from framecast.data.windows import Window
@@ -231,6 +232,21 @@ def test_a_budget_scores_as_many_windows_as_fit_and_spreads_them(model, textured
     for minutes in (5, 1e308, math.inf):
         assert scored(minutes=minutes).windows == everything.windows
     assert len(scored(minutes=1e-6).windows) == 2
+
+
+def test_a_budget_too_short_to_read_a_clip_scores_its_newest_frames(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading_time, "READING_SHARE", 1e-12)
+    save_checkpoint(tmp_path / "model.pt", random_checkpoint())
+    np.save(tmp_path / "clip.npy", np.random.default_rng(1).integers(0, 255, (90, 16, 16), "u1"))
+
+    def starts(**options):
+        request = EvaluationRequest(windows=0, stride=1, **options)
+        task = open_task(tmp_path / "model.pt", [tmp_path / "clip.npy"], request)
+        return [window.start for window in task.found], task.shape.span
+
+    everything, span = starts()
+    assert everything == [*range(90 - span + 1)]
+    assert starts(minutes=1.0)[0] == [*range(90 - 8 * span, 90 - span + 1)]
 
 
 @pytest.mark.parametrize(

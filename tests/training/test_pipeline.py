@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from framecast.config.loading import load_config
+from framecast.data import reading_time
 from framecast.errors import OutputError
+from framecast.prediction.checkpoint import load_checkpoint
 from framecast.training import pipeline
 from framecast.training.events import Working
 from framecast.training.learner import Learner
@@ -74,3 +76,48 @@ def test_a_place_for_runs_that_cannot_be_is_refused_before_decoding(session, tmp
     (tmp_path / "runs").write_text("")
     with pytest.raises(OutputError, match="runs is a file"):
         pipeline.train(session, tmp_path / "runs", lambda event: pytest.fail(str(event)))
+
+
+def starts(session):
+    """First and last frame of both sides' windows."""
+    split = session.plan.split
+    span = split.shape.span
+    return [
+        (min(window.start for window in side), max(window.start for window in side) + span)
+        for side in (split.train, split.validation)
+    ]
+
+
+def test_of_clips_too_long_for_the_budget_the_newest_frames_are_used(tmp_path, monkeypatch):
+    np.save(tmp_path / "clip.npy", np.tile(FRAMES, (3, 1, 1)))
+    monkeypatch.setattr(reading_time, "READING_SHARE", 1e-12)
+    settings = [*SETTINGS, "data.stride=1"]
+
+    def prepared(*more):
+        return prepare([tmp_path / "clip.npy"], load_config(None, [*settings, *more], {}))
+
+    limited = prepared()
+    # Eight windows of 3 + 2 frames at least
+    assert limited.plan.config.data.max_frames == 40
+    assert starts(limited) == [(80, 110), (110, 120)]
+    assert starts(prepared("data.max_frames=30")) == [(90, 112), (112, 120)]
+    for everything in ("data.max_frames=none", "data.max_frames=120", "train.minutes=none"):
+        assert starts(prepared(everything)) == [(0, 90), (90, 120)]
+
+    seen = []
+    outcome = pipeline.train(limited, tmp_path / "runs", seen.append)
+    decoded = [e.total for e in seen if isinstance(e, Working) and e.work == "decoding"]
+    assert decoded == [40] * 40
+    (clip,) = load_checkpoint(outcome.run.best).trained_on
+    assert clip.frames == ((80, 110),)
+    monkeypatch.setattr(reading_time, "READING_SHARE", 1.0)
+    assert starts(pipeline.prepare_resume(outcome.run.path, [])) == starts(limited)
+
+
+def test_a_run_that_used_all_frames_is_resumed_with_all(tmp_path, monkeypatch):
+    np.save(tmp_path / "clip.npy", np.tile(FRAMES, (3, 1, 1)))
+    session = prepare([tmp_path / "clip.npy"], load_config(None, SETTINGS, {}))
+    assert session.plan.config.data.max_frames == "auto"
+    outcome = pipeline.train(session, tmp_path / "runs", lambda event: None)
+    monkeypatch.setattr(reading_time, "READING_SHARE", 1e-12)
+    assert starts(pipeline.prepare_resume(outcome.run.path, [])) == starts(session)

@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from framecast.video.scene_detection import find_cuts, newest_scene
+from framecast.video.readers.open import open_source
+from framecast.video.scene_detection import find_cuts, newest_scene, split_scenes
 from tests.support.media import joined, scene
 
 H, W = 40, 64
@@ -47,6 +48,19 @@ def test_a_clip_can_be_one_frame_of_one_pixel_or_none():
     assert find_cuts(iter(())) == find_cuts(scene(1, 1)) == ()
     assert find_cuts(np.zeros((3, 1, 1, 1), np.uint8)) == ()
     assert find_cuts(np.zeros((3, 2, 3000, 3), np.uint8)) == ()
+
+
+def test_only_frames_that_are_used_are_looked_at(tmp_path):
+    np.save(tmp_path / "clip.npy", joined(9, 14, 11))
+    source = open_source(tmp_path / "clip.npy")
+    source.use_newest(18, "as told")
+    seen = []
+    split_scenes([source], lambda work, total: seen.append((work, total)))
+    assert source.info.breaks == (23,)
+    assert source.info.notes[-1] == (
+        "clip.npy cuts to another scene at frame 23; no window crosses a cut"
+    )
+    assert seen == [("looking for cuts in clip.npy", 18)] * 18
 
 
 def test_frames_are_looked_at_one_after_another():

@@ -76,6 +76,8 @@ class SourceInfo:
     exact: bool = True
     # Indices i where frame i does not follow frame i - 1: frames are missing, or the scene cut.
     breaks: tuple[int, ...] = ()
+    # Frames before this one are not used where a clip is too long for the time that there is.
+    first: int = 0
     # Sentences for the user about what was found or changed.
     notes: tuple[str, ...] = ()
     # Type and range of the values in the file.
@@ -167,6 +169,14 @@ class FrameSource(ABC):
         """Mark these frames as breaks in time; `note` is shown to the user."""
         breaks = tuple(sorted({*self.info.breaks, *indices}))
         self.info = replace(self.info, breaks=breaks, notes=(*self.info.notes, note))
+
+    def use_newest(self, frames: int, why: str) -> None:
+        """Use no more than these frames of the clip, counted from its end, and say so and why."""
+        first = self.info.frames - frames
+        if first > 0:
+            self.info = replace(self.info, first=first)
+            known = f"{self.info.path.name}: of its {counted(self.info.frames, 'frame')}"
+            self.add_note(f"{known} only the newest {frames:,} are used, {why}")
 
     def add_note(self, note: str) -> None:
         """Add a sentence for the user."""
