@@ -52,7 +52,7 @@ LEAD_OVER_START = 0.01
 of many epochs some are a little better by chance, on windows that follow those trained on. The
 same for another share of what fine-tuning changes."""
 
-FITTING_SHARE, VALIDATION_SHARE = 0.25, 0.08
+FITTING_SHARE, VALIDATION_SHARE = 0.1, 0.08
 """Most of a budget in minutes that the fit of a network's start and one validation may take."""
 
 FITTED_TOGETHER = 2**16
