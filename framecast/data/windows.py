@@ -244,7 +244,8 @@ def _too_short(clips: Sequence[ClipLength], shape: WindowShape, mode: SplitMode)
     run, span = max((clip.longest_run for clip in clips), default=0), shape.span
     settings = ("horizon", "context_length", "frame_step")
     can_be_lowered = [f"data.{name}" for name in settings if getattr(shape, name) > 1]
-    shorten = "give more frames"
+    limited = any(clip.first for clip in clips)
+    shorten = "use more frames (data.max_frames)" if limited else "give more frames"
     if can_be_lowered:
         shorten += f", or lower {' or '.join(can_be_lowered)}"
     if mode == "clip":
