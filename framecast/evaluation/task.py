@@ -177,11 +177,12 @@ def _windows_to_score(
 
 def _too_short(sources: Sequence[FrameSource], shape: WindowShape) -> SourceError:
     """The error for clips of which none has room for a window."""
-    span, longest = shape.span, max(source.info.frames for source in sources)
+    span, longest = shape.span, max(source.info.frames - source.info.first for source in sources)
+    limited = any(source.info.first for source in sources)
     interrupted = " with gaps or cuts" if longest >= span else ""
     parts = f"{shape.context_length} of context, {shape.horizon} ahead"
     return SourceError(
         f"{sources[0].info.path}: a window of {span} frames in a row ({parts}) does not fit, the "
         f"longest clip has {longest}{interrupted}",
-        remedy="give a longer clip or a smaller --horizon",
+        remedy=f"give {'more --minutes' if limited else 'a longer clip'} or a smaller --horizon",
     )

@@ -248,6 +248,12 @@ def test_a_budget_too_short_to_read_a_clip_scores_its_newest_frames(tmp_path, mo
     assert everything == [*range(90 - span + 1)]
     assert starts(minutes=1.0)[0] == [*range(90 - 8 * span, 90 - span + 1)]
 
+    source = open_source(tmp_path / "clip.npy", color="rgb")
+    source.use_newest(span - 1, "as told")
+    needs = f"{span} frames in a row .* does not fit, the longest clip has {span - 1}"
+    with pytest.raises(SourceError, match=f"{needs}; give more --minutes or a smaller --horizon"):
+        plan_evaluation(load_forecaster(tmp_path / "model.pt"), [source], EvaluationRequest())
+
 
 @pytest.mark.parametrize(
     ("options", "text"),
