@@ -29,7 +29,8 @@ def limit_frames(sources: Sequence[FrameSource], minutes: float, span: int) -> i
     """Use of each clip as many of its newest frames as a budget has time to read.
 
     Returns how many that are at most, None if all; `span` is that of a window. Reading is timed at
-    the end of the largest clip; of others a pixel is taken to need as long. Raises what it raises.
+    the end of the largest clip, and a pixel of the others is taken to need as long. Of several
+    processes, which would have to agree, each uses all. Raises what reading raises.
     """
     limit = _affordable(sources, minutes, FEWEST_WINDOWS * span)
     if limit is not None:
@@ -39,7 +40,6 @@ def limit_frames(sources: Sequence[FrameSource], minutes: float, span: int) -> i
 
 
 def _affordable(sources: Sequence[FrameSource], minutes: float, fewest: int) -> int | None:
-    # Of several processes all would have to agree
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     long = [source for source in sources if source.info.frames > fewest]
     if not (alone and long):

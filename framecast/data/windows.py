@@ -51,7 +51,7 @@ class WindowShape:
 
 @dataclass(frozen=True)
 class ClipLength:
-    """How many frames a clip has, where its sequence is interrupted, and which come first.
+    """How many frames a clip has, where its sequence is interrupted, and from where it is used.
 
     A break at index b means that frame b does not follow frame b - 1 in time. Frames before `first`
     are not used.
