@@ -5,7 +5,6 @@ What is slow to load is imported where it is used, so that help and refusals are
 
 from __future__ import annotations
 
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from framecast.export.request import ExportRequest
 from framecast.prediction.request import Computing, PredictionRequest, check_match
 from framecast.runtime.device_names import check_device_name
 from framecast.runtime.output_files import check_inputs, check_parent
+from framecast.runtime.processes import is_main_process
 
 
 @with_options
@@ -288,9 +288,3 @@ def needed(sources: Named | None) -> Named:
     if not sources:
         raise UsageError("no SOURCE given", remedy="name a frame folder, video, GIF or array")
     return sources
-
-
-def is_main_process() -> bool:
-    """Whether this process prints and writes: alone, or the first that torchrun started."""
-    alone = os.environ.get("WORLD_SIZE", "1") == "1"
-    return alone or os.environ.get("RANK", "0") == "0"

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from framecast.cli.commands import evaluate, export, inspect_shapes, is_main_process, predict, train
+from framecast.cli.commands import evaluate, export, inspect_shapes, predict, train
 from framecast.cli.first_steps import config, demo, doctor, models
 from framecast.cli.help import HelpCommand, HelpGroup
 from framecast.cli.standard_streams import (
@@ -25,6 +25,7 @@ from framecast.cli.standard_streams import (
 )
 from framecast.config.argument_types import from_home
 from framecast.errors import DivergedError, FramecastError, InterruptedRunError, UsageError
+from framecast.runtime.processes import is_main_process
 
 # The panel of the commands that come before one's own clips
 FIRST_STEPS = "First steps"
