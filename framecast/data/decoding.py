@@ -34,8 +34,9 @@ def decode_clips(
     ]
     # Asked for at once: a disk that is full after an hour of decoding helps nobody.
     needed = sum(
-        max(shape[0] - source.info.first, 0) * _frame_bytes(source, shape)
+        len(source.info.used) * _frame_bytes(source, shape)
         for source, shape in zip(sources, shapes, strict=True)
+        if shape[0]
     )
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if needed > free:
@@ -63,9 +64,8 @@ def _decode_clip(
         # Written first and mapped then: a full disk is an error when a file is written, but kills
         # the process when a map is.
         with tempfile.TemporaryFile(prefix="framecast-") as file:
-            used = range(source.info.first, source.info.frames)
-            file.seek(used.start * _frame_bytes(source, shape))
-            for frame_HWC in fitted_frames(source, shape[1:3], used):
+            file.seek(source.info.first * _frame_bytes(source, shape))
+            for frame_HWC in fitted_frames(source, shape[1:3], source.info.used):
                 file.write(np.ascontiguousarray(frame_HWC, dtype))
                 on_frame()
             file.flush()

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
 
+from framecast.runtime.processes import is_alone
 from framecast.runtime.text import counted
 from framecast.video.readers.base import FrameSource, SourceInfo
 
 READING_SHARE = 0.2
 """Share of a budget in minutes in which clips are read and looked through for cuts."""
 
-READINGS = 4.0
-"""How many times as long as reading a clip this takes: it is read twice, and made smaller each
-time. 2.4 to 4.1 times was measured for videos of 432 and 1080 rows."""
+PASS = 2.0
+"""How many times as long as reading alone a pass takes, which makes frames smaller, too. Two passes
+took 2.4 to 4.1 times as long for videos of 432 and 1080 rows."""
 
 FEWEST_WINDOWS = 8
 """Windows, one after the other, that are used of a clip whatever the budget."""
@@ -25,14 +25,16 @@ PROBES, PROBE_SECONDS = 32, 1.0
 """Frames at most by which reading is timed, and the time after which fewer do."""
 
 
-def limit_frames(sources: Sequence[FrameSource], minutes: float, span: int) -> int | None:
-    """Use of each clip as many of its newest frames as a budget has time to read.
+def limit_frames(
+    sources: Sequence[FrameSource], minutes: float, span: int, passes: int
+) -> int | None:
+    """Use of each clip as many of its newest frames as a budget has time to read so many times.
 
     Returns how many that are at most, None if all; `span` is that of a window. Reading is timed at
     the end of the largest clip, and a pixel of the others is taken to need as long. Of several
     processes, which would have to agree, each uses all. Raises what reading raises.
     """
-    limit = _affordable(sources, minutes, FEWEST_WINDOWS * span)
+    limit = _affordable(sources, minutes / (passes * PASS), FEWEST_WINDOWS * span)
     if limit is not None:
         for source in sources:
             source.use_newest(limit, f"for which a budget of {counted(minutes, 'minute')} has time")
@@ -40,13 +42,12 @@ def limit_frames(sources: Sequence[FrameSource], minutes: float, span: int) -> i
 
 
 def _affordable(sources: Sequence[FrameSource], minutes: float, fewest: int) -> int | None:
-    alone = os.environ.get("WORLD_SIZE", "1") == "1"
     long = [source for source in sources if source.info.frames > fewest]
-    if not (alone and long):
+    if not (is_alone() and long):
         return None
     largest = max(long, key=lambda source: source.info.frames * _pixels(source.info))
-    seconds = READINGS * _seconds_per_frame(largest)
-    left = 60 * READING_SHARE * minutes / seconds * _pixels(largest.info)
+    frames = 60 * READING_SHARE * minutes / _seconds_per_frame(largest)
+    left = frames * _pixels(largest.info)
     # Clips that are shorter than the limit leave to others what they do not need
     infos = sorted((source.info for source in sources), key=lambda info: info.frames)
     for number, info in enumerate(infos):

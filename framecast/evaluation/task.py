@@ -70,10 +70,10 @@ def open_task(
     sources = opened or open_sources(paths, forecaster.reading, **asked)
     for source in sources:
         fit_to_model(forecaster, source, asked)
-    if request.minutes is not None:
-        shape = _window_shape(request, forecaster.config.data)
-        limit_frames(sources, request.minutes, shape.span)
-    if forecaster.config.data.scene_cuts:
+    data = forecaster.config.data
+    if data.scene_cuts:
+        if request.minutes is not None:
+            limit_frames(sources, request.minutes, _window_shape(request, data).span, passes=1)
         split_scenes(sources, on_frame)
     return replace(plan_evaluation(forecaster, sources, request), model=model)
 
@@ -159,7 +159,7 @@ def _windows_to_score(
         for number, (source, clip) in enumerate(zip(sources, known, strict=True)):
             info = source.info
             for part in untrained_parts(info.frames, () if with_trained else clip.trained):
-                used = range(max(part.start, info.first), part.stop)
+                used = range(max(part.start, info.used.start), part.stop)
                 windows += plan_windows(used, number, span, stride, info.breaks)
         return tuple(windows)
 
@@ -177,7 +177,7 @@ def _windows_to_score(
 
 def _too_short(sources: Sequence[FrameSource], shape: WindowShape) -> SourceError:
     """The error for clips of which none has room for a window."""
-    span, longest = shape.span, max(source.info.frames - source.info.first for source in sources)
+    span, longest = shape.span, max(len(source.info.used) for source in sources)
     limited = any(source.info.first for source in sources)
     interrupted = " with gaps or cuts" if longest >= span else ""
     parts = f"{shape.context_length} of context, {shape.horizon} ahead"

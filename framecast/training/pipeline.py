@@ -133,8 +133,7 @@ def train(
     with joined(plan.config.train.device) as group:
         # Clips that are too short for a window are not decoded.
         used = {window.clip for window in (*plan.split.train, *plan.split.validation)}
-        infos = [plan.infos[number] for number in used]
-        total, decoded = sum(info.frames - info.first for info in infos), count(1)
+        total, decoded = sum(len(plan.infos[number].used) for number in used), count(1)
         clips = decode_clips(
             session.sources,
             plan.sizes,

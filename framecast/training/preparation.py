@@ -106,7 +106,7 @@ def _limited(sources: Sequence[FrameSource], config: Config, settled: bool) -> C
         return config
     horizon = LONGEST_AUTO_HORIZON if data.horizon == "auto" else data.horizon
     span = WindowShape(data.context_length, horizon, data.frame_step).span
-    limit = limit_frames(sources, minutes, span)
+    limit = limit_frames(sources, minutes, span, passes=1 + data.scene_cuts)
     # Where all frames are used the setting stays as it is, for those who copy it
     return config if limit is None else replace(config, data=replace(data, max_frames=limit))
 

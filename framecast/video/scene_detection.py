@@ -89,7 +89,7 @@ def _counted_frames(
     info = source.info
     for frame_HWC in source.read(info.first):
         yield frame_HWC
-        on_frame(f"looking for cuts in {info.path.name}", info.frames - info.first)
+        on_frame(f"looking for cuts in {info.path.name}", len(info.used))
 
 
 def _change(before_HWC: np.ndarray, after_HWC: np.ndarray) -> float:

@@ -239,14 +239,18 @@ def test_a_budget_too_short_to_read_a_clip_scores_its_newest_frames(tmp_path, mo
     save_checkpoint(tmp_path / "model.pt", random_checkpoint())
     np.save(tmp_path / "clip.npy", np.random.default_rng(1).integers(0, 255, (90, 16, 16), "u1"))
 
-    def starts(**options):
+    save_checkpoint(tmp_path / "uncut.pt", random_checkpoint(3, "data.scene_cuts=false"))
+
+    def starts(name="model.pt", **options):
         request = EvaluationRequest(windows=0, stride=1, **options)
-        task = open_task(tmp_path / "model.pt", [tmp_path / "clip.npy"], request)
+        task = open_task(tmp_path / name, [tmp_path / "clip.npy"], request)
         return [window.start for window in task.found], task.shape.span
 
     everything, span = starts()
     assert everything == [*range(90 - span + 1)]
     assert starts(minutes=1.0)[0] == [*range(90 - 8 * span, 90 - span + 1)]
+    # Without cuts to look for, only the windows that are scored are read
+    assert starts("uncut.pt", minutes=1.0)[0] == everything
 
     source = open_source(tmp_path / "clip.npy", color="rgb")
     source.use_newest(span - 1, "as told")

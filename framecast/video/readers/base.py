@@ -90,6 +90,11 @@ class SourceInfo:
     moments: tuple[datetime, ...] = ()
 
     @property
+    def used(self) -> range:
+        """The frames that are used: all, or those from `first` on."""
+        return range(self.first, self.frames)
+
+    @property
     def dtype(self) -> Literal["uint8", "uint16"]:
         """The type of the pixels that `FrameSource.read` yields; `values` has the file's."""
         return self.values.pixel_dtype
