@@ -6,7 +6,7 @@ import json
 import os
 import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.measure import measure_renderables
 from rich.table import Table
 from rich.text import Text
+
+from framecast.runtime.text import counted
 
 
 class Messages(Console):
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 # Columns that no table reaches
 WIDEST_TABLE = 1000
 
+# Notes that are printed at most
+MOST_NOTES = 20
+
 # File names may hold what Rich would read as colours or emoji. Rich breaks lines between words for
 # a reader at a terminal; a program that reads messages finds each in one line, and paths whole.
 messages = Messages(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -43,9 +48,14 @@ def show_error(error: Exception) -> None:
     messages.print(Text.assemble(("error:", "bold red"), f" {one_line(str(error))}"))
 
 
-def show_notes(notes: Iterable[str]) -> None:
-    """Print remarks that change nothing but are worth knowing."""
-    for note in notes:
+def show_notes(notes: Sequence[str]) -> None:
+    """Print remarks that change nothing but are worth knowing: the first ones, where each of
+    thousands of clips has some.
+    """
+    shown = [*notes[:MOST_NOTES]]
+    if (more := len(notes) - MOST_NOTES) > 0:
+        shown.append(f"{counted(more, 'more note')} like these")
+    for note in shown:
         messages.print(Text.assemble(("note:", "yellow"), f" {one_line(note)}"))
 
 

@@ -14,7 +14,7 @@ from framecast.cli.console import (
     show_result,
     show_table,
 )
-from framecast.runtime.text import counted, show_bytes
+from framecast.runtime.text import counted, listed, show_bytes
 from framecast.training.events import FINE_TUNED, START, TRAINED
 
 if TYPE_CHECKING:
@@ -22,21 +22,28 @@ if TYPE_CHECKING:
     from framecast.training.events import EpochDone, PrecisionChosen, Started, TrainingResult
     from framecast.training.pipeline import DryRun, Outcome
 
+# Rows of the table of clips, and names of those left out, at most
+MOST_CLIPS, MOST_NAMES = 20, 10
+
 HELD_OUT_BY = {"time": "the end of every clip", "clip": "whole clips"}
 
 
 def show_plan(plan: Plan) -> None:
     """Print the clips that were found and the plan of the training."""
     table = open_table("clip", "frames", "H x W", "trained at", "channels", "fps", title="clips")
-    for info, (height, width) in zip(plan.infos, plan.sizes, strict=True):
+    clips = [*zip(plan.infos, plan.sizes, strict=True)]
+    for info, (height, width) in clips[:MOST_CLIPS]:
+        frames = f"{info.frames}" if info.exact else f"about {info.frames}"
         table.add_row(
             Text(one_line(info.path.name)),
-            f"{info.frames}" if info.exact else f"about {info.frames}",
+            f"{len(info.used)} of {frames}" if info.first else frames,
             f"{info.height} x {info.width}",
             f"{height} x {width}",
             f"{plan.channels}",
             f"{info.fps:g}" if info.fps else "-",
         )
+    if (more := len(clips) - MOST_CLIPS) > 0:
+        table.add_row(f"and {more:,} more")
     show_table(messages, table)
     split, model = plan.split, plan.config.model
     messages.print(
@@ -58,11 +65,12 @@ def _plan_notes(plan: Plan) -> list[str]:
             f"{plan.config.model.name} works at frames of {plan.config.data.resize} only, trained "
             "on whole; clips of other sizes are resized to it when predicted"
         )
-    notes += [*plan.notes, *(note for info in plan.infos for note in info.notes)]
+    notes += plan.notes
     if plan.split.unused:
-        names = ", ".join(plan.infos[number].path.name for number in plan.split.unused)
-        notes.append(f"too short for a window, not used: {names}")
-    return notes
+        names = [plan.infos[number].path.name for number in plan.split.unused]
+        notes.append(f"too short for a window, not used: {listed(names, MOST_NAMES)}")
+    # Last, since there may be thousands
+    return [*notes, *(note for info in plan.infos for note in info.notes)]
 
 
 def show_dry_run(measured: DryRun) -> None:

@@ -155,15 +155,6 @@ def _scored_clips(task: Task) -> Iterator[ScoredClip]:
 
 def _task_notes(task: Task) -> Iterator[str]:
     """What a reader of the scores has to know about the clips and the model."""
-    for source, size, clip in zip(task.sources, task.sizes, task.known, strict=True):
-        info = source.info
-        yield from info.notes
-        yield from _training_overlap(info.path.name, clip, task.request.include_training)
-        if size != (info.height, info.width):
-            yield (
-                f"{info.path.name} is scored at {size[0]}x{size[1]}, the size the model works at, "
-                f"not at its own {info.height}x{info.width}"
-            )
     forecaster = task.forecaster
     if forecaster.fallback_note is not None:
         yield forecaster.fallback_note
@@ -184,8 +175,18 @@ def _task_notes(task: Task) -> Iterator[str]:
         limit = ""
         if budget is not None and len(task.windows) < asked:
             limit = f", as many as fit into {counted(budget, 'minute')}"
-        used = f"{len(task.windows)} of {len(task.found)} windows"
+        used = f"{len(task.windows):,} of {counted(len(task.found), 'window')}"
         yield f"the scores come from {used}, evenly spread{limit}"
+    # Last, since there may be thousands
+    for source, size, clip in zip(task.sources, task.sizes, task.known, strict=True):
+        info = source.info
+        yield from info.notes
+        yield from _training_overlap(info.path.name, clip, task.request.include_training)
+        if size != (info.height, info.width):
+            yield (
+                f"{info.path.name} is scored at {size[0]}x{size[1]}, the size the model works at, "
+                f"not at its own {info.height}x{info.width}"
+            )
 
 
 def _training_overlap(name: str, clip: TrainingOverlap, included: bool) -> Iterator[str]:

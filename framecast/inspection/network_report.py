@@ -22,7 +22,7 @@ from framecast.nn.cost_model.network import forecast_cost
 from framecast.nn.cost_model.tensors import Axes, LayerRecord, Totals, axes, totals
 from framecast.nn.forecasters.grid import grid_size, padding_unit, patch_of
 from framecast.prediction.model_files import PRETRAINED, names_model
-from framecast.runtime.text import counted, show_bytes
+from framecast.runtime.text import counted, listed, show_bytes
 from framecast.video.frame_size import parse_size, target_size
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 # Height and width assumed if neither frames nor a size are given
 EXAMPLE_SIZE = (64, 64)
+
+# Clips that a warning names at most
+MOST_NAMES = 10
 
 
 def inspect_target(
@@ -84,10 +87,11 @@ def inspect_clips(infos: Sequence[SourceInfo], config: Config) -> Inspection:
     try:
         plan = make_plan(infos, config)
         horizon = plan.split.shape.horizon
-        unused = ", ".join(str(infos[number].path) for number in plan.split.unused)
+        unused = [infos[number].path for number in plan.split.unused]
         if unused:
             warnings.append(
-                f"too short for a window of {plan.split.shape.span} frames, not used: {unused}; "
+                f"too short for a window of {plan.split.shape.span} frames, not used: "
+                f"{listed(unused, MOST_NAMES)}; "
                 "lower data.horizon, data.context_length or data.frame_step"
             )
     except SourceError as error:

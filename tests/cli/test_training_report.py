@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from framecast.cli import training_report
+from framecast.config.loading import load_config
+from framecast.data.plan import make_plan
 from framecast.training.events import EpochDone, TrainingResult
+from framecast.video.readers.open import open_sources
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,31 @@ def test_epoch_lines_fit_80_columns(capfd):
     assert max(map(len, lines)) <= 80
     assert lines[0] == "held-out MSE x 1000: last frame 250.000, optical flow 125.000"
     assert lines[-1] == "99999 1234567    1234.5 12.34567        100.000   20.0 % lower        best"
+
+
+def test_of_hundreds_of_clips_some_are_shown(tmp_path, capfd):
+    for number in range(112):
+        frames = 20 if number < 100 else 3
+        np.save(tmp_path / f"{number}.npy", np.zeros((frames, 16, 24), np.uint8))
+    sources = open_sources([tmp_path])
+    for number, source in enumerate(sources):
+        source.add_note(f"note on {number}")
+        source.use_newest(19 if number == 1 else 20)
+    config = load_config(None, ["data.context_length=3", "data.horizon=2"], {})
+    training_report.show_plan(make_plan([source.info for source in sources], config))
+    lines = capfd.readouterr().err.splitlines()
+    rows = [line.split() for line in lines if "\N{BOX DRAWINGS LIGHT VERTICAL}" in line]
+    assert [row[0] for row in rows] == [*(f"{number}.npy" for number in range(20)), "and"]
+    assert [row[2] for row in rows[:3]] == ["20", "19", "20"]
+    assert rows[1][2:5] == ["19", "of", "20"]
+    assert rows[-1][:3] == ["and", "92", "more"]
+    notes = [line.removeprefix("note: ") for line in lines if line.startswith("note: ")]
+    unused = ", ".join(f"{number}.npy" for number in range(100, 110))
+    assert notes == [
+        f"too short for a window, not used: {unused} and 2 more",
+        *(f"note on {number}" for number in range(19)),
+        "93 more notes like these",
+    ]
 
 
 @pytest.mark.parametrize(("persistence", "told"), [(0.0, 1), (1e-9, 0)])
