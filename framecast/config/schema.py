@@ -61,8 +61,8 @@ class DataConfig(Section):
     # The newest, since what comes after a clip resembles its end
     max_frames: int | Literal["auto"] | None = setting(
         "auto",
-        "Newest frames of each clip that are used; auto: all, or as many as a fifth of "
-        "train.minutes has time to read; none: all.",
+        "Newest frames of each clip that are used; auto: all, or as many of as many clips as a "
+        "fifth of train.minutes has time to read; none: all.",
         at_least=2,
     )
     # A window over a cut would teach what nobody can foresee

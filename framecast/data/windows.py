@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from framecast.config.schema import DataConfig
 from framecast.errors import SourceError
@@ -25,6 +25,8 @@ SHARE_OF_SHORT_CLIPS = 0.25
 CLIPS_FOR_CLIP_SPLIT = 5
 
 SplitMode = Literal["time", "clip"]
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, order=True)
@@ -268,9 +270,9 @@ def _too_short(clips: Sequence[ClipLength], shape: WindowShape, mode: SplitMode)
     )
 
 
-def spread(windows: Sequence[Window], most: int) -> tuple[Window, ...]:
-    """At most `most` of the windows, evenly spread from the first to the last; of one the first."""
-    if len(windows) <= most:
-        return tuple(windows)
+def spread(items: Sequence[Item], most: int) -> tuple[Item, ...]:
+    """At most `most` of the items, evenly spread from the first to the last; of one the first."""
+    if len(items) <= most:
+        return tuple(items)
     gaps = max(most - 1, 1)
-    return tuple(windows[round(number * (len(windows) - 1) / gaps)] for number in range(most))
+    return tuple(items[round(number * (len(items) - 1) / gaps)] for number in range(most))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from framecast.config.brightness_scale import read_scale
 from framecast.config.schema import DataConfig
 from framecast.data.plan import common_channels
-from framecast.data.reading_time import limit_frames
+from framecast.data.reading_time import limit_reading
 from framecast.data.training_frames import TrainingOverlap, find_overlap, untrained_parts
 from framecast.data.windows import Window, WindowShape, plan_windows, spread
 from framecast.errors import SourceError, UsageError
@@ -73,7 +73,8 @@ def open_task(
     data = forecaster.config.data
     if data.scene_cuts:
         if request.minutes is not None:
-            limit_frames(sources, request.minutes, _window_shape(request, data).span, passes=1)
+            span = _window_shape(request, data).span
+            sources, _ = limit_reading(sources, request.minutes, span, passes=1)
         split_scenes(sources, on_frame)
     return replace(plan_evaluation(forecaster, sources, request), model=model)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from framecast.config.loading import Config, differences, load_config
 from framecast.data.plan import Plan, make_plan
-from framecast.data.reading_time import limit_frames
+from framecast.data.reading_time import limit_reading
 from framecast.data.windows import LONGEST_AUTO_HORIZON, WindowShape
 from framecast.errors import CheckpointError, ResourceError, SourceError, UsageError
 from framecast.nn.cost_model.memory import check_batch, check_weight_memory
@@ -71,7 +71,7 @@ def prepare(
         check_installed("tensorboard", "tensorboard", "train.tensorboard")
     # From here on each check takes longer than those before it.
     sources = open_sources(paths, **read_options(config.data))
-    config = _limited(sources, config, settled)
+    sources, config = _limited(sources, config, settled)
     plan = make_plan([source.info for source in sources], config)
     check_weight_memory(config.model, plan.channels, plan.crop)
     if config.train.device not in ("auto", "cpu"):
@@ -96,19 +96,22 @@ def prepare(
     return Session(tuple(sources), plan)
 
 
-def _limited(sources: Sequence[FrameSource], config: Config, settled: bool) -> Config:
-    """Use the newest frames of clips that are too long, and settle how many those are."""
+def _limited(
+    sources: Sequence[FrameSource], config: Config, settled: bool
+) -> tuple[Sequence[FrameSource], Config]:
+    """Leave out clips that are too many and the oldest frames of clips that are too long."""
     data, minutes = config.data, config.train.minutes
     if type(data.max_frames) is int:
         for source in sources:
-            source.use_newest(data.max_frames, "as data.max_frames says")
+            source.use_newest(data.max_frames)
     if data.max_frames != "auto" or minutes is None or settled:
-        return config
+        return sources, config
     horizon = LONGEST_AUTO_HORIZON if data.horizon == "auto" else data.horizon
     span = WindowShape(data.context_length, horizon, data.frame_step).span
-    limit = limit_frames(sources, minutes, span, passes=1 + data.scene_cuts)
-    # Where all frames are used the setting stays as it is, for those who copy it
-    return config if limit is None else replace(config, data=replace(data, max_frames=limit))
+    used, limit = limit_reading(sources, minutes, span, passes=1 + data.scene_cuts)
+    if limit is not None:  # else the setting stays as it is, for those who copy it
+        config = replace(config, data=replace(data, max_frames=limit))
+    return used, config
 
 
 def check_resume(run: RunFolder, overrides: Sequence[str | tuple[str, object, str]]) -> None:

@@ -252,8 +252,16 @@ def test_a_budget_too_short_to_read_a_clip_scores_its_newest_frames(tmp_path, mo
     # Without cuts to look for, only the windows that are scored are read
     assert starts("uncut.pt", minutes=1.0)[0] == everything
 
+    (tmp_path / "clips").mkdir()
+    for number in range(7):
+        np.save(tmp_path / f"clips/{number}.npy", np.zeros((span, 16, 16), "u1"))
+    few = EvaluationRequest(windows=0, minutes=1.0)
+    task = open_task(tmp_path / "model.pt", [tmp_path / "clips"], few)
+    assert [source.info.path.stem for source in task.sources] == ["0", "2", "3", "4", "6"]
+    assert [window.clip for window in task.found] == [*range(5)]
+
     source = open_source(tmp_path / "clip.npy", color="rgb")
-    source.use_newest(span - 1, "as told")
+    source.use_newest(span - 1)
     needs = f"{span} frames in a row .* does not fit, the longest clip has {span - 1}"
     with pytest.raises(SourceError, match=f"{needs}; give more --minutes or a smaller --horizon"):
         plan_evaluation(load_forecaster(tmp_path / "model.pt"), [source], EvaluationRequest())

@@ -114,6 +114,35 @@ def test_of_clips_too_long_for_the_budget_the_newest_frames_are_used(tmp_path, m
     assert starts(pipeline.prepare_resume(outcome.run.path, [])) == starts(limited)
 
 
+def test_of_too_many_clips_some_are_trained_on_and_the_run_is_resumed_with_these(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "clips").mkdir()
+    for number in range(12):
+        np.save(tmp_path / f"clips/{number}.npy", np.roll(FRAMES[:6], number, axis=0))
+    monkeypatch.setattr(reading_time, "READING_SHARE", 1e-12)
+
+    def prepared(*more):
+        config = load_config(None, [*SETTINGS, "data.stride=1", *more], {})
+        return prepare([tmp_path / "clips"], config)
+
+    def names(session):
+        return [source.info.path.stem for source in session.sources]
+
+    limited = prepared()
+    assert names(limited) == ["0", "3", "6", "8", "11"]
+    assert len(limited.plan.infos) == 5
+    # No clip has frames that are left out
+    assert limited.plan.config.data.max_frames == "auto"
+    assert names(prepared("data.max_frames=none")) == [str(number) for number in range(12)]
+    outcome = pipeline.train(limited, tmp_path / "runs", lambda event: None)
+    assert len(load_checkpoint(outcome.run.best).trained_on) == 5
+    monkeypatch.setattr(reading_time, "READING_SHARE", 1.0)
+    resumed = pipeline.prepare_resume(outcome.run.path, [])
+    assert names(resumed) == names(limited)
+    assert resumed.plan.split == limited.plan.split
+
+
 def test_a_run_that_used_all_frames_is_resumed_with_all(tmp_path, monkeypatch):
     np.save(tmp_path / "clip.npy", np.tile(FRAMES, (3, 1, 1)))
     session = prepare([tmp_path / "clip.npy"], load_config(None, SETTINGS, {}))

@@ -53,7 +53,7 @@ def test_a_clip_can_be_one_frame_of_one_pixel_or_none():
 def test_only_frames_that_are_used_are_looked_at(tmp_path):
     np.save(tmp_path / "clip.npy", joined(9, 14, 11))
     source = open_source(tmp_path / "clip.npy")
-    source.use_newest(18, "as told")
+    source.use_newest(18)
     seen = []
     split_scenes([source], lambda work, total: seen.append((work, total)))
     assert source.info.breaks == (23,)

@@ -175,13 +175,9 @@ class FrameSource(ABC):
         breaks = tuple(sorted({*self.info.breaks, *indices}))
         self.info = replace(self.info, breaks=breaks, notes=(*self.info.notes, note))
 
-    def use_newest(self, frames: int, why: str) -> None:
-        """Use no more than these frames of the clip, counted from its end, and say so and why."""
-        first = self.info.frames - frames
-        if first > 0:
-            self.info = replace(self.info, first=first)
-            known = f"{self.info.path.name}: of its {counted(self.info.frames, 'frame')}"
-            self.add_note(f"{known} only the newest {frames:,} are used, {why}")
+    def use_newest(self, frames: int) -> None:
+        """Use no more than these frames of the clip, counted from its end."""
+        self.info = replace(self.info, first=max(self.info.frames - frames, 0))
 
     def add_note(self, note: str) -> None:
         """Add a sentence for the user."""
