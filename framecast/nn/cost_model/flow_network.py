@@ -131,5 +131,4 @@ def _motion_macs(height: int, width: int, frames: int) -> int:
 
 
 def _blur_macs(height: int, width: int, sigma: float) -> int:
-    radius = flow.blur_radius(sigma)
-    return (2 * radius + 1) * width * (height + 2 * radius + height)
+    return 2 * (2 * flow.blur_radius(sigma) + 1) * width * height

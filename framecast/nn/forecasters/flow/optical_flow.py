@@ -159,10 +159,14 @@ def lucas_kanade(
         older_BPHW, newer_BPHW = (pyramid[level][:, frames] for frames in (older, newer))
         for _ in range(ITERATIONS[level]):
             moments_BN5HW = _moments(older_BPHW, newer_BPHW, velocity_M2HW, owner, weights_BNP)
-            smooth_M5HW = _windowed(moments_BN5HW, [sigma for sigma, _ in windows])
-            del moments_BN5HW  # each of these takes as much as 30 frames
-            velocity_M2HW = velocity_M2HW + _increment(smooth_M5HW)
-            del smooth_M5HW
+            increments = [
+                _increment(part_BR5HW, sigma)
+                for part_BR5HW, (sigma, _) in zip(
+                    moments_BN5HW.chunk(E, dim=1), windows, strict=True
+                )
+            ]
+            del moments_BN5HW  # which takes as much as 30 frames
+            velocity_M2HW = velocity_M2HW + torch.cat(increments, dim=1).flatten(0, 1)
     return velocity_M2HW.unflatten(0, (B, E, R)).permute(1, 2, 0, 3, 4, 5)
 
 
@@ -205,9 +209,13 @@ def _moments(
     gt = newer_BPHW - moved_BPHW
     gx, gy = _slopes(moved_BPHW + newer_BPHW)
     del moved_Q1HW, moved_BPHW  # each of these takes as much as all frames
-    factors = ((gx, gx), (gx, gy), (gy, gy), (gx, gt), (gy, gt))
+    # With the number of slopes in each, which are four times as steep as they should be.
+    factors = ((gx, gx, 2), (gx, gy, 2), (gy, gy, 2), (gx, gt, 1), (gy, gt, 1))
     # One after another: a stack of all five would be copied and read twice.
-    moments = [torch.bmm(weights_BNP, (one * other).flatten(2)) for one, other in factors]
+    moments = [
+        torch.bmm(weights_BNP / 4**slopes, (one * other).flatten(2))
+        for one, other, slopes in factors
+    ]
     moments_BN5HW = torch.stack(moments, dim=2).unflatten(3, older_BPHW.shape[-2:])
     del gx, gy, gt, factors, moments
     # What came from outside the frame is a repeated border, which says nothing about motion.
@@ -215,29 +223,26 @@ def _moments(
     return moments_BN5HW.mul_((torch.maximum(x_BNHW, y_BNHW) <= 1).unsqueeze(2))
 
 
-def _windowed(moments_BN5HW: Tensor, sigmas: Sequence[float]) -> Tensor:
-    """Means over the window of each estimate, (B N, 5, H, W); windows have equally many."""
-    parts = moments_BN5HW.flatten(1, 2).chunk(len(sigmas), dim=1)
-    smooth = [gaussian_blur(part, sigma) for part, sigma in zip(parts, sigmas, strict=True)]
-    return torch.cat(smooth, dim=1).view(-1, *moments_BN5HW.shape[2:])
-
-
 def _slopes(sum_BTHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences along x and along y of the mean of two frames, given their sum."""
-    quarter = sum_BTHW / 4  # half the spacing, half the sum
-    wide = F.pad(quarter, (1, 1, 0, 0), mode="replicate")
-    high = F.pad(quarter, (0, 0, 1, 1), mode="replicate")
+    """Four times the slopes along x and along y of the mean of two frames, given their sum: central
+    differences are over two pixels.
+    """
+    padded = F.pad(sum_BTHW, (1, 1, 1, 1), mode="replicate")
+    wide, high = padded[..., 1:-1, :], padded[..., 1:-1]
     return wide[..., 2:] - wide[..., :-2], high[..., 2:, :] - high[..., :-2, :]
 
 
-def _increment(moments_B5HW: Tensor) -> Tensor:
-    """Solve the windowed least-squares problem for what the velocity misses, at most 2 pixels."""
-    xx, xy, yy, xt, yt = moments_B5HW.unbind(dim=1)
+def _increment(moments_BR5HW: Tensor, sigma: float) -> Tensor:
+    """Solve the least-squares problem in a Gaussian window for what the velocities miss, at most 2
+    pixels: (B, R, 2, H, W).
+    """
+    smooth_BMHW = gaussian_blur(moments_BR5HW.flatten(1, 2), sigma)
+    xx, xy, yy, xt, yt = smooth_BMHW.view_as(moments_BR5HW).unbind(dim=2)
     xx, yy = xx + DAMPING, yy + DAMPING
     # Cramer's rule; the damping keeps the determinant above 0 on flat ground and along edges.
     determinant = xx * yy - xy * xy
     dx, dy = (xy * yt - yy * xt) / determinant, (xy * xt - xx * yt) / determinant
-    return torch.stack((dx, dy), dim=1).clamp(-2, 2)
+    return torch.stack((dx, dy), dim=2).clamp(-2, 2)
 
 
 def gaussian_blur(image_BCHW: Tensor, sigma: float) -> Tensor:
@@ -248,10 +253,12 @@ def gaussian_blur(image_BCHW: Tensor, sigma: float) -> Tensor:
     folded = image_BCHW if is_traced() else image_BCHW.reshape(1, B * C, H, W)
     channels = int(folded.shape[1])
     kernel_C11K = _gaussian(sigma, channels, like=image_BCHW)
-    # A Gaussian is separable: 2 passes over a line of pixels, not one over a square.
-    padded = F.pad(folded, (radius,) * 4, mode="replicate")
-    rows = F.conv2d(padded, kernel_C11K, groups=channels)
-    return F.conv2d(rows, kernel_C11K.transpose(2, 3), groups=channels).view_as(image_BCHW)
+    # A Gaussian is separable: 2 passes over a line of pixels, not one over a square. Each pads its
+    # own direction, so that the first one does not blur rows that are copies of the border.
+    wide = F.pad(folded, (radius, radius, 0, 0), mode="replicate")
+    rows = F.conv2d(wide, kernel_C11K, groups=channels)
+    high = F.pad(rows, (0, 0, radius, radius), mode="replicate")
+    return F.conv2d(high, kernel_C11K.transpose(2, 3), groups=channels).view_as(image_BCHW)
 
 
 def is_traced() -> bool:
