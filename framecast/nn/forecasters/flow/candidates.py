@@ -198,9 +198,3 @@ def to_cells(maps_BCHW: Tensor, side: int) -> Tensor:
     """`F.pixel_unshuffle`, whose own kernel takes up to twice as long on a CPU."""
     cells_BChsws = maps_BCHW.unflatten(3, (-1, side)).unflatten(2, (-1, side))
     return cells_BChsws.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
-
-
-def to_pixels(cells_BCHW: Tensor, side: int) -> Tensor:
-    """`F.pixel_shuffle`, the inverse of `to_cells`."""
-    pixels_BCssHW = cells_BCHW.unflatten(1, (-1, side, side))
-    return pixels_BCssHW.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
