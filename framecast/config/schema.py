@@ -62,7 +62,8 @@ class DataConfig(Section):
     max_frames: int | Literal["auto"] | None = setting(
         "auto",
         "Newest frames of each clip that are used; auto: all, or as many of as many clips as a "
-        "fifth of train.minutes has time to read; none: all.",
+        "fifth of train.minutes has time to read and half of the scratch disk has room for; none: "
+        "all.",
         at_least=2,
     )
     # A window over a cut would teach what nobody can foresee

@@ -12,7 +12,7 @@ import numpy as np
 from framecast.errors import ResourceError
 from framecast.runtime.text import show_bytes
 from framecast.video.pixels import resize
-from framecast.video.readers.base import FrameSource
+from framecast.video.readers.base import FrameSource, SourceInfo
 
 
 def decode_clips(
@@ -34,16 +34,25 @@ def decode_clips(
     ]
     # Asked for at once: a disk that is full after an hour of decoding helps nobody.
     needed = sum(
-        len(source.info.used) * _frame_bytes(source, shape)
-        for source, shape in zip(sources, shapes, strict=True)
+        len(source.info.used) * frame_bytes(source.info, size)
+        for source, size, shape in zip(sources, sizes, shapes, strict=True)
         if shape[0]
     )
-    free = shutil.disk_usage(tempfile.gettempdir()).free
-    if needed > free:
+    if needed > (free := free_bytes()):
         raise _no_room(f"{show_bytes(needed)} are needed and {show_bytes(free)} are free")
     return tuple(
         _decode_clip(source, shape, on_frame) for source, shape in zip(sources, shapes, strict=True)
     )
+
+
+def free_bytes() -> int:
+    """The room that there is for decoded frames."""
+    return shutil.disk_usage(tempfile.gettempdir()).free
+
+
+def frame_bytes(info: SourceInfo, size: tuple[int, int]) -> int:
+    """The room that a decoded frame of this (H, W) takes."""
+    return math.prod(size) * info.channels * np.dtype(info.dtype).itemsize
 
 
 def fitted_frames(
@@ -64,7 +73,7 @@ def _decode_clip(
         # Written first and mapped then: a full disk is an error when a file is written, but kills
         # the process when a map is.
         with tempfile.TemporaryFile(prefix="framecast-") as file:
-            file.seek(source.info.first * _frame_bytes(source, shape))
+            file.seek(source.info.first * frame_bytes(source.info, shape[1:3]))
             for frame_HWC in fitted_frames(source, shape[1:3], source.info.used):
                 file.write(np.ascontiguousarray(frame_HWC, dtype))
                 on_frame()
@@ -72,10 +81,6 @@ def _decode_clip(
             return np.memmap(file, dtype, "r", shape=shape)
     except OSError as error:
         raise _no_room(error.strerror or str(error)) from error
-
-
-def _frame_bytes(source: FrameSource, shape: tuple[int, ...]) -> int:
-    return math.prod(shape[1:]) * np.dtype(source.info.dtype).itemsize
 
 
 def _no_room(reason: str) -> ResourceError:

@@ -76,7 +76,7 @@ def make_plan(infos: Sequence[SourceInfo], config: Config) -> Plan:
     are too few or too short for two windows.
     """
     channels = common_channels(infos, config.data.color)
-    config, notes = _sized_for_budget(infos, config)
+    config, notes = sized_for_budget(infos, config)
     sizes = tuple(target_size(info.height, info.width, config.data.resize) for info in infos)
     if config.model.traits.tied_to_size:
         config = replace(config, data=_one_size(config, infos, sizes))
@@ -125,10 +125,8 @@ def fitting_windows(plan: Plan) -> tuple[Window, ...]:
     return spread([w for windows in by_clip.values() for w in spread(windows, each)], wanted)
 
 
-def _sized_for_budget(
-    infos: Sequence[SourceInfo], config: Config
-) -> tuple[Config, tuple[str, ...]]:
-    """Reduce the automatic size if the budget has too few minutes for it."""
+def sized_for_budget(infos: Sequence[SourceInfo], config: Config) -> tuple[Config, tuple[str, ...]]:
+    """Reduce the automatic size if the budget has too few minutes for it; notes that say so."""
     minutes = config.train.minutes
     if config.data.resize != "auto" or minutes is None:
         return config, ()

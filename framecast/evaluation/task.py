@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from framecast.config.brightness_scale import read_scale
 from framecast.config.schema import DataConfig
 from framecast.data.plan import common_channels
-from framecast.data.reading_time import limit_reading
+from framecast.data.reading_limits import limit_reading
 from framecast.data.training_frames import TrainingOverlap, find_overlap, untrained_parts
 from framecast.data.windows import Window, WindowShape, plan_windows, spread
 from framecast.errors import SourceError, UsageError

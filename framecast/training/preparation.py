@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framecast.config.loading import Config, differences, load_config
-from framecast.data.plan import Plan, make_plan
-from framecast.data.reading_time import limit_reading
+from framecast.data.plan import Plan, make_plan, sized_for_budget
+from framecast.data.reading_limits import limit_reading
 from framecast.data.windows import LONGEST_AUTO_HORIZON, WindowShape
 from framecast.errors import CheckpointError, ResourceError, SourceError, UsageError
 from framecast.nn.cost_model.memory import check_batch, check_weight_memory
 from framecast.prediction.model_header import read_header
 from framecast.runtime.extras import check_installed
 from framecast.training.run_folder import RunFolder, fingerprints
+from framecast.video.frame_size import target_size
 from framecast.video.plot_style import imported_matplotlib
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.frame_checks import unreadable
@@ -100,15 +101,19 @@ def _limited(
     sources: Sequence[FrameSource], config: Config, settled: bool
 ) -> tuple[Sequence[FrameSource], Config]:
     """Leave out clips that are too many and the oldest frames of clips that are too long."""
-    data, minutes = config.data, config.train.minutes
+    data = config.data
     if type(data.max_frames) is int:
         for source in sources:
             source.use_newest(data.max_frames)
-    if data.max_frames != "auto" or minutes is None or settled:
+    if data.max_frames != "auto" or settled:
         return sources, config
     horizon = LONGEST_AUTO_HORIZON if data.horizon == "auto" else data.horizon
     span = WindowShape(data.context_length, horizon, data.frame_step).span
-    used, limit = limit_reading(sources, minutes, span, passes=1 + data.scene_cuts)
+    infos = [source.info for source in sources]
+    resize = sized_for_budget(infos, config)[0].data.resize
+    sizes = [target_size(info.height, info.width, resize) for info in infos]
+    passes = 1 + data.scene_cuts
+    used, limit = limit_reading(sources, config.train.minutes, span, passes, kept_at=sizes)
     if limit is not None:  # else the setting stays as it is, for those who copy it
         config = replace(config, data=replace(data, max_frames=limit))
     return used, config

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from framecast.data import reading_time
+from framecast.data import reading_limits
 from framecast.data.batches import WindowShape
 from framecast.data.plan import make_plan
 from framecast.data.windows import Window
@@ -235,7 +235,7 @@ def test_a_budget_scores_as_many_windows_as_fit_and_spreads_them(model, textured
 
 
 def test_a_budget_too_short_to_read_a_clip_scores_its_newest_frames(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading_time, "READING_SHARE", 1e-12)
+    monkeypatch.setattr(reading_limits, "READING_SHARE", 1e-12)
     save_checkpoint(tmp_path / "model.pt", random_checkpoint())
     np.save(tmp_path / "clip.npy", np.random.default_rng(1).integers(0, 255, (90, 16, 16), "u1"))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from framecast.config.loading import load_config
-from framecast.data import reading_time
+from framecast.data import reading_limits
 from framecast.errors import OutputError
 from framecast.prediction.checkpoint import load_checkpoint
 from framecast.training import pipeline
@@ -90,7 +90,7 @@ def starts(session):
 
 def test_of_clips_too_long_for_the_budget_the_newest_frames_are_used(tmp_path, monkeypatch):
     np.save(tmp_path / "clip.npy", np.tile(FRAMES, (3, 1, 1)))
-    monkeypatch.setattr(reading_time, "READING_SHARE", 1e-12)
+    monkeypatch.setattr(reading_limits, "READING_SHARE", 1e-12)
     settings = [*SETTINGS, "data.stride=1"]
 
     def prepared(*more):
@@ -110,8 +110,17 @@ def test_of_clips_too_long_for_the_budget_the_newest_frames_are_used(tmp_path, m
     assert decoded == [40] * 40
     (clip,) = load_checkpoint(outcome.run.best).trained_on
     assert clip.frames == ((80, 110),)
-    monkeypatch.setattr(reading_time, "READING_SHARE", 1.0)
+    monkeypatch.setattr(reading_limits, "READING_SHARE", 1.0)
     assert starts(pipeline.prepare_resume(outcome.run.path, [])) == starts(limited)
+
+
+def test_of_clips_too_long_for_the_disk_the_newest_frames_are_used(tmp_path, monkeypatch):
+    np.save(tmp_path / "clip.npy", np.tile(FRAMES, (3, 1, 1)))
+    monkeypatch.setattr(reading_limits, "free_bytes", lambda: 2 * 60 * 20 * 24)
+    settings = [*SETTINGS, "data.stride=1", "train.minutes=none"]
+    session = prepare([tmp_path / "clip.npy"], load_config(None, settings, {}))
+    assert session.plan.config.data.max_frames == 60
+    assert starts(session) == [(60, 105), (105, 120)]
 
 
 def test_of_too_many_clips_some_are_trained_on_and_the_run_is_resumed_with_these(
@@ -120,7 +129,7 @@ def test_of_too_many_clips_some_are_trained_on_and_the_run_is_resumed_with_these
     (tmp_path / "clips").mkdir()
     for number in range(12):
         np.save(tmp_path / f"clips/{number}.npy", np.roll(FRAMES[:6], number, axis=0))
-    monkeypatch.setattr(reading_time, "READING_SHARE", 1e-12)
+    monkeypatch.setattr(reading_limits, "READING_SHARE", 1e-12)
 
     def prepared(*more):
         config = load_config(None, [*SETTINGS, "data.stride=1", *more], {})
@@ -137,7 +146,7 @@ def test_of_too_many_clips_some_are_trained_on_and_the_run_is_resumed_with_these
     assert names(prepared("data.max_frames=none")) == [str(number) for number in range(12)]
     outcome = pipeline.train(limited, tmp_path / "runs", lambda event: None)
     assert len(load_checkpoint(outcome.run.best).trained_on) == 5
-    monkeypatch.setattr(reading_time, "READING_SHARE", 1.0)
+    monkeypatch.setattr(reading_limits, "READING_SHARE", 1.0)
     resumed = pipeline.prepare_resume(outcome.run.path, [])
     assert names(resumed) == names(limited)
     assert resumed.plan.split == limited.plan.split
@@ -148,5 +157,5 @@ def test_a_run_that_used_all_frames_is_resumed_with_all(tmp_path, monkeypatch):
     session = prepare([tmp_path / "clip.npy"], load_config(None, SETTINGS, {}))
     assert session.plan.config.data.max_frames == "auto"
     outcome = pipeline.train(session, tmp_path / "runs", lambda event: None)
-    monkeypatch.setattr(reading_time, "READING_SHARE", 1e-12)
+    monkeypatch.setattr(reading_limits, "READING_SHARE", 1e-12)
     assert starts(pipeline.prepare_resume(outcome.run.path, [])) == starts(session)

@@ -1,12 +1,14 @@
-"""How much of many or long clips a budget has time for, by a clock that reading moves."""
+"""How much of many or long clips there is time for, by a clock that reading moves, and room for."""
 
+import math
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from framecast.data import reading_time
-from framecast.data.reading_time import limit_reading
+from framecast.data import reading_limits
+from framecast.data.reading_limits import limit_reading
 from framecast.video.readers.base import FrameSource, ReadOptions
 from framecast.video.readers.open import open_source
 
@@ -39,9 +41,16 @@ class SlowSource(FrameSource):
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(reading_time, "time", clock)
+    monkeypatch.setattr(reading_limits, "time", clock)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     return clock
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """Sets the bytes that are free, of which half are for decoded frames."""
+    monkeypatch.setattr(tempfile, "tempdir", "/scratch")
+    return lambda free: monkeypatch.setattr(reading_limits, "free_bytes", lambda: free)
 
 
 def firsts(*sources):
@@ -135,6 +144,41 @@ def test_one_clip_that_takes_long_to_open_does_not_count_for_all(clock):
     sources = [SlowSource("clip.mp4", 20, (6, 8), clock, 0.001, opening=0.01) for _ in range(50)]
     sources[0].opening = 0.5
     assert limit_reading(sources, 50 * 0.03 * 2 / 12 * 1.1, SPAN, 1) == (sources, None)
+
+
+def test_decoded_frames_take_half_of_the_free_room(clock, room):
+    room(2 * 500 * 3 * 4)
+    source = SlowSource("long.mp4", 4000, (6, 8), clock, 0.01)
+    assert limit_reading([source], None, SPAN, 2, kept_at=[(3, 4)]) == ([source], 500)
+    assert source.info.first == 3500
+    assert not source.decoded
+    assert notes(source) == [
+        "long.mp4: of its 4,000 frames only the newest 500 are used, for which there is room in "
+        "/scratch"
+    ]
+    whole = SlowSource("short.mp4", 500, (6, 8), clock, 0.01)
+    assert limit_reading([whole], None, SPAN, 2, kept_at=[(3, 4)]) == ([whole], None)
+
+
+@pytest.mark.parametrize(("frames", "limit", "why"), [(260, 250, "minute"), (240, 240, "scratch")])
+def test_what_is_scarcer_of_time_and_room_decides(clock, room, frames, limit, why):
+    room(2 * frames * 6 * 8)
+    source = SlowSource("long.mp4", 4000, (6, 8), clock, 0.01, opening=0.5)
+    _, found = limit_reading([source], 1.0, SPAN, 2, kept_at=[(6, 8)])
+    assert found == pytest.approx(limit, abs=1)
+    assert why in notes(source)[0]
+
+
+def test_of_clips_that_there_is_no_room_for_some_are_used(clock, room):
+    sources = [SlowSource(f"{n}.mp4", 20, (6, 8), clock, 0.0) for n in range(50)]
+    room(2 * 17.5 * 20 * 12)
+    used, limit = limit_reading(sources, math.inf, SPAN, 2, kept_at=[(3, 4)] * 50)
+    assert (len(used), limit) == (17, None)
+    assert notes(*sources) == [
+        "of 50 clips only 17, evenly spread, are used, for which there is room in /scratch"
+    ]
+    room(0)
+    assert len(limit_reading(sources, math.inf, SPAN, 2, kept_at=[(3, 4)] * 50)[0]) == 5
 
 
 def test_processes_that_have_to_agree_use_all(clock, monkeypatch):
