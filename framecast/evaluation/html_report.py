@@ -16,7 +16,7 @@ from framecast.data.windows import Window
 from framecast.evaluation.report import MODEL, Report, format_score
 from framecast.evaluation.window_scores import stream_windows
 from framecast.prediction.baselines import BASELINES
-from framecast.runtime.text import are, counted
+from framecast.runtime.text import are, counted, listed
 from framecast.video.comparison_figures import error_frame
 from framecast.video.frame_style import FrameStyle, draw_legend
 from framecast.video.frame_times import lead_label, time_unit
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 SIDES = (320, 256, 192, 144, 96, 64)
 
 LEGEND_HEIGHT = 240
+
+# Clips that the title names at most
+NAMED = 3
 
 # Room for frames in a page of less than 3 MB; the rest is for plots and tables
 SPRITE_BYTES = 2_000_000
@@ -57,12 +60,12 @@ def render(
     every = report.windows_found == count
     return environment.from_string(template).render(
         report=report,
-        title=", ".join(Path(clip.path).name for clip in report.clips),
+        title=listed([Path(clip.path).name for clip in report.clips], NAMED),
         summary=_sentence(report.summary),
         legend=_legend(style),
         unit=style.scale.unit if style.scale else None,
         what=f"{counted(count, 'window')} of {report.context_length} + {report.horizon} frames, "
-        + ("all there are" if every else f"evenly spread over {report.windows_found}"),
+        + ("all there are" if every else f"evenly spread over {report.windows_found:,}"),
         skill_plot=_skill_plot(report, axis),
         interval=_interval(report),
         metrics=list(_metrics(report, axis)),

@@ -189,6 +189,19 @@ def test_windows_are_chosen_by_their_skill(report):
     assert typical_windows(with_errors(report, [1.0, 0, 2], [0.0, 0, 0]))["worst"] == 2
 
 
+def test_the_title_names_three_of_many_clips(run, clips, grey_run, tmp_path):
+    many = [tmp_path / f"{number}.npy" for number in range(5)]
+    for number, clip in enumerate(many):
+        np.save(clip, np.roll(np.load(clips / "grey.npy"), number, axis=1))
+    target = tmp_path / "report.html"
+    code, _, err = run("evaluate", grey_run, *many, "--report", target, "--windows", 5)
+    assert code == 0, err
+    page = target.read_text(encoding="utf-8")
+    assert "<title>framecast: 0.npy, 1.npy, 2.npy and 2 more</title>" in page
+    for clip in many:
+        assert f"<td>{clip.name}</td>" in page
+
+
 def test_names_of_files_are_shown_not_obeyed(run, clips, grey_run, tmp_path):
     clip = tmp_path / "<b>&clip.npy"
     clip.write_bytes((clips / "grey.npy").read_bytes())
