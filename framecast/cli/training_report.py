@@ -35,7 +35,7 @@ def show_plan(plan: Plan) -> None:
     for info, (height, width) in clips[:MOST_CLIPS]:
         frames = f"{info.frames}" if info.exact else f"about {info.frames}"
         table.add_row(
-            Text(one_line(info.path.name)),
+            Text(one_line(info.name)),
             f"{len(info.used)} of {frames}" if info.first else frames,
             f"{info.height} x {info.width}",
             f"{height} x {width}",
@@ -67,7 +67,7 @@ def _plan_notes(plan: Plan) -> list[str]:
         )
     notes += plan.notes
     if plan.split.unused:
-        names = [plan.infos[number].path.name for number in plan.split.unused]
+        names = [plan.infos[number].name for number in plan.split.unused]
         notes.append(f"too short for a window, not used: {listed(names, MOST_NAMES)}")
     # Last, since there may be thousands
     return [*notes, *(note for info in plan.infos for note in info.notes)]

@@ -110,7 +110,7 @@ def limit_reading(
     newest = f"of {counted(len(shortened), 'clip')} only the newest {counted(limit, 'frame')}"
     if len(shortened) == 1:
         whole = counted(shortened[0].frames, "frame")
-        newest = f"{shortened[0].path.name}: of its {whole} only the newest {limit:,}"
+        newest = f"{shortened[0].name}: of its {whole} only the newest {limit:,}"
     used[0].add_note(f"{newest} are used, {scarce.why}")
     return used, limit
 

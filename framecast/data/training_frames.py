@@ -57,7 +57,7 @@ def record_clips(
         own = digests if len(digests) == source.info.frames > 1 else ()
         clips.append(
             TrainedClip(
-                source.info.path.name,
+                source.info.name,
                 _identity(digests),
                 tuple((part.start, part.stop) for part in ranges),
                 tuple(own[frame] for part in ranges for frame in part) if own else (),

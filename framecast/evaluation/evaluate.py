@@ -144,6 +144,7 @@ def _scored_clips(task: Task) -> Iterator[ScoredClip]:
         zip(task.sources, task.sizes, task.known, strict=True)
     ):
         yield ScoredClip(
+            name=source.info.name,
             path=str(source.info.path),
             frames=source.info.frames,
             height=size[0],
@@ -181,10 +182,10 @@ def _task_notes(task: Task) -> Iterator[str]:
     for source, size, clip in zip(task.sources, task.sizes, task.known, strict=True):
         info = source.info
         yield from info.notes
-        yield from _training_overlap(info.path.name, clip, task.request.include_training)
+        yield from _training_overlap(info.name, clip, task.request.include_training)
         if size != (info.height, info.width):
             yield (
-                f"{info.path.name} is scored at {size[0]}x{size[1]}, the size the model works at, "
+                f"{info.name} is scored at {size[0]}x{size[1]}, the size the model works at, "
                 f"not at its own {info.height}x{info.width}"
             )
 

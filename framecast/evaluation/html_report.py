@@ -60,7 +60,7 @@ def render(
     every = report.windows_found == count
     return environment.from_string(template).render(
         report=report,
-        title=listed([Path(clip.path).name for clip in report.clips], NAMED),
+        title=listed([clip.name for clip in report.clips], NAMED),
         summary=_sentence(report.summary),
         legend=_legend(style),
         unit=style.scale.unit if style.scale else None,
@@ -75,7 +75,6 @@ def render(
         first=1 - report.context_length,
         shown=(report.horizon + 1) // 2,
         training=_training(task),
-        clip_name=lambda clip: Path(clip.path).name,
         settings=yaml.safe_dump(dict(report.settings), sort_keys=False),
     )
 

@@ -22,11 +22,12 @@ Scores = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """A clip: its path, frames, the size it is scored at, the windows scored.
+    """A clip: what it is called, its path, frames, the size it is scored at, the windows scored.
 
     `trained` are the [start, stop) frames that the model was trained on.
     """
 
+    name: str
     path: str
     frames: int
     height: int

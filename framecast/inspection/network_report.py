@@ -268,7 +268,7 @@ def _clip_lines(
         more = f" and {counted(len(others), 'more clip')} like it" if others else ""
         count = "" if info.exact else ", frames as its header says"
         stored = axes("TCHW", info.frames, info.channels, info.height, info.width)
-        lines.append(_line(info.path.name, f"{info.kind}{more}{count}", stored, dtype=info.dtype))
+        lines.append(_line(info.name, f"{info.kind}{more}{count}", stored, dtype=info.dtype))
         changes = ["resized"] if shape != (info.height, info.width) else []
         changes += [] if channels == info.channels else ["grey" if channels == 1 else "RGB"]
         worked = axes("TCHW", info.frames, channels, *shape)

@@ -79,7 +79,7 @@ def split_scenes(
         # Holes in time often look like cuts, and are noted as holes already.
         if new := [cut for cut in cuts if cut not in source.info.breaks]:
             where = f"{'frame' if len(new) == 1 else 'frames'} {listed(new, LISTED)}"
-            cuts_at = f"{source.info.path.name} cuts to another scene at {where}"
+            cuts_at = f"{source.info.name} cuts to another scene at {where}"
             source.break_at(new, f"{cuts_at}; no window crosses a cut")
 
 
@@ -89,7 +89,7 @@ def _counted_frames(
     info = source.info
     for frame_HWC in source.read(info.first):
         yield frame_HWC
-        on_frame(f"looking for cuts in {info.path.name}", len(info.used))
+        on_frame(f"looking for cuts in {info.name}", len(info.used))
 
 
 def _change(before_HWC: np.ndarray, after_HWC: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from framecast.errors import SourceError, UsageError
 from framecast.video.readers import video_file
 from framecast.video.readers.image_file import decode_image
-from framecast.video.readers.open import open_source, open_sources
+from framecast.video.readers.open import distinct_names, open_source, open_sources
 from tests.support.media import H, T, W, problem, read_all, smooth_clip, write_folder, write_video
 
 
@@ -32,6 +32,27 @@ def test_a_folder_of_folders_is_one_clip_each(tmp_path, clip):
     sources = open_sources([tmp_path])
     assert names(sources) == ["c1", "c2", "c10"]
     assert [source.info.frames for source in sources] == [5, 3, 4]
+
+
+def test_clips_of_one_name_are_told_apart_by_their_folders(tmp_path, clip):
+    for place in ("seq0/left", "seq0/right", "seq1/left", "one"):
+        write_folder(tmp_path / place, clip)
+    folders = [tmp_path / place for place in ("seq0", "seq1", "one")]
+    sources = open_sources(folders)
+    assert [each.info.name for each in sources] == ["seq0/left", "right", "seq1/left", "one"]
+    assert open_source(tmp_path / "seq1/left").info.name == "left"
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["a/x/1", "b/x/1", "b/y/1", "2"], ["a/x/1", "b/x/1", "y/1", "2"]),
+        (["1", "a/1", "b/a/1"], ["1", "a/1", "b/a/1"]),
+        ([], []),
+    ],
+)
+def test_as_many_folders_are_named_as_tell_paths_apart(paths, expected):
+    assert distinct_names([Path(path) for path in paths]) == expected
 
 
 def test_a_folder_of_clips_of_every_kind(tmp_path, clip):

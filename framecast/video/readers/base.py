@@ -88,6 +88,13 @@ class SourceInfo:
     pixel_aspect: Fraction = Fraction(1)
     # When each frame was taken, where the names of its files say so and the steps are alike.
     moments: tuple[datetime, ...] = ()
+    # The end of its path that tells it from the clips it was opened with, where its name does not.
+    told_apart: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call the clip."""
+        return self.told_apart or self.path.name
 
     @property
     def used(self) -> range:
@@ -179,6 +186,10 @@ class FrameSource(ABC):
         """Use no more than these frames of the clip, counted from its end."""
         self.info = replace(self.info, first=max(self.info.frames - frames, 0))
 
+    def tell_apart(self, name: str) -> None:
+        """Call the clip by this end of its path, as others have its name."""
+        self.info = replace(self.info, told_apart=name)
+
     def add_note(self, note: str) -> None:
         """Add a sentence for the user."""
         self.info = replace(self.info, notes=(*self.info.notes, note))
@@ -204,7 +215,7 @@ class FrameSource(ABC):
         if not inside or not is_visible(own.low, own.high, given.low, given.high):
             self.set_range(own)
             self.add_note(
-                f"{self.info.path.name} has other values than the range {given.text} that the "
+                f"{self.info.name} has other values than the range {given.text} that the "
                 "model was trained with, so its own range is used"
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -87,6 +88,8 @@ def open_sources(
         seen.add(path.resolve())
     how = ReadOptions(**{**(defaults or {}), **options})
     sources = [_open_clip(*clip, how) for clip in clips]
+    for source, name in zip(sources, distinct_names([path for path, _ in clips]), strict=True):
+        source.tell_apart(name)
     _check_use(sources, options)
     # Otherwise a dark clip among bright ones would be stretched separately.
     shared = joined_range(source.info.values for source in sources)
@@ -94,6 +97,23 @@ def open_sources(
         for source in sources:
             source.set_range(shared)
     return sources
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """The name of each path, with as many of its folders as tell it from the others."""
+    depths = [1] * len(paths)
+    while True:
+        names = ["/".join(path.parts[-n:]) for path, n in zip(paths, depths, strict=True)]
+        counts = Counter(names)
+        alike = [
+            number
+            for number, path in enumerate(paths)
+            if counts[names[number]] > 1 and depths[number] < len(path.parts)
+        ]
+        if not alike:
+            return names
+        for number in alike:
+            depths[number] += 1
 
 
 def _check_use(sources: Sequence[FrameSource], options: Mapping[str, Any]) -> None:
