@@ -134,7 +134,8 @@ class DataConfig(Section):
     )
     keep_readable: bool = setting(
         False,
-        "Keep the frames before a corrupt one instead of stopping with an error.",
+        "Keep the frames before a corrupt one, and leave out clips of which nothing can be used, "
+        "instead of stopping with an error.",
         flag="--keep-readable",
     )
 

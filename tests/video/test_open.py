@@ -68,6 +68,34 @@ def test_a_folder_of_clips_of_every_kind(tmp_path, clip):
     assert all(read_all(source).shape == (T, H, W, 3) for source in sources)
 
 
+def test_all_clips_that_cannot_be_used_are_named_or_left_out(tmp_path, clip):
+    for name in ("a", "g"):
+        np.save(tmp_path / f"{name}.npy", clip)
+    (tmp_path / "b.mp4").write_bytes(b"")
+    with pytest.raises(SourceError) as caught:
+        open_sources([tmp_path])
+    assert str(caught.value) == f"{tmp_path / 'b.mp4'}: is empty; check what the file is"
+    for name in "cdef":
+        (tmp_path / f"{name}.mp4").write_bytes(b"no video" * 99)
+    empty, text = f"{tmp_path / 'b.mp4'}: is empty", "is not a video file"
+    named = f"{empty}; {tmp_path / 'c.mp4'}: {text}; {tmp_path / 'd.mp4'}: {text}; and 2 more"
+    with pytest.raises(SourceError) as caught:
+        open_sources([tmp_path])
+    assert str(caught.value) == (
+        f"5 of 7 clips cannot be used: {named}; take them out, or add --keep-readable to leave "
+        "them out"
+    )
+    sources = open_sources([tmp_path], keep_readable=True)
+    assert names(sources) == ["a.npy", "g.npy"]
+    said = [[note for note in source.info.notes if "left out" in note] for source in sources]
+    assert said == [[f"left out 5 clips that cannot be used: {named}"], []]
+    with pytest.raises(SourceError) as caught:
+        open_sources([tmp_path / "b.mp4", tmp_path / "c.mp4"], keep_readable=True)
+    assert str(caught.value) == (
+        f"2 of 2 clips cannot be used: {empty}; {tmp_path / 'c.mp4'}: {text}; take them out"
+    )
+
+
 def test_several_paths_keep_their_order_and_settings(tmp_path, clip):
     paths = [write_folder(tmp_path / name, clip) for name in ("z", "a")]
     sources = open_sources([str(path) for path in paths], color="gray")

@@ -15,6 +15,7 @@ from framecast.config import loading
 from framecast.config.argument_types import from_home
 from framecast.config.schema import DataConfig
 from framecast.errors import SourceError, UsageError
+from framecast.runtime.text import counted
 from framecast.video.readers.animated_image import AnimatedSource, count_pictures
 from framecast.video.readers.array_file import ArraySource
 from framecast.video.readers.base import FrameSource, ReadOptions
@@ -45,6 +46,9 @@ Clips = list[tuple[Path, Listing | None]]
 
 # Bytes of a list of clips at most.
 LONGEST_LIST = 10_000_000
+
+# Clips that cannot be used, of which an error says why.
+NAMED = 3
 
 
 def open_source(
@@ -77,6 +81,7 @@ def open_sources(
     A path that begins with @ is a text file with a path on each line. Clips whose values have one
     type get one range, so that they stay comparable. Options and errors as for `open_source`; a
     clip given twice is a SourceError too, since its frames would end up in training and validation.
+    One error names all clips that cannot be used; with keep_readable, the others are opened.
     """
     clips = [clip for path in expand_lists(paths) for clip in _find_clips(path)]
     if not clips:
@@ -87,8 +92,9 @@ def open_sources(
             raise SourceError(f"{path}: is given twice", remedy="name each clip once")
         seen.add(path.resolve())
     how = ReadOptions(**{**(defaults or {}), **options})
-    sources = [_open_clip(*clip, how) for clip in clips]
-    for source, name in zip(sources, distinct_names([path for path, _ in clips]), strict=True):
+    sources = _open_clips(clips, how)
+    paths = [source.info.path for source in sources]
+    for source, name in zip(sources, distinct_names(paths), strict=True):
         source.tell_apart(name)
     _check_use(sources, options)
     # Otherwise a dark clip among bright ones would be stretched separately.
@@ -97,6 +103,32 @@ def open_sources(
         for source in sources:
             source.set_range(shared)
     return sources
+
+
+def _open_clips(clips: Clips, how: ReadOptions) -> list[FrameSource]:
+    """Open all clips, or those that can be used where damage is accepted."""
+    sources: list[FrameSource] = []
+    errors: list[SourceError] = []
+    for clip in clips:
+        try:
+            sources.append(_open_clip(*clip, how))
+        except SourceError as error:
+            errors.append(error)
+    if not errors:
+        return sources
+    # Of thousands of clips one does not want to be told of one at a time
+    number, more = len(errors), len(errors) - NAMED
+    named = "; ".join(error.message for error in errors[:NAMED])
+    named += f"; and {more:,} more" if more > 0 else ""
+    if how.keep_readable and sources:
+        sources[0].add_note(f"left out {counted(number, 'clip')} that cannot be used: {named}")
+        return sources
+    if number == 1:
+        raise errors[0]
+    raise SourceError(
+        f"{number:,} of {counted(len(clips), 'clip')} cannot be used: {named}",
+        remedy="take them out" + (", or add --keep-readable to leave them out" if sources else ""),
+    )
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
