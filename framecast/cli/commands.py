@@ -12,7 +12,6 @@ from typing import Literal, TypeVar
 
 from framecast.cli.options import (
     Exported,
-    ModelAndClips,
     ModelAndSources,
     Overrides,
     Sources,
@@ -104,7 +103,7 @@ def train(
 
 @with_options
 def predict(
-    paths: ModelAndClips,
+    paths: ModelAndSources,
     model: Path | None = None,
     output: list[str] | None = None,
     *,

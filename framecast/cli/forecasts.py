@@ -20,10 +20,14 @@ from framecast.prediction.predict_clip import name_outputs, needed_frames, predi
 from framecast.prediction.predict_stream import nowcast_file
 from framecast.prediction.request import Computing, PredictionRequest, asked_reading, check_tile
 from framecast.runtime.output_files import check_distinct, check_inputs, check_outside
+from framecast.runtime.text import listed
 from framecast.video.readers.base import FrameSource
 from framecast.video.readers.live import is_live
-from framecast.video.readers.open import expand_lists
+from framecast.video.readers.open import expand_clips
 from framecast.video.writers.open import DEFAULT_FPS, check_rate, open_writer
+
+# Sources that failed, of which an error names so many
+NAMED = 10
 
 OF_PRETRAINED = "forecast by the pretrained model; `framecast train` adapts it to clips like yours"
 
@@ -56,7 +60,7 @@ def check(
     Raises what `split_model`, `check_early`, `name_outputs` and `open_writer` raise.
     """
     chosen, sources = split_model(paths, model)
-    named = expand_lists(sources)
+    named = expand_clips(sources)
     # Options that a source cannot have, before any is opened
     for source in named:
         request.check_source(source)
@@ -131,7 +135,7 @@ def predict_all(asked: Asked, computing: Computing) -> None:
         show_outputs(files)
     if failures:
         raise PartialFailureError(
-            f"{len(failures)} of {len(asked.sources)} sources failed: {', '.join(failures)}"
+            f"{len(failures)} of {len(asked.sources)} sources failed: {listed(failures, NAMED)}"
         )
 
 

@@ -28,8 +28,7 @@ PATHS = {"readable": False}
 # Columns for a word and its text, of 80; zsh gets quotes and a command around them
 COMPLETION_ROOM = 56
 
-ONE_CLIP = "frame folders, videos, GIFs, TIFF stacks, arrays, @lists"
-CLIP_KINDS = f"{ONE_CLIP}, or folders of them."
+CLIP_KINDS = "frame folders, videos, GIFs, TIFF stacks, arrays, @lists, or folders of them."
 RESULT_KINDS = ".gif, .mp4, .webm, .webp, .apng, .npy, .tif or .nc file, or a folder for PNGs"
 
 PANELS: dict[str, dict[str, tuple[str | None, str]]] = {
@@ -225,7 +224,6 @@ def _after_model(kinds: str) -> Any:
 
 Sources = Annotated[list[Path] | None, _argument("SOURCE", f"Clips: {CLIP_KINDS}")]
 ModelAndSources = Annotated[list[Path], _after_model(CLIP_KINDS)]
-ModelAndClips = Annotated[list[Path], _after_model(f"{ONE_CLIP}.")]
 Target = Annotated[Path | None, _argument("TARGET", "Frames, a model, or a framecast.yaml.")]
 Exported = Annotated[
     Path | None, _argument("SOURCE", "A model file or run folder; or frames.", complete_run)

@@ -24,7 +24,7 @@ from framecast.video.comparison_figures import comparison_video
 from framecast.video.frame_times import lead_label, lead_names
 from framecast.video.readers.base import FrameSource, SourceInfo
 from framecast.video.readers.live import is_live, live_name
-from framecast.video.readers.open import open_source
+from framecast.video.readers.open import distinct_names, open_source
 from framecast.video.scene_detection import NEIGHBOURS, newest_scene
 from framecast.video.writers.open import DEFAULT_FPS, STANDARD_OUTPUT, WRITERS, open_writer
 
@@ -161,7 +161,8 @@ def name_outputs(
     """Where each prediction goes: of one source to `outputs`, of several into that one folder.
 
     With a `kind` of files, the output is a folder for one source, too. Without an output: in the
-    working directory, named after the clip, and with a number where that exists. Folders are made;
+    working directory, named after the clip (and its folders, where several clips have its name),
+    and with a number where that exists. Folders are made;
     names end in a slash where PNGs go into a folder. Raises UsageError when two sources would get
     the same name, OutputError when the folder cannot be made.
     """
@@ -179,8 +180,10 @@ def name_outputs(
         )
     ending = "/" if kind == "png" else f".{kind or 'gif'}"
     folder = Path(outputs[0] if outputs else "")
-    # Clips of one name, from different folders, would overwrite each other.
-    stems = [f"{folder / _shortened(_clip_name(source))}-prediction" for source in sources]
+    # Clips of one name would overwrite each other, so they are named after their folders, too.
+    above = (name.split("/")[:-1] for name in distinct_names([*map(Path, sources)]))
+    named = zip(above, map(_clip_name, sources), strict=True)
+    stems = [f"{folder / _shortened('-'.join((*parts, own)))}-prediction" for parts, own in named]
     if twice := [stem for stem, times in Counter(stems).items() if times > 1]:
         raise UsageError(
             f"several sources would be written to {twice[0]}{ending}",

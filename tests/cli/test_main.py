@@ -221,6 +221,22 @@ def test_several_sources_are_done_although_one_fails(run, clips, grey_run, tmp_p
     assert {path.name for path in into.iterdir()} == {"grey-prediction.mp4", "color-prediction.mp4"}
 
 
+def test_every_clip_of_a_folder_is_forecast(run, clips, grey_run, tmp_path):
+    into, nested = tmp_path / "results", tmp_path / "set"
+    for name in ("walk/left", "run/left", "run/right"):
+        (nested / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(clips / "grey", nested / name)
+    (nested / "broken.mp4").write_bytes(b"")
+    code, out, err = run("predict", grey_run, nested, "-o", into, "--format", "mp4")
+    names = ("run-left", "right", "walk-left")
+    assert out.splitlines() == [f"{into}/{name}-prediction.mp4" for name in names]
+    assert code == 7
+    assert f"error: 1 of 4 sources failed: {nested}/broken.mp4" in err
+    # A folder with one clip is that clip
+    code, out, _ = run("predict", grey_run, nested / "walk", "-o", tmp_path / "next.gif")
+    assert (code, out) == (0, f"{tmp_path}/next.gif\n")
+
+
 def test_results_that_are_there_are_kept_and_the_others_made(run, clips, grey_run, tmp_path):
     into = tmp_path / "results"
     into.mkdir()

@@ -320,8 +320,8 @@ WRONG = {
     "start beyond the end": ("predict {model} {array} -o {out} --start 18", SOURCE,
         "grey.npy: has 20 frames, 21 are needed (18 before the start + 3 of context); use an "
         "earlier --start or a longer clip"),
-    "several clips for one": ("predict {model} {clips} -o {out}", SOURCE,
-        "holds 3 clips where one is needed; give "),
+    "several clips in one file": ("predict {model} {clips} -o {out}", USAGE,
+        "several sources would be written to ... predict them one by one"),
     # models
     "missing model": ("predict {tmp}/none.pt {frames} -o {out}", MODEL,
         "none.pt: no such file; give a .pt file or a run folder that `framecast train` wrote"),

@@ -7,6 +7,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,19 @@ def expand_lists(paths: Sequence[str | Path]) -> list[str]:
         named = [line.strip() for line in text.splitlines()]
         named = [line for line in named if line and not line.startswith("#")]
         expanded += [str(file.parent / from_home(line)) for line in named]
+    return expanded
+
+
+def expand_clips(paths: Sequence[str | Path]) -> list[str]:
+    """Replace lists as `expand_lists` does, and every folder of several clips by those."""
+    expanded: list[str] = []
+    for path in expand_lists(paths):
+        clips: Clips = []
+        # What cannot be opened is explained when it is
+        with suppress(SourceError):
+            if os.path.isdir(path):  # noqa: PTH112  (never raises)
+                clips = _find_clips(path)
+        expanded += [str(clip) for clip, _ in clips] if len(clips) > 1 else [path]
     return expanded
 
 
