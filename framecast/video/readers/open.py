@@ -117,18 +117,19 @@ def _open_clips(clips: Clips, how: ReadOptions) -> list[FrameSource]:
             errors.append(error)
     if not errors:
         return sources
+    # What is wrong with all of them is most often an option, of which the first one's error tells.
+    if not sources or (len(errors) == 1 and not how.keep_readable):
+        raise errors[0]
     # Of thousands of clips one does not want to be told of one at a time
     number, more = len(errors), len(errors) - NAMED
     named = "; ".join(error.message for error in errors[:NAMED])
     named += f"; and {more:,} more" if more > 0 else ""
-    if how.keep_readable and sources:
+    if how.keep_readable:
         sources[0].add_note(f"left out {counted(number, 'clip')} that cannot be used: {named}")
         return sources
-    if number == 1:
-        raise errors[0]
     raise SourceError(
         f"{number:,} of {counted(len(clips), 'clip')} cannot be used: {named}",
-        remedy="take them out" + (", or add --keep-readable to leave them out" if sources else ""),
+        remedy="take them out, or add --keep-readable to leave them out",
     )
 
 
