@@ -7,8 +7,8 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 _REFUSED = re.compile(
@@ -32,7 +32,7 @@ def machine_memory() -> int | None:
     The smallest of the machine's memory, the limits of the control groups this process is in, and
     the limit that a shell set (`ulimit -v`).
     """
-    limits = list(_group_limits(Path("/")))
+    limits = [*_group_limits(Path("/"))]
     with suppress(ImportError, ValueError, OSError):  # Windows has no such limits
         import resource  # noqa: PLC0415
 
@@ -43,16 +43,19 @@ def machine_memory() -> int | None:
     return min(limits, default=None)
 
 
-def _group_limits(root: Path) -> Iterator[int]:
+@cache
+def _group_limits(root: Path) -> tuple[int, ...]:
     """Limits in bytes of the process's control groups (Linux, versions 1 and 2) and their parents.
 
     A limit of any parent counts, too. Inside a container the reported path may be the host's; then
-    the part that the container sees begins at the mount.
+    the part that the container sees begins at the mount. Read once: before every picture that is
+    opened they took longer than its header.
     """
+    limits: list[int] = []
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
-        return
+        return ()
     for line in lines:
         # "0::/path" in version 2, "4:memory:/path" in version 1.
         _, controllers, place = line.split(":", 2)
@@ -67,7 +70,8 @@ def _group_limits(root: Path) -> Iterator[int]:
             if folder == mount.parent:
                 break
             with suppress(OSError, ValueError):  # no such group here, or "max": no limit
-                yield int((folder / name).read_text(encoding="ascii"))
+                limits.append(int((folder / name).read_text(encoding="ascii")))
+    return tuple(limits)
 
 
 def return_freed_memory() -> None:

@@ -41,6 +41,14 @@ def test_every_limit_on_the_way_counts(tmp_path, groups, files, limits):
     assert list(memory._group_limits(tmp_path)) == limits
 
 
+def test_limits_are_read_once(tmp_path):
+    write(tmp_path, {"proc/self/cgroup": "0::/\n"})
+    write(tmp_path / "sys/fs/cgroup", {"memory.max": "300"})
+    assert memory._group_limits(tmp_path) == (300,)
+    (tmp_path / "proc/self/cgroup").unlink()
+    assert memory._group_limits(tmp_path) == (300,)
+
+
 def test_without_control_groups_there_is_no_limit(tmp_path):
     assert list(memory._group_limits(tmp_path)) == []
 
