@@ -209,11 +209,22 @@ def expand_clips(paths: Sequence[str | Path]) -> list[str]:
     for path in expand_lists(paths):
         clips: Clips = []
         # What cannot be opened is explained when it is
-        with suppress(SourceError):
-            if os.path.isdir(path):  # noqa: PTH112  (never raises)
+        with suppress(SourceError, OSError):
+            if os.path.isdir(path) and not _holds_frames(path):  # noqa: PTH112  (never raises)
                 clips = _find_clips(path)
         expanded += [str(clip) for clip, _ in clips] if len(clips) > 1 else [path]
     return expanded
+
+
+def _holds_frames(folder: str) -> bool:
+    """Whether a folder has an image of one picture, so that it is one clip, as `_listed_clips` has
+    it. Known after the first one, where putting thousands of frames in order takes a second.
+    """
+    with os.scandir(folder) as entries:
+        images = (Path(entry) for entry in entries if not entry.name.startswith("."))
+        return any(
+            _pictures(image) == 1 for image in images if image.suffix.lower() in IMAGE_SUFFIXES
+        )
 
 
 def _find_clips(text: str) -> Clips:
