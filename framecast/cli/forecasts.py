@@ -26,9 +26,6 @@ from framecast.video.readers.live import is_live
 from framecast.video.readers.open import expand_clips
 from framecast.video.writers.open import DEFAULT_FPS, check_rate, open_writer
 
-# Sources that failed, of which an error names so many
-NAMED = 10
-
 OF_PRETRAINED = "forecast by the pretrained model; `framecast train` adapts it to clips like yours"
 
 
@@ -135,7 +132,7 @@ def predict_all(asked: Asked, computing: Computing) -> None:
         show_outputs(files)
     if failures:
         raise PartialFailureError(
-            f"{len(failures)} of {len(asked.sources)} sources failed: {listed(failures, NAMED)}"
+            f"{len(failures)} of {len(asked.sources)} sources failed: {listed(failures)}"
         )
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from framecast.training.events import EpochDone, PrecisionChosen, Started, TrainingResult
     from framecast.training.pipeline import DryRun, Outcome
 
-# Rows of the table of clips, and names of those left out, at most
-MOST_CLIPS, MOST_NAMES = 20, 10
+# Rows of the table of clips at most
+MOST_CLIPS = 20
 
 HELD_OUT_BY = {"time": "the end of every clip", "clip": "whole clips"}
 
@@ -68,7 +68,7 @@ def _plan_notes(plan: Plan) -> list[str]:
     notes += plan.notes
     if plan.split.unused:
         names = [plan.infos[number].name for number in plan.split.unused]
-        notes.append(f"too short for a window, not used: {listed(names, MOST_NAMES)}")
+        notes.append(f"too short for a window, not used: {listed(names)}")
     # Last, since there may be thousands
     return [*notes, *(note for info in plan.infos for note in info.notes)]
 

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 # Height and width assumed if neither frames nor a size are given
 EXAMPLE_SIZE = (64, 64)
 
-# Clips that a warning names at most
-MOST_NAMES = 10
-
 
 def inspect_target(
     target: Path | None,
@@ -91,7 +88,7 @@ def inspect_clips(infos: Sequence[SourceInfo], config: Config) -> Inspection:
         if unused:
             warnings.append(
                 f"too short for a window of {plan.split.shape.span} frames, not used: "
-                f"{listed(unused, MOST_NAMES)}; "
+                f"{listed(unused)}; "
                 "lower data.horizon, data.context_length or data.frame_step"
             )
     except SourceError as error:

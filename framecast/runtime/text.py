@@ -16,10 +16,10 @@ def are(number: int, noun: str) -> str:
     return f"{counted(number, noun)} {'is' if number == 1 else 'are'}"
 
 
-def listed(items: Sequence[object], most: int) -> str:
+def listed(items: Sequence[object], most: int = 10) -> str:
     """The first items and how many more there are: "a, b, c and 2 more"."""
     more = len(items) - most
-    return ", ".join(map(str, items[:most])) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(str, items[:most])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def encodable(text: str) -> str:

@@ -78,7 +78,7 @@ def test_all_clips_that_cannot_be_used_are_named_or_left_out(tmp_path, clip):
     for name in "cdef":
         (tmp_path / f"{name}.mp4").write_bytes(b"no video" * 99)
     empty, text = f"{tmp_path / 'b.mp4'}: is empty", "is not a video file"
-    named = f"{empty}; {tmp_path / 'c.mp4'}: {text}; {tmp_path / 'd.mp4'}: {text}; and 2 more"
+    named = f"{empty}, {tmp_path / 'c.mp4'}: {text}, {tmp_path / 'd.mp4'}: {text} and 2 more"
     with pytest.raises(SourceError) as caught:
         open_sources([tmp_path])
     assert str(caught.value) == (

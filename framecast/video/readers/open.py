@@ -16,7 +16,7 @@ from framecast.config import loading
 from framecast.config.argument_types import from_home
 from framecast.config.schema import DataConfig
 from framecast.errors import SourceError, UsageError
-from framecast.runtime.text import counted
+from framecast.runtime.text import counted, listed
 from framecast.video.readers.animated_image import AnimatedSource, count_pictures
 from framecast.video.readers.array_file import ArraySource
 from framecast.video.readers.base import FrameSource, ReadOptions
@@ -121,14 +121,12 @@ def _open_clips(clips: Clips, how: ReadOptions) -> list[FrameSource]:
     if not sources or (len(errors) == 1 and not how.keep_readable):
         raise errors[0]
     # Of thousands of clips one does not want to be told of one at a time
-    number, more = len(errors), len(errors) - NAMED
-    named = "; ".join(error.message for error in errors[:NAMED])
-    named += f"; and {more:,} more" if more > 0 else ""
+    named = listed([error.message for error in errors], NAMED)
     if how.keep_readable:
-        sources[0].add_note(f"left out {counted(number, 'clip')} that cannot be used: {named}")
+        sources[0].add_note(f"left out {counted(len(errors), 'clip')} that cannot be used: {named}")
         return sources
     raise SourceError(
-        f"{number:,} of {counted(len(clips), 'clip')} cannot be used: {named}",
+        f"{len(errors):,} of {counted(len(clips), 'clip')} cannot be used: {named}",
         remedy="take them out, or add --keep-readable to leave them out",
     )
 
