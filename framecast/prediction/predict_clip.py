@@ -181,9 +181,9 @@ def name_outputs(
     ending = "/" if kind == "png" else f".{kind or 'gif'}"
     folder = Path(outputs[0] if outputs else "")
     # Clips of one name would overwrite each other, so they are named after their folders, too.
-    above = (name.split("/")[:-1] for name in distinct_names([*map(Path, sources)]))
-    named = zip(above, map(_clip_name, sources), strict=True)
-    stems = [f"{folder / _shortened('-'.join((*parts, own)))}-prediction" for parts, own in named]
+    told_apart = zip(distinct_names([*map(Path, sources)]), sources, strict=True)
+    names = ("-".join((*name.split("/")[:-1], _clip_name(clip))) for name, clip in told_apart)
+    stems = [f"{folder / _shortened(name.strip('-'))}-prediction" for name in names]
     if twice := [stem for stem, times in Counter(stems).items() if times > 1]:
         raise UsageError(
             f"several sources would be written to {twice[0]}{ending}",

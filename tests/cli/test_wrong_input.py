@@ -205,6 +205,8 @@ WRONG = {
         "--match 1.5: out of range; use 0 to 1"),
     "tiles smaller than their overlap": ("predict {model} {array} -o {out} --tile 3", USAGE,
         "--tile 3: smaller than what neighbouring tiles share; use 64 or more"),
+    "a clip twice": ("predict {model} {array} {array} -o {tmp}/into", USAGE,
+        "several sources would be written to ... into/grey-prediction.gif; predict them"),
     "one name for two results": ("predict {model} {frames} {array} -o {out}", USAGE,
         "several sources would be written to ... predict them one by one"),
     "unknown device to predict on": ("predict {model} {array} -o {out} --device gpu", USAGE,

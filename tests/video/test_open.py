@@ -48,6 +48,8 @@ def test_clips_of_one_name_are_told_apart_by_their_folders(tmp_path, clip):
     [
         (["a/x/1", "b/x/1", "b/y/1", "2"], ["a/x/1", "b/x/1", "y/1", "2"]),
         (["1", "a/1", "b/a/1"], ["1", "a/1", "b/a/1"]),
+        (["/a/1", "b/a/1"], ["/a/1", "b/a/1"]),
+        (["a/1", "b/2", "a/1"], ["1", "2", "1"]),
         ([], []),
     ],
 )

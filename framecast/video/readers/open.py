@@ -132,20 +132,20 @@ def _open_clips(clips: Clips, how: ReadOptions) -> list[FrameSource]:
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """The name of each path, with as many of its folders as tell it from the others."""
-    depths = [1] * len(paths)
+    """The name of each path, with as many of its folders as tell it from other paths."""
+    depths = dict.fromkeys(paths, 1)
     while True:
-        names = ["/".join(path.parts[-n:]) for path, n in zip(paths, depths, strict=True)]
-        counts = Counter(names)
+        names = {path: Path(*path.parts[-n:]).as_posix() for path, n in depths.items()}
+        counts = Counter(names.values())
         alike = [
-            number
-            for number, path in enumerate(paths)
-            if counts[names[number]] > 1 and depths[number] < len(path.parts)
+            path
+            for path, name in names.items()
+            if counts[name] > 1 and depths[path] < len(path.parts)
         ]
         if not alike:
-            return names
-        for number in alike:
-            depths[number] += 1
+            return [names[path] for path in paths]
+        for path in alike:
+            depths[path] += 1
 
 
 def _check_use(sources: Sequence[FrameSource], options: Mapping[str, Any]) -> None:
