@@ -26,6 +26,7 @@ from framecast.cli.standard_streams import (
 from framecast.config.argument_types import from_home
 from framecast.errors import DivergedError, FramecastError, InterruptedRunError, UsageError
 from framecast.runtime.processes import is_main_process
+from framecast.runtime.processor import limited_threads
 
 # The panel of the commands that come before one's own clips
 FIRST_STEPS = "First steps"
@@ -88,6 +89,10 @@ def main(arguments: list[str] | None = None) -> int:
     # Threads of PyTorch (GNU OpenMP) that wait for one another spin for milliseconds by default. A
     # neighbour that needs a core then slows a training of 2 threads on 2 cores 1.5 times as much.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # PyTorch starts a thread for each processor, also where a container may use fewer of them: 2
+    # threads that share 1 train a third longer than 1 thread.
+    if (threads := limited_threads()) is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     try:
         check_working_folder()
         check_arguments(arguments)

@@ -8,8 +8,8 @@ import os
 import re
 import sys
 from contextlib import suppress
-from functools import cache
-from pathlib import Path
+
+from framecast.runtime.control_groups import memory_limits
 
 _REFUSED = re.compile(
     "can't allocate memory|not enough memory|out of memory|could not create a (primitive|memory)$"
@@ -32,7 +32,7 @@ def machine_memory() -> int | None:
     The smallest of the machine's memory, the limits of the control groups this process is in, and
     the limit that a shell set (`ulimit -v`).
     """
-    limits = [*_group_limits(Path("/"))]
+    limits = [*memory_limits()]
     with suppress(ImportError, ValueError, OSError):  # Windows has no such limits
         import resource  # noqa: PLC0415
 
@@ -41,37 +41,6 @@ def machine_memory() -> int | None:
     with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(limits, default=None)
-
-
-@cache
-def _group_limits(root: Path) -> tuple[int, ...]:
-    """Limits in bytes of the process's control groups (Linux, versions 1 and 2) and their parents.
-
-    A limit of any parent counts, too. Inside a container the reported path may be the host's; then
-    the part that the container sees begins at the mount. Read once: before every picture that is
-    opened they took longer than its header.
-    """
-    limits: list[int] = []
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return ()
-    for line in lines:
-        # "0::/path" in version 2, "4:memory:/path" in version 1.
-        _, controllers, place = line.split(":", 2)
-        if not controllers:
-            mount, name = root / "sys/fs/cgroup", "memory.max"
-        elif "memory" in controllers.split(","):
-            mount, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-        else:
-            continue
-        group = mount / place.lstrip("/")
-        for folder in (group, *group.parents):
-            if folder == mount.parent:
-                break
-            with suppress(OSError, ValueError):  # no such group here, or "max": no limit
-                limits.append(int((folder / name).read_text(encoding="ascii")))
-    return tuple(limits)
 
 
 def return_freed_memory() -> None:

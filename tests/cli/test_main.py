@@ -82,6 +82,19 @@ def test_waiting_threads_hardly_spin_unless_the_user_says_so(run, monkeypatch, g
     assert os.environ["GOMP_SPINCOUNT"] == expected
 
 
+@pytest.mark.parametrize(
+    ("allowed", "given", "expected"), [(3, None, "3"), (3, "5", "5"), (None, None, None)]
+)
+def test_a_limit_of_the_processor_limits_threads(run, monkeypatch, allowed, given, expected):
+    monkeypatch.setattr("framecast.cli.main.limited_threads", lambda: allowed)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that it is put back as it was
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert run("--version")[0] == 0
+    assert os.environ.get("OMP_NUM_THREADS") == expected
+
+
 def test_no_command_shows_the_help_and_fails(run):
     code, out, err = run()
     assert (code, err) == (2, "")

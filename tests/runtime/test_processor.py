@@ -1,8 +1,11 @@
-"""What Linux says of the processor, and what follows for matrix products."""
+"""What Linux says of the processor, and what follows for matrix products and threads."""
+
+import os
 
 import pytest
 
-from framecast.runtime.processor import halves_matrix_products
+from framecast.runtime import processor
+from framecast.runtime.processor import halves_matrix_products, limited_threads
 
 CPUINFO = """processor\t: 0
 vendor_id\t: {vendor}
@@ -35,3 +38,13 @@ def test_systems_that_say_nothing_of_the_processor(tmp_path):
     (tmp_path / "arm").write_text("processor\t: 0\nFeatures\t: fp asimd\nCPU part\t: 0xd0c\n")
     assert halves_matrix_products(tmp_path / "arm") is False
     assert halves_matrix_products(tmp_path / "nothing") is False
+
+
+@pytest.mark.parametrize(
+    ("limits", "threads"),
+    [((), None), ((0.5,), 1), ((1.5, 6), 2), ((6.2,), None), ((7,), None), ((64,), None)],
+)
+def test_as_many_threads_as_a_limit_lets_run(limits, threads, monkeypatch):
+    monkeypatch.setattr(processor, "processor_limits", lambda: limits)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(7)), raising=False)
+    assert limited_threads() == threads
