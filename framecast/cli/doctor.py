@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from framecast.cli.console import results, show_table, show_warnings
-from framecast.errors import FramecastError
+from framecast.errors import FramecastError, ResourceError
 from framecast.runtime.memory import machine_memory
+from framecast.runtime.output_files import scratch_folder
 from framecast.runtime.text import counted, show_bytes
 from framecast.runtime.versions import __version__
 
@@ -54,7 +55,7 @@ def examine() -> tuple[list[tuple[str, str]], list[str]]:
     Takes some seconds, most of them for loading PyTorch.
     """
     problems: list[str] = []
-    facts = [*_versions(), *_codecs(problems), *_devices(), *_room()]
+    facts = [*_versions(), *_codecs(problems), *_devices(), *_room(problems)]
     for topic, test in (("encode, decode", _test_codec), ("training step", _test_step)):
         started = time.monotonic()
         try:
@@ -109,10 +110,15 @@ def _devices() -> Iterator[tuple[str, str]]:
     yield "used by default", f"{chosen}, {pick_precision('auto', chosen)}"
 
 
-def _room() -> Iterator[tuple[str, str]]:
+def _room(problems: list[str]) -> Iterator[tuple[str, str]]:
     memory = machine_memory()
     yield "memory", "unknown" if memory is None else show_bytes(memory)
-    scratch = tempfile.gettempdir()
+    try:
+        scratch = scratch_folder()
+    except ResourceError as error:
+        problems.append(str(error))
+        yield "decoded frames", "nowhere"
+        return
     yield "decoded frames", f"{show_bytes(shutil.disk_usage(scratch).free)} free in {scratch}"
 
 

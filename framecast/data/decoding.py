@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import numpy as np
 
 from framecast.errors import ResourceError
+from framecast.runtime.output_files import scratch_folder
 from framecast.runtime.text import show_bytes
 from framecast.video.pixels import resize
 from framecast.video.readers.base import FrameSource, SourceInfo
@@ -47,7 +48,7 @@ def decode_clips(
 
 def free_bytes() -> int:
     """The room that there is for decoded frames."""
-    return shutil.disk_usage(tempfile.gettempdir()).free
+    return shutil.disk_usage(scratch_folder()).free
 
 
 def frame_bytes(info: SourceInfo, size: tuple[int, int]) -> int:
@@ -85,6 +86,6 @@ def _decode_clip(
 
 def _no_room(reason: str) -> ResourceError:
     return ResourceError(
-        f"decoded frames do not fit into {tempfile.gettempdir()}: {reason}",
+        f"decoded frames do not fit into {scratch_folder()}: {reason}",
         remedy="use a smaller --resize or data.max_frames, or set TMPDIR to a larger disk",
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 from framecast.data.decoding import frame_bytes, free_bytes
 from framecast.data.windows import CLIPS_FOR_CLIP_SPLIT, spread
+from framecast.runtime.output_files import scratch_folder
 from framecast.runtime.processes import is_alone
 from framecast.runtime.text import counted
 from framecast.video.readers.base import FrameSource, SourceInfo
@@ -118,7 +118,7 @@ def limit_reading(
 def _room(infos: Sequence[SourceInfo], kept_at: Sequence[tuple[int, int]]) -> Supply:
     """The bytes that there are for decoded frames."""
     frames = tuple(frame_bytes(info, size) for info, size in zip(infos, kept_at, strict=True))
-    why = f"for which there is room in {tempfile.gettempdir()}"
+    why = f"for which there is room in {scratch_folder()}"
     return Supply(ROOM_SHARE * free_bytes(), 0.0, frames, why)
 
 

@@ -191,6 +191,16 @@ def check_outside(target: Path, clips: Iterable[Path]) -> None:
             raise OutputError(problem, remedy="choose another folder with -o")
 
 
+def scratch_folder() -> str:
+    """The folder for temporary files; ResourceError where there is none that can be written."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise ResourceError(
+            "no folder for temporary files can be written", remedy="set TMPDIR to one that can"
+        ) from error
+
+
 def check_distinct(targets: Iterable[str | Path]) -> None:
     """Raise UsageError where two targets are one file, also in another spelling or by a link."""
     real = [os.path.realpath(target) for target in targets]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from framecast.errors import UsageError
+from framecast.errors import ResourceError, UsageError
 
 
 @contextmanager
@@ -23,12 +24,36 @@ def own_style() -> Iterator[None]:
 
 
 def imported_matplotlib() -> ModuleType:
-    """Matplotlib itself; UsageError where the user's settings of it let no program load it."""
+    """Matplotlib itself.
+
+    Raises UsageError where the user's settings of it let no program load it, ResourceError where
+    neither its cache nor temporary files can be written.
+    """
     try:
-        import matplotlib as mpl  # noqa: PLC0415  (slow to load, and only drawings need it)
-    except (ValueError, OSError) as error:
+        with _silenced(logging.getLogger("matplotlib")):
+            import matplotlib as mpl  # noqa: PLC0415  (slow to load, and only drawings need it)
+
+            mpl.get_cachedir()
+    except ValueError as error:
         raise UsageError(
             f"matplotlib cannot be loaded with its settings ({str(error).partition(';')[0]})",
             remedy="mend MPLBACKEND, or the file matplotlibrc",
         ) from error
+    except OSError as error:
+        raise ResourceError(
+            f"matplotlib cannot be loaded ({str(error).partition(';')[0]})",
+            remedy="set TMPDIR to a folder that can be written",
+        ) from error
     return mpl
+
+
+@contextmanager
+def _silenced(logger: logging.Logger) -> Iterator[None]:
+    """Let warnings pass unseen: where its cache cannot be written, as in containers, matplotlib
+    warns in two long lines, and uses a temporary folder."""
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -48,6 +48,18 @@ def test_doctor_fails_where_something_does_not_work(run, monkeypatch):
     assert err.splitlines()[-1] == "error: framecast does not work as it should on this machine"
 
 
+def test_doctor_tells_that_there_is_no_folder_for_temporary_files(run, monkeypatch):
+    with monkeypatch.context() as patched:  # pytest asks for that folder, too
+        patched.setattr("tempfile.tempdir", None)
+        patched.setattr("tempfile._candidate_tempdir_list", lambda: ["/dev/null"])
+        code, out, err = run("doctor")
+    assert code == 1
+    assert "decoded frames   nowhere" in out
+    said = "warning: no folder for temporary files can be written; set TMPDIR to one that can"
+    assert said in " ".join(out.split())
+    assert err.splitlines()[-1] == "error: framecast does not work as it should on this machine"
+
+
 def test_config_show_prints_yaml_and_where_each_setting_comes_from(run, tmp_path, monkeypatch):
     file = tmp_path / "my.yaml"
     file.write_text("train:\n  lr: 5e-4\n  seed: 3\n  ema: 0.5\n")

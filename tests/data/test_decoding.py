@@ -110,6 +110,17 @@ def test_a_full_disk_is_seen_before_anything_is_written(tmp_path, scratch, monke
     assert len(decode_clips(sources, sizes, {0, 1})) == 2
 
 
+def test_without_a_folder_for_temporary_files_nothing_is_decoded(tmp_path, monkeypatch):
+    source = open_source(write_folder(tmp_path / "frames", smooth_clip()))
+    with monkeypatch.context() as patched:  # pytest asks for that folder, too
+        patched.setattr(tempfile, "tempdir", None)
+        patched.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/dev/null"])
+        with pytest.raises(ResourceError) as caught:
+            decode_clips([source], [SIZE], {0})
+    said = "no folder for temporary files can be written; set TMPDIR to one that can"
+    assert str(caught.value) == said
+
+
 def test_a_clip_that_breaks_off_is_an_error_and_leaves_nothing(tmp_path, scratch):
     source = open_source(write_folder(tmp_path / "frames", smooth_clip()))
     Image.fromarray(np.zeros((14, 22, 3), np.uint8)).save(tmp_path / "frames/frame5.png")

@@ -48,6 +48,10 @@ DRAWING_COMMANDS = [
 ]
 
 
+NO_CACHE = {name: text for name, text in os.environ.items() if name != "MPLCONFIGDIR"}
+NO_CACHE |= {"HOME": "/dev/null", "XDG_CONFIG_HOME": "", "XDG_CACHE_HOME": ""}
+
+
 @pytest.mark.parametrize("command", DRAWING_COMMANDS, ids=lambda command: command[0])
 @pytest.mark.parametrize("wrong", ["MPLBACKEND", "matplotlibrc"])
 def test_settings_that_matplotlib_cannot_load_are_one_sentence(tmp_path, command, wrong):
@@ -68,6 +72,43 @@ def test_settings_that_matplotlib_cannot_load_are_one_sentence(tmp_path, command
     assert last.startswith(f"error: matplotlib cannot be loaded with its settings ({said[wrong]}")
     assert last.endswith("; mend MPLBACKEND, or the file matplotlibrc")
     assert {path.name for path in tmp_path.iterdir()} <= {"clip.npy", "matplotlibrc"}
+
+
+def test_where_no_cache_can_be_written_nothing_is_said_and_nothing_stays(tmp_path):
+    np.save(tmp_path / "clip.npy", smooth_clip(24, 20, 26)[..., 1])
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "framecast", *DRAWING_COMMANDS[-1]],
+        cwd=tmp_path,
+        # As in containers whose user has no home
+        env=NO_CACHE | {"TMPDIR": str(scratch)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "a.gif\n")
+    assert "atplotlib" not in done.stderr
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", DRAWING_COMMANDS[:2], ids=lambda command: command[0])
+def test_where_no_temporary_files_can_be_written_matplotlib_is_refused(tmp_path, command):
+    np.save(tmp_path / "clip.npy", smooth_clip(24, 20, 26)[..., 1])
+    nowhere = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/dev/null']; "
+    program = nowhere + "from framecast.cli.main import program; program()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command],
+        cwd=tmp_path,
+        env=NO_CACHE,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (9, "")
+    [error] = done.stderr.splitlines()
+    assert error.startswith("error: matplotlib cannot be loaded (Matplotlib requires access to a")
+    assert error.endswith("; set TMPDIR to a folder that can be written")
 
 
 def test_what_is_not_defined_is_a_gap():
