@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from framecast.cli.console import results, show_table, show_warnings
+from framecast.cli.standard_streams import explained
 from framecast.errors import FramecastError, ResourceError
 from framecast.runtime.memory import machine_memory
 from framecast.runtime.output_files import scratch_folder
@@ -61,7 +63,7 @@ def examine() -> tuple[list[tuple[str, str]], list[str]]:
         try:
             found = test()
         except Exception as error:  # whatever is broken here is what doctor is asked to tell
-            problems.append(f"{topic}: {type(error).__name__}: {error}")
+            problems.append(f"{topic}: {explained(error) or f'{type(error).__name__}: {error}'}")
             found = "FAILED"
         facts.append((topic, f"{found}, {time.monotonic() - started:.1f} s"))
     return facts, problems
@@ -70,12 +72,16 @@ def examine() -> tuple[list[tuple[str, str]], list[str]]:
 def _versions() -> Iterator[tuple[str, str]]:
     system = f"Python {platform.python_version()}, {platform.platform(terse=True)}"
     yield "framecast", f"{__version__}, {system}, {platform.machine()}"
-    yield "packages", ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    yield "packages", ", ".join(f"{name} {_version(name, '(unknown)')}" for name in PACKAGES)
     for name, purpose in OPTIONAL.items():
-        try:
-            yield name, version(name)
-        except PackageNotFoundError:
-            yield name, f"not installed; needed for {purpose}"
+        yield name, _version(name, f"not installed; needed for {purpose}")
+
+
+def _version(package: str, otherwise: str) -> str:
+    # Conda's OpenCV, for one, does not go by the name that it has in pip.
+    with suppress(PackageNotFoundError):
+        return version(package)
+    return otherwise
 
 
 def _codecs(problems: list[str]) -> Iterator[tuple[str, str]]:

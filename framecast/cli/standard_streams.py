@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,10 @@ def discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+_NO_LIBRARY = re.compile(r"([^:]+): cannot open shared object file")
+"""How Linux says that a library of the system, which a package needs, is not there."""
+
+
 def explained(error: Exception) -> FramecastError | None:
     """A framecast error, or the system's refusal as one; None for any other exception.
 
@@ -56,9 +61,21 @@ def explained(error: Exception) -> FramecastError | None:
     if lacks_memory(error):
         remedy = "use smaller frames, or a machine with more memory"
         return ResourceError("out of memory", remedy=remedy)
+    if isinstance(error, ImportError | OSError) and (found := _NO_LIBRARY.match(str(error))):
+        return _without_library(found[1], getattr(error, "name", None))
     if not isinstance(error, OSError):
         return None
     place = "standard output" if error.filename is None else os.fsdecode(error.filename)
     if error.errno == errno.ENOSPC:
         return ResourceError(f"{place}: the disk is full", remedy="free some space")
     return FramecastError(f"{place}: {error.strerror or error}", remedy="check the path")
+
+
+def _without_library(library: str, module: str | None) -> FramecastError:
+    # Servers and containers have no graphics, which OpenCV's usual package needs.
+    headless = "run pip install --force-reinstall --no-deps opencv-python-headless"
+    install = "install it with the system's package manager"
+    return FramecastError(
+        f"{library}, which {module or 'a package'} needs, is not on this machine",
+        remedy=headless if module == "cv2" else install,
+    )

@@ -48,6 +48,19 @@ def test_doctor_fails_where_something_does_not_work(run, monkeypatch):
     assert err.splitlines()[-1] == "error: framecast does not work as it should on this machine"
 
 
+def test_doctor_tells_what_to_do_about_what_it_knows(run, monkeypatch):
+    def broken():
+        raise ImportError("libGL.so.1: cannot open shared object file: No such file", name="cv2")
+
+    monkeypatch.setattr(doctor, "_test_codec", broken)
+    monkeypatch.setattr(doctor, "PACKAGES", ("numpy", "no-such-package"))
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "no-such-package (unknown)" in out
+    said = "warning: encode, decode: libGL.so.1, which cv2 needs, is not on this machine; run pip"
+    assert said in " ".join(out.split())
+
+
 def test_doctor_tells_that_there_is_no_folder_for_temporary_files(run, monkeypatch):
     with monkeypatch.context() as patched:  # pytest asks for that folder, too
         patched.setattr("tempfile.tempdir", None)

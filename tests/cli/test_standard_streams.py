@@ -94,3 +94,39 @@ def test_a_working_folder_that_is_gone_is_one_sentence(tmp_path):
     code, out, err = shell(line, cwd=tmp_path / "here")
     assert (code, out) == (2, b"")
     assert err == "error: the working folder is gone; change to a folder that exists\n"
+
+
+@pytest.mark.parametrize(
+    ("package", "error", "said"),
+    [
+        (
+            "cv2",
+            'ImportError("libGL.so.1: cannot open shared object file: No such file", name="cv2")',
+            "libGL.so.1, which cv2 needs, is not on this machine; run pip install "
+            "--force-reinstall --no-deps opencv-python-headless",
+        ),
+        (
+            "torch",
+            'OSError("libcudnn.so.9: cannot open shared object file: No such file")',
+            "libcudnn.so.9, which a package needs, is not on this machine; install it with the "
+            "system's package manager",
+        ),
+    ],
+)
+def test_a_library_that_the_system_lacks_is_one_sentence(package, error, said, tmp_path):
+    (tmp_path / f"{package}.py").write_text(f"raise {error}")
+    np.save(tmp_path / "clip.npy", np.zeros((9, 16, 16), np.uint8))
+    environment = ENVIRONMENT | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    line = "framecast predict clip.npy -o a.gif"
+    code, out, err = shell(line, cwd=tmp_path, env=environment)
+    assert (code, out, err) == (1, b"", f"error: {said}\n")
+    assert not (tmp_path / "a.gif").exists()
+
+
+def test_a_programming_error_in_an_import_keeps_its_traceback(tmp_path):
+    (tmp_path / "cv2.py").write_text("from numpy import no_such_name")
+    environment = ENVIRONMENT | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    code, _, err = shell("framecast predict . -o a.gif", cwd=tmp_path, env=environment)
+    assert code == 1
+    assert "Traceback" in err
+    assert "no_such_name" in err
