@@ -26,6 +26,7 @@ from framecast.cli.standard_streams import (
 )
 from framecast.config.argument_types import from_home
 from framecast.errors import DivergedError, FramecastError, InterruptedRunError, UsageError
+from framecast.runtime.interrupts import end_command, ending_signals
 from framecast.runtime.processes import is_main_process
 from framecast.runtime.processor import limited_threads
 
@@ -72,8 +73,10 @@ SHARED_ERRORS = (UsageError, DivergedError, InterruptedRunError)
 
 def program() -> NoReturn:
     """Run the command line as a process, which ends with the exit code."""
-    # SIGTERM ends a command as Ctrl-C does, so that nothing temporary stays on disk.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # As Ctrl-C does, so that nothing temporary stays on disk. That one has its handler already.
+    for number in ending_signals():
+        if number != signal.SIGINT:
+            signal.signal(number, end_command)
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # no longer open, which `main` has dealt with

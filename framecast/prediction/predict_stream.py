@@ -144,7 +144,7 @@ def open_feed(forecaster: FrameForecaster, source: Path, request: PredictionRequ
 
 @contextmanager
 def stoppable(frames: Iterator[np.ndarray]) -> Iterator[tuple[Iterator[np.ndarray], list[int]]]:
-    """The frames up to the first Ctrl-C or SIGTERM, and a list that has the signal from then on.
+    """The frames up to the first signal that ends a command, and a list that has it from then on.
 
     It ends the wait for a frame at once, but a forecast being computed or written is finished. A
     second signal raises KeyboardInterrupt. Does nothing outside the main thread.

@@ -104,8 +104,8 @@ class Trainer:
     def train(self) -> TrainingResult:
         """Run until the budget, the patience or the user ends it.
 
-        Raises DivergedError when the loss is no longer finite and InterruptedRunError on Ctrl-C
-        or SIGTERM; both leave a usable `best.pt` and `last.pt` in the run folder.
+        Raises DivergedError when the loss is no longer finite and InterruptedRunError on Ctrl-C,
+        SIGTERM or SIGHUP; both leave a usable `best.pt` and `last.pt` in the run folder.
         """
         counters, schedule, learner = self.counters, self.schedule, self.learner
         parameters = sum(weight.numel() for weight in learner.network.parameters())

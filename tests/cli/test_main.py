@@ -329,7 +329,11 @@ def epochs(folder):
         return [row["epoch"] for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
+    ids=["Ctrl-C", "SIGTERM", "terminal closed"],
+)
 def test_a_stopped_training_is_saved_and_says_how_to_go_on(
     run, clips, tmp_path, monkeypatch, number
 ):
