@@ -1,4 +1,4 @@
-"""From clips to decoded, resized frames, mapped from scratch files that vanish with the process."""
+"""From clips to decoded, resized frames, mapped from a file that vanishes with the process."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ def decode_clips(
     """Decode clips to arrays (T, H, W, C) of their own dtype, read-only and mapped from disk.
 
     `sizes` are the (H, W) of each; clips whose number is not in `used` are not decoded and have no
-    frames. Frames before a clip's first used one are black and take no room. The files have no name
-    and vanish with the process. `on_frame` is called after each decoded frame. Raises ResourceError
-    when the disk has no room, CorruptSourceError when a clip cannot be read to its end.
+    frames. Frames before a clip's first used one are black and take no room. The file has no name
+    and vanishes with the process. `on_frame` is called after each decoded frame.
+
+    Raises ResourceError when the disk has no room, CorruptSourceError when a clip cannot be read to
+    its end.
     """
     shapes = [
         (source.info.frames if number in used else 0, *size, source.info.channels)
@@ -41,9 +43,10 @@ def decode_clips(
     )
     if needed > (free := free_bytes()):
         raise _no_room(f"{show_bytes(needed)} are needed and {show_bytes(free)} are free")
-    return tuple(
-        _decode_clip(source, shape, on_frame) for source, shape in zip(sources, shapes, strict=True)
-    )
+    try:
+        return _decode(sources, shapes, on_frame)
+    except OSError as error:
+        raise _no_room(error.strerror or str(error)) from error
 
 
 def free_bytes() -> int:
@@ -64,24 +67,29 @@ def fitted_frames(
         yield resize(frame_HWC, *size)
 
 
-def _decode_clip(
-    source: FrameSource, shape: tuple[int, int, int, int], on_frame: Callable[[], None]
-) -> np.ndarray:
-    dtype = np.dtype(source.info.dtype)
-    if shape[0] == 0:  # an empty file cannot be mapped
-        return np.empty(shape, dtype)
-    try:
+def _decode(
+    sources: Sequence[FrameSource],
+    shapes: Sequence[tuple[int, int, int, int]],
+    on_frame: Callable[[], None],
+) -> tuple[np.ndarray, ...]:
+    # One file for all: a map keeps its file open, and a process may have 256 of them on a Mac.
+    with tempfile.TemporaryFile(prefix="framecast-") as file:
+        clips, end = [], 0
+        for source, shape in zip(sources, shapes, strict=True):
+            dtype, frame = np.dtype(source.info.dtype), frame_bytes(source.info, shape[1:3])
+            begin = -(-end // dtype.itemsize) * dtype.itemsize
+            end = begin + shape[0] * frame
+            clips.append((begin, end, dtype, shape))
+            if shape[0]:
+                file.seek(begin + source.info.first * frame)
+                for frame_HWC in fitted_frames(source, shape[1:3], source.info.used):
+                    file.write(np.ascontiguousarray(frame_HWC, dtype))
+                    on_frame()
         # Written first and mapped then: a full disk is an error when a file is written, but kills
-        # the process when a map is.
-        with tempfile.TemporaryFile(prefix="framecast-") as file:
-            file.seek(source.info.first * frame_bytes(source.info, shape[1:3]))
-            for frame_HWC in fitted_frames(source, shape[1:3], source.info.used):
-                file.write(np.ascontiguousarray(frame_HWC, dtype))
-                on_frame()
-            file.flush()
-            return np.memmap(file, dtype, "r", shape=shape)
-    except OSError as error:
-        raise _no_room(error.strerror or str(error)) from error
+        # the process when a map is. An empty file cannot be mapped.
+        file.flush()
+        whole = np.memmap(file, np.uint8, "r", shape=end) if end else np.empty(0, np.uint8)
+    return tuple(whole[begin:end].view(dtype).reshape(shape) for begin, end, dtype, shape in clips)
 
 
 def _no_room(reason: str) -> ResourceError:

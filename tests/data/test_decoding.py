@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import resource
 import tempfile
 from types import SimpleNamespace
 
@@ -47,6 +48,26 @@ def test_decoded_clips_are_the_sources_frames_at_their_size_and_depth(tmp_path, 
     np.testing.assert_array_equal(clips[2], np.repeat(deep_THW[..., None], 3, axis=3))
     # The maps live on without a name, so that even a killed process leaves nothing.
     assert not any(scratch.iterdir())
+
+
+def test_more_clips_are_decoded_than_files_may_be_open(tmp_path, scratch):
+    bytes_THWC = np.arange(7 * 3 * 5, dtype=np.uint8).reshape(7, 3, 5, 1)
+    words_THWC = np.arange(7 * 4 * 3, dtype=np.uint16).reshape(7, 4, 3, 1) * 700
+    np.save(tmp_path / "bytes.npy", bytes_THWC)
+    np.save(tmp_path / "words.npy", words_THWC)
+    sources = [open_source(tmp_path / f"{kind}.npy") for kind in ("bytes", "words")] * 50
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (80, before[1]))
+    try:
+        clips = decode_clips(sources, [(3, 5), (4, 3)] * 50, set(range(100)) - {2, 3})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert [clip.shape for clip in clips[2:4]] == [(0, 3, 5, 1), (0, 4, 3, 1)]
+    for clip in (clips[0], *clips[4::2]):
+        np.testing.assert_array_equal(clip, bytes_THWC)
+    for clip in (clips[1], *clips[5::2]):
+        np.testing.assert_array_equal(clip, words_THWC)
+    assert all(clip.flags.aligned for clip in clips)
 
 
 def test_clips_that_are_not_used_are_not_decoded(tmp_path, scratch):
