@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from framecast.errors import FramecastError, ResourceError, UsageError
 from framecast.runtime.memory import lacks_memory
+from framecast.runtime.output_files import full_disk
 
 
 def prepare_streams() -> None:
@@ -66,8 +66,8 @@ def explained(error: Exception) -> FramecastError | None:
     if not isinstance(error, OSError):
         return None
     place = "standard output" if error.filename is None else os.fsdecode(error.filename)
-    if error.errno == errno.ENOSPC:
-        return ResourceError(f"{place}: the disk is full", remedy="free some space")
+    if full := full_disk(error):
+        return ResourceError(f"{place}: {full}", remedy="free some space")
     return FramecastError(f"{place}: {error.strerror or error}", remedy="check the path")
 
 

@@ -26,6 +26,14 @@ WRITTEN = {
 """Suffixes of the files that framecast writes, and so may replace."""
 
 
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+
+
+def full_disk(error: BaseException) -> str | None:
+    """What the system says is full; None for all other errors."""
+    return _FULL.get(getattr(error, "errno", None))
+
+
 @contextmanager
 def atomic_write(path: Path, check: Callable[[], object] = lambda: None) -> Iterator[Path]:
     """Yield a temporary path; what is made there takes the place of `path` when the block ends.
@@ -110,17 +118,17 @@ def _exchange(temporary: Path, path: Path, earlier: Path) -> None:
 def explained_write(path: Path, kind: str, *others: type[Exception]) -> Iterator[None]:
     """Raise what the system says while a `kind` of file is written as one error of framecast.
 
-    ResourceError when the disk is full, else OutputError; `others` are exceptions to treat like
-    OSError.
+    ResourceError when the disk or a quota is full, else OutputError; `others` are exceptions to
+    treat like OSError.
     """
     try:
         yield
     except (OSError, *others) as error:
         # PyTorch turns a full disk into a RuntimeError, raised while the OSError is handled.
         cause = error if isinstance(error, OSError) else error.__context__ or error
-        if getattr(cause, "errno", None) == errno.ENOSPC:
-            problem = f"{path}: the disk is full"
-            raise ResourceError(problem, remedy="free some space or write elsewhere") from error
+        if full := full_disk(cause):
+            remedy = "free some space or write elsewhere"
+            raise ResourceError(f"{path}: {full}", remedy=remedy) from cause
         reason = getattr(cause, "strerror", None) or error
         raise OutputError(f"{path}: cannot write the {kind} ({reason})") from error
 

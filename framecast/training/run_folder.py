@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import os
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from framecast.config.loading import Config, to_yaml
 from framecast.errors import CheckpointError, FramecastError, OutputError, ResourceError
 from framecast.runtime.folder_lock import lock_folder, lock_holder, unlock_folder
-from framecast.runtime.output_files import remove_leftovers, workplace, write_whole
+from framecast.runtime.output_files import full_disk, remove_leftovers, workplace, write_whole
 
 if TYPE_CHECKING:
     from framecast.prediction.checkpoint import Checkpoint
@@ -149,10 +148,10 @@ class RunWriter:
             if not known:
                 with suppress(OSError):  # another run has begun in it
                     self.runs.rmdir()
-            full = getattr(error, "errno", None) == errno.ENOSPC
-            if full or isinstance(error, ResourceError):
+            # Of files it has become a ResourceError already, with a temporary name.
+            if full := full_disk(error.__cause__ or error):
                 raise ResourceError(
-                    f"{self.runs}: the disk is full",
+                    f"{self.runs}: {full}",
                     remedy="free some space, or give another place with --runs",
                 ) from error
             raise _no_run_folder(self.runs, getattr(error, "strerror", None) or error) from error

@@ -158,14 +158,18 @@ def test_a_save_that_fails_keeps_the_old_file_and_leaves_no_part(
         assert caught.value.exit_code == 5
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk quota is used up")],
+)
 @pytest.mark.parametrize("wrapped", [False, True], ids=["as it is", "by PyTorch's writer"])
-def test_a_full_disk_is_said_and_keeps_the_old_file(model, monkeypatch, wrapped):
+def test_a_full_disk_is_said_and_keeps_the_old_file(model, monkeypatch, wrapped, number, said):
     before = model.read_bytes()
 
     def refuse(contents, file):
         file.write(b"half")
         try:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(number, "full")
         except OSError:
             if wrapped:
                 raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904  (as PyTorch does)
@@ -173,7 +177,7 @@ def test_a_full_disk_is_said_and_keeps_the_old_file(model, monkeypatch, wrapped)
 
     checkpoint = load_checkpoint(model)
     monkeypatch.setattr(torch, "save", refuse)
-    with pytest.raises(ResourceError, match="the disk is full; free some space"):
+    with pytest.raises(ResourceError, match=f"{said}; free some space"):
         save_checkpoint(model, checkpoint)
     assert model.read_bytes() == before
     assert [*model.parent.iterdir()] == [model]

@@ -82,15 +82,27 @@ def test_a_place_for_no_folder_is_an_output_error(tmp_path):
         assert caught.value.exit_code == 5
 
 
-def test_a_disk_that_fills_up_at_the_first_save_leaves_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "said"), [("ENOSPC", "the disk is full"), ("EDQUOT", "the disk quota is used up")]
+)
+@pytest.mark.parametrize(
+    "place",
+    [(Path, "write_bytes"), (Path, "mkdir"), (checkpoint, "atomic_write")],
+    ids=["record", "folder", "model"],
+)
+def test_a_disk_that_fills_up_at_the_first_save_leaves_nothing(
+    tmp_path, monkeypatch, number, said, place
+):
     def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(getattr(errno, number), "full")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(ResourceError, match=r"runs: the disk is full; free some space.*--runs"):
+    monkeypatch.setattr(*place, full)
+    with pytest.raises(ResourceError, match=rf"runs: {said}; free some space.*--runs"):
         saved(tmp_path / "runs")
+    monkeypatch.undo()
     assert not any(tmp_path.iterdir())
     (tmp_path / "runs").mkdir()
+    monkeypatch.setattr(*place, full)
     with pytest.raises(ResourceError):
         saved(tmp_path / "runs")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"], "the user's own folder stays"
