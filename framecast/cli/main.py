@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import textwrap
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -158,7 +159,8 @@ def run(arguments: list[str]) -> int:
         # Only misuse of a command, not of the whole program, has a context that names it.
         context = getattr(misuse, "ctx", None)
         command = context.command_path if context else "framecast"
-        message = " ".join(misuse.format_message().split()).rstrip(".")
+        # A pattern that a shell has expanded can be thousands of arguments too many.
+        message = textwrap.shorten(misuse.format_message().rstrip(" ."), 240)
         # What pydantic, which Typer asks, puts before its reason says nothing.
         message = message.replace("Value error, ", "")
         remedy = f"see {command} --help"

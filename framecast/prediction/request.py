@@ -191,7 +191,10 @@ class PredictionRequest:
         check_camera(source)
         live, source = is_live(source), full_address(source)
         if live and not self.stream:
-            raise UsageError(f"{source}: has no last frames to start from", remedy="add --stream")
+            raise UsageError(
+                f"{source}: its frames are not all there yet",
+                remedy="add --stream, or save them as a file first",
+            )
         for name in ("start", *OF_FILES) if live else ():
             if getattr(self, name) not in (None, False):
                 raise UsageError(

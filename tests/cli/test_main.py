@@ -95,6 +95,14 @@ def test_a_limit_of_the_processor_limits_threads(run, monkeypatch, allowed, give
     assert os.environ.get("OMP_NUM_THREADS") == expected
 
 
+def test_of_many_arguments_too_many_some_are_named(run):
+    code, _, err = run("export", *(f"frames/frame{number:05}.png" for number in range(5000)))
+    assert code == 2
+    assert err.startswith("error: Got unexpected extra argument(s) (frames/frame00001.png")
+    assert err.endswith(".png [...]; see framecast export --help\n")
+    assert len(err) < 300
+
+
 def test_no_command_shows_the_help_and_fails(run):
     code, out, err = run()
     assert (code, err) == (2, "")

@@ -172,7 +172,7 @@ WRONG = {
         "predict {model} {array} -o {out} --stream --compare", USAGE,
         "--compare needs frames that a stream has not seen yet; leave out --stream"),
     "standard input without --stream": ("predict {model} - -o {out}", USAGE,
-        "-: has no last frames to start from; add --stream"),
+        "-: its frames are not all there yet; add --stream, or save them as a file first"),
     "a start in a live stream": ("predict {model} camera:0 -o {out} --stream --start 3", USAGE,
         "camera:0: --start is for files; leave it out"),
     "a range of a live stream": ("predict {model} camera:0 -o {out} --stream --range 0..9", USAGE,

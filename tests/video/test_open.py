@@ -11,7 +11,12 @@ from PIL import ExifTags, Image
 from framecast.errors import SourceError, UsageError
 from framecast.video.readers import video_file
 from framecast.video.readers.image_file import decode_image
-from framecast.video.readers.open import distinct_names, open_source, open_sources
+from framecast.video.readers.open import (
+    distinct_names,
+    expand_clips,
+    open_source,
+    open_sources,
+)
 from tests.support.media import H, T, W, problem, read_all, smooth_clip, write_folder, write_video
 
 
@@ -232,6 +237,41 @@ def test_a_quoted_glob_of_images_is_one_clip(tmp_path, clip):
     np.testing.assert_array_equal(read_all(source), clip)
     sources = open_sources([f"{tmp_path}/f/[fm]*.png"])
     assert sources[0].info.breaks == (T,)
+
+
+def test_all_images_of_a_folder_are_the_folder(tmp_path, clip):
+    frames, video = write_folder(tmp_path / "frames", clip), write_video(tmp_path / "a.mp4", clip)
+    (frames / "notes.txt").write_text("")
+    images = [*frames.glob("*.png")][::-1]
+    assert len(images) == T
+    # As a shell makes of a.mp4 frames/*.png, or of two such patterns
+    sources = open_sources([video, *images])
+    assert names(sources) == ["a.mp4", "frames"]
+    np.testing.assert_array_equal(read_all(sources[1]), clip)
+    assert expand_clips([*images[3:], video, *images[:3]]) == [str(frames), str(video)]
+    other = write_folder(tmp_path / "other", clip[:4])
+    assert names(open_sources([*images, *other.iterdir()])) == ["frames", "other"]
+
+
+def test_some_images_of_a_folder_are_refused(tmp_path, clip):
+    images = sorted(write_folder(tmp_path / "frames", clip).iterdir())
+    told = f"{tmp_path}/frames: only some of its images are given; quote the pattern"
+    for call in (open_sources, expand_clips):
+        with pytest.raises(SourceError, match=told):
+            call(images[1:])
+    assert names(open_sources([f"{tmp_path}/frames/*[2-5].png"])) == ["frames"]
+    with pytest.raises(SourceError, match="is a single image, not a clip; give its folder"):
+        open_sources(images[:1])
+
+
+def test_several_animations_or_stacks_are_a_clip_each(tmp_path, clip):
+    paths = [tmp_path / name for name in ("a.gif", "b.gif", "c.tif", "d.tif")]
+    for path in paths[:2]:
+        Image.fromarray(clip[0]).save(path, save_all=True, append_images=map(Image.fromarray, clip))
+    for path in paths[2:]:
+        tifffile.imwrite(path, clip, photometric="rgb")
+    for kind in (paths[:2], paths[2:], paths):
+        assert names(open_sources(kind)) == [path.name for path in kind]
 
 
 def test_a_glob_of_videos_is_a_clip_each(tmp_path, clip):

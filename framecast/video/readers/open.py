@@ -79,7 +79,8 @@ def open_sources(
 ) -> list[FrameSource]:
     """Open every clip of several paths, folders of clips included, each in natural order.
 
-    A path that begins with @ is a text file with a path on each line. Clips whose values have one
+    A path that begins with @ is a text file with a path on each line, and all images of a folder,
+    as a shell makes of frames/*.png, are the folder. Clips whose values have one
     type get one range, so that they stay comparable. Options and errors as for `open_source`; a
     clip given twice is a SourceError too, since its frames would end up in training and validation.
     One error names all clips that cannot be used; with keep_readable, the others are opened.
@@ -174,8 +175,8 @@ def read_options(data: DataConfig) -> dict[str, Any]:
 def expand_lists(paths: Sequence[str | Path]) -> list[str]:
     """Replace every "@file" by the paths in that text file: one a line, relative to the file.
 
-    Empty lines and lines that begin with # are passed over. Raises SourceError for a list that
-    cannot be read.
+    Empty lines and lines that begin with # are passed over. All images of a folder become the
+    folder. Raises SourceError for a list that cannot be read, and for some images of a folder.
     """
     expanded: list[str] = []
     for path in map(str, paths):
@@ -198,7 +199,24 @@ def expand_lists(paths: Sequence[str | Path]) -> list[str]:
         named = [line.strip() for line in text.splitlines()]
         named = [line for line in named if line and not line.startswith("#")]
         expanded += [str(file.parent / from_home(line)) for line in named]
-    return expanded
+    return _join_images(expanded)
+
+
+def _join_images(paths: list[str]) -> list[str]:
+    """Replace images of one picture, if several are given, by their folders."""
+    images = [Path(path) for path in paths if Path(path).suffix.lower() in IMAGE_SUFFIXES]
+    # Looking at two of them tells frames from animations or stacks, each of which is a clip.
+    if len(images) < 2 or not all(path.is_file() and _pictures(path) == 1 for path in images[:2]):
+        return paths
+    given = set(images)
+    for folder in {image.parent for image in images}:
+        if not given.issuperset(list_folder(folder, _pictures).images):
+            raise SourceError(
+                f"{folder}: only some of its images are given",
+                remedy="quote the pattern that they match, so that they are read as one clip",
+            )
+    joined = (str(Path(path).parent) if Path(path) in given else path for path in paths)
+    return list(dict.fromkeys(joined))
 
 
 def expand_clips(paths: Sequence[str | Path]) -> list[str]:
