@@ -96,10 +96,12 @@ def test_a_limit_of_the_processor_limits_threads(run, monkeypatch, allowed, give
 
 
 def test_of_many_arguments_too_many_some_are_named(run):
-    code, _, err = run("export", *(f"frames/frame{number:05}.png" for number in range(5000)))
+    code, _, err = run(
+        "inspect-shapes", *(f"frames/frame{number:05}.png" for number in range(5000))
+    )
     assert code == 2
     assert err.startswith("error: Got unexpected extra argument(s) (frames/frame00001.png")
-    assert err.endswith(".png [...]; see framecast export --help\n")
+    assert err.endswith(".png [...]; see framecast inspect-shapes --help\n")
     assert len(err) < 300
 
 
