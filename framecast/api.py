@@ -272,8 +272,9 @@ def train(
     """Train on clips and return the finished run, as `framecast train` does.
 
     `settings` are named as in framecast.yaml, with or without their section: `epochs=5`,
-    `model="convlstm"`, `**{"train.lr": 1e-3}`; `minutes` counts from the call. Raises ConfigError
-    for settings and SourceError for clips that cannot be used.
+    `model="convlstm"`, `**{"train.lr": 1e-3}`; `weights` may be a finished training to start from;
+    `minutes` counts from the call. Raises ConfigError for settings and SourceError for clips that
+    cannot be used.
     """
     started = time.monotonic()
     import torch  # noqa: PLC0415
@@ -290,7 +291,7 @@ def train(
     # Also in a notebook that has switched gradients off
     with cpu_by_default(), torch.inference_mode(False), torch.enable_grad():
         outcome = pipeline.train(session, as_path(runs), on_event, started)
-    return Training(outcome.run.path, outcome.result, (outcome.note,) if outcome.note else ())
+    return Training(outcome.run.path, outcome.result, outcome.notes)
 
 
 def predict(
@@ -431,8 +432,10 @@ def _setting(name: str, value: Any) -> tuple[str, Any, str]:
     for spec in fields():
         if name in (spec.name, spec.dotted) or f"--{name}" == spec.flag:  # model is model.name
             plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
-            if spec.dotted == "train.device":  # a torch.device is called by its name
-                plain = str(plain)
+            if isinstance(value, Training):
+                plain = str(value.model)
+            elif spec.dotted == "train.device" or isinstance(value, Path):
+                plain = str(value)  # a torch.device is called by its name
             return spec.dotted, list(plain) if isinstance(plain, tuple) else plain, given
     return name, value, given
 

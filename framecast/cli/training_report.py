@@ -14,6 +14,7 @@ from framecast.cli.console import (
     show_result,
     show_table,
 )
+from framecast.config.schema import PRETRAINED
 from framecast.runtime.text import counted, listed, show_bytes
 from framecast.training.events import FINE_TUNED, START, TRAINED
 
@@ -65,6 +66,8 @@ def _plan_notes(plan: Plan) -> list[str]:
             f"{plan.config.model.name} works at frames of {plan.config.data.resize} only, trained "
             "on whole; clips of other sizes are resized to it when predicted"
         )
+    if plan.config.train.weights != PRETRAINED:
+        notes.append(f"starts from the weights of {plan.config.train.weights}")
     notes += plan.notes
     if plan.split.unused:
         names = [plan.infos[number].name for number in plan.split.unused]
@@ -135,8 +138,7 @@ def show_outcome(outcome: Outcome, quiet: bool) -> None:
     """Print the paths to stdout; unless quiet, the held-out errors before them."""
     if not quiet:
         _show_scores(outcome.result)
-    if outcome.note is not None:
-        show_notes([outcome.note])
+    show_notes(outcome.notes)
     for path in (outcome.run.best, outcome.run.preview):
         show_result(str(path))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from framecast.config.brightness_scale import read_scale
 from framecast.config.fields import ENV_PREFIX, FieldSpec, Section, prefix, specs
 from framecast.config.networks import NETWORKS
-from framecast.config.schema import DataConfig, ModelConfig, TrainConfig
+from framecast.config.schema import PRETRAINED, DataConfig, ModelConfig, TrainConfig
 from framecast.config.yaml_reader import compose, node_value, pairs
 from framecast.errors import ConfigError
 
@@ -40,6 +40,11 @@ class Config:
     def __post_init__(self) -> None:
         # Rules between settings; those of a single one are in its declaration
         read_scale(self.data.scale)
+        if self.train.from_scratch and self.train.weights != PRETRAINED:
+            raise ConfigError(
+                "train.weights: a run from scratch has none to start from",
+                remedy="leave out one of train.weights and train.from_scratch",
+            )
         if self.train.loss == "bce" and not self.model.traits.gives_probabilities:
             able = [name for name, traits in NETWORKS.items() if traits.gives_probabilities]
             raise ConfigError(

@@ -14,6 +14,9 @@ from framecast.config.fields import Section, setting
 from framecast.config.networks import NETWORKS, NetworkTraits
 from framecast.errors import ConfigError
 
+PRETRAINED = "pretrained"
+"""What the model that framecast ships is called; a folder of that name is ./pretrained."""
+
 RANGE_PATTERN = rf"auto|full|({DECIMAL})\.\.({DECIMAL})"
 RANGE_TEXT = "auto, full or LOW..HIGH such as 0..4095"
 
@@ -254,6 +257,13 @@ class TrainConfig(Section):
     )
     from_scratch: bool = setting(
         False, "Start from random weights instead of the pretrained ones.", flag="--from-scratch"
+    )
+    weights: str = setting(
+        PRETRAINED,
+        "Model whose network and weights a new run starts from.",
+        pattern=r"\S.*",
+        pattern_text="pretrained, a run or a .pt file",
+        flag="--weights",
     )
     lr: float = setting(1e-3, "Highest learning rate.", above=0, flag="--lr")
     weight_decay: float = setting(1e-4, "Weight decay of the optimizer.", at_least=0)

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from framecast.config.schema import PRETRAINED
 from framecast.errors import UsageError
-
-PRETRAINED = "pretrained"
-"""What the model that framecast ships is called; a folder of that name is ./pretrained."""
 
 MODEL_SUFFIXES = (".pt", ".safetensors", ".onnx")
 
@@ -82,13 +80,17 @@ def split_model(paths: Sequence[Path], model: Path | None = None) -> tuple[Path,
     """Tell the model from the frames: `model` or else the first path; neither: the pretrained one.
 
     Of several paths the first is a model unless its name is one of frames: a mistyped name must not
-    leave the forecast to the pretrained model. Raises UsageError when no frames are left.
+    leave the forecast to the pretrained model. Raises UsageError when no frames are left, and for
+    a model among them.
     """
     sources = list(paths)
     if model is None and sources:
         first, *others = sources
         if names_model(first) or (others and not _names_frames(first)):
             model, sources = first, others
+    for source in sources:
+        if names_model(source):
+            raise UsageError(f"{source}: is a model", remedy="give one model, before the frames")
     if not sources:
         raise UsageError("no frames given", remedy=f"add a source, e.g. {model or ''} clip.mp4")
     return model or Path(PRETRAINED), sources

@@ -23,7 +23,7 @@ from framecast.runtime.device import autocast, explained_memory, placed
 from framecast.runtime.distributed import Group, peers_explained
 from framecast.training.cuda_graph import WARM_UPS, Recording
 from framecast.training.losses import LOSSES
-from framecast.training.starting_point import FIRST_SHARE, pretrained_weights
+from framecast.training.starting_point import FIRST_SHARE
 from framecast.training.step_precision import StepPrecision
 
 _OPTIMIZERS = {
@@ -40,8 +40,11 @@ class Learner:
     since gradients are averaged over all.
     """
 
-    def __init__(self, plan: Plan, group: Group) -> None:
-        """Build the network with the plan's seed; ResourceError when memory does not hold it."""
+    def __init__(self, plan: Plan, group: Group, start: Checkpoint | None = None) -> None:
+        """Build the network, with the weights of a model to start from or with the plan's seed.
+
+        ResourceError when memory does not hold it.
+        """
         self.plan, self.group, self.settings = plan, group, plan.config.train
         self.device, self.part = group.device, group.share(plan.batch_size)
         self.precision = StepPrecision(self.settings.precision, self.device)
@@ -50,10 +53,9 @@ class Learner:
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(self.settings.seed)
                 network = build_forecaster(plan.config.model, plan.channels, plan.sizes[0])
-            weights = pretrained_weights(plan.config)
-            self.pretrained = weights is not None
-            if self.pretrained:
-                network.load_state_dict(weights)
+            self.pretrained = start is not None
+            if start is not None:
+                network.load_state_dict(start.weights)
             self.network = placed(network, self.device)
             # Means over steps (Polyak & Juditsky 1992) are less noisy than the last weights.
             self.average = copy.deepcopy(self.network)
@@ -189,11 +191,12 @@ class Learner:
         first = checkpoint.progress.get("first", {})
         for name, tensor in (*checkpoint.progress["network"].items(), *first.items()):
             check_tensor(name, tensor)
-        wanted = self.network.named_parameters() if self.pretrained else ()
-        if {name: w.shape for name, w in first.items()} != {name: w.shape for name, w in wanted}:
+        wanted = {name: weight.shape for name, weight in self.network.named_parameters()}
+        self.pretrained = bool(first)
+        if first and {name: weight.shape for name, weight in first.items()} != wanted:
             raise ValueError("first: not the weights of this network")
         self.first = {name: weight.to(self.device) for name, weight in first.items()}
-        share = checkpoint.progress.get("share", self.share)
+        share = checkpoint.progress.get("share", FIRST_SHARE if first else 1.0)
         if type(share) is not float or not 0 < share <= 1:
             raise ValueError("share: expected a number above 0, at most 1")
         self.share = share

@@ -23,8 +23,8 @@ from framecast.video.writers.png import write_picture
 
 def write_pictures(
     plan: Plan, clips: Sequence[np.ndarray], run: RunFolder, device: str
-) -> str | None:
-    """Write curves.png, preview.gif and preview.png; returns the model's note where it falls back.
+) -> list[str]:
+    """Write curves.png, preview.gif and preview.png; returns a note where the model falls back.
 
     The window shown is the validation window with most motion, next to the better baseline of the
     training's own validation.
@@ -47,7 +47,7 @@ def write_pictures(
     frames = comparison_video(seen_THWC, future_THWC, truth_THWC, (name, baseline))
     write_frames(run.preview, frames, fps=fps, overwrite=True)
     write_picture(run.strip, contact_strip(seen_THWC, future_THWC, truth_THWC))
-    return forecaster.fallback_note
+    return [forecaster.fallback_note] if forecaster.fallback_note else []
 
 
 def liveliest(plan: Plan, clips: Sequence[np.ndarray]) -> Window:

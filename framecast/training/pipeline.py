@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from framecast.config.schema import PRETRAINED
 from framecast.data.decoding import decode_clips, fitted_frames
 from framecast.data.training_frames import record_clips
 from framecast.data.windows import Window
@@ -38,17 +39,18 @@ from framecast.training.run_folder import (
     check_runs_folder,
     fingerprints,
 )
+from framecast.training.starting_point import seen_before, starting_point
 from framecast.training.tensorboard import logged
 from framecast.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished training: its folder, its figures, and the note if the model falls back."""
+    """A finished training: its folder, its figures, and what to know about them."""
 
     run: RunFolder
     result: TrainingResult
-    note: str | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def dry_run(session: Session) -> DryRun:
     frames = range(first.start, first.start + plan.split.shape.span)
     source, size = session.sources[first.clip], plan.sizes[first.clip]
     excerpt_THWC = np.stack(list(fitted_frames(source, size, frames)))
-    learner = Learner(plan, Group(pick_device(plan.config.train.device)))
+    learner = Learner(plan, Group(pick_device(plan.config.train.device)), starting_point(plan))
     lr = plan.config.train.lr
     with closing(learner.batches([excerpt_THWC], windows=[Window(0, 0)])) as batches:
         untimed = learner.slow_steps  # a number that falls while precisions are being timed
@@ -130,6 +132,8 @@ def train(
     started = time.monotonic() if started is None else started
     if session.run is None:
         check_runs_folder(runs)
+    # Before decoding, which takes long: a model that does not fit is refused here.
+    start = starting_point(plan) if session.resumed is None else None
     with joined(plan.config.train.device) as group:
         # Clips that are too short for a window are not decoded.
         used = {window.clip for window in (*plan.split.train, *plan.split.validation)}
@@ -140,22 +144,26 @@ def train(
             used,
             lambda: emit(Working("decoding", next(decoded), total)),
         )
-        known = None
+        known, notes = None, []
         if group.main:
             emit(Working("recording which frames are trained on"))
             known = record_clips(session.sources, plan.split.train, plan.split.shape.span)
+            if start is not None and plan.config.train.weights != PRETRAINED:
+                notes = seen_before(start, plan, session.sources)
+                known = None if start.trained_on is None else (*start.trained_on, *known)
             emit(Working("building the network"))
         with (
             closing(RunWriter(runs, plan.config, _record(session), session.run)) as writer,
             logged(emit, writer, plan.config) as tell,
         ):
-            trainer = Trainer(plan, clips, writer, tell, group, started, session.resumed, known)
+            trainer = Trainer(
+                plan, clips, writer, tell, group, started, session.resumed, start, known
+            )
             result = trainer.train()
-            note = None
             if group.main:
                 emit(Working("writing the preview"))
-                note = write_pictures(plan, clips, trainer.run, group.device)
-    return Outcome(trainer.run, result, note)
+                notes += write_pictures(plan, clips, trainer.run, group.device)
+    return Outcome(trainer.run, result, tuple(notes))
 
 
 def _record(session: Session) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framecast.config.loading import Config, differences, load_config
+from framecast.config.schema import PRETRAINED, ModelConfig
 from framecast.data.plan import Plan, make_plan, sized_for_budget
 from framecast.data.reading_limits import limit_reading
 from framecast.data.windows import LONGEST_AUTO_HORIZON, WindowShape
@@ -20,6 +21,7 @@ from framecast.errors import CheckpointError, ResourceError, SourceError, UsageE
 from framecast.nn.cost_model.memory import check_batch, check_weight_memory
 from framecast.prediction.model_header import read_header
 from framecast.runtime.extras import check_installed
+from framecast.runtime.text import listed
 from framecast.training.run_folder import RunFolder, fingerprints
 from framecast.video.frame_size import target_size
 from framecast.video.plot_style import imported_matplotlib
@@ -68,6 +70,8 @@ def prepare(
     `check_batch` raise; ResourceError when the device that is named is not there, UsageError when
     TensorBoard is asked for and not installed, and when matplotlib cannot be loaded.
     """
+    if not settled:
+        config = _with_its_network(config)
     if config.train.tensorboard:
         check_installed("tensorboard", "tensorboard", "train.tensorboard")
     # From here on each check takes longer than those before it.
@@ -95,6 +99,31 @@ def prepare(
         # Again, since windows must not span the cuts that were found.
         plan = make_plan([source.info for source in sources], config)
     return Session(tuple(sources), plan)
+
+
+def _with_its_network(config: Config) -> Config:
+    """The settings with the network of the model that the run starts from.
+
+    Raises CheckpointError where that is no model to start from, UsageError where the settings ask
+    for another network.
+    """
+    path = config.train.weights
+    if path == PRETRAINED:  # which serves where it fits
+        return config
+    header = read_header(Path(path))
+    if header is None:
+        raise CheckpointError(
+            f"{path}: is no model to start from",
+            remedy="give a .pt file or a run folder that `framecast train` wrote",
+        )
+    started = replace(config, model=header.config.model)
+    if config.model != ModelConfig() and config.model != started.model:
+        raise UsageError(
+            f"{listed(sorted(differences(config, started)))}: not as in {path}, which the run "
+            "starts from",
+            remedy="leave out these settings, or the model",
+        )
+    return started
 
 
 def _limited(

@@ -1,12 +1,18 @@
-"""Where the weights of a new run come from: the pretrained ones where they fit, or chance."""
+"""Where the weights of a new run come from: another model, or chance."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from framecast.config.loading import Config
-from framecast.prediction.checkpoint import load_checkpoint
+from framecast.config.schema import PRETRAINED
+from framecast.data.plan import Plan
+from framecast.data.training_frames import find_overlap
+from framecast.prediction.checkpoint import Checkpoint, load_checkpoint, named
 from framecast.prediction.model_files import PRETRAINED_FILE
+from framecast.runtime.text import listed
+from framecast.video.readers.base import FrameSource
 
 FIRST_SHARE, QUARTER = 0.75, 0.25
 """Share of what fine-tuning changes in pretrained weights that is kept at first, and by how much it
@@ -14,14 +20,48 @@ changes where that lowers the held-out error: a part of the way back to where th
 later frames better (Wortsman et al. 2022, arXiv:2109.01903)."""
 
 
-def pretrained_weights(config: Config) -> dict[str, Tensor] | None:
-    """The weights that framecast ships, where the settings want them and describe their network."""
-    if config.train.from_scratch or not PRETRAINED_FILE.is_file():
+def starting_point(plan: Plan) -> Checkpoint | None:
+    """The model that a new run starts from, made for its frames; None: random weights.
+
+    The one that framecast ships serves where the settings describe its network. Raises
+    CheckpointError where the weights of another one do not fit the run's channels or frame size.
+    """
+    config, path = plan.config, plan.config.train.weights
+    is_shipped = path == PRETRAINED
+    if config.train.from_scratch or (is_shipped and not PRETRAINED_FILE.is_file()):
         return None
-    shipped = load_checkpoint(PRETRAINED_FILE)
+    start = load_checkpoint(Path(path))
     # These give the weights their shapes; they do not depend on frame sizes or channels.
     made, wanted = (
         (model.name, model.filters, model.kernel_sizes)
-        for model in (shipped.config.model, config.model)
+        for model in (start.config.model, config.model)
     )
-    return shipped.weights if made == wanted else None
+    if is_shipped and made != wanted:
+        return None
+    height, width = plan.sizes[0]
+    clip = {"channels": plan.channels, "height": height, "width": width}
+    start = replace(start, config=replace(start.config, model=config.model), clip=clip)
+    with named(path):
+        start.forecaster()
+    return start
+
+
+def seen_before(start: Checkpoint, plan: Plan, sources: Sequence[FrameSource]) -> list[str]:
+    """A note where held-out frames are among those that the starting point was trained on."""
+    held_out = {window.clip for window in plan.validation}
+    span = plan.split.shape.span
+    seen = []
+    for number in sorted(held_out):
+        trained = find_overlap(sources[number], start.trained_on or ()).trained
+        if any(
+            window.clip == number and window.start < part.stop and part.start < window.start + span
+            for window in plan.validation
+            for part in trained
+        ):
+            seen.append(sources[number].info.name)
+    if not seen:
+        return []
+    return [
+        f"{plan.config.train.weights} was trained on held-out frames of {listed(seen)}, so that "
+        "errors of new frames may be higher"
+    ]

@@ -82,13 +82,18 @@ class Trainer:
         group: Group,
         started: float,
         resumed: Checkpoint | None = None,
+        start: Checkpoint | None = None,
         trained_on: tuple[TrainedClip, ...] | None = None,
     ) -> None:
-        """Build the network; `started` is when the budget began, on the monotonic clock."""
+        """Build the network; `started` is when the budget began, on the monotonic clock.
+
+        `resumed` is the last state of a run that goes on, `start` the model that a new one starts
+        from.
+        """
         self.plan, self.clips, self.writer, self.emit = plan, clips, writer, emit
         self.run = writer.run
         self.trained_on, self.group = trained_on, group
-        self.learner = Learner(plan, group)
+        self.learner = Learner(plan, group, start)
         self.schedule = Schedule(plan.config.train, plan.steps_per_epoch)
         precision = pick_precision(plan.config.train.precision, group.device)
         self.validation = Validation(plan, clips, group, precision, tell=self._tell)

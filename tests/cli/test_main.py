@@ -29,7 +29,7 @@ OPTIONS = {
     "train": "--axes --batch-size --color --config --context-length --crop --device --dry-run "
     "--epochs --frame-step --from-scratch --horizon --keep-readable --lr --minutes --model "
     "--patience --preset --quiet --range --resize --resume --runs --seed --set --tensorboard "
-    "--variable -q sources",
+    "--variable --weights -q sources",
     "predict": "--axes --color --colormap --compare --device --format --fps --horizon "
     "--keep-readable --labels --match --model --output --overwrite --range --size --start "
     "--step-minutes --stream --tile --value-scale --variable -o paths",

@@ -77,6 +77,8 @@ def test_defaults_are_the_documented_ones():
         seed=0,
         device="auto",
         precision="auto",
+        from_scratch=False,
+        weights="pretrained",
     )
 
 
@@ -415,6 +417,7 @@ def _value_of(spec):
         "train.weight_decay": st.floats(0, allow_infinity=False),
         "train.ema": st.floats(0, 1, exclude_max=True),
         "train.seed": st.integers(0, 2**32 - 1),
+        "train.weights": st.sampled_from(["pretrained", "runs/train-1", "my models/a.pt"]),
         "train.device": st.sampled_from(["auto", "cpu", "cuda", "cuda:10", "mps"]),
     }
     if spec.dotted in special:
@@ -440,6 +443,9 @@ PROBABLE = ("frame-convlstm", "shi2015")
 
 CONFIGS = (
     st.fixed_dictionaries({spec.dotted: _value_of(spec) for spec in fields()})
+    .filter(
+        lambda values: values["train.weights"] == "pretrained" or not values["train.from_scratch"]
+    )
     .filter(lambda values: values["train.loss"] != "bce" or values["model.name"] in PROBABLE)
     .map(_with_as_many_kernels_as_layers)
     .map(
@@ -492,7 +498,7 @@ def test_the_example_file_is_generated_from_the_code():
 
 def test_every_setting_is_described_for_help():
     specs = {spec.dotted: spec for spec in fields()}
-    assert len(specs) == 20 + 6 + 16
+    assert len(specs) == 20 + 6 + 17
     assert all(spec.help.endswith(".") and spec.expects for spec in specs.values())
     assert specs["data.horizon"].default == "auto"
     assert specs["data.horizon"].env == "FRAMECAST_DATA_HORIZON"

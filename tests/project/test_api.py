@@ -271,6 +271,20 @@ def test_settings_are_taken_as_numpy_and_python_have_them(clips, tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
+def test_a_training_starts_from_an_earlier_one(clips, tmp_path):
+    small = {"filters": (4,), "model": "convlstm", "epochs": 1, "steps_per_epoch": 1, "horizon": 2}
+    small |= {"context_length": 3, "runs": tmp_path}
+    first = framecast.train(clips / "grey.npy", **small)
+    del small["filters"], small["model"]
+    for start in (first, first.folder, str(first.model)):
+        second = framecast.train(clips / "grey.npy", weights=start, **small)
+        config = framecast.load_forecaster(second.folder).config
+        assert (config.model.name, config.model.filters) == ("convlstm", (4,))
+        assert Path(config.train.weights) in (first.folder, first.model)
+        assert second.notes == ()
+        assert next(iter(second.result.stage_mse)) == "pretrained"
+
+
 def test_nothing_depends_on_the_default_device_of_pytorch(clips, tmp_path):
     settings = {"model": "convlstm", "filters": [4], "epochs": 1, "steps_per_epoch": 2}
     settings |= {"context_length": CONTEXT, "horizon": HORIZON, "precision": "float32"}

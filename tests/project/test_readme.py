@@ -23,8 +23,8 @@ READMES = {
     )
 }
 README, LAYER = READMES["README.md"], READMES["framecast/nn/README.md"]
-SMALL = ["--epochs", "1", "--set", "train.steps_per_epoch=1", "--set", "model.filters=[4]"]
-SMALL += ["--resize", "32", "--batch-size", "4"]
+SMALL = ["--epochs", "1", "--set", "train.steps_per_epoch=1", "--resize", "32", "--batch-size", "4"]
+NETWORK = ["--set", "model.filters=[4]"]
 SHORT = ["--horizon", "3"]
 
 
@@ -54,7 +54,8 @@ def shortened(words):
         del words[place : place + 2]
     if "--resume" in words:
         return [*words, "--epochs", "2"]
-    return [*words, *SMALL, *([] if "--horizon" in words else SHORT)]
+    network = [] if "--weights" in words else NETWORK
+    return [*words, *SMALL, *network, *([] if "--horizon" in words else SHORT)]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def trained(tmp_path_factory):
     shutil.copytree(ROOT / "sample_data", folder / "sample_data")
     shutil.copy(ROOT / "framecast.yaml.example", folder)
     sample, runs = folder / "sample_data/rain", folder / "runs"
-    flags = ["--model", "convlstm", *SMALL, *SHORT]
+    flags = ["--model", "convlstm", *SMALL, *NETWORK, *SHORT]
     assert main(["train", str(sample), "--runs", str(runs), "--quiet", *flags]) == 0
     return folder
 

@@ -18,6 +18,7 @@ from framecast.runtime.distributed import Group
 from framecast.runtime.interrupts import interrupts
 from framecast.training.events import EpochDone, StepDone
 from framecast.training.run_folder import RunWriter
+from framecast.training.starting_point import starting_point
 from framecast.training.trainer import Trainer
 from framecast.video.readers.base import SourceInfo
 
@@ -64,7 +65,8 @@ def make_trainer(folder, *overrides, clip=None, emit=lambda event: None, run=Non
     )
     plan = make_plan([info], load_config(None, [*TINY, *overrides], {}))
     writer = RunWriter(folder / "runs", plan.config, {"sources": []}, run)
-    return Trainer(plan, [clip], writer, emit, Group("cpu"), time.monotonic(), resumed)
+    start = None if resumed else starting_point(plan)
+    return Trainer(plan, [clip], writer, emit, Group("cpu"), time.monotonic(), resumed, start)
 
 
 def validation_windows(trainer):
