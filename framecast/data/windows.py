@@ -163,16 +163,21 @@ def plan_split(clips: Sequence[ClipLength], data: DataConfig, seed: int = 0) -> 
     a split by clip. Raises SourceError, with the frames needed and found, when either side would
     have no window.
     """
-    horizon = data.horizon
     mode = _split_mode(clips, data)
-    if horizon == "auto":
-        horizon = auto_horizon(clips, data.context_length, data.frame_step, mode)
-    shape = WindowShape(data.context_length, horizon, data.frame_step)
-    if mode == "time":
-        train, validation = _plan_by_time(clips, data, shape.span)
+    if data.horizon == "auto":
+        longest = auto_horizon(clips, data.context_length, data.frame_step, mode)
+        horizons = range(longest, 0, -1)  # shorter ones for sides that breaks cut into pieces
     else:
-        train, validation = _plan_by_clip(clips, data, shape.span, seed)
-    if not train or not validation:
+        horizons = range(data.horizon, data.horizon - 1, -1)
+    for horizon in horizons:
+        shape = WindowShape(data.context_length, horizon, data.frame_step)
+        if mode == "time":
+            train, validation = _plan_by_time(clips, data, shape.span)
+        else:
+            train, validation = _plan_by_clip(clips, data, shape.span, seed)
+        if train and validation:
+            break
+    else:
         raise _too_short(clips, shape, mode)
     # Named to the user, since a clip that is silently left out looks as if it had been learnt from.
     used = {window.clip for window in (*train, *validation)}

@@ -218,6 +218,18 @@ def test_auto_horizon_counts_frames_in_a_row():
     assert auto_horizon([ClipLength(36, (6, 12, 18, 24, 30))], 6, 1, "clip") == 1
 
 
+def test_an_automatic_horizon_fits_into_what_a_cut_leaves_of_the_held_out_end():
+    # The last quarter are the 10 frames after the cut; 13, for a horizon of 7, would be too many.
+    clip = ClipLength(40, (30,))
+    assert auto_horizon([clip], 6, 1, "time") == 7
+    split = plan_split([clip], DataConfig())
+    assert split.shape.horizon == 4
+    assert [window.start for window in split.train] == list(range(21))
+    assert [window.start for window in split.validation] == [30]
+    with pytest.raises(SourceError, match="a window of context_length 6 and horizon 7 covers 13"):
+        plan_split([clip], DataConfig(horizon=7))
+
+
 @given(frames=st.integers(0, 200), context_length=SMALL, frame_step=SMALL)
 def test_auto_horizon_gives_both_sides_a_window(frames, context_length, frame_step):
     clip = ClipLength(frames)
