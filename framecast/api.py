@@ -25,6 +25,7 @@ from framecast.runtime.text import aligned, counted
 if TYPE_CHECKING:
     import torch
 
+    from framecast.config.schema import DataConfig
     from framecast.evaluation.report import Report
     from framecast.evaluation.task import Task
     from framecast.prediction.frame_forecaster import FrameForecaster
@@ -335,9 +336,9 @@ def predict(
     given = source if isinstance(source, Clip) else Clip(source, DEFAULT_FPS)
     scale = given.value_range if value_range is None else value_range
     data = forecaster.config.data
-    context = newest_context(given.frames, data.context_length, data.frame_step, start)
+    context, notes = newest_context(given.frames, data, start)
     future = forecaster.predict(context, horizon, scale)
-    notes = () if forecaster.fallback_note is None else (forecaster.fallback_note,)
+    notes += () if forecaster.fallback_note is None else (forecaster.fallback_note,)
     return Clip(future, given.fps / data.frame_step, notes, scale, given._look)
 
 
@@ -370,25 +371,30 @@ def evaluate(
 
 
 def newest_context(
-    frames: Any, context_length: int, frame_step: int, start: int | None = None
-) -> np.ndarray:
-    """The context out of an array of frames: its newest ones, or those from frame `start` on.
+    frames: Any, data: DataConfig, start: int | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The context out of an array of frames: its newest ones, or those from frame `start` on; and a
+    note where it is shorter than that of the training.
 
     Raises UsageError where there are fewer.
     """
     from framecast.prediction.frame_arrays import as_clips  # noqa: PLC0415
+    from framecast.prediction.predict_clip import context_there, shorter_context  # noqa: PLC0415
 
     clips_BTHWC, as_given = as_clips(frames)
-    span = (context_length - 1) * frame_step + 1
-    first = clips_BTHWC.shape[1] - span if start is None else start
-    if first < 0 or first + span > clips_BTHWC.shape[1]:
+    there = clips_BTHWC.shape[1]
+    length = context_there(there, data) if start is None else data.context_length
+    span = (length - 1) * data.frame_step + 1
+    first = there - span if start is None else start
+    if first < 0 or first + span > there:
         asked = "" if start is None else f" and start {start}"
         raise UsageError(
-            f"a context of {counted(context_length, 'frame')} spans {span}; received "
-            f"{counted(clips_BTHWC.shape[1], 'frame')}{asked}",
+            f"a context of {counted(length, 'frame')} spans {span}; received "
+            f"{counted(there, 'frame')}{asked}",
             remedy="give more frames" if start is None else "give more frames or an earlier start",
         )
-    return as_given(clips_BTHWC[:, first : first + span : frame_step])
+    context_BTHWC = clips_BTHWC[:, first : first + span : data.frame_step]
+    return as_given(context_BTHWC), tuple(shorter_context("the clip", length, data))
 
 
 def _forecaster(model: Any, device: str | torch.device) -> FrameForecaster:

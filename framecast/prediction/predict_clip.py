@@ -7,7 +7,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
@@ -238,9 +238,9 @@ def forecast_source(
     Raises SourceError when the clip is too short for the context (or for the truth, with
     `compare`).
     """
-    info, data = source.info, forecaster.config.data
-    horizon = request.horizon or int(data.horizon)
-    needed = needed_frames(info, request, data)
+    info, trained = source.info, forecaster.config.data
+    horizon = request.horizon or int(trained.horizon)
+    data, needed = needed_frames(info, request, trained)
     start, reach = needed.start, len(needed)
     context_THWC, scene = _read_context(source, start, data)
     frames = _without_leftovers(forecaster.stream(context_THWC, horizon))
@@ -271,7 +271,8 @@ def forecast_source(
     if fps is None:  # frames of the forecast lie `frame_step` apart
         fps = (info.fps or DEFAULT_FPS) / data.frame_step
     assumed = assumptions(request, horizon, info.path, info.fps, forecaster.trained_horizon)
-    notes = (*info.notes, *scene, *assumed, *model_notes(forecaster, info, horizon))
+    short = shorter_context(info.path.name, data.context_length, trained)
+    notes = (*info.notes, *short, *scene, *assumed, *model_notes(forecaster, info, horizon))
     last_seen = start + (data.context_length - 1) * data.frame_step
     names = lead_names(leads, step, info.moments[last_seen] if info.moments else None)
     return Forecast(frames, len(leads), fps, notes, names)
@@ -286,12 +287,33 @@ def _without_leftovers(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     yield from frames
 
 
-def needed_frames(info: SourceInfo, request: PredictionRequest, data: DataConfig) -> range:
-    """The frames from the first of the context to the last of the context, or of the truth.
+def context_there(frames: int, data: DataConfig, future: int = 0) -> int:
+    """Context frames that a clip has before `future` others: as in training, or what there is.
+
+    Two at least, which show motion.
+    """
+    there = -(-frames // data.frame_step) - future
+    return min(data.context_length, max(there, 2))
+
+
+def shorter_context(name: str, context_length: int, trained: DataConfig) -> Iterator[str]:
+    """The note on a context that is shorter than that of the training."""
+    if context_length < trained.context_length:
+        frames = counted(context_length, "frame")
+        yield f"{name} is short: the context is {frames}, not {trained.context_length}"
+
+
+def needed_frames(
+    info: SourceInfo, request: PredictionRequest, data: DataConfig
+) -> tuple[DataConfig, range]:
+    """The frames from the first of the context to the last of the context, or of the truth; and the
+    settings, with a shorter context where the clip, used to its end, has no longer one.
 
     Raises SourceError when the clip has not all of them.
     """
     future = (request.horizon or int(data.horizon)) if request.compare else 0
+    if request.start is None:
+        data = replace(data, context_length=context_there(info.frames, data, future))
     # From the first one needed to the last one, both included.
     reach = (data.context_length + future - 1) * data.frame_step + 1
     start = _usual_start(info, reach, request.compare) if request.start is None else request.start
@@ -301,7 +323,7 @@ def needed_frames(info: SourceInfo, request: PredictionRequest, data: DataConfig
             f"({_needs(data, max(start, 0), future)})",
             remedy=_remedy(request),
         )
-    return range(start, start + reach)
+    return data, range(start, start + reach)
 
 
 def _usual_start(info: SourceInfo, reach: int, compare: bool) -> int:

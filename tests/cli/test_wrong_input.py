@@ -314,14 +314,11 @@ WRONG = {
     "context longer than the clip": ("train {frames} {tiny} --context-length 50", SOURCE,
         "too few frames: a window of context_length 50 and horizon 4 covers 54 ... give more "
         "frames, or lower data.horizon or data.context_length"),
-    "too short to predict": ("predict {model} {made} -o {out}", SOURCE,
-        "frames: has 2 frames, 3 are needed (3 of context); use a longer clip",
-        lambda here: folder(here, 2)),
     "a single frame": ("predict {model} {made} -o {out}", SOURCE,
-        "frames: has 1 frame, 3 are needed (3 of context); use a longer clip",
+        "frames: has 1 frame, 2 are needed (2 of context); use a longer clip",
         lambda here: folder(here, 1)),
     "too short to compare": ("predict {model} {made} -o {out} --compare", SOURCE,
-        "has 5 frames, 7 are needed (3 of context + 4 of truth); use a smaller --horizon or a "
+        "has 5 frames, 6 are needed (2 of context + 4 of truth); use a smaller --horizon or a "
         "longer clip", lambda here: folder(here, 5)),
     "start beyond the end": ("predict {model} {array} -o {out} --start 18", SOURCE,
         "grey.npy: has 20 frames, 21 are needed (18 before the start + 3 of context); use an "

@@ -337,15 +337,36 @@ def test_notes_say_what_was_assumed(clip):
         ),
         (
             (),
-            Request(compare=True, horizon=26),
-            "30 frames, 31 are needed .* 26 of truth",
+            Request(compare=True, horizon=29),
+            "30 frames, 31 are needed .2 of context . 29 of truth",
         ),
-        (("data.frame_step=8",), Request(), "30 frames, 33 are needed .* 8 frames apart"),
+        (("data.frame_step=30",), Request(), "30 frames, 31 are needed .2 of context, 30 frames"),
+        (("data.context_length=1",), Request(start=30), "30 frames, 31 are needed"),
     ],
 )
 def test_a_clip_that_is_too_short_says_by_how_much(clip, settings, request_, words):
     with pytest.raises(SourceError, match=words):
         forecast_source(Noting(*settings), clip, request_)
+
+
+@pytest.mark.parametrize(
+    ("settings", "request_", "context"),
+    [
+        ((), Request(compare=True, horizon=26), [0, 1, 2, 3]),
+        ((), Request(compare=True, horizon=28), [0, 1]),
+        (("data.frame_step=8",), Request(), [5, 13, 21, 29]),
+        (("data.frame_step=29",), Request(), [0, 29]),
+        (("data.context_length=31",), Request(), [*range(30)]),
+    ],
+)
+def test_a_clip_shorter_than_the_context_gives_what_it_has(clip, settings, request_, context):
+    forecaster = Noting(*settings)
+    forecast = forecast_source(forecaster, clip, request_)
+    assert len(list(forecast.frames)) == forecast.count
+    assert forecaster.context[:, 0, 0, 0].tolist() == context
+    trained = forecaster.config.data.context_length
+    told = f"{clip.info.path.name} is short: the context is {len(context)} frames, not {trained}"
+    assert told in forecast.notes
 
 
 @pytest.mark.parametrize("wrong", [{"horizon": 0}, {"horizon": -3}, {"start": -1}])

@@ -51,6 +51,20 @@ def test_what_predict_gives_is_what_the_command_writes(run, clips, grey_run, tmp
     assert again.frames.shape == (HORIZON, 18, 26)
 
 
+def test_an_array_shorter_than_the_context_is_the_context(clips, grey_run, tmp_path):
+    frames = np.load(clips / "grey.npy")[:2]
+    found = framecast.predict(frames, grey_run)
+    expected = framecast.load_forecaster(grey_run).predict(frames[..., None], HORIZON)
+    np.testing.assert_array_equal(found.frames, expected[..., 0])
+    assert found.notes == ("the clip is short: the context is 2 frames, not 3",)
+    np.save(tmp_path / "two.npy", frames)
+    np.testing.assert_array_equal(
+        framecast.predict(tmp_path / "two.npy", grey_run).frames, expected
+    )
+    batch = framecast.predict(np.stack([frames[..., None], frames[::-1, ..., None]]), grey_run)
+    np.testing.assert_array_equal(batch.frames[0], expected)
+
+
 def test_batches_and_floats_come_back_as_they_were_given(clips, grey_run):
     frames = np.load(clips / "grey.npy")[..., None]
     forecaster = framecast.load_forecaster(grey_run)
@@ -183,7 +197,7 @@ def test_a_forecast_says_that_the_model_falls_back(clips, grey_run, monkeypatch)
     [
         (lambda run, clip: framecast.predict(5, run), ValueError, r"must be .*received shape \(\)"),
         (lambda run, clip: framecast.predict(clip[0], run), ValueError, "add a time axis"),
-        (lambda run, clip: framecast.predict(clip[:2], run), ValueError, "2 frames; give more f"),
+        (lambda run, clip: framecast.predict(clip[:1], run), ValueError, "1 frame; give more f"),
         (lambda run, clip: framecast.predict(clip, run, start=18), ValueError, "20 frames and sta"),
         (lambda run, clip: framecast.predict(clip, 7), ValueError, "expected a path; received int"),
         (lambda run, clip: framecast.predict("none.mp4", run), SourceError, "no such file"),
