@@ -159,8 +159,9 @@ def run(arguments: list[str]) -> int:
         # Only misuse of a command, not of the whole program, has a context that names it.
         context = getattr(misuse, "ctx", None)
         command = context.command_path if context else "framecast"
-        # A pattern that a shell has expanded can be thousands of arguments too many.
-        message = textwrap.shorten(misuse.format_message().rstrip(" ."), 240)
+        message = " ".join(misuse.format_message().split()).rstrip(".")
+        if "extra argument" in message:  # thousands, where a shell has expanded a pattern
+            message = textwrap.shorten(message, 240)
         # What pydantic, which Typer asks, puts before its reason says nothing.
         message = message.replace("Value error, ", "")
         remedy = f"see {command} --help"

@@ -9,7 +9,8 @@ from pathlib import Path
 from framecast.config.schema import PRETRAINED
 from framecast.data.plan import Plan
 from framecast.data.training_frames import find_overlap
-from framecast.prediction.checkpoint import Checkpoint, load_checkpoint, named
+from framecast.errors import CheckpointError
+from framecast.prediction.checkpoint import Checkpoint, load_checkpoint
 from framecast.prediction.model_files import PRETRAINED_FILE
 from framecast.runtime.text import listed
 from framecast.video.readers.base import FrameSource
@@ -41,8 +42,13 @@ def starting_point(plan: Plan) -> Checkpoint | None:
     height, width = plan.sizes[0]
     clip = {"channels": plan.channels, "height": height, "width": width}
     start = replace(start, config=replace(start.config, model=config.model), clip=clip)
-    with named(path):
+    try:
         start.forecaster()
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path}: {error.message}",
+            remedy="train on frames with the channels and the size that it was trained on",
+        ) from error
     return start
 
 

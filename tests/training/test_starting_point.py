@@ -177,4 +177,7 @@ def test_models_that_a_run_cannot_start_from(run, clip, model, tmp_path, argumen
     found, out, err = run("train", clip, *SHORT, f"--runs={tmp_path / 'other'}", *given)
     assert (found, out) == (code, "")
     assert err.splitlines()[-1].startswith(f"error: {said.format(**names)}")
+    if "{plain}" in arguments:
+        remedy = "train on frames with the channels and the size that it was trained on"
+        assert err.endswith(f"; {remedy}\n")
     assert not (tmp_path / "other").exists()
