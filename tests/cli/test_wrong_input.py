@@ -448,8 +448,8 @@ WRONG_EXPORTS = {
     "the folder of runs": ("export {made} -o {tmp}/out.pt2", MODEL,
         "no model here; give one of its runs, such as ", lambda here: run_copy(here).parent),
     "output exists": ("export {model} -o {made}", OUTPUT,
-        "out.pt2 exists already; choose another name or pass --overwrite",
-        lambda here: text(here, "out.pt2")),
+        "out.torchscript exists already; choose another name or pass --overwrite",
+        lambda here: text(here, "out.torchscript")),
 }
 # fmt: on
 
