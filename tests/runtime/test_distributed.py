@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from framecast.prediction.checkpoint import load_checkpoint
 from framecast.runtime.device import pick_device
 from framecast.runtime.distributed import Group, _own_device, joined
 from framecast.training.trainer import Trainer
-from tests.support.children import run_child
+from tests.support.children import run_children
 from tests.support.tiny_runs import TINY
 
 BATCH = 5
@@ -79,10 +79,7 @@ def forked(folder, *arguments):
     places = [folder / f"process-{rank}" for rank in range(2)]
     for place in places:
         place.mkdir(parents=True)
-    with ThreadPoolExecutor(2) as pool:
-        return [
-            *pool.map(lambda rank: run_child(lambda: call(rank), places[rank], COMPUTED), (0, 1))
-        ]
+    return run_children({place: partial(call, rank) for rank, place in enumerate(places)}, COMPUTED)
 
 
 def rows(run):

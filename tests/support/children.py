@@ -1,4 +1,4 @@
-"""A function in a forked child of its own, with a limit on time, and what came of it."""
+"""Functions in forked children of their own, with a limit on time, and what came of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,15 +40,30 @@ def without_progress(err: str) -> list[str]:
 
 def run_child(call: Callable[[], int], folder: Path, seconds: float) -> Outcome:
     """Call a function in a forked child in `folder`; it hangs after `seconds` of CPU time."""
-    outputs = [folder.parent / f"{folder.name}.{name}" for name in ("out", "err")]
-    child = os.fork()
-    if child == 0:
-        _become_child(call, folder, outputs, seconds)  # never returns
-    _, status = os.waitpid(child, 0)
-    texts = [path.read_text(encoding="utf-8", errors="replace") for path in outputs]
-    for path in outputs:
-        path.unlink()
-    return Outcome(os.waitstatus_to_exitcode(status), *texts)
+    return run_children({folder: call}, seconds)[0]
+
+
+def run_children(calls: Mapping[Path, Callable[[], int]], seconds: float) -> list[Outcome]:
+    """The same of several functions at once, each with the folder that it runs in.
+
+    Without threads: in a child Python takes apart what other threads had, and PyAV 19 then waits
+    for ever for threads of its own.
+    """
+    children = []
+    for folder, call in calls.items():
+        outputs = [folder.parent / f"{folder.name}.{name}" for name in ("out", "err")]
+        child = os.fork()
+        if child == 0:
+            _become_child(call, folder, outputs, seconds)  # never returns
+        children.append((child, outputs))
+    outcomes = []
+    for child, outputs in children:
+        _, status = os.waitpid(child, 0)
+        texts = [path.read_text(encoding="utf-8", errors="replace") for path in outputs]
+        for path in outputs:
+            path.unlink()
+        outcomes.append(Outcome(os.waitstatus_to_exitcode(status), *texts))
+    return outcomes
 
 
 def forked_program(*arguments: object) -> subprocess.Popen[bytes]:
