@@ -22,28 +22,26 @@ later frames better (Wortsman et al. 2022, arXiv:2109.01903)."""
 
 
 def starting_point(plan: Plan) -> Checkpoint | None:
-    """The model that a new run starts from, made for its frames; None: random weights.
+    """The model that a new run starts from; None: random weights.
 
     The one that framecast ships serves where the settings describe its network. Raises
     CheckpointError where the weights of another one do not fit the run's channels or frame size.
     """
     config, path = plan.config, plan.config.train.weights
-    is_shipped = path == PRETRAINED
-    if config.train.from_scratch or (is_shipped and not PRETRAINED_FILE.is_file()):
+    if config.train.from_scratch or (path == PRETRAINED and not PRETRAINED_FILE.is_file()):
         return None
     start = load_checkpoint(Path(path))
-    # These give the weights their shapes; they do not depend on frame sizes or channels.
-    made, wanted = (
-        (model.name, model.filters, model.kernel_sizes)
-        for model in (start.config.model, config.model)
-    )
-    if is_shipped and made != wanted:
-        return None
+    if path == PRETRAINED:
+        # These give the weights their shapes; they do not depend on frame sizes or channels.
+        made, wanted = (
+            (model.name, model.filters, model.kernel_sizes)
+            for model in (start.config.model, config.model)
+        )
+        return start if made == wanted else None
     height, width = plan.sizes[0]
     clip = {"channels": plan.channels, "height": height, "width": width}
-    start = replace(start, config=replace(start.config, model=config.model), clip=clip)
     try:
-        start.forecaster()
+        replace(start, clip=clip).forecaster()
     except CheckpointError as error:
         raise CheckpointError(
             f"{path}: {error.message}",
